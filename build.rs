@@ -1,0 +1,22 @@
+//! Compiles `proto/` in pure Rust: no system `protoc` is asked for.
+
+use prost::Message;
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let wire =
+        protox::compile(["inference/inference.proto", "tensorflow_serving/prediction_service.proto"], ["proto"])?;
+    // The reflection service answers from this file.
+    fs::write(out.join("wire.bin"), wire.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".tensorflow")
+        .compile_well_known_types(false)
+        .compile_fds(wire)?;
+    let onnx = protox::compile(["onnx/onnx.proto"], ["proto"])?;
+    tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(onnx)?;
+    println!("cargo:rustc-env=ORTUS_TARGET={}", env::var("TARGET")?);
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The one error type. A kind says what the caller should do (fix, retry,
+//! wait); the message names the field at fault; the source is for the log.
+
+use std::fmt;
+
+/// What a caller can do about an error, in the vocabulary of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request is wrong whatever the state of the server: fix it.
+    InvalidArgument,
+    /// No such model, version, label or method.
+    NotFound,
+    /// The state of the server forbids it: change the state first.
+    FailedPrecondition,
+    /// A limit is reached: wait and retry, or send less.
+    ResourceExhausted,
+    /// The deadline passed or cannot be met.
+    DeadlineExceeded,
+    /// The caller went away.
+    Cancelled,
+    /// Not ready yet, or stopping: retry.
+    Unavailable,
+    /// Not something this server does.
+    Unimplemented,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// Our fault.
+    Internal,
+}
+
+impl Kind {
+    /// Every kind, in the order of the metrics catalogue.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidArgument,
+        Self::NotFound,
+        Self::FailedPrecondition,
+        Self::ResourceExhausted,
+        Self::DeadlineExceeded,
+        Self::Cancelled,
+        Self::Unavailable,
+        Self::Unimplemented,
+        Self::PermissionDenied,
+        Self::Internal,
+    ];
+
+    /// Returns the label used in metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Cancelled => "cancelled",
+            Self::Unavailable => "unavailable",
+            Self::Unimplemented => "unimplemented",
+            Self::PermissionDenied => "permission_denied",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A failure with a kind, a message fit for a client, and its cause.
+#[derive(Debug)]
+pub struct Error {
+    /// What the caller can do.
+    pub kind: Kind,
+    /// At most [`MESSAGE_BYTES_MAX`] bytes, one line, without control characters.
+    pub message: String,
+    source: Option<Source>,
+}
+
+/// The usual result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The longest message sent to a client; a longer one is cut.
+pub const MESSAGE_BYTES_MAX: usize = 1024;
+
+impl Error {
+    /// Builds an error of `kind`; control characters in the message are
+    /// replaced, so that neither a log nor a terminal can be steered by it.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: clean(message.into()), source: None }
+    }
+
+    /// Adds the cause, which the log prints and clients never see.
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Puts `what: ` in front of the message.
+    pub fn context(mut self, what: impl fmt::Display) -> Self {
+        self.message = clean(format!("{what}: {}", self.message));
+        self
+    }
+
+    /// The request itself is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidArgument, message)
+    }
+    /// What the request names does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+    /// The state of the server forbids it.
+    pub fn precondition(message: impl Into<String>) -> Self {
+        Self::new(Kind::FailedPrecondition, message)
+    }
+    /// A limit is reached.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self::new(Kind::ResourceExhausted, message)
+    }
+    /// The deadline passed or cannot be met.
+    pub fn late(message: impl Into<String>) -> Self {
+        Self::new(Kind::DeadlineExceeded, message)
+    }
+    /// Not ready, or stopping.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message)
+    }
+    /// Not something this server does.
+    pub fn unimplemented(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unimplemented, message)
+    }
+    /// The caller may not do this.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(Kind::PermissionDenied, message)
+    }
+    /// Our own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// Builds a second error of the same kind and message, for the members of
+    /// a batch that fail together. The cause stays with the first.
+    pub fn duplicate(&self) -> Self {
+        Self { kind: self.kind, message: self.message.clone(), source: None }
+    }
+}
+
+fn clean(mut message: String) -> String {
+    if message.chars().any(char::is_control) {
+        message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    }
+    if message.len() > MESSAGE_BYTES_MAX {
+        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|s| s.as_ref() as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_one_clean_line_of_at_most_1_kib() {
+        let error = Error::invalid(format!("a\nb\u{1b}[31m{}", "ü".repeat(2000)));
+        assert!(error.message.len() <= MESSAGE_BYTES_MAX);
+        assert!(error.message.starts_with("a b [31m"));
+        assert!(error.message.ends_with('…'));
+        assert_eq!(Error::invalid("x".repeat(1024)).message.len(), 1024);
+    }
+
+    #[test]
+    fn display_does_not_repeat_the_source() {
+        let error = Error::internal("load m:1").with_source("disk on fire").context("start");
+        assert_eq!(error.to_string(), "start: load m:1");
+        assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some("disk on fire".into()));
+    }
+}

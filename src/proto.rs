@@ -1,0 +1,24 @@
+//! Generated from `proto/`; nothing else.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+
+/// Open Inference Protocol v2 and its extensions.
+pub mod inference {
+    tonic::include_proto!("inference");
+}
+
+/// The TensorFlow messages of TensorFlow Serving.
+pub mod tensorflow {
+    tonic::include_proto!("tensorflow");
+    /// TensorFlow Serving.
+    pub mod serving {
+        tonic::include_proto!("tensorflow.serving");
+    }
+}
+
+/// The ONNX model format, trimmed.
+pub mod onnx {
+    tonic::include_proto!("onnx");
+}
+
+/// The descriptor set of every wire protocol, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wire.bin"));
