@@ -8,4 +8,7 @@ pub(crate) mod request;
 pub(crate) mod tensor;
 
 // Mechanisms: each knows the vocabulary.
+pub(crate) mod batch;
+pub(crate) mod metrics;
 pub(crate) mod proto;
+pub(crate) mod runtime;

@@ -1,0 +1,145 @@
+//! The loop of a lane: take, gather, run, scatter, reply. Owns its session and
+//! its buffers.
+
+use super::policy::{self, Decision, Limits};
+use super::queue::Entry;
+use super::{Done, Job, Shared};
+use crate::error::{Error, Result};
+use crate::request::Timing;
+use crate::runtime::Session;
+use crate::tensor::batch::{Stack, split};
+use crate::tensor::{Tensor, View};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Serves until the batcher is dropped and the line is empty.
+pub(super) fn serve(shared: &Shared, session: Box<dyn Session>) {
+    let mut lane = Lane { session, stacks: Vec::new() };
+    while let Some(batch) = take(shared) {
+        // A panic drops the batch's replies, which tells its requests; the lane
+        // goes on with the next.
+        if catch_unwind(AssertUnwindSafe(|| lane.run(shared, batch))).is_err() {
+            tracing::error!("lane panicked; its batch failed");
+        }
+    }
+}
+
+/// Waits for the next batch; `None` ends the lane.
+fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
+    let options = &shared.options;
+    let rows_max = if options.batched { options.batch_rows_max } else { 1 };
+    let limits = Limits { rows_max, delay: options.batch_delay };
+    let mut state = shared.state.lock();
+    loop {
+        let now = Instant::now();
+        for late in state.queue.expire(now + options.cost.of(1)) {
+            let _ = late.reply.send(Err(Error::late("the deadline passed in the queue; the request was not executed")));
+        }
+        let decision = state
+            .queue
+            .head(rows_max)
+            .map(|head| (policy::next(&head.members, head.oldest, &options.cost, now, &limits), head.class.clone()));
+        match decision {
+            Some((Decision::Run(count), class)) => {
+                let batch = state.queue.take(&class, count);
+                shared.metrics.queue_rows.set(state.queue.rows() as i64);
+                // What is left over is another lane's chance.
+                if state.queue.rows() > 0 && state.idle_lanes > 0 {
+                    shared.wake.notify_one();
+                }
+                return Some(batch);
+            }
+            Some((Decision::WaitUntil(then), _)) => {
+                state.idle_lanes += 1;
+                shared.wake.wait_until(&mut state, then);
+                state.idle_lanes -= 1;
+            }
+            None if state.closed => return None,
+            None => {
+                state.idle_lanes += 1;
+                shared.wake.wait(&mut state);
+                state.idle_lanes -= 1;
+            }
+        }
+    }
+}
+
+struct Lane {
+    session: Box<dyn Session>,
+    stacks: Vec<Stack>,
+}
+
+/// A run's answers, and how long its two parts took.
+struct Ran {
+    parts: Vec<Vec<Tensor>>,
+    gather: Duration,
+    run: Duration,
+}
+
+impl Lane {
+    fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
+        let jobs: Vec<Job> = batch.into_iter().map(|e| e.load).filter(|job| !job.reply.is_closed()).collect();
+        if !jobs.is_empty() {
+            self.run_jobs(shared, jobs);
+        }
+    }
+
+    /// Runs jobs together; where they fail together, in halves, so that only
+    /// the culprit fails.
+    fn run_jobs(&mut self, shared: &Shared, mut jobs: Vec<Job>) {
+        let start = Instant::now();
+        match self.attempt(&jobs, start) {
+            Ok(ran) => reply(shared, jobs, ran, start),
+            Err(error) if jobs.len() == 1 => {
+                if let Some(job) = jobs.pop() {
+                    let _ = job.reply.send(Err(error));
+                }
+            }
+            Err(_) => {
+                let second = jobs.split_off(jobs.len() / 2);
+                self.run_jobs(shared, jobs);
+                self.run_jobs(shared, second);
+            }
+        }
+    }
+
+    fn attempt(&mut self, jobs: &[Job], start: Instant) -> Result<Ran> {
+        if let [job] = jobs {
+            let views: Vec<View<'_>> = job.inputs.iter().map(Tensor::view).collect();
+            let outputs = self.session.run(&views)?;
+            return Ok(Ran { parts: vec![outputs], gather: Duration::ZERO, run: start.elapsed() });
+        }
+        let inputs = jobs[0].inputs.len();
+        self.stacks.resize_with(inputs, Stack::default);
+        for (i, stack) in self.stacks.iter_mut().enumerate() {
+            stack.fill(jobs.iter().map(|job| &job.inputs[i]));
+        }
+        let gathered = Instant::now();
+        let views: Vec<View<'_>> = self.stacks.iter().map(Stack::view).collect();
+        let outputs = self.session.run(&views)?;
+        let run = gathered.elapsed();
+        let rows: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
+        let mut parts: Vec<Vec<Tensor>> = jobs.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        for output in &outputs {
+            for (part, tensor) in parts.iter_mut().zip(split(output, &rows)?) {
+                part.push(tensor);
+            }
+        }
+        Ok(Ran { parts, gather: gathered - start, run })
+    }
+}
+
+fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
+    let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    shared.metrics.ran(rows, ran.gather, ran.run);
+    for (job, outputs) in jobs.into_iter().zip(ran.parts) {
+        let timing = Timing {
+            queue: start.saturating_duration_since(job.submitted),
+            gather: ran.gather,
+            run: ran.run,
+            batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        };
+        // The receiver may have gone; then nobody wants the answer.
+        let _ = job.reply.send(Ok(Done { outputs, timing }));
+    }
+}

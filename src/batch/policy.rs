@@ -1,0 +1,79 @@
+//! Decides when a batch runs and how large it is. Owns no clock and no thread;
+//! the lane passes both in.
+
+use super::cost::Cost;
+use std::time::{Duration, Instant};
+
+/// A waiting request as the policy sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its rows.
+    pub rows: usize,
+    /// When it must be answered.
+    pub deadline: Instant,
+}
+
+/// What a batch may not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Rows in one batch.
+    pub rows_max: usize,
+    /// How long the oldest request may wait for company; zero by default.
+    pub delay: Duration,
+}
+
+/// What a free lane does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Run the first so many requests.
+    Run(usize),
+    /// Look again then, or when something arrives.
+    WaitUntil(Instant),
+}
+
+/// A larger batch must be at least this much cheaper per row than the last.
+const GAIN_MIN: f64 = 0.97;
+
+/// Decides for the requests at the head of the line, which are in order and
+/// not empty.
+pub(crate) fn next(members: &[Member], oldest: Instant, cost: &Cost, now: Instant, limits: &Limits) -> Decision {
+    let count = fit(members, cost, now, limits);
+    let rows: usize = members[..count].iter().map(|m| m.rows).sum();
+    let full = rows >= limits.rows_max || count < members.len();
+    if full || limits.delay.is_zero() {
+        return Decision::Run(count);
+    }
+    let tightest = members[..count].iter().map(|m| m.deadline).min().unwrap_or(now);
+    let latest_start = tightest.checked_sub(cost.of(rows)).unwrap_or(now);
+    let until = (oldest + limits.delay).min(latest_start);
+    if until > now { Decision::WaitUntil(until) } else { Decision::Run(count) }
+}
+
+/// The longest run of requests that keeps every deadline, fits the row limit,
+/// and still gains per row; at least one.
+fn fit(members: &[Member], cost: &Cost, now: Instant, limits: &Limits) -> usize {
+    let mut rows = 0;
+    let mut tightest = members[0].deadline;
+    let mut bucket = 1_usize;
+    let mut bucket_per_row = f64::INFINITY;
+    for (i, member) in members.iter().enumerate() {
+        let grown = rows + member.rows;
+        tightest = tightest.min(member.deadline);
+        if i > 0 && (grown > limits.rows_max || now + cost.of(grown) > tightest) {
+            return i;
+        }
+        if grown > bucket {
+            let per_row = cost.of(grown).as_secs_f64() / grown as f64;
+            let free = cost.of(grown).is_zero();
+            if i > 0 && !free && per_row > bucket_per_row * GAIN_MIN {
+                return i;
+            }
+            bucket = grown.next_power_of_two();
+            bucket_per_row = per_row;
+        } else if i == 0 {
+            bucket_per_row = cost.of(grown).as_secs_f64() / grown as f64;
+        }
+        rows = grown;
+    }
+    members.len()
+}
