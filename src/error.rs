@@ -24,13 +24,15 @@ pub enum Kind {
     Unimplemented,
     /// The caller may not do this.
     PermissionDenied,
+    /// The message is over its size limit: send less.
+    TooLarge,
     /// Our fault.
     Internal,
 }
 
 impl Kind {
     /// Every kind, in the order of the metrics catalogue.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::FailedPrecondition,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Unavailable,
         Self::Unimplemented,
         Self::PermissionDenied,
+        Self::TooLarge,
         Self::Internal,
     ];
 
@@ -55,6 +58,7 @@ impl Kind {
             Self::Unavailable => "unavailable",
             Self::Unimplemented => "unimplemented",
             Self::PermissionDenied => "permission_denied",
+            Self::TooLarge => "too_large",
             Self::Internal => "internal",
         }
     }
@@ -128,6 +132,10 @@ impl Error {
     /// The caller may not do this.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(Kind::PermissionDenied, message)
+    }
+    /// The message is over its size limit.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(Kind::TooLarge, message)
     }
     /// Our own fault.
     pub fn internal(message: impl Into<String>) -> Self {

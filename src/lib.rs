@@ -9,6 +9,26 @@ pub(crate) mod tensor;
 
 // Mechanisms: each knows the vocabulary.
 pub(crate) mod batch;
+pub(crate) mod client;
+pub(crate) mod graph;
 pub(crate) mod metrics;
 pub(crate) mod proto;
+pub(crate) mod registry;
 pub(crate) mod runtime;
+
+// Serving.
+pub(crate) mod manager;
+pub(crate) mod predict;
+pub(crate) mod route;
+pub(crate) mod servable;
+
+// Front ends.
+pub(crate) mod api;
+pub mod cli;
+
+// Composition.
+pub(crate) mod app;
+pub(crate) mod config;
+pub(crate) mod logging;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,203 @@
+//! ModelInfer's messages to a request, and a response back. Pure; raw contents
+//! are not copied.
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+use crate::model::short;
+use crate::proto::inference::infer_parameter::ParameterChoice;
+use crate::proto::inference::model_infer_request::InferInputTensor;
+use crate::proto::inference::model_infer_response::InferOutputTensor;
+use crate::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
+use crate::request::{Request, Response};
+use crate::tensor::{DType, Data, Strings, Tensor, elements, shape_from_wire};
+use bytes::Bytes;
+use std::collections::HashMap;
+
+/// What a request says besides its target.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub id: String,
+    pub priority: u8,
+    /// Triton's `timeout` parameter.
+    pub timeout_us: Option<u64>,
+    pub inputs: Vec<(String, Tensor)>,
+    pub outputs: Vec<String>,
+    /// Whether the client spoke raw, and is answered so.
+    pub raw: bool,
+}
+
+/// Decodes a request; the target is read apart.
+pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded> {
+    Request::check_limits(&request.id, request.inputs.len())?;
+    let (priority, timeout_us) = parameters(&request.parameters)?;
+    let raw = !request.raw_input_contents.is_empty();
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    if raw && request.raw_input_contents.len() != request.inputs.len() {
+        return Err(Error::invalid(format!(
+            "raw_input_contents has {} entries for {} inputs",
+            request.raw_input_contents.len(),
+            request.inputs.len()
+        )));
+    }
+    let mut contents = request.raw_input_contents.into_iter();
+    for input in request.inputs {
+        let name = input.name.clone();
+        let tensor = tensor(input, contents.next());
+        inputs.push((name.clone(), tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?));
+    }
+    for output in &request.outputs {
+        refuse_unserved(&output.parameters)?;
+    }
+    let outputs = request.outputs.into_iter().map(|o| o.name).collect();
+    Ok(Decoded { id: request.id, priority, timeout_us, inputs, outputs, raw })
+}
+
+fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
+    refuse_unserved(&input.parameters)?;
+    let dtype = DType::from_name(&input.datatype)
+        .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&input.datatype))))?;
+    let shape = shape_from_wire(&input.shape)?;
+    match (raw, input.contents) {
+        (Some(_), Some(_)) => Err(Error::invalid("has both contents and raw_input_contents")),
+        (Some(raw), None) => Tensor::from_raw(dtype, shape, raw),
+        (None, Some(contents)) => typed(dtype, shape, contents),
+        (None, None) if elements(&shape) == Some(0) => Tensor::from_raw(dtype, shape, Bytes::new()),
+        (None, None) => Err(Error::invalid("has neither contents nor raw_input_contents")),
+    }
+}
+
+fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tensor> {
+    let mut foreign = [
+        ("bool_contents", c.bool_contents.len(), matches!(dtype, DType::Bool)),
+        ("int_contents", c.int_contents.len(), matches!(dtype, DType::I8 | DType::I16 | DType::I32)),
+        ("int64_contents", c.int64_contents.len(), matches!(dtype, DType::I64)),
+        ("uint_contents", c.uint_contents.len(), matches!(dtype, DType::U8 | DType::U16 | DType::U32)),
+        ("uint64_contents", c.uint64_contents.len(), matches!(dtype, DType::U64)),
+        ("fp32_contents", c.fp32_contents.len(), matches!(dtype, DType::F32)),
+        ("fp64_contents", c.fp64_contents.len(), matches!(dtype, DType::F64)),
+        ("bytes_contents", c.bytes_contents.len(), matches!(dtype, DType::String)),
+    ]
+    .into_iter();
+    if matches!(dtype, DType::F16 | DType::BF16) {
+        return Err(Error::invalid(format!("{dtype} has no typed contents; send raw_input_contents")));
+    }
+    if let Some((field, ..)) = foreign.find(|(_, len, fits)| *len > 0 && !fits) {
+        return Err(Error::invalid(format!("{field} does not hold {dtype}")));
+    }
+    let bytes = match dtype {
+        DType::Bool => narrow(&c.bool_contents, |v| Some([u8::from(v)])),
+        DType::I8 => narrow(&c.int_contents, |v| i8::try_from(v).ok().map(i8::to_le_bytes)),
+        DType::I16 => narrow(&c.int_contents, |v| i16::try_from(v).ok().map(i16::to_le_bytes)),
+        DType::I32 => narrow(&c.int_contents, |v| Some(v.to_le_bytes())),
+        DType::I64 => narrow(&c.int64_contents, |v| Some(v.to_le_bytes())),
+        DType::U8 => narrow(&c.uint_contents, |v| u8::try_from(v).ok().map(u8::to_le_bytes)),
+        DType::U16 => narrow(&c.uint_contents, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
+        DType::U32 => narrow(&c.uint_contents, |v| Some(v.to_le_bytes())),
+        DType::U64 => narrow(&c.uint64_contents, |v| Some(v.to_le_bytes())),
+        DType::F32 => narrow(&c.fp32_contents, |v| Some(v.to_le_bytes())),
+        DType::F64 => narrow(&c.fp64_contents, |v| Some(v.to_le_bytes())),
+        DType::String => return Tensor::strings(shape, Strings::from_parts(c.bytes_contents)?),
+        DType::F16 | DType::BF16 => None,
+    };
+    let bytes = bytes.ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
+    Tensor::fixed(dtype, shape, bytes.into())
+}
+
+/// Converts every value; `None` where one is out of range.
+fn narrow<T: Copy, const N: usize>(values: &[T], convert: impl Fn(T) -> Option<[u8; N]>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(values.len() * N);
+    for value in values {
+        bytes.extend_from_slice(&convert(*value)?);
+    }
+    Some(bytes)
+}
+
+/// Reads what Ortus honours of a request's parameters, and refuses what would
+/// change the answer and is not honoured.
+fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)> {
+    refuse_unserved(all)?;
+    let whole = |name: &str| -> Result<Option<u64>> {
+        let Some(parameter) = all.get(name) else { return Ok(None) };
+        match &parameter.parameter_choice {
+            Some(ParameterChoice::Int64Param(v)) if *v >= 0 => Ok(Some(v.unsigned_abs())),
+            Some(ParameterChoice::Uint64Param(v)) => Ok(Some(*v)),
+            _ => Err(Error::invalid(format!("parameter '{name}' is not a whole number of 0 or more"))),
+        }
+    };
+    let priority = whole("priority")?.unwrap_or(0);
+    let priority = u8::try_from(priority).map_err(|_| Error::invalid("parameter 'priority' is over 255"))?;
+    Ok((priority, whole("timeout")?.filter(|us| *us > 0)))
+}
+
+fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
+    let unserved = |name: &&String| {
+        name.starts_with("shared_memory") || name.starts_with("sequence_") || name.as_str() == "classification"
+    };
+    match all.keys().find(unserved) {
+        Some(name) => Err(Error::unimplemented(format!("parameter '{}' is not served here", short(name)))),
+        None => Ok(()),
+    }
+}
+
+/// Encodes a response: raw where the client spoke raw or a datatype has no
+/// typed form, typed otherwise.
+pub(crate) fn encode(response: Response, raw: bool) -> ModelInferResponse {
+    let raw = raw || response.outputs.iter().any(|(_, t)| matches!(t.dtype(), DType::F16 | DType::BF16));
+    let mut outputs = Vec::with_capacity(response.outputs.len());
+    let mut raw_output_contents = Vec::new();
+    for (name, tensor) in response.outputs {
+        let contents = if raw {
+            raw_output_contents.push(tensor.to_raw());
+            None
+        } else {
+            Some(contents(&tensor))
+        };
+        outputs.push(InferOutputTensor {
+            name: name.to_string(),
+            datatype: tensor.dtype().name().to_owned(),
+            shape: tensor.shape().iter().map(|d| *d as i64).collect(),
+            parameters: HashMap::new(),
+            contents,
+        });
+    }
+    ModelInferResponse {
+        model_name: response.model.as_str().to_owned(),
+        model_version: response.version.to_string(),
+        id: response.id,
+        parameters: HashMap::new(),
+        outputs,
+        raw_output_contents,
+    }
+}
+
+fn contents(tensor: &Tensor) -> InferTensorContents {
+    let mut c = InferTensorContents::default();
+    let bytes = match tensor.data() {
+        Data::Fixed(bytes) => bytes,
+        Data::Strings(strings) => {
+            c.bytes_contents = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+            return c;
+        }
+    };
+    match tensor.dtype() {
+        DType::Bool => c.bool_contents = bytes.iter().map(|b| *b != 0).collect(),
+        DType::I8 => c.int_contents = widen(bytes, |b| i32::from(i8::from_le_bytes(b))),
+        DType::I16 => c.int_contents = widen(bytes, |b| i32::from(i16::from_le_bytes(b))),
+        DType::I32 => c.int_contents = widen(bytes, i32::from_le_bytes),
+        DType::I64 => c.int64_contents = widen(bytes, i64::from_le_bytes),
+        DType::U8 => c.uint_contents = widen(bytes, |b| u32::from(u8::from_le_bytes(b))),
+        DType::U16 => c.uint_contents = widen(bytes, |b| u32::from(u16::from_le_bytes(b))),
+        DType::U32 => c.uint_contents = widen(bytes, u32::from_le_bytes),
+        DType::U64 => c.uint64_contents = widen(bytes, u64::from_le_bytes),
+        DType::F32 => c.fp32_contents = widen(bytes, f32::from_le_bytes),
+        DType::F64 => c.fp64_contents = widen(bytes, f64::from_le_bytes),
+        DType::F16 | DType::BF16 | DType::String => {}
+    }
+    c
+}
+
+fn widen<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|b| read(*b)).collect()
+}

@@ -1,0 +1,107 @@
+//! What ModelInfer carries and refuses.
+
+use super::*;
+use crate::model::{ModelName, Version};
+use crate::request::Timing;
+use proptest::prelude::*;
+
+fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
+    let (name, datatype) = ("x".to_owned(), datatype.to_owned());
+    InferInputTensor { name, datatype, shape: shape.to_vec(), parameters: HashMap::new(), contents }
+}
+
+fn refused(request: ModelInferRequest, part: &str) {
+    let error = decode(request).expect_err("must be refused");
+    assert!(error.message.contains(part), "{error} does not say {part:?}");
+}
+
+fn one(input: InferInputTensor, raw: &[&'static [u8]]) -> ModelInferRequest {
+    let raw_input_contents = raw.iter().map(|b| Bytes::from_static(b)).collect();
+    ModelInferRequest { inputs: vec![input], raw_input_contents, ..ModelInferRequest::default() }
+}
+
+#[test]
+fn contents_must_be_there_once_and_fit() {
+    let floats = |n| Some(InferTensorContents { fp32_contents: vec![1.0; n], ..InferTensorContents::default() });
+    assert!(decode(one(input("FP32", &[1], floats(1)), &[])).is_ok());
+    refused(one(input("FP32", &[1], floats(1)), &[b"\0\0\0\0"]), "both");
+    refused(one(input("FP32", &[1], None), &[]), "neither");
+    refused(one(input("FP32", &[1], None), &[b"\0\0\0\0", b""]), "2 entries for 1 inputs");
+    refused(one(input("FP32", &[2], floats(1)), &[]), "takes 8 bytes, got 4");
+    refused(one(input("FP32", &[2], None), &[b"\0\0\0\0\0"]), "input 'x': shape [2] of FP32 takes 8 bytes, got 5");
+    refused(one(input("INT32", &[1], floats(1)), &[]), "fp32_contents does not hold INT32");
+    refused(one(input("FP16", &[1], floats(1)), &[]), "no typed contents");
+    refused(one(input("FP33", &[1], floats(1)), &[]), "datatype 'FP33' is unknown");
+    refused(one(input("FP32", &[-1], floats(1)), &[]), "negative");
+    let wide = InferTensorContents { uint_contents: vec![300], ..InferTensorContents::default() };
+    refused(one(input("UINT8", &[1], Some(wide)), &[]), "out of the range of UINT8");
+}
+
+#[test]
+fn an_empty_tensor_needs_no_contents() {
+    let decoded = decode(one(input("FP32", &[0, 4], None), &[])).expect("no element");
+    assert_eq!(decoded.inputs[0].1.shape(), [0, 4]);
+}
+
+#[test]
+fn parameters_are_honoured_or_refused() {
+    let with = |name: &str, choice| {
+        let parameters = [(name.to_owned(), InferParameter { parameter_choice: Some(choice) })].into();
+        ModelInferRequest { parameters, ..ModelInferRequest::default() }
+    };
+    let decoded = decode(with("timeout", ParameterChoice::Int64Param(7))).expect("honoured");
+    assert_eq!((decoded.timeout_us, decoded.priority), (Some(7), 0));
+    assert_eq!(decode(with("priority", ParameterChoice::Uint64Param(255))).expect("honoured").priority, 255);
+    refused(with("priority", ParameterChoice::Uint64Param(256)), "over 255");
+    refused(with("timeout", ParameterChoice::StringParam("1".into())), "'timeout' is not a whole number");
+    refused(with("sequence_id", ParameterChoice::Int64Param(1)), "'sequence_id' is not served");
+    assert!(decode(with("whatever", ParameterChoice::BoolParam(true))).is_ok());
+}
+
+#[test]
+fn limits_hold_at_and_above() {
+    let many = |n| ModelInferRequest {
+        inputs: (0..n).map(|_| input("FP32", &[0], None)).collect(),
+        ..ModelInferRequest::default()
+    };
+    assert!(decode(many(crate::request::INPUTS_MAX)).is_ok());
+    refused(many(crate::request::INPUTS_MAX + 1), "257 inputs are over");
+    let named = |n| ModelInferRequest { id: "i".repeat(n), ..ModelInferRequest::default() };
+    assert!(decode(named(crate::request::ID_BYTES_MAX)).is_ok());
+    refused(named(crate::request::ID_BYTES_MAX + 1), "request id is over");
+}
+
+fn dtype() -> impl Strategy<Value = DType> {
+    proptest::sample::select(DType::ALL.to_vec())
+}
+
+proptest! {
+    /// A tensor that is answered and sent again is the same, bit for bit.
+    #[test]
+    fn answers_decode_to_what_was_encoded(dtype in dtype(), rows in 0_usize..5, raw: bool, seed: Vec<u8>) {
+        let byte = |i: usize| seed.get(i % seed.len().max(1)).copied().unwrap_or(7);
+        let tensor = match dtype.element_bytes() {
+            None => Tensor::strings(vec![rows], Strings::from_parts((0..rows).map(|i| byte(i).to_string())).expect("text")),
+            Some(width) => {
+                let mask = if dtype == DType::Bool { 1 } else { 255 };
+                Tensor::fixed(dtype, vec![rows], (0..rows * width).map(|i| byte(i) & mask).collect())
+            }
+        }.expect("fits");
+        let response = Response {
+            model: ModelName::parse("m").expect("legal"), version: Version::new(3).expect("legal"), id: "i".into(),
+            prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], timing: Timing::default(),
+        };
+        let wire = encode(response, raw);
+        let output = wire.outputs[0].clone();
+        let again = ModelInferRequest {
+            inputs: vec![InferInputTensor {
+                name: output.name, datatype: output.datatype, shape: output.shape,
+                parameters: HashMap::new(), contents: output.contents,
+            }],
+            raw_input_contents: wire.raw_output_contents,
+            ..ModelInferRequest::default()
+        };
+        let decoded = decode(again).expect("our own answer");
+        prop_assert_eq!(decoded.inputs[0].1.to_raw(), tensor.to_raw());
+    }
+}

@@ -1,0 +1,96 @@
+//! The operator listener, on loopback by default: what is configured and what
+//! serves. A browser cannot reach it: it wants a header of its own, and a Host
+//! that names an address or localhost.
+
+use super::Front;
+use super::oip::describe;
+use super::rest::Reply;
+use crate::error::{Error, Result};
+use crate::servable::Batching;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// The header every operator request carries, whatever its value.
+pub(crate) const OPERATOR_HEADER: &str = "ortus-operator";
+
+/// Answers one request.
+pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let reply = admit(request.headers()).and_then(|()| match (request.method().as_str(), request.uri().path()) {
+        ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
+        ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
+        ("GET", _) => Err(Error::not_found("try /v1/models or /v1/config")),
+        _ => Err(Error::invalid("this listener only answers GET")),
+    });
+    let reply = reply.unwrap_or_else(|error| Reply::error(&error));
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+fn admit(headers: &HeaderMap) -> Result<()> {
+    if !headers.contains_key(OPERATOR_HEADER) {
+        return Err(Error::denied(format!("the {OPERATOR_HEADER} header is missing")));
+    }
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if name.eq_ignore_ascii_case("localhost") || address.is_ok() {
+        return Ok(());
+    }
+    Err(Error::denied("the Host header names neither an address nor localhost"))
+}
+
+fn models(front: &Front) -> Value {
+    let table = front.predictor.routes().table();
+    let index = describe::index(&front.manager.status(), false);
+    let line = |m: &crate::proto::inference::repository_index_response::ModelIndex| {
+        let mut line = json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason});
+        let version = m.version.parse().ok().and_then(crate::model::Version::new);
+        let routes = table.models.get(m.name.as_str());
+        if let Some(s) = version.and_then(|v| routes.and_then(|r| r.versions.get(&v))) {
+            line["digest"] = s.digest.to_string().into();
+            line["provider"] = s.provider.into();
+            line["lanes"] = s.lanes.into();
+            line["batching"] = match &s.batching {
+                Batching::Joined => json!({"joined": true}),
+                Batching::Alone(reason) => json!({"joined": false, "reason": reason}),
+            };
+            line["batch_rows_max"] = s.options.batch_rows_max.into();
+            line["queue_rows_max"] = s.options.queue_rows_max.into();
+            line["queue_rows"] = s.metrics.queue_rows.get().into();
+            line["requests_in_flight"] = s.metrics.in_flight.get().into();
+        }
+        line
+    };
+    json!({"models": index.iter().map(line).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &'static str, header: bool, admitted: bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, http::HeaderValue::from_static(host));
+        if header {
+            headers.insert(OPERATOR_HEADER, http::HeaderValue::from_static("1"));
+        }
+        assert_eq!(admit(&headers).is_ok(), admitted, "{host}");
+    }
+
+    #[test]
+    fn browsers_are_kept_out() {
+        check("localhost:8003", true, true);
+        check("127.0.0.1:8003", true, true);
+        check("[::1]:8003", true, true);
+        check("localhost:8003", false, false);
+        check("evil.example:8003", true, false);
+        check("127.0.0.1.evil.example", true, false);
+    }
+}

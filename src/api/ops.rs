@@ -1,0 +1,26 @@
+//! The ops listener: `/metrics`, `/livez`, `/readyz`. No call changes anything.
+
+use super::Front;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+/// Answers one request.
+pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let ready = front.predictor.is_ready();
+    let (status, body): (StatusCode, Bytes) = match request.uri().path() {
+        _ if !reads => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into()),
+        "/metrics" => (StatusCode::OK, front.metrics.render().into()),
+        "/livez" => (StatusCode::OK, "live\n".into()),
+        "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
+        _ => (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n".into()),
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}

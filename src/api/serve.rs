@@ -1,0 +1,108 @@
+//! From a request's path to the protocol that answers it. One instance per I/O
+//! thread, so that nothing is shared between cores but the front.
+
+use super::body::Metered;
+use super::oip::grpc::Oip;
+use super::tfs::grpc::Tfs;
+use super::{Charge, Front, deadline, rest};
+use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
+use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
+use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding::Gzip;
+use tonic_health::pb::health_server::HealthServer;
+use tower_service::Service;
+
+/// Everything that answers on a data listener.
+pub(crate) struct Router {
+    front: Arc<Front>,
+    plain: Servers,
+    /// The same, answering in gzip: for clients whose request was.
+    gzip: Servers,
+    health: HealthServer<tonic_health::server::HealthService>,
+}
+
+struct Servers {
+    oip: OipServer<Oip>,
+    predict: PredictionServiceServer<Tfs>,
+    model: ModelServiceServer<Tfs>,
+}
+
+impl Router {
+    /// Builds the servers over one front.
+    pub(crate) fn new(front: Arc<Front>, health: HealthServer<tonic_health::server::HealthService>) -> Self {
+        let max = front.limits.message_bytes_max;
+        let oip = OipServer::new(Oip(Arc::clone(&front))).max_decoding_message_size(max).accept_compressed(Gzip);
+        let tfs = Tfs(Arc::clone(&front));
+        let predict = PredictionServiceServer::new(tfs.clone()).max_decoding_message_size(max).accept_compressed(Gzip);
+        let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
+        let plain = Servers { oip, predict, model };
+        let gzip = Servers {
+            oip: plain.oip.clone().send_compressed(Gzip),
+            predict: plain.predict.clone().send_compressed(Gzip),
+            model: plain.model.clone().send_compressed(Gzip),
+        };
+        Self { front, plain, gzip, health }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let arrived = Instant::now();
+        let charge = Charge::new(&self.front);
+        let until = match deadline(request.headers(), arrived) {
+            Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
+            // A malformed timeout is refused by the protocol, in its own form.
+            _ => arrived + self.front.limits.read_timeout,
+        };
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(Arrived(arrived));
+        let request = Request::from_parts(parts, Metered::new(body, Arc::clone(&charge), until));
+        let servers = match request.headers().get("grpc-encoding") {
+            Some(encoding) if encoding == "gzip" => &self.gzip,
+            _ => &self.plain,
+        };
+        let path = request.uri().path();
+        let answer = match path.get(1..).and_then(|p| p.split_once('/')).map(|(service, _)| service) {
+            Some("inference.GRPCInferenceService") => servers.oip.clone().call(request).await,
+            Some("tensorflow.serving.PredictionService") => servers.predict.clone().call(request).await,
+            Some("tensorflow.serving.ModelService") => servers.model.clone().call(request).await,
+            Some("grpc.health.v1.Health") => self.health.clone().call(request).await,
+            Some("grpc.reflection.v1.ServerReflection") => reflect_v1().call(request).await,
+            Some("grpc.reflection.v1alpha.ServerReflection") => reflect_v1alpha().call(request).await,
+            _ if is_grpc(&request) => Ok(tonic::Status::unimplemented("no such service").into_http()),
+            _ => Ok(rest::answer(&self.front, request, arrived, &charge).await),
+        };
+        drop(charge);
+        answer
+    }
+}
+
+/// When a request's headers arrived.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived(pub Instant);
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
+}
+
+macro_rules! reflection {
+    ($name:ident, $version:ident, $build:ident) => {
+        fn $name() -> tonic_reflection::server::$version::ServerReflectionServer<
+            impl tonic_reflection::server::$version::ServerReflection,
+        > {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .$build()
+                .expect("the descriptors were compiled with this program")
+        }
+    };
+}
+reflection!(reflect_v1, v1, build_v1);
+reflection!(reflect_v1alpha, v1alpha, build_v1alpha);

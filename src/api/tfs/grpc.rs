@@ -1,0 +1,174 @@
+//! TensorFlow Serving over gRPC: Predict, metadata and status.
+
+use super::codec;
+use crate::api::oip::grpc::stamp;
+use crate::api::serve::Arrived;
+use crate::api::{Front, deadline, status};
+use crate::error::{Error, Result};
+use crate::manager::{State, VersionStatus};
+use crate::model::{ModelName, Version};
+use crate::proto::tensorflow::serving as p;
+use crate::proto::tensorflow::serving::model_service_server::ModelService;
+use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
+use crate::request::{Protocol, Request, Selector, Target};
+use prost::Message;
+use std::sync::Arc;
+use std::time::Instant;
+use tonic::{Response, Status};
+
+/// Both services; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tfs(pub Arc<Front>);
+
+/// The one signature every model has.
+pub(crate) const SIGNATURE: &str = "serving_default";
+
+impl Tfs {
+    async fn predict(&self, request: tonic::Request<p::PredictRequest>) -> Result<Response<p::PredictResponse>> {
+        let (metadata, extensions, message) = request.into_parts();
+        let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
+        let predictor = &self.0.predictor;
+        let parsed = (|| {
+            let target = codec::target(message.model_spec.as_ref())?;
+            let asked = deadline(metadata.as_ref(), arrived)?;
+            let servable = predictor.resolve(&target)?;
+            Request::check_limits("", message.inputs.len())?;
+            let inputs = message.inputs.into_iter().map(|(name, proto)| {
+                let tensor = codec::tensor_from_proto(&name, proto)?;
+                Ok((name, tensor))
+            });
+            let request = Request {
+                target,
+                id: String::new(),
+                protocol: Protocol::TfsGrpc,
+                arrived,
+                deadline: asked,
+                priority: 0,
+                inputs: inputs.collect::<Result<_>>()?,
+                outputs: message.output_filter,
+            };
+            Ok((servable, request))
+        })();
+        let (servable, request) = parsed.inspect_err(|error| predictor.refused(Protocol::TfsGrpc, error))?;
+        let answer = predictor.predict_on(&servable, request).await?;
+        let mut response = Response::new(p::PredictResponse {
+            outputs: answer.outputs.iter().map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t))).collect(),
+            model_spec: Some(spec(&answer.model, answer.version)),
+        });
+        stamp(response.metadata_mut(), answer.version.number(), answer.prediction_id);
+        Ok(response)
+    }
+
+    fn metadata(&self, asked: &p::GetModelMetadataRequest) -> Result<p::GetModelMetadataResponse> {
+        let target = codec::target(asked.model_spec.as_ref())?;
+        match asked.metadata_field.as_slice() {
+            [] => return Err(Error::invalid("metadata_field is empty; ask for signature_def")),
+            fields => {
+                if let Some(other) = fields.iter().find(|f| *f != "signature_def") {
+                    let other = crate::model::short(other);
+                    return Err(Error::invalid(format!("metadata_field '{other}' is unknown; ask for signature_def")));
+                }
+            }
+        }
+        let servable = self.0.predictor.resolve(&target)?;
+        let map = p::SignatureDefMap {
+            signature_def: [(SIGNATURE.to_owned(), codec::signature_def(&servable.signature))].into(),
+        };
+        let any = prost_types::Any {
+            type_url: "type.googleapis.com/tensorflow.serving.SignatureDefMap".to_owned(),
+            value: map.encode_to_vec(),
+        };
+        Ok(p::GetModelMetadataResponse {
+            model_spec: Some(spec(&servable.name, servable.version)),
+            metadata: [("signature_def".to_owned(), any)].into(),
+        })
+    }
+}
+
+fn spec(name: &ModelName, version: Version) -> p::ModelSpec {
+    p::ModelSpec {
+        name: name.to_string(),
+        version_choice: Some(p::model_spec::VersionChoice::Version(version.number() as i64)),
+        signature_name: SIGNATURE.to_owned(),
+    }
+}
+
+#[tonic::async_trait]
+impl PredictionService for Tfs {
+    async fn predict(
+        &self,
+        request: tonic::Request<p::PredictRequest>,
+    ) -> Result<Response<p::PredictResponse>, Status> {
+        Ok(self.predict(request).await?)
+    }
+
+    async fn get_model_metadata(
+        &self,
+        request: tonic::Request<p::GetModelMetadataRequest>,
+    ) -> Result<Response<p::GetModelMetadataResponse>, Status> {
+        Ok(Response::new(self.metadata(request.get_ref())?))
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Tfs {
+    async fn get_model_status(
+        &self,
+        request: tonic::Request<p::GetModelStatusRequest>,
+    ) -> Result<Response<p::GetModelStatusResponse>, Status> {
+        let target = codec::target(request.get_ref().model_spec.as_ref())?;
+        let selector = Some(&target.selector).filter(|s| **s != Selector::Latest);
+        let model_version_status = versions(&self.0, &target.model, selector)?
+            .into_iter()
+            .map(|v| p::ModelVersionStatus {
+                version: v.version as i64,
+                state: v.state as i32,
+                status: Some(p::StatusProto { error_code: v.code, error_message: v.message }),
+            })
+            .collect();
+        Ok(Response::new(p::GetModelStatusResponse { model_version_status }))
+    }
+}
+
+/// One version's state in TensorFlow Serving's words.
+pub(crate) struct VersionState {
+    pub version: u64,
+    pub state: p::model_version_status::State,
+    pub code: i32,
+    pub message: String,
+}
+
+/// The states of a model's versions, newest first; one version where the
+/// selector names one.
+pub(crate) fn versions(front: &Front, name: &ModelName, selector: Option<&Selector>) -> Result<Vec<VersionState>> {
+    use p::model_version_status::State as Wire;
+    let only = match selector {
+        Some(Selector::Exact(version)) => Some(*version),
+        Some(label @ Selector::Label(_)) => {
+            let target = Target { model: name.clone(), selector: label.clone() };
+            Some(front.predictor.resolve(&target)?.version)
+        }
+        Some(Selector::Latest) | None => None,
+    };
+    let status = front.manager.status();
+    let of_model = status.iter().rev().filter(|s| s.name == *name && (only.is_none() || s.version == only));
+    let state = |s: &VersionStatus| {
+        let (state, code, message) = match &s.state {
+            State::Settling => (Wire::Start, 0, String::new()),
+            State::Loading => (Wire::Loading, 0, String::new()),
+            State::Ready => (Wire::Available, 0, String::new()),
+            State::Draining => (Wire::Unloading, 0, String::new()),
+            State::Unloaded => (Wire::End, 0, String::new()),
+            State::Failed(reason) => {
+                (Wire::End, status::grpc(crate::error::Kind::FailedPrecondition) as i32, reason.clone())
+            }
+        };
+        Some(VersionState { version: s.version?.number(), state, code, message })
+    };
+    let found: Vec<VersionState> = of_model.filter_map(state).collect();
+    if found.is_empty() {
+        let which = only.map_or_else(|| format!("Latest({name})"), |v| format!("Specific({name}, {v})"));
+        return Err(Error::not_found(format!("Servable not found for request: {which}")));
+    }
+    Ok(found)
+}

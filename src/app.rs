@@ -1,0 +1,312 @@
+//! Wiring and stop order: the one place where every room meets.
+
+use crate::api::listen::{self, Listening, Stop};
+use crate::api::serve::Router;
+use crate::api::{Budget, Front, Limits, operator, ops};
+use crate::config::model::{
+    Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, VersionPolicy as Configured,
+};
+use crate::config::{Config, ModelControl};
+use crate::error::{Error, Result};
+use crate::manager::{self, Control, Manager, Settings};
+use crate::metrics::Metrics;
+use crate::model::{ModelName, Version};
+use crate::predict::Predictor;
+use crate::registry::catalog::VersionPolicy;
+use crate::registry::directory::Directory;
+use crate::registry::pbtxt::ModelConfig;
+use crate::route::Routes;
+use crate::runtime::onnx::OnnxRuntime;
+use crate::runtime::provider::{Provider, ProviderKind};
+use crate::runtime::{Engine, SessionOptions, library};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// Where a running server listens.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Ports {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub ops: SocketAddr,
+    pub operator: SocketAddr,
+}
+
+/// A running server.
+pub(crate) struct App {
+    /// Where it listens.
+    pub ports: Ports,
+    /// The version of ONNX Runtime and where it lies.
+    pub library: std::path::PathBuf,
+    front: Arc<Front>,
+    listening: Listening,
+    stop: Stop,
+    background: tokio::runtime::Runtime,
+    manager_end: oneshot::Receiver<()>,
+    drain_delay: Duration,
+    drain: Duration,
+}
+
+/// How long lanes may take to end once nothing uses them.
+const LANES_END: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Starts everything and returns when every model there is has been loaded
+    /// or refused. `say` receives lines for a person.
+    pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
+        let folder = config.models.directory.as_deref();
+        let folder =
+            folder.ok_or_else(|| Error::invalid("no model directory: give --models DIR or set models.directory"))?;
+        let directory = Directory::new(folder.to_owned(), config.models.settle)?;
+        let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
+        let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
+        let metrics = Metrics::new()?;
+        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics)));
+        let (manager, manager_end) = Manager::start(manager::Parts {
+            directory,
+            control: control(config),
+            settings: settings(config.clone()),
+            engine,
+            metrics: Arc::clone(&metrics),
+            predictor: Arc::clone(&predictor),
+        })?;
+        let front = Arc::new(Front {
+            predictor,
+            manager,
+            metrics,
+            limits: limits(config),
+            config: serde_json::to_string(config)
+                .map_err(|e| Error::internal("print the configuration").with_source(e))?,
+            in_flight: Budget::default(),
+        });
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("background")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
+        let reporter = tonic_health::server::HealthReporter::new();
+        let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+        let health = tonic_health::pb::health_server::HealthServer::new(health);
+        background.spawn(report_health(reporter, front.predictor.follow_ready()));
+        let stop = Stop::default();
+        let router = Arc::new(Router::new(Arc::clone(&front), health));
+        let io_threads = if config.server.io_threads == 0 { cores() } else { config.server.io_threads };
+        let listening = listen::start((config.server.http, config.server.grpc), io_threads, &front, &router, &stop)?;
+        let ops = background.block_on(side(config.server.ops, "ops", &front, ops::answer))?;
+        let operator = background.block_on(side(config.server.operator, "operator", &front, operator::answer))?;
+        let mut ready = front.predictor.follow_ready();
+        // The manager says ready once; it can only fail to by panicking.
+        background
+            .block_on(ready.wait_for(|r| *r))
+            .map_err(|_| Error::internal("the manager ended before it was ready"))?;
+        let ports = Ports { http: listening.http, grpc: listening.grpc, ops, operator };
+        Ok(Self {
+            ports,
+            library,
+            front,
+            listening,
+            stop,
+            background,
+            manager_end,
+            drain_delay: config.server.drain_delay,
+            drain: config.server.drain,
+        })
+    }
+
+    /// Blocks until SIGTERM or SIGINT. A second one ends the process at once.
+    pub(crate) fn wait_for_signal(&self) -> Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let install = |e| Error::internal("install a signal handler").with_source(e);
+        self.background.block_on(async {
+            let mut term = signal(SignalKind::terminate()).map_err(install)?;
+            let mut int = signal(SignalKind::interrupt()).map_err(install)?;
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            tokio::spawn(async move {
+                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                std::process::exit(1);
+            });
+            Ok(())
+        })
+    }
+
+    /// Counts what serves and what was refused.
+    pub(crate) fn standing(&self) -> (usize, Vec<String>) {
+        let status = self.front.manager.status();
+        let ready = status.iter().filter(|s| s.state == manager::State::Ready).count();
+        let refused = status.iter().filter_map(|s| match &s.state {
+            manager::State::Failed(reason) => {
+                Some(format!("{}:{}: {reason}", s.name, s.version.map_or(0, Version::number)))
+            }
+            _ => None,
+        });
+        (ready, refused.collect())
+    }
+
+    /// Stops in order: not ready, no new connections, finish, close by force,
+    /// drop the models. Fails with what did not finish in time.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.front.predictor.set_ready(false);
+        std::thread::sleep(self.drain_delay);
+        self.stop.gently.cancel();
+        self.stop.connections.close();
+        let connections = self.stop.connections.clone();
+        let gone = self.background.block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
+        let cut = if gone.is_err() { connections.len() } else { 0 };
+        self.stop.now.cancel();
+        self.listening.join();
+        self.background.shutdown_timeout(Duration::from_secs(1));
+        // The last hold on the manager; its thread ends when it is gone.
+        drop(self.front);
+        let ended = wait(self.manager_end, LANES_END);
+        match (cut, ended) {
+            (0, true) => Ok(()),
+            (0, false) => Err(Error::unavailable("a model was still running when the server stopped")),
+            (n, _) => Err(Error::unavailable(format!("{n} connections outlived the drain and were closed by force"))),
+        }
+    }
+}
+
+fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    while Instant::now() < until {
+        match end.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
+            _ => return true,
+        }
+    }
+    false
+}
+
+async fn report_health(reporter: tonic_health::server::HealthReporter, mut ready: tokio::sync::watch::Receiver<bool>) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    loop {
+        let status = if *ready.borrow_and_update() { Serving } else { NotServing };
+        for service in ["", "inference.GRPCInferenceService", "tensorflow.serving.PredictionService"] {
+            reporter.set_service_status(service, status).await;
+        }
+        if ready.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+type Answer = fn(&Front, &Request<Incoming>) -> Response<Full<Bytes>>;
+
+/// Starts a listener beside the data path; returns where it is bound.
+async fn side(address: SocketAddr, what: &str, front: &Arc<Front>, answer: Answer) -> Result<SocketAddr> {
+    let unbound = |e: std::io::Error| Error::precondition(format!("the {what} listener cannot bind {address}: {e}"));
+    let listener = TcpListener::bind(address).await.map_err(unbound)?;
+    let bound = listener.local_addr().map_err(unbound)?;
+    let front = Arc::clone(front);
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let front = Arc::clone(&front);
+            let service = hyper::service::service_fn(move |request| {
+                let response = answer(&front, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    Ok(bound)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn control(config: &Config) -> Control {
+    match config.models.control {
+        ModelControl::None => Control::None,
+        ModelControl::Poll => Control::Poll(config.models.poll),
+        ModelControl::Explicit => Control::Explicit,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let l = &config.limits;
+    Limits {
+        message_bytes_max: l.message_bytes_max,
+        bytes_in_flight_max: l.bytes_in_flight_max,
+        decompressed_bytes_max: l.decompressed_bytes_max,
+        decompression_ratio_max: l.decompression_ratio_max,
+        header_list_bytes_max: l.header_list_bytes_max as usize,
+        header_timeout: l.header_timeout,
+        read_timeout: l.read_timeout,
+        idle_timeout: l.idle_timeout,
+        concurrent_streams_max: l.concurrent_streams_max,
+        local_error_reset_streams_max: l.local_error_reset_streams_max,
+        pending_accept_reset_streams_max: l.pending_accept_reset_streams_max,
+        connections_max: l.connections_max,
+    }
+}
+
+/// A model's settings: its section, over its `config.pbtxt`, over the defaults.
+fn settings(config: Config) -> manager::SettingsOf {
+    Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
+        let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
+        let beside = pbtxt.map(overrides).unwrap_or_default();
+        to_settings(own.over(beside).over(config.defaults.clone()).resolve())
+    })
+}
+
+fn overrides(c: &ModelConfig) -> ModelOverrides {
+    let cuda = || {
+        let options = c.gpus.first().map(|gpu| ("device_id".to_owned(), gpu.to_string()));
+        crate::config::model::Provider { kind: ConfiguredKind::Cuda, options: options.into_iter().collect() }
+    };
+    let versions = |policy: &VersionPolicy| match policy {
+        VersionPolicy::Latest(n) => Configured::Latest(*n),
+        VersionPolicy::All => Configured::All,
+        VersionPolicy::Specific(list) => Configured::Specific(list.iter().map(|v| v.number()).collect()),
+    };
+    ModelOverrides {
+        batching: c.unbatched.then_some(Batching::Off),
+        batch_rows_max: c.batch_rows_max,
+        batch_delay: c.batch_delay,
+        lanes: c.lanes,
+        providers: c.gpu.then(|| vec![cuda()]),
+        version_policy: c.version_policy.as_ref().map(versions),
+        ..ModelOverrides::default()
+    }
+}
+
+fn to_settings(model: Model) -> Settings {
+    let intra_op_threads = model.intra_op_threads.max(1);
+    let kind = |kind| match kind {
+        ConfiguredKind::Cpu => ProviderKind::Cpu,
+        ConfiguredKind::Cuda => ProviderKind::Cuda,
+        ConfiguredKind::Tensorrt => ProviderKind::Tensorrt,
+    };
+    let providers = model.providers.into_iter().map(|p| Provider { kind: kind(p.kind), options: p.options }).collect();
+    Settings {
+        session: SessionOptions { intra_op_threads, spinning: model.spinning, providers },
+        lanes: if model.lanes == 0 { (cores() / intra_op_threads).max(1) } else { model.lanes },
+        batched: model.batching == Batching::Auto,
+        batch_rows_max: model.batch_rows_max as usize,
+        queue_rows_max: model.queue_rows_max as usize,
+        batch_delay: model.batch_delay,
+        deadline: model.deadline,
+        policy: match model.version_policy {
+            Configured::Latest(n) => VersionPolicy::Latest(n),
+            Configured::All => VersionPolicy::All,
+            Configured::Specific(list) => VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect()),
+        },
+        labels: model.labels.into_iter().filter_map(|(label, v)| Some((label, Version::new(v)?))).collect(),
+    }
+}

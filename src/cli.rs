@@ -1,0 +1,358 @@
+//! The command line: arguments, tables, JSON. Parses, calls, prints.
+
+mod demo;
+mod print;
+
+use crate::api::oip::json as oip_json;
+use crate::app::App;
+use crate::client;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::logging;
+use crate::runtime::library;
+use bytes::Bytes;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use http::Method;
+use print::{Table, line, note};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Serves ONNX models over gRPC and HTTP.
+#[derive(Parser)]
+#[command(name = "ortus", version, about, disable_help_subcommand = true)]
+struct Ortus {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a directory of models until SIGTERM or Ctrl-C.
+    Serve(Serve),
+    /// Show it all at work on the models that come with Ortus.
+    Demo(Demo),
+    /// List what a running server serves.
+    Models(Models),
+    /// Send one prediction to a running server.
+    Predict(Predict),
+    /// Find or install the ONNX Runtime library.
+    Runtime {
+        #[command(subcommand)]
+        verb: RuntimeVerb,
+    },
+    /// Check or print the configuration.
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Default)]
+struct Serve {
+    /// The model directory: <name>/<version>/model.onnx.
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Where HTTP listens [default: 0.0.0.0:8000].
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<String>,
+    /// Where gRPC listens [default: 0.0.0.0:8001].
+    #[arg(long, value_name = "ADDR:PORT")]
+    grpc: Option<String>,
+    /// Where metrics and probes listen [default: 0.0.0.0:8002].
+    #[arg(long, value_name = "ADDR:PORT")]
+    ops: Option<String>,
+    /// Where the operator API listens [default: 127.0.0.1:8003].
+    #[arg(long, value_name = "ADDR:PORT")]
+    operator: Option<String>,
+    /// Who decides what is loaded: none, poll or explicit [default: poll].
+    #[arg(long, value_name = "MODE")]
+    model_control: Option<String>,
+    /// Write the bound ports to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Default)]
+struct Common {
+    /// The configuration file [default: ./ortus.toml where there is one].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set any configuration key, such as model.fraud.batch_rows_max=32.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The ONNX Runtime library to use.
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+    /// Never fetch the ONNX Runtime library.
+    #[arg(long)]
+    offline: bool,
+    /// What is logged, such as info or ortus=debug,warn.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Stop after the tour; exit 0 only if everything held.
+    #[arg(long)]
+    exit: bool,
+    /// The models to show.
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Never fetch the ONNX Runtime library.
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Args)]
+struct Models {
+    /// The server's HTTP address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
+    server: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Predict {
+    /// The model.
+    model: String,
+    /// The server's address: HTTP, or gRPC with --grpc.
+    #[arg(long, value_name = "ADDR:PORT")]
+    server: Option<String>,
+    /// Speak gRPC.
+    #[arg(long)]
+    grpc: bool,
+    /// An infer request in JSON, as the REST protocol has it; - reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "input", required_unless_present = "input")]
+    file: Option<PathBuf>,
+    /// An input, such as x:FP32:1,3:0.5,1,2 (name, datatype, shape, values).
+    #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]
+    input: Vec<String>,
+    /// The version; the latest where it is left out.
+    #[arg(long, default_value = "")]
+    version: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum RuntimeVerb {
+    /// Say where the library is looked for and what is found.
+    Status(Common),
+    /// Fetch the pinned library into the user's cache.
+    Install,
+}
+
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Check the configuration and say nothing if it is good.
+    Check(Common),
+    /// Print the effective configuration. Used as a file it sets every key, also those a config.pbtxt would.
+    Show(Common),
+}
+
+/// Runs a command line; 0: did it, 1: refused or failed, 2: misuse.
+pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let parsed = match Ortus::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version go to stdout and are no misuse.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(parsed.command) {
+        Ok(code) => code,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
+            note(&format!("ortus: {error}{}", cause.unwrap_or_default()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => serve(&arguments)?,
+        Command::Demo(arguments) => return demo::run(&arguments),
+        Command::Models(arguments) => block_on(models(&arguments))?,
+        Command::Predict(arguments) => block_on(predict(&arguments))?,
+        Command::Runtime { verb: RuntimeVerb::Install } => {
+            line(&format!("{}", library::install(&note)?.display()));
+        }
+        Command::Runtime { verb: RuntimeVerb::Status(common) } => return runtime_status(&common),
+        Command::Config { verb: ConfigVerb::Check(common) } => {
+            load(&common, Vec::new())?;
+        }
+        Command::Config { verb: ConfigVerb::Show(common) } => line(load(&common, Vec::new())?.to_toml().trim_end()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Ortus::command(), "ortus", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(value: impl Into<String>) -> toml::Value {
+    toml::Value::String(value.into())
+}
+
+fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config> {
+    let mut put = |key: &str, value: Option<toml::Value>| flags.extend(value.map(|v| (key.to_owned(), v)));
+    put("runtime.library", common.ort_lib.as_ref().map(|p| text(p.display().to_string())));
+    put("runtime.offline", common.offline.then_some(toml::Value::Boolean(true)));
+    put("log.level", common.log_level.clone().map(text));
+    put("log.format", common.log_format.clone().map(text));
+    for setting in &common.set {
+        let (key, value) =
+            setting.split_once('=').ok_or_else(|| Error::invalid(format!("--set {setting} is not KEY=VALUE")))?;
+        let parsed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+        flags.push((key.to_owned(), parsed.unwrap_or_else(|| text(value))));
+    }
+    Config::load(common.config.as_deref(), std::env::vars(), flags)
+}
+
+fn serve(arguments: &Serve) -> Result<()> {
+    let mut flags = Vec::new();
+    let mut put = |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
+    put("models.directory", arguments.models.as_ref().map(|p| p.display().to_string()));
+    put("server.http", arguments.http.clone());
+    put("server.grpc", arguments.grpc.clone());
+    put("server.ops", arguments.ops.clone());
+    put("server.operator", arguments.operator.clone());
+    put("server.ports_file", arguments.ports_file.as_ref().map(|p| p.display().to_string()));
+    put("models.control", arguments.model_control.clone());
+    let config = load(&arguments.common, flags)?;
+    logging::start(&config.log.level, config.log.format)?;
+    let app = App::start(&config, &note)?;
+    let ports = app.ports;
+    if let Some(file) = &config.server.ports_file {
+        let json = serde_json::to_vec(&ports).map_err(|e| Error::internal("print the ports").with_source(e))?;
+        std::fs::write(file, json).map_err(|e| Error::precondition("write the ports file").with_source(e))?;
+    }
+    let (ready, refused) = app.standing();
+    line(&format!(
+        "ready: {ready} versions serve, {} refused; http {} grpc {} ops {} operator {}",
+        refused.len(),
+        ports.http,
+        ports.grpc,
+        ports.ops,
+        ports.operator
+    ));
+    app.wait_for_signal()?;
+    app.stop()
+}
+
+fn runtime_status(common: &Common) -> Result<ExitCode> {
+    let config = load(common, Vec::new())?;
+    let mut table = Table::new(&["place", "file", "found"]);
+    let mut found = false;
+    for place in library::places(config.runtime.library.as_deref()) {
+        let verdict = match (place.path.exists(), library::check(&place.path)) {
+            (false, _) => "-".to_owned(),
+            (true, Ok(minor)) => {
+                let chosen = if found { "" } else { ", used" };
+                found = true;
+                format!("ONNX Runtime 1.{minor}{chosen}")
+            }
+            (true, Err(error)) => format!("refused: {error}"),
+        };
+        table.row(&[place.origin, &place.path.display().to_string(), &verdict]);
+    }
+    table.print();
+    if !found {
+        note("ortus: no ONNX Runtime found; `ortus runtime install` fetches it");
+    }
+    Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::internal("build a runtime").with_source(e))?
+        .block_on(work)
+}
+
+async fn models(arguments: &Models) -> Result<()> {
+    let mut http = client::Http::connect(&arguments.server).await?;
+    let (status, _, body) = http.send(Method::POST, "/v2/repository/index", Bytes::new()).await?;
+    if !status.is_success() {
+        return Err(client::refusal(status, &body));
+    }
+    if arguments.json {
+        line(&String::from_utf8_lossy(&body));
+        return Ok(());
+    }
+    #[derive(serde::Deserialize)]
+    struct Line {
+        name: String,
+        version: String,
+        state: String,
+        reason: String,
+    }
+    let lines: Vec<Line> =
+        serde_json::from_slice(&body).map_err(|e| Error::internal("the answer is not an index").with_source(e))?;
+    let mut table = Table::new(&["model", "version", "state", "reason"]);
+    for l in &lines {
+        table.row(&[&l.name, &l.version, &l.state, &l.reason]);
+    }
+    table.print();
+    Ok(())
+}
+
+async fn predict(arguments: &Predict) -> Result<()> {
+    let body = request_body(arguments)?;
+    if !arguments.grpc {
+        let server = arguments.server.as_deref().unwrap_or("127.0.0.1:8000");
+        let mut http = client::Http::connect(server).await?;
+        let (headers, answer) = http.infer(&arguments.model, &arguments.version, body).await?;
+        return print::answer(&headers, &answer, arguments.json);
+    }
+    let inputs = oip_json::decode(&body, None)?.inputs;
+    let mut client = client::grpc(arguments.server.as_deref().unwrap_or("127.0.0.1:8001")).await?;
+    let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
+    print::grpc_answer(&client::infer(&mut client, request).await?, arguments.json)
+}
+
+fn request_body(arguments: &Predict) -> Result<Bytes> {
+    let unreadable = |e: std::io::Error| Error::precondition("the request file cannot be read").with_source(e);
+    match &arguments.file {
+        Some(path) if path.as_os_str() == "-" => {
+            std::io::read_to_string(std::io::stdin()).map(Bytes::from).map_err(unreadable)
+        }
+        Some(path) => std::fs::read(path).map(Bytes::from).map_err(unreadable),
+        None => {
+            let inputs: Vec<serde_json::Value> = arguments.input.iter().map(|i| input(i)).collect::<Result<_>>()?;
+            Ok(serde_json::json!({"inputs": inputs}).to_string().into())
+        }
+    }
+}
+
+/// Reads NAME:TYPE:SHAPE:VALUES.
+fn input(argument: &str) -> Result<serde_json::Value> {
+    let malformed = || Error::invalid(format!("--input {argument} is not NAME:TYPE:SHAPE:VALUES"));
+    let mut parts = argument.splitn(4, ':');
+    let mut part = || parts.next().ok_or_else(malformed);
+    let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
+    let whole = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
+    let shape: Vec<i64> = shape.split(',').filter(|d| !d.is_empty()).map(whole).collect::<Result<_>>()?;
+    let value = |v: &str| match datatype {
+        "BYTES" => Ok(serde_json::Value::from(v)),
+        _ => serde_json::from_str(v.trim()).map_err(|_| malformed()),
+    };
+    let data: Vec<serde_json::Value> = values.split(',').map(value).collect::<Result<_>>()?;
+    Ok(serde_json::json!({"name": name, "datatype": datatype, "shape": shape, "data": data}))
+}

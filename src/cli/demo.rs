@@ -1,0 +1,285 @@
+//! `ortus demo`: a server over a temporary copy of the models, the sample
+//! requests over both protocols held against the golden answers, a second
+//! version put into place while requests run, and what came of it in a table.
+
+use super::print::{Table, line, note};
+use super::{Demo, block_on, text};
+use crate::api::oip::json as oip_json;
+use crate::app::{App, Ports};
+use crate::client;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::logging::{self, Format};
+use crate::tensor::{DType, Data, Tensor};
+use bytes::Bytes;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+type Named = Vec<(String, Tensor)>;
+
+/// One model that comes with Ortus.
+struct Example {
+    name: String,
+    folder: PathBuf,
+    sample: Bytes,
+    inputs: Named,
+    golden: Named,
+    /// The golden answer of the second version, where there is one.
+    next: Option<Named>,
+}
+
+/// Answers differ from golden ones by what another CPU's rounding may change.
+const TOLERANCE: f64 = 1e-5;
+
+/// Runs the tour.
+pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
+    logging::start("ortus=warn,warn", Format::Text)?;
+    let from = models_folder(arguments.models.as_deref())?;
+    let examples = examples(&from)?;
+    let copy = tempfile::tempdir().map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    for example in &examples {
+        install(example, "1", copy.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(1))?;
+    }
+    let any = |key: &str| (key.to_owned(), text("127.0.0.1:0"));
+    let mut flags = vec![any("server.http"), any("server.grpc"), any("server.ops"), any("server.operator")];
+    flags.push(("models.directory".to_owned(), text(copy.path().display().to_string())));
+    flags.push(("models.settle".to_owned(), text("100ms")));
+    flags.push(("models.poll".to_owned(), text("100ms")));
+    flags.push(("runtime.offline".to_owned(), toml::Value::Boolean(arguments.offline)));
+    let config = Config::load(None, std::env::vars(), flags)?;
+    let start = Instant::now();
+    let app = App::start(&config, &note)?;
+    line(&format!("ortus serves {} models, ready after {} ms", app.standing().0, start.elapsed().as_millis()));
+    let mut held = app.standing().1.is_empty() && app.standing().0 == examples.len();
+    for reason in app.standing().1 {
+        note(&format!("refused: {reason}"));
+    }
+    held &= block_on(tour(&app.ports, &examples))?;
+    for example in examples.iter().filter(|e| e.next.is_some()) {
+        held &= swap(&app.ports, example, copy.path())?;
+    }
+    if arguments.exit {
+        app.stop()?;
+        line(if held { "everything held" } else { "something did not hold" });
+        return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    hand_over(&app.ports, &from);
+    app.wait_for_signal()?;
+    app.stop()?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn models_folder(given: Option<&Path>) -> Result<PathBuf> {
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let candidates = match given {
+        Some(path) => vec![path.to_owned()],
+        None => vec![PathBuf::from("models"), built_from],
+    };
+    let found = candidates.into_iter().find(|path| path.join("digits/sample.json").is_file());
+    found.ok_or_else(|| Error::precondition("the models that come with Ortus are not here; give --models DIR"))
+}
+
+fn examples(folder: &Path) -> Result<Vec<Example>> {
+    let unreadable = |e: std::io::Error| Error::precondition("read the model folder").with_source(e);
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(folder).map_err(unreadable)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|path| path.join("sample.json").is_file());
+    folders.sort();
+    let mut all = Vec::new();
+    for folder in folders {
+        let sample = Bytes::from(fs::read(folder.join("sample.json")).map_err(unreadable)?);
+        let next = folder.join("next/golden.json");
+        all.push(Example {
+            name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            inputs: oip_json::decode(&sample, None)?.inputs,
+            golden: outputs(&fs::read(folder.join("golden.json")).map_err(unreadable)?)?,
+            next: if next.is_file() { Some(outputs(&fs::read(next).map_err(unreadable)?)?) } else { None },
+            sample,
+            folder,
+        });
+    }
+    Ok(all)
+}
+
+/// Reads the outputs of an answer in JSON.
+fn outputs(answer: &[u8]) -> Result<Named> {
+    #[derive(serde::Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        outputs: &'a serde_json::value::RawValue,
+    }
+    let parsed: Answer<'_> =
+        serde_json::from_slice(answer).map_err(|e| Error::invalid("an answer is not JSON").with_source(e))?;
+    // An output has the form of an input.
+    let body = format!(r#"{{"inputs":{}}}"#, parsed.outputs.get());
+    Ok(oip_json::decode(&body.into(), None)?.inputs)
+}
+
+/// Puts a version into the served folder: written aside, then renamed, so that
+/// it appears whole.
+fn install(example: &Example, version: &str, served: &Path, written: SystemTime) -> Result<()> {
+    let source = if version == "1" { example.folder.join("1") } else { example.folder.join("next") };
+    let staging = served.join(format!(".{}-{version}", example.name));
+    let target = served.join(&example.name);
+    let put = || -> std::io::Result<()> {
+        fs::create_dir_all(&staging)?;
+        fs::create_dir_all(&target)?;
+        let copy = staging.join("model.onnx");
+        fs::copy(source.join("model.onnx"), &copy)?;
+        fs::File::options().write(true).open(&copy)?.set_modified(written)?;
+        fs::rename(&staging, target.join(version))
+    };
+    put().map_err(|e| Error::precondition("copy a model").with_source(e))
+}
+
+/// The greatest difference between two answers; `None` where they do not compare.
+fn distance(a: &Named, b: &Named) -> Option<f64> {
+    if a.len() != b.len() {
+        return None;
+    }
+    let mut greatest = 0.0_f64;
+    for ((name, x), (other, y)) in a.iter().zip(b) {
+        if name != other || x.dtype() != y.dtype() || x.shape() != y.shape() {
+            return None;
+        }
+        match (x.dtype(), x.data(), y.data()) {
+            (DType::F32, Data::Fixed(p), Data::Fixed(q)) => {
+                for (p, q) in p.as_chunks::<4>().0.iter().zip(q.as_chunks::<4>().0) {
+                    let (p, q) = (f64::from(f32::from_le_bytes(*p)), f64::from(f32::from_le_bytes(*q)));
+                    greatest = greatest.max((p - q).abs() / q.abs().max(1.0));
+                }
+            }
+            _ if x.data() == y.data() => {}
+            _ => return None,
+        }
+    }
+    Some(greatest)
+}
+
+fn verdict(distance: Option<f64>) -> (bool, String) {
+    match distance {
+        Some(0.0) => (true, "golden, bit for bit".to_owned()),
+        Some(d) if d <= TOLERANCE => (true, format!("golden, within {d:.0e}")),
+        Some(d) => (false, format!("WRONG by {d:.0e}")),
+        None => (false, "WRONG".to_owned()),
+    }
+}
+
+async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
+    let mut http = client::Http::connect(&ports.http.to_string()).await?;
+    let mut grpc = client::grpc(&ports.grpc.to_string()).await?;
+    let mut table = Table::new(&["model", "http", "grpc"]);
+    let mut held = true;
+    for example in examples {
+        let (_, body) = http.infer(&example.name, "", example.sample.clone()).await?;
+        let (good_http, over_http) = verdict(distance(&outputs(&body)?, &example.golden));
+        let request = client::infer_request(&example.name, "", &example.inputs);
+        let answer = client::infer(&mut grpc, request).await?;
+        let (good_grpc, over_grpc) = verdict(distance(&answer.outputs, &example.golden));
+        held &= good_http && good_grpc;
+        table.row(&[&example.name, &over_http, &over_grpc]);
+    }
+    table.print();
+    Ok(held)
+}
+
+/// What a stream of requests saw.
+#[derive(Default)]
+struct Seen {
+    answers: [u64; 2],
+    lost: u64,
+    wrong: u64,
+}
+
+impl Seen {
+    fn count(&mut self, example: &Example, answer: Result<(String, Named)>) {
+        let Ok((version, outputs)) = answer else {
+            self.lost += 1;
+            return;
+        };
+        let (slot, golden) = match (version.as_str(), &example.next) {
+            ("1", _) => (0, &example.golden),
+            ("2", Some(next)) => (1, next),
+            _ => {
+                self.wrong += 1;
+                return;
+            }
+        };
+        self.answers[slot] += 1;
+        if !verdict(distance(&outputs, golden)).0 {
+            self.wrong += 1;
+        }
+    }
+}
+
+/// How long the new version may take to answer.
+const SWAP_MAX: Duration = Duration::from_secs(20);
+
+/// Puts the second version into place while requests run.
+fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
+    let start = Instant::now();
+    let (seen_http, seen_grpc) = std::thread::scope(|scope| {
+        let http = scope.spawn(|| block_on(stream_http(ports, example)));
+        let grpc = scope.spawn(|| block_on(stream_grpc(ports, example)));
+        // Some answers of the first version come before the second appears.
+        std::thread::sleep(Duration::from_millis(200));
+        let put = install(example, "2", served, SystemTime::now());
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Seen>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::internal("the demo's client panicked")))
+        };
+        put.and_then(|()| Ok((join(http)?, join(grpc)?)))
+    })?;
+    let mut held = true;
+    for (protocol, seen) in [("http", &seen_http), ("grpc", &seen_grpc)] {
+        let [old, new] = seen.answers;
+        held &= seen.lost == 0 && seen.wrong == 0 && old > 0 && new > 0;
+        line(&format!(
+            "{} swapped under load over {protocol}: {old} answers by version 1, then {new} by version 2, {} lost, {} wrong",
+            example.name, seen.lost, seen.wrong
+        ));
+    }
+    if !held {
+        note(&format!("the swap of {} did not hold after {} ms", example.name, start.elapsed().as_millis()));
+    }
+    Ok(held)
+}
+
+/// Whether a stream has seen enough: a hundred answers of the new version.
+fn enough(seen: &Seen, start: Instant) -> bool {
+    seen.answers[1] >= 100 || start.elapsed() > SWAP_MAX
+}
+
+async fn stream_http(ports: &Ports, example: &Example) -> Result<Seen> {
+    let mut http = client::Http::connect(&ports.http.to_string()).await?;
+    let (mut seen, start) = (Seen::default(), Instant::now());
+    while !enough(&seen, start) {
+        let answer = http.infer(&example.name, "", example.sample.clone()).await;
+        let version = |headers: &http::HeaderMap| {
+            headers.get("ortus-model-version").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        seen.count(example, answer.and_then(|(headers, body)| Ok((version(&headers), outputs(&body)?))));
+    }
+    Ok(seen)
+}
+
+async fn stream_grpc(ports: &Ports, example: &Example) -> Result<Seen> {
+    let mut grpc = client::grpc(&ports.grpc.to_string()).await?;
+    let (mut seen, start) = (Seen::default(), Instant::now());
+    while !enough(&seen, start) {
+        let request = client::infer_request(&example.name, "", &example.inputs);
+        let answer = client::infer(&mut grpc, request).await;
+        seen.count(example, answer.map(|a| (a.version, a.outputs)));
+    }
+    Ok(seen)
+}
+
+fn hand_over(ports: &Ports, from: &Path) {
+    let from = from.display();
+    line("");
+    line("still serving until Ctrl-C; send the next request by hand:");
+    line(&format!("  curl -d @{from}/digits/sample.json http://{}/v2/models/digits/infer", ports.http));
+    line(&format!("  ortus predict digits --grpc --server {} --file {from}/digits/sample.json", ports.grpc));
+    line(&format!("  curl http://{}/metrics", ports.ops));
+}

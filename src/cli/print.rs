@@ -1,0 +1,110 @@
+//! Output for people: tables and lines on stdout, notes on stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use crate::client::Answer;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use comfy_table::presets;
+use http::HeaderMap;
+use std::io::Write;
+
+/// Prints a line to stdout. A closed pipe is not an error.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a line to stderr.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A table without lines.
+pub(super) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Starts with headings.
+    pub(super) fn new(headings: &[&str]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(headings.iter().map(|h| h.to_uppercase()));
+        Self(table)
+    }
+
+    /// Adds a row.
+    pub(super) fn row(&mut self, cells: &[&str]) {
+        self.0.add_row(cells.iter().map(|c| (*c).to_owned()));
+    }
+
+    /// Prints it.
+    pub(super) fn print(&self) {
+        for text in self.0.lines() {
+            line(text.trim_end());
+        }
+    }
+}
+
+/// Prints an answer that came over HTTP.
+pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()> {
+    let text = String::from_utf8_lossy(body);
+    if json {
+        line(&text);
+        return Ok(());
+    }
+    #[derive(serde::Deserialize)]
+    struct Output<'a> {
+        name: String,
+        datatype: String,
+        shape: Vec<i64>,
+        #[serde(borrow)]
+        data: Option<&'a serde_json::value::RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        outputs: Vec<Output<'a>>,
+    }
+    let body: Body<'_> =
+        serde_json::from_str(&text).map_err(|e| Error::internal("the answer is not JSON").with_source(e))?;
+    let header = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("?").to_owned();
+    line(&format!("version {}  prediction {}", header("ortus-model-version"), header("ortus-prediction-id")));
+    let mut table = Table::new(&["output", "datatype", "shape", "data"]);
+    for o in &body.outputs {
+        let data = o.data.map_or("", |d| d.get());
+        table.row(&[&o.name, &o.datatype, &format!("{:?}", o.shape), &shorten(data)]);
+    }
+    table.print();
+    Ok(())
+}
+
+/// Prints an answer that came over gRPC.
+pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
+    let data = |tensor: &Tensor| {
+        let mut text = Vec::new();
+        crate::api::elements::write_elements(&mut text, tensor, false);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    if json {
+        let outputs: Vec<String> = answer
+            .outputs
+            .iter()
+            .map(|(name, t)| {
+                let (name, datatype) = (serde_json::Value::from(name.as_str()), t.dtype().name());
+                format!(r#"{{"name":{name},"datatype":"{datatype}","shape":{:?},"data":{}}}"#, t.shape(), data(t))
+            })
+            .collect();
+        line(&format!(r#"{{"model_version":"{}","outputs":[{}]}}"#, answer.version, outputs.join(",")));
+        return Ok(());
+    }
+    line(&format!("version {}  prediction {}", answer.version, answer.prediction_id));
+    let mut table = Table::new(&["output", "datatype", "shape", "data"]);
+    for (name, t) in &answer.outputs {
+        table.row(&[name, t.dtype().name(), &format!("{:?}", t.shape()), &shorten(&data(t))]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn shorten(text: &str) -> String {
+    const MAX: usize = 200;
+    if text.len() <= MAX { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(MAX)]) }
+}

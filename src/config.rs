@@ -1,0 +1,214 @@
+//! The configuration: one validated tree, from defaults, then a TOML file, then
+//! the environment, then flags; the later wins. Opens no socket and loads no
+//! library; the rooms read their section and nothing else.
+
+#[macro_use]
+mod section;
+mod form;
+mod load;
+mod memory;
+pub(crate) mod model;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use toml::{Table, Value};
+
+use self::form::{Level, MemoryShare, Size};
+use self::model::{Model, ModelOverrides};
+use crate::error::Result;
+use crate::logging::Format;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[models]`.
+    pub models: Models,
+    /// `[models.defaults]`: what holds for every model that does not say otherwise.
+    pub defaults: ModelOverrides,
+    /// `[runtime]`.
+    pub runtime: Runtime,
+    /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
+    pub model: BTreeMap<String, ModelOverrides>,
+    /// `[log]`.
+    pub log: Log,
+}
+
+section! {
+    /// `[server]`: listeners, their threads, and the end of the process. Port 0 asks for a free port.
+    Server {
+        /// The HTTP listener; default `0.0.0.0:8000`.
+        http: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8000);
+        /// The gRPC listener; default `0.0.0.0:8001`.
+        grpc: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8001);
+        /// The listener for metrics and probes, where nothing changes anything; default `0.0.0.0:8002`.
+        ops: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8002);
+        /// The listener for operators; default `127.0.0.1:8003`. Whoever reaches it may change what is served.
+        operator: SocketAddr = address(Ipv4Addr::LOCALHOST, 8003);
+        /// Threads that read and write sockets, at most 1024; default 0, one per core.
+        io_threads: usize = 0, in 0..=1024;
+        /// How long a stopping server still accepts while it says it is not ready, at most 10 m; default 0 s.
+        drain_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(600);
+        /// How long accepted requests may take once the server stops, at most 1 h; default 25 s. What is unfinished
+        /// then is cut off.
+        drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;
+        /// A file that receives the bound addresses; default none.
+        ports_file: Option<PathBuf> = None;
+    }
+}
+
+section! {
+    /// `[limits]`: what a client may ask for, and what happens beyond it.
+    Limits {
+        /// Bytes of one request or answer, 1 KiB to 2 GiB; default 64 MiB. A larger one is refused.
+        message_bytes_max: usize as Size = 64 << 20, in 1 << 10..=2 << 30;
+        /// Bytes of all requests being read or served, from `message_bytes_max` to 1 TiB; default 0, a quarter of the
+        /// memory, which this field holds once it is resolved. Beyond it a request is refused, to be retried.
+        bytes_in_flight_max: usize as MemoryShare = memory::quarter(), in 1 << 10..=1 << 40;
+        /// Levels of nesting in a JSON body, 4 to 128; default 64. A deeper one is refused.
+        json_depth_max: usize = 64, in 4..=128;
+        /// Bytes of a request's headers, 4 KiB to 1 MiB; default 16 KiB. More are refused.
+        header_list_bytes_max: u32 as Size = 16 << 10, in 4 << 10..=1 << 20;
+        /// Time to send the headers, 1 ms to 10 m; default 10 s. The connection is closed beyond it.
+        header_timeout: Duration = Duration::from_secs(10), in MILLISECOND..=Duration::from_secs(600);
+        /// Time between two pieces of a request's body, 1 ms to 1 h; default 30 s. The request is refused beyond it.
+        read_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
+        /// Time without a request, 1 ms to 24 h; default 120 s. The connection is closed beyond it.
+        idle_timeout: Duration = Duration::from_secs(120), in MILLISECOND..=24 * HOUR;
+        /// Requests at once on an HTTP/2 connection, 1 to 65536; default 200. A client waits beyond it.
+        concurrent_streams_max: u32 = 200, in 1..=65_536;
+        /// HTTP/2 streams reset for the client's faults, 1 to 65536; default 1024. The connection is closed beyond it.
+        local_error_reset_streams_max: usize = 1024, in 1..=65_536;
+        /// HTTP/2 streams reset by the client before they are accepted, 1 to 65536; default 20. The connection is
+        /// closed beyond it.
+        pending_accept_reset_streams_max: usize = 20, in 1..=65_536;
+        /// Connections of all listeners, 1 to 1000000; default 10000. One more is closed at once.
+        connections_max: usize = 10_000, in 1..=1_000_000;
+        /// Bytes of a request after decompression, 1 KiB to 2 GiB; default 256 MiB. A larger one is refused.
+        decompressed_bytes_max: usize as Size = 256 << 20, in 1 << 10..=2 << 30;
+        /// Bytes after decompression for each byte before it, 2 to 10000; default 100. A request beyond it is refused.
+        decompression_ratio_max: usize = 100, in 2..=10_000;
+    }
+}
+
+choice! {
+    /// Who decides which models are loaded.
+    ModelControl {
+        /// Nobody: what the folder holds at the start is served.
+        None = "none",
+        /// The folder: its changes are followed.
+        Poll = "poll",
+        /// The client: models are loaded and unloaded by request.
+        Explicit = "explicit",
+    }
+}
+
+section! {
+    /// `[models]`: where models come from.
+    Models {
+        /// The folder of models; default none.
+        directory: Option<PathBuf> = None;
+        /// Who decides which models are loaded: `none`, `poll` or `explicit`; default `poll`.
+        control: ModelControl = ModelControl::Poll;
+        /// Time between two looks at the folder, 10 ms to 1 h; default 1 s.
+        poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
+        /// How long a version's files must not change before it is loaded, at most 1 h; default 1 s.
+        settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+    }
+}
+
+section! {
+    /// `[runtime]`: the ONNX Runtime library.
+    Runtime {
+        /// The library to load; default none, the one installed with the program.
+        library: Option<PathBuf> = None;
+        /// Forbids to download anything; default false.
+        offline: bool = false;
+    }
+}
+
+words! { Format { Text = "text", Json = "json" } }
+
+section! {
+    /// `[log]`: what is written to standard error.
+    Log {
+        /// What is logged, such as `info,ortus::batch=debug`; default `info`.
+        level: String as Level = "info".into();
+        /// `text` or `json`; default `text`.
+        format: Format = Format::Text;
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn address(ip: Ipv4Addr, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(ip), port)
+}
+
+impl Config {
+    /// Reads `file` (`./ortus.toml` where none is named and it exists), then the
+    /// variables `ORTUS_SECTION__KEY`, then flags as pairs such as
+    /// `("server.http", value)`; the later wins. Refuses an unknown key, a value
+    /// out of range and settings that contradict each other, naming the line,
+    /// the variable or the flag.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        flags: Vec<(String, Value)>,
+    ) -> Result<Self> {
+        let text = load::read(file)?;
+        let text = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        load::merge(text, env, flags)
+    }
+
+    /// Returns every setting of a model: its own section over
+    /// `[models.defaults]` over the defaults.
+    pub(crate) fn model(&self, name: &str) -> Model {
+        self.overrides(name).resolve()
+    }
+
+    /// Returns what the configuration sets for a model, in its own section or in
+    /// `[models.defaults]`, so that the model's own file may fill the rest.
+    pub(crate) fn overrides(&self, name: &str) -> ModelOverrides {
+        self.model.get(name).cloned().unwrap_or_default().over(self.defaults.clone())
+    }
+
+    /// Writes the effective values, defaults included, as a file that loads to
+    /// the same values.
+    pub(crate) fn to_toml(&self) -> String {
+        toml::to_string(&self.to_table()).expect("a table of strings, numbers, lists and tables is TOML")
+    }
+
+    fn to_table(&self) -> Table {
+        let mut models = self.models.to_table();
+        models.insert("defaults".into(), Value::Table(self.defaults.clone().resolve().to_table()));
+        let mut root = Table::new();
+        let mut put = |name: &str, table| root.insert(name.into(), Value::Table(table));
+        put("server", self.server.to_table());
+        put("limits", self.limits.to_table());
+        put("models", models);
+        put("runtime", self.runtime.to_table());
+        put("log", self.log.to_table());
+        let one = |name: &String| (name.clone(), Value::Table(self.model(name).to_table()));
+        put("model", self.model.keys().map(one).collect());
+        root
+    }
+}
+
+/// Serialises the effective values: durations as strings, sizes as integers,
+/// unset values left out.
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_table().serialize(serializer)
+    }
+}

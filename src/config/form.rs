@@ -1,0 +1,219 @@
+//! How each kind of setting is read from a TOML value and written back. A
+//! refusal says what the value must be, as the end of "it must be …".
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+/// One way to write a `T`.
+pub(crate) trait Form<T> {
+    /// Reads a value, or says what it must be.
+    fn read(value: &Value) -> Result<T, String>;
+    /// Writes a value; `None` where the setting is unset.
+    fn write(setting: &T) -> Option<Value>;
+}
+
+/// The form that a type has unless a field names another.
+pub(crate) struct Plain;
+
+/// A number of bytes: an integer, or a string such as `"64MiB"`.
+pub(crate) struct Size;
+
+/// As [`Size`]; 0 stands for a quarter of this machine's memory.
+pub(crate) struct MemoryShare;
+
+/// A filter of the log.
+pub(crate) struct Level;
+
+/// Checks that a setting lies within its range.
+pub(crate) fn within<T: PartialOrd>(
+    setting: &T,
+    range: &RangeInclusive<T>,
+    write: impl Fn(&T) -> Option<Value>,
+) -> Result<(), String> {
+    if range.contains(setting) {
+        return Ok(());
+    }
+    let text = |bound: &T| write(bound).map(|value| value.to_string()).unwrap_or_default();
+    Err(format!("from {} to {}", text(range.start()), text(range.end())))
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Form<$type> for Plain {
+            fn read(value: &Value) -> Result<$type, String> {
+                let number = value.as_integer().ok_or("a whole number")?;
+                number.try_into().map_err(|_| format!("a whole number from 0 to {}", <$type>::MAX))
+            }
+
+            fn write(setting: &$type) -> Option<Value> {
+                Some(Value::Integer(i64::try_from(*setting).unwrap_or(i64::MAX)))
+            }
+        }
+
+        impl Form<$type> for Size {
+            fn read(value: &Value) -> Result<$type, String> {
+                let bytes = value.as_str().map_or_else(|| value.as_integer().and_then(|n| n.try_into().ok()), bytes);
+                let fits = bytes.and_then(|bytes| bytes.try_into().ok());
+                fits.ok_or_else(|| "a number of bytes such as 65536 or \"64MiB\" (B, KiB, MiB, GiB)".into())
+            }
+
+            fn write(setting: &$type) -> Option<Value> {
+                <Plain as Form<$type>>::write(setting)
+            }
+        }
+    )*};
+}
+integers!(u32, usize);
+
+impl Form<usize> for MemoryShare {
+    fn read(value: &Value) -> Result<usize, String> {
+        let bytes = <Size as Form<usize>>::read(value)?;
+        Ok(if bytes == 0 { super::memory::quarter() } else { bytes })
+    }
+
+    fn write(setting: &usize) -> Option<Value> {
+        <Size as Form<usize>>::write(setting)
+    }
+}
+
+impl Form<bool> for Plain {
+    fn read(value: &Value) -> Result<bool, String> {
+        value.as_bool().ok_or_else(|| "true or false".into())
+    }
+
+    fn write(setting: &bool) -> Option<Value> {
+        Some(Value::Boolean(*setting))
+    }
+}
+
+impl Form<SocketAddr> for Plain {
+    fn read(value: &Value) -> Result<SocketAddr, String> {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "an IP address and a port such as \"127.0.0.1:8000\" or \"[::]:8000\"".into())
+    }
+
+    fn write(setting: &SocketAddr) -> Option<Value> {
+        Some(Value::String(setting.to_string()))
+    }
+}
+
+impl Form<PathBuf> for Plain {
+    fn read(value: &Value) -> Result<PathBuf, String> {
+        let text = value.as_str().filter(|text| !text.is_empty() && !text.contains('\0'));
+        text.map(PathBuf::from).ok_or_else(|| "a path, as a string".into())
+    }
+
+    fn write(setting: &PathBuf) -> Option<Value> {
+        Some(Value::String(setting.to_string_lossy().into_owned()))
+    }
+}
+
+impl Form<Duration> for Plain {
+    fn read(value: &Value) -> Result<Duration, String> {
+        value.as_str().and_then(duration).ok_or_else(|| {
+            "a duration in a string: a whole number and us, ms, s, m or h, such as \"250ms\" or \"10s\"".into()
+        })
+    }
+
+    fn write(setting: &Duration) -> Option<Value> {
+        let us = setting.as_micros();
+        Some(Value::String(match us {
+            _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+            _ if us.is_multiple_of(1_000) => format!("{}ms", us / 1_000),
+            _ => format!("{us}us"),
+        }))
+    }
+}
+
+impl<T> Form<Option<T>> for Plain
+where
+    Self: Form<T>,
+{
+    fn read(value: &Value) -> Result<Option<T>, String> {
+        Self::read(value).map(Some)
+    }
+
+    fn write(setting: &Option<T>) -> Option<Value> {
+        setting.as_ref().and_then(Self::write)
+    }
+}
+
+impl Form<BTreeMap<String, u64>> for Plain {
+    fn read(value: &Value) -> Result<BTreeMap<String, u64>, String> {
+        labels(value).ok_or_else(|| {
+            "a table of at most 256 labels and their versions such as { stable = 3 }; a label is 1 to 128 characters \
+             of A-Z a-z 0-9 _ . - and not a number, a version is 1 or greater"
+                .into()
+        })
+    }
+
+    fn write(setting: &BTreeMap<String, u64>) -> Option<Value> {
+        let version = |n: &u64| Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
+        // Written even if empty, for an empty table may cover a lower layer's labels.
+        Some(Value::Table(setting.iter().map(|(label, n)| (label.clone(), version(n))).collect()))
+    }
+}
+
+impl Form<String> for Level {
+    fn read(value: &Value) -> Result<String, String> {
+        let text = value.as_str().filter(|text| crate::logging::filter(text).is_ok());
+        text.map(String::from).ok_or_else(|| {
+            "off, error, warn, info, debug or trace, for everything or for a target, such as \
+             \"info,ortus::batch=debug\""
+                .into()
+        })
+    }
+
+    fn write(setting: &String) -> Option<Value> {
+        Some(Value::String(setting.clone()))
+    }
+}
+
+/// The most labels of a model.
+const LABELS_MAX: usize = 256;
+
+fn labels(value: &Value) -> Option<BTreeMap<String, u64>> {
+    let table = value.as_table().filter(|table| table.len() <= LABELS_MAX)?;
+    let legal =
+        |label: &str| crate::model::ModelName::parse(label).is_ok() && !label.bytes().all(|byte| byte.is_ascii_digit());
+    let one = |(label, version): (&String, &Value)| {
+        let version = version.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0)?;
+        legal(label).then(|| (label.clone(), version))
+    };
+    table.iter().map(one).collect()
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = amount(text)?;
+    match unit {
+        "us" => Some(Duration::from_micros(number)),
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = amount(text)?;
+    let factor = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// Splits `"64 MiB"` into 64 and `MiB`.
+fn amount(text: &str) -> Option<(u64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..at].parse().ok()?, text[at..].trim_start_matches(' ')))
+}

@@ -1,0 +1,352 @@
+//! Brings the layers together: turns a file, variables and flags into entries
+//! that remember where they stand, and sets them in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
+
+use super::{Config, Limits, Log, Models, Runtime, Server};
+use crate::error::{Error, Result};
+use crate::model::{ModelName, short};
+
+/// The file that is read where none is named.
+const FILE: &str = "ortus.toml";
+/// The largest file, in bytes; a larger one is refused.
+const FILE_BYTES_MAX: usize = 4 << 20;
+/// What begins the variables that are settings.
+const PREFIX: &str = "ORTUS_";
+
+/// A table of the file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Section {
+    Server,
+    Limits,
+    Models,
+    Defaults,
+    Runtime,
+    Log,
+    Model(String),
+}
+
+/// One setting and where it was made.
+struct Entry {
+    section: Section,
+    key: String,
+    /// The value, or what to try in its place where it does not fit.
+    value: Value,
+    otherwise: Option<Value>,
+    origin: String,
+}
+
+/// Reads the file's name and text. A missing file is refused if it was named.
+pub(super) fn read(file: Option<&Path>) -> Result<Option<(String, String)>> {
+    let path = file.unwrap_or(Path::new(FILE));
+    let name = path.display().to_string();
+    let mut text = String::new();
+    let limit = FILE_BYTES_MAX as u64 + 1;
+    match File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)) {
+        Ok(bytes) if bytes > FILE_BYTES_MAX => {
+            Err(Error::invalid(format!("{name} is larger than {FILE_BYTES_MAX} bytes")))
+        }
+        Ok(_) => Ok(Some((name, text))),
+        Err(source) if source.kind() == ErrorKind::NotFound && file.is_none() => Ok(None),
+        Err(source) => Err(Error::invalid(format!("read {name}")).with_source(source)),
+    }
+}
+
+/// Lays the layers over the defaults and checks the result.
+pub(super) fn merge(
+    file: Option<(&str, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+    flags: Vec<(String, Value)>,
+) -> Result<Config> {
+    let mut entries = match file {
+        Some((name, text)) => from_file(name, text)?,
+        None => Vec::new(),
+    };
+    // Sorted, so that of two faults the same one is always named.
+    let env: BTreeMap<String, String> = env.filter(|(name, _)| is_setting(name)).collect();
+    for (name, text) in env {
+        entries.push(from_variable(name, text)?);
+    }
+    for (path, value) in flags {
+        entries.push(from_flag(&path, value)?);
+    }
+    let mut config = Config::default();
+    let mut origins = BTreeMap::new();
+    for entry in entries {
+        config.apply(&entry)?;
+        origins.insert((entry.section, entry.key), entry.origin);
+    }
+    config.check(&origins)?;
+    Ok(config)
+}
+
+/// A file's text and the name that messages give it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    /// Names the line of a byte of the text.
+    fn origin(self, at: usize) -> String {
+        let line = 1 + self.text[..self.text.floor_char_boundary(at)].matches('\n').count();
+        format!("{}:{line}", self.name)
+    }
+
+    fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
+        Error::invalid(format!("{}: {fault}", self.origin(at)))
+    }
+}
+
+/// Lists the settings of a file in the order of their lines.
+fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
+    let source = Source { name, text };
+    let mut entries = Vec::new();
+    for (section, table) in tables(source)? {
+        for (key, value) in table {
+            let at = key.span().start;
+            let value = plain(value).map_err(|fault| source.refuse(at, fault))?;
+            let (section, key) = (section.clone(), key.into_inner().into_owned());
+            entries.push((at, Entry { section, key, value, otherwise: None, origin: source.origin(at) }));
+        }
+    }
+    entries.sort_by_key(|(at, _)| *at);
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// Lists the tables of a file that hold settings.
+fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
+    let root = DeTable::parse(source.text)
+        .map_err(|fault| source.refuse(fault.span().map_or(0, |span| span.start), fault.message()))?;
+    let mut tables = Vec::new();
+    for (key, value) in root.into_inner() {
+        let at = key.span().start;
+        let DeValue::Table(mut table) = value.into_inner() else {
+            return Err(source.refuse(at, outside(key.get_ref())));
+        };
+        if key.get_ref() == "model" {
+            models(source, table, &mut tables)?;
+            continue;
+        }
+        let section = Section::parse(key.get_ref(), ".").map_err(|fault| source.refuse(at, fault))?;
+        if section == Section::Models
+            && let Some(at) = table.keys().find(|key| key.get_ref() == "defaults").cloned()
+            && let Some(DeValue::Table(defaults)) = table.get(&at).map(|value| value.get_ref().clone())
+        {
+            table.remove(&at);
+            tables.push((Section::Defaults, defaults));
+        }
+        tables.push((section, table));
+    }
+    Ok(tables)
+}
+
+/// Adds the tables below `[model]`.
+fn models<'a>(source: Source<'a>, table: DeTable<'a>, tables: &mut Vec<(Section, DeTable<'a>)>) -> Result<()> {
+    for (name, value) in table {
+        let at = name.span().start;
+        let DeValue::Table(table) = value.into_inner() else {
+            return Err(source.refuse(at, format!("'{}' in [model] must be a table", short(name.get_ref()))));
+        };
+        tables.push((Section::model(name.get_ref()).map_err(|fault| source.refuse(at, fault))?, table));
+    }
+    Ok(())
+}
+
+fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+    Value::deserialize(value.into_deserializer()).map_err(|fault| fault.message().to_owned())
+}
+
+fn is_setting(variable: &str) -> bool {
+    variable.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
+}
+
+/// Reads `ORTUS_SERVER__HTTP`: a TOML value if it is one and fits, else text.
+fn from_variable(name: String, text: String) -> Result<Entry> {
+    let path = name[PREFIX.len()..].to_ascii_lowercase();
+    let (section, key) = path.rsplit_once("__").unwrap_or((&path, ""));
+    let section = Section::parse(section, "__").map_err(|fault| Error::invalid(format!("{name}: {fault}")))?;
+    let key = key.to_owned();
+    let string = Value::String(text.clone());
+    Ok(match DeValue::parse(&text).ok().and_then(|value| plain(value).ok()) {
+        Some(value) => Entry { section, key, value, otherwise: Some(string), origin: name },
+        None => Entry { section, key, value: string, otherwise: None, origin: name },
+    })
+}
+
+fn from_flag(path: &str, value: Value) -> Result<Entry> {
+    let origin = format!("flag {}", short(path));
+    let refused = |fault: String| Error::invalid(format!("{origin}: {fault}"));
+    let (section, key) = path.rsplit_once('.').ok_or_else(|| refused(outside(path)))?;
+    let section = Section::parse(section, ".").map_err(refused)?;
+    Ok(Entry { section, key: key.to_owned(), value, otherwise: None, origin })
+}
+
+impl Config {
+    fn apply(&mut self, entry: &Entry) -> Result<()> {
+        let Entry { section, key, value, .. } = entry;
+        let mut known = self.set(section, key, value);
+        if known.is_err()
+            && let Some(otherwise) = &entry.otherwise
+        {
+            // The first refusal is the better one: it speaks of the value as a person reads it.
+            known = self.set(section, key, otherwise).or(known);
+        }
+        let fault = match known {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                format!("unknown key '{}' in {section}{}", short(key), nearest(key, section.keys()))
+            }
+            Err(must) => format!("'{key}' in {section} is {}; it must be {must}", short(&value.to_string())),
+        };
+        Err(Error::invalid(format!("{}: {fault}", entry.origin)))
+    }
+
+    fn set(&mut self, section: &Section, key: &str, value: &Value) -> Result<bool, String> {
+        match section {
+            Section::Server => self.server.set(key, value),
+            Section::Limits => self.limits.set(key, value),
+            Section::Models => self.models.set(key, value),
+            Section::Runtime => self.runtime.set(key, value),
+            Section::Log => self.log.set(key, value),
+            Section::Defaults => self.defaults.set(key, value),
+            Section::Model(name) => self.model.entry(name.clone()).or_default().set(key, value),
+        }
+    }
+
+    /// Checks what no single setting shows.
+    fn check(&self, origins: &BTreeMap<(Section, String), String>) -> Result<()> {
+        let refused = |section: &Section, keys: &[&str], fault: String| {
+            let origin = |key: &&str| origins.get(&(section.clone(), (*key).to_owned()));
+            let origin = keys.iter().find_map(origin).map(|origin| format!("{origin}: ")).unwrap_or_default();
+            Error::invalid(format!("{origin}{fault}"))
+        };
+        let limits = &self.limits;
+        if limits.bytes_in_flight_max < limits.message_bytes_max {
+            let fault = format!(
+                "'bytes_in_flight_max' in [limits] is {}, less than 'message_bytes_max', {}; the largest message could \
+                 never be accepted",
+                limits.bytes_in_flight_max, limits.message_bytes_max
+            );
+            return Err(refused(&Section::Limits, &["bytes_in_flight_max", "message_bytes_max"], fault));
+        }
+        if let Some((one, other)) = self.server.clash() {
+            let fault = format!("'{other}' in [server] is the same address as '{one}'");
+            return Err(refused(&Section::Server, &[other, one], fault));
+        }
+        let rows = ["queue_rows_max", "batch_rows_max"];
+        let agree = |model: super::model::Model, section: Section| {
+            model.check().map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))
+        };
+        agree(self.defaults.clone().resolve(), Section::Defaults)?;
+        self.model.keys().try_for_each(|name| agree(self.model(name), Section::Model(name.clone())))
+    }
+}
+
+impl Server {
+    /// Finds two listeners that cannot both be bound.
+    fn clash(&self) -> Option<(&'static str, &'static str)> {
+        let all = [("http", self.http), ("grpc", self.grpc), ("ops", self.ops), ("operator", self.operator)];
+        all.iter().enumerate().find_map(|(at, (other, b))| {
+            let meets = |(_, a): &&(&str, std::net::SocketAddr)| {
+                let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+                let family = a.is_ipv4() == b.is_ipv4();
+                a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (any && family))
+            };
+            all[..at].iter().find(meets).map(|(one, _)| (*one, *other))
+        })
+    }
+}
+
+impl Section {
+    /// The names that can stand before a dot.
+    const NAMES: &[&str] = &["server", "limits", "models", "models.defaults", "runtime", "log", "model.NAME"];
+
+    fn parse(path: &str, separator: &str) -> Result<Self, String> {
+        Ok(match path {
+            "server" => Self::Server,
+            "limits" => Self::Limits,
+            "models" => Self::Models,
+            "runtime" => Self::Runtime,
+            "log" => Self::Log,
+            _ => match path.split_once(separator) {
+                Some(("models", "defaults")) => Self::Defaults,
+                Some(("model", name)) => Self::model(name)?,
+                _ => {
+                    return Err(format!("unknown section '{}'{}", short(path), nearest(path, Self::NAMES)));
+                }
+            },
+        })
+    }
+
+    fn model(name: &str) -> Result<Self, String> {
+        match ModelName::parse(name) {
+            Ok(name) => Ok(Self::Model(name.as_str().to_owned())),
+            Err(fault) => Err(format!("[model.{}]: {}", short(name), fault.message)),
+        }
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::Server => Server::KEYS,
+            Self::Limits => Limits::KEYS,
+            Self::Models => Models::KEYS,
+            Self::Runtime => Runtime::KEYS,
+            Self::Log => Log::KEYS,
+            Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server => f.write_str("[server]"),
+            Self::Limits => f.write_str("[limits]"),
+            Self::Models => f.write_str("[models]"),
+            Self::Runtime => f.write_str("[runtime]"),
+            Self::Log => f.write_str("[log]"),
+            Self::Defaults => f.write_str("[models.defaults]"),
+            Self::Model(name) => write!(f, "[model.{name}]"),
+        }
+    }
+}
+
+fn outside(key: &str) -> String {
+    format!("key '{}' is outside of any section; the sections are {}", short(key), Section::NAMES.join(", "))
+}
+
+/// Names the key that was probably meant, or all of them where none is near.
+fn nearest(given: &str, keys: &[&str]) -> String {
+    let far = |key: &&&str| distance(short(given), key);
+    match keys.iter().min_by_key(far) {
+        Some(key) if far(&key) <= key.len().max(given.len()) / 2 => format!("; did you mean '{key}'?"),
+        _ => format!("; known are {}", keys.join(", ")),
+    }
+}
+
+/// Counts the letters to add, drop or change (Levenshtein 1966).
+pub(super) fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

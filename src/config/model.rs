@@ -1,0 +1,206 @@
+//! The settings of one model: `[model.NAME]` over `[models.defaults]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::form::{Form, Plain};
+use crate::error::{Error, Result};
+use crate::model::Version;
+
+overridable! {
+    /// Every setting of a model.
+    Model, ModelOverrides {
+        /// Whether requests share a run: `auto` (where the graph allows it) or `off`; default `auto`.
+        batching: Batching = Batching::Auto;
+        /// Rows of one run, 1 to 65536; default 64. A request with more rows is run alone or refused by its model.
+        batch_rows_max: u32 = 64, in 1..=65_536;
+        /// Rows that wait, from `batch_rows_max` to 16777216; default 4096. Beyond it a request is refused, to be
+        /// retried.
+        queue_rows_max: u32 = 4096, in 1..=16_777_216;
+        /// Runs at once, at most 1024; default 0, the cores divided by `intra_op_threads`.
+        lanes: usize = 0, in 0..=1024;
+        /// Threads inside one run, 1 to 1024; default 1.
+        intra_op_threads: usize = 1, in 1..=1024;
+        /// How long an idle lane waits for more rows, at most 10 s; default 0 s.
+        batch_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(10);
+        /// The deadline of a request that brings none, 1 ms to 1 h; default none, derived from the model's own
+        /// speed. A request that cannot meet it is refused without a run.
+        deadline: Option<Duration> = None, in Some(super::MILLISECOND)..=Some(super::HOUR);
+        /// Whether the runtime's threads spin while they wait; default false.
+        spinning: bool = false;
+        /// Execution providers in order of preference, each the fallback of the one before; default `["cpu"]`.
+        providers: Vec<Provider> = vec![Provider::cpu()];
+        /// Versions to serve: `"all"`, `"latest:N"` or a list of numbers; default `"latest:1"`.
+        version_policy ["versions"]: VersionPolicy = VersionPolicy::Latest(1);
+        /// Labels and the versions they point at, at most 256; default none.
+        labels: BTreeMap<String, u64> = BTreeMap::new();
+    }
+}
+
+impl Model {
+    /// Checks each range and that the settings agree, for settings that did not
+    /// come through [`super::Config::load`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut probe = Self::default();
+        for (key, value) in self.to_table() {
+            let must = |must| Error::invalid(format!("'{key}' is {value}; it must be {must}"));
+            probe.set(&key, &value).map_err(must)?;
+        }
+        if self.queue_rows_max < self.batch_rows_max {
+            return Err(Error::invalid(format!(
+                "'queue_rows_max' is {}, less than 'batch_rows_max', {}; a full batch could never wait",
+                self.queue_rows_max, self.batch_rows_max
+            )));
+        }
+        Ok(())
+    }
+}
+
+choice! {
+    /// Whether requests share a run.
+    Batching {
+        /// Where the graph allows it.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+    }
+}
+
+/// Which of a model's versions are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum VersionPolicy {
+    /// The highest so many.
+    Latest(u32),
+    /// Every one.
+    All,
+    /// These and no others.
+    Specific(Vec<u64>),
+}
+
+/// The most versions of a model that can be asked for.
+const VERSIONS_MAX: usize = 1024;
+
+impl VersionPolicy {
+    fn parse(value: &Value) -> Option<Self> {
+        if let Some(list) = value.as_array() {
+            let number = |v: &Value| v.as_integer().and_then(|n| u64::try_from(n).ok()).and_then(Version::new);
+            let versions: Vec<u64> = list.iter().map(|v| number(v).map(Version::number)).collect::<Option<_>>()?;
+            let distinct = versions.iter().collect::<std::collections::BTreeSet<_>>().len() == versions.len();
+            return (distinct && (1..=VERSIONS_MAX).contains(&versions.len())).then_some(Self::Specific(versions));
+        }
+        let text = value.as_str()?;
+        if text == "all" {
+            return Some(Self::All);
+        }
+        let count = text.strip_prefix("latest:")?;
+        let count = count.parse().ok().filter(|n| (1..=VERSIONS_MAX).contains(n))?;
+        u32::try_from(count).ok().map(Self::Latest)
+    }
+}
+
+impl Form<VersionPolicy> for Plain {
+    fn read(value: &Value) -> Result<VersionPolicy, String> {
+        VersionPolicy::parse(value).ok_or_else(|| {
+            "\"all\", \"latest:N\" with N from 1 to 1024, or a list of 1 to 1024 different versions such as [1, 3]"
+                .into()
+        })
+    }
+
+    fn write(setting: &VersionPolicy) -> Option<Value> {
+        Some(match setting {
+            VersionPolicy::All => Value::String("all".into()),
+            VersionPolicy::Latest(count) => Value::String(format!("latest:{count}")),
+            VersionPolicy::Specific(versions) => {
+                let number = |n: &u64| Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
+                Value::Array(versions.iter().map(number).collect())
+            }
+        })
+    }
+}
+
+choice! {
+    /// What runs a graph.
+    ProviderKind {
+        /// The processor.
+        Cpu = "cpu",
+        /// An NVIDIA GPU through CUDA.
+        Cuda = "cuda",
+        /// An NVIDIA GPU through TensorRT.
+        Tensorrt = "tensorrt",
+    }
+}
+
+/// An execution provider and its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Provider {
+    /// Which.
+    pub kind: ProviderKind,
+    /// Options in the provider's own words, such as `device_id`; at most 64.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The most options of a provider.
+const OPTIONS_MAX: usize = 64;
+
+impl Provider {
+    /// The processor, without options.
+    pub(crate) fn cpu() -> Self {
+        Self { kind: ProviderKind::Cpu, options: BTreeMap::new() }
+    }
+
+    fn parse(value: &Value) -> Option<Self> {
+        let Some(table) = value.as_table() else {
+            return Some(Self { kind: Plain::read(value).ok()?, options: BTreeMap::new() });
+        };
+        if !table.keys().all(|key| key == "name" || key == "options") {
+            return None;
+        }
+        let options = match table.get("options") {
+            Some(options) => options.as_table().filter(|options| options.len() <= OPTIONS_MAX)?.clone(),
+            None => Table::new(),
+        };
+        let options = options.into_iter().map(|(key, value)| Some((key, option(value)?)));
+        Some(Self { kind: Plain::read(table.get("name")?).ok()?, options: options.collect::<Option<_>>()? })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let name = Plain::write(&self.kind)?;
+        if self.options.is_empty() {
+            return Some(name);
+        }
+        let options = self.options.iter().map(|(key, text)| (key.clone(), Value::String(text.clone()))).collect();
+        Some(Value::Table(Table::from_iter([("name".into(), name), ("options".into(), Value::Table(options))])))
+    }
+}
+
+/// Reads an option's value, which the providers take as text.
+fn option(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Integer(_) | Value::Boolean(_) | Value::Float(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+impl Form<Vec<Provider>> for Plain {
+    fn read(value: &Value) -> Result<Vec<Provider>, String> {
+        let list = value.as_array().filter(|list| !list.is_empty());
+        let providers: Option<Vec<Provider>> = list.and_then(|list| list.iter().map(Provider::parse).collect());
+        let providers = providers.ok_or(
+            "a list of \"cpu\", \"cuda\", \"tensorrt\" or { name = \"cuda\", options = { device_id = \"0\" } }",
+        )?;
+        let unreached = |(at, one): (usize, &Provider)| {
+            providers[..at].iter().any(|before| before.kind == one.kind || before.kind == ProviderKind::Cpu)
+        };
+        if providers.iter().enumerate().any(unreached) {
+            return Err("a list that names each provider once, \"cpu\" last: nothing after it is ever tried".into());
+        }
+        Ok(providers)
+    }
+
+    fn write(setting: &Vec<Provider>) -> Option<Value> {
+        Some(Value::Array(setting.iter().filter_map(Provider::to_value).collect()))
+    }
+}

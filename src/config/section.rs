@@ -1,0 +1,146 @@
+//! The macros behind a section of the configuration. A field stands once, with
+//! its meaning, default and range; reading, writing and the list of keys follow.
+
+/// Names the form of a field: `Plain` unless the field says another.
+macro_rules! form {
+    () => {
+        $crate::config::form::Plain
+    };
+    ($form:ty) => {
+        $form
+    };
+}
+
+/// Names the key of a field: the field's own name unless it says another.
+macro_rules! key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+
+/// Reads one field and checks its range.
+macro_rules! read {
+    ($value:ident, $type:ty, $form:ty $(, $range:expr)?) => {{
+        let setting = <$form as $crate::config::form::Form<$type>>::read($value)?;
+        $($crate::config::form::within(&setting, &$range, <$form as $crate::config::form::Form<$type>>::write)?;)?
+        setting
+    }};
+}
+
+/// Declares a section: `field ["key"]: Type as Form = default, in range;`.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident {$(
+        $(#[$field_doc:meta])*
+        $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
+    )*}) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct $name {$(
+            $(#[$field_doc])*
+            pub $field: $type,
+        )*}
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+
+        impl $name {
+            /// The keys, in order.
+            pub(crate) const KEYS: &[&str] = &[$(key!($field $($key)?)),*];
+
+            /// Reads one setting; false where there is no such key. Refuses a
+            /// value that is not of the key's form or range.
+            pub(crate) fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
+                $(if key == key!($field $($key)?) {
+                    self.$field = read!(value, $type, form!($($form)?) $(, $range)?);
+                    return Ok(true);
+                })*
+                Ok(false)
+            }
+
+            /// Writes every setting that has a value.
+            pub(crate) fn to_table(&self) -> toml::Table {
+                let mut table = toml::Table::new();
+                $(if let Some(value) = <form!($($form)?) as $crate::config::form::Form<$type>>::write(&self.$field) {
+                    table.insert(key!($field $($key)?).into(), value);
+                })*
+                table
+            }
+        }
+    };
+}
+
+/// Declares a section whose settings may each be left to a lower layer.
+macro_rules! overridable {
+    ($(#[$doc:meta])* $name:ident, $overrides:ident {$(
+        $(#[$field_doc:meta])*
+        $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
+    )*}) => {
+        section! { $(#[$doc])* $name {$(
+            $(#[$field_doc])*
+            $field $([$key])? : $type $(as $form)? = $default $(, in $range)? ;
+        )*}}
+
+        /// The settings that somebody made; the others are `None`.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub(crate) struct $overrides {$(
+            $(#[$field_doc])*
+            pub $field: Option<$type>,
+        )*}
+
+        impl $overrides {
+            /// Lays these settings over `lower`: what is unset here is taken from there.
+            pub(crate) fn over(self, lower: Self) -> Self {
+                Self { $($field: self.$field.or(lower.$field)),* }
+            }
+
+            /// Fills what is unset with the defaults. Checks nothing.
+            pub(crate) fn resolve(self) -> $name {
+                $name { $($field: self.$field.unwrap_or_else(|| $default)),* }
+            }
+
+            /// Reads one setting; false where there is no such key. Refuses a
+            /// value that is not of the key's form or range.
+            pub(crate) fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
+                $(if key == key!($field $($key)?) {
+                    self.$field = Some(read!(value, $type, form!($($form)?) $(, $range)?));
+                    return Ok(true);
+                })*
+                Ok(false)
+            }
+        }
+    };
+}
+
+/// Declares an enum written as one of a few words.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident {$( $(#[$variant_doc:meta])* $variant:ident = $word:literal ),* $(,)?}) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {$( $(#[$variant_doc])* $variant ),*}
+        words! { $name { $($variant = $word),* } }
+    };
+}
+
+/// Gives an enum of a few words its form.
+macro_rules! words {
+    ($name:ident {$( $variant:ident = $word:literal ),*}) => {
+        impl $crate::config::form::Form<$name> for $crate::config::form::Plain {
+            fn read(value: &toml::Value) -> Result<$name, String> {
+                match value.as_str() {
+                    $(Some($word) => Ok($name::$variant),)*
+                    _ => Err(format!("one of {}", [$(concat!("\"", $word, "\"")),*].join(", "))),
+                }
+            }
+
+            fn write(setting: &$name) -> Option<toml::Value> {
+                Some(toml::Value::String(match setting { $($name::$variant => $word),* }.into()))
+            }
+        }
+    };
+}

@@ -1,0 +1,84 @@
+//! Makes a servable of a version's files: read and verify, build, probe, warm.
+//! Blocks; runs on the manager's thread, never on a request's.
+
+use super::Settings;
+use super::probe::{self, Sample};
+use crate::batch::{Options, cost::Cost};
+use crate::error::Result;
+use crate::metrics::Metrics;
+use crate::model::{ModelName, Version};
+use crate::registry::directory::Loaded;
+use crate::runtime::{Engine, Session, Source};
+use crate::servable::{Batching, Drained, Parts, Servable};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The least deadline of a request that brings none.
+const DEADLINE_MIN: Duration = Duration::from_secs(1);
+/// … and its multiple of the time one row takes.
+const DEADLINE_RUNS: u32 = 20;
+
+/// Builds, probes and warms.
+pub(super) fn load(
+    (name, version): (&ModelName, Version),
+    loaded: Loaded,
+    settings: &Settings,
+    engine: &dyn Engine,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<Servable>, Drained)> {
+    let signature = loaded.graph.signature;
+    let source = Source { bytes: loaded.bytes, external_dir: loaded.external_dir };
+    let mut first = engine.open(&source, &settings.session)?;
+    let (batching, sample) = match Sample::find(&signature, first.as_mut()) {
+        Ok(_) if !settings.batched => (Batching::Alone("the configuration says so".to_owned()), None),
+        Ok(sample) => (probe::batching(&signature, &sample, first.as_mut()), Some(sample)),
+        Err(error) => (Batching::Alone(format!("made-up inputs do not suit it: {error}")), None),
+    };
+    let mut sessions = vec![first];
+    while sessions.len() < settings.lanes {
+        sessions.push(engine.open(&source, &settings.session)?);
+    }
+    let batched = batching == Batching::Joined;
+    let single = match &sample {
+        Some(sample) => warm(sample, &mut sessions, if batched { settings.batch_rows_max } else { 1 })?,
+        None => Duration::ZERO,
+    };
+    if let Batching::Alone(reason) = &batching {
+        tracing::info!(model = name.as_str(), version = version.number(), reason, "served without batching");
+    }
+    Servable::start(Parts {
+        name: name.clone(),
+        version,
+        digest: loaded.digest,
+        signature,
+        batching,
+        sessions,
+        options: Options {
+            batched,
+            batch_rows_max: settings.batch_rows_max,
+            queue_rows_max: settings.queue_rows_max,
+            batch_delay: settings.batch_delay,
+            cost: Cost::default(),
+        },
+        deadline: settings.deadline.unwrap_or_else(|| DEADLINE_MIN.max(single * DEADLINE_RUNS)),
+        metrics: metrics.servable(name, version),
+    })
+}
+
+/// Runs every session at every bucket of the batch size; returns the time of
+/// one row on a warm session.
+fn warm(sample: &Sample, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Duration> {
+    let mut single = Duration::MAX;
+    for session in sessions {
+        let mut rows = 1;
+        while rows < rows_max {
+            sample.run(session.as_mut(), rows)?;
+            rows *= 2;
+        }
+        sample.run(session.as_mut(), rows_max)?;
+        let start = std::time::Instant::now();
+        sample.run(session.as_mut(), 1)?;
+        single = single.min(start.elapsed());
+    }
+    Ok(single)
+}

@@ -1,0 +1,128 @@
+//! The one use case: a request becomes a response. Every protocol ends here.
+
+use crate::error::{Error, Kind, Result};
+use crate::metrics::{Metrics, ServableMetrics};
+use crate::request::{Deadline, Protocol, Request, Response, Target};
+use crate::route::Routes;
+use crate::servable::Servable;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Makes predictions with whatever the route table holds.
+pub(crate) struct Predictor {
+    routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
+    ready: watch::Sender<bool>,
+}
+
+impl Predictor {
+    /// Starts not ready.
+    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>) -> Self {
+        Self { routes, metrics, ready: watch::Sender::new(false) }
+    }
+
+    /// Says whether load balancers should send requests here.
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.send_replace(ready);
+    }
+
+    /// Tells what [`Predictor::set_ready`] said.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Follows what [`Predictor::set_ready`] says.
+    pub(crate) fn follow_ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// The routes, for front ends that report what serves.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Binds a target to the servable of this moment.
+    pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
+        self.routes.resolve(target)
+    }
+
+    /// Counts a request that was refused before a servable was found.
+    pub(crate) fn refused(&self, protocol: Protocol, error: &Error) {
+        tracing::debug!(protocol = protocol.label(), kind = error.kind.label(), %error, "request refused");
+        self.metrics.reject(protocol, error.kind);
+    }
+
+    /// Predicts with the servable of this moment. Errors name the field at
+    /// fault. Dropping the future cancels the request.
+    pub(crate) async fn predict(&self, request: Request) -> Result<Response> {
+        match self.resolve(&request.target) {
+            Ok(servable) => self.predict_on(&servable, request).await,
+            Err(error) => {
+                self.refused(request.protocol, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Predicts with a servable that was resolved before.
+    pub(crate) async fn predict_on(&self, servable: &Arc<Servable>, request: Request) -> Result<Response> {
+        let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
+        let result = serve(servable, request).await;
+        trace.outcome = match &result {
+            Ok(response) => Ok(response.timing.queue),
+            Err(error) => Err(error.kind),
+        };
+        if let Err(error) = &result {
+            let (model, version) = (servable.name.as_str(), servable.version.number());
+            if error.kind == Kind::Internal {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(model, version, %error, cause, "prediction failed");
+            } else {
+                tracing::debug!(model, version, kind = error.kind.label(), %error, "prediction refused");
+            }
+        }
+        result
+    }
+}
+
+async fn serve(servable: &Servable, request: Request) -> Result<Response> {
+    let wanted = servable.signature.select(&request.outputs)?;
+    let inputs = servable.signature.check(request.inputs)?;
+    let deadline = request.deadline.unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
+    let done = servable.run(inputs, deadline, request.priority).await?;
+    let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
+    let outputs =
+        wanted.into_iter().filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?))).collect();
+    Ok(Response {
+        model: servable.name.clone(),
+        version: servable.version,
+        id: request.id,
+        prediction_id: uuid::Uuid::now_v7(),
+        outputs,
+        timing: done.timing,
+    })
+}
+
+/// Counts a prediction when it ends, however it ends.
+struct Trace<'m> {
+    metrics: &'m ServableMetrics,
+    protocol: Protocol,
+    arrived: Instant,
+    /// Cancelled until told otherwise.
+    outcome: Result<Duration, Kind>,
+}
+
+impl<'m> Trace<'m> {
+    fn start(metrics: &'m ServableMetrics, protocol: Protocol, arrived: Instant) -> Self {
+        metrics.in_flight.inc();
+        Self { metrics, protocol, arrived, outcome: Err(Kind::Cancelled) }
+    }
+}
+
+impl Drop for Trace<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        self.metrics.finished(self.protocol, self.outcome, self.arrived.elapsed());
+    }
+}

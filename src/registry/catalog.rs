@@ -1,0 +1,72 @@
+//! What there is to serve: models, their versions and the files of each.
+//! Plain data; reads nothing and decides nothing.
+
+use super::pbtxt::ModelConfig;
+use crate::model::{ModelName, Version};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Which versions of a model are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum VersionPolicy {
+    /// The highest so many, at least one.
+    Latest(u32),
+    /// Every one.
+    All,
+    /// These, where they are there.
+    Specific(Vec<Version>),
+}
+
+/// Everything a source holds at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// By name.
+    pub models: BTreeMap<ModelName, ModelEntry>,
+}
+
+/// One model; without versions where its folder has none yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModelEntry {
+    /// By number.
+    pub versions: BTreeMap<Version, VersionEntry>,
+    /// Its `config.pbtxt`, if it has one that can be read.
+    pub config: Option<ModelConfig>,
+    /// Why nothing of the model loads, such as a `config.pbtxt` that is refused.
+    pub problem: Option<String>,
+}
+
+/// One version of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VersionEntry {
+    /// What its files looked like.
+    pub files: Fingerprint,
+    /// The ONNX file; the version's folder is its parent.
+    pub model_path: PathBuf,
+    /// Whether nobody seems to be writing the files any more.
+    pub settled: bool,
+}
+
+/// What the files of a version looked like, without reading them: sorted by
+/// name. Two that are equal stand for the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprint(pub Vec<FileStamp>);
+
+impl Fingerprint {
+    /// The latest modification, in nanoseconds since 1970.
+    pub(crate) fn newest_ns(&self) -> Option<i128> {
+        self.0.iter().map(|stamp| stamp.modified_ns).max()
+    }
+}
+
+/// One file of a version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileStamp {
+    /// Relative to the version's folder.
+    pub file: PathBuf,
+    /// Its length.
+    pub file_bytes: u64,
+    /// When it was modified, in nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// Which file it is, for a replacement that keeps length and time.
+    pub inode: u64,
+}

@@ -1,0 +1,230 @@
+//! A model directory as Triton and TensorFlow Serving lay it out,
+//! `<name>/<version>/model.onnx`, seen as a catalogue. Owns the memory of when
+//! files were first seen as they are, but no clock: the caller passes both in.
+//! Decides nothing about what is served and writes nothing.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
+use super::pbtxt::{CONFIG_BYTES_MAX, ModelConfig};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::model::{Digest, ModelName, Version};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The most models in a directory; beyond it the scan fails.
+pub(crate) const MODELS_MAX: usize = 10_000;
+/// The most versions of a model; beyond it nothing new of the model is seen.
+pub(crate) const VERSIONS_MAX: usize = 1_000;
+/// The name of a model's file where its configuration says nothing else.
+pub(crate) const MODEL_FILE: &str = "model.onnx";
+/// The name of a model's configuration.
+const CONFIG_FILE: &str = "config.pbtxt";
+
+/// A model directory and what was seen in it.
+pub(crate) struct Directory {
+    root: PathBuf,
+    settle: Duration,
+    last: Catalog,
+    /// Since when each version has looked as it does.
+    since: Since,
+    ignored: usize,
+}
+
+type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
+
+/// A version in memory: bytes, what they declare, and their digest.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The ONNX file.
+    pub bytes: Bytes,
+    /// What it declares.
+    pub graph: Graph,
+    /// The SHA-256 of `bytes` where the model has no external data; else of
+    /// `name NUL length NUL bytes` of the ONNX file and each external file.
+    pub digest: Digest,
+    /// The folder of the external data, if there is any.
+    pub external_dir: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Takes a path to a readable directory; refuses any other with
+    /// `InvalidArgument`. Files that were left alone for `settle` count as
+    /// written.
+    pub(crate) fn new(root: PathBuf, settle: Duration) -> Result<Self> {
+        std::fs::read_dir(&root).map_err(|e| {
+            Error::invalid(format!("the model directory '{}' cannot be read: {e}", root.display())).with_source(e)
+        })?;
+        Ok(Self { root, settle, last: Catalog::default(), since: Since::new(), ignored: 0 })
+    }
+
+    /// Lists what is there. `now` is compared with the times of files,
+    /// `instant` with earlier scans. Folders with illegal names are left out.
+    /// A model that cannot be read or is over a limit keeps the versions it had,
+    /// unsettled, with the reason as its problem; a directory that cannot be
+    /// read, or with over [`MODELS_MAX`] models, is an error.
+    pub(crate) fn scan(&mut self, now: SystemTime, instant: Instant) -> Result<Catalog> {
+        let root = self.canonical_root()?;
+        let mut ignored = 0;
+        let mut models = BTreeMap::new();
+        let mut unseen = Vec::new();
+        for file_name in walk::names(&root)? {
+            let name = file_name.to_str().and_then(|name| ModelName::parse(name).ok());
+            let folder = walk::inside(&root, &root.join(&file_name))?.filter(|path| path.is_dir());
+            let (Some(name), Some(folder)) = (name, folder) else {
+                ignored += 1;
+                continue;
+            };
+            if models.len() == MODELS_MAX {
+                return Err(Error::overloaded(format!("the model directory has over {MODELS_MAX} models")));
+            }
+            let last = self.last.models.get(&name);
+            let entry = look(&root, &folder, &name, last, &mut ignored).unwrap_or_else(|e| {
+                unseen.push(name.clone());
+                fall_back(&name, last, &e)
+            });
+            models.insert(name, entry);
+        }
+        let mut catalog = Catalog { models };
+        self.since = mark_settled(&mut catalog, &self.since, self.settle, (now, instant));
+        // Nobody knows how those files look now; a refusal would outlast the trouble.
+        for name in unseen {
+            catalog.models.entry(name).and_modify(|e| e.versions.values_mut().for_each(|v| v.settled = false));
+        }
+        self.ignored = ignored;
+        self.last = catalog.clone();
+        Ok(catalog)
+    }
+
+    /// Counts the names the last scan left out.
+    pub(crate) fn ignored(&self) -> usize {
+        self.ignored
+    }
+
+    /// Reads a version into memory and checks that it is whole: the graph
+    /// decodes and each external file is a regular file inside the version's
+    /// folder. `Unavailable` if the files no longer look as they did in the
+    /// scan; otherwise the kinds of [`Graph::read`], or `FailedPrecondition`.
+    pub(crate) fn read(&self, entry: &VersionEntry) -> Result<Loaded> {
+        let root = self.canonical_root()?;
+        let folder = entry.model_path.parent().ok_or_else(|| Error::internal("a model path has no folder"))?;
+        let loaded = read::load(&root, folder, &entry.model_path);
+        // A change explains a failure better than the failure itself.
+        match walk::fingerprint(&root, folder) {
+            Ok(files) if files == entry.files => loaded,
+            _ => Err(Error::unavailable("the version changed while it was read; it is tried again once it is settled")),
+        }
+    }
+
+    /// Found anew each time, so that the directory may be a link that moves.
+    fn canonical_root(&self) -> Result<PathBuf> {
+        self.root.canonicalize().map_err(|e| Error::unavailable("the model directory cannot be read").with_source(e))
+    }
+}
+
+/// Looks at one model.
+fn look(
+    root: &Path,
+    folder: &Path,
+    name: &ModelName,
+    last: Option<&ModelEntry>,
+    ignored: &mut usize,
+) -> Result<ModelEntry> {
+    let (config, problem, stamp) = match config(root, folder, name)? {
+        None => (None, None, None),
+        Some((_, Ok(config))) => (Some(config), None, None),
+        // What serves goes on under the configuration it was loaded with.
+        Some((stamp, Err(e))) => (last.and_then(|l| l.config.clone()), Some(e.message), Some(stamp)),
+    };
+    let model_file = config.as_ref().and_then(|c| c.model_filename.as_deref()).unwrap_or(MODEL_FILE);
+    let mut versions = BTreeMap::new();
+    for file_name in walk::names(folder)?.into_iter().filter(|n| n.as_os_str() != CONFIG_FILE) {
+        let version = file_name.to_str().and_then(|name| Version::parse(name).ok());
+        let inside = walk::inside(root, &folder.join(&file_name))?.filter(|path| path.is_dir());
+        let (Some(version), Some(inside)) = (version, inside) else {
+            *ignored += 1;
+            continue;
+        };
+        let mut files = walk::fingerprint(root, &inside)?;
+        let has_model = files.0.iter().any(|stamp| stamp.file.as_os_str() == model_file);
+        if files.0.is_empty() || (problem.is_none() && !has_model) {
+            *ignored += 1;
+            continue;
+        }
+        if versions.len() == VERSIONS_MAX {
+            return Err(Error::overloaded(format!("the model has over {VERSIONS_MAX} versions")));
+        }
+        // A refused configuration is part of what is refused, so that a
+        // corrected one is a reason to try again.
+        files.0.extend(stamp.clone());
+        versions.insert(version, VersionEntry { files, model_path: inside.join(model_file), settled: false });
+    }
+    Ok(ModelEntry { versions, config, problem })
+}
+
+/// Reads a model's configuration, if it has one: its stamp, and what it says.
+fn config(root: &Path, folder: &Path, name: &ModelName) -> Result<Option<(FileStamp, Result<ModelConfig>)>> {
+    let path = folder.join(CONFIG_FILE);
+    let refuse = |why: String| Err(Error::invalid(format!("config.pbtxt: {why}")));
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(walk::failed("look at config.pbtxt", e)),
+        Ok(own) => {
+            let target = walk::inside(root, &path)?.and_then(|path| path.metadata().ok()).filter(|t| t.is_file());
+            let stamp = walk::stamp(Path::new("..").join(CONFIG_FILE), target.as_ref().unwrap_or(&own));
+            if target.is_none() {
+                return Ok(Some((stamp, refuse("is not a file inside the model directory".to_owned()))));
+            }
+            if stamp.file_bytes > CONFIG_BYTES_MAX {
+                return Ok(Some((stamp, refuse(format!("is over {CONFIG_BYTES_MAX} bytes")))));
+            }
+            let bytes = read::whole(&path, CONFIG_BYTES_MAX)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("config.pbtxt: is not UTF-8"));
+            Ok(Some((stamp, text.and_then(|text| ModelConfig::read(name, text)))))
+        }
+    }
+}
+
+/// Stands in for a model that cannot be seen now: nothing of it loads, and
+/// nothing of it leaves.
+fn fall_back(name: &ModelName, last: Option<&ModelEntry>, error: &Error) -> ModelEntry {
+    let mut entry = last.cloned().unwrap_or_default();
+    let problem = Some(error.message.clone());
+    if entry.problem != problem {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(model = name.as_str(), %error, cause, "the model's folder cannot be read; what serves goes on");
+    }
+    entry.problem = problem;
+    entry
+}
+
+/// Marks each version that was left alone for `settle`: by the times of its
+/// files, or, where those are ahead of the clock, by how long it has looked so.
+fn mark_settled(
+    catalog: &mut Catalog,
+    before: &Since,
+    settle: Duration,
+    (now, instant): (SystemTime, Instant),
+) -> Since {
+    let mut since = Since::new();
+    let oldest_ns = walk::nanoseconds(now) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
+    for (name, entry) in &mut catalog.models {
+        for (version, found) in &mut entry.versions {
+            let key = (name.clone(), *version);
+            let first = match before.get(&key) {
+                Some((files, first)) if *files == found.files => *first,
+                _ => instant,
+            };
+            let old = found.files.newest_ns().is_some_and(|newest| newest <= oldest_ns);
+            found.settled = old || instant.saturating_duration_since(first) >= settle;
+            since.insert(key, (found.files.clone(), first));
+        }
+    }
+    since
+}

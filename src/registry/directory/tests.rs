@@ -1,0 +1,321 @@
+use super::*;
+use crate::error::Kind;
+use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+use crate::proto::onnx::{TypeProto, ValueInfoProto, type_proto};
+use prost::Message;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+const SETTLE: Duration = Duration::from_secs(2);
+
+fn onnx(location: Option<&str>) -> Vec<u8> {
+    let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)) };
+    let external = |location: &str| TensorProto {
+        data_location: Some(1),
+        external_data: vec![StringStringEntryProto { key: Some("location".into()), value: Some(location.into()) }],
+        ..TensorProto::default()
+    };
+    let graph = GraphProto {
+        initializer: location.map(external).into_iter().collect(),
+        output: vec![ValueInfoProto { name: Some("y".into()), r#type: Some(kind) }],
+        ..GraphProto::default()
+    };
+    let opset_import = vec![OperatorSetIdProto::default()];
+    ModelProto { ir_version: Some(8), graph: Some(graph), opset_import, ..ModelProto::default() }.encode_to_vec()
+}
+
+/// A model directory, and a clock that only the test moves.
+struct Bench {
+    folder: tempfile::TempDir,
+    directory: Directory,
+    now: SystemTime,
+    instant: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("models")).unwrap();
+        let directory = Directory::new(folder.path().join("models"), SETTLE).unwrap();
+        Self { folder, directory, now: SystemTime::now(), instant: Instant::now() }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join("models").join(file)
+    }
+
+    /// Writes a file, last modified `age` before the bench's now.
+    fn write(&self, file: &str, bytes: &[u8], age: Duration) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(self.now - age).unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.instant += time;
+    }
+
+    fn scan(&mut self) -> Catalog {
+        self.directory.scan(self.now, self.instant).unwrap()
+    }
+
+    fn entry(&mut self, name: &str) -> ModelEntry {
+        self.scan().models.remove(name).expect("the model is listed")
+    }
+
+    fn version(&mut self) -> VersionEntry {
+        self.entry("m").versions.remove(&Version::new(1).unwrap()).expect("version 1 is listed")
+    }
+
+    #[track_caller]
+    fn refuse(&mut self, kind: Kind, needle: &str) {
+        let entry = self.version();
+        let error = self.directory.read(&entry).expect_err(needle);
+        assert!(error.kind == kind && error.message.contains(needle), "{:?} {}", error.kind, error.message);
+    }
+}
+
+const OLD: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_path_that_is_no_directory_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    assert!(Directory::new(folder.path().join("absent"), SETTLE).is_err());
+    assert!(Directory::new(folder.path().join("file"), SETTLE).is_err());
+}
+
+#[test]
+fn only_models_and_versions_are_listed() {
+    let mut bench = Bench::new();
+    for folder in ["m/1", "m/12", "m/next", "m/01", "m/0", "m/-1", ".hidden/1", "bad name/1"] {
+        bench.write(&format!("{folder}/model.onnx"), b"x", OLD);
+    }
+    bench.write("m/3/weights.bin", b"x", OLD);
+    bench.write("m/4", b"a file", OLD);
+    bench.write("README.md", b"x", OLD);
+    let catalog = bench.scan();
+    assert_eq!(catalog.models.keys().map(ModelName::as_str).collect::<Vec<_>>(), ["m"]);
+    let versions: Vec<u64> = catalog.models["m"].versions.keys().map(|v| v.number()).collect();
+    assert_eq!(versions, [1, 12]);
+    assert_eq!(bench.directory.ignored(), 9);
+}
+
+#[test]
+fn half_copied_files_settle_once_they_are_left_alone() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", b"ha", Duration::ZERO);
+    assert!(!bench.version().settled);
+    bench.pass(SETTLE / 2);
+    bench.write("m/1/model.onnx", b"half", Duration::ZERO);
+    assert!(!bench.version().settled);
+    bench.pass(SETTLE - Duration::from_nanos(1));
+    assert!(!bench.version().settled);
+    bench.pass(Duration::from_nanos(1));
+    assert!(bench.version().settled);
+}
+
+#[test]
+fn files_from_the_future_settle_by_the_monotonic_clock() {
+    let mut bench = Bench::new();
+    bench.now -= OLD;
+    bench.write("m/1/model.onnx", b"x", Duration::ZERO);
+    bench.now -= OLD;
+    assert!(!bench.version().settled);
+    bench.instant += SETTLE - Duration::from_nanos(1);
+    assert!(!bench.version().settled);
+    bench.instant += Duration::from_nanos(1);
+    assert!(bench.version().settled);
+}
+
+#[test]
+fn each_change_of_the_files_changes_the_fingerprint() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", b"one", OLD);
+    let mut last = bench.version().files;
+    assert_eq!(last, bench.version().files);
+    let mut check = |bench: &mut Bench, what: &str| {
+        let files = bench.version().files;
+        assert_ne!(files, last, "{what}");
+        last = files;
+    };
+    bench.write("m/1/model.onnx", b"longer", OLD);
+    check(&mut bench, "length");
+    bench.write("m/1/model.onnx", b"LONGER", OLD / 2);
+    check(&mut bench, "time");
+    bench.write("m/1/other", b"longer", OLD / 2);
+    check(&mut bench, "a file more");
+    fs::rename(bench.path("m/1/other"), bench.path("m/1/model.onnx")).unwrap();
+    bench.write("m/1/other", b"longer", OLD / 2);
+    check(&mut bench, "another file in its place");
+    bench.write("m/1/a/b/c/d/deep", b"x", OLD);
+    check(&mut bench, "a file in a folder");
+}
+
+#[test]
+fn links_count_only_inside_the_directory() {
+    let mut bench = Bench::new();
+    bench.write("../secret/1/model.onnx", &onnx(None), OLD);
+    bench.write("blobs/1/x.onnx", &onnx(None), OLD);
+    let (outside, blob) = (bench.path("../secret"), bench.path("blobs/1/x.onnx"));
+    symlink(&outside, bench.path("linked")).unwrap();
+    fs::create_dir_all(bench.path("m/1")).unwrap();
+    symlink(outside.join("1"), bench.path("m/2")).unwrap();
+    fs::create_dir(bench.path("m/3")).unwrap();
+    symlink(outside.join("1/model.onnx"), bench.path("m/3/model.onnx")).unwrap();
+    symlink(&blob, bench.path("m/1/model.onnx")).unwrap();
+    symlink(bench.path("loop"), bench.path("loop")).unwrap();
+    let catalog = bench.scan();
+    assert_eq!(catalog.models.keys().map(ModelName::as_str).collect::<Vec<_>>(), ["blobs", "m"]);
+    assert_eq!(catalog.models["m"].versions.keys().map(|v| v.number()).collect::<Vec<_>>(), [1]);
+    let entry = bench.version();
+    bench.directory.read(&entry).expect("a link inside is followed");
+}
+
+#[test]
+fn digest_covers_bytes_and_external_data() {
+    let mut bench = Bench::new();
+    let bytes = onnx(None);
+    bench.write("m/1/model.onnx", &bytes, OLD);
+    let entry = bench.version();
+    let loaded = bench.directory.read(&entry).unwrap();
+    use sha2::{Digest as _, Sha256};
+    assert_eq!(loaded.digest, Digest(Sha256::digest(&bytes).into()));
+    assert_eq!((&loaded.bytes[..], loaded.external_dir), (&bytes[..], None));
+
+    let bytes = onnx(Some("d/w.bin"));
+    bench.write("m/1/model.onnx", &bytes, OLD);
+    let mut digests = Vec::new();
+    for weights in ["abc", "abd"] {
+        bench.write("m/1/d/w.bin", weights.as_bytes(), OLD);
+        let entry = bench.version();
+        let loaded = bench.directory.read(&entry).unwrap();
+        assert_eq!(loaded.external_dir.as_deref(), entry.model_path.parent());
+        let mut all = format!("model.onnx\0{}\0", bytes.len()).into_bytes();
+        all.extend(&bytes);
+        all.extend(format!("d/w.bin\x003\0{weights}").as_bytes());
+        assert_eq!(loaded.digest, Digest(Sha256::digest(&all).into()));
+        digests.push(loaded.digest);
+    }
+    assert_ne!(digests[0], digests[1]);
+}
+
+#[test]
+fn external_data_must_be_files_of_the_version() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", &onnx(Some("w.bin")), OLD);
+    bench.refuse(Kind::FailedPrecondition, "external data 'w.bin' is missing");
+    fs::create_dir(bench.path("m/1/w.bin")).unwrap();
+    bench.refuse(Kind::FailedPrecondition, "is not a regular file");
+    fs::remove_dir(bench.path("m/1/w.bin")).unwrap();
+    bench.write("../secret", b"x", OLD);
+    symlink(bench.path("../secret"), bench.path("m/1/w.bin")).unwrap();
+    bench.refuse(Kind::FailedPrecondition, "leads out of the version's folder");
+    bench.write("m/1/model.onnx", &onnx(Some("../w.bin")), OLD);
+    bench.refuse(Kind::InvalidArgument, "has '..'");
+    bench.write("m/1/model.onnx", b"", OLD);
+    bench.refuse(Kind::InvalidArgument, "the file is empty");
+}
+
+#[test]
+fn a_version_that_changed_since_the_scan_is_not_loaded() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", &onnx(None), OLD);
+    let entry = bench.version();
+    let check = |bench: &Bench| {
+        let error = bench.directory.read(&entry).expect_err("changed");
+        assert!(error.kind == Kind::Unavailable && error.message.contains("changed while it was read"), "{error}");
+    };
+    bench.write("m/1/model.onnx", &onnx(None), OLD / 2);
+    check(&bench);
+    bench.write("m/1/model.onnx", b"not ONNX", OLD);
+    check(&bench);
+    fs::remove_dir_all(bench.path("m")).unwrap();
+    check(&bench);
+}
+
+#[test]
+fn configuration_is_read_and_names_the_file() {
+    let mut bench = Bench::new();
+    bench.write("m/config.pbtxt", b"default_model_filename: \"net.onnx\" max_batch_size: 4", OLD);
+    bench.write("m/1/net.onnx", b"x", OLD);
+    bench.write("m/2/model.onnx", b"x", OLD);
+    let entry = bench.entry("m");
+    assert_eq!((entry.problem, entry.config.unwrap().batch_rows_max), (None, Some(4)));
+    assert_eq!(entry.versions.len(), 1);
+    assert!(bench.version().model_path.ends_with("models/m/1/net.onnx"));
+}
+
+#[test]
+fn refused_configuration_is_a_problem_until_it_is_corrected() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", b"x", OLD);
+    bench.write("m/config.pbtxt", b"max_batch_size: 4", OLD);
+    let good = bench.entry("m");
+    bench.write("m/config.pbtxt", b"sequence_batching { }", OLD);
+    let bad = bench.entry("m");
+    assert!(bad.problem.as_ref().is_some_and(|p| p.contains("field 'sequence_batching'")), "{:?}", bad.problem);
+    assert_eq!(bad.config, good.config);
+    // Its versions look different, so that what was refused is tried again.
+    assert_ne!(bad.versions, good.versions);
+    bench.write("m/config.pbtxt", b"max_batch_size: 4", OLD);
+    assert_eq!(bench.entry("m"), good);
+    bench.write("m/config.pbtxt", b"\xff", OLD);
+    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("UTF-8")));
+    bench.write("m/config.pbtxt", &b" ".repeat(CONFIG_BYTES_MAX as usize), OLD);
+    assert_eq!(bench.entry("m").problem, None);
+    bench.write("m/config.pbtxt", &b" ".repeat(CONFIG_BYTES_MAX as usize + 1), OLD);
+    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("over 1048576 bytes")));
+}
+
+#[test]
+fn a_model_over_a_limit_keeps_its_versions_and_says_why() {
+    let mut bench = Bench::new();
+    for n in 1..=VERSIONS_MAX {
+        bench.write(&format!("m/{n}/model.onnx"), b"x", OLD);
+    }
+    bench.write("other/1/model.onnx", b"x", OLD);
+    let entry = bench.entry("m");
+    assert_eq!((entry.versions.len(), &entry.problem), (VERSIONS_MAX, &None));
+    bench.write("m/9999/model.onnx", b"x", OLD);
+    let over = bench.entry("m");
+    assert!(entry.versions.values().all(|v| v.settled) && over.versions.values().all(|v| !v.settled));
+    assert!(over.versions.keys().eq(entry.versions.keys()));
+    assert_eq!(over.problem.as_deref(), Some("the model has over 1000 versions"));
+    assert_eq!(bench.entry("other").problem, None);
+    fs::remove_dir_all(bench.path("m/9999")).unwrap();
+    assert_eq!(bench.entry("m"), entry);
+}
+
+#[test]
+fn folders_and_files_of_a_version_are_limited() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", b"x", OLD);
+    bench.write("m/1/a/b/c/d/file", b"x", OLD);
+    assert_eq!(bench.entry("m").problem, None);
+    bench.write("m/1/a/b/c/d/e/file", b"x", OLD);
+    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("deeper than 4")));
+}
+
+#[test]
+fn too_many_models_fail_the_scan() {
+    let mut bench = Bench::new();
+    (0..MODELS_MAX).for_each(|n| fs::create_dir(bench.path(&format!("m{n}"))).unwrap());
+    assert_eq!(bench.scan().models.len(), MODELS_MAX);
+    fs::create_dir(bench.path("one-more")).unwrap();
+    let error = bench.directory.scan(bench.now, bench.instant).expect_err("over");
+    assert!(error.message.contains("over 10000 models"), "{error}");
+}
+
+#[test]
+fn a_directory_that_is_gone_is_an_error_not_an_empty_catalogue() {
+    let mut bench = Bench::new();
+    bench.write("m/1/model.onnx", b"x", OLD);
+    assert_eq!(bench.scan().models.len(), 1);
+    fs::remove_dir_all(bench.path("")).unwrap();
+    let error = bench.directory.scan(bench.now, bench.instant).expect_err("gone");
+    assert_eq!(error.kind, Kind::Unavailable);
+}

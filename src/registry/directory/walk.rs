@@ -1,0 +1,85 @@
+//! Lists folders and takes fingerprints without leaving the model directory:
+//! a link counts only where it leads inside. Opens no file.
+
+use crate::error::{Error, Result};
+use crate::registry::catalog::{FileStamp, Fingerprint};
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The most files and folders in a version.
+pub(super) const FILES_MAX: usize = 10_000;
+/// The deepest folder in a version.
+pub(super) const DEPTH_MAX: usize = 4;
+
+/// Names what is in a folder; nothing where the folder is gone.
+pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
+    let list = || -> io::Result<Vec<OsString>> { std::fs::read_dir(folder)?.map(|e| Ok(e?.file_name())).collect() };
+    match list() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| failed("list a folder", e)),
+    }
+}
+
+/// Follows links; `None` where the path leads nowhere or out of `root`, which
+/// is canonical. A file system that fails is an error, lest what serves seem gone.
+pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match path.canonicalize() {
+        Ok(target) => Ok(Some(target).filter(|target| target.starts_with(root))),
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) => Err(failed("follow a path", e)),
+    }
+}
+
+/// Stamps every regular file of a version. Refuses one with over
+/// [`FILES_MAX`] files or folders deeper than [`DEPTH_MAX`].
+pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
+    let mut stamps = Vec::new();
+    let mut seen = 0;
+    // Folders still to list, relative to the version's own.
+    let mut folders = vec![(PathBuf::new(), 0)];
+    while let Some((relative, depth)) = folders.pop() {
+        for name in names(&folder.join(&relative))? {
+            seen += 1;
+            if seen > FILES_MAX {
+                return Err(Error::overloaded(format!("a version has over {FILES_MAX} files")));
+            }
+            let file = relative.join(name);
+            let Some(target) = inside(root, &folder.join(&file))? else { continue };
+            match target.metadata() {
+                Ok(m) if m.is_file() => stamps.push(stamp(file, &m)),
+                Ok(m) if m.is_dir() && depth == DEPTH_MAX => {
+                    return Err(Error::overloaded(format!("a version has folders deeper than {DEPTH_MAX}")));
+                }
+                Ok(m) if m.is_dir() => folders.push((file, depth + 1)),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed("look at a file", e)),
+            }
+        }
+    }
+    stamps.sort();
+    Ok(Fingerprint(stamps))
+}
+
+/// Notes what tells a file from one that took its place.
+pub(super) fn stamp(file: PathBuf, metadata: &Metadata) -> FileStamp {
+    let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    FileStamp { file, file_bytes: metadata.len(), modified_ns, inode: metadata.ino() }
+}
+
+/// Counts from 1970, which may lie ahead.
+pub(super) fn nanoseconds(time: SystemTime) -> i128 {
+    let count = |d: std::time::Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX / 2);
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|e| -count(e.duration()), count)
+}
+
+/// Says what could not be done with the directory.
+pub(super) fn failed(what: &str, error: io::Error) -> Error {
+    Error::unavailable(format!("{what}: {error}")).with_source(error)
+}

@@ -1,0 +1,306 @@
+//! A model's `config.pbtxt`, as Triton writes it, read into what this server
+//! can honour. Anything that would change answers and is not honoured refuses
+//! the model; decides nothing about how the settings combine with others.
+
+mod section;
+mod syntax;
+#[cfg(test)]
+mod tests;
+
+use super::catalog::VersionPolicy;
+use crate::error::{Error, Result};
+use crate::model::{ModelName, Version};
+use crate::tensor::{DType, RANK_MAX};
+use section::{once, refuse, unsupported};
+use std::time::Duration;
+use syntax::Field;
+
+/// The largest `config.pbtxt`.
+pub(crate) const CONFIG_BYTES_MAX: u64 = syntax::TEXT_BYTES_MAX as u64;
+/// The most instances of a model.
+pub(crate) const LANES_MAX: usize = 1_024;
+
+/// What a `config.pbtxt` asks for. A field that it leaves out is `None`, false
+/// or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModelConfig {
+    /// `max_batch_size`, where it is over 0.
+    pub batch_rows_max: Option<u32>,
+    /// Whether `max_batch_size: 0` is written.
+    pub unbatched: bool,
+    /// `dynamic_batching.max_queue_delay_microseconds`.
+    pub batch_delay: Option<Duration>,
+    /// The sum of `instance_group.count` over CPU and automatic groups.
+    pub lanes: Option<usize>,
+    /// Whether a group asks for a GPU.
+    pub gpu: bool,
+    /// The GPUs that groups name, each once.
+    pub gpus: Vec<u32>,
+    /// `version_policy`.
+    pub version_policy: Option<VersionPolicy>,
+    /// `default_model_filename`: one name, without a path.
+    pub model_filename: Option<String>,
+    /// `model_warmup.batch_size` of each warm-up.
+    pub warmup_rows: Vec<u32>,
+    /// `input`, for comparison with the graph.
+    pub inputs: Vec<ConfigTensor>,
+    /// `output`, for comparison with the graph.
+    pub outputs: Vec<ConfigTensor>,
+}
+
+/// A tensor as a `config.pbtxt` declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConfigTensor {
+    /// The graph's name for it.
+    pub name: String,
+    /// The datatype.
+    pub dtype: DType,
+    /// The axes, −1 for a dynamic one; without the batch axis if the model batches.
+    pub dims: Vec<i64>,
+}
+
+impl ModelConfig {
+    /// Reads the configuration of model `name`. Every refusal is
+    /// `InvalidArgument` and names the line and, where there is one, the field.
+    pub(crate) fn read(name: &ModelName, text: &str) -> Result<Self> {
+        let read = || {
+            let mut config = Self::default();
+            let fields = syntax::parse(text)?;
+            for field in once(&fields, &["input", "output", "instance_group", "parameters", "model_warmup"])? {
+                config.take(name, field)?;
+            }
+            config.check()?;
+            Ok(config)
+        };
+        read().map_err(|e: Error| e.context("config.pbtxt"))
+    }
+
+    fn take(&mut self, name: &ModelName, field: &Field) -> Result<()> {
+        match field.name.as_str() {
+            "name" if matches!(field.text()?, given if given.is_empty() || given == name.as_str()) => {}
+            "name" => return refuse(field, format!("is not '{name}', the name of the model's folder")),
+            "platform" if matches!(field.text()?, "" | "onnxruntime_onnx") => {}
+            "platform" => return refuse(field, "is not \"onnxruntime_onnx\""),
+            "backend" if matches!(field.text()?, "" | "onnxruntime") => {}
+            "backend" => return refuse(field, "is not \"onnxruntime\""),
+            "max_batch_size" => {
+                let rows: u32 = field.number()?;
+                self.unbatched = rows == 0;
+                self.batch_rows_max = (rows > 0).then_some(rows);
+            }
+            "input" => append(&mut self.inputs, field)?,
+            "output" => append(&mut self.outputs, field)?,
+            "dynamic_batching" => self.take_batching(field)?,
+            "instance_group" => {
+                field.messages(&["gpus"])?.into_iter().try_for_each(|group| self.take_group(field, group))?;
+            }
+            "version_policy" => self.version_policy = Some(version_policy(field)?),
+            "default_model_filename" => self.model_filename = Some(file_name(field)?),
+            "model_warmup" => {
+                for warmup in field.messages(&["inputs"])? {
+                    self.warmup_rows.push(warmup_rows(warmup)?);
+                }
+            }
+            "model_transaction_policy" => only_off(field, "decoupled")?,
+            "response_cache" => only_off(field, "enable")?,
+            // How fast the model runs, and notes for other tools: no answer changes.
+            "optimization" | "parameters" | "metric_tags" => {}
+            _ => return unsupported(field),
+        }
+        Ok(())
+    }
+
+    fn take_batching(&mut self, field: &Field) -> Result<()> {
+        let fields = match &field.value {
+            syntax::Value::Message(fields) => once(fields, &["preferred_batch_size"])?,
+            _ => return refuse(field, "is not a message"),
+        };
+        for field in fields {
+            match field.name.as_str() {
+                // A hint about speed; this server finds its own sizes.
+                "preferred_batch_size" => drop(field.numbers::<u32>()?),
+                "max_queue_delay_microseconds" => self.batch_delay = Some(Duration::from_micros(field.number()?)),
+                "preserve_ordering" => field.only_false()?,
+                _ => return unsupported(field),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_group(&mut self, whole: &Field, group: &[Field]) -> Result<()> {
+        let (mut count, mut kind, mut gpus) = (1, "KIND_AUTO", Vec::new());
+        for field in group {
+            match field.name.as_str() {
+                "name" => drop(field.text()?),
+                "count" => count = field.number::<usize>()?,
+                "kind" => kind = field.word()?,
+                "gpus" => gpus.extend(field.numbers::<u32>()?),
+                "passive" => field.only_false()?,
+                _ => return unsupported(field),
+            }
+        }
+        if !(1..=LANES_MAX).contains(&count) {
+            return refuse(whole, format!("has a count that is not 1 to {LANES_MAX}"));
+        }
+        match kind {
+            "KIND_CPU" if !gpus.is_empty() => return refuse(whole, "names GPUs for KIND_CPU"),
+            "KIND_CPU" | "KIND_AUTO" => self.lanes = Some(self.lanes.unwrap_or_default() + count),
+            "KIND_GPU" => self.gpu = true,
+            _ => return refuse(whole, "has a kind other than KIND_CPU, KIND_GPU and KIND_AUTO"),
+        }
+        for gpu in gpus {
+            if !self.gpus.contains(&gpu) {
+                self.gpus.push(gpu);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.lanes.is_some_and(|lanes| lanes > LANES_MAX) {
+            return Err(Error::invalid(format!("field 'instance_group' asks for over {LANES_MAX} instances")));
+        }
+        let max = if self.unbatched { Some(1) } else { self.batch_rows_max };
+        if let Some(rows) = self.warmup_rows.iter().find(|rows| max.is_some_and(|max| **rows > max)) {
+            return Err(Error::invalid(format!("field 'model_warmup' has batch_size {rows}, over max_batch_size")));
+        }
+        for (role, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
+            let twice = tensors.iter().enumerate().find(|(i, t)| tensors[..*i].iter().any(|u| u.name == t.name));
+            if let Some((_, tensor)) = twice {
+                let name = crate::model::short(&tensor.name);
+                return Err(Error::invalid(format!("field '{role}' declares '{name}' twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The most inputs, and the most outputs, a `config.pbtxt` may declare.
+const TENSORS_MAX: usize = 4_096;
+
+fn append(tensors: &mut Vec<ConfigTensor>, field: &Field) -> Result<()> {
+    for message in field.messages(&["dims"])? {
+        tensors.push(tensor(field, message)?);
+        if tensors.len() > TENSORS_MAX {
+            return refuse(field, format!("is given over {TENSORS_MAX} times"));
+        }
+    }
+    Ok(())
+}
+
+fn tensor(whole: &Field, message: &[Field]) -> Result<ConfigTensor> {
+    let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
+    for field in message {
+        match field.name.as_str() {
+            "name" => name = Some(field.text()?.to_owned()).filter(|n| !n.is_empty()),
+            "data_type" => dtype = Some(data_type(field)?),
+            "dims" => dims.extend(field.numbers::<i64>()?),
+            "format" if field.word()? == "FORMAT_NONE" => {}
+            "optional" | "is_shape_tensor" | "allow_ragged_batch" => field.only_false()?,
+            _ => return unsupported(field),
+        }
+        if dims.len() > RANK_MAX || dims.iter().any(|d| *d < -1) {
+            return refuse(field, format!("is not at most {RANK_MAX} lengths or -1"));
+        }
+    }
+    match (name, dtype) {
+        (Some(name), Some(dtype)) => Ok(ConfigTensor { name, dtype, dims }),
+        _ => refuse(whole, "lacks a name or a data_type"),
+    }
+}
+
+fn data_type(field: &Field) -> Result<DType> {
+    let name = match field.word()? {
+        "TYPE_STRING" => Some("BYTES"),
+        word => word.strip_prefix("TYPE_").filter(|name| *name != "BYTES"),
+    };
+    name.and_then(DType::from_name).map_or_else(|| refuse(field, "is not a known type"), Ok)
+}
+
+fn version_policy(field: &Field) -> Result<VersionPolicy> {
+    let [choice] = field.message()? else {
+        return refuse(field, "is not exactly one of latest, all and specific");
+    };
+    match choice.name.as_str() {
+        "all" if choice.message()?.is_empty() => Ok(VersionPolicy::All),
+        "latest" => {
+            let mut count = 1;
+            for field in choice.message()? {
+                match field.name.as_str() {
+                    "num_versions" => count = field.number()?,
+                    _ => return unsupported(field),
+                }
+            }
+            if count == 0 { refuse(choice, "has num_versions 0") } else { Ok(VersionPolicy::Latest(count)) }
+        }
+        "specific" => {
+            let mut versions = Vec::new();
+            for field in choice.messages(&["versions"])?.into_iter().flatten() {
+                let numbers =
+                    if field.name == "versions" { field.numbers::<u64>()? } else { return unsupported(field) };
+                for number in numbers {
+                    versions.push(Version::new(number).map_or_else(|| refuse(field, "has a version of 0"), Ok)?);
+                }
+            }
+            if versions.is_empty() { refuse(choice, "names no version") } else { Ok(VersionPolicy::Specific(versions)) }
+        }
+        _ => unsupported(choice),
+    }
+}
+
+/// The longest name of a model's file.
+const FILE_NAME_BYTES_MAX: usize = 255;
+
+fn file_name(field: &Field) -> Result<String> {
+    let name = field.text()?;
+    let illegal = |c: char| matches!(c, '/' | '\\') || c.is_control();
+    if name.is_empty() || name.len() > FILE_NAME_BYTES_MAX || name.starts_with('.') || name.contains(illegal) {
+        return refuse(field, "is not a plain file name");
+    }
+    Ok(name.to_owned())
+}
+
+/// Reads one warm-up. Its contents do not matter as long as they are made up:
+/// this server makes its own.
+fn warmup_rows(warmup: &[Field]) -> Result<u32> {
+    let mut rows = 1;
+    for field in warmup {
+        match field.name.as_str() {
+            "name" => drop(field.text()?),
+            "count" => drop(field.number::<u32>()?),
+            // Triton writes 0 for a model that does not batch.
+            "batch_size" => rows = field.number::<u32>()?.max(1),
+            "inputs" => {
+                let members = field.messages(&[])?.into_iter().flatten();
+                for value in members.filter(|member| member.name != "key") {
+                    match value.name.as_str() {
+                        "value" => warmup_input(value)?,
+                        _ => return unsupported(value),
+                    }
+                }
+            }
+            _ => return unsupported(field),
+        }
+    }
+    Ok(rows)
+}
+
+fn warmup_input(value: &Field) -> Result<()> {
+    for field in value.messages(&["dims"])?.into_iter().flatten() {
+        match field.name.as_str() {
+            "data_type" => drop(data_type(field)?),
+            "dims" => drop(field.numbers::<i64>()?),
+            "zero_data" | "random_data" => drop(field.flag()?),
+            _ => return unsupported(field),
+        }
+    }
+    Ok(())
+}
+
+/// Accepts a message that does nothing but turn `switch` off.
+fn only_off(whole: &Field, switch: &str) -> Result<()> {
+    for field in whole.message()? {
+        if field.name == switch { field.only_false()? } else { return unsupported(field) }
+    }
+    Ok(())
+}

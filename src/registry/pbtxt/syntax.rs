@@ -1,0 +1,244 @@
+//! Protobuf's text format as a tree of named values with line numbers. Knows
+//! no field; the interpreter decides what a tree means.
+
+use crate::error::{Error, Result};
+use crate::model::short;
+
+/// The largest text.
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
+/// The deepest nesting of messages and lists.
+pub(crate) const DEPTH_MAX: usize = 32;
+
+/// A named value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Field {
+    pub name: String,
+    pub line: usize,
+    pub value: Value,
+}
+
+/// What a field holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// A quoted string, unescaped.
+    Str(String),
+    /// A number as it was written.
+    Num(String),
+    /// A bare word: `true`, or the name of an enumeration's member.
+    Ident(String),
+    /// Fields, in order.
+    Message(Vec<Field>),
+    /// Values between brackets.
+    List(Vec<Value>),
+}
+
+/// Reads a whole text. Refuses what is over a limit or not text format, naming
+/// the line.
+pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Error::invalid(format!("{} bytes are over the limit of {TEXT_BYTES_MAX}", text.len())));
+    }
+    let mut parser = Parser { tokens: Tokens { rest: text, line: 1 }, next: (1, Token::End), depth: 0 };
+    parser.advance()?;
+    let fields = parser.fields()?;
+    match parser.next.1 {
+        Token::End => Ok(fields),
+        _ => Err(parser.unexpected("a field")),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Num(String),
+    Str(String),
+    Mark(char),
+    End,
+}
+
+struct Parser<'a> {
+    tokens: Tokens<'a>,
+    next: (usize, Token),
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn advance(&mut self) -> Result<Token> {
+        let next = self.tokens.token()?;
+        Ok(std::mem::replace(&mut self.next, next).1)
+    }
+
+    fn skip(&mut self, marks: &[char]) -> Result<bool> {
+        let found = matches!(self.next.1, Token::Mark(c) if marks.contains(&c));
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    fn unexpected(&self, wanted: &str) -> Error {
+        let found = match &self.next.1 {
+            Token::Word(text) | Token::Num(text) => format!("'{}'", short(text)),
+            Token::Str(_) => "a string".to_owned(),
+            Token::Mark(c) => format!("'{c}'"),
+            Token::End => "the end".to_owned(),
+        };
+        Error::invalid(format!("line {}: {wanted} is expected, not {found}", self.next.0))
+    }
+
+    /// Reads fields up to a closing mark or the end.
+    fn fields(&mut self) -> Result<Vec<Field>> {
+        let mut fields = Vec::new();
+        while let (line, Token::Word(name)) = &self.next {
+            let (line, name) = (*line, name.clone());
+            self.advance()?;
+            let colon = self.skip(&[':'])?;
+            let opens = matches!(self.next.1, Token::Mark('{' | '<' | '['));
+            if !colon && !opens {
+                return Err(self.unexpected("':' or '{'"));
+            }
+            fields.push(Field { name, line, value: self.value()? });
+            self.skip(&[',', ';'])?;
+        }
+        Ok(fields)
+    }
+
+    fn value(&mut self) -> Result<Value> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(Error::invalid(format!("line {}: nested deeper than {DEPTH_MAX}", self.next.0)));
+        }
+        let value = match &self.next.1 {
+            Token::Mark('{') => self.message('}')?,
+            Token::Mark('<') => self.message('>')?,
+            Token::Mark('[') => self.list()?,
+            Token::Mark(_) | Token::End => return Err(self.unexpected("a value")),
+            Token::Str(_) => self.string()?,
+            Token::Word(word) => {
+                let word = Value::Ident(word.clone());
+                self.advance()?;
+                word
+            }
+            Token::Num(number) => {
+                let number = Value::Num(number.clone());
+                self.advance()?;
+                number
+            }
+        };
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn message(&mut self, close: char) -> Result<Value> {
+        self.advance()?;
+        let fields = self.fields()?;
+        if self.skip(&[close])? { Ok(Value::Message(fields)) } else { Err(self.unexpected(&format!("'{close}'"))) }
+    }
+
+    fn list(&mut self) -> Result<Value> {
+        self.advance()?;
+        let mut values = Vec::new();
+        if self.skip(&[']'])? {
+            return Ok(Value::List(values));
+        }
+        loop {
+            values.push(self.value()?);
+            if self.skip(&[']'])? {
+                return Ok(Value::List(values));
+            }
+            if !self.skip(&[','])? {
+                return Err(self.unexpected("',' or ']'"));
+            }
+        }
+    }
+
+    /// Strings that follow each other are one.
+    fn string(&mut self) -> Result<Value> {
+        let mut whole = String::new();
+        while let Token::Str(part) = &self.next.1 {
+            whole.push_str(part);
+            self.advance()?;
+        }
+        Ok(Value::Str(whole))
+    }
+}
+
+struct Tokens<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Tokens<'_> {
+    fn token(&mut self) -> Result<(usize, Token)> {
+        self.blank();
+        let line = self.line;
+        let Some(first) = self.rest.chars().next() else { return Ok((line, Token::End)) };
+        let token = match first {
+            '{' | '}' | '<' | '>' | '[' | ']' | ':' | ',' | ';' => {
+                self.rest = &self.rest[1..];
+                Token::Mark(first)
+            }
+            '"' | '\'' => Token::Str(self.quoted(first)?),
+            c if c.is_ascii_alphabetic() || c == '_' => {
+                Token::Word(self.run(|c| c.is_ascii_alphanumeric() || c == '_'))
+            }
+            c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => {
+                Token::Num(self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.')))
+            }
+            c => return Err(Error::invalid(format!("line {line}: character '{c}' has no meaning here"))),
+        };
+        Ok((line, token))
+    }
+
+    /// Skips white space and comments.
+    fn blank(&mut self) {
+        loop {
+            let trimmed = self.rest.trim_start();
+            let skipped = &self.rest[..self.rest.len() - trimmed.len()];
+            self.line += skipped.matches('\n').count();
+            self.rest = trimmed;
+            if !trimmed.starts_with('#') {
+                return;
+            }
+            self.rest = &trimmed[trimmed.find('\n').unwrap_or(trimmed.len())..];
+        }
+    }
+
+    fn run(&mut self, belongs: impl Fn(char) -> bool) -> String {
+        let end = self.rest.find(|c| !belongs(c)).unwrap_or(self.rest.len());
+        let (run, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        run.to_owned()
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<String> {
+        let mut text = String::new();
+        let mut chars = self.rest.char_indices().skip(1);
+        while let Some((at, c)) = chars.next() {
+            match c {
+                _ if c == quote => {
+                    self.rest = &self.rest[at + 1..];
+                    return Ok(text);
+                }
+                '\n' => break,
+                '\\' => {
+                    let escaped = chars.next().and_then(|(_, e)| Self::escape(e));
+                    let refuse = || Error::invalid(format!("line {}: an escape in a string is unknown", self.line));
+                    text.push(escaped.ok_or_else(refuse)?);
+                }
+                _ => text.push(c),
+            }
+        }
+        Err(Error::invalid(format!("line {}: a string does not end", self.line)))
+    }
+
+    fn escape(letter: char) -> Option<char> {
+        Some(match letter {
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            '\\' | '"' | '\'' => letter,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+use super::syntax::{Value, parse};
+use super::*;
+
+fn read(text: &str) -> Result<ModelConfig> {
+    ModelConfig::read(&ModelName::parse("digits").expect("legal"), text)
+}
+
+#[track_caller]
+fn accept(text: &str) -> ModelConfig {
+    read(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+#[track_caller]
+fn refuse(text: &str, needle: &str) {
+    let message = read(text).expect_err(text).message;
+    assert!(message.starts_with("config.pbtxt: ") && message.contains(needle), "{text}: {message}");
+}
+
+#[test]
+fn whole_configuration_is_read() {
+    let config = accept(
+        r#"# A comment.
+        name: "digits" platform: "onnxruntime_onnx"; backend: 'onnxruntime'
+        max_batch_size: 64
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ -1, 64 ] format: FORMAT_NONE } ]
+        output { name: "y", data_type: TYPE_STRING, dims: 3 dims: 4 }
+        output: < name: "z" data_type: TYPE_BF16 >
+        dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 500 preserve_ordering: false }
+        instance_group [ { count: 2 kind: KIND_CPU }, { name: "g" } ]
+        instance_group { kind: KIND_GPU gpus: [ 0, 1 ] gpus: 1 }
+        version_policy: { latest { num_versions: 2 } }
+        default_model_filename: "net.onnx"
+        model_warmup [ { name: "w" batch_size: 8 inputs { key: "x" value: { data_type: TYPE_FP32 dims: 64 zero_data: true } } } ]
+        model_transaction_policy { decoupled: false }
+        response_cache { enable: false }
+        optimization { graph { level: 1 } } parameters { key: "k" value { string_value: "a" "b" } }
+        metric_tags { key: "team" value: "x" }"#,
+    );
+    let tensor = |name: &str, dtype, dims: &[i64]| ConfigTensor { name: name.to_owned(), dtype, dims: dims.to_vec() };
+    let expected = ModelConfig {
+        batch_rows_max: Some(64),
+        unbatched: false,
+        batch_delay: Some(Duration::from_micros(500)),
+        lanes: Some(3),
+        gpu: true,
+        gpus: vec![0, 1],
+        version_policy: Some(VersionPolicy::Latest(2)),
+        model_filename: Some("net.onnx".to_owned()),
+        warmup_rows: vec![8],
+        inputs: vec![tensor("x", DType::F32, &[-1, 64])],
+        outputs: vec![tensor("y", DType::String, &[3, 4]), tensor("z", DType::BF16, &[])],
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn what_is_left_out_is_left_open() {
+    assert_eq!(accept(""), ModelConfig::default());
+    assert!(accept("max_batch_size: 0").unbatched);
+    assert_eq!(accept("dynamic_batching { }").batch_delay, None);
+    assert_eq!(accept("instance_group { kind: KIND_GPU }").lanes, None);
+}
+
+#[test]
+fn version_policies_are_read() {
+    let check = |text: &str, policy| assert_eq!(accept(text).version_policy, Some(policy), "{text}");
+    let versions = |list: &[u64]| VersionPolicy::Specific(list.iter().filter_map(|n| Version::new(*n)).collect());
+    check("version_policy { all { } }", VersionPolicy::All);
+    check("version_policy { latest { } }", VersionPolicy::Latest(1));
+    check("version_policy { specific { versions: [ 1, 3 ] } }", versions(&[1, 3]));
+    check("version_policy { specific { versions: 1 versions: 3 } }", versions(&[1, 3]));
+    refuse("version_policy { }", "exactly one of");
+    refuse("version_policy { all { } latest { } }", "exactly one of");
+    refuse("version_policy { latest { num_versions: 0 } }", "num_versions 0");
+    refuse("version_policy { specific { } }", "names no version");
+    refuse("version_policy { specific { versions: 0 } }", "version of 0");
+    refuse("version_policy { newest { } }", "field 'newest' is not supported");
+}
+
+#[test]
+fn what_would_change_answers_is_refused_by_field_and_line() {
+    for (fields, name) in [
+        ("ensemble_scheduling { step [ ] }", "ensemble_scheduling"),
+        ("sequence_batching { }", "sequence_batching"),
+        ("batch_input [ { kind: BATCH_ITEM_SHAPE } ]", "batch_input"),
+        ("batch_output [ ]", "batch_output"),
+        ("model_operations { op_library_filename: \"/x.so\" }", "model_operations"),
+        ("model_transaction_policy { decoupled: true }", "decoupled"),
+        ("response_cache { enable: true }", "enable"),
+        ("cc_model_filenames { key: \"7.0\" value: \"x\" }", "cc_model_filenames"),
+        ("dynamic_batching { priority_levels: 2 }", "priority_levels"),
+        ("dynamic_batching { default_queue_policy { } }", "default_queue_policy"),
+        ("dynamic_batching { preserve_ordering: true }", "preserve_ordering"),
+        ("input { name: \"x\" data_type: TYPE_FP32 reshape { shape: [ ] } }", "reshape"),
+        ("input { name: \"x\" data_type: TYPE_FP32 is_shape_tensor: true }", "is_shape_tensor"),
+        ("input { name: \"x\" data_type: TYPE_FP32 allow_ragged_batch: true }", "allow_ragged_batch"),
+        ("input { name: \"x\" data_type: TYPE_FP32 format: FORMAT_NCHW }", "format"),
+        ("instance_group { rate_limiter { } }", "rate_limiter"),
+        ("instance_group { passive: true }", "passive"),
+        ("model_warmup { inputs { key: \"x\" value { input_data_file: \"f\" } } }", "input_data_file"),
+    ] {
+        refuse(&format!("\n# x\n{fields}"), &format!("line 3: field '{name}' is not supported"));
+    }
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    refuse("name: \"wine\"", "line 1: field 'name' is not 'digits'");
+    refuse("platform: \"tensorrt_plan\"", "field 'platform' is not");
+    refuse("backend: \"python\"", "field 'backend' is not");
+    refuse("max_batch_size: -1", "not a whole number in range");
+    refuse("max_batch_size: 4294967296", "not a whole number in range");
+    refuse("max_batch_size: \"4\"", "not a whole number");
+    refuse("max_batch_size: 4\nmax_batch_size: 8", "line 2: field 'max_batch_size' is given twice");
+    refuse("name: digits", "is not a string");
+    refuse("input { name: \"x\" }", "lacks a name or a data_type");
+    refuse("input { name: \"x\" data_type: TYPE_COMPLEX }", "not a known type");
+    refuse("input { name: \"x\" data_type: TYPE_FP32 dims: -2 }", "field 'dims'");
+    let twice = "input [ { name: \"x\" data_type: TYPE_FP32 }, { name: \"x\" data_type: TYPE_FP32 } ]";
+    refuse(twice, "declares 'x' twice");
+    refuse("instance_group { count: 0 }", "count that is not 1 to 1024");
+    refuse("instance_group { count: 1025 }", "count that is not 1 to 1024");
+    refuse("instance_group [ { count: 1024 }, { count: 1 } ]", "over 1024 instances");
+    assert_eq!(accept("instance_group { count: 1024 }").lanes, Some(1024));
+    refuse("instance_group { kind: KIND_MODEL }", "kind other than");
+    refuse("instance_group { kind: KIND_CPU gpus: 0 }", "names GPUs for KIND_CPU");
+    refuse("max_batch_size: 4 model_warmup { batch_size: 5 }", "over max_batch_size");
+    for path in ["", "a/b.onnx", "..", "a\\\\b", ".hidden", "a\\nb"] {
+        refuse(&format!("default_model_filename: \"{path}\""), "not a plain file name");
+    }
+}
+
+#[test]
+fn broken_syntax_is_refused_with_its_line() {
+    refuse("name", "line 1: ':' or '{' is expected, not the end");
+    refuse("name:", "a value is expected, not the end");
+    refuse("name: \"x", "a string does not end");
+    refuse("name: \"x\ny\"", "a string does not end");
+    refuse("name: \"\\q\"", "escape");
+    refuse("\ninput {", "line 2: '}' is expected, not the end");
+    refuse("input { >", "'}' is expected, not '>'");
+    refuse("input [ 1 2 ]", "',' or ']' is expected, not '2'");
+    refuse("}", "a field is expected, not '}'");
+    refuse("\"x\"", "a field is expected, not a string");
+    refuse("näme: 1", "character 'ä' has no meaning");
+    refuse("@", "character '@' has no meaning");
+}
+
+#[test]
+fn nesting_and_size_are_limited() {
+    let nested = |n: usize| parse(&format!("{}{}", "a { ".repeat(n), "}".repeat(n)));
+    assert!(nested(syntax::DEPTH_MAX).is_ok());
+    assert!(nested(syntax::DEPTH_MAX + 1).expect_err("deep").message.contains("nested deeper than 32"));
+    assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX)).is_ok());
+    assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX + 1)).is_err());
+    let endless = parse(&format!("a: {}", "[".repeat(200_000))).expect_err("deep");
+    assert!(endless.message.contains("nested deeper than 32"));
+}
+
+#[test]
+fn every_prefix_of_a_text_is_answered() {
+    let text = "name: \"dig\\n\" 'x' # c\ninput [ { dims: [ -1, 0x10 ] }, < a: b > ] k { v: 1.5e3; }";
+    for end in 0..text.len() {
+        let _ = parse(&text[..end]);
+    }
+    let fields = parse(text).expect("sound");
+    assert_eq!(fields[0].value, Value::Str("dig\nx".to_owned()));
+    assert_eq!((fields[1].line, fields.len()), (2, 3));
+}

@@ -1,0 +1,103 @@
+//! The command line's contract: what it prints, where, and its exit codes.
+
+use crate::support::{Directory, Server, model_file, models_folder, ortus};
+use std::process::Output;
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = ortus().args(arguments).output().expect("runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+#[test]
+fn misuse_exits_2_and_refusal_exits_1_with_one_line() {
+    assert_eq!(run(&["nonsense"]).0, 2);
+    assert_eq!(run(&["serve", "--nonsense"]).0, 2);
+    assert_eq!(run(&["--version"]).0, 0);
+    for refused in [
+        vec!["serve"],
+        vec!["serve", "--models", "/nonexistent"],
+        vec!["serve", "--models", ".", "--ort-lib", "/nonexistent/lib.so"],
+        vec!["config", "check", "--set", "server.htp=\"x\""],
+        vec!["models", "--server", "127.0.0.1:1"],
+    ] {
+        let (code, out, err) = run(&refused);
+        assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{refused:?}: {err}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_file_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ortus.toml");
+    std::fs::write(&file, "[model.fraud]\nbatch_row_max = 8\n").expect("written");
+    let (code, _, err) = run(&["config", "check", "--config", file.to_str().expect("text")]);
+    assert_eq!(code, 1);
+    assert!(err.contains("ortus.toml:2") && err.contains("batch_rows_max"), "{err}");
+}
+
+#[test]
+fn the_effective_configuration_is_shown() {
+    let (code, out, _) = run(&["config", "show", "--set", "model.m.batch_rows_max=7"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("batch_rows_max = 7") && out.contains("drain = "), "{out}");
+}
+
+#[test]
+fn models_and_predictions_are_printed_for_people_and_scripts() {
+    let directory = Directory::empty();
+    directory.put("digits", 1, &model_file("digits", "1"));
+    let server = Server::start(directory.path());
+    let (code, out, _) = run(&["models", "--server", &server.http]);
+    assert_eq!(code, 0);
+    assert!(out.contains("MODEL") && out.contains("digits") && out.contains("READY"), "{out}");
+    let sample = models_folder().join("digits/sample.json");
+    let sample = sample.to_str().expect("text");
+    for protocol in [vec!["--server", server.http.as_str()], vec!["--grpc", "--server", server.grpc.as_str()]] {
+        let mut arguments = vec!["predict", "digits", "--file", sample];
+        arguments.extend(&protocol);
+        let (code, out, err) = run(&arguments);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.starts_with("version 1") && out.contains("probabilities"), "{out}");
+        arguments.push("--json");
+        let json: serde_json::Value = serde_json::from_str(&run(&arguments).1).expect("JSON");
+        assert_eq!(json["outputs"][0]["data"], serde_json::json!([8, 4, 0]));
+    }
+    let (code, _, err) = run(&["predict", "absent", "--server", &server.http, "--input", "x:FP32:1:1"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("404") && err.contains("absent"), "{err}");
+}
+
+#[test]
+fn a_second_server_on_the_same_port_is_refused() {
+    let directory = Directory::empty();
+    let server = Server::start(directory.path());
+    let models = directory.path().to_str().expect("text");
+    let free = "127.0.0.1:0";
+    let (code, _, err) =
+        run(&["serve", "--models", models, "--http", &server.http, "--grpc", free, "--ops", free, "--operator", free]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot bind"), "{err}");
+}
+
+#[test]
+fn sigterm_finishes_and_exits_0() {
+    let directory = Directory::of_all_models();
+    let mut server = Server::start(directory.path());
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn the_demo_holds() {
+    let (code, out, err) = run(&["demo", "--exit"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("everything held"), "{out}");
+}
+
+#[test]
+fn completions_are_printed() {
+    let (code, out, _) = run(&["completions", "bash"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("_ortus"));
+}

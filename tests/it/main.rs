@@ -1,0 +1,21 @@
+//! Integration tests: the table of contents.
+
+mod support;
+
+/// The rules of the source tree.
+mod tidy;
+
+/// The five models give their golden answers over every protocol.
+mod golden;
+
+/// A hundred swaps under load lose nothing.
+mod swap;
+
+/// Bad requests get typed answers and harm nobody.
+mod bad_input;
+
+/// What the model directory does to what serves.
+mod directory;
+
+/// The command line's contract.
+mod command;

@@ -1,0 +1,224 @@
+//! A real server on free ports over a temporary model directory, and a small
+//! HTTP client that can also misbehave.
+
+use ortus::testing::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// The models that come with Ortus.
+pub const MODELS: [&str; 5] = ["breast-cancer", "cancer-risk", "diabetes", "digits", "wine"];
+
+pub fn models_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+pub fn ortus() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ortus"));
+    command.env("ORT_DISABLE_TELEMETRY", "1");
+    command
+}
+
+/// A model directory to serve from.
+pub struct Directory(pub TempDir);
+
+impl Directory {
+    pub fn empty() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// The first version of every model that comes with Ortus.
+    pub fn of_all_models() -> Self {
+        let directory = Self::empty();
+        for model in MODELS {
+            directory.put(model, 1, &model_file(model, "1"));
+        }
+        directory
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Puts a version into place: written aside and renamed.
+    pub fn put(&self, model: &str, version: u64, bytes: &[u8]) {
+        let staging = self.path().join(format!(".{model}-{version}"));
+        fs::create_dir_all(&staging).expect("a folder");
+        fs::create_dir_all(self.path().join(model)).expect("a folder");
+        let file = staging.join("model.onnx");
+        fs::write(&file, bytes).expect("written");
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        fs::File::options().write(true).open(&file).and_then(|f| f.set_modified(old)).expect("dated");
+        fs::rename(&staging, self.path().join(model).join(version.to_string())).expect("renamed");
+    }
+}
+
+/// The bytes of one of our models; `version` is `1` or `next`.
+pub fn model_file(model: &str, version: &str) -> Vec<u8> {
+    fs::read(models_folder().join(model).join(version).join("model.onnx")).expect("a model that comes with Ortus")
+}
+
+pub fn read_json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(path).expect("readable")).expect("JSON")
+}
+
+/// A running server; killed on drop.
+pub struct Server {
+    child: Child,
+    pub http: String,
+    pub grpc: String,
+    pub ops: String,
+    pub operator: String,
+    _ports: TempDir,
+}
+
+impl Server {
+    pub fn start(models: &Path) -> Self {
+        Self::start_with(models, &[])
+    }
+
+    /// Starts a server with further arguments and waits until it is ready.
+    pub fn start_with(models: &Path, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("ports.json");
+        let mut child = ortus()
+            .arg("serve")
+            .arg("--models")
+            .arg(models)
+            .args([
+                "--http",
+                "127.0.0.1:0",
+                "--grpc",
+                "127.0.0.1:0",
+                "--ops",
+                "127.0.0.1:0",
+                "--operator",
+                "127.0.0.1:0",
+            ])
+            .args(["--set", "models.poll=50ms", "--set", "models.settle=50ms"])
+            .args(["--log-level", "ortus=warn,warn"])
+            .arg("--ports-file")
+            .arg(&file)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let stdout = child.stdout.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("readable");
+        assert!(line.starts_with("ready: "), "the server did not get ready: {line:?}");
+        let ports: BTreeMap<String, String> = serde_json::from_slice(&fs::read(&file).expect("ports")).expect("JSON");
+        let port = |name: &str| ports[name].clone();
+        let (http, grpc, ops, operator) = (port("http"), port("grpc"), port("ops"), port("operator"));
+        Self { child, http, grpc, ops, operator, _ports: folder }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        http(&self.http, "GET", path, &[], b"")
+    }
+
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        http(&self.http, "POST", path, &[], body)
+    }
+
+    pub async fn grpc(&self) -> GrpcInferenceServiceClient<Channel> {
+        GrpcInferenceServiceClient::new(self.channel().await)
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let channel = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
+        channel.connect().await.expect("the server accepts")
+    }
+
+    /// The value of a metric line that starts with `prefix`.
+    pub fn metric(&self, prefix: &str) -> Option<f64> {
+        let text = http(&self.ops, "GET", "/metrics", &[], b"").text();
+        let line = text.lines().find(|l| l.starts_with(prefix))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: kill takes no pointer; the child is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// Waits for the process to end and returns its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("waited for").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An HTTP answer.
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+pub fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        request += &format!("Content-Length: {}\r\n", body.len());
+    }
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    let mut bytes = (request + "\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    raw(address, &bytes).expect("an HTTP answer")
+}
+
+/// Sends bytes as they are; `None` where the server just closes.
+pub fn raw(address: &str, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("set");
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    parse(&all)
+}
+
+fn parse(all: &[u8]) -> Option<Answer> {
+    let end = all.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers =
+        lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+    Some(Answer { status, headers, body: all[end + 4..].to_vec() })
+}
+
+/// Looks again until `condition` holds; the condition waits on the server's own
+/// work, for which there is no wake-up from outside.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < TIMEOUT, "{what} did not come about in {TIMEOUT:?}");
+        std::thread::yield_now();
+    }
+}
