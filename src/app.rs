@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Where a running server listens.
@@ -50,9 +51,27 @@ pub(crate) struct App {
     listening: Listening,
     stop: Stop,
     background: tokio::runtime::Runtime,
+    signals: Signals,
     manager_end: oneshot::Receiver<()>,
     drain_delay: Duration,
     drain: Duration,
+}
+
+/// The signals that stop the server, caught from the start on.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let catch = |kind| signal(kind).map_err(|e| Error::internal("install a signal handler").with_source(e));
+        Ok(Self { term: catch(SignalKind::terminate())?, int: catch(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
+    }
 }
 
 /// How long lanes may take to end once nothing uses them.
@@ -93,6 +112,7 @@ impl App {
             .enable_all()
             .build()
             .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
+        let signals = background.block_on(async { Signals::install() })?;
         let reporter = tonic_health::server::HealthReporter::new();
         let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
         let health = tonic_health::pb::health_server::HealthServer::new(health);
@@ -116,6 +136,7 @@ impl App {
             listening,
             stop,
             background,
+            signals,
             manager_end,
             drain_delay: config.server.drain_delay,
             drain: config.server.drain,
@@ -123,19 +144,14 @@ impl App {
     }
 
     /// Blocks until SIGTERM or SIGINT. A second one ends the process at once.
-    pub(crate) fn wait_for_signal(&self) -> Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let install = |e| Error::internal("install a signal handler").with_source(e);
-        self.background.block_on(async {
-            let mut term = signal(SignalKind::terminate()).map_err(install)?;
-            let mut int = signal(SignalKind::interrupt()).map_err(install)?;
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            tokio::spawn(async move {
-                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    pub(crate) fn wait_for_signal(&mut self) {
+        self.background.block_on(self.signals.next());
+        if let Ok(mut again) = self.background.block_on(async { Signals::install() }) {
+            self.background.spawn(async move {
+                again.next().await;
                 std::process::exit(1);
             });
-            Ok(())
-        })
+        }
     }
 
     /// Counts what serves and what was refused.

@@ -236,7 +236,7 @@ fn serve(arguments: &Serve) -> Result<()> {
     put("models.control", arguments.model_control.clone());
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
-    let app = App::start(&config, &note)?;
+    let mut app = App::start(&config, &note)?;
     let ports = app.ports;
     if let Some(file) = &config.server.ports_file {
         let json = serde_json::to_vec(&ports).map_err(|e| Error::internal("print the ports").with_source(e))?;
@@ -251,7 +251,7 @@ fn serve(arguments: &Serve) -> Result<()> {
         ports.ops,
         ports.operator
     ));
-    app.wait_for_signal()?;
+    app.wait_for_signal();
     app.stop()
 }
 

@@ -168,6 +168,10 @@ struct Draining {
     drained: Drained,
 }
 
+/// How long the start waits for files that are still being written.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
+
 /// How long a version may drain before the log says who still holds it.
 const DRAIN_WARNING: Duration = Duration::from_secs(30);
 
@@ -183,6 +187,11 @@ struct Loop {
 impl Loop {
     fn serve(mut self, inbox: &Receiver<Command>) {
         self.reconcile();
+        let start = Instant::now();
+        while self.is_settling() && start.elapsed() < SETTLE_MAX {
+            std::thread::sleep(SETTLE_LOOK);
+            self.reconcile();
+        }
         self.parts.predictor.set_ready(true);
         loop {
             let tick = match self.parts.control {
@@ -201,6 +210,10 @@ impl Loop {
             }
         }
         self.stop();
+    }
+
+    fn is_settling(&self) -> bool {
+        self.models.values().flat_map(BTreeMap::values).any(|actual| actual.state == State::Settling)
     }
 
     /// Drops every servable and waits until the lanes have ended.

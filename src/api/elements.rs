@@ -15,6 +15,15 @@ use std::fmt;
 /// Arrays inside arrays; deeper ones are refused.
 pub(crate) const DEPTH_MAX: usize = 64;
 
+/// Parses a body that must be one JSON object; a list of its values is not one.
+pub(crate) fn object<'b, T: serde::Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T> {
+    let refused = |why: String| Error::invalid(format!("the body is not {what}: {why}"));
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refused("it is no JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|e| refused(e.to_string()))
+}
+
 /// Elements as they were nested.
 #[derive(Debug)]
 pub(crate) struct Elements {

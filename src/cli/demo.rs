@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     flags.push(("runtime.offline".to_owned(), toml::Value::Boolean(arguments.offline)));
     let config = Config::load(None, std::env::vars(), flags)?;
     let start = Instant::now();
-    let app = App::start(&config, &note)?;
+    let mut app = App::start(&config, &note)?;
     line(&format!("ortus serves {} models, ready after {} ms", app.standing().0, start.elapsed().as_millis()));
     let mut held = app.standing().1.is_empty() && app.standing().0 == examples.len();
     for reason in app.standing().1 {
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
         return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     hand_over(&app.ports, &from);
-    app.wait_for_signal()?;
+    app.wait_for_signal();
     app.stop()?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,3 +1,5 @@
+//! Precedence, ranges, suggestions, and the way back to TOML.
+
 use super::model::{Batching, Provider, ProviderKind, VersionPolicy};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! What a model file is refused for, and that truncation never harms.
+
 use super::*;
 use crate::error::Kind;
 use crate::model::Dim;

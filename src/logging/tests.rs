@@ -1,3 +1,5 @@
+//! Which filters are understood.
+
 use super::*;
 use tracing::Level;
 

@@ -82,7 +82,7 @@ fn addresses_and_headers() {
     let server = Server::start(directory.path());
     for (path, status) in [
         ("/v2/models/absent/infer", 404),
-        ("/v2/models/../infer", 404),
+        ("/v2/models/../infer", 400),
         ("/v2/models/%2e%2e/infer", 400),
         ("/v2/models/a%5Cb/infer", 400),
         ("/v2/models//infer", 400),
@@ -153,7 +153,11 @@ fn a_decompression_bomb_is_refused() {
 #[test]
 fn messages_are_limited_at_and_above() {
     let directory = Directory::of_all_models();
-    let body = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,10],"data":[1,1,1,1,1,1,1,1,1,1]}]}"#;
+    let mut body =
+        br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,10],"data":[1,1,1,1,1,1,1,1,1,1]}]}"#.to_vec();
+    // The least limit there is; white space may follow JSON.
+    body.resize(1025, b' ');
+    let body = body.as_slice();
     let limit = |n: usize| vec!["--set".to_owned(), format!("limits.message_bytes_max={n}")];
     for (max, status) in [(body.len() + 1, 200), (body.len(), 200), (body.len() - 1, 413)] {
         let arguments = limit(max);
@@ -236,9 +240,12 @@ async fn a_deadline_that_cannot_be_met_is_told_so() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let mut client = server.grpc().await;
-    let mut request = tonic::Request::new(grpc_request("FP32", &[1, 10], &[0; 40]));
-    request.metadata_mut().insert("grpc-timeout", "1n".parse().expect("legal"));
+    let mut request = grpc_request("FP32", &[1, 10], &[0; 40]);
+    let one = oip::infer_parameter::ParameterChoice::Int64Param(1);
+    request.parameters.insert("timeout".to_owned(), oip::InferParameter { parameter_choice: Some(one) });
     let status = client.model_infer(request).await.expect_err("too late");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    let body = br#"{"parameters":{"timeout":1},"inputs":[{"name":"x","datatype":"FP32","shape":[1,10],"data":[1,1,1,1,1,1,1,1,1,1]}]}"#;
+    assert_eq!(server.post(INFER, body).status, 504);
     canary(&server);
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::api::elements::{Elements, json_string, write_elements};
+use crate::api::elements::{Elements, json_string, object, write_elements};
 use crate::error::{Error, Result};
 use crate::model::{Dim, Signature, short};
 use crate::request::{Request, Response};
@@ -162,8 +162,7 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
     let head = body.get(..length).ok_or_else(|| {
         Error::invalid(format!("Inference-Header-Content-Length is {length}, the body has {} bytes", body.len()))
     })?;
-    let parsed: Body<'_> =
-        serde_json::from_slice(head).map_err(|e| Error::invalid(format!("the body is not an infer request: {e}")))?;
+    let parsed: Body<'_> = object(head, "an infer request")?;
     let id = parsed.id.unwrap_or_default();
     Request::check_limits(&id, parsed.inputs.len())?;
     parsed.parameters.refuse_unserved()?;

@@ -6,7 +6,7 @@ mod tests;
 
 use super::codec;
 use super::grpc::SIGNATURE;
-use crate::api::elements::{Elements, json_string, write_elements};
+use crate::api::elements::{Elements, json_string, object, write_elements};
 use crate::error::{Error, Result};
 use crate::model::{Signature, TensorSpec, short};
 use crate::request::Response;
@@ -39,8 +39,7 @@ type Object<'b> = BTreeMap<String, &'b RawValue>;
 
 /// Decodes a predict body.
 pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String, Tensor)>, Form)> {
-    let parsed: Body<'_> =
-        serde_json::from_slice(body).map_err(|e| Error::invalid(format!("the body is not a predict request: {e}")))?;
+    let parsed: Body<'_> = object(body, "a predict request")?;
     codec::signature_name(parsed.signature_name.as_deref().unwrap_or_default())
         .map_err(|e| Error::invalid(e.message))?;
     match (parsed.instances, parsed.inputs) {
@@ -51,7 +50,7 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String,
     }
 }
 
-fn object<'b>(json: &'b RawValue) -> Option<Object<'b>> {
+fn object_of<'b>(json: &'b RawValue) -> Option<Object<'b>> {
     // {"b64": …} is a value, not an object of inputs.
     let parsed: Object<'b> = serde_json::from_str(json.get()).ok()?;
     (!parsed.contains_key("b64") || parsed.len() > 1).then_some(parsed)
@@ -59,13 +58,13 @@ fn object<'b>(json: &'b RawValue) -> Option<Object<'b>> {
 
 fn from_rows(rows: &[&RawValue], signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let Some(first) = rows.first() else { return Err(Error::invalid("instances is empty")) };
-    if let ([spec], None) = (signature.inputs.as_slice(), object(first)) {
+    if let ([spec], None) = (signature.inputs.as_slice(), object_of(first)) {
         let tensor = column(spec, Elements::stack(rows.iter().copied(), spec.dtype))?;
         return Ok(vec![(spec.name.clone(), tensor)]);
     }
     let mut objects = Vec::with_capacity(rows.len());
     for (i, row) in rows.iter().enumerate() {
-        let all = object(row).ok_or_else(|| Error::invalid(format!("instance {i} is not an object of inputs")))?;
+        let all = object_of(row).ok_or_else(|| Error::invalid(format!("instance {i} is not an object of inputs")))?;
         if let Some(name) = all.keys().find(|name| !signature.inputs.iter().any(|spec| spec.name == **name)) {
             return Err(Error::invalid(format!("instance {i}: input '{}' is unknown", short(name))));
         }
@@ -81,7 +80,7 @@ fn from_rows(rows: &[&RawValue], signature: &Signature) -> Result<Vec<(String, T
 }
 
 fn from_columns(columns: &RawValue, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
-    let Some(all) = object(columns) else {
+    let Some(all) = object_of(columns) else {
         let [spec] = signature.inputs.as_slice() else {
             return Err(Error::invalid("inputs is not an object, and the model has several inputs"));
         };
