@@ -45,7 +45,7 @@ pub(crate) struct Ports {
 pub(crate) struct App {
     /// Where it listens.
     pub ports: Ports,
-    /// The version of ONNX Runtime and where it lies.
+    /// The ONNX Runtime library in use.
     pub library: std::path::PathBuf,
     front: Arc<Front>,
     listening: Listening,

@@ -238,6 +238,7 @@ fn serve(arguments: &Serve) -> Result<()> {
     logging::start(&config.log.level, config.log.format)?;
     let mut app = App::start(&config, &note)?;
     let ports = app.ports;
+    tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {
         let json = serde_json::to_vec(&ports).map_err(|e| Error::internal("print the ports").with_source(e))?;
         std::fs::write(file, json).map_err(|e| Error::precondition("write the ports file").with_source(e))?;

@@ -4,12 +4,13 @@
 mod load;
 pub(crate) mod plan;
 mod probe;
+mod report;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
-use crate::registry::catalog::{Catalog, Fingerprint, ModelEntry, VersionEntry, VersionPolicy};
+use crate::registry::catalog::{Fingerprint, ModelEntry, VersionEntry, VersionPolicy};
 use crate::registry::directory::Directory;
 use crate::registry::pbtxt::ModelConfig;
 use crate::route::{ModelRoutes, Table};
@@ -18,6 +19,7 @@ use crate::servable::{Drained, Servable};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use plan::{Action, Known};
+pub(crate) use report::{State, VersionStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -51,30 +53,6 @@ pub(crate) struct Settings {
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.
 pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Settings + Send>;
-
-/// Where a version is in its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Its files are still being written.
-    Settling,
-    Loading,
-    Ready,
-    /// Out of the route table; its last requests are finishing.
-    Draining,
-    Unloaded,
-    /// Refused, for this reason.
-    Failed(String),
-}
-
-/// One line of the status report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VersionStatus {
-    pub name: ModelName,
-    pub version: Option<Version>,
-    pub state: State,
-    /// Something that is wrong although the version serves.
-    pub warning: Option<String>,
-}
 
 /// What the manager needs.
 pub(crate) struct Parts {
@@ -441,51 +419,5 @@ impl Loop {
         if let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) {
             actual.state = state;
         }
-    }
-
-    /// Publishes the status, with the models that are there but not wanted, and
-    /// drops route entries of models that are gone.
-    fn report(&self, catalog: &Catalog) {
-        let mut table = (*self.parts.predictor.routes().table()).clone();
-        let before = table.models.len();
-        table.models.retain(|name, _| self.models.contains_key(name) && self.is_wanted(name));
-        for name in self.models.keys().filter(|name| self.is_wanted(name)) {
-            table.models.entry(name.clone()).or_default();
-        }
-        if table.models.len() != before {
-            self.parts.predictor.routes().publish(table);
-        }
-        let mut lines = self.lines();
-        for (name, entry) in catalog.models.iter().filter(|(name, _)| !self.models.contains_key(*name)) {
-            let versions = entry.versions.keys().map(|v| VersionStatus {
-                name: name.clone(),
-                version: Some(*v),
-                state: State::Unloaded,
-                warning: None,
-            });
-            lines.extend(versions);
-        }
-        lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
-        self.status.store(Arc::new(lines));
-    }
-
-    fn publish_status(&self) {
-        self.status.store(Arc::new(self.lines()));
-    }
-
-    fn lines(&self) -> Vec<VersionStatus> {
-        let lines = self.models.iter().flat_map(|(name, versions)| {
-            versions.iter().map(|(version, actual)| {
-                let drains = |d: &Draining| d.name == *name && d.version == *version;
-                let draining = actual.state == State::Unloaded && self.draining.iter().any(drains);
-                VersionStatus {
-                    name: name.clone(),
-                    version: Some(*version),
-                    state: if draining { State::Draining } else { actual.state.clone() },
-                    warning: actual.warning.clone(),
-                }
-            })
-        });
-        lines.collect()
     }
 }

@@ -31,10 +31,8 @@ pub(crate) struct Metrics {
     load_seconds: GaugeVec,
     /// Loads that were refused, by model.
     pub load_failures: IntCounterVec,
-    /// Bytes of request bodies, by protocol family.
-    pub received_bytes: IntCounterVec,
-    /// Bytes of response bodies, by protocol family.
-    pub sent_bytes: IntCounterVec,
+    input_bytes: IntCounterVec,
+    output_bytes: IntCounterVec,
     /// Open connections.
     pub connections: IntGauge,
     /// Connections closed at accept because of the limit.
@@ -99,8 +97,8 @@ impl Metrics {
                 GaugeVec::new(Opts::new("ortus_model_load_seconds", "What the last load of the version took."), SERVED),
             )?,
             load_failures: counter("ortus_model_load_failures_total", "Loads that were refused.", &["model"])?,
-            received_bytes: counter("ortus_received_bytes_total", "Bytes of request bodies.", &["transport"])?,
-            sent_bytes: counter("ortus_sent_bytes_total", "Bytes of response bodies.", &["transport"])?,
+            input_bytes: counter("ortus_input_bytes_total", "Bytes of input tensors.", SERVED)?,
+            output_bytes: counter("ortus_output_bytes_total", "Bytes of output tensors.", SERVED)?,
             connections: put(&r, IntGauge::new("ortus_connections", "Open connections on the data listeners."))?,
             connections_refused: put(
                 &r,
@@ -139,6 +137,8 @@ impl Metrics {
             queue_rows: self.queue_rows.with_label_values(labels),
             in_flight: self.in_flight.with_label_values(labels),
             ready: self.model_ready.with_label_values(labels),
+            input_bytes: self.input_bytes.with_label_values(labels),
+            output_bytes: self.output_bytes.with_label_values(labels),
             load_seconds: self.load_seconds.with_label_values(labels),
             queue_seconds: self.queue_seconds.with_label_values(labels),
             compute_seconds: self.compute_seconds.with_label_values(labels),
@@ -169,6 +169,8 @@ impl Metrics {
         let _ = self.queue_rows.remove_label_values(labels);
         let _ = self.in_flight.remove_label_values(labels);
         let _ = self.model_ready.remove_label_values(labels);
+        let _ = self.input_bytes.remove_label_values(labels);
+        let _ = self.output_bytes.remove_label_values(labels);
         let _ = self.load_seconds.remove_label_values(labels);
         let _ = self.queue_seconds.remove_label_values(labels);
         let _ = self.compute_seconds.remove_label_values(labels);
@@ -192,6 +194,10 @@ pub(crate) struct ServableMetrics {
     pub in_flight: IntGauge,
     /// 1 while it serves.
     pub ready: IntGauge,
+    /// Bytes of tensors that came in.
+    pub input_bytes: IntCounter,
+    /// Bytes of tensors that went out.
+    pub output_bytes: IntCounter,
     /// What loading took.
     pub load_seconds: Gauge,
     queue_seconds: Histogram,

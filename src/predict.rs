@@ -53,19 +53,8 @@ impl Predictor {
         self.metrics.reject(protocol, error.kind);
     }
 
-    /// Predicts with the servable of this moment. Errors name the field at
-    /// fault. Dropping the future cancels the request.
-    pub(crate) async fn predict(&self, request: Request) -> Result<Response> {
-        match self.resolve(&request.target) {
-            Ok(servable) => self.predict_on(&servable, request).await,
-            Err(error) => {
-                self.refused(request.protocol, &error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Predicts with a servable that was resolved before.
+    /// Predicts with a servable that was resolved before. Errors name the field
+    /// at fault. Dropping the future cancels the request.
     pub(crate) async fn predict_on(&self, servable: &Arc<Servable>, request: Request) -> Result<Response> {
         let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
         let result = serve(servable, request).await;
@@ -89,11 +78,13 @@ impl Predictor {
 async fn serve(servable: &Servable, request: Request) -> Result<Response> {
     let wanted = servable.signature.select(&request.outputs)?;
     let inputs = servable.signature.check(request.inputs)?;
+    servable.metrics.input_bytes.inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
     let deadline = request.deadline.unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
     let done = servable.run(inputs, deadline, request.priority).await?;
     let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
-    let outputs =
+    let outputs: Vec<_> =
         wanted.into_iter().filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?))).collect();
+    servable.metrics.output_bytes.inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
     Ok(Response {
         model: servable.name.clone(),
         version: servable.version,

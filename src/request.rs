@@ -33,11 +33,6 @@ pub struct Target {
 }
 
 impl Target {
-    /// Names the highest version served.
-    pub fn latest(model: ModelName) -> Self {
-        Self { model, selector: Selector::Latest }
-    }
-
     /// Reads the pair of strings of the Open Inference Protocol: an empty
     /// version means the latest.
     pub fn parse(model: &str, version: &str) -> Result<Self> {
@@ -88,11 +83,9 @@ impl Protocol {
     }
 }
 
-/// A prediction to be made.
+/// A prediction to be made, by a servable already bound to it.
 #[derive(Debug)]
 pub struct Request {
-    /// Model and version.
-    pub target: Target,
     /// The client's own id; echoed, never interpreted.
     pub id: String,
     /// How it came.

@@ -1,7 +1,7 @@
 //! Turns model bytes into sessions and runs them. The traits are the seam:
 //! the server knows an engine and sessions, tests script them.
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod library;
 pub(crate) mod onnx;

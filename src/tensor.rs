@@ -198,11 +198,6 @@ impl Strings {
         self.spans.len()
     }
 
-    /// Tells whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
     /// Iterates in row-major order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.spans.iter().map(|(start, end)| {
@@ -279,6 +274,7 @@ impl Tensor {
     }
 
     /// Builds an FP32 tensor.
+    #[cfg(test)]
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self> {
         Self::fixed(DType::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }

@@ -1,307 +1,355 @@
-//! Tensor elements in JSON: parsed straight into the bytes of a datatype, and
-//! written back. No tree of values in between. Pure.
+//! The elements of a tensor as JSON: read from nested arrays straight into
+//! little-endian bytes, and written back as numbers that read to the same
+//! bits. Owns the rules on numbers and nesting; knows no protocol.
 
+pub(crate) mod document;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::model::short;
 use crate::tensor::{DType, Data, Strings, Tensor};
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::fmt;
+use document::{Json, value_end};
 
-/// Arrays inside arrays; deeper ones are refused.
-pub(crate) const DEPTH_MAX: usize = 64;
+/// The deepest nesting of arrays read; deeper is refused.
+pub(crate) const JSON_DEPTH_MAX: usize = 64;
 
-/// Parses a body that must be one JSON object; a list of its values is not one.
-pub(crate) fn object<'b, T: serde::Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T> {
-    let refused = |why: String| Error::invalid(format!("the body is not {what}: {why}"));
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(refused("it is no JSON object".to_owned()));
-    }
-    serde_json::from_slice(body).map_err(|e| refused(e.to_string()))
+/// How elements are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The datatype wanted; FP16 and BF16 have no JSON form.
+    pub(crate) dtype: DType,
+    /// The deepest nesting taken, at most [`JSON_DEPTH_MAX`].
+    pub(crate) depth_max: usize,
+    /// Whether `{"b64": text}` stands for a string.
+    pub(crate) base64: bool,
 }
 
-/// Elements as they were nested.
+/// Elements being gathered and the shape their nesting has shown so far.
 #[derive(Debug)]
 pub(crate) struct Elements {
-    /// The nesting: empty for a bare value.
-    pub shape: Vec<usize>,
-    dtype: DType,
-    bytes: Vec<u8>,
-    strings: Vec<Vec<u8>>,
+    rules: Rules,
+    /// The length of the arrays at each depth; `None` until the first closes.
+    lengths: Vec<Option<usize>>,
+    count: usize,
+    /// The raw wire form: strings carry their 4-byte length.
+    raw: Vec<u8>,
 }
 
 impl Elements {
-    /// Parses nested arrays of one datatype. Refuses ragged nesting and every
-    /// value the datatype cannot hold exactly, save for rounding to a float.
-    pub(crate) fn parse(json: &RawValue, dtype: DType) -> Result<Self> {
-        let mut all = Self::empty(dtype);
-        all.add(json)?;
-        Ok(all)
-    }
-
-    /// Parses rows, which must agree in shape, and stacks them.
-    pub(crate) fn stack<'r>(rows: impl Iterator<Item = &'r RawValue>, dtype: DType) -> Result<Self> {
-        let mut all = Self::empty(dtype);
-        let (mut count, mut shape) = (0, None);
-        for row in rows {
-            let mut one = Self::empty(dtype);
-            one.add(row)?;
-            if *shape.get_or_insert_with(|| one.shape.clone()) != one.shape {
-                return Err(Error::invalid(format!("row {count} is nested otherwise than row 0")));
-            }
-            all.bytes.append(&mut one.bytes);
-            all.strings.append(&mut one.strings);
-            count += 1;
+    /// Starts empty. Refuses a datatype without a JSON form.
+    pub(crate) fn new(rules: Rules) -> Result<Self> {
+        if matches!(rules.dtype, DType::F16 | DType::BF16) {
+            return Err(Error::invalid(format!(
+                "{} has no JSON form; send it with the binary tensor data extension or over gRPC",
+                rules.dtype
+            )));
         }
-        all.shape = std::iter::once(count).chain(shape.unwrap_or_default()).collect();
-        Ok(all)
+        let rules = Rules { depth_max: rules.depth_max.min(JSON_DEPTH_MAX), ..rules };
+        Ok(Self { rules, lengths: Vec::new(), count: 0, raw: Vec::new() })
     }
 
-    /// Builds the tensor in another shape of as many elements, or its own.
+    /// Reads one value, nested arrays or a single element.
+    pub(crate) fn of(value: Json<'_>, rules: Rules) -> Result<Self> {
+        let mut elements = Self::new(rules)?;
+        elements.read(value, 0)?;
+        Ok(elements)
+    }
+
+    /// Opens the outermost array, whose members come one by one through
+    /// [`Elements::push`].
+    pub(crate) fn stacked(rules: Rules) -> Result<Self> {
+        let mut elements = Self::new(rules)?;
+        elements.open(0)?;
+        Ok(elements)
+    }
+
+    /// Adds a member to the outermost array.
+    pub(crate) fn push(&mut self, value: Json<'_>) -> Result<()> {
+        self.read(value, 1)
+    }
+
+    /// Closes the outermost array over its `rows` members.
+    pub(crate) fn close_stack(&mut self, rows: usize) -> Result<()> {
+        self.close(0, rows)
+    }
+
+    /// The shape the nesting shows; empty for a single element.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        self.lengths.iter().map(|n| n.unwrap_or(0)).collect()
+    }
+
+    /// Builds the tensor in `shape`, which must take as many elements as were read.
     pub(crate) fn into_tensor(self, shape: Vec<usize>) -> Result<Tensor> {
-        match self.dtype {
-            DType::String => Tensor::strings(shape, Strings::from_parts(self.strings)?),
-            dtype => Tensor::fixed(dtype, shape, self.bytes.into()),
+        if crate::tensor::elements(&shape) != Some(self.count) {
+            return Err(Error::invalid(format!("{} elements do not fill the shape {shape:?}", self.count)));
+        }
+        match self.rules.dtype {
+            DType::String => Tensor::strings(shape, Strings::from_prefixed(self.raw.into())?),
+            dtype => Tensor::fixed(dtype, shape, self.raw.into()),
         }
     }
 
-    fn empty(dtype: DType) -> Self {
-        Self { shape: Vec::new(), dtype, bytes: Vec::new(), strings: Vec::new() }
-    }
-
-    fn add(&mut self, json: &RawValue) -> Result<()> {
-        if matches!(self.dtype, DType::F16 | DType::BF16) {
-            return Err(Error::invalid(format!("{} has no JSON form; use the binary tensor extension", self.dtype)));
-        }
-        let mut nest = Nest { into: self, lengths: Vec::new(), leaf: None };
-        let mut parser = serde_json::Deserializer::from_str(json.get());
-        Level { nest: &mut nest, depth: 0 }.deserialize(&mut parser).map_err(|e| Error::invalid(e.to_string()))?;
-        let lengths = std::mem::take(&mut nest.lengths);
-        self.shape = lengths.into_iter().map(|l| l.unwrap_or(0)).collect();
-        Ok(())
-    }
-
-    fn whole(&mut self, value: i128) -> Option<()> {
-        macro_rules! put {
-            ($t:ty) => {
-                self.bytes.extend_from_slice(&<$t>::try_from(value).ok()?.to_le_bytes())
-            };
-        }
-        match self.dtype {
-            DType::U8 => put!(u8),
-            DType::U16 => put!(u16),
-            DType::U32 => put!(u32),
-            DType::U64 => put!(u64),
-            DType::I8 => put!(i8),
-            DType::I16 => put!(i16),
-            DType::I32 => put!(i32),
-            DType::I64 => put!(i64),
-            DType::F32 | DType::F64 => return self.fraction(value as f64),
-            DType::Bool | DType::F16 | DType::BF16 | DType::String => return None,
-        }
-        Some(())
-    }
-
-    fn fraction(&mut self, value: f64) -> Option<()> {
-        match self.dtype {
-            DType::F32 => {
-                let rounded = value as f32;
-                rounded.is_finite().then(|| self.bytes.extend_from_slice(&rounded.to_le_bytes()))
+    // A loop, not a recursion: the depth is the client's choice until checked.
+    fn read(&mut self, value: Json<'_>, depth: usize) -> Result<()> {
+        let text = value.text();
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        let mut counts: Vec<usize> = Vec::new();
+        while let Some(byte) = bytes.get(at) {
+            if *byte == b']' {
+                let count = counts.pop().expect("valid JSON closes only what it opened");
+                self.close(depth + counts.len(), count)?;
+                at += 1;
+                continue;
             }
-            DType::F64 => Some(self.bytes.extend_from_slice(&value.to_le_bytes())),
-            _ => None,
+            if matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',') {
+                at += 1;
+                continue;
+            }
+            let level = depth + counts.len();
+            if let Some(count) = counts.last_mut() {
+                *count += 1;
+            }
+            if *byte == b'[' {
+                self.open(level)?;
+                counts.push(0);
+                at += 1;
+            } else {
+                let end = value_end(bytes, at);
+                self.leaf(&text[at..end], level)?;
+                at = end;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, depth: usize) -> Result<()> {
+        if depth >= self.rules.depth_max {
+            return Err(Error::invalid(format!("arrays are nested deeper than {}", self.rules.depth_max)));
+        }
+        if depth < self.lengths.len() {
+            return Ok(());
+        }
+        if self.count > 0 {
+            return Err(self.ragged("an array stands where an element is expected"));
+        }
+        self.lengths.push(None);
+        Ok(())
+    }
+
+    fn close(&mut self, depth: usize, count: usize) -> Result<()> {
+        match self.lengths[depth].replace(count) {
+            Some(before) if before != count => {
+                Err(self.ragged(&format!("arrays at depth {depth} have {before} and {count} members")))
+            }
+            _ => Ok(()),
         }
     }
-}
 
-/// The nesting seen so far.
-struct Nest<'e> {
-    into: &'e mut Elements,
-    /// The length of the arrays at each depth.
-    lengths: Vec<Option<usize>>,
-    /// The depth of the values.
-    leaf: Option<usize>,
-}
+    fn ragged(&self, how: &str) -> Error {
+        Error::invalid(format!("the nesting is ragged: {how} (after {} elements)", self.count))
+    }
 
-struct Level<'n, 'e> {
-    nest: &'n mut Nest<'e>,
-    depth: usize,
-}
-
-impl Level<'_, '_> {
-    fn leaf<E: serde::de::Error>(&mut self, fits: Option<()>, what: fmt::Arguments<'_>) -> Result<(), E> {
-        if *self.nest.leaf.get_or_insert(self.depth) != self.depth || self.nest.lengths.len() > self.depth {
-            return Err(E::custom("the nesting is ragged"));
+    fn leaf(&mut self, text: &str, depth: usize) -> Result<()> {
+        if depth != self.lengths.len() {
+            return Err(self.ragged("an element stands where an array is expected"));
         }
-        fits.ok_or_else(|| E::custom(format_args!("{what} is not a value of {}", self.nest.into.dtype)))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "values of {}, nested in arrays", self.nest.into.dtype)
-    }
-
-    fn visit_bool<E: serde::de::Error>(mut self, value: bool) -> Result<(), E> {
-        let fits = (self.nest.into.dtype == DType::Bool).then(|| self.nest.into.bytes.push(u8::from(value)));
-        self.leaf(fits, format_args!("{value}"))
-    }
-
-    fn visit_u64<E: serde::de::Error>(mut self, value: u64) -> Result<(), E> {
-        let fits = self.nest.into.whole(i128::from(value));
-        self.leaf(fits, format_args!("{value}"))
-    }
-
-    fn visit_i64<E: serde::de::Error>(mut self, value: i64) -> Result<(), E> {
-        let fits = self.nest.into.whole(i128::from(value));
-        self.leaf(fits, format_args!("{value}"))
-    }
-
-    fn visit_f64<E: serde::de::Error>(mut self, value: f64) -> Result<(), E> {
-        let fits = self.nest.into.fraction(value);
-        self.leaf(fits, format_args!("{value}"))
-    }
-
-    fn visit_str<E: serde::de::Error>(mut self, value: &str) -> Result<(), E> {
-        let is_string = self.nest.into.dtype == DType::String;
-        let fits = is_string.then(|| self.nest.into.strings.push(value.as_bytes().to_vec()));
-        self.leaf(fits, format_args!("a string"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let entry: Option<(String, String)> = map.next_entry()?;
-        let (Some((key, value)), None) = (entry, map.next_key::<String>()?) else {
-            return Err(A::Error::custom("an object here must be {\"b64\": text}"));
+        let fits = match self.rules.dtype {
+            DType::String => return self.string(text),
+            DType::Bool => truth(&mut self.raw, text),
+            DType::U8 => number(&mut self.raw, text, u8::to_le_bytes),
+            DType::U16 => number(&mut self.raw, text, u16::to_le_bytes),
+            DType::U32 => number(&mut self.raw, text, u32::to_le_bytes),
+            DType::U64 => number(&mut self.raw, text, u64::to_le_bytes),
+            DType::I8 => number(&mut self.raw, text, i8::to_le_bytes),
+            DType::I16 => number(&mut self.raw, text, i16::to_le_bytes),
+            DType::I32 => number(&mut self.raw, text, i32::to_le_bytes),
+            DType::I64 => number(&mut self.raw, text, i64::to_le_bytes),
+            // Parsed in its own width: by way of f64 it would round twice.
+            DType::F32 => text.parse().is_ok_and(f32::is_finite) && number(&mut self.raw, text, f32::to_le_bytes),
+            DType::F64 => text.parse().is_ok_and(f64::is_finite) && number(&mut self.raw, text, f64::to_le_bytes),
+            DType::F16 | DType::BF16 => false,
         };
-        if key != "b64" || self.nest.into.dtype != DType::String {
-            return Err(A::Error::custom("an object here must be {\"b64\": text}, for strings only"));
+        if !fits {
+            return Err(self.misfit(text));
         }
-        let bytes = STANDARD.decode(value).map_err(|_| A::Error::custom("the text of b64 is not base64"))?;
-        self.nest.into.strings.push(bytes);
-        self.leaf(Some(()), format_args!("b64"))
+        self.count += 1;
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Level { nest, depth } = self;
-        if depth >= DEPTH_MAX {
-            return Err(A::Error::custom(format_args!("arrays are nested deeper than {DEPTH_MAX}")));
+    fn misfit(&self, text: &str) -> Error {
+        Error::invalid(format!("element {} is {}, which is no {} value", self.count, short(text), self.rules.dtype))
+    }
+
+    fn string(&mut self, text: &str) -> Result<()> {
+        let what = format_args!("element {}", self.count);
+        let value = Json::within(text);
+        if text.starts_with('"') {
+            let decoded = value.string(&what.to_string())?;
+            self.push_string(decoded.as_bytes())
+        } else if self.rules.base64 && value.is_object() {
+            let bytes = base64_of(value).map_err(|e| e.context(what))?;
+            self.push_string(&bytes)
+        } else {
+            Err(self.misfit(text))
         }
-        if nest.leaf.is_some_and(|leaf| depth >= leaf) {
-            return Err(A::Error::custom("the nesting is ragged"));
-        }
-        if nest.lengths.len() <= depth {
-            nest.lengths.push(None);
-        }
-        let mut count = 0;
-        while seq.next_element_seed(Level { nest: &mut *nest, depth: depth + 1 })?.is_some() {
-            count += 1;
-        }
-        if *nest.lengths[depth].get_or_insert(count) != count {
-            return Err(A::Error::custom("the nesting is ragged"));
-        }
+    }
+
+    fn push_string(&mut self, bytes: &[u8]) -> Result<()> {
+        let len = u32::try_from(bytes.len()).map_err(|_| Error::invalid("a string is over 4 GiB"))?;
+        self.raw.extend_from_slice(&len.to_le_bytes());
+        self.raw.extend_from_slice(bytes);
+        self.count += 1;
         Ok(())
     }
 }
 
-/// Writes a tensor's elements as JSON, flat or nested to its shape. Floats are
-/// the shortest text that reads back as the same value; those that are not
-/// finite are the tokens NaN, Infinity and -Infinity, as the peers write them.
-pub(crate) fn write_elements(out: &mut Vec<u8>, tensor: &Tensor, nested: bool) {
-    let flat = [tensor.shape().iter().product()];
-    let shape = if nested { tensor.shape() } else { &flat };
-    match tensor.data() {
-        Data::Strings(strings) => {
-            let all: Vec<&str> = strings.iter().collect();
-            write_level(out, shape, &mut 0, &|out, i| json_string(out, all[i]));
-        }
-        Data::Fixed(bytes) => write_fixed(out, tensor.dtype(), bytes, shape),
-    }
-}
-
-fn write_fixed(out: &mut Vec<u8>, dtype: DType, bytes: &[u8], shape: &[usize]) {
-    macro_rules! each {
-        ($t:ty, $write:expr) => {{
-            let all = bytes.as_chunks::<{ size_of::<$t>() }>().0;
-            write_level(out, shape, &mut 0, &|out, i| $write(out, <$t>::from_le_bytes(all[i])))
-        }};
-    }
-    match dtype {
-        DType::Bool => write_level(out, shape, &mut 0, &|out, i| {
-            out.extend_from_slice(if bytes[i] == 0 { b"false" } else { b"true" });
-        }),
-        DType::U8 => each!(u8, number),
-        DType::U16 => each!(u16, number),
-        DType::U32 => each!(u32, number),
-        DType::U64 => each!(u64, number),
-        DType::I8 => each!(i8, number),
-        DType::I16 => each!(i16, number),
-        DType::I32 => each!(i32, number),
-        DType::I64 => each!(i64, number),
-        DType::F32 => each!(f32, |out: &mut Vec<u8>, v: f32| match token(f64::from(v)) {
-            Some(token) => out.extend_from_slice(token),
-            None => number(out, v),
-        }),
-        DType::F64 => each!(f64, |out: &mut Vec<u8>, v: f64| match token(v) {
-            Some(token) => out.extend_from_slice(token),
-            None => number(out, v),
-        }),
-        DType::F16 => each!(u16, |out: &mut Vec<u8>, v: u16| half(out, half::f16::from_bits(v).to_f32())),
-        DType::BF16 => each!(u16, |out: &mut Vec<u8>, v: u16| half(out, half::bf16::from_bits(v).to_f32())),
-        DType::String => {}
-    }
-}
-
-fn half(out: &mut Vec<u8>, value: f32) {
-    match token(f64::from(value)) {
-        Some(token) => out.extend_from_slice(token),
-        None => number(out, value),
-    }
-}
-
-fn token(value: f64) -> Option<&'static [u8]> {
-    match value {
-        v if v.is_nan() => Some(b"NaN"),
-        f64::INFINITY => Some(b"Infinity"),
-        f64::NEG_INFINITY => Some(b"-Infinity"),
-        _ => None,
-    }
-}
-
-fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: T) {
-    serde_json::to_writer(out, &value).expect("a number is written to memory");
-}
-
-/// Writes a JSON string.
-pub(crate) fn json_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is written to memory");
-}
-
-/// Writes `[…]` to the depth of `shape`; `write` is given the element's place.
-pub(crate) fn write_level(out: &mut Vec<u8>, shape: &[usize], at: &mut usize, write: &dyn Fn(&mut Vec<u8>, usize)) {
-    let Some((count, inner)) = shape.split_first() else {
-        write(out, *at);
-        *at += 1;
-        return;
+fn truth(raw: &mut Vec<u8>, text: &str) -> bool {
+    let value = match text {
+        "true" => 1,
+        "false" => 0,
+        _ => return false,
     };
-    out.push(b'[');
-    for i in 0..*count {
-        if i > 0 {
-            out.push(b',');
-        }
-        write_level(out, inner, at, write);
+    raw.push(value);
+    true
+}
+
+fn number<T: std::str::FromStr, const W: usize>(raw: &mut Vec<u8>, text: &str, bytes: fn(T) -> [u8; W]) -> bool {
+    let value = text.parse().map(bytes);
+    value.map(|bytes| raw.extend_from_slice(&bytes)).is_ok()
+}
+
+/// Tells whether a value is an object with the single key `b64`.
+pub(crate) fn is_base64(value: Json<'_>) -> bool {
+    let Ok(mut members) = value.object("") else { return false };
+    matches!((members.next(), members.next()), (Some(Ok((key, _))), None) if key == "b64")
+}
+
+fn base64_of(value: Json<'_>) -> Result<Vec<u8>> {
+    let [text] = value.fields("a base64 string", ["b64"])?;
+    let text = text.filter(|_| is_base64(value));
+    let text = text.ok_or_else(|| Error::invalid("an object here must be {\"b64\": text}"))?.string("b64")?;
+    STANDARD.decode(&*text).map_err(|_| Error::invalid("b64 is not standard base64"))
+}
+
+/// Appends a tensor's elements, as one flat array or nested by its shape.
+/// Non-finite floats become `NaN`, `Infinity` and `-Infinity`.
+pub(crate) fn write_elements(out: &mut Vec<u8>, tensor: &Tensor, nested: bool) {
+    let count = crate::tensor::elements(tensor.shape()).expect("checked at construction");
+    let flat = [count];
+    let shape = if nested { tensor.shape() } else { &flat };
+    Writer::new(tensor, Text::Plain).write(out, shape);
+}
+
+/// How strings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// As JSON strings.
+    Plain,
+    /// As `{"b64": text}`.
+    Base64,
+}
+
+/// Writes a tensor's elements in order, as many at a time as asked.
+pub(crate) struct Writer<'a> {
+    dtype: DType,
+    text: Text,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Fixed(std::slice::ChunksExact<'a, u8>),
+    Strings(Box<dyn Iterator<Item = &'a str> + 'a>),
+}
+
+impl<'a> Writer<'a> {
+    /// Starts at the first element.
+    pub(crate) fn new(tensor: &'a Tensor, text: Text) -> Self {
+        let source = match tensor.data() {
+            Data::Fixed(bytes) => {
+                Source::Fixed(bytes.chunks_exact(tensor.dtype().element_bytes().expect("fixed width")))
+            }
+            Data::Strings(strings) => Source::Strings(Box::new(strings.iter())),
+        };
+        Self { dtype: tensor.dtype(), text, source }
     }
-    out.push(b']');
+
+    /// Appends the next `product(shape)` elements, nested by `shape`.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, shape: &[usize]) {
+        let Some((length, rest)) = shape.split_first() else { return self.write_one(out) };
+        out.push(b'[');
+        for i in 0..*length {
+            if i > 0 {
+                out.push(b',');
+            }
+            self.write(out, rest);
+        }
+        out.push(b']');
+    }
+
+    fn write_one(&mut self, out: &mut Vec<u8>) {
+        match &mut self.source {
+            Source::Fixed(chunks) => write_number(out, self.dtype, chunks.next().expect("shape and data agree")),
+            Source::Strings(strings) => {
+                let string = strings.next().expect("shape and data agree");
+                match self.text {
+                    Text::Plain => write_json(out, string),
+                    Text::Base64 => {
+                        out.extend_from_slice(b"{\"b64\":\"");
+                        out.extend_from_slice(STANDARD.encode(string).as_bytes());
+                        out.extend_from_slice(b"\"}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Appends a value as JSON.
+pub(crate) fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(out, value).expect("a Vec takes every write and these values serialize");
+}
+
+fn write_number(out: &mut Vec<u8>, dtype: DType, bytes: &[u8]) {
+    match dtype {
+        DType::Bool => write_json(out, &(bytes[0] != 0)),
+        DType::U8 => write_json(out, &bytes[0]),
+        DType::I8 => write_json(out, &i8::from_le_bytes(word(bytes))),
+        DType::U16 => write_json(out, &u16::from_le_bytes(word(bytes))),
+        DType::I16 => write_json(out, &i16::from_le_bytes(word(bytes))),
+        DType::U32 => write_json(out, &u32::from_le_bytes(word(bytes))),
+        DType::I32 => write_json(out, &i32::from_le_bytes(word(bytes))),
+        DType::U64 => write_json(out, &u64::from_le_bytes(word(bytes))),
+        DType::I64 => write_json(out, &i64::from_le_bytes(word(bytes))),
+        DType::F16 => write_f32(out, half::f16::from_le_bytes(word(bytes)).to_f32()),
+        DType::BF16 => write_f32(out, half::bf16::from_le_bytes(word(bytes)).to_f32()),
+        DType::F32 => write_f32(out, f32::from_le_bytes(word(bytes))),
+        DType::F64 => {
+            let value = f64::from_le_bytes(word(bytes));
+            if value.is_finite() { write_json(out, &value) } else { write_token(out, value) }
+        }
+        DType::String => unreachable!("strings are not fixed-width"),
+    }
+}
+
+fn write_f32(out: &mut Vec<u8>, value: f32) {
+    if value.is_finite() { write_json(out, &value) } else { write_token(out, value.into()) }
+}
+
+fn write_token(out: &mut Vec<u8>, value: f64) {
+    let token = if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    };
+    out.extend_from_slice(token.as_bytes());
+}
+
+fn word<const W: usize>(bytes: &[u8]) -> [u8; W] {
+    bytes.try_into().expect("chunks have the element's width")
 }

@@ -27,8 +27,7 @@ pub(crate) enum Action {
 /// Decides for one model. A version leaves only once everything wanted serves,
 /// unless its files are gone: then it leaves at once.
 pub(crate) fn next(known: &BTreeMap<Version, Known>, policy: &VersionPolicy) -> Action {
-    let usable =
-        |(version, k): (&Version, &Known)| (k.present && !k.refused || k.present && k.serving).then_some(*version);
+    let usable = |(version, k): (&Version, &Known)| (k.present && (!k.refused || k.serving)).then_some(*version);
     let newest_first = known.iter().rev().filter_map(usable);
     let wanted: BTreeSet<Version> = match policy {
         VersionPolicy::Latest(n) => newest_first.take(*n as usize).collect(),

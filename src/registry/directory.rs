@@ -102,11 +102,6 @@ impl Directory {
         Ok(catalog)
     }
 
-    /// Counts the names the last scan left out.
-    pub(crate) fn ignored(&self) -> usize {
-        self.ignored
-    }
-
     /// Reads a version into memory and checks that it is whole: the graph
     /// decodes and each external file is a regular file inside the version's
     /// folder. `Unavailable` if the files no longer look as they did in the

@@ -1,7 +1,7 @@
 //! Scripted sessions for tests: they echo, sleep, fail on a marked row, or
 //! block until told.
 
-use super::{Engine, Session, SessionOptions, Source};
+use super::Session;
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor, View, ViewData};
 use bytes::Bytes;
@@ -58,15 +58,6 @@ fn owned(view: &View<'_>) -> Result<Tensor> {
     match view.data {
         ViewData::Fixed(bytes) => Tensor::fixed(view.dtype, view.shape.to_vec(), Bytes::copy_from_slice(bytes)),
         ViewData::Strings(strings) => Tensor::strings(view.shape.to_vec(), strings.clone()),
-    }
-}
-
-/// An engine of echo sessions.
-pub(crate) struct FakeEngine;
-
-impl Engine for FakeEngine {
-    fn open(&self, _: &Source, _: &SessionOptions) -> Result<Box<dyn Session>> {
-        Ok(Box::new(FakeSession { script: Script::Echo, runs: Arc::default() }))
     }
 }
 

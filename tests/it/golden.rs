@@ -319,3 +319,19 @@ fn gzip_is_taken_and_given() {
     let metrics = http(&server.http, "GET", "/v2/models/stats", &[("Accept-Encoding", "gzip")], b"");
     assert_eq!(metrics.headers.get("content-encoding").map(String::as_str), Some("gzip"));
 }
+
+#[test]
+fn the_operator_listener_tells_what_serves_to_operators_only() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    assert_eq!(http(&server.operator, "GET", "/v1/models", &[], b"").status, 403);
+    let header = [("ortus-operator", "1")];
+    let models = http(&server.operator, "GET", "/v1/models", &header, b"").json();
+    assert_eq!(models["models"].as_array().map(Vec::len), Some(MODELS.len()));
+    assert_eq!(models["models"][3]["batching"]["joined"], true, "{models}");
+    let config = http(&server.operator, "GET", "/v1/config", &header, b"").json();
+    assert_eq!(config["limits"]["connections_max"], 10_000);
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(http(&server.ops, "GET", path, &[], b"").status, 200);
+    }
+}

@@ -1,5 +1,7 @@
 //! Integration tests: the table of contents.
 
+#![allow(clippy::print_stdout)]
+
 mod support;
 
 /// The rules of the source tree.

@@ -22,7 +22,7 @@ fn golden() -> [Vec<f64>; 2] {
 
 /// Tells whether `values` are what `version` answers.
 fn belongs(version: u64, values: &[f64], golden: &[Vec<f64>; 2]) -> bool {
-    let expected = &golden[usize::from(version % 2 == 0)];
+    let expected = &golden[usize::from(version.is_multiple_of(2))];
     values.len() == expected.len() && values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5)
 }
 
@@ -72,7 +72,7 @@ fn a_hundred_swaps_under_load_lose_nothing() {
         scope.spawn(|| over_grpc(&server, &golden, &tally));
         let _done = Done(&tally);
         for version in 2..=SWAPS + 1 {
-            directory.put(MODEL, version, &files[usize::from(version % 2 == 0)]);
+            directory.put(MODEL, version, &files[usize::from(version.is_multiple_of(2))]);
             crate::support::eventually(&format!("version {version}"), || {
                 tally.newest.load(Ordering::Acquire) >= version
             });

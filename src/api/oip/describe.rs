@@ -179,7 +179,7 @@ pub(crate) fn statistics_json(all: &[p::ModelStatistics]) -> Value {
         json!({"count": d.count, "ns": d.ns})
     };
     let one = |m: &p::ModelStatistics| {
-        let s = m.inference_stats.clone().unwrap_or_default();
+        let s = m.inference_stats.unwrap_or_default();
         let batches: Vec<Value> = m
             .batch_stats
             .iter()

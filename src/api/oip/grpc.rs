@@ -38,7 +38,6 @@ impl Oip {
                 None => asked,
             };
             let request = Request {
-                target,
                 id: decoded.id,
                 protocol: Protocol::OipGrpc,
                 arrived,
@@ -66,7 +65,7 @@ impl Oip {
 pub(crate) fn stamp(metadata: &mut MetadataMap, version: u64, id: uuid::Uuid) {
     metadata.insert(VERSION_HEADER, version.into());
     let mut text = uuid::Uuid::encode_buffer();
-    if let Ok(value) = (&*id.hyphenated().encode_lower(&mut text)).parse() {
+    if let Ok(value) = id.hyphenated().encode_lower(&mut text).parse() {
         metadata.insert(PREDICTION_HEADER, value);
     }
 }

@@ -1,306 +1,292 @@
-//! Open Inference Protocol JSON, and its binary tensor extension. Pure.
+//! The Open Inference Protocol's infer bodies: JSON, the binary parts that may
+//! follow it, and the raw body without JSON. Pure; binary parts are not copied.
+//! Does not know which tensors a model takes: `Signature::check` does.
 
 #[cfg(test)]
 mod tests;
 
-use crate::api::elements::{Elements, json_string, object, write_elements};
+use crate::api::elements::document::Json;
+use crate::api::elements::{Elements, Rules, write_elements, write_json};
 use crate::error::{Error, Result};
 use crate::model::{Dim, Signature, short};
-use crate::request::{Request, Response};
-use crate::tensor::{DType, Tensor, shape_from_wire};
+use crate::request::{INPUTS_MAX, Request, Response};
+use crate::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
-use std::fmt;
 
-/// What Ortus honours of a request's parameters.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parameters {
-    pub priority: u8,
-    pub timeout_us: Option<u64>,
-}
+/// The most outputs a request may name.
+pub(crate) const OUTPUTS_MAX: usize = INPUTS_MAX;
 
-/// A decoded infer request; its target is in the path.
+/// What a request says besides its target.
 #[derive(Debug)]
 pub(crate) struct InferRequest {
-    pub id: String,
-    pub parameters: Parameters,
-    pub inputs: Vec<(String, Tensor)>,
-    /// Names, and whether that one is wanted in binary.
-    pub outputs: Vec<(String, Option<bool>)>,
-    /// Whether outputs are wanted in binary that do not say.
-    pub binary_default: bool,
+    /// The client's own id.
+    pub(crate) id: String,
+    /// The parameters this server acts on.
+    pub(crate) parameters: Parameters,
+    /// Named tensors, in the order sent.
+    pub(crate) inputs: Vec<(String, Tensor)>,
+    /// Outputs wanted, and whether each is wanted in binary where it says so.
+    pub(crate) outputs: Vec<(String, Option<bool>)>,
+    /// Whether an output that does not say is answered in binary.
+    pub(crate) binary_default: bool,
 }
 
-/// A parameter: no nesting.
-#[derive(Debug, PartialEq)]
-enum Parameter {
-    Bool(bool),
-    Whole(i128),
-    Other,
+/// The request parameters this server acts on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    /// 0 is the default and most urgent.
+    pub(crate) priority: u8,
+    /// Triton's `timeout`.
+    pub(crate) timeout_us: Option<u64>,
+    /// Whether outputs are answered in binary unless they say otherwise.
+    pub(crate) binary_data_output: bool,
 }
 
-impl<'de> Deserialize<'de> for Parameter {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-        impl Visitor<'_> for Scalar {
-            type Value = Parameter;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a boolean, a number or a string")
-            }
-            fn visit_bool<E>(self, v: bool) -> Result<Parameter, E> {
-                Ok(Parameter::Bool(v))
-            }
-            fn visit_u64<E>(self, v: u64) -> Result<Parameter, E> {
-                Ok(Parameter::Whole(v.into()))
-            }
-            fn visit_i64<E>(self, v: i64) -> Result<Parameter, E> {
-                Ok(Parameter::Whole(v.into()))
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Parameter, E> {
-                Ok(Parameter::Other)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Parameter, E> {
-                Ok(Parameter::Other)
-            }
-        }
-        deserializer.deserialize_any(Scalar)
-    }
-}
-
-/// A JSON object whose keys must differ.
-#[derive(Debug, Default)]
-struct Unique(BTreeMap<String, Parameter>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Unique;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of parameters")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
-                let mut all = BTreeMap::new();
-                while let Some((key, value)) = map.next_entry::<String, Parameter>()? {
-                    if all.insert(key, value).is_some() {
-                        return Err(serde::de::Error::custom("a parameter is given twice"));
-                    }
-                }
-                Ok(Unique(all))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-impl Unique {
-    fn refuse_unserved(&self) -> Result<()> {
-        let unserved = |name: &&String| {
-            name.starts_with("shared_memory") || name.starts_with("sequence_") || name.as_str() == "classification"
-        };
-        match self.0.keys().find(unserved) {
-            Some(name) => Err(Error::unimplemented(format!("parameter '{}' is not served here", short(name)))),
-            None => Ok(()),
-        }
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Parameter::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(Error::invalid(format!("parameter '{name}' is not a boolean"))),
-        }
-    }
-
-    fn whole<T: TryFrom<i128>>(&self, name: &str) -> Result<Option<T>> {
-        let Some(parameter) = self.0.get(name) else { return Ok(None) };
-        let value = match parameter {
-            Parameter::Whole(v) => T::try_from(*v).ok(),
-            _ => None,
-        };
-        value.map(Some).ok_or_else(|| Error::invalid(format!("parameter '{name}' is not a whole number in range")))
-    }
-}
-
-#[derive(Deserialize)]
-struct Body<'b> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    parameters: Unique,
-    #[serde(borrow)]
-    inputs: Vec<Input<'b>>,
-    #[serde(default)]
-    outputs: Vec<Output>,
-}
-
-#[derive(Deserialize)]
-struct Input<'b> {
-    name: String,
-    shape: Vec<i64>,
-    datatype: String,
-    #[serde(default)]
-    parameters: Unique,
-    #[serde(default, borrow)]
-    data: Option<&'b RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Output {
-    name: String,
-    #[serde(default)]
-    parameters: Unique,
-}
-
-/// Decodes a body whose first `json_bytes` are JSON, or all of it, and whose
-/// rest is the binary tensors.
+/// Decodes a body whose first `json_bytes` are JSON, all of it where that is
+/// absent. Refuses bytes that no input accounts for.
 pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferRequest> {
     let length = json_bytes.unwrap_or(body.len());
-    let head = body.get(..length).ok_or_else(|| {
-        Error::invalid(format!("Inference-Header-Content-Length is {length}, the body has {} bytes", body.len()))
-    })?;
-    let parsed: Body<'_> = object(head, "an infer request")?;
-    let id = parsed.id.unwrap_or_default();
-    Request::check_limits(&id, parsed.inputs.len())?;
-    parsed.parameters.refuse_unserved()?;
-    let mut rest = body.slice(length..);
-    let mut inputs = Vec::with_capacity(parsed.inputs.len());
-    for input in parsed.inputs {
-        let name = input.name.clone();
-        let tensor = tensor(input, &mut rest).map_err(|e| e.context(format_args!("input '{}'", short(&name))))?;
-        inputs.push((name, tensor));
+    if length > body.len() {
+        return Err(Error::invalid(format!(
+            "Inference-Header-Content-Length is {length}, the body has {} bytes",
+            body.len()
+        )));
     }
-    if !rest.is_empty() {
-        return Err(Error::invalid(format!("{} bytes follow the last binary tensor", rest.len())));
+    let header = Json::parse(&body[..length])?;
+    let mut tail = body.slice(length..);
+    let [id, given, inputs, outputs] = header.fields("the request", ["id", "parameters", "inputs", "outputs"])?;
+    let id = id.map(|id| id.string("id")).transpose()?.unwrap_or_default().into_owned();
+    let parameters = parameters(given)?;
+    let inputs = inputs.ok_or_else(|| Error::invalid("the request has no inputs"))?.array("inputs")?;
+    Request::check_limits(&id, inputs.clone().count())?;
+    let inputs = inputs.map(|value| input(value, &mut tail)).collect::<Result<_>>()?;
+    if !tail.is_empty() {
+        return Err(Error::invalid(format!("{} bytes follow the last input's binary data", tail.len())));
     }
-    let mut outputs = Vec::with_capacity(parsed.outputs.len());
-    for output in parsed.outputs {
-        output.parameters.refuse_unserved()?;
-        let binary = output.parameters.flag("binary_data")?;
-        outputs.push((output.name, binary));
-    }
-    Ok(InferRequest {
-        id,
-        parameters: Parameters {
-            priority: parsed.parameters.whole("priority")?.unwrap_or(0),
-            timeout_us: parsed.parameters.whole("timeout")?.filter(|us| *us > 0),
-        },
-        inputs,
-        outputs,
-        binary_default: parsed.parameters.flag("binary_data_output")?.unwrap_or(false),
-    })
+    let outputs = outputs.map(requested).transpose()?.unwrap_or_default();
+    Ok(InferRequest { id, parameters, inputs, outputs, binary_default: parameters.binary_data_output })
 }
 
-fn tensor(input: Input<'_>, rest: &mut Bytes) -> Result<Tensor> {
-    input.parameters.refuse_unserved()?;
-    let dtype = DType::from_name(&input.datatype)
-        .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&input.datatype))))?;
-    let shape = shape_from_wire(&input.shape)?;
-    match (input.data, input.parameters.whole::<usize>("binary_data_size")?) {
-        (Some(_), Some(_)) => Err(Error::invalid("has both data and binary_data_size")),
-        (None, None) => Err(Error::invalid("has neither data nor binary_data_size")),
-        (None, Some(size)) if size > rest.len() => {
-            Err(Error::invalid(format!("binary_data_size is {size}, {} bytes are left", rest.len())))
-        }
-        (None, Some(size)) => Tensor::from_raw(dtype, shape, rest.split_to(size)),
-        (Some(data), None) => {
-            let elements = Elements::parse(data, dtype)?;
-            let flat = elements.shape.len() == 1;
-            // A scalar is sent bare or as a list of one.
-            if !flat && elements.shape != shape {
-                return Err(Error::invalid(format!("data is nested {:?}, shape is {shape:?}", elements.shape)));
-            }
-            elements.into_tensor(shape)
-        }
-    }
-}
-
-/// Reads a body that is nothing but the one input of a model, as one row.
+/// Decodes a body that is nothing but the single input of a batch of one.
+/// Refuses a model with several inputs or with a shape the body does not settle.
 pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let [spec] = signature.inputs.as_slice() else {
-        return Err(Error::invalid("a raw binary request needs a model with one input"));
+        return Err(Error::invalid(format!(
+            "a raw binary request needs a model with one input, this one has {}",
+            signature.inputs.len()
+        )));
     };
-    let name = spec.name.clone();
-    if spec.dtype == DType::String {
-        return Ok(vec![(name, Tensor::from_raw(DType::String, vec![1], body)?)]);
+    let within = |e: Error| e.context(format_args!("input '{}'", spec.name));
+    let vague = || within(Error::invalid("a raw binary request needs a shape with at most one variable dimension"));
+    let mut dims = spec.shape.clone().ok_or_else(vague)?;
+    if let Some(first @ Dim::Dynamic) = dims.first_mut() {
+        *first = Dim::Fixed(1);
     }
-    let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
-    let width = spec.dtype.element_bytes().unwrap_or(1);
-    let mut fixed: usize = 1;
-    let mut open = Vec::new();
-    for (axis, dim) in dims.iter().enumerate() {
-        match dim {
-            Dim::Fixed(n) => fixed = fixed.saturating_mul(*n),
-            // The first is the batch, of one row, where others are open too.
-            Dim::Dynamic => open.push(axis),
-        }
-    }
-    let mut shape: Vec<usize> = dims.iter().map(|d| if let Dim::Fixed(n) = d { *n } else { 1 }).collect();
-    if open.len() > 1 && open[0] == 0 {
-        open.remove(0);
-    }
-    match open.as_slice() {
-        [] | [0] => {}
-        [axis] => shape[*axis] = body.len().checked_div(width * fixed).unwrap_or(0),
-        _ => return Err(Error::invalid("a raw binary request needs a model with at most one variable dimension")),
-    }
-    let tensor = Tensor::fixed(spec.dtype, shape, body).map_err(|e| e.context(format_args!("input '{name}'")))?;
-    Ok(vec![(name, tensor)])
+    let fixed: Vec<usize> = dims.iter().filter_map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect();
+    let known = elements(&fixed).ok_or_else(vague)?;
+    // A raw body of strings is one string, without its length.
+    let count = spec.dtype.element_bytes().map_or(1, |width| body.len() / width);
+    let free = match dims.len() - fixed.len() {
+        0 => 1,
+        1 if known > 0 => count / known,
+        _ => return Err(vague()),
+    };
+    let shape: Vec<usize> = dims.iter().map(|d| if let Dim::Fixed(n) = d { *n } else { free }).collect();
+    let tensor = match spec.dtype {
+        DType::String => Strings::from_parts([body]).and_then(|strings| Tensor::strings(shape, strings)),
+        dtype => Tensor::fixed(dtype, shape, body),
+    };
+    Ok(vec![(spec.name.clone(), tensor.map_err(within)?)])
 }
 
-/// An encoded answer.
+/// An answer's body.
+#[derive(Debug)]
 pub(crate) struct Encoded {
-    pub body: Vec<u8>,
-    /// The length of the JSON part, where binary tensors follow it.
-    pub json_bytes: Option<usize>,
+    /// JSON, then the binary outputs in order.
+    pub(crate) body: Bytes,
+    /// The length of the JSON where binary outputs follow it.
+    pub(crate) json_bytes: Option<usize>,
 }
 
-/// Encodes an answer; `binary` says which outputs are wanted in binary.
+/// Encodes an answer; `binary` tells which outputs follow the JSON. Refuses
+/// FP16 and BF16 within it.
 pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Result<Encoded> {
-    let mut body = Vec::with_capacity(256 + response.outputs.iter().map(|(_, t)| t.bytes() * 4).sum::<usize>());
-    let mut tail = Vec::new();
-    body.extend_from_slice(b"{\"model_name\":");
-    json_string(&mut body, response.model.as_str());
-    body.extend_from_slice(format!(",\"model_version\":\"{}\"", response.version).as_bytes());
+    let mut out = Vec::new();
+    let mut parts: Vec<Bytes> = Vec::new();
+    out.extend_from_slice(b"{\"model_name\":");
+    write_json(&mut out, response.model.as_str());
+    out.extend_from_slice(b",\"model_version\":");
+    write_json(&mut out, &response.version.to_string());
     if !response.id.is_empty() {
-        body.extend_from_slice(b",\"id\":");
-        json_string(&mut body, &response.id);
+        out.extend_from_slice(b",\"id\":");
+        write_json(&mut out, &response.id);
     }
-    body.extend_from_slice(b",\"outputs\":[");
+    out.extend_from_slice(b",\"outputs\":[");
     for (i, (name, tensor)) in response.outputs.iter().enumerate() {
-        body.extend_from_slice(if i == 0 { b"{\"name\":" } else { b",{\"name\":" });
-        json_string(&mut body, name);
-        let shape =
-            serde_json::to_string(tensor.shape()).map_err(|e| Error::internal("write a shape").with_source(e))?;
-        body.extend_from_slice(format!(",\"shape\":{shape},\"datatype\":\"{}\"", tensor.dtype()).as_bytes());
-        if binary(name) {
-            let raw = tensor.to_raw();
-            body.extend_from_slice(format!(",\"parameters\":{{\"binary_data_size\":{}}}}}", raw.len()).as_bytes());
-            tail.push(raw);
-        } else if matches!(tensor.dtype(), DType::F16 | DType::BF16) {
-            let dtype = tensor.dtype();
+        if i > 0 {
+            out.push(b',');
+        }
+        let raw = binary(name).then(|| tensor.to_raw());
+        write_output(&mut out, name, tensor, raw.as_ref())?;
+        parts.extend(raw);
+    }
+    out.extend_from_slice(b"]}");
+    let json_bytes = (!parts.is_empty()).then_some(out.len());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(Encoded { body: out.into(), json_bytes })
+}
+
+/// The body of every refusal.
+pub(crate) fn error_body(message: &str) -> Vec<u8> {
+    let mut out = b"{\"error\":".to_vec();
+    write_json(&mut out, message);
+    out.push(b'}');
+    out
+}
+
+fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Bytes>) -> Result<()> {
+    out.extend_from_slice(b"{\"name\":");
+    write_json(out, name);
+    out.extend_from_slice(b",\"shape\":");
+    write_json(out, tensor.shape());
+    out.extend_from_slice(b",\"datatype\":");
+    write_json(out, tensor.dtype().name());
+    match raw {
+        Some(raw) => {
+            out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
+            write_json(out, &raw.len());
+            out.push(b'}');
+        }
+        None if matches!(tensor.dtype(), DType::F16 | DType::BF16) => {
             return Err(Error::invalid(format!(
-                "output '{name}' is {dtype}, which has no JSON form; ask for binary_data"
+                "output '{}' is {}, which has no JSON form; ask for it with binary_data",
+                short(name),
+                tensor.dtype()
             )));
-        } else {
-            body.extend_from_slice(b",\"data\":");
-            write_elements(&mut body, tensor, false);
-            body.push(b'}');
+        }
+        None => {
+            out.extend_from_slice(b",\"data\":");
+            write_elements(out, tensor, false);
         }
     }
-    body.extend_from_slice(b"]}");
-    let json_bytes = (!tail.is_empty()).then_some(body.len());
-    tail.iter().for_each(|raw| body.extend_from_slice(raw));
-    Ok(Encoded { body, json_bytes })
+    out.push(b'}');
+    Ok(())
 }
 
-/// The JSON form of an error.
-pub(crate) fn error_body(message: &str) -> Vec<u8> {
-    let mut body = b"{\"error\":".to_vec();
-    json_string(&mut body, message);
-    body.push(b'}');
-    body
+fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
+    let mut read = Parameters::default();
+    let Some(given) = given else { return Ok(read) };
+    refuse_unserved(given, "parameters")?;
+    let names = ["priority", "timeout", "binary_data_output"];
+    let [priority, timeout, binary] = given.fields("parameters", names)?;
+    if let Some(priority) = priority {
+        read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
+    }
+    if let Some(timeout) = timeout {
+        let us: u64 = timeout.integer("parameter 'timeout' (microseconds)")?;
+        if us == 0 {
+            return Err(Error::invalid("parameter 'timeout' must be over 0 microseconds"));
+        }
+        read.timeout_us = Some(us);
+    }
+    if let Some(binary) = binary {
+        read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
+    }
+    Ok(read)
+}
+
+/// Refuses parameters that would change what the answer means, and values
+/// that no parameter can have. Others are for nobody and passed over.
+fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
+    for member in parameters.object(what)? {
+        let (name, value) = member?;
+        if name == "classification" || name.starts_with("shared_memory_") || name.starts_with("sequence_") {
+            return Err(Error::unimplemented(format!("parameter '{}' is not supported", short(&name))));
+        }
+        if !value.is_scalar() && value.text() != "null" {
+            return Err(Error::invalid(format!(
+                "parameter '{}' must be a boolean, a number or a string",
+                short(&name)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
+    let names = ["name", "shape", "datatype", "parameters", "data"];
+    let [name, shape, datatype, parameters, data] = value.fields("an input", names)?;
+    let name = named(name, "an input")?;
+    let within = |e: Error| e.context(format_args!("input '{}'", short(&name)));
+    let tensor = (|| {
+        let datatype = datatype.ok_or_else(|| Error::invalid("datatype is missing"))?.string("datatype")?;
+        let dtype = DType::from_name(&datatype)
+            .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
+        let shape = dimensions(shape.ok_or_else(|| Error::invalid("shape is missing"))?)?;
+        match (binary_size(parameters)?, data) {
+            (Some(_), Some(_)) => Err(Error::invalid("both data and binary_data_size are given")),
+            (None, None) => Err(Error::invalid("neither data nor binary_data_size is given")),
+            (Some(size), None) if size > tail.len() => {
+                Err(Error::invalid(format!("binary_data_size is {size}, the body has {} bytes left", tail.len())))
+            }
+            (Some(size), None) => Tensor::from_raw(dtype, shape, tail.split_to(size)),
+            (None, Some(data)) => tensor(dtype, shape, data),
+        }
+    })();
+    let tensor = tensor.map_err(within)?;
+    Ok((name, tensor))
+}
+
+fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
+    let elements = Elements::of(data, Rules { dtype, depth_max: shape.len().max(1), base64: false })?;
+    let nesting = elements.shape();
+    // One list of every element is the flat form of any shape.
+    if nesting.len() != 1 && nesting != shape {
+        return Err(Error::invalid(format!("data is nested as {nesting:?}, neither flat nor as the shape {shape:?}")));
+    }
+    elements.into_tensor(shape)
+}
+
+fn named(name: Option<Json<'_>>, what: &str) -> Result<String> {
+    let name = name.ok_or_else(|| Error::invalid(format!("{what} has no name")))?.string("name")?;
+    if name.is_empty() {
+        return Err(Error::invalid(format!("{what} has an empty name")));
+    }
+    Ok(name.into_owned())
+}
+
+fn dimensions(shape: Json<'_>) -> Result<Vec<usize>> {
+    // One more than the limit shows that it is passed; the rest is not read.
+    let dims = shape.array("shape")?.take(RANK_MAX + 1).map(|dim| dim.integer("a dimension of shape"));
+    shape_from_wire(&dims.collect::<Result<Vec<i64>>>()?)
+}
+
+fn binary_size(parameters: Option<Json<'_>>) -> Result<Option<usize>> {
+    let Some(parameters) = parameters else { return Ok(None) };
+    refuse_unserved(parameters, "parameters")?;
+    let [size] = parameters.fields("parameters", ["binary_data_size"])?;
+    size.map(|size| size.integer("binary_data_size")).transpose()
+}
+
+fn requested(outputs: Json<'_>) -> Result<Vec<(String, Option<bool>)>> {
+    let outputs = outputs.array("outputs")?;
+    let count = outputs.clone().count();
+    if count > OUTPUTS_MAX {
+        return Err(Error::invalid(format!("{count} outputs are over the limit of {OUTPUTS_MAX}")));
+    }
+    outputs
+        .map(|value| {
+            let [name, parameters] = value.fields("an output", ["name", "parameters"])?;
+            let name = named(name, "an output")?;
+            let binary = output_binary(parameters).map_err(|e| e.context(format_args!("output '{}'", short(&name))))?;
+            Ok((name, binary))
+        })
+        .collect()
+}
+
+fn output_binary(parameters: Option<Json<'_>>) -> Result<Option<bool>> {
+    let Some(parameters) = parameters else { return Ok(None) };
+    refuse_unserved(parameters, "parameters")?;
+    let [binary] = parameters.fields("parameters", ["binary_data"])?;
+    binary.map(|binary| binary.boolean("binary_data")).transpose()
 }

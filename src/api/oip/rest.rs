@@ -40,7 +40,6 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
     let decoded = decoded.inspect_err(refused)?;
     let own = decoded.parameters.timeout_us.map(|us| Deadline::after(call.arrived, Duration::from_micros(us)));
     let request = Request {
-        target,
         id: decoded.id,
         protocol: Protocol::OipRest,
         arrived: call.arrived,

@@ -1,148 +1,103 @@
-//! TensorFlow's tensors to ours and back, model specs to targets. Pure.
+//! TensorFlow Serving's messages to tensors, targets and signatures, and back.
+//! Pure. A tiny message can name a huge shape, so the fill is bounded before
+//! anything is allocated.
 
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
 use crate::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
-use crate::proto::tensorflow as tf;
-use crate::proto::tensorflow::serving as p;
+use crate::proto::tensorflow::serving::ModelSpec;
+use crate::proto::tensorflow::serving::model_spec::VersionChoice;
+use crate::proto::tensorflow::tensor_info::Encoding;
+use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
+use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
 use crate::request::{Selector, Target};
-use crate::tensor::{DType, Data, Strings, Tensor, elements, shape_from_wire};
+use crate::tensor::{DType, Data, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
 
-/// The most bytes a tensor may have that repeats its last element to fill its
-/// shape: a small message may name a huge shape.
-const FILL_BYTES_MAX: usize = 64 << 20;
+/// The most memory a tensor may take that repeats its last element to fill
+/// its shape; beyond it the request is refused.
+pub(crate) const FILL_BYTES_MAX: usize = 64 << 20;
+/// The longest version label.
+pub(crate) const LABEL_BYTES_MAX: usize = 128;
+/// The one signature every model has.
+const SIGNATURE: &str = "serving_default";
 
-/// Reads which model and version are meant.
-pub(crate) fn target(spec: Option<&p::ModelSpec>) -> Result<Target> {
+/// Reads which model and version a request means. Refuses a signature other
+/// than `serving_default`.
+pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
     let spec = spec.ok_or_else(|| Error::invalid("model_spec is missing"))?;
-    signature_name(&spec.signature_name)?;
+    let model = ModelName::parse(&spec.name)?;
+    if !spec.signature_name.is_empty() && spec.signature_name != SIGNATURE {
+        let name = short(&spec.signature_name);
+        return Err(Error::precondition(format!("signature '{name}' is unknown; the model has '{SIGNATURE}'")));
+    }
     let selector = match &spec.version_choice {
         None => Selector::Latest,
-        Some(p::model_spec::VersionChoice::Version(number)) => {
-            let version = u64::try_from(*number).ok().and_then(Version::new);
-            Selector::Exact(version.ok_or_else(|| Error::invalid(format!("model version {number} is not positive")))?)
+        // A wrapper: absent means the latest, 0 is no version.
+        Some(VersionChoice::Version(number)) => Selector::Exact(
+            u64::try_from(*number)
+                .ok()
+                .and_then(Version::new)
+                .ok_or_else(|| Error::invalid("the model version is not a positive integer"))?,
+        ),
+        Some(VersionChoice::VersionLabel(label)) if label.is_empty() || label.len() > LABEL_BYTES_MAX => {
+            return Err(Error::invalid(format!("the version label is not 1 to {LABEL_BYTES_MAX} bytes")));
         }
-        Some(p::model_spec::VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
+        Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
     };
-    Ok(Target { model: ModelName::parse(&spec.name)?, selector })
+    Ok(Target { model, selector })
 }
 
-/// Accepts the one signature there is, by its name or by none.
-pub(crate) fn signature_name(name: &str) -> Result<()> {
-    if name.is_empty() || name == super::grpc::SIGNATURE {
-        return Ok(());
-    }
-    Err(Error::precondition(format!("signature '{}' is unknown; the model has serving_default", short(name))))
-}
-
-fn dtype(wire: tf::DataType) -> Option<DType> {
-    DType::ALL.into_iter().find(|d| data_type(*d) == wire)
-}
-
-/// TensorFlow's name for a datatype.
-pub(crate) fn data_type(dtype: DType) -> tf::DataType {
-    match dtype {
-        DType::Bool => tf::DataType::DtBool,
-        DType::U8 => tf::DataType::DtUint8,
-        DType::U16 => tf::DataType::DtUint16,
-        DType::U32 => tf::DataType::DtUint32,
-        DType::U64 => tf::DataType::DtUint64,
-        DType::I8 => tf::DataType::DtInt8,
-        DType::I16 => tf::DataType::DtInt16,
-        DType::I32 => tf::DataType::DtInt32,
-        DType::I64 => tf::DataType::DtInt64,
-        DType::F16 => tf::DataType::DtHalf,
-        DType::BF16 => tf::DataType::DtBfloat16,
-        DType::F32 => tf::DataType::DtFloat,
-        DType::F64 => tf::DataType::DtDouble,
-        DType::String => tf::DataType::DtString,
-    }
-}
-
-/// Decodes a tensor: `tensor_content` where it is not empty, else the list of
-/// its datatype, whose last element fills what the shape has more.
-pub(crate) fn tensor_from_proto(name: &str, proto: tf::TensorProto) -> Result<Tensor> {
+/// Decodes a tensor: `tensor_content` where it is not empty, else the typed
+/// list, whose last element fills the rest of the shape.
+pub(crate) fn tensor_from_proto(name: &str, proto: TensorProto) -> Result<Tensor> {
     decode(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
 }
 
-fn decode(proto: tf::TensorProto) -> Result<Tensor> {
-    let wire = tf::DataType::try_from(proto.dtype).unwrap_or(tf::DataType::DtInvalid);
-    let dtype = dtype(wire).ok_or_else(|| Error::invalid(format!("dtype {} is not served", proto.dtype)))?;
-    let wire_shape = proto.tensor_shape.unwrap_or_default();
-    if wire_shape.unknown_rank {
-        return Err(Error::invalid("the shape has an unknown rank"));
-    }
-    let dims: Vec<i64> = wire_shape.dim.iter().map(|d| d.size).collect();
-    let shape = shape_from_wire(&dims)?;
+fn decode(proto: TensorProto) -> Result<Tensor> {
+    let dtype = dtype_of(proto.dtype)?;
+    let shape = shape_of(proto.tensor_shape.as_ref())?;
     if !proto.tensor_content.is_empty() {
         return match dtype {
-            DType::String => Err(Error::invalid("strings go into string_val, not tensor_content")),
+            DType::String => strings_of_content(shape, proto.tensor_content),
             _ => Tensor::fixed(dtype, shape, proto.tensor_content),
         };
     }
-    let count = elements(&shape).unwrap_or(usize::MAX);
-    let bytes = match dtype {
-        DType::String => return strings(shape, &proto.string_val),
-        DType::Bool => list(&proto.bool_val, count, |v| Some([u8::from(v)])),
-        DType::U8 => list(&proto.int_val, count, |v| u8::try_from(v).ok().map(u8::to_le_bytes)),
-        DType::U16 => list(&proto.int_val, count, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
-        DType::I8 => list(&proto.int_val, count, |v| i8::try_from(v).ok().map(i8::to_le_bytes)),
-        DType::I16 => list(&proto.int_val, count, |v| i16::try_from(v).ok().map(i16::to_le_bytes)),
-        DType::I32 => list(&proto.int_val, count, |v| Some(v.to_le_bytes())),
-        DType::I64 => list(&proto.int64_val, count, |v| Some(v.to_le_bytes())),
-        DType::U32 => list(&proto.uint32_val, count, |v| Some(v.to_le_bytes())),
-        DType::U64 => list(&proto.uint64_val, count, |v| Some(v.to_le_bytes())),
-        DType::F16 | DType::BF16 => list(&proto.half_val, count, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
-        DType::F32 => list(&proto.float_val, count, |v| Some(v.to_le_bytes())),
-        DType::F64 => list(&proto.double_val, count, |v| Some(v.to_le_bytes())),
+    let count = elements(&shape).expect("checked by shape_from_wire");
+    if dtype == DType::String {
+        return strings_of_list(shape, count, &proto.string_val);
+    }
+    let fill = Fill { dtype, count };
+    let raw = match dtype {
+        DType::F32 => fill.extend(&proto.float_val, |v| Some(v.to_le_bytes())),
+        DType::F64 => fill.extend(&proto.double_val, |v| Some(v.to_le_bytes())),
+        DType::I64 => fill.extend(&proto.int64_val, |v| Some(v.to_le_bytes())),
+        DType::U32 => fill.extend(&proto.uint32_val, |v| Some(v.to_le_bytes())),
+        DType::U64 => fill.extend(&proto.uint64_val, |v| Some(v.to_le_bytes())),
+        DType::Bool => fill.extend(&proto.bool_val, |v| Some([u8::from(v)])),
+        DType::I32 => fill.extend(&proto.int_val, |v| Some(v.to_le_bytes())),
+        DType::I16 => fill.extend(&proto.int_val, |v| i16::try_from(v).ok().map(i16::to_le_bytes)),
+        DType::I8 => fill.extend(&proto.int_val, |v| i8::try_from(v).ok().map(i8::to_le_bytes)),
+        DType::U16 => fill.extend(&proto.int_val, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
+        DType::U8 => fill.extend(&proto.int_val, |v| u8::try_from(v).ok().map(u8::to_le_bytes)),
+        // The list holds bit patterns, not numbers.
+        DType::F16 | DType::BF16 => fill.extend(&proto.half_val, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
+        DType::String => unreachable!("strings are decoded above"),
     }?;
-    Tensor::fixed(dtype, shape, bytes)
+    Tensor::fixed(dtype, shape, raw.into())
 }
 
-fn check_fill(given: usize, count: usize, width: usize) -> Result<()> {
-    if given > count || (given == 0 && count > 0) {
-        return Err(Error::invalid(format!("the shape takes {count} elements, got {given}")));
-    }
-    if given < count && count.saturating_mul(width) > FILL_BYTES_MAX {
-        return Err(Error::invalid(format!("one element fills at most {FILL_BYTES_MAX} bytes")));
-    }
-    Ok(())
-}
-
-fn list<T: Copy, const N: usize>(values: &[T], count: usize, convert: impl Fn(T) -> Option<[u8; N]>) -> Result<Bytes> {
-    check_fill(values.len(), count, N)?;
-    let mut bytes = Vec::with_capacity(count * N);
-    let mut last = [0; N];
-    for value in values {
-        last = convert(*value).ok_or_else(|| Error::invalid("a value is out of the datatype's range"))?;
-        bytes.extend_from_slice(&last);
-    }
-    for _ in values.len()..count {
-        bytes.extend_from_slice(&last);
-    }
-    Ok(bytes.into())
-}
-
-fn strings(shape: Vec<usize>, values: &[Bytes]) -> Result<Tensor> {
-    let count = elements(&shape).unwrap_or(usize::MAX);
-    let width = values.last().map_or(0, Bytes::len) + size_of::<(u32, u32)>();
-    check_fill(values.len(), count, width)?;
-    let fill = values.last().into_iter().cycle().take(count - values.len());
-    Tensor::strings(shape, Strings::from_parts(values.iter().chain(fill))?)
-}
-
-/// Encodes a tensor with the list of its datatype, which every client reads.
-pub(crate) fn tensor_to_proto(tensor: &Tensor) -> tf::TensorProto {
-    let dim = tensor.shape().iter().map(|d| tf::tensor_shape_proto::Dim { size: *d as i64, name: String::new() });
-    let mut proto = tf::TensorProto {
-        dtype: data_type(tensor.dtype()) as i32,
-        tensor_shape: Some(tf::TensorShapeProto { dim: dim.collect(), unknown_rank: false }),
-        ..tf::TensorProto::default()
+/// Encodes a tensor into the typed list, which hand-written clients read.
+pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
+    let dims = tensor.shape().iter().map(|n| i64::try_from(*n).unwrap_or(i64::MAX));
+    let mut proto = TensorProto {
+        dtype: wire_dtype(tensor.dtype()) as i32,
+        tensor_shape: Some(shape_proto(dims)),
+        ..TensorProto::default()
     };
-    let bytes = match tensor.data() {
+    let raw = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
             proto.string_val = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
@@ -150,43 +105,158 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> tf::TensorProto {
         }
     };
     match tensor.dtype() {
-        DType::Bool => proto.bool_val = bytes.iter().map(|b| *b != 0).collect(),
-        DType::U8 => proto.int_val = each(bytes, |b| i32::from(u8::from_le_bytes(b))),
-        DType::U16 => proto.int_val = each(bytes, |b| i32::from(u16::from_le_bytes(b))),
-        DType::I8 => proto.int_val = each(bytes, |b| i32::from(i8::from_le_bytes(b))),
-        DType::I16 => proto.int_val = each(bytes, |b| i32::from(i16::from_le_bytes(b))),
-        DType::I32 => proto.int_val = each(bytes, i32::from_le_bytes),
-        DType::I64 => proto.int64_val = each(bytes, i64::from_le_bytes),
-        DType::U32 => proto.uint32_val = each(bytes, u32::from_le_bytes),
-        DType::U64 => proto.uint64_val = each(bytes, u64::from_le_bytes),
-        DType::F16 | DType::BF16 => proto.half_val = each(bytes, |b| i32::from(u16::from_le_bytes(b))),
-        DType::F32 => proto.float_val = each(bytes, f32::from_le_bytes),
-        DType::F64 => proto.double_val = each(bytes, f64::from_le_bytes),
-        DType::String => {}
+        DType::F32 => proto.float_val = list(raw, f32::from_le_bytes),
+        DType::F64 => proto.double_val = list(raw, f64::from_le_bytes),
+        DType::I64 => proto.int64_val = list(raw, i64::from_le_bytes),
+        DType::U32 => proto.uint32_val = list(raw, u32::from_le_bytes),
+        DType::U64 => proto.uint64_val = list(raw, u64::from_le_bytes),
+        DType::Bool => proto.bool_val = list(raw, |[b]: [u8; 1]| b != 0),
+        DType::I32 => proto.int_val = list(raw, i32::from_le_bytes),
+        DType::I16 => proto.int_val = list(raw, |b| i16::from_le_bytes(b).into()),
+        DType::I8 => proto.int_val = list(raw, |b| i8::from_le_bytes(b).into()),
+        DType::U16 => proto.int_val = list(raw, |b| u16::from_le_bytes(b).into()),
+        DType::U8 => proto.int_val = list(raw, |[b]: [u8; 1]| b.into()),
+        DType::F16 | DType::BF16 => proto.half_val = list(raw, |b| u16::from_le_bytes(b).into()),
+        DType::String => unreachable!("strings are not fixed-width"),
     }
     proto
 }
 
-fn each<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|b| read(*b)).collect()
+/// Describes what a model takes and answers.
+pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
+    let infos = |specs: &[TensorSpec]| specs.iter().map(|s| (s.name.clone(), tensor_info(s))).collect();
+    SignatureDef {
+        inputs: infos(&signature.inputs),
+        outputs: infos(&signature.outputs),
+        method_name: "tensorflow/serving/predict".to_owned(),
+    }
 }
 
-/// A signature as TensorFlow Serving tells it.
-pub(crate) fn signature_def(signature: &Signature) -> tf::SignatureDef {
-    let info = |spec: &TensorSpec| {
-        let dim = |d: &Dim| tf::tensor_shape_proto::Dim { size: d.to_wire(), name: String::new() };
-        let dims = spec.shape.as_ref().map(|dims| dims.iter().map(dim).collect::<Vec<_>>());
-        let tensor_shape = tf::TensorShapeProto { unknown_rank: dims.is_none(), dim: dims.unwrap_or_default() };
-        let info = tf::TensorInfo {
-            encoding: Some(tf::tensor_info::Encoding::Name(spec.name.clone())),
-            dtype: data_type(spec.dtype) as i32,
-            tensor_shape: Some(tensor_shape),
-        };
-        (spec.name.clone(), info)
+/// TensorFlow's number for a datatype.
+pub(crate) fn wire_dtype(dtype: DType) -> DataType {
+    match dtype {
+        DType::Bool => DataType::DtBool,
+        DType::U8 => DataType::DtUint8,
+        DType::U16 => DataType::DtUint16,
+        DType::U32 => DataType::DtUint32,
+        DType::U64 => DataType::DtUint64,
+        DType::I8 => DataType::DtInt8,
+        DType::I16 => DataType::DtInt16,
+        DType::I32 => DataType::DtInt32,
+        DType::I64 => DataType::DtInt64,
+        DType::F16 => DataType::DtHalf,
+        DType::BF16 => DataType::DtBfloat16,
+        DType::F32 => DataType::DtFloat,
+        DType::F64 => DataType::DtDouble,
+        DType::String => DataType::DtString,
+    }
+}
+
+fn dtype_of(number: i32) -> Result<DType> {
+    let known = DType::ALL.into_iter().find(|d| wire_dtype(*d) as i32 == number);
+    known.ok_or_else(|| Error::invalid(format!("dtype {number} is not one this server takes")))
+}
+
+fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
+    let Some(shape) = shape else { return Ok(Vec::new()) };
+    if shape.unknown_rank {
+        return Err(Error::invalid("tensor_shape has unknown_rank"));
+    }
+    if shape.dim.len() > RANK_MAX {
+        return Err(Error::invalid(format!("rank {} is over the limit of {RANK_MAX}", shape.dim.len())));
+    }
+    shape_from_wire(&shape.dim.iter().map(|d| d.size).collect::<Vec<_>>())
+}
+
+/// How many elements of what a typed list must come to.
+#[derive(Clone, Copy)]
+struct Fill {
+    dtype: DType,
+    count: usize,
+}
+
+impl Fill {
+    fn extend<T: Copy, const W: usize>(self, values: &[T], bytes: impl Fn(T) -> Option<[u8; W]>) -> Result<Vec<u8>> {
+        let missing = self.missing(values.len(), W)?;
+        let mut raw = Vec::with_capacity((values.len() + missing) * W);
+        for (i, value) in values.iter().enumerate() {
+            let word = bytes(*value)
+                .ok_or_else(|| Error::invalid(format!("element {i} is out of range for {}", self.dtype)))?;
+            raw.extend_from_slice(&word);
+        }
+        if let Some(last) = raw.last_chunk::<W>().copied().filter(|_| missing > 0) {
+            (0..missing).for_each(|_| raw.extend_from_slice(&last));
+        }
+        Ok(raw)
+    }
+
+    /// Counts the repetitions of the last element. Refuses too many elements,
+    /// none where some are needed, and a fill over the limit.
+    fn missing(self, given: usize, width: usize) -> Result<usize> {
+        let Self { dtype, count } = self;
+        let missing = count
+            .checked_sub(given)
+            .ok_or_else(|| Error::invalid(format!("{given} elements are over the {count} of the shape")))?;
+        // Zeros in place of elements sent under the wrong name would go unseen.
+        if missing > 0 && given == 0 {
+            return Err(Error::invalid(format!("the list of {dtype} is empty where the shape takes {count} elements")));
+        }
+        if missing > 0 && count.checked_mul(width).is_none_or(|bytes| bytes > FILL_BYTES_MAX) {
+            return Err(Error::invalid(format!(
+                "{count} elements filled from {given} are over the limit of {FILL_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(missing)
+    }
+}
+
+fn strings_of_list(shape: Vec<usize>, count: usize, values: &[Bytes]) -> Result<Tensor> {
+    let width = values.last().map_or(0, Bytes::len).saturating_add(size_of::<(u32, u32)>());
+    let missing = Fill { dtype: DType::String, count }.missing(values.len(), width)?;
+    let last = values.last().into_iter().cycle().take(missing);
+    Tensor::strings(shape, Strings::from_parts(values.iter().chain(last))?)
+}
+
+/// Reads every length as a varint, then the strings back to back.
+fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
+    let count = elements(&shape).expect("checked by shape_from_wire");
+    if count > content.len() {
+        return Err(Error::invalid(format!("tensor_content of {} bytes lacks {count} lengths", content.len())));
+    }
+    let mut lengths = Vec::with_capacity(count);
+    for i in 0..count {
+        let length = prost::encoding::decode_varint(&mut content).ok().and_then(|n| usize::try_from(n).ok());
+        lengths.push(length.ok_or_else(|| Error::invalid(format!("string {i} lacks its length")))?);
+    }
+    let mut parts = Vec::with_capacity(count);
+    for (i, length) in lengths.into_iter().enumerate() {
+        if length > content.len() {
+            return Err(Error::invalid(format!("string {i} of {length} bytes reaches beyond tensor_content")));
+        }
+        parts.push(content.split_to(length));
+    }
+    if !content.is_empty() {
+        return Err(Error::invalid(format!("{} bytes follow the last string", content.len())));
+    }
+    Tensor::strings(shape, Strings::from_parts(parts)?)
+}
+
+fn list<T, const W: usize>(raw: &Bytes, value: impl Fn([u8; W]) -> T) -> Vec<T> {
+    raw.chunks_exact(W).map(|chunk| value(chunk.try_into().expect("the chunk is W bytes long"))).collect()
+}
+
+fn shape_proto(dims: impl Iterator<Item = i64>) -> TensorShapeProto {
+    TensorShapeProto { dim: dims.map(|size| WireDim { size, name: String::new() }).collect(), unknown_rank: false }
+}
+
+fn tensor_info(spec: &TensorSpec) -> TensorInfo {
+    let shape = match &spec.shape {
+        Some(dims) => shape_proto(dims.iter().map(|d| Dim::to_wire(*d))),
+        None => TensorShapeProto { dim: Vec::new(), unknown_rank: true },
     };
-    tf::SignatureDef {
-        inputs: signature.inputs.iter().map(info).collect(),
-        outputs: signature.outputs.iter().map(info).collect(),
-        method_name: "tensorflow/serving/predict".to_owned(),
+    TensorInfo {
+        encoding: Some(Encoding::Name(spec.name.clone())),
+        dtype: wire_dtype(spec.dtype) as i32,
+        tensor_shape: Some(shape),
     }
 }

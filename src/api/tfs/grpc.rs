@@ -38,7 +38,6 @@ impl Tfs {
                 Ok((name, tensor))
             });
             let request = Request {
-                target,
                 id: String::new(),
                 protocol: Protocol::TfsGrpc,
                 arrived,

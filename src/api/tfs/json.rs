@@ -1,232 +1,220 @@
-//! TensorFlow Serving's REST bodies. Datatypes come from the signature, since
-//! the JSON does not say them. Pure.
+//! TensorFlow Serving's REST bodies: predict in rows and in columns, status
+//! and metadata. JSON does not say its datatypes, so the signature does.
 
 #[cfg(test)]
 mod tests;
 
-use super::codec;
-use super::grpc::SIGNATURE;
-use crate::api::elements::{Elements, json_string, object, write_elements};
+use super::codec::wire_dtype;
+use crate::api::elements::document::Json;
+use crate::api::elements::{Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json};
 use crate::error::{Error, Result};
 use crate::model::{Signature, TensorSpec, short};
 use crate::request::Response;
-use crate::tensor::{DType, Data, Tensor};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use crate::tensor::{DType, Tensor, shape_from_wire};
+use serde_json::{Map, Value, json};
 
-/// Whether a request listed rows or columns; it is answered alike.
+/// The one signature every model has.
+const SIGNATURE: &str = "serving_default";
+
+/// How a request was written, and so its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
+    /// `instances` and `predictions`: a list along the first axis.
     Row,
+    /// `inputs` and `outputs`: whole tensors.
     Column,
 }
 
-#[derive(Deserialize)]
-struct Body<'b> {
-    #[serde(default)]
-    signature_name: Option<String>,
-    #[serde(default, borrow)]
-    instances: Option<Vec<&'b RawValue>>,
-    #[serde(default, borrow)]
-    inputs: Option<&'b RawValue>,
-}
-
-type Object<'b> = BTreeMap<String, &'b RawValue>;
-
 /// Decodes a predict body.
 pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String, Tensor)>, Form)> {
-    let parsed: Body<'_> = object(body, "a predict request")?;
-    codec::signature_name(parsed.signature_name.as_deref().unwrap_or_default())
-        .map_err(|e| Error::invalid(e.message))?;
-    match (parsed.instances, parsed.inputs) {
-        (Some(rows), None) => Ok((from_rows(&rows, signature)?, Form::Row)),
-        (None, Some(columns)) => Ok((from_columns(columns, signature)?, Form::Column)),
-        (Some(_), Some(_)) => Err(Error::invalid("the body has both instances and inputs")),
-        (None, None) => Err(Error::invalid("the body has neither instances nor inputs")),
-    }
-}
-
-fn object_of<'b>(json: &'b RawValue) -> Option<Object<'b>> {
-    // {"b64": …} is a value, not an object of inputs.
-    let parsed: Object<'b> = serde_json::from_str(json.get()).ok()?;
-    (!parsed.contains_key("b64") || parsed.len() > 1).then_some(parsed)
-}
-
-fn from_rows(rows: &[&RawValue], signature: &Signature) -> Result<Vec<(String, Tensor)>> {
-    let Some(first) = rows.first() else { return Err(Error::invalid("instances is empty")) };
-    if let ([spec], None) = (signature.inputs.as_slice(), object_of(first)) {
-        let tensor = column(spec, Elements::stack(rows.iter().copied(), spec.dtype))?;
-        return Ok(vec![(spec.name.clone(), tensor)]);
-    }
-    let mut objects = Vec::with_capacity(rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        let all = object_of(row).ok_or_else(|| Error::invalid(format!("instance {i} is not an object of inputs")))?;
-        if let Some(name) = all.keys().find(|name| !signature.inputs.iter().any(|spec| spec.name == **name)) {
-            return Err(Error::invalid(format!("instance {i}: input '{}' is unknown", short(name))));
+    let names = ["signature_name", "instances", "inputs"];
+    let [name, instances, inputs] = Json::parse(body)?.fields("the request", names)?;
+    if let Some(name) = name {
+        let name = name.string("signature_name")?;
+        if !name.is_empty() && name != SIGNATURE {
+            let name = short(&name);
+            return Err(Error::invalid(format!("signature '{name}' is unknown; the model has '{SIGNATURE}'")));
         }
-        objects.push(all);
     }
-    let tensor = |spec: &TensorSpec| {
-        let values: Option<Vec<&RawValue>> = objects.iter().map(|o| o.get(&spec.name).copied()).collect();
-        let values =
-            values.ok_or_else(|| Error::invalid(format!("input '{}' is missing in an instance", spec.name)))?;
-        Ok((spec.name.clone(), column(spec, Elements::stack(values.into_iter(), spec.dtype))?))
-    };
-    signature.inputs.iter().map(tensor).collect()
+    match (instances, inputs) {
+        (Some(_), Some(_)) => Err(Error::invalid("both instances and inputs are given")),
+        (None, None) => Err(Error::invalid("neither instances nor inputs is given")),
+        (Some(rows), None) => Ok((decode_rows(rows, signature)?, Form::Row)),
+        (None, Some(columns)) => Ok((decode_columns(columns, signature)?, Form::Column)),
+    }
 }
 
-fn from_columns(columns: &RawValue, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
-    let Some(all) = object_of(columns) else {
-        let [spec] = signature.inputs.as_slice() else {
-            return Err(Error::invalid("inputs is not an object, and the model has several inputs"));
-        };
-        return Ok(vec![(spec.name.clone(), column(spec, Elements::parse(columns, spec.dtype))?)]);
+fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
+    let rows = instances.array("instances")?;
+    let Some(first) = rows.clone().next() else { return Err(Error::invalid("instances is empty")) };
+    if let Some(spec) = bare(signature, first) {
+        return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
+    }
+    let stack = |spec: &TensorSpec| Elements::stacked(rules(spec)).map_err(|e| within(spec, e));
+    let mut stacks = signature.inputs.iter().map(stack).collect::<Result<Vec<_>>>()?;
+    let mut count = 0;
+    for row in rows {
+        let what = format_args!("instance {count}");
+        let taken = named(row, signature, &what.to_string())?;
+        for ((spec, stack), value) in signature.inputs.iter().zip(&mut stacks).zip(taken) {
+            stack.push(value).map_err(|e| within(spec, e).context(what))?;
+        }
+        count += 1;
+    }
+    let close = |(spec, mut stack): (&TensorSpec, Elements)| {
+        let tensor = stack.close_stack(count).and_then(|()| shaped(stack));
+        Ok((spec.name.clone(), tensor.map_err(|e| within(spec, e))?))
     };
-    let tensor = |(name, json): (&String, &&RawValue)| {
-        let spec = signature.inputs.iter().find(|spec| spec.name == *name);
-        let spec = spec.ok_or_else(|| Error::invalid(format!("input '{}' is unknown", short(name))))?;
-        Ok((name.clone(), column(spec, Elements::parse(json, spec.dtype))?))
-    };
-    all.iter().map(tensor).collect()
+    signature.inputs.iter().zip(stacks).map(close).collect()
 }
 
-fn column(spec: &TensorSpec, elements: Result<Elements>) -> Result<Tensor> {
-    let built = elements.and_then(|e| {
-        let shape = e.shape.clone();
-        e.into_tensor(shape)
-    });
-    built.map_err(|e| e.context(format_args!("input '{}'", spec.name)))
+fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
+    if let Some(spec) = bare(signature, inputs) {
+        return Ok(vec![(spec.name.clone(), whole(spec, inputs)?)]);
+    }
+    let taken = named(inputs, signature, "inputs")?;
+    signature.inputs.iter().zip(taken).map(|(spec, value)| Ok((spec.name.clone(), whole(spec, value)?))).collect()
 }
 
-/// Encodes an answer in the form of its request.
+/// The only input, where `value` is its value rather than an object of names.
+fn bare<'s>(signature: &'s Signature, value: Json<'_>) -> Option<&'s TensorSpec> {
+    let [spec] = signature.inputs.as_slice() else { return None };
+    let string = spec.dtype == DType::String && spec.name != "b64" && is_base64(value);
+    (!value.is_object() || string).then_some(spec)
+}
+
+/// Reads an object with exactly the input names, into the signature's order.
+fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<Json<'a>>> {
+    let mut slots: Vec<Option<Json<'a>>> = vec![None; signature.inputs.len()];
+    for member in value.object(what)? {
+        let (name, value) = member?;
+        let at = signature.inputs.iter().position(|spec| spec.name == name);
+        let at = at.ok_or_else(|| Error::invalid(format!("{what} has the unknown input '{}'", short(&name))))?;
+        if slots[at].replace(value).is_some() {
+            return Err(Error::invalid(format!("{what} has the input '{}' twice", short(&name))));
+        }
+    }
+    match slots.iter().position(Option::is_none) {
+        Some(at) => Err(Error::invalid(format!("{what} lacks the input '{}'", short(&signature.inputs[at].name)))),
+        None => Ok(slots.into_iter().flatten().collect()),
+    }
+}
+
+fn rules(spec: &TensorSpec) -> Rules {
+    Rules { dtype: spec.dtype, depth_max: JSON_DEPTH_MAX, base64: true }
+}
+
+fn within(spec: &TensorSpec, error: Error) -> Error {
+    error.context(format_args!("input '{}'", short(&spec.name)))
+}
+
+fn whole(spec: &TensorSpec, value: Json<'_>) -> Result<Tensor> {
+    Elements::of(value, rules(spec)).and_then(shaped).map_err(|e| within(spec, e))
+}
+
+fn shaped(elements: Elements) -> Result<Tensor> {
+    let dims: Vec<i64> = elements.shape().into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)).collect();
+    elements.into_tensor(shape_from_wire(&dims)?)
+}
+
+/// Encodes an answer in the request's form. Rows need the same first
+/// dimension in every output.
 pub(crate) fn encode(response: &Response, form: Form) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
     match form {
-        Form::Column => {
-            out.extend_from_slice(b"{\"outputs\":");
-            match response.outputs.as_slice() {
-                [(name, tensor)] => write(&mut out, name, tensor),
-                all => write_object(&mut out, all.iter().map(|(name, tensor)| (name.as_ref(), tensor))),
-            }
-        }
-        Form::Row => {
-            out.extend_from_slice(b"{\"predictions\":");
-            write_rows(&mut out, response)?;
-        }
+        Form::Row => encode_rows(response),
+        Form::Column => Ok(encode_columns(response)),
     }
-    out.push(b'}');
-    Ok(out)
 }
 
-fn write_rows(out: &mut Vec<u8>, response: &Response) -> Result<()> {
-    let rows = response.outputs.first().and_then(|(_, t)| t.rows());
-    let Some(rows) = rows.filter(|_| response.outputs.iter().all(|(_, t)| t.rows() == rows)) else {
-        return Err(Error::invalid(
-            "the outputs differ in their first dimension; ask with inputs instead of instances",
-        ));
-    };
-    let mut columns = Vec::with_capacity(response.outputs.len());
-    for (_, tensor) in &response.outputs {
-        columns.push(crate::tensor::batch::split(tensor, &vec![1; rows])?);
+fn encode_rows(response: &Response) -> Result<Vec<u8>> {
+    let mut rows = None;
+    for (name, tensor) in &response.outputs {
+        if tensor.rows().is_none() || *rows.get_or_insert(tensor.rows()) != tensor.rows() {
+            let name = short(name);
+            return Err(Error::invalid(format!(
+                "output '{name}' does not share a first dimension with the others; ask with inputs, not instances"
+            )));
+        }
     }
-    out.push(b'[');
-    for row in 0..rows {
+    let mut writers: Vec<_> = response.outputs.iter().map(|(name, tensor)| writer(name, tensor)).collect();
+    let mut out = b"{\"predictions\":[".to_vec();
+    for row in 0..rows.flatten().unwrap_or(0) {
         if row > 0 {
             out.push(b',');
         }
-        let values = response.outputs.iter().zip(&columns).map(|((name, _), c)| (name.as_ref(), &c[row]));
-        match response.outputs.len() {
-            1 => values.for_each(|(name, tensor)| write_row(out, name, tensor)),
-            _ => write_row_object(out, values),
-        }
+        write_outputs(&mut out, response, &mut writers, 1);
     }
-    out.push(b']');
-    Ok(())
+    out.extend_from_slice(b"]}");
+    Ok(out)
 }
 
-/// A row of one keeps its first axis in the tensor, not in the JSON.
-fn write_row(out: &mut Vec<u8>, name: &str, tensor: &Tensor) {
-    let mut nested = Vec::new();
-    write(&mut nested, name, tensor);
-    out.extend_from_slice(&nested[1..nested.len() - 1]);
-}
-
-fn write_row_object<'o>(out: &mut Vec<u8>, values: impl Iterator<Item = (&'o str, &'o Tensor)>) {
-    for (i, (name, tensor)) in values.enumerate() {
-        out.push(if i == 0 { b'{' } else { b',' });
-        json_string(out, name);
-        out.push(b':');
-        write_row(out, name, tensor);
-    }
+fn encode_columns(response: &Response) -> Vec<u8> {
+    let mut writers: Vec<_> = response.outputs.iter().map(|(name, tensor)| writer(name, tensor)).collect();
+    let mut out = b"{\"outputs\":".to_vec();
+    write_outputs(&mut out, response, &mut writers, 0);
     out.push(b'}');
+    out
 }
 
-fn write_object<'o>(out: &mut Vec<u8>, values: impl Iterator<Item = (&'o str, &'o Tensor)>) {
+/// Appends the next part of every output, of its shape less the leading `axes`.
+fn write_outputs(out: &mut Vec<u8>, response: &Response, writers: &mut [Writer<'_>], axes: usize) {
+    if let ([(_, tensor)], [writer]) = (response.outputs.as_slice(), &mut *writers) {
+        return writer.write(out, &tensor.shape()[axes..]);
+    }
     out.push(b'{');
-    for (i, (name, tensor)) in values.enumerate() {
+    for (i, ((name, tensor), writer)) in response.outputs.iter().zip(writers).enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        json_string(out, name);
+        write_json(out, &**name);
         out.push(b':');
-        write(out, name, tensor);
+        writer.write(out, &tensor.shape()[axes..]);
     }
     out.push(b'}');
 }
 
-/// Writes a value; strings of outputs whose name ends in `_bytes` as base64.
-fn write(out: &mut Vec<u8>, name: &str, tensor: &Tensor) {
-    match tensor.data() {
-        Data::Strings(strings) if name.ends_with("_bytes") => {
-            let all: Vec<&str> = strings.iter().collect();
-            crate::api::elements::write_level(out, tensor.shape(), &mut 0, &|out, i| {
-                out.extend_from_slice(b"{\"b64\":\"");
-                out.extend_from_slice(STANDARD.encode(all[i]).as_bytes());
-                out.extend_from_slice(b"\"}");
-            });
-        }
-        _ => write_elements(out, tensor, true),
-    }
+fn writer<'a>(name: &str, tensor: &'a Tensor) -> Writer<'a> {
+    Writer::new(tensor, if name.ends_with("_bytes") { Text::Base64 } else { Text::Plain })
 }
 
-/// One line of the status answer: version, state, code, the code's name, message.
-pub(crate) type StatusLine<'s> = (u64, &'s str, i32, &'s str, String);
-
-/// The status answer.
-pub(crate) fn status_body(lines: &[StatusLine<'_>]) -> Vec<u8> {
-    let line = |(version, state, _, code, message): &StatusLine<'_>| json!({"version": version.to_string(), "state": state, "status": {"error_code": code, "error_message": message}});
-    json!({"model_version_status": lines.iter().map(line).collect::<Vec<Value>>()}).to_string().into_bytes()
-}
-
-/// The metadata answer.
-pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> Vec<u8> {
-    let tensors = |specs: &[TensorSpec]| -> Value {
-        let info = |spec: &TensorSpec| {
-            let dims: Vec<Value> =
-                spec.shape.iter().flatten().map(|d| json!({"size": d.to_wire().to_string(), "name": ""})).collect();
-            let dtype: DType = spec.dtype;
-            let info = json!({
-                "name": spec.name,
-                "dtype": codec::data_type(dtype).as_str_name(),
-                "tensor_shape": {"dim": dims, "unknown_rank": spec.shape.is_none()},
-            });
-            (spec.name.clone(), info)
-        };
-        Value::Object(specs.iter().map(info).collect())
+/// Writes the states of a model's versions: number, state, code, the code's
+/// name and message of each.
+pub(crate) fn status_body(versions: &[(u64, &str, i32, &str, String)]) -> Vec<u8> {
+    let status = |(version, state, _, code, message): &(u64, &str, i32, &str, String)| {
+        json!({
+            "version": version.to_string(),
+            "state": state,
+            "status": {"error_code": code, "error_message": message},
+        })
     };
-    let definition = json!({
-        "inputs": tensors(&signature.inputs),
-        "outputs": tensors(&signature.outputs),
-        "method_name": "tensorflow/serving/predict",
-    });
+    let statuses: Vec<Value> = versions.iter().map(status).collect();
+    json!({ "model_version_status": statuses }).to_string().into_bytes()
+}
+
+/// Writes what a version takes and answers, as the JSON form of a SignatureDef.
+pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> Vec<u8> {
     json!({
         "model_spec": {"name": name, "signature_name": "", "version": version.to_string()},
-        "metadata": {"signature_def": {"signature_def": { SIGNATURE: definition }}},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: {
+            "inputs": tensor_infos(&signature.inputs),
+            "outputs": tensor_infos(&signature.outputs),
+            "method_name": "tensorflow/serving/predict",
+        }}}},
     })
     .to_string()
     .into_bytes()
+}
+
+fn tensor_infos(specs: &[TensorSpec]) -> Map<String, Value> {
+    let info = |spec: &TensorSpec| {
+        let dims = spec.shape.iter().flatten();
+        let dims: Vec<Value> = dims.map(|d| json!({"size": d.to_wire().to_string(), "name": ""})).collect();
+        let value = json!({
+            "name": spec.name,
+            "dtype": wire_dtype(spec.dtype).as_str_name(),
+            "tensor_shape": {"dim": dims, "unknown_rank": spec.shape.is_none()},
+        });
+        (spec.name.clone(), value)
+    };
+    specs.iter().map(info).collect()
 }

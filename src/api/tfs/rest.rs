@@ -22,7 +22,6 @@ pub(crate) async fn predict(call: &Call<'_>, name: &str, selector: Selector, bod
     // JSON does not say its datatypes; the signature does.
     let (inputs, form) = json::decode(&body, &servable.signature).inspect_err(refused)?;
     let request = Request {
-        target,
         id: String::new(),
         protocol: Protocol::TfsRest,
         arrived: call.arrived,

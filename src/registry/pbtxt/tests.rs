@@ -1,3 +1,5 @@
+//! What a `config.pbtxt` sets, and what refuses the model.
+
 use super::syntax::{Value, parse};
 use super::*;
 
