@@ -100,7 +100,7 @@ fn model_spec_names_a_version_a_label_or_the_latest() {
     let version = |n| Some(VersionChoice::Version(n));
     assert_eq!(of(None, ""), Ok(Selector::Latest));
     assert_eq!(of(version(7), "serving_default"), Ok(Selector::Exact(Version::new(7).unwrap())));
-    assert_eq!(of(version(i64::MAX), "").is_ok(), true);
+    assert!(of(version(i64::MAX), "").is_ok());
     assert_eq!(of(version(0), ""), Err(Kind::InvalidArgument));
     assert_eq!(of(version(-1), ""), Err(Kind::InvalidArgument));
     assert_eq!(of(label("stable"), ""), Ok(Selector::Label("stable".into())));
