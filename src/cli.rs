@@ -54,7 +54,7 @@ enum Command {
 
 #[derive(Args, Default)]
 struct Serve {
-    /// The model directory: <name>/<version>/model.onnx.
+    /// The model directory: NAME/VERSION/model.onnx.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
     /// Where HTTP listens [default: 0.0.0.0:8000].
