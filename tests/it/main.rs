@@ -19,5 +19,8 @@ mod bad_input;
 /// What the model directory does to what serves.
 mod directory;
 
+/// Python clients, curl, and a client that knows only reflection.
+mod clients;
+
 /// The command line's contract.
 mod command;
