@@ -2,6 +2,7 @@
 //! With proto.rs and client.rs the only rooms that name hyper or tonic.
 
 pub(crate) mod body;
+mod connection;
 pub(crate) mod elements;
 pub(crate) mod listen;
 pub(crate) mod oip;

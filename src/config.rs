@@ -74,8 +74,6 @@ section! {
         /// Bytes of all requests being read or served, from `message_bytes_max` to 1 TiB; default 0, a quarter of the
         /// memory, which this field holds once it is resolved. Beyond it a request is refused, to be retried.
         bytes_in_flight_max: usize as MemoryShare = memory::quarter(), in 1 << 10..=1 << 40;
-        /// Levels of nesting in a JSON body, 4 to 128; default 64. A deeper one is refused.
-        json_depth_max: usize = 64, in 4..=128;
         /// Bytes of a request's headers, 4 KiB to 1 MiB; default 16 KiB. More are refused.
         header_list_bytes_max: u32 as Size = 16 << 10, in 4 << 10..=1 << 20;
         /// Time to send the headers, 1 ms to 10 m; default 10 s. The connection is closed beyond it.

@@ -1,19 +1,14 @@
-//! I/O threads, listeners and connections. One single-threaded runtime per
+//! I/O threads and listeners. One single-threaded runtime per
 //! thread, each with its own listener on every port; an accepted connection
 //! goes to the thread with the fewest, so that a few long-lived ones spread.
 
 use super::serve::Router;
-use super::{Front, Limits};
+use super::{Front, connection};
 use crate::error::{Error, Result};
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -200,7 +195,8 @@ impl IoThread {
         let _ = stream.set_nodelay(true);
         let open = Open { peers: Arc::clone(&self.peers), index: self.index, front: Arc::clone(&self.front) };
         self.front.metrics.connections.inc();
-        let connection = serve(stream, Arc::clone(&self.router), self.front.limits.clone(), self.stop.clone());
+        let connection =
+            connection::serve(stream, Arc::clone(&self.router), self.front.limits.clone(), self.stop.clone());
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
@@ -231,93 +227,4 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
         socket.listen(1024)
     };
     bind().map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
-}
-
-/// What a connection is doing.
-#[derive(Default)]
-struct Activity {
-    active: AtomicU32,
-    /// Requests ever begun; unchanged over an idle period means idle.
-    begun: AtomicU32,
-}
-
-struct Active(Arc<Activity>);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn serve(stream: TcpStream, router: Arc<Router>, limits: Limits, stop: Stop) {
-    let activity = Arc::new(Activity::default());
-    let seen = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = Arc::clone(&router);
-        activity.active.fetch_add(1, Ordering::Relaxed);
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        let active = Active(Arc::clone(&activity));
-        async move {
-            let answer = router.answer(request).await;
-            drop(active);
-            answer
-        }
-    });
-    let builder = builder(&limits);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut gently = std::pin::pin!(stop.gently.cancelled());
-    let mut now = std::pin::pin!(stop.now.cancelled());
-    let mut idle = std::pin::pin!(tokio::time::sleep(limits.idle_timeout));
-    let (mut ending, mut begun) = (false, 0);
-    loop {
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            () = now.as_mut() => return,
-            () = gently.as_mut(), if !ending => {
-                ending = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = idle.as_mut() => {
-                let busy = seen.active.load(Ordering::Relaxed) > 0;
-                let since = seen.begun.load(Ordering::Relaxed);
-                if !busy && since == begun {
-                    if ending {
-                        return;
-                    }
-                    ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                begun = since;
-                idle.as_mut().reset((Instant::now() + limits.idle_timeout).into());
-            }
-        }
-    }
-}
-
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.header_list_bytes_max.max(8192))
-        .keep_alive(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_list_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_streams(limits.concurrent_streams_max)
-        .max_local_error_reset_streams(limits.local_error_reset_streams_max)
-        .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }

@@ -151,7 +151,6 @@ fn range_is_checked_below_at_and_above() {
         ("server.drain", "'0s'", "'1h'", None, Some("'3601s'")),
         ("limits.message_bytes_max", "1024", "67108864", Some("1023"), Some("'2049MiB'")),
         ("limits.bytes_in_flight_max", "'64MiB'", "'1024GiB'", Some("1"), Some("'1025GiB'")),
-        ("limits.json_depth_max", "4", "128", Some("3"), Some("129")),
         ("limits.header_list_bytes_max", "4096", "'1MiB'", Some("4095"), Some("1048577")),
         ("limits.header_timeout", "'1ms'", "'10m'", Some("'999us'"), Some("'601s'")),
         ("limits.read_timeout", "'1ms'", "'1h'", Some("'999us'"), Some("'3601s'")),

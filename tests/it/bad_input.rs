@@ -249,3 +249,34 @@ async fn a_deadline_that_cannot_be_met_is_told_so() {
     assert_eq!(server.post(INFER, body).status, 504);
     canary(&server);
 }
+
+#[test]
+fn headers_that_trickle_are_cut_and_an_idle_connection_is_not() {
+    use std::io::{Read, Write};
+    let directory = Directory::of_all_models();
+    let arguments = ["--set", "limits.header_timeout=1s", "--set", "limits.idle_timeout=60s"];
+    let server = Server::start_with(directory.path(), &arguments);
+    let connect = || {
+        let stream = std::net::TcpStream::connect(&server.http).expect("the server accepts");
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+        stream
+    };
+    let (mut slow, mut idle) = (connect(), connect());
+    let ask = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut buffer = [0; 1024];
+    idle.write_all(ask).expect("written");
+    assert!(idle.read(&mut buffer).is_ok_and(|n| n > 0));
+    let start = std::time::Instant::now();
+    // A byte each tenth of a second, for ever: the read's own timeout is the pace.
+    let cut = loop {
+        let written = slow.write_all(b"x");
+        let read = slow.read(&mut buffer);
+        if written.is_err() || read.is_ok_and(|n| n == 0) {
+            break start.elapsed();
+        }
+        assert!(start.elapsed().as_secs() < 20, "never cut");
+    };
+    assert!(cut.as_millis() >= 1000, "{cut:?}");
+    idle.write_all(ask).expect("written");
+    assert!(idle.read(&mut buffer).is_ok_and(|n| n > 0), "the idle connection still answers");
+}

@@ -1,0 +1,261 @@
+//! One connection from its first byte to its last: HTTP/1 or HTTP/2, the
+//! limits of both, and the clocks that close it. Owns no listener.
+
+use super::Limits;
+use super::listen::Stop;
+use super::serve::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What a connection is doing.
+#[derive(Default)]
+struct Activity {
+    /// Requests being answered.
+    active: AtomicU32,
+    /// Requests ever begun: their headers are complete.
+    begun: AtomicU32,
+    /// Reads that brought bytes.
+    reads: AtomicU32,
+    /// Whether the first bytes were those of HTTP/2.
+    is_h2: AtomicBool,
+}
+
+struct Active(Arc<Activity>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves until the client leaves, a clock runs out, or the server stops.
+pub(super) async fn serve(stream: TcpStream, router: Arc<Router>, limits: Limits, stop: Stop) {
+    let activity = Arc::new(Activity::default());
+    let seen = Arc::clone(&activity);
+    let watched = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = Arc::clone(&router);
+        activity.active.fetch_add(1, Ordering::Relaxed);
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        let active = Active(Arc::clone(&activity));
+        async move {
+            let answer = router.answer(request).await;
+            drop(active);
+            answer
+        }
+    });
+    let builder = builder(&limits);
+    let mut connection = std::pin::pin!(builder.serve_connection(watched, service));
+    let mut gently = std::pin::pin!(stop.gently.cancelled());
+    let mut now = std::pin::pin!(stop.now.cancelled());
+    let mut clocks = Clocks::start(&limits, Instant::now());
+    let mut look = std::pin::pin!(tokio::time::sleep(clocks.period));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = now.as_mut() => return,
+            () = gently.as_mut(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = look.as_mut() => {
+                match clocks.look(&Sight::of(&seen), Instant::now()) {
+                    Verdict::Stay => {}
+                    Verdict::Leave if !ending => {
+                        ending = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Verdict::Leave | Verdict::Cut => return,
+                }
+                look.as_mut().reset((Instant::now() + clocks.period).into());
+            }
+        }
+    }
+}
+
+/// A connection as its clocks see it.
+struct Sight {
+    active: bool,
+    begun: u32,
+    reads: u32,
+    is_h2: bool,
+}
+
+impl Sight {
+    fn of(activity: &Activity) -> Self {
+        Self {
+            active: activity.active.load(Ordering::Relaxed) > 0,
+            begun: activity.begun.load(Ordering::Relaxed),
+            reads: activity.reads.load(Ordering::Relaxed),
+            is_h2: activity.is_h2.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stay,
+    /// Nothing was asked for too long: say goodbye.
+    Leave,
+    /// Headers are trickling in: no goodbye.
+    Cut,
+}
+
+/// When a connection was last useful. Decides; the caller passes the time.
+struct Clocks {
+    period: Duration,
+    idle_timeout: Duration,
+    header_timeout: Duration,
+    begun: u32,
+    /// Reads when the last request was seen.
+    reads: u32,
+    quiet_since: Instant,
+    head_since: Option<Instant>,
+}
+
+impl Clocks {
+    fn start(limits: &Limits, now: Instant) -> Self {
+        let (idle_timeout, header_timeout) = (limits.idle_timeout, limits.header_timeout);
+        let period = (header_timeout.min(idle_timeout) / 2).max(Duration::from_millis(10));
+        Self { period, idle_timeout, header_timeout, begun: 0, reads: 0, quiet_since: now, head_since: None }
+    }
+
+    fn look(&mut self, sight: &Sight, now: Instant) -> Verdict {
+        if sight.active || sight.begun != self.begun {
+            (self.begun, self.reads, self.quiet_since, self.head_since) = (sight.begun, sight.reads, now, None);
+            return Verdict::Stay;
+        }
+        // Bytes without a request: on HTTP/1 they are the start of headers.
+        if !sight.is_h2 && sight.reads != self.reads {
+            let since = *self.head_since.get_or_insert(now);
+            if now - since >= self.header_timeout {
+                return Verdict::Cut;
+            }
+        }
+        if now - self.quiet_since >= self.idle_timeout { Verdict::Leave } else { Verdict::Stay }
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // It would also close idle connections; the clocks above tell the two apart.
+        .header_read_timeout(None)
+        .max_buf_size(limits.header_list_bytes_max.max(8192))
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_list_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.concurrent_streams_max)
+        .max_local_error_reset_streams(limits.local_error_reset_streams_max)
+        .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// A socket that counts its reads.
+struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before && self.activity.reads.fetch_add(1, Ordering::Relaxed) == 0 {
+            let is_h2 = buffer.filled()[before..].starts_with(b"PRI");
+            self.activity.is_h2.store(is_h2, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at 5 s, 10 s, … with idle after 20 s and headers within 10 s.
+    fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
+        let start = Instant::now();
+        let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+        let period = header_timeout / 2;
+        let mut clocks =
+            Clocks { period, idle_timeout, header_timeout, begun: 0, reads: 0, quiet_since: start, head_since: None };
+        let at = |i: usize| start + period * (u32::try_from(i).expect("few") + 1);
+        let seen: Vec<Verdict> = sights
+            .iter()
+            .enumerate()
+            .map(|(i, (active, begun, reads))| {
+                clocks.look(&Sight { active: *active, begun: *begun, reads: *reads, is_h2 }, at(i))
+            })
+            .collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_idle_connection_is_told_goodbye() {
+        use Verdict::{Leave, Stay};
+        check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
+        check(
+            &[(false, 1, 1), (false, 1, 1), (false, 1, 1), (false, 1, 1), (false, 1, 1)],
+            false,
+            &[Stay, Stay, Stay, Stay, Leave],
+        );
+        check(&[(true, 1, 1); 6], false, &[Stay, Stay, Stay, Stay, Stay, Stay]);
+    }
+
+    #[test]
+    fn headers_that_trickle_are_cut_on_http_1_alone() {
+        use Verdict::{Cut, Leave, Stay};
+        check(&[(false, 0, 1), (false, 0, 2), (false, 0, 3)], false, &[Stay, Stay, Cut]);
+        check(&[(false, 1, 1), (false, 1, 2), (false, 1, 3), (false, 1, 4)], false, &[Stay, Stay, Stay, Cut]);
+        check(&[(false, 0, 1), (false, 0, 2), (false, 0, 3), (false, 0, 4)], true, &[Stay, Stay, Stay, Leave]);
+    }
+}
