@@ -78,7 +78,7 @@ section! {
         header_list_bytes_max: u32 as Size = 16 << 10, in 4 << 10..=1 << 20;
         /// Time to send the headers, 1 ms to 10 m; default 10 s. The connection is closed beyond it.
         header_timeout: Duration = Duration::from_secs(10), in MILLISECOND..=Duration::from_secs(600);
-        /// Time between two pieces of a request's body, 1 ms to 1 h; default 30 s. The request is refused beyond it.
+        /// Time from a request's headers to the end of its body, 1 ms to 1 h; default 30 s. The request is refused beyond it.
         read_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
         /// Time without a request, 1 ms to 24 h; default 120 s. The connection is closed beyond it.
         idle_timeout: Duration = Duration::from_secs(120), in MILLISECOND..=24 * HOUR;

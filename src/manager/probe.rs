@@ -2,6 +2,9 @@
 //! rows, alone and among others, must give the same answers. Works on made-up
 //! rows, since the loader has no others.
 
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Error, Result};
 use crate::model::{Dim, Signature, TensorSpec};
 use crate::runtime::Session;

@@ -1,6 +1,9 @@
 //! Sessions of ONNX Runtime. With provider.rs and library.rs the only file
 //! that names `ort`. Owns the process-wide environment.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use super::provider::{self, Provider};
 use super::{Engine, Session, SessionOptions, Source};
 use crate::error::{Error, Result};

@@ -1,0 +1,181 @@
+//! Real sessions on graphs made here: every datatype there and back, any rank,
+//! and what a provider that is absent says.
+
+#![allow(clippy::print_stdout)]
+
+use super::*;
+use crate::proto::onnx as o;
+use crate::runtime::library;
+use crate::runtime::provider::ProviderKind;
+use prost::Message;
+use std::collections::BTreeMap;
+
+/// The format's number of a datatype.
+fn number(dtype: DType) -> i32 {
+    match dtype {
+        DType::F32 => 1,
+        DType::U8 => 2,
+        DType::I8 => 3,
+        DType::U16 => 4,
+        DType::I16 => 5,
+        DType::I32 => 6,
+        DType::I64 => 7,
+        DType::String => 8,
+        DType::Bool => 9,
+        DType::F16 => 10,
+        DType::F64 => 11,
+        DType::U32 => 12,
+        DType::U64 => 13,
+        DType::BF16 => 16,
+    }
+}
+
+/// Declares a tensor; −1 is a dynamic axis.
+pub(crate) fn declare(name: &str, dtype: DType, dims: &[i64]) -> o::ValueInfoProto {
+    use o::tensor_shape_proto::{Dimension, dimension::Value};
+    let dim =
+        |d: &i64| Dimension { value: Some(if *d < 0 { Value::DimParam("N".to_owned()) } else { Value::DimValue(*d) }) };
+    let tensor = o::type_proto::Tensor {
+        elem_type: Some(number(dtype)),
+        shape: Some(o::TensorShapeProto { dim: dims.iter().map(dim).collect() }),
+    };
+    let r#type = o::TypeProto { value: Some(o::type_proto::Value::TensorType(tensor)) };
+    o::ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type) }
+}
+
+/// An operator by name, from inputs to one output.
+pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> o::NodeProto {
+    o::NodeProto {
+        op_type: Some(op.to_owned()),
+        input: inputs.iter().map(|s| (*s).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..o::NodeProto::default()
+    }
+}
+
+/// A whole number vector as an initializer.
+pub(crate) fn axes(name: &str, values: &[i64]) -> o::TensorProto {
+    o::TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(7),
+        dims: vec![values.len() as i64],
+        raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ..o::TensorProto::default()
+    }
+}
+
+/// Encodes a graph as a model.
+pub(crate) fn model(graph: o::GraphProto) -> Source {
+    let opset = o::OperatorSetIdProto { domain: Some(String::new()), version: Some(21) };
+    let graph = o::GraphProto { name: Some("g".to_owned()), ..graph };
+    let model = o::ModelProto {
+        ir_version: Some(10),
+        graph: Some(graph),
+        opset_import: vec![opset],
+        ..o::ModelProto::default()
+    };
+    Source { bytes: model.encode_to_vec().into(), external_dir: None }
+}
+
+fn on(kind: ProviderKind) -> SessionOptions {
+    let providers = vec![Provider { kind, options: BTreeMap::new() }];
+    SessionOptions { intra_op_threads: 1, spinning: false, providers }
+}
+
+/// The library of this machine, fetched where it is not there yet.
+pub(crate) fn engine() -> OnnxRuntime {
+    // SAFETY: every test sets the same value, and nothing reads it but the
+    // library, which is loaded under a lock after this.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    let path = library::locate(None, false, &|_| {}).expect("an ONNX Runtime");
+    OnnxRuntime::load(&path).expect("loads")
+}
+
+/// Opens a session on the processor.
+pub(crate) fn open(source: &Source) -> Box<dyn Session> {
+    engine().open(source, &on(ProviderKind::Cpu)).expect("opens")
+}
+
+fn identity(dtype: DType, dims: &[i64]) -> Source {
+    model(o::GraphProto {
+        node: vec![node("Identity", &["x"], "y")],
+        input: vec![declare("x", dtype, dims)],
+        output: vec![declare("y", dtype, dims)],
+        ..o::GraphProto::default()
+    })
+}
+
+fn sample(dtype: DType, shape: Vec<usize>) -> Tensor {
+    let count = crate::tensor::elements(&shape).expect("small");
+    match dtype.element_bytes() {
+        None => Tensor::strings(shape, Strings::from_parts((0..count).map(|i| format!("ü{i}"))).expect("text")),
+        Some(width) => {
+            let byte = |i: usize| if dtype == DType::Bool { (i % 2) as u8 } else { (i * 37 % 120) as u8 };
+            Tensor::fixed(dtype, shape, (0..count * width).map(byte).collect())
+        }
+    }
+    .expect("fits")
+}
+
+#[test]
+fn every_datatype_and_rank_comes_back_bit_for_bit() {
+    for dtype in DType::ALL {
+        for (dims, shape) in [
+            (&[-1, 3][..], vec![2, 3]),
+            (&[][..], vec![]),
+            (&[-1][..], vec![0]),
+            (&[-1, -1, 2, 1, -1][..], vec![1, 2, 2, 1, 3]),
+        ] {
+            let mut session = open(&identity(dtype, dims));
+            let given = sample(dtype, shape);
+            let outputs = session.run(&[given.view()]).expect("runs");
+            assert_eq!((outputs[0].dtype(), outputs[0].shape()), (dtype, given.shape()));
+            assert_eq!(outputs[0].to_raw(), given.to_raw(), "{dtype} {:?}", given.shape());
+        }
+    }
+}
+
+#[test]
+fn misaligned_bytes_are_copied_into_place() {
+    let mut session = open(&identity(DType::F64, &[-1]));
+    let padded: Bytes = std::iter::once(0).chain(2.5_f64.to_le_bytes()).collect();
+    let given = Tensor::fixed(DType::F64, vec![1], padded.slice(1..)).expect("fits");
+    assert_eq!(session.run(&[given.view()]).expect("runs")[0].to_raw(), given.to_raw());
+}
+
+#[test]
+fn an_index_out_of_range_is_the_clients_fault_and_the_session_goes_on() {
+    let table = o::TensorProto { name: Some("table".to_owned()), ..axes("table", &[10, 20, 30]) };
+    let source = model(o::GraphProto {
+        node: vec![node("Gather", &["table", "x"], "y")],
+        initializer: vec![table],
+        input: vec![declare("x", DType::I64, &[-1])],
+        output: vec![declare("y", DType::I64, &[-1])],
+        ..o::GraphProto::default()
+    });
+    let mut session = open(&source);
+    let index = |i: i64| Tensor::fixed(DType::I64, vec![1], i.to_le_bytes().to_vec().into()).expect("fits");
+    let error = session.run(&[index(7).view()]).expect_err("out of range");
+    assert_eq!(error.kind, crate::error::Kind::InvalidArgument, "{error}");
+    assert!(!error.message.contains('/'), "{error}");
+    assert_eq!(session.run(&[index(2).view()]).expect("runs")[0].to_raw()[..], 30_i64.to_le_bytes());
+}
+
+#[test]
+fn an_absent_provider_is_an_error_and_a_listed_fallback_is_taken() {
+    let engine = engine();
+    let source = identity(DType::F32, &[-1]);
+    for kind in [ProviderKind::Cuda, ProviderKind::Tensorrt] {
+        match engine.open(&source, &on(kind)) {
+            Ok(session) => assert_eq!(session.provider(), kind.name()),
+            Err(error) => {
+                println!("NOT RUN: a session on {}: {error}", kind.name());
+                assert_eq!(error.kind, crate::error::Kind::FailedPrecondition);
+                assert!(error.message.contains(kind.name()), "{error}");
+                let mut options = on(kind);
+                options.providers.extend(on(ProviderKind::Cpu).providers);
+                assert_eq!(engine.open(&source, &options).expect("falls back").provider(), "cpu");
+            }
+        }
+    }
+}
