@@ -15,6 +15,7 @@ use crate::request::{Deadline, Timing};
 use crate::runtime::Session;
 use crate::tensor::Tensor;
 use cost::Cost;
+use lane::Lane;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Entry, Queue, Rank};
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     pub batch_delay: std::time::Duration,
     /// S(b).
     pub cost: Cost,
+    /// Whether a run is so short that the thread that asks may do it itself:
+    /// waking a lane and being woken cost more.
+    pub in_place: bool,
 }
 
 /// A request inside the batcher.
@@ -59,6 +63,8 @@ struct Shared {
     wake: Condvar,
     options: Options,
     metrics: Arc<ServableMetrics>,
+    /// A session each; a lane empties its own when it ends.
+    slots: Vec<Mutex<Option<Lane>>>,
 }
 
 struct State {
@@ -94,16 +100,18 @@ impl Batcher {
     ) -> Result<Self> {
         let queue = Queue::new(options.queue_rows_max);
         let state = Mutex::new(State { queue, closed: false, idle_lanes: 0 });
-        let shared = Arc::new(Shared { state, wake: Condvar::new(), options, metrics });
+        let slots: Vec<_> = sessions.into_iter().map(|session| Mutex::new(Some(Lane::new(session)))).collect();
+        let lanes = slots.len();
+        let shared = Arc::new(Shared { state, wake: Condvar::new(), options, metrics, slots });
         let batcher = Self { shared: Arc::clone(&shared) };
         let on_end = Arc::new(on_end);
-        for session in sessions {
+        for at in 0..lanes {
             let shared = Arc::clone(&shared);
             let on_end = Arc::clone(&on_end);
             std::thread::Builder::new()
                 .name(format!("lane {name}"))
                 .spawn(move || {
-                    lane::serve(&shared, session);
+                    lane::serve(&shared, at);
                     on_end();
                 })
                 .map_err(|e| Error::internal("start a lane").with_source(e))?;
@@ -121,7 +129,7 @@ impl Batcher {
         if submitted + self.shared.options.cost.of(rows) > deadline.0 {
             return Err(Error::late("the deadline cannot be met; the request was not executed"));
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let job = Job { inputs, rows, submitted, reply };
         let entry = Entry { rows: rows.max(1), pushed: submitted, load: job };
         let ticket = {
@@ -133,12 +141,19 @@ impl Batcher {
                 ))
             })?;
             self.shared.metrics.queue_rows.set(state.queue.rows() as i64);
-            if state.idle_lanes > 0 {
+            if state.idle_lanes > 0 && !self.shared.options.in_place {
                 self.shared.wake.notify_one();
             }
             Ticket { shared: &self.shared, class, rank, waiting: true }
         };
-        let answer = tokio::time::timeout_at(deadline.0.into(), answer).await;
+        if self.shared.options.in_place {
+            // Requests that arrived with this one get into the line first.
+            tokio::task::yield_now().await;
+            if answer.is_empty() && !answer.is_terminated() {
+                lane::run_in_place(&self.shared);
+            }
+        }
+        let answer = tokio::time::timeout_at(deadline.0.into(), &mut answer).await;
         match answer {
             Ok(served) => {
                 ticket.served();

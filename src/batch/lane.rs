@@ -1,9 +1,9 @@
-//! The loop of a lane: take, gather, run, scatter, reply. Owns its session and
-//! its buffers.
+//! Take, gather, run, scatter, reply: on a lane's own thread, or for models
+//! that are quicker than a hand-over on the thread that asks.
 
 use super::policy::{self, Decision, Limits};
 use super::queue::Entry;
-use super::{Done, Job, Shared};
+use super::{Done, Job, Shared, State};
 use crate::error::{Error, Result};
 use crate::request::Timing;
 use crate::runtime::Session;
@@ -12,50 +12,89 @@ use crate::tensor::{Tensor, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Serves until the batcher is dropped and the line is empty.
-pub(super) fn serve(shared: &Shared, session: Box<dyn Session>) {
-    let mut lane = Lane { session, stacks: Vec::new() };
+/// Serves slot `at` until the batcher is dropped and the line is empty; then
+/// frees its session.
+pub(super) fn serve(shared: &Shared, at: usize) {
     while let Some(batch) = take(shared) {
-        // A panic drops the batch's replies, which tells its requests; the lane
-        // goes on with the next.
-        if catch_unwind(AssertUnwindSafe(|| lane.run(shared, batch))).is_err() {
-            tracing::error!("lane panicked; its batch failed");
+        if let Some(lane) = shared.slots[at].lock().as_mut() {
+            lane.run_safely(shared, batch);
         }
+    }
+    let session = shared.slots[at].lock().take();
+    drop(session);
+}
+
+/// Batches one I/O thread runs in a row before it leaves the rest to a lane.
+const IN_PLACE_MAX: usize = 4;
+
+/// Runs what waits on the caller's thread, in a session no lane is using.
+/// Wakes a lane for whatever is left.
+pub(super) fn run_in_place(shared: &Shared) {
+    let mut free = shared.slots.iter().find_map(|slot| slot.try_lock());
+    if let Some(lane) = free.as_mut().and_then(|slot| slot.as_mut()) {
+        for _ in 0..IN_PLACE_MAX {
+            let step = next(shared, &mut shared.state.lock());
+            match step {
+                Step::Run(batch) => lane.run_safely(shared, batch),
+                Step::Empty => return,
+                Step::Wait(_) => break,
+            }
+        }
+    }
+    drop(free);
+    shared.wake.notify_one();
+}
+
+/// What a free lane finds.
+enum Step {
+    Run(Vec<Entry<Job>>),
+    Wait(Instant),
+    Empty,
+}
+
+/// Refuses the late and takes the next batch out of the line.
+fn next(shared: &Shared, state: &mut State) -> Step {
+    let options = &shared.options;
+    let rows_max = if options.batched { options.batch_rows_max } else { 1 };
+    let limits = Limits { rows_max, delay: options.batch_delay };
+    let now = Instant::now();
+    for late in state.queue.expire(now + options.cost.of(1)) {
+        let _ = late.reply.send(Err(Error::late("the deadline passed in the queue; the request was not executed")));
+    }
+    let decision = state
+        .queue
+        .head(rows_max)
+        .map(|head| (policy::next(&head.members, head.oldest, &options.cost, now, &limits), head.class.clone()));
+    match decision {
+        Some((Decision::Run(count), class)) => {
+            let batch = state.queue.take(&class, count);
+            shared.metrics.queue_rows.set(state.queue.rows() as i64);
+            Step::Run(batch)
+        }
+        Some((Decision::WaitUntil(then), _)) => Step::Wait(then),
+        None => Step::Empty,
     }
 }
 
 /// Waits for the next batch; `None` ends the lane.
 fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
-    let options = &shared.options;
-    let rows_max = if options.batched { options.batch_rows_max } else { 1 };
-    let limits = Limits { rows_max, delay: options.batch_delay };
     let mut state = shared.state.lock();
     loop {
-        let now = Instant::now();
-        for late in state.queue.expire(now + options.cost.of(1)) {
-            let _ = late.reply.send(Err(Error::late("the deadline passed in the queue; the request was not executed")));
-        }
-        let decision = state
-            .queue
-            .head(rows_max)
-            .map(|head| (policy::next(&head.members, head.oldest, &options.cost, now, &limits), head.class.clone()));
-        match decision {
-            Some((Decision::Run(count), class)) => {
-                let batch = state.queue.take(&class, count);
-                shared.metrics.queue_rows.set(state.queue.rows() as i64);
+        match next(shared, &mut state) {
+            Step::Run(batch) => {
                 // What is left over is another lane's chance.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
                 return Some(batch);
             }
-            Some((Decision::WaitUntil(then), _)) => {
+            Step::Empty if state.closed => return None,
+            Step::Wait(then) => {
                 state.idle_lanes += 1;
                 shared.wake.wait_until(&mut state, then);
                 state.idle_lanes -= 1;
             }
-            None if state.closed => return None,
-            None => {
+            Step::Empty => {
                 state.idle_lanes += 1;
                 shared.wake.wait(&mut state);
                 state.idle_lanes -= 1;
@@ -64,7 +103,8 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
     }
 }
 
-struct Lane {
+/// A session and its buffers.
+pub(super) struct Lane {
     session: Box<dyn Session>,
     stacks: Vec<Stack>,
 }
@@ -77,6 +117,19 @@ struct Ran {
 }
 
 impl Lane {
+    /// Starts with empty buffers.
+    pub(super) fn new(session: Box<dyn Session>) -> Self {
+        Self { session, stacks: Vec::new() }
+    }
+
+    /// Runs a batch. A panic drops its replies, which tells its requests; the
+    /// lane goes on with the next.
+    fn run_safely(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
+        if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
+            tracing::error!("a run panicked; its batch failed");
+        }
+    }
+
     fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
         let jobs: Vec<Job> = batch.into_iter().map(|e| e.load).filter(|job| !job.reply.is_closed()).collect();
         if !jobs.is_empty() {

@@ -154,7 +154,14 @@ fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>
 }
 
 fn options() -> Options {
-    Options { batched: true, batch_rows_max: 8, queue_rows_max: 16, batch_delay: Duration::ZERO, cost: Cost::default() }
+    Options {
+        batched: true,
+        batch_rows_max: 8,
+        queue_rows_max: 16,
+        batch_delay: Duration::ZERO,
+        cost: Cost::default(),
+        in_place: false,
+    }
 }
 
 fn submission(values: &[f32], timeout: Duration) -> Submission {
@@ -214,6 +221,34 @@ async fn only_the_poisoned_request_of_a_batch_fails() {
     for (answer, value) in [(a, 1.0), (b, 2.0), (d, 4.0)] {
         assert_eq!(floats(&answer.expect("neighbour").outputs[0]), [value]);
     }
+}
+
+#[tokio::test]
+async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() {
+    let (batcher, runs) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let (one, two, three) = tokio::join!(
+        batcher.submit(submission(&[1.0], LONG)),
+        batcher.submit(submission(&[2.0, 3.0], LONG)),
+        batcher.submit(submission(&[4.0], LONG)),
+    );
+    assert_eq!(floats(&one.expect("served").outputs[0]), [1.0]);
+    assert_eq!(floats(&two.expect("served").outputs[0]), [2.0, 3.0]);
+    assert_eq!(floats(&three.expect("served").outputs[0]), [4.0]);
+    assert_eq!(*runs.lock(), [4]);
+}
+
+#[tokio::test]
+async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
+    let (batcher, _) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let busy = batcher.shared.slots[0].lock();
+    let answer = batcher.submit(submission(&[1.0], LONG));
+    let release = async {
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        drop(busy);
+    };
+    let (answer, ()) = tokio::join!(answer, release);
+    assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
 }
 
 #[tokio::test]

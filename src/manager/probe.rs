@@ -12,6 +12,7 @@ use crate::servable::Batching;
 use crate::tensor::batch::{Stack, split};
 use crate::tensor::{DType, Data, Strings, Tensor, View};
 use half::{bf16, f16};
+use std::time::{Duration, Instant};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
@@ -41,6 +42,14 @@ impl Sample {
     /// Runs once on `rows` made-up rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
         run(session, &self.inputs(rows, 1)?)
+    }
+
+    /// Times one run on `rows` made-up rows, without making them up.
+    pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
+        let inputs = self.inputs(rows, 1)?;
+        let start = Instant::now();
+        run(session, &inputs)?;
+        Ok(start.elapsed())
     }
 
     fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
