@@ -57,6 +57,8 @@ impl Predictor {
     /// at fault. Dropping the future cancels the request.
     pub(crate) async fn predict_on(&self, servable: &Arc<Servable>, request: Request) -> Result<Response> {
         let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
+        // Costs nothing where the client sent none.
+        let id = request.id.clone();
         let result = serve(servable, request).await;
         trace.outcome = match &result {
             Ok(response) => Ok(response.timing.queue),
@@ -66,9 +68,9 @@ impl Predictor {
             let (model, version) = (servable.name.as_str(), servable.version.number());
             if error.kind == Kind::Internal {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::error!(model, version, %error, cause, "prediction failed");
+                tracing::error!(model, version, id, %error, cause, "prediction failed");
             } else {
-                tracing::debug!(model, version, kind = error.kind.label(), %error, "prediction refused");
+                tracing::debug!(model, version, id, kind = error.kind.label(), %error, "prediction refused");
             }
         }
         result

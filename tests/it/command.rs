@@ -88,6 +88,42 @@ fn sigterm_finishes_and_exits_0() {
     assert_eq!(server.wait(), Some(0));
 }
 
+/// A server that is stopping while a client holds a request half sent.
+fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStream, Directory) {
+    use std::io::Write;
+    let directory = Directory::of_all_models();
+    let server = Server::start_with(directory.path(), &["--set", &format!("server.drain={drain}")]);
+    let mut half = std::net::TcpStream::connect(&server.http).expect("the server accepts");
+    half.write_all(b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{").expect("written");
+    crate::support::eventually("the request in flight", || {
+        server.metric("ortus_bytes_in_flight").is_some_and(|bytes| bytes > 0.0)
+    });
+    server.signal(libc::SIGTERM);
+    (server, half, directory)
+}
+
+#[test]
+fn what_outlives_the_drain_is_closed_by_force_and_the_exit_says_so() {
+    let (mut server, half, _directory) = stopping_with_a_half_sent_request("200ms");
+    assert_eq!(server.wait(), Some(1));
+    drop(half);
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let (mut server, half, _directory) = stopping_with_a_half_sent_request("60s");
+    crate::support::eventually("no longer ready", || {
+        crate::support::http(&server.ops, "GET", "/readyz", &[], b"").status == 503
+    });
+    let start = std::time::Instant::now();
+    while server.is_running() && start.elapsed().as_secs() < 20 {
+        server.signal(libc::SIGTERM);
+        std::thread::yield_now();
+    }
+    assert!(!server.is_running() && start.elapsed().as_secs() < 10);
+    drop(half);
+}
+
 #[test]
 fn the_demo_holds() {
     let (code, out, err) = run(&["demo", "--exit"]);

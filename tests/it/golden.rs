@@ -335,3 +335,16 @@ fn the_operator_listener_tells_what_serves_to_operators_only() {
         assert_eq!(http(&server.ops, "GET", path, &[], b"").status, 200);
     }
 }
+
+#[tokio::test]
+async fn grpc_answers_in_gzip_to_those_who_ask_in_gzip() {
+    use tonic::codec::CompressionEncoding::Gzip;
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let plain = server.grpc().await.model_infer(raw_request("digits")).await.expect("served");
+    assert_eq!(plain.metadata().get("grpc-encoding"), None);
+    let mut client = server.grpc().await.send_compressed(Gzip).accept_compressed(Gzip);
+    let zipped = client.model_infer(raw_request("digits")).await.expect("served");
+    assert_eq!(zipped.metadata().get("grpc-encoding").expect("compressed"), "gzip");
+    assert_eq!(raw_outputs(zipped.get_ref()), raw_outputs(plain.get_ref()));
+}

@@ -148,6 +148,11 @@ impl Server {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
+    /// Tells whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("waited for").is_none()
+    }
+
     /// Waits for the process to end and returns its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().expect("waited for").code()
