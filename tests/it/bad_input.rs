@@ -280,3 +280,57 @@ fn headers_that_trickle_are_cut_and_an_idle_connection_is_not() {
     idle.write_all(ask).expect("written");
     assert!(idle.read(&mut buffer).is_ok_and(|n| n > 0), "the idle connection still answers");
 }
+
+const LIVE: &[u8] = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Sends on an open connection; tells whether an answer came.
+fn answers(stream: &mut std::net::TcpStream) -> bool {
+    use std::io::{Read, Write};
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("set");
+    stream.write_all(LIVE).is_ok() && stream.read(&mut [0; 512]).is_ok_and(|n| n > 0)
+}
+
+#[test]
+fn connections_are_limited_at_and_above_and_come_back() {
+    let directory = Directory::of_all_models();
+    let server = Server::start_with(directory.path(), &["--set", "limits.connections_max=2"]);
+    let connect = || std::net::TcpStream::connect(&server.http).expect("the kernel accepts");
+    let (mut one, mut two) = (connect(), connect());
+    assert!(answers(&mut one) && answers(&mut two));
+    assert!(!answers(&mut connect()), "a third is closed");
+    assert!(answers(&mut one) && answers(&mut two));
+    assert_eq!(server.metric("ortus_connections_refused_total"), Some(1.0));
+    drop(one);
+    crate::support::eventually("room again", || answers(&mut connect()));
+}
+
+#[test]
+fn bytes_in_flight_are_limited_and_given_back() {
+    use std::io::Write;
+    let directory = Directory::of_all_models();
+    let arguments = ["--set", "limits.message_bytes_max=1024", "--set", "limits.bytes_in_flight_max=1024"];
+    let server = Server::start_with(directory.path(), &arguments);
+    canary(&server);
+    let mut half = std::net::TcpStream::connect(&server.http).expect("the server accepts");
+    let head = format!("POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    half.write_all(&[head.as_bytes(), &[b' '; 990]].concat()).expect("written");
+    crate::support::eventually("the first in flight", || server.metric("ortus_bytes_in_flight") == Some(990.0));
+    let answer = server.post(INFER, &[b' '; 100]);
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert_eq!(answer.headers.get("retry-after").map(String::as_str), Some("1"));
+    drop(half);
+    crate::support::eventually("the bytes given back", || server.metric("ortus_bytes_in_flight") == Some(0.0));
+    canary(&server);
+}
+
+#[test]
+fn headers_are_limited_below_and_above() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let status = |bytes: usize| {
+        let value = "x".repeat(bytes);
+        http(&server.http, "GET", "/v2/health/live", &[("X-Long", &value)], b"").status
+    };
+    assert_eq!(status(15 << 10), 200);
+    assert_eq!(status(17 << 10), 431);
+}

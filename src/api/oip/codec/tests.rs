@@ -105,3 +105,16 @@ proptest! {
         prop_assert_eq!(decoded.inputs[0].1.to_raw(), tensor.to_raw());
     }
 }
+
+#[test]
+fn no_truncation_of_a_message_makes_it_panic() {
+    use prost::Message;
+    let whole = one(input("FP32", &[1], None), &[b"\0\0\0\0"]).encode_to_vec();
+    for end in 0..whole.len() {
+        // What still is a message may be refused or, where a field is just gone, be legal.
+        if let Ok(request) = ModelInferRequest::decode(&whole[..end]) {
+            let _ = decode(request);
+        }
+    }
+    assert!(decode(ModelInferRequest::decode(&*whole).expect("whole")).is_ok());
+}
