@@ -16,6 +16,9 @@ mod swap;
 /// Bad requests get typed answers and harm nobody.
 mod bad_input;
 
+/// HTTP/2 misused.
+mod http2;
+
 /// What the model directory does to what serves.
 mod directory;
 

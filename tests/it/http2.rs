@@ -1,0 +1,140 @@
+//! HTTP/2 misused: floods, resets and frames out of place. The connection may
+//! end; the process, and everybody else's requests, may not.
+
+use crate::support::{Directory, Server};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The header block of a gRPC infer call, without dynamic table or Huffman.
+fn call() -> Vec<u8> {
+    let path = b"/inference.GRPCInferenceService/ModelInfer";
+    // :method POST, :scheme http, and literals for :path, content-type and te.
+    let mut block = vec![0x83, 0x86, 0x04, path.len() as u8];
+    block.extend_from_slice(path);
+    let mut literal = |name: &[u8], value: &[u8]| {
+        block.extend_from_slice(&[0, name.len() as u8]);
+        block.extend_from_slice(name);
+        block.push(value.len() as u8);
+        block.extend_from_slice(value);
+    };
+    literal(b"content-type", b"application/grpc");
+    literal(b"te", b"trailers");
+    block
+}
+
+/// Opens a connection, sends `frames`, and reads until the server closes, or
+/// says nothing for half a second.
+fn misuse(server: &Server, frames: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(&server.grpc).expect("the server accepts");
+    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("set");
+    stream.set_write_timeout(Some(Duration::from_secs(5))).expect("set");
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    // The server may close at any point of what follows.
+    let _ = stream.write_all(&[PREFACE, &settings, frames].concat());
+    let mut answer = Vec::new();
+    let mut part = [0; 64 << 10];
+    while let Ok(n) = stream.read(&mut part) {
+        if n == 0 {
+            break;
+        }
+        answer.extend_from_slice(&part[..n]);
+    }
+    answer
+}
+
+/// The error codes of the GOAWAY frames in an answer.
+fn goaways(mut answer: &[u8]) -> Vec<u32> {
+    let mut codes = Vec::new();
+    while answer.len() >= 9 {
+        let length = u32::from_be_bytes([0, answer[0], answer[1], answer[2]]) as usize;
+        let Some(payload) = answer.get(9..9 + length) else { break };
+        if answer[3] == 7 && length >= 8 {
+            codes.push(u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]));
+        }
+        answer = &answer[9 + length..];
+    }
+    codes
+}
+
+fn canary(server: &Server) {
+    let body = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,10],"data":[1,1,1,1,1,1,1,1,1,1]}]}"#;
+    let answer = server.post("/v2/models/diabetes/infer", body);
+    assert_eq!(answer.status, 200, "the canary: {}", answer.text());
+}
+
+fn stream_ids(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|i| 2 * i + 1)
+}
+
+#[test]
+fn rapid_resets_end_the_connection_with_enhance_your_calm() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let cancel = 8_u32.to_be_bytes();
+    let opened_and_reset = |id| [frame(HEADERS, END_HEADERS, id, &call()), frame(RST_STREAM, 0, id, &cancel)].concat();
+    let flood: Vec<u8> = stream_ids(5000).flat_map(opened_and_reset).collect();
+    let codes = goaways(&misuse(&server, &flood));
+    assert!(codes.contains(&11), "GOAWAY codes {codes:?} lack ENHANCE_YOUR_CALM");
+    canary(&server);
+}
+
+#[test]
+fn headers_without_end_are_refused() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let start = frame(HEADERS, 0, 1, &call());
+    let more = frame(CONTINUATION, 0, 1, &[0x40; 1024]);
+    let codes = goaways(&misuse(&server, &[start, more.repeat(2000)].concat()));
+    assert!(!codes.is_empty(), "a flood of CONTINUATION frames is answered by GOAWAY");
+    canary(&server);
+}
+
+#[test]
+fn floods_and_frames_out_of_place_harm_nobody() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let open = frame(HEADERS, END_HEADERS, 1, &call());
+    let with_open = |rest: Vec<u8>| [open.clone(), rest].concat();
+    let prefix = |length: u32| [&[0][..], &length.to_be_bytes()].concat();
+    for (what, frames) in [
+        ("pings", frame(PING, 0, 0, &[0; 8]).repeat(20_000)),
+        ("settings", frame(SETTINGS, 0, 0, &[]).repeat(20_000)),
+        ("empty data", with_open(frame(DATA, 0, 1, &[]).repeat(20_000))),
+        ("a zero window update", with_open(frame(WINDOW_UPDATE, 0, 1, &[0; 4]))),
+        ("data on an idle stream", frame(DATA, 0, 7, &[0; 8])),
+        ("a frame over the size limit", frame(DATA, 0, 1, &vec![0; 1 << 20])),
+        (
+            "more streams than allowed",
+            stream_ids(1000).flat_map(|id| frame(HEADERS, END_HEADERS, id, &call())).collect(),
+        ),
+        ("a length prefix beyond the body", with_open(frame(DATA, 1, 1, &prefix(100)))),
+        ("a length prefix of 4 GiB", with_open(frame(DATA, 1, 1, &prefix(u32::MAX)))),
+        ("compressed without an encoding", with_open(frame(DATA, 1, 1, &[1, 0, 0, 0, 1, 0]))),
+        ("two messages", with_open(frame(DATA, 1, 1, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))),
+        ("no message", with_open(frame(DATA, 1, 1, &[]))),
+        ("not HTTP/2 after all", b"\xff".repeat(1 << 16)),
+    ] {
+        misuse(&server, &frames);
+        canary(&server);
+        assert_eq!(server.get("/v2/health/live").status, 200, "after {what}");
+    }
+}
