@@ -334,3 +334,28 @@ fn headers_are_limited_below_and_above() {
     assert_eq!(status(15 << 10), 200);
     assert_eq!(status(17 << 10), 431);
 }
+
+#[test]
+fn a_bad_request_repeated_does_not_grow_the_process() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let deep = format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":{}"#, "[".repeat(100_000));
+    let wide = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,10],"data":[{}]}}]}}"#,
+        "1,".repeat(50_000) + "1"
+    );
+    let huge = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],"data":[1]}]}"#.to_owned();
+    for body in [deep, wide, huge] {
+        let repeat = |times: usize| {
+            for _ in 0..times {
+                assert_eq!(server.post(INFER, body.as_bytes()).status, 400);
+            }
+            server.metric("process_resident_memory_bytes").expect("a process metric")
+        };
+        // The allocator's own pools fill first.
+        let before = repeat(100);
+        let after = repeat(100);
+        assert!(after - before <= f64::from(1 << 20), "{before} grew to {after}");
+    }
+    canary(&server);
+}
