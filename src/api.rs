@@ -124,6 +124,12 @@ pub(crate) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<D
     Ok(None)
 }
 
+/// The earlier of a header's deadline and the `timeout` parameter's.
+pub(crate) fn earlier(asked: Option<Deadline>, timeout_us: Option<u64>, arrived: Instant) -> Option<Deadline> {
+    let own = timeout_us.map(|us| Deadline::after(arrived, Duration::from_micros(us)));
+    asked.into_iter().chain(own).min()
+}
+
 fn grpc_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -117,6 +117,11 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))
 }
 
+/// Reads little-endian elements; bytes of a part of one are left out.
+pub(crate) fn read_all<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|b| read(*b)).collect()
+}
+
 /// Checks the dimensions a client sent: rank at most [`RANK_MAX`], none
 /// negative, product within the address space.
 pub fn shape_from_wire(dims: &[i64]) -> Result<Vec<usize>> {

@@ -5,3 +5,13 @@ pub(crate) mod describe;
 pub(crate) mod grpc;
 pub(crate) mod json;
 pub(crate) mod rest;
+
+use crate::error::{Error, Result};
+
+/// Refuses a parameter that would change the answer and is not honoured.
+fn check_served(name: &str) -> Result<()> {
+    if name == "classification" || name.starts_with("shared_memory") || name.starts_with("sequence_") {
+        return Err(Error::unimplemented(format!("parameter '{}' is not served here", crate::model::short(name))));
+    }
+    Ok(())
+}

@@ -11,7 +11,7 @@ use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
 use crate::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
 use crate::request::{Request, Response};
-use crate::tensor::{DType, Data, Strings, Tensor, elements, shape_from_wire};
+use crate::tensor::{DType, Data, Strings, Tensor, elements, read_all, shape_from_wire};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -132,13 +132,7 @@ fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)
 }
 
 fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
-    let unserved = |name: &&String| {
-        name.starts_with("shared_memory") || name.starts_with("sequence_") || name.as_str() == "classification"
-    };
-    match all.keys().find(unserved) {
-        Some(name) => Err(Error::unimplemented(format!("parameter '{}' is not served here", short(name)))),
-        None => Ok(()),
-    }
+    all.keys().try_for_each(|name| super::check_served(name))
 }
 
 /// Encodes a response: raw where the client spoke raw or a datatype has no
@@ -183,21 +177,17 @@ fn contents(tensor: &Tensor) -> InferTensorContents {
     };
     match tensor.dtype() {
         DType::Bool => c.bool_contents = bytes.iter().map(|b| *b != 0).collect(),
-        DType::I8 => c.int_contents = widen(bytes, |b| i32::from(i8::from_le_bytes(b))),
-        DType::I16 => c.int_contents = widen(bytes, |b| i32::from(i16::from_le_bytes(b))),
-        DType::I32 => c.int_contents = widen(bytes, i32::from_le_bytes),
-        DType::I64 => c.int64_contents = widen(bytes, i64::from_le_bytes),
-        DType::U8 => c.uint_contents = widen(bytes, |b| u32::from(u8::from_le_bytes(b))),
-        DType::U16 => c.uint_contents = widen(bytes, |b| u32::from(u16::from_le_bytes(b))),
-        DType::U32 => c.uint_contents = widen(bytes, u32::from_le_bytes),
-        DType::U64 => c.uint64_contents = widen(bytes, u64::from_le_bytes),
-        DType::F32 => c.fp32_contents = widen(bytes, f32::from_le_bytes),
-        DType::F64 => c.fp64_contents = widen(bytes, f64::from_le_bytes),
+        DType::I8 => c.int_contents = read_all(bytes, |b| i32::from(i8::from_le_bytes(b))),
+        DType::I16 => c.int_contents = read_all(bytes, |b| i32::from(i16::from_le_bytes(b))),
+        DType::I32 => c.int_contents = read_all(bytes, i32::from_le_bytes),
+        DType::I64 => c.int64_contents = read_all(bytes, i64::from_le_bytes),
+        DType::U8 => c.uint_contents = read_all(bytes, |b| u32::from(u8::from_le_bytes(b))),
+        DType::U16 => c.uint_contents = read_all(bytes, |b| u32::from(u16::from_le_bytes(b))),
+        DType::U32 => c.uint_contents = read_all(bytes, u32::from_le_bytes),
+        DType::U64 => c.uint64_contents = read_all(bytes, u64::from_le_bytes),
+        DType::F32 => c.fp32_contents = read_all(bytes, f32::from_le_bytes),
+        DType::F64 => c.fp64_contents = read_all(bytes, f64::from_le_bytes),
         DType::F16 | DType::BF16 | DType::String => {}
     }
     c
-}
-
-fn widen<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|b| read(*b)).collect()
 }

@@ -2,15 +2,15 @@
 
 use super::{codec, describe};
 use crate::api::serve::Arrived;
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline};
+use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
-use crate::request::{Deadline, Protocol, Request, Target};
+use crate::request::{Protocol, Request, Target};
 use crate::servable::Servable;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
@@ -30,13 +30,7 @@ impl Oip {
             let servable = predictor.resolve(&target)?;
             let decoded = codec::decode(message)?;
             let raw = decoded.raw;
-            let asked = match decoded.timeout_us {
-                Some(us) => {
-                    let own = Deadline::after(arrived, Duration::from_micros(us));
-                    Some(asked.map_or(own, |a: Deadline| a.min(own)))
-                }
-                None => asked,
-            };
+            let asked = earlier(asked, decoded.timeout_us, arrived);
             let request = Request {
                 id: decoded.id,
                 protocol: Protocol::OipGrpc,

@@ -200,9 +200,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
 fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
     for member in parameters.object(what)? {
         let (name, value) = member?;
-        if name == "classification" || name.starts_with("shared_memory_") || name.starts_with("sequence_") {
-            return Err(Error::unimplemented(format!("parameter '{}' is not supported", short(&name))));
-        }
+        super::check_served(&name)?;
         if !value.is_scalar() && value.text() != "null" {
             return Err(Error::invalid(format!(
                 "parameter '{}' must be a boolean, a number or a string",

@@ -4,15 +4,14 @@ use super::grpc::{refuse_load_parameters, statistics};
 use super::{describe, json};
 use crate::api::body::Metered;
 use crate::api::rest::{Call, Reply, Route};
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline};
+use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
-use crate::request::{Deadline, Protocol, Request, Response, Target};
+use crate::request::{Protocol, Request, Response, Target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// The length of the JSON part where binary tensors follow it.
 const LENGTH_HEADER: &str = "inference-header-content-length";
@@ -38,15 +37,11 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
         length => json::decode(&body, length),
     };
     let decoded = decoded.inspect_err(refused)?;
-    let own = decoded.parameters.timeout_us.map(|us| Deadline::after(call.arrived, Duration::from_micros(us)));
     let request = Request {
         id: decoded.id,
         protocol: Protocol::OipRest,
         arrived: call.arrived,
-        deadline: match (asked, own) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        },
+        deadline: earlier(asked, decoded.parameters.timeout_us, call.arrived),
         priority: decoded.parameters.priority,
         inputs: decoded.inputs,
         outputs: decoded.outputs.iter().map(|(name, _)| name.clone()).collect(),

@@ -13,7 +13,7 @@ use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
 use crate::request::{Selector, Target};
-use crate::tensor::{DType, Data, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
+use crate::tensor::{DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire};
 use bytes::Bytes;
 
 /// The most memory a tensor may take that repeats its last element to fill
@@ -22,7 +22,7 @@ pub(crate) const FILL_BYTES_MAX: usize = 64 << 20;
 /// The longest version label.
 pub(crate) const LABEL_BYTES_MAX: usize = 128;
 /// The one signature every model has.
-const SIGNATURE: &str = "serving_default";
+pub(crate) const SIGNATURE: &str = "serving_default";
 
 /// Reads which model and version a request means. Refuses a signature other
 /// than `serving_default`.
@@ -105,18 +105,18 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
         }
     };
     match tensor.dtype() {
-        DType::F32 => proto.float_val = list(raw, f32::from_le_bytes),
-        DType::F64 => proto.double_val = list(raw, f64::from_le_bytes),
-        DType::I64 => proto.int64_val = list(raw, i64::from_le_bytes),
-        DType::U32 => proto.uint32_val = list(raw, u32::from_le_bytes),
-        DType::U64 => proto.uint64_val = list(raw, u64::from_le_bytes),
-        DType::Bool => proto.bool_val = list(raw, |[b]: [u8; 1]| b != 0),
-        DType::I32 => proto.int_val = list(raw, i32::from_le_bytes),
-        DType::I16 => proto.int_val = list(raw, |b| i16::from_le_bytes(b).into()),
-        DType::I8 => proto.int_val = list(raw, |b| i8::from_le_bytes(b).into()),
-        DType::U16 => proto.int_val = list(raw, |b| u16::from_le_bytes(b).into()),
-        DType::U8 => proto.int_val = list(raw, |[b]: [u8; 1]| b.into()),
-        DType::F16 | DType::BF16 => proto.half_val = list(raw, |b| u16::from_le_bytes(b).into()),
+        DType::F32 => proto.float_val = read_all(raw, f32::from_le_bytes),
+        DType::F64 => proto.double_val = read_all(raw, f64::from_le_bytes),
+        DType::I64 => proto.int64_val = read_all(raw, i64::from_le_bytes),
+        DType::U32 => proto.uint32_val = read_all(raw, u32::from_le_bytes),
+        DType::U64 => proto.uint64_val = read_all(raw, u64::from_le_bytes),
+        DType::Bool => proto.bool_val = read_all(raw, |[b]: [u8; 1]| b != 0),
+        DType::I32 => proto.int_val = read_all(raw, i32::from_le_bytes),
+        DType::I16 => proto.int_val = read_all(raw, |b| i16::from_le_bytes(b).into()),
+        DType::I8 => proto.int_val = read_all(raw, |b| i8::from_le_bytes(b).into()),
+        DType::U16 => proto.int_val = read_all(raw, |b| u16::from_le_bytes(b).into()),
+        DType::U8 => proto.int_val = read_all(raw, |[b]: [u8; 1]| b.into()),
+        DType::F16 | DType::BF16 => proto.half_val = read_all(raw, |b| u16::from_le_bytes(b).into()),
         DType::String => unreachable!("strings are not fixed-width"),
     }
     proto
@@ -239,10 +239,6 @@ fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
         return Err(Error::invalid(format!("{} bytes follow the last string", content.len())));
     }
     Tensor::strings(shape, Strings::from_parts(parts)?)
-}
-
-fn list<T, const W: usize>(raw: &Bytes, value: impl Fn([u8; W]) -> T) -> Vec<T> {
-    raw.chunks_exact(W).map(|chunk| value(chunk.try_into().expect("the chunk is W bytes long"))).collect()
 }
 
 fn shape_proto(dims: impl Iterator<Item = i64>) -> TensorShapeProto {

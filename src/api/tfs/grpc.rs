@@ -1,6 +1,6 @@
 //! TensorFlow Serving over gRPC: Predict, metadata and status.
 
-use super::codec;
+use super::codec::{self, SIGNATURE};
 use crate::api::oip::grpc::stamp;
 use crate::api::serve::Arrived;
 use crate::api::{Front, deadline, status};
@@ -19,9 +19,6 @@ use tonic::{Response, Status};
 /// Both services; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tfs(pub Arc<Front>);
-
-/// The one signature every model has.
-pub(crate) const SIGNATURE: &str = "serving_default";
 
 impl Tfs {
     async fn predict(&self, request: tonic::Request<p::PredictRequest>) -> Result<Response<p::PredictResponse>> {
