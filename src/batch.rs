@@ -19,6 +19,7 @@ use lane::Lane;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Entry, Queue, Rank};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -63,8 +64,16 @@ struct Shared {
     wake: Condvar,
     options: Options,
     metrics: Arc<ServableMetrics>,
+    /// Runs in place, in a row, that took far too long.
+    slow_in_place: AtomicU32,
     /// A session each; a lane empties its own when it ends.
     slots: Vec<Mutex<Option<Lane>>>,
+}
+
+impl Shared {
+    fn is_in_place(&self) -> bool {
+        self.options.in_place && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
+    }
 }
 
 struct State {
@@ -102,7 +111,8 @@ impl Batcher {
         let state = Mutex::new(State { queue, closed: false, idle_lanes: 0 });
         let slots: Vec<_> = sessions.into_iter().map(|session| Mutex::new(Some(Lane::new(session)))).collect();
         let lanes = slots.len();
-        let shared = Arc::new(Shared { state, wake: Condvar::new(), options, metrics, slots });
+        let shared =
+            Arc::new(Shared { state, wake: Condvar::new(), options, metrics, slow_in_place: AtomicU32::new(0), slots });
         let batcher = Self { shared: Arc::clone(&shared) };
         let on_end = Arc::new(on_end);
         for at in 0..lanes {
@@ -129,6 +139,7 @@ impl Batcher {
         if submitted + self.shared.options.cost.of(rows) > deadline.0 {
             return Err(Error::late("the deadline cannot be met; the request was not executed"));
         }
+        let in_place = self.shared.is_in_place();
         let (reply, mut answer) = oneshot::channel();
         let job = Job { inputs, rows, submitted, reply };
         let entry = Entry { rows: rows.max(1), pushed: submitted, load: job };
@@ -141,12 +152,12 @@ impl Batcher {
                 ))
             })?;
             self.shared.metrics.queue_rows.set(state.queue.rows() as i64);
-            if state.idle_lanes > 0 && !self.shared.options.in_place {
+            if state.idle_lanes > 0 && !in_place {
                 self.shared.wake.notify_one();
             }
             Ticket { shared: &self.shared, class, rank, waiting: true }
         };
-        if self.shared.options.in_place {
+        if in_place {
             // Requests that arrived with this one get into the line first.
             tokio::task::yield_now().await;
             if answer.is_empty() && !answer.is_terminated() {

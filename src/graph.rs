@@ -8,8 +8,9 @@ mod parts;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::model::Signature;
+use crate::model::{Dim, Signature, TensorSpec};
 use crate::proto::onnx::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::tensor::DType;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeSet, HashMap};
@@ -75,7 +76,54 @@ impl Graph {
             external: census.external.into_iter().collect(),
         })
     }
+
+    /// Tells whether the time of a run follows from its number of rows alone:
+    /// no axis but a leading one is free, no text is as long as a client likes,
+    /// and no operator's work depends on the values it is given.
+    pub(crate) fn runs_in_bounded_time(&self) -> bool {
+        let fixed = |spec: &TensorSpec| {
+            let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic, Dim::Dynamic]);
+            spec.dtype != DType::String && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
+        };
+        // Operators of other domains are not known here, but for the trees'.
+        let known = |(domain, op): &(String, String)| {
+            matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
+        };
+        self.signature.inputs.iter().all(fixed) && self.operators.iter().all(known)
+    }
 }
+
+/// Operators whose work follows from the values of a tensor, not from shapes:
+/// loops, and those that are told how large an output to make.
+const DATA_DRIVEN: [&str; 27] = [
+    "AffineGrid",
+    "BlackmanWindow",
+    "CenterCropPad",
+    "Col2Im",
+    "ConstantOfShape",
+    "DFT",
+    "Expand",
+    "HammingWindow",
+    "HannWindow",
+    "Loop",
+    "MaxUnpool",
+    "MelWeightMatrix",
+    "OneHot",
+    "Pad",
+    "Range",
+    "RegexFullMatch",
+    "Resize",
+    "STFT",
+    "Scan",
+    "SequenceMap",
+    "StringConcat",
+    "StringNormalizer",
+    "StringSplit",
+    "TfIdfVectorizer",
+    "Tile",
+    "Unique",
+    "Upsample",
+];
 
 /// Refuses a model file that is empty or over [`MODEL_BYTES_MAX`].
 pub(crate) fn check_size(file_bytes: u64) -> Result<()> {

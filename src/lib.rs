@@ -30,5 +30,5 @@ pub mod cli;
 pub(crate) mod app;
 pub(crate) mod config;
 pub(crate) mod logging;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

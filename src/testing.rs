@@ -1,5 +1,8 @@
-//! The narrow face of the internals that tests call: the wire messages, and the
-//! library an in-process reference run needs.
+//! The narrow face of the internals that tests call: the wire messages, and
+//! small ONNX models made in place.
+
+pub mod graphs;
 
 pub use crate::proto::inference;
+pub use crate::proto::onnx;
 pub use crate::proto::tensorflow;

@@ -10,6 +10,7 @@ use crate::runtime::Session;
 use crate::tensor::batch::{Stack, split};
 use crate::tensor::{Tensor, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Serves slot `at` until the batcher is dropped and the line is empty; then
@@ -27,6 +28,11 @@ pub(super) fn serve(shared: &Shared, at: usize) {
 /// Batches one I/O thread runs in a row before it leaves the rest to a lane.
 const IN_PLACE_MAX: usize = 4;
 
+/// A run in place may hold up the thread's other requests this long …
+const IN_PLACE_LONG: Duration = Duration::from_millis(10);
+/// … fewer times in a row than this; then lanes do all the runs.
+pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
+
 /// Runs what waits on the caller's thread, in a session no lane is using.
 /// Wakes a lane for whatever is left.
 pub(super) fn run_in_place(shared: &Shared) {
@@ -35,7 +41,11 @@ pub(super) fn run_in_place(shared: &Shared) {
         for _ in 0..IN_PLACE_MAX {
             let step = next(shared, &mut shared.state.lock());
             match step {
-                Step::Run(batch) => lane.run_safely(shared, batch),
+                Step::Run(batch) => {
+                    let start = Instant::now();
+                    lane.run_safely(shared, batch);
+                    judge(shared, start.elapsed());
+                }
                 Step::Empty => return,
                 Step::Wait(_) => break,
             }
@@ -43,6 +53,21 @@ pub(super) fn run_in_place(shared: &Shared) {
     }
     drop(free);
     shared.wake.notify_one();
+}
+
+/// Counts long runs in a row; the one that is too many ends runs in place.
+pub(super) fn judge(shared: &Shared, took: Duration) {
+    let slow = &shared.slow_in_place;
+    let before = slow.load(Ordering::Relaxed);
+    if took >= IN_PLACE_LONG {
+        if slow.fetch_add(1, Ordering::Relaxed) + 1 == SLOW_IN_PLACE_MAX {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(took_ms, "runs take longer than at load; lanes do them from now on");
+        }
+    } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
+        // Where another run changed it meanwhile, that one's view holds.
+        let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// What a free lane finds.

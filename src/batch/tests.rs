@@ -251,6 +251,17 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
     assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
 }
 
+#[test]
+fn runs_in_place_that_are_long_in_a_row_end_them_for_good() {
+    let (batcher, _) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let judge = |ms: u32| {
+        lane::judge(&batcher.shared, MS * ms);
+        batcher.shared.is_in_place()
+    };
+    assert_eq!([judge(11), judge(11), judge(1), judge(11), judge(11)], [true; 5]);
+    assert_eq!([judge(10), judge(1), judge(0)], [false; 3]);
+}
+
 #[tokio::test]
 async fn a_cancelled_request_is_never_run() {
     let (batcher, runs, token) = gated(options());

@@ -230,3 +230,23 @@ fn nesting_beyond_the_decoder_is_refused() {
     }
     refuse(|m| graph(m).node = inner.node, Kind::InvalidArgument, "nested deeper");
 }
+
+#[test]
+fn runs_are_bounded_where_rows_alone_make_them_longer() {
+    let bounded = |change: &dyn Fn(&mut ModelProto)| {
+        let mut model = model();
+        change(&mut model);
+        read(&model).expect("a graph").runs_in_bounded_time()
+    };
+    assert!(bounded(&|_| {}));
+    for op in ["Loop", "ConstantOfShape", "Expand"] {
+        assert!(!bounded(&|m| graph(m).node.push(node(op))), "{op}");
+    }
+    let foreign = NodeProto { domain: Some("com.example".to_owned()), ..node("Any") };
+    assert!(!bounded(&|m| graph(m).node.push(foreign.clone())));
+    let trees = NodeProto { domain: Some("ai.onnx.ml".to_owned()), ..node("TreeEnsembleRegressor") };
+    assert!(bounded(&|m| graph(m).node.push(trees.clone())));
+    assert!(!bounded(&|m| graph(m).input[0] = value("x", 1, Some(&[None, None]))), "a second free axis");
+    assert!(!bounded(&|m| graph(m).input[0] = value("x", 1, None)), "no shape at all");
+    assert!(!bounded(&|m| graph(m).input[0] = value("x", 8, Some(&[None, Some(4)]))), "text");
+}

@@ -6,7 +6,7 @@ use super::probe::{self, Sample};
 use crate::batch::{Options, cost::Cost};
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::model::{ModelName, Version};
+use crate::model::{Dim, ModelName, Version};
 use crate::registry::directory::Loaded;
 use crate::runtime::{Engine, Session, Source};
 use crate::servable::{Batching, Drained, Parts, Servable};
@@ -26,6 +26,7 @@ pub(super) fn load(
     engine: &dyn Engine,
     metrics: &Arc<Metrics>,
 ) -> Result<(Arc<Servable>, Drained)> {
+    let bounded = loaded.graph.runs_in_bounded_time();
     let signature = loaded.graph.signature;
     let source = Source { bytes: loaded.bytes, external_dir: loaded.external_dir };
     let mut first = engine.open(&source, &settings.session)?;
@@ -39,6 +40,8 @@ pub(super) fn load(
         sessions.push(engine.open(&source, &settings.session)?);
     }
     let batched = batching == Batching::Joined;
+    // Rows of a request that runs alone have no limit but the message's.
+    let all_fixed = !signature.inputs.iter().any(|i| i.shape.iter().flatten().any(|d| *d == Dim::Dynamic));
     let warm = match &sample {
         Some(sample) => warm(sample, &mut sessions, if batched { settings.batch_rows_max } else { 1 })?,
         None => Warm { single: Duration::ZERO, largest: Duration::MAX },
@@ -59,14 +62,18 @@ pub(super) fn load(
             queue_rows_max: settings.queue_rows_max,
             batch_delay: settings.batch_delay,
             cost: Cost::default(),
-            in_place: warm.largest <= IN_PLACE_MAX && settings.batch_delay.is_zero(),
+            in_place: bounded
+                && (batched || all_fixed)
+                && warm.largest <= IN_PLACE_MAX
+                && settings.batch_delay.is_zero(),
         },
         deadline: settings.deadline.unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
         metrics: metrics.servable(name, version),
     })
 }
 
-/// A model whose largest batch takes no longer runs on the thread that asks.
+/// A model whose largest batch takes no longer runs on the thread that asks,
+/// if no request can make it take longer: that thread serves others too.
 const IN_PLACE_MAX: Duration = Duration::from_micros(300);
 
 /// What runs take on a warm session.

@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
-use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -72,7 +72,11 @@ impl Engine for OnnxRuntime {
         let mut refused = None;
         for chosen in &options.providers {
             match self.build(source, options, chosen) {
-                Ok(session) => return Ok(Box::new(OnnxSession::new(session, chosen.kind.name()))),
+                Ok(session) => {
+                    let session = OnnxSession::new(session, chosen.kind.name());
+                    let session = session.map_err(|e| Error::internal("prepare runs").with_source(e.to_string()))?;
+                    return Ok(Box::new(session));
+                }
                 Err(error) => {
                     tracing::warn!(provider = chosen.kind.name(), %error, "provider refused");
                     refused = Some(error);
@@ -101,15 +105,20 @@ fn refusal(text: &str) -> String {
 
 struct OnnxSession {
     session: OrtSession,
+    quiet: RunOptions,
     provider: &'static str,
     /// Aligned copies of inputs that arrived misaligned, one per input.
     scratch: Vec<Vec<u128>>,
 }
 
 impl OnnxSession {
-    fn new(session: OrtSession, provider: &'static str) -> Self {
+    fn new(session: OrtSession, provider: &'static str) -> ort::Result<Self> {
         let scratch = session.inputs().iter().map(|_| Vec::new()).collect();
-        Self { session, provider, scratch }
+        // A run that fails is told to whoever asked for it; a line in the log
+        // for each would let any client fill the disk.
+        let mut quiet = RunOptions::new()?;
+        quiet.set_log_level(LogLevel::Fatal)?;
+        Ok(Self { session, quiet, provider, scratch })
     }
 }
 
@@ -120,7 +129,7 @@ impl Session for OnnxSession {
         for (view, scratch) in inputs.iter().zip(&mut self.scratch) {
             values.push(to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?);
         }
-        let outputs = self.session.run(values.as_slice()).map_err(|e| failure(&e, on_cpu))?;
+        let outputs = self.session.run_with_options(values.as_slice(), &self.quiet).map_err(|e| failure(&e, on_cpu))?;
         outputs.values().map(|value| from_value(&value)).collect()
     }
 

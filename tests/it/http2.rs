@@ -61,18 +61,26 @@ fn misuse(server: &Server, frames: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// The whole frames of an answer.
+fn frames(mut answer: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = u32::from_be_bytes([0, *answer.first()?, *answer.get(1)?, *answer.get(2)?]) as usize;
+        let (frame, rest) = answer.split_at_checked(9 + length)?;
+        answer = rest;
+        Some(frame)
+    })
+}
+
 /// The error codes of the GOAWAY frames in an answer.
-fn goaways(mut answer: &[u8]) -> Vec<u32> {
-    let mut codes = Vec::new();
-    while answer.len() >= 9 {
-        let length = u32::from_be_bytes([0, answer[0], answer[1], answer[2]]) as usize;
-        let Some(payload) = answer.get(9..9 + length) else { break };
-        if answer[3] == 7 && length >= 8 {
-            codes.push(u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]));
-        }
-        answer = &answer[9 + length..];
-    }
-    codes
+fn goaways(answer: &[u8]) -> Vec<u32> {
+    let goaway = |f: &&[u8]| f[3] == 7 && f.len() >= 17;
+    frames(answer).filter(goaway).map(|f| u32::from_be_bytes([f[13], f[14], f[15], f[16]])).collect()
+}
+
+/// The streams a server reset, with its reason.
+fn resets(answer: &[u8]) -> Vec<(u32, u32)> {
+    let number = |b: &[u8]| u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
+    frames(answer).filter(|f| f[3] == RST_STREAM).map(|f| (number(&f[5..9]), number(&f[9..13]))).collect()
 }
 
 fn canary(server: &Server) {
@@ -94,6 +102,52 @@ fn rapid_resets_end_the_connection_with_enhance_your_calm() {
     let flood: Vec<u8> = stream_ids(5000).flat_map(opened_and_reset).collect();
     let codes = goaways(&misuse(&server, &flood));
     assert!(codes.contains(&11), "GOAWAY codes {codes:?} lack ENHANCE_YOUR_CALM");
+    canary(&server);
+}
+
+fn opened(count: u32) -> Vec<u8> {
+    stream_ids(count).flat_map(|id| frame(HEADERS, END_HEADERS, id, &call())).collect()
+}
+
+#[test]
+fn streams_are_limited_at_and_above() {
+    let directory = Directory::of_all_models();
+    let server = Server::start_with(directory.path(), &["--set", "limits.concurrent_streams_max=3"]);
+    assert_eq!(resets(&misuse(&server, &opened(3))), Vec::new());
+    // REFUSED_STREAM: the client may send it again elsewhere.
+    assert_eq!(resets(&misuse(&server, &opened(4))), [(7, 7)]);
+    canary(&server);
+}
+
+#[test]
+fn streams_that_this_side_resets_are_limited_at_and_above() {
+    let directory = Directory::of_all_models();
+    let limits = ["--set", "limits.concurrent_streams_max=1", "--set", "limits.local_error_reset_streams_max=5"];
+    let server = Server::start_with(directory.path(), &limits);
+    assert_eq!(goaways(&misuse(&server, &opened(1 + 5))), Vec::<u32>::new());
+    assert_eq!(goaways(&misuse(&server, &opened(1 + 7))), [11]);
+    canary(&server);
+}
+
+#[test]
+fn a_few_resets_are_no_misuse() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let cancel = 8_u32.to_be_bytes();
+    let reset = |id| [frame(HEADERS, END_HEADERS, id, &call()), frame(RST_STREAM, 0, id, &cancel)].concat();
+    assert_eq!(goaways(&misuse(&server, &stream_ids(10).flat_map(reset).collect::<Vec<u8>>())), Vec::<u32>::new());
+}
+
+#[test]
+fn ten_thousand_streams_and_a_window_of_zero_harm_nobody() {
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: no answer may be sent, for ever.
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    misuse(&server, &[no_window, opened(10_000)].concat());
+    let after = server.metric("process_resident_memory_bytes").expect("a metric");
+    assert!(after - before < f64::from(16 << 20), "{before} grew to {after}");
     canary(&server);
 }
 

@@ -16,6 +16,9 @@ mod swap;
 /// Bad requests get typed answers and harm nobody.
 mod bad_input;
 
+/// Models and clients that take more than their share.
+mod faults;
+
 /// HTTP/2 misused.
 mod http2;
 

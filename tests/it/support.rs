@@ -75,7 +75,7 @@ pub struct Server {
     pub grpc: String,
     pub ops: String,
     pub operator: String,
-    _ports: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -107,16 +107,23 @@ impl Server {
             .arg(&file)
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.path().join("log")).expect("a file"))
             .spawn()
             .expect("the server starts");
         let stdout = child.stdout.take().expect("piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("readable");
-        assert!(line.starts_with("ready: "), "the server did not get ready: {line:?}");
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        assert!(line.starts_with("ready: "), "the server did not get ready: {line:?} {}", log());
         let ports: BTreeMap<String, String> = serde_json::from_slice(&fs::read(&file).expect("ports")).expect("JSON");
         let port = |name: &str| ports[name].clone();
         let (http, grpc, ops, operator) = (port("http"), port("grpc"), port("ops"), port("operator"));
-        Self { child, http, grpc, ops, operator, _ports: folder }
+        Self { child, http, grpc, ops, operator, folder }
+    }
+
+    /// What the server has written to its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -163,6 +170,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log();
+        if std::thread::panicking() {
+            println!("the server's log:\n{log}");
+        } else {
+            assert!(!log.contains("panicked"), "the server panicked:\n{log}");
+        }
     }
 }
 

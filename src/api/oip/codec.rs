@@ -132,7 +132,17 @@ fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)
 }
 
 fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
-    all.keys().try_for_each(|name| super::check_served(name))
+    all.iter().try_for_each(|(name, parameter)| {
+        let idle = match &parameter.parameter_choice {
+            None => true,
+            Some(ParameterChoice::BoolParam(v)) => !v,
+            Some(ParameterChoice::Int64Param(v)) => *v == 0,
+            Some(ParameterChoice::Uint64Param(v)) => *v == 0,
+            Some(ParameterChoice::DoubleParam(v)) => *v == 0.0,
+            Some(ParameterChoice::StringParam(v)) => v.is_empty(),
+        };
+        super::check_served(name, idle)
+    })
 }
 
 /// Encodes a response: raw where the client spoke raw or a datatype has no

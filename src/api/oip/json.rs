@@ -27,8 +27,6 @@ pub(crate) struct InferRequest {
     pub(crate) inputs: Vec<(String, Tensor)>,
     /// Outputs wanted, and whether each is wanted in binary where it says so.
     pub(crate) outputs: Vec<(String, Option<bool>)>,
-    /// Whether an output that does not say is answered in binary.
-    pub(crate) binary_default: bool,
 }
 
 /// The request parameters this server acts on.
@@ -64,7 +62,7 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
         return Err(Error::invalid(format!("{} bytes follow the last input's binary data", tail.len())));
     }
     let outputs = outputs.map(requested).transpose()?.unwrap_or_default();
-    Ok(InferRequest { id, parameters, inputs, outputs, binary_default: parameters.binary_data_output })
+    Ok(InferRequest { id, parameters, inputs, outputs })
 }
 
 /// Decodes a body that is nothing but the single input of a batch of one.
@@ -183,11 +181,8 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
         read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
     }
     if let Some(timeout) = timeout {
-        let us: u64 = timeout.integer("parameter 'timeout' (microseconds)")?;
-        if us == 0 {
-            return Err(Error::invalid("parameter 'timeout' must be over 0 microseconds"));
-        }
-        read.timeout_us = Some(us);
+        // As Triton means it, and as over gRPC: 0 asks for none.
+        read.timeout_us = Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
     }
     if let Some(binary) = binary {
         read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
@@ -200,7 +195,8 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
 fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
     for member in parameters.object(what)? {
         let (name, value) = member?;
-        super::check_served(&name)?;
+        let idle = matches!(value.text(), "0" | "\"\"" | "false");
+        super::check_served(&name, idle)?;
         if !value.is_scalar() && value.text() != "null" {
             return Err(Error::invalid(format!(
                 "parameter '{}' must be a boolean, a number or a string",

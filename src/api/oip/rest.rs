@@ -29,10 +29,9 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
     let decoded = match length {
         Some(0) => json::raw_request(body, &servable.signature).map(|inputs| json::InferRequest {
             id: String::new(),
-            parameters: json::Parameters::default(),
+            parameters: json::Parameters { binary_data_output: true, ..json::Parameters::default() },
             inputs,
             outputs: Vec::new(),
-            binary_default: true,
         }),
         length => json::decode(&body, length),
     };
@@ -49,7 +48,7 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
     let response = predictor.predict_on(&servable, request).await?;
     let binary = |name: &str| {
         let own = decoded.outputs.iter().find(|(n, _)| n == name).and_then(|(_, binary)| *binary);
-        own.unwrap_or(decoded.binary_default)
+        own.unwrap_or(decoded.parameters.binary_data_output)
     };
     let encoded = json::encode(&response, &binary).inspect_err(refused)?;
     let mut reply = Reply::json(encoded.body);

@@ -3,11 +3,12 @@
 use super::*;
 use crate::graph::Graph;
 use crate::proto::onnx::{GraphProto, NodeProto, ValueInfoProto};
-use crate::runtime::onnx::tests::{axes, declare, model, node, open};
+use crate::runtime::onnx::tests::{declare, model, open};
+use crate::testing::graphs::{node, whole};
 
 /// Probes a graph over `x`; says how it would be served.
 fn check(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, expected: &str) {
-    let initializer = vec![axes("first", &[0]), axes("pair", &[-1, 2]), axes("zero", &[0])];
+    let initializer = vec![whole("first", &[0]), whole("pair", &[-1, 2]), whole("zero", &[0])];
     let graph =
         GraphProto { node: nodes, input: vec![input], output: vec![output], initializer, ..GraphProto::default() };
     let source = model(graph);

@@ -55,6 +55,14 @@ fn parameters_are_honoured_or_refused() {
     refused(with("priority", ParameterChoice::Uint64Param(256)), "over 255");
     refused(with("timeout", ParameterChoice::StringParam("1".into())), "'timeout' is not a whole number");
     refused(with("sequence_id", ParameterChoice::Int64Param(1)), "'sequence_id' is not served");
+    for (name, off) in [
+        ("sequence_id", ParameterChoice::Int64Param(0)),
+        ("sequence_id", ParameterChoice::StringParam(String::new())),
+        ("sequence_start", ParameterChoice::BoolParam(false)),
+        ("timeout", ParameterChoice::Int64Param(0)),
+    ] {
+        assert!(decode(with(name, off)).is_ok_and(|d| d.timeout_us.is_none()), "{name}");
+    }
     assert!(decode(with("whatever", ParameterChoice::BoolParam(true))).is_ok());
 }
 

@@ -1,0 +1,92 @@
+//! Builds small ONNX models for tests: declarations, nodes, initializers, and
+//! the bytes of the whole. Checks nothing: a test may want a wrong one.
+
+use crate::proto::onnx as o;
+use prost::Message;
+
+/// The format's number of FP32.
+pub const FLOAT: i32 = 1;
+/// The format's number of INT64.
+pub const INT64: i32 = 7;
+
+/// Declares a tensor of element type `number`; −1 is a dynamic axis.
+pub fn declare(name: &str, number: i32, dims: &[i64]) -> o::ValueInfoProto {
+    use o::tensor_shape_proto::{Dimension, dimension::Value};
+    let dim =
+        |d: &i64| Dimension { value: Some(if *d < 0 { Value::DimParam("N".to_owned()) } else { Value::DimValue(*d) }) };
+    let tensor = o::type_proto::Tensor {
+        elem_type: Some(number),
+        shape: Some(o::TensorShapeProto { dim: dims.iter().map(dim).collect() }),
+    };
+    let r#type = o::TypeProto { value: Some(o::type_proto::Value::TensorType(tensor)) };
+    o::ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type) }
+}
+
+/// An operator by name, from inputs to one output.
+pub fn node(op: &str, inputs: &[&str], output: &str) -> o::NodeProto {
+    o::NodeProto {
+        op_type: Some(op.to_owned()),
+        input: inputs.iter().map(|s| (*s).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..o::NodeProto::default()
+    }
+}
+
+/// A vector of whole numbers as an initializer.
+pub fn whole(name: &str, values: &[i64]) -> o::TensorProto {
+    vector(name, INT64, values.len(), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+/// A vector of FP32 as an initializer.
+pub fn floats(name: &str, values: &[f32]) -> o::TensorProto {
+    vector(name, FLOAT, values.len(), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+fn vector(name: &str, number: i32, count: usize, raw: Vec<u8>) -> o::TensorProto {
+    o::TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(number),
+        dims: vec![count as i64],
+        raw_data: Some(raw.into()),
+        ..o::TensorProto::default()
+    }
+}
+
+/// Encodes a graph as a model file.
+pub fn model(graph: o::GraphProto) -> Vec<u8> {
+    let opset = o::OperatorSetIdProto { domain: Some(String::new()), version: Some(21) };
+    let graph = o::GraphProto { name: Some("g".to_owned()), ..graph };
+    o::ModelProto { ir_version: Some(10), graph: Some(graph), opset_import: vec![opset], ..o::ModelProto::default() }
+        .encode_to_vec()
+}
+
+/// Looks rows up in a table of ten numbers: an index of 10 or more fails.
+pub fn lookup() -> Vec<u8> {
+    let table: Vec<f32> = (0_u8..10).map(|i| f32::from(i).exp2().recip()).collect();
+    model(o::GraphProto {
+        node: vec![node("Gather", &["table", "x"], "y")],
+        initializer: vec![floats("table", &table)],
+        input: vec![declare("x", INT64, &[-1])],
+        output: vec![declare("y", FLOAT, &[-1])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// Multiplies two matrices of the size that the input asks for, so that the
+/// client decides how long a run takes and how much memory it needs. `bias` is
+/// added to the answer, and tells versions apart.
+pub fn demanding(bias: f32) -> Vec<u8> {
+    model(o::GraphProto {
+        node: vec![
+            node("Mul", &["x", "square"], "shape"),
+            node("ConstantOfShape", &["shape"], "zeros"),
+            node("MatMul", &["zeros", "zeros"], "product"),
+            node("ReduceSum", &["product", "axes"], "sum"),
+            node("Add", &["sum", "bias"], "y"),
+        ],
+        initializer: vec![whole("square", &[1, 1]), whole("axes", &[0, 1]), floats("bias", &[bias])],
+        input: vec![declare("x", INT64, &[1])],
+        output: vec![declare("y", FLOAT, &[1, 1])],
+        ..o::GraphProto::default()
+    })
+}

@@ -1,0 +1,190 @@
+//! Models and clients that take more than their share: a row that fails, a run
+//! that never seems to end, an answer nobody reads. Neighbours are unharmed.
+
+use crate::support::{Directory, Server, eventually};
+use ortus::testing::graphs;
+use ortus::testing::inference as oip;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use tonic::{Code, Status};
+
+fn whole_numbers(model: &str, values: &[i64]) -> oip::ModelInferRequest {
+    oip::ModelInferRequest {
+        model_name: model.to_owned(),
+        inputs: vec![oip::model_infer_request::InferInputTensor {
+            name: "x".to_owned(),
+            datatype: "INT64".to_owned(),
+            shape: vec![values.len() as i64],
+            ..Default::default()
+        }],
+        raw_input_contents: vec![values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into()],
+        ..Default::default()
+    }
+}
+
+async fn ask(server: &Server, request: oip::ModelInferRequest) -> Result<Vec<u8>, Status> {
+    let answer = server.grpc().await.model_infer(request).await?.into_inner();
+    Ok(answer.raw_output_contents[0].to_vec())
+}
+
+#[tokio::test]
+async fn neighbours_of_a_row_that_fails_get_the_bits_they_get_alone() {
+    let directory = Directory::empty();
+    directory.put("lookup", 1, &graphs::lookup());
+    // A lane waits for company, so that the requests are in one batch for sure.
+    let server = Server::start_with(directory.path(), &["--set", "model.lookup.batch_delay=300ms"]);
+    let mut alone = Vec::new();
+    for index in 0..7 {
+        alone.push(ask(&server, whole_numbers("lookup", &[index, 9 - index])).await.expect("served"));
+    }
+    let rows_before = (sum(&server), runs(&server));
+    let together = (0..8).map(|i| {
+        let values = if i == 3 { [1, 10] } else { [i - i64::from(i > 3), 9 - (i - i64::from(i > 3))] };
+        ask(&server, whole_numbers("lookup", &values))
+    });
+    let answers = join_all(together).await;
+    for (i, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Err(status) => {
+                assert_eq!((i, status.code()), (3, Code::InvalidArgument), "{status:?}");
+                assert!(status.message().contains("refused these inputs"), "{status:?}");
+            }
+            Ok(bytes) => assert_eq!(bytes, alone[if i > 3 { i - 1 } else { i }], "request {i}"),
+        }
+    }
+    let (rows, batches) = (sum(&server) - rows_before.0, runs(&server) - rows_before.1);
+    assert_eq!(rows, 14.0);
+    assert!(batches < 7.0, "{batches} batches for 7 requests: they were not together");
+}
+
+fn sum(server: &Server) -> f64 {
+    server.metric("ortus_batch_rows_sum").expect("a metric")
+}
+
+fn runs(server: &Server) -> f64 {
+    server.metric("ortus_batch_rows_count").expect("a metric")
+}
+
+async fn join_all<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = all.into_iter().map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, done) in &mut waiting {
+            if done.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(cx)
+            {
+                *done = Some(value);
+            }
+        }
+        if waiting.iter().all(|(_, done)| done.is_some()) { ().into() } else { std::task::Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+fn canary(server: &Server) {
+    let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
+    let answer = server.post("/v2/models/lookup/infer", body);
+    assert_eq!((answer.status, &answer.json()["outputs"][0]["data"][0]), (200, &0.25.into()), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_swap_nor_others() {
+    let directory = Directory::empty();
+    directory.put("demanding", 1, &graphs::demanding(1.0));
+    directory.put("lookup", 1, &graphs::lookup());
+    let server = Server::start_with(directory.path(), &["--set", "model.demanding.lanes=1"]);
+    // Seconds of work on any one core there is.
+    let mut long = whole_numbers("demanding", &[7000]);
+    let timeout = oip::infer_parameter::ParameterChoice::Int64Param(200_000);
+    long.parameters.insert("timeout".to_owned(), oip::InferParameter { parameter_choice: Some(timeout) });
+    let start = Instant::now();
+    let status = ask(&server, long).await.expect_err("far too long");
+    let took = start.elapsed();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "answered after {took:?}");
+    // The run goes on in its lane: whoever comes next waits for it or runs late.
+    canary(&server);
+    directory.put("demanding", 2, &graphs::demanding(2.0));
+    eventually("the second version serves", || {
+        server.metric("ortus_model_ready{model=\"demanding\",version=\"2\"}") == Some(1.0)
+    });
+    let answer = ask(&server, whole_numbers("demanding", &[3])).await.expect("served by the second version");
+    assert_eq!(answer, 2.0_f32.to_le_bytes());
+    canary(&server);
+}
+
+#[tokio::test]
+async fn an_intermediate_that_explodes_is_refused_and_the_server_goes_on() {
+    let directory = Directory::empty();
+    directory.put("demanding", 1, &graphs::demanding(1.0));
+    directory.put("lookup", 1, &graphs::lookup());
+    let server = Server::start(directory.path());
+    for (size, code) in [(1 << 40, Code::InvalidArgument), (1 << 21, Code::ResourceExhausted)] {
+        let status = ask(&server, whole_numbers("demanding", &[size])).await.expect_err("no such memory");
+        assert!([code, Code::InvalidArgument].contains(&status.code()), "{size}: {status:?}");
+        canary(&server);
+    }
+}
+
+const INFER: &str = "POST /v2/models/lookup/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+
+#[test]
+fn a_body_in_chunks_of_one_byte_is_read_whole() {
+    let directory = Directory::empty();
+    directory.put("lookup", 1, &graphs::lookup());
+    let server = Server::start(directory.path());
+    let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
+    // A million of them: spaces are legal JSON.
+    let padded = body.bytes().chain(std::iter::repeat_n(b' ', 1_000_000));
+    let chunks: Vec<u8> = padded.flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n']).collect();
+    let head = format!("{INFER}ortus-timeout-ms: 20000\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let answer = crate::support::raw(&server.http, &[head.as_bytes(), &chunks, b"0\r\n\r\n"].concat());
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    canary(&server);
+}
+
+#[test]
+fn half_a_connection_closed_after_the_request_still_gets_its_answer_or_an_end() {
+    let directory = Directory::empty();
+    directory.put("lookup", 1, &graphs::lookup());
+    let server = Server::start(directory.path());
+    let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let head = format!("{INFER}Content-Length: 100\r\n\r\n{{");
+    stream.write_all(head.as_bytes()).expect("written");
+    stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+    // The rest of the body never comes, and the server sees that at once.
+    let start = Instant::now();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    eventually("nothing in flight", || server.metric("ortus_bytes_in_flight") == Some(0.0));
+    canary(&server);
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_and_holds_bounded_memory() {
+    let directory = Directory::empty();
+    directory.put("lookup", 1, &graphs::lookup());
+    let arguments = ["--set", "limits.idle_timeout=1s"];
+    let server = Server::start_with(directory.path(), &arguments);
+    canary(&server);
+    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
+    stream.set_write_timeout(Some(Duration::from_millis(200))).expect("set");
+    // Requests for long answers, one after another, and not a byte read.
+    let ask = b"GET /v2/models/lookup/config HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    let start = Instant::now();
+    let cut = loop {
+        match stream.write(&ask) {
+            Err(e) if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => break true,
+            _ if start.elapsed() > Duration::from_secs(20) => break false,
+            _ => {}
+        }
+    };
+    assert!(cut, "a client that never reads keeps its connection for ever");
+    let after = server.metric("process_resident_memory_bytes").expect("a metric");
+    assert!(after - before < f64::from(16 << 20), "{before} grew to {after}");
+    canary(&server);
+}
