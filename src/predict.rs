@@ -64,12 +64,18 @@ impl Predictor {
             Ok(response) => Ok(response.timing.queue),
             Err(error) => Err(error.kind),
         };
-        if let Err(error) = &result {
-            let (model, version) = (servable.name.as_str(), servable.version.number());
-            if error.kind == Kind::Internal {
+        let (model, version) = (servable.name.as_str(), servable.version.number());
+        match &result {
+            Ok(Response { prediction_id, timing, .. }) => {
+                let (queue_us, run_us) = (timing.queue.as_micros(), timing.run.as_micros());
+                let batch_rows = timing.batch_rows;
+                tracing::debug!(model, version, id, %prediction_id, queue_us, run_us, batch_rows, "predicted");
+            }
+            Err(error) if error.kind == Kind::Internal => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
                 tracing::error!(model, version, id, %error, cause, "prediction failed");
-            } else {
+            }
+            Err(error) => {
                 tracing::debug!(model, version, id, kind = error.kind.label(), %error, "prediction refused");
             }
         }

@@ -1,5 +1,6 @@
 //! The command line's contract: what it prints, where, and its exit codes.
 
+use crate::optional;
 use crate::support::{Directory, Server, model_file, models_folder, ortus};
 use std::process::Output;
 
@@ -24,6 +25,14 @@ fn misuse_exits_2_and_refusal_exits_1_with_one_line() {
         let (code, out, err) = run(&refused);
         assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{refused:?}: {err}");
     }
+}
+
+#[test]
+fn an_onnx_runtime_that_is_too_old_is_refused_by_name() {
+    let Some(old) = optional::or_not_run("an old ONNX Runtime", optional::old_runtime()) else { return };
+    let (code, out, err) = run(&["serve", "--models", ".", "--ort-lib", old.to_str().expect("text")]);
+    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{err}");
+    assert!(err.contains("is ONNX Runtime 1.23; 1.24 or newer is needed"), "{err}");
 }
 
 #[test]
@@ -66,6 +75,29 @@ fn models_and_predictions_are_printed_for_people_and_scripts() {
     let (code, _, err) = run(&["predict", "absent", "--server", &server.http, "--input", "x:FP32:1:1"]);
     assert_eq!(code, 1);
     assert!(err.contains("404") && err.contains("absent"), "{err}");
+}
+
+#[test]
+fn the_log_names_the_request_the_prediction_and_the_version() {
+    let directory = Directory::of_all_models();
+    let server = Server::start_with(directory.path(), &["--set", "log.level=\"ortus=debug\"", "--log-format", "json"]);
+    let body = |id: &str, data: &str| {
+        let input = format!(r#"{{"name":"x","datatype":"FP32","shape":[1,10],"data":{data}}}"#);
+        format!(r#"{{"id":"{id}","inputs":[{input}]}}"#)
+    };
+    let good = server.post("/v2/models/diabetes/infer", body("mine-1", "[1,1,1,1,1,1,1,1,1,1]").as_bytes());
+    assert_eq!(good.status, 200);
+    let bad = server.post("/v2/models/diabetes/infer", body("mine-2", "[1]").as_bytes());
+    assert_eq!(bad.status, 400);
+    let log = server.log();
+    let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a JSON line"));
+    let fields = lines.map(|line| line["fields"].clone()).find(|f| f["message"] == "predicted").expect("a line");
+    assert_eq!((&fields["model"], &fields["version"]), (&"diabetes".into(), &1.into()));
+    assert_eq!(
+        (&fields["id"], fields["prediction_id"].as_str()),
+        (&"mine-1".into(), good.headers.get("ortus-prediction-id").map(String::as_str))
+    );
+    assert!(log.contains("refused"), "{log}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
+mod optional;
 mod support;
 
 /// The rules of the source tree.

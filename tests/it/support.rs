@@ -102,7 +102,7 @@ impl Server {
                 "127.0.0.1:0",
             ])
             .args(["--set", "models.poll=50ms", "--set", "models.settle=50ms"])
-            .args(["--log-level", "ortus=warn,warn"])
+            .args(["--set", "log.level=\"ortus=warn,warn\""])
             .arg("--ports-file")
             .arg(&file)
             .args(arguments)
