@@ -3,12 +3,12 @@
 
 use crate::golden::{self, Golden};
 use crate::load::{self, Pace, Plan};
+use crate::server::Server;
 use crate::{Result, sample, span, wire};
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 #[derive(Args)]
 pub(crate) struct Compare {
@@ -41,52 +41,9 @@ pub(crate) struct Compare {
     library: Option<PathBuf>,
 }
 
-/// A server of ours; killed on drop.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    /// Starts `command` and waits for its line `ready: …`.
-    fn start(command: &mut Command, address: impl FnOnce(&str) -> Result<String>) -> Result<Self> {
-        let child = command.stdout(Stdio::piped()).spawn()?;
-        let mut server = Self { child, address: String::new() };
-        let mut line = String::new();
-        BufReader::new(server.child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        let rest = line.strip_prefix("ready: ").ok_or_else(|| format!("the server did not get ready: {line:?}"))?;
-        server.address = address(rest.trim())?;
-        Ok(server)
-    }
-
-    fn echo() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        Self::start(command.args(["echo", "--grpc", "127.0.0.1:0"]), |line| Ok(line.to_owned()))
-    }
-
-    fn ortus(arguments: &Compare) -> Result<Self> {
-        let ports = std::env::temp_dir().join(format!("ortus-loadtest-{}.json", std::process::id()));
-        let mut command = Command::new(&arguments.ortus);
-        command.arg("serve").arg("--models").arg(&arguments.models).arg("--ports-file").arg(&ports);
-        for listener in ["--http", "--grpc", "--ops", "--operator"] {
-            command.args([listener, "127.0.0.1:0"]);
-        }
-        command.args(["--log-level", "warn"]);
-        if let Some(library) = &arguments.library {
-            command.arg("--ort-lib").arg(library);
-        }
-        Self::start(&mut command, |_| {
-            let bound: Value = serde_json::from_slice(&std::fs::read(&ports)?)?;
-            std::fs::remove_file(&ports)?;
-            Ok(bound["grpc"].as_str().ok_or("the ports file names no gRPC port")?.to_owned())
-        })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Compare {
+    fn serve(&self) -> Result<Server> {
+        Server::ortus(&self.ortus, &self.models, self.library.as_deref())
     }
 }
 
@@ -94,7 +51,7 @@ impl Drop for Server {
 pub(crate) fn run(arguments: &Compare) -> Result<()> {
     let text = std::fs::read_to_string(&arguments.sample)?;
     let rows = sample::rows(&sample::request(&arguments.model, &text)?);
-    let (ortus, echo) = (Server::ortus(arguments)?, Server::echo()?);
+    let (ortus, echo) = (arguments.serve()?, Server::echo()?);
     let mut lines = Vec::new();
     for &in_flight in &arguments.in_flight {
         let sides = Sides { arguments, text: &text, in_flight };
@@ -161,7 +118,7 @@ impl Sides<'_> {
             length: span(self.arguments.seconds),
             connections: self.arguments.connections,
         };
-        let report = load::run(plan, Some(server.child.id()))?;
+        let report = load::run(plan, Some(server.pid()))?;
         match report.tally.faults() {
             (0, _) => report.cpu_us().ok_or_else(|| "no CPU time".into()),
             (faults, first) => Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into()),
@@ -186,7 +143,8 @@ fn raw(arguments: &Compare, rows: usize) -> Result<f64> {
     json["cpu_us"].as_f64().ok_or_else(|| "the raw loop reported nothing".into())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle value, or the mean of the middle two.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {

@@ -18,7 +18,7 @@ impl Golden {
         Self::parse(&std::fs::read(path)?)
     }
 
-    fn parse(text: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let mut answer: Value = serde_json::from_slice(text)?;
         match answer["outputs"].take() {
             Value::Array(outputs) if !outputs.is_empty() => Ok(Self(outputs)),

@@ -46,12 +46,28 @@ impl Report {
         self.server_cpu.map(|used| used.as_secs_f64() * 1e6 / right)
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// Whether the figures stand: no fault, a generator that was on time, and a
+    /// p99 within `bound_us` where one is set.
+    pub(crate) fn verdict(&self, bound_us: Option<f64>) -> Result<()> {
+        let p99_us = self.tally.latency_us(99.0);
+        match (self.tally.faults(), bound_us) {
+            ((0, _), _) if self.open && self.tally.is_void(bound_us) => {
+                Err("void: the generator was late itself".into())
+            }
+            ((0, _), Some(bound)) if p99_us > bound => {
+                Err(format!("p99 of {p99_us} µs is over the bound of {bound} µs").into())
+            }
+            ((0, _), _) => Ok(()),
+            ((faults, first), _) => Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into()),
+        }
+    }
+
+    pub(crate) fn json(&self, bound_us: Option<f64>) -> Value {
         let mut json = self.tally.json();
         json["seconds"] = json!(self.took.as_secs_f64());
         json["rate"] = json!(self.tally.right() as f64 / self.took.as_secs_f64());
         json["server_cpu_us"] = json!(self.cpu_us());
-        json["void"] = json!(self.open && self.tally.is_void());
+        json["void"] = json!(self.open && self.tally.is_void(bound_us));
         json
     }
 }
@@ -194,3 +210,6 @@ impl Turns {
         self.shared[self.at].share()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod load;
 mod raw;
 mod sample;
 mod schedule;
+mod server;
+mod start;
 mod tally;
 mod wire;
 
@@ -53,6 +55,8 @@ enum Verb {
     },
     /// Compare Ortus with the echo plus the raw loop, alternating.
     Compare(compare::Compare),
+    /// Measure the time from a server's start to ready, and its memory then.
+    Start(start::Start),
 }
 
 #[derive(Args)]
@@ -82,6 +86,9 @@ struct Run {
     /// The seed of the Poisson schedule.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The p99 latency that the run is held to, in microseconds.
+    #[arg(long, value_name = "US")]
+    bound: Option<f64>,
     /// The server's process, to report its CPU time per request.
     #[arg(long)]
     pid: Option<u32>,
@@ -95,6 +102,7 @@ fn main() -> ExitCode {
             raw::measure(&raw::Loop { model, rows, length: span(seconds), library }).map(|json| println!("{json}"))
         }
         Verb::Compare(arguments) => compare::run(&arguments),
+        Verb::Start(arguments) => start::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,8 +127,9 @@ fn run(arguments: Run) -> Result<()> {
         (None, None) => return Err("--grpc or --http is needed".into()),
     };
     let plan = load::Plan { target, golden, pace, length: span(arguments.seconds), connections: arguments.connections };
-    println!("{}", load::run(plan, arguments.pid)?.json());
-    Ok(())
+    let report = load::run(plan, arguments.pid)?;
+    println!("{}", report.json(arguments.bound));
+    report.verdict(arguments.bound)
 }
 
 /// Seconds of the command line; nonsense becomes none at all.

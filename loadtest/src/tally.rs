@@ -78,9 +78,11 @@ impl Tally {
         self.latency.value_at_percentile(percent) as f64 / 1e3
     }
 
-    /// Whether the generator itself was too late for its latencies to count.
-    pub(crate) fn is_void(&self) -> bool {
-        self.lateness.value_at_percentile(99.9) as f64 > 0.1 * self.latency.value_at_percentile(99.0) as f64
+    /// Whether the generator itself was too late for its latencies to count:
+    /// by over a tenth of the bound, or of the p99 where none is set.
+    pub(crate) fn is_void(&self, bound_us: Option<f64>) -> bool {
+        let lateness_us = self.lateness.value_at_percentile(99.9) as f64 / 1e3;
+        lateness_us > 0.1 * bound_us.unwrap_or_else(|| self.latency_us(99.0))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -129,8 +131,10 @@ mod tests {
 
     #[test]
     fn late_generator_voids_the_run() {
-        assert!(!simulate(Duration::ZERO, Duration::ZERO).is_void());
-        assert!(simulate(Duration::ZERO, Duration::from_millis(1)).is_void());
+        let late = simulate(Duration::ZERO, Duration::from_millis(1));
+        assert!(!simulate(Duration::ZERO, Duration::ZERO).is_void(None));
+        assert!(late.is_void(None) && late.is_void(Some(9_000.0)));
+        assert!(!late.is_void(Some(11_000.0)));
     }
 
     #[test]
