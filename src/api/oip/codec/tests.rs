@@ -33,8 +33,23 @@ fn contents_must_be_there_once_and_fit() {
     refused(one(input("FP16", &[1], floats(1)), &[]), "no typed contents");
     refused(one(input("FP33", &[1], floats(1)), &[]), "datatype 'FP33' is unknown");
     refused(one(input("FP32", &[-1], floats(1)), &[]), "negative");
-    let wide = InferTensorContents { uint_contents: vec![300], ..InferTensorContents::default() };
-    refused(one(input("UINT8", &[1], Some(wide)), &[]), "out of the range of UINT8");
+    let unsigned = |v| Some(InferTensorContents { uint_contents: vec![v], ..InferTensorContents::default() });
+    let signed = |v| Some(InferTensorContents { int_contents: vec![v], ..InferTensorContents::default() });
+    for (name, contents, fits) in [
+        ("UINT8", unsigned(255), true),
+        ("UINT8", unsigned(256), false),
+        ("UINT16", unsigned(65_535), true),
+        ("UINT16", unsigned(65_536), false),
+        ("INT8", signed(-128), true),
+        ("INT8", signed(-129), false),
+        ("INT16", signed(32_767), true),
+        ("INT16", signed(32_768), false),
+    ] {
+        match fits {
+            true => assert!(decode(one(input(name, &[1], contents), &[])).is_ok(), "{name}"),
+            false => refused(one(input(name, &[1], contents), &[]), &format!("out of the range of {name}")),
+        }
+    }
 }
 
 #[test]
@@ -100,6 +115,7 @@ proptest! {
             prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], timing: Timing::default(),
         };
         let wire = encode(response, raw);
+        prop_assert!(!raw || wire.raw_output_contents.len() == 1);
         let output = wire.outputs[0].clone();
         let again = ModelInferRequest {
             inputs: vec![InferInputTensor {
