@@ -2,6 +2,7 @@
 
 mod demo;
 mod print;
+mod registry;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;
@@ -35,6 +36,8 @@ enum Command {
     Models(Models),
     /// Send one prediction to a running server.
     Predict(Predict),
+    #[command(flatten)]
+    Registry(registry::Verb),
     /// Find or install the ONNX Runtime library.
     Runtime {
         #[command(subcommand)]
@@ -190,6 +193,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => return demo::run(&arguments),
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
+        Command::Registry(verb) => return registry::run(verb),
         Command::Runtime { verb: RuntimeVerb::Install } => {
             line(&format!("{}", library::install(&note)?.display()));
         }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
-use self::form::{Level, MemoryShare, Size};
+use self::form::{Level, Line, MemoryShare, Size};
 use self::model::{Model, ModelOverrides};
 use crate::error::Result;
 use crate::logging::Format;
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub models: Models,
     /// `[models.defaults]`: what holds for every model that does not say otherwise.
     pub defaults: ModelOverrides,
+    /// `[registry]`.
+    pub registry: Registry,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
@@ -125,6 +127,25 @@ section! {
 }
 
 section! {
+    /// `[registry]`: the registry that is served from, or that commands change.
+    Registry {
+        /// Where it is: `file:///path`, `s3://bucket/path`, `gs://bucket/path` or `az://container/path`; default none.
+        /// Credentials come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`).
+        url: Option<String> as Line = None;
+        /// The part of the registry; default `default`.
+        namespace: String as Line = "default".into();
+        /// The models to serve, at most 10000; default none, which stands for all.
+        models: Vec<String> = Vec::new();
+        /// Where verified copies are kept, so that a restart needs no store; default `ortus/registry` in the user's cache.
+        cache: Option<PathBuf> = None;
+        /// Time between two looks at the log, 10 ms to 1 h; default 1 s.
+        poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
+        /// How long a version that is only `previous` stays loaded, at most 24 h; default 10 m.
+        previous_warm: Duration = Duration::from_secs(600), in Duration::ZERO..=24 * HOUR;
+    }
+}
+
+section! {
     /// `[runtime]`: the ONNX Runtime library.
     Runtime {
         /// The library to load; default none, the one installed with the program.
@@ -195,6 +216,7 @@ impl Config {
         put("server", self.server.to_table());
         put("limits", self.limits.to_table());
         put("models", models);
+        put("registry", self.registry.to_table());
         put("runtime", self.runtime.to_table());
         put("log", self.log.to_table());
         let one = |name: &String| (name.clone(), Value::Table(self.model(name).to_table()));

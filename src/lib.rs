@@ -15,9 +15,11 @@ pub(crate) mod metrics;
 pub(crate) mod proto;
 pub(crate) mod registry;
 pub(crate) mod runtime;
+pub(crate) mod store;
 
 // Serving.
 pub(crate) mod manager;
+pub(crate) mod operate;
 pub(crate) mod predict;
 pub(crate) mod route;
 pub(crate) mod servable;

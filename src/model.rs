@@ -81,9 +81,76 @@ impl fmt::Display for Version {
     }
 }
 
+/// A name that stands for a version and can be moved: 1 to 64 characters of
+/// `a-z 0-9 _ -` that begin with a letter, so that it is never a number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Alias(std::sync::Arc<str>);
+
+/// The longest alias.
+pub const ALIAS_BYTES_MAX: usize = 64;
+
+impl Alias {
+    /// Checks the grammar.
+    pub fn parse(alias: &str) -> Result<Self> {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        let begins = alias.starts_with(|c: char| c.is_ascii_lowercase());
+        if !begins || alias.len() > ALIAS_BYTES_MAX || !alias.chars().all(legal) {
+            return Err(Error::invalid(format!(
+                "an alias is 1 to {ALIAS_BYTES_MAX} characters of a-z 0-9 _ - that begin with a letter"
+            )));
+        }
+        Ok(Self(alias.into()))
+    }
+
+    /// The version that serves those who ask for none.
+    pub fn champion() -> Self {
+        Self("champion".into())
+    }
+
+    /// The version that was champion before.
+    pub fn previous() -> Self {
+        Self("previous".into())
+    }
+}
+
+impl std::borrow::Borrow<str> for Alias {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The SHA-256 of a version's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Reads `sha256:` and 64 digits of lower-case hexadecimal.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = || Error::invalid("a digest is sha256: and 64 lower-case hexadecimal digits");
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(refuse)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().as_chunks::<2>().0) {
+            let digit = |c: u8| match c {
+                b'0'..=b'9' => Some(c - b'0'),
+                b'a'..=b'f' => Some(c - b'a' + 10),
+                _ => None,
+            };
+            *byte = digit(pair[0]).zip(digit(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(refuse)?;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The hexadecimal digits alone.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,14 @@
-//! The map of where models come from, in reading order. A plain directory is
-//! the only source; it is seen as a catalogue, and never written to.
+//! The map of where models come from, in reading order: the registry, a log of
+//! changes with content-addressed blobs beside it, or a plain directory, seen
+//! as a catalogue and never written to.
 
 pub(crate) mod catalog;
 pub(crate) mod directory;
 pub(crate) mod pbtxt;
+
+pub(crate) mod blob;
+pub(crate) mod entry;
+pub(crate) mod fold;
+pub(crate) mod log;
+pub(crate) mod manifest;
+mod text;

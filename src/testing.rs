@@ -3,6 +3,7 @@
 
 pub mod graphs;
 
+pub use crate::operate::conformance;
 pub use crate::proto::inference;
 pub use crate::proto::onnx;
 pub use crate::proto::tensorflow;

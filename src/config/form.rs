@@ -26,6 +26,9 @@ pub(crate) struct Size;
 /// As [`Size`]; 0 stands for a quarter of this machine's memory.
 pub(crate) struct MemoryShare;
 
+/// One line of text.
+pub(crate) struct Line;
+
 /// A filter of the log.
 pub(crate) struct Level;
 
@@ -173,6 +176,43 @@ impl Form<String> for Level {
         Some(Value::String(setting.clone()))
     }
 }
+
+impl Form<String> for Line {
+    fn read(value: &Value) -> Result<String, String> {
+        let text = value.as_str().filter(|text| !text.is_empty() && !text.chars().any(char::is_control));
+        text.map(String::from).ok_or_else(|| "one line of text, as a string".into())
+    }
+
+    fn write(setting: &String) -> Option<Value> {
+        Some(Value::String(setting.clone()))
+    }
+}
+
+impl Form<Option<String>> for Line {
+    fn read(value: &Value) -> Result<Option<String>, String> {
+        <Self as Form<String>>::read(value).map(Some)
+    }
+
+    fn write(setting: &Option<String>) -> Option<Value> {
+        setting.clone().map(Value::String)
+    }
+}
+
+impl Form<Vec<String>> for Plain {
+    fn read(value: &Value) -> Result<Vec<String>, String> {
+        let legal = |v: &Value| v.as_str().filter(|n| crate::model::ModelName::parse(n).is_ok()).map(str::to_owned);
+        let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
+        let all = all.and_then(|all| all.iter().map(legal).collect());
+        all.ok_or_else(|| format!("a list of at most {NAMES_MAX} names such as [\"fraud\", \"churn\"]"))
+    }
+
+    fn write(setting: &Vec<String>) -> Option<Value> {
+        Some(Value::Array(setting.iter().cloned().map(Value::String).collect()))
+    }
+}
+
+/// The most names in a list.
+const NAMES_MAX: usize = 10_000;
 
 /// The most labels of a model.
 const LABELS_MAX: usize = 256;

@@ -12,7 +12,7 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::{Config, Limits, Log, Models, Runtime, Server};
+use super::{Config, Limits, Log, Models, Registry, Runtime, Server};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 
@@ -30,6 +30,7 @@ enum Section {
     Limits,
     Models,
     Defaults,
+    Registry,
     Runtime,
     Log,
     Model(String),
@@ -217,6 +218,7 @@ impl Config {
             Section::Server => self.server.set(key, value),
             Section::Limits => self.limits.set(key, value),
             Section::Models => self.models.set(key, value),
+            Section::Registry => self.registry.set(key, value),
             Section::Runtime => self.runtime.set(key, value),
             Section::Log => self.log.set(key, value),
             Section::Defaults => self.defaults.set(key, value),
@@ -270,13 +272,15 @@ impl Server {
 
 impl Section {
     /// The names that can stand before a dot.
-    const NAMES: &[&str] = &["server", "limits", "models", "models.defaults", "runtime", "log", "model.NAME"];
+    const NAMES: &[&str] =
+        &["server", "limits", "models", "models.defaults", "registry", "runtime", "log", "model.NAME"];
 
     fn parse(path: &str, separator: &str) -> Result<Self, String> {
         Ok(match path {
             "server" => Self::Server,
             "limits" => Self::Limits,
             "models" => Self::Models,
+            "registry" => Self::Registry,
             "runtime" => Self::Runtime,
             "log" => Self::Log,
             _ => match path.split_once(separator) {
@@ -301,6 +305,7 @@ impl Section {
             Self::Server => Server::KEYS,
             Self::Limits => Limits::KEYS,
             Self::Models => Models::KEYS,
+            Self::Registry => Registry::KEYS,
             Self::Runtime => Runtime::KEYS,
             Self::Log => Log::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
@@ -314,6 +319,7 @@ impl fmt::Display for Section {
             Self::Server => f.write_str("[server]"),
             Self::Limits => f.write_str("[limits]"),
             Self::Models => f.write_str("[models]"),
+            Self::Registry => f.write_str("[registry]"),
             Self::Runtime => f.write_str("[runtime]"),
             Self::Log => f.write_str("[log]"),
             Self::Defaults => f.write_str("[models.defaults]"),

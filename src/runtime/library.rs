@@ -3,7 +3,7 @@
 //! for another machine.
 
 use crate::error::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
     download(&wanted, staging.path(), arch)?;
     let package = unpack(staging.path())?;
     let library = fs::read(&package).map_err(io("read the unpacked library"))?;
-    let digest: String = Sha256::digest(&library).iter().map(|b| format!("{b:02x}")).collect();
+    let digest: String = digest(&SHA256, &library).as_ref().iter().map(|b| format!("{b:02x}")).collect();
     check(&package)?;
     // Renaming makes it appear whole or not at all, whoever else installs it.
     fs::rename(&package, &target).map_err(io("put the library into place"))?;

@@ -29,5 +29,8 @@ mod directory;
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;
 
+/// The registry: on S3, by its commands, and served from.
+mod registry;
+
 /// The command line's contract.
 mod command;

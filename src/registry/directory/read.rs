@@ -5,9 +5,9 @@
 use super::{Loaded, walk};
 use crate::error::{Error, Result};
 use crate::graph::{self, Graph};
-use crate::model::{Digest, short};
+use crate::model::short;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
     if graph.external.is_empty() {
-        let digest = Digest(Sha256::digest(&bytes).into());
+        let digest = crate::registry::entry::hash(&bytes);
         return Ok(Loaded { bytes, graph, digest, external_dir: None });
     }
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
     head(&mut hash, name, bytes.len() as u64);
     hash.update(&bytes);
@@ -35,7 +35,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let context = |e: Error| e.context(format!("external data '{}'", short(&location.to_string_lossy())));
         add(&mut hash, location, &path).map_err(context)?;
     }
-    Ok(Loaded { bytes, graph, digest: Digest(hash.finalize().into()), external_dir: Some(folder.to_owned()) })
+    Ok(Loaded { bytes, graph, digest: crate::registry::blob::finish(hash), external_dir: Some(folder.to_owned()) })
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.
@@ -68,12 +68,12 @@ fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
     }
 }
 
-fn head(hash: &mut Sha256, name: &Path, file_bytes: u64) {
+fn head(hash: &mut Context, name: &Path, file_bytes: u64) {
     hash.update(name.as_os_str().as_encoded_bytes());
-    hash.update(format!("\0{file_bytes}\0"));
+    hash.update(format!("\0{file_bytes}\0").as_bytes());
 }
 
-fn add(hash: &mut Sha256, name: &Path, path: &Path) -> Result<()> {
+fn add(hash: &mut Context, name: &Path, path: &Path) -> Result<()> {
     let mut copy = || -> io::Result<bool> {
         let mut file = File::open(path)?;
         let expected = file.metadata()?.len();

@@ -1,0 +1,264 @@
+//! The registry's commands: parse, call a verb of `operate`, print. Prints
+//! tables for people and, with --json, one JSON value for scripts.
+
+mod arguments;
+mod show;
+
+pub(super) use arguments::Verb;
+
+use super::print::{Table, line, note};
+use super::{block_on, load};
+use crate::error::{Error, Result};
+use crate::model::{Alias, ModelName, Version};
+use crate::operate::Operator;
+use crate::operate::change::Changed;
+use crate::operate::push::Push;
+use crate::registry::log::Author;
+use crate::registry::manifest::Role;
+use arguments::{AuditVerb, By, Common, NameAndVersion, PushArguments, split_target};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What a command exits with where approvals are missing.
+const WAITING: u8 = 4;
+
+/// Runs a verb.
+pub(super) fn run(verb: Verb) -> Result<ExitCode> {
+    block_on(async {
+        match verb {
+            Verb::Push(arguments) => push(&arguments).await,
+            Verb::Pull { target, output, common } => pull(&target, &output, &common).await,
+            Verb::List { tag, common } => list(tag.as_deref(), &common).await,
+            Verb::Show { target, common } => {
+                let (name, which) = split_target(&target)?;
+                show::shown(&open(&common, None, false).await?.show(&name, which.as_deref()).await?, common.json)
+            }
+            Verb::History { name, at, common } => {
+                let until = at.as_deref().map(arguments::instant).transpose()?;
+                let happened = open(&common, None, false).await?.history(&parse(&name)?, until).await?;
+                show::history(&happened, common.json)
+            }
+            Verb::Diff { name, one, two, common } => {
+                let diff = open(&common, None, false).await?.diff(&parse(&name)?, &one, &two).await?;
+                show::shown(&diff, common.json)
+            }
+            Verb::Promote { at, allow_signature_change } => {
+                let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
+                let changed = operator.promote(&name, &at.version, allow_signature_change).await?;
+                say(&changed, &format!("version {} is champion", number(&changed)), &at.common)
+            }
+            Verb::Rollback { name, common, by } => {
+                let (operator, name) = writer(&name, &common, &by).await?;
+                let changed = operator.rollback(&name).await?;
+                say(&changed, &format!("version {} is champion again", number(&changed)), &common)
+            }
+            Verb::Alias { name, alias, version, remove, common, by } => {
+                let (operator, name) = writer(&name, &common, &by).await?;
+                let alias = Alias::parse(&alias)?;
+                let changed = operator.alias(&name, &alias, version.as_deref().filter(|_| !remove)).await?;
+                let done = if remove { "is removed".into() } else { format!("is version {}", number(&changed)) };
+                say(&changed, &format!("{alias} {done}"), &common)
+            }
+            Verb::Traffic { name, weights, common, by } => {
+                let (operator, name) = writer(&name, &common, &by).await?;
+                let weights = weights.iter().map(|w| arguments::weight(w)).collect::<Result<BTreeMap<_, _>>>()?;
+                say(&operator.traffic(&name, &weights).await?, "the traffic is split so", &common)
+            }
+            Verb::Retire(NameAndVersion { name, version, common, by }) => {
+                let (operator, name) = writer(&name, &common, &by).await?;
+                let changed = operator.retire(&name, &version).await?;
+                say(&changed, &format!("version {} is retired", number(&changed)), &common)
+            }
+            Verb::Tag { target, tag, remove, common, by } => {
+                let (name, which) = split_target(&target)?;
+                let operator = open(&common, Some(&by), true).await?;
+                let (key, value) = match tag.split_once('=') {
+                    Some((key, value)) if !remove => (key, Some(value)),
+                    None if remove => (tag.as_str(), None),
+                    _ => return Err(Error::invalid("a tag is KEY=VALUE, or KEY with --remove")),
+                };
+                say(&operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common)
+            }
+            Verb::Approve(at) => judge(&at, true).await,
+            Verb::Reject(at) => judge(&at, false).await,
+            Verb::Policy { approvals, common, by } => {
+                let seq = open(&common, Some(&by), true).await?.require_approvals(approvals).await?;
+                let text = format!("a champion needs {approvals} approvals");
+                print(&serde_json::json!({"approvals": approvals, "seq": seq}), &text, &common)
+            }
+            Verb::Audit { verb: AuditVerb::Verify { common } } => {
+                let verified = open(&common, None, false).await?.verify(&|_| {}).await?;
+                verified.void.iter().for_each(|v| note(&format!("void: {v}")));
+                let text = format!(
+                    "whole: {} entries, {} blobs ({} bytes), {} checkpoints",
+                    verified.entries, verified.blobs, verified.bytes, verified.checkpoints
+                );
+                print(&serde_json::json!(verified), &text, &common)
+            }
+        }
+    })
+}
+
+/// Opens the registry of the flags, the environment or the configuration.
+async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
+    let mut flags = Vec::new();
+    let mut put = |key: &str, value: &Option<String>| {
+        flags.extend(value.clone().map(|v| (key.to_owned(), toml::Value::String(v))));
+    };
+    put("registry.url", &common.registry);
+    put("registry.namespace", &common.namespace);
+    let config = load(&super::Common { config: common.config.clone(), ..super::Common::default() }, flags)?.registry;
+    let url = config.url.ok_or_else(|| {
+        Error::invalid("no registry: give --registry URL, set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
+    })?;
+    let actor = by.and_then(|by| by.actor.clone()).unwrap_or_else(user);
+    let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
+    Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await
+}
+
+/// The name of whoever runs this: of the environment, else of the system's list.
+fn user() -> String {
+    use std::os::unix::fs::MetadataExt;
+    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let listed = || {
+        let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").ok()?;
+        let line = users.lines().find(|l| l.split(':').nth(2) == Some(id.as_str()))?;
+        Some(line.split(':').next()?.to_owned())
+    };
+    named.or_else(listed).unwrap_or_else(|| "unknown".to_owned())
+}
+
+async fn writer(name: &str, common: &Common, by: &By) -> Result<(Operator, ModelName)> {
+    let name = parse(name)?;
+    Ok((open(common, Some(by), true).await?, name))
+}
+
+fn parse(name: &str) -> Result<ModelName> {
+    ModelName::parse(name)
+}
+
+fn number(changed: &Changed) -> u64 {
+    changed.version.unwrap_or_default()
+}
+
+fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
+    line(&if common.json { json.to_string() } else { text.to_owned() });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(changed: &Changed, done: &str, common: &Common) -> Result<ExitCode> {
+    if changed.waiting {
+        note(&format!("ortus: version {} waits for approvals before it can become champion", number(changed)));
+        if common.json {
+            line(&serde_json::json!(changed).to_string());
+        }
+        return Ok(ExitCode::from(WAITING));
+    }
+    let entry = changed.seq.map_or_else(|| "already; nothing changed".to_owned(), |seq| format!("entry {seq}"));
+    print(&serde_json::json!(changed), &format!("{}: {done} ({entry})", changed.name), common)
+}
+
+async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
+    let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
+    let changed = operator.judge(&name, &at.version, approve).await?;
+    let verdict = if approve { "approved" } else { "rejected" };
+    say(&changed, &format!("version {} is {verdict}", number(&changed)), &at.common)
+}
+
+async fn push(arguments: &PushArguments) -> Result<ExitCode> {
+    let name = parse(&arguments.name)?;
+    let mut extra = Vec::new();
+    for (role, path) in
+        [(Role::Baseline, &arguments.baseline), (Role::Card, &arguments.card), (Role::Golden, &arguments.golden)]
+    {
+        extra.extend(path.clone().map(|path| (role, path)));
+    }
+    let tags = arguments.tag.iter().map(|tag| {
+        let (key, value) =
+            tag.split_once('=').ok_or_else(|| Error::invalid(format!("--tag {tag} is not KEY=VALUE")))?;
+        Ok((key.to_owned(), value.to_owned()))
+    });
+    let push = Push {
+        path: arguments.path.clone(),
+        alias: arguments.alias.as_deref().map(Alias::parse).transpose()?,
+        extra,
+        features: arguments.features.clone(),
+        licence: arguments.licence.clone().unwrap_or_default(),
+        tags: tags.collect::<Result<_>>()?,
+        parent: arguments.parent.as_deref().map(Version::parse).transpose()?,
+        lineage: arguments.lineage.as_deref().map(object).transpose()?.unwrap_or_default(),
+        evaluation: arguments.metrics.as_deref().map(object).transpose()?.unwrap_or_default(),
+        allow_signature_change: arguments.allow_signature_change,
+    };
+    let operator = open(&arguments.common, Some(&arguments.by), true).await?;
+    let bar = bar();
+    let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
+    bar.finish_and_clear();
+    let pushed = pushed?;
+    // Scripts read the version as a bare integer.
+    line(&if arguments.common.json { serde_json::json!(pushed).to_string() } else { pushed.version.to_string() });
+    if pushed.waiting {
+        note(&format!(
+            "ortus: version {} is pushed and waits for approvals before it can become champion",
+            pushed.version
+        ));
+        return Ok(ExitCode::from(WAITING));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn pull(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
+    let (name, which) = split_target(target)?;
+    let operator = open(common, None, false).await?;
+    let bar = bar();
+    let version = operator.pull(&name, which.as_deref(), output, &|bytes| bar.inc(bytes)).await;
+    bar.finish_and_clear();
+    let version = version?.number();
+    let text = format!("{name}:{version} is in {}", output.display());
+    print(&serde_json::json!({"name": name.as_str(), "version": version, "path": output}), &text, common)
+}
+
+async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
+    let listed = open(common, None, false).await?.list(tag).await?;
+    if common.json {
+        return print(&serde_json::json!(listed), "", common);
+    }
+    let mut table = Table::new(&["model", "versions", "champion", "aliases", "traffic", "tags"]);
+    for model in &listed {
+        let pairs = |map: Vec<(&String, String)>| {
+            map.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
+        };
+        let others = model.aliases.iter().filter(|(alias, _)| *alias != "champion");
+        table.row(&[
+            &model.name,
+            &model.versions.to_string(),
+            &model.aliases.get("champion").map_or_else(|| "-".to_owned(), u64::to_string),
+            &pairs(others.map(|(a, v)| (a, v.to_string())).collect()),
+            &pairs(model.traffic.iter().map(|(t, p)| (t, p.to_string())).collect()),
+            &pairs(model.tags.iter().map(|(k, v)| (k, v.clone())).collect()),
+        ]);
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a JSON object from a file.
+fn object(path: &Path) -> Result<Map<String, Value>> {
+    let refuse = |why: String| Error::invalid(format!("{} {why}", path.display()));
+    let text = std::fs::read(path).map_err(|e| refuse("cannot be read".into()).with_source(e))?;
+    serde_json::from_slice(&text).map_err(|e| refuse(format!("is not a JSON object: {e}")))
+}
+
+/// A bar of bytes, on a terminal only.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(
+        ProgressStyle::with_template("{bytes} {binary_bytes_per_sec} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar
+}

@@ -1,0 +1,67 @@
+//! The operator's verbs, each written once: the command line and the operator
+//! API parse, call these and print. Owns no format and no storage.
+
+pub(crate) mod audit;
+pub(crate) mod change;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub(crate) mod look;
+pub(crate) mod push;
+
+use crate::error::Result;
+use crate::model::{ModelName, Version};
+use crate::registry::entry::{Blob, Signed};
+use crate::registry::fold::{Record, State};
+use crate::registry::log::{Author, Log};
+use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::store::Store;
+
+/// A namespace of a registry, and who is asking.
+pub(crate) struct Operator {
+    pub log: Log,
+    pub author: Author,
+}
+
+impl Operator {
+    /// Opens a registry. One that is to be written is made where it is not
+    /// there, and tested: a store that overwrites what it is told to create is
+    /// refused.
+    pub(crate) async fn open(url: &str, namespace: &str, author: Author, writes: bool) -> Result<Self> {
+        let log = Log::new(Store::open(url, writes)?, namespace)?;
+        if writes {
+            let probe = log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
+            log.store.self_test(&probe).await?;
+        }
+        Ok(Self { log, author })
+    }
+
+    /// The state of this moment.
+    pub(crate) async fn state(&self) -> Result<State> {
+        self.log.load().await
+    }
+
+    async fn manifest(&self, record: &Record) -> Result<Manifest> {
+        manifest(&self.log, record).await
+    }
+}
+
+/// Reads a version's manifest.
+pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
+    let blob = record.blobs.iter().find(|b| b.digest == record.manifest).copied();
+    let blob = blob.unwrap_or(Blob { digest: record.manifest, bytes: MANIFEST_BYTES_MAX, generation: 0 });
+    Manifest::read(&log.read_blob(&blob, MANIFEST_BYTES_MAX).await?)
+}
+
+/// Signs nothing.
+pub(crate) fn unsigned(_: &[u8]) -> Vec<Signed> {
+    Vec::new()
+}
+
+/// Finds a version by number or alias.
+fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
+    let model = state.model(name)?;
+    model.find(which).ok_or_else(|| {
+        let which = crate::model::short(which);
+        crate::error::Error::not_found(format!("'{name}' has no version or alias '{which}'"))
+    })
+}

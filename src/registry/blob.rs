@@ -1,0 +1,150 @@
+//! Content-addressed objects: hashed before they are written, hashed while they
+//! are read. Never in memory whole, unless they are small.
+
+use super::entry::{Blob, hash};
+use super::log::Log;
+use crate::error::{Error, Result};
+use crate::model::Digest;
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt;
+use ring::digest::{Context, SHA256};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Told of bytes as they are written or read.
+pub(crate) type Progress<'p> = &'p (dyn Fn(u64) + Sync);
+
+/// Hashes a file; returns its digest and length.
+pub(crate) fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
+    file.rewind()?;
+    let mut context = Context::new(&SHA256);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut total = 0;
+    loop {
+        match file.read(&mut chunk)? {
+            0 => break,
+            n => {
+                context.update(&chunk[..n]);
+                total += n as u64;
+            }
+        }
+    }
+    file.rewind()?;
+    Ok((finish(context), total))
+}
+
+/// The digest of what a context has seen.
+pub(super) fn finish(context: Context) -> Digest {
+    Digest(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// Hashes what passes through, and fails at its end where that is not what was
+/// measured: an upload completes only after the end was read.
+struct Verifying<'r> {
+    source: &'r mut File,
+    context: Context,
+    expected: Digest,
+}
+
+impl Read for Verifying<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        self.context.update(&buffer[..n]);
+        if n == 0 && !buffer.is_empty() && finish(self.context.clone()) != self.expected {
+            return Err(io::Error::other("the file changed while it was pushed"));
+        }
+        Ok(n)
+    }
+}
+
+impl Log {
+    pub(crate) fn blob_key(&self, blob: &Blob) -> String {
+        let hex = blob.digest.hex();
+        let again = if blob.generation > 0 { format!(".{}", blob.generation) } else { String::new() };
+        self.key(&format!("blobs/sha256/{}/{hex}{again}", &hex[..2]))
+    }
+
+    /// Puts small bytes, unless they are there.
+    pub(crate) async fn put_bytes(&self, bytes: Bytes, generation: u32) -> Result<Blob> {
+        let blob = Blob { digest: hash(&bytes), bytes: bytes.len() as u64, generation };
+        if !self.is_whole(&blob).await? {
+            self.store.overwrite(&self.blob_key(&blob), bytes).await?;
+        }
+        Ok(blob)
+    }
+
+    /// Puts a file that was measured, unless it is there. Its bytes are hashed
+    /// again on their way; where it changed meanwhile nothing appears.
+    pub(crate) async fn put_file(&self, file: &mut File, blob: Blob, progress: Progress<'_>) -> Result<()> {
+        if self.is_whole(&blob).await? {
+            progress(blob.bytes);
+            return Ok(());
+        }
+        file.rewind().map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
+        let mut source = Verifying { source: file, context: Context::new(&SHA256), expected: blob.digest };
+        self.store.upload(&self.blob_key(&blob), blob.bytes, &mut source, progress).await
+    }
+
+    /// Whether a blob is there with the right bytes. One of another length is
+    /// damaged; one of the right length is read, for it may be.
+    async fn is_whole(&self, blob: &Blob) -> Result<bool> {
+        match self.store.head(&self.blob_key(blob)).await? {
+            Some(meta) if meta.bytes == blob.bytes => Ok(self.copy_blob(blob, &mut io::sink(), &|_| {}).await.is_ok()),
+            _ => Ok(false),
+        }
+    }
+
+    /// Copies a blob to `target` and checks it as it passes. Names the object
+    /// that does not hold what its name says.
+    pub(crate) async fn copy_blob(
+        &self,
+        blob: &Blob,
+        target: &mut (dyn Write + Send),
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let key = self.blob_key(blob);
+        let damaged = |how: &str| Error::precondition(format!("{key} {how}"));
+        let mut stream = self.store.stream(&key).await?.ok_or_else(|| damaged("is missing"))?;
+        let mut context = Context::new(&SHA256);
+        let mut total = 0;
+        while let Some(part) = stream.try_next().await? {
+            total += part.len() as u64;
+            if total > blob.bytes {
+                return Err(damaged("is longer than it was when it was written"));
+            }
+            context.update(&part);
+            target.write_all(&part).map_err(|e| Error::unavailable("write a copy of a blob").with_source(e))?;
+            progress(part.len() as u64);
+        }
+        if total != blob.bytes || finish(context) != blob.digest {
+            return Err(damaged("does not hold the bytes it is named for"));
+        }
+        Ok(())
+    }
+
+    /// Reads a blob of at most `bytes_max` whole.
+    pub(crate) async fn read_blob(&self, blob: &Blob, bytes_max: u64) -> Result<Bytes> {
+        if blob.bytes > bytes_max {
+            return Err(Error::precondition(format!("blob {} is over {bytes_max} bytes", blob.digest)));
+        }
+        let mut all = Vec::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
+        self.copy_blob(blob, &mut all, &|_| {}).await?;
+        Ok(all.into())
+    }
+
+    /// Copies a blob into a new file: it appears under `path` whole and
+    /// verified, or not at all.
+    pub(crate) async fn fetch_blob(&self, blob: &Blob, path: &Path, progress: Progress<'_>) -> Result<()> {
+        let folder = path.parent().ok_or_else(|| Error::internal("a blob's copy has no folder"))?;
+        let io = |e: io::Error| Error::unavailable("write a copy of a blob").with_source(e);
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+        self.copy_blob(blob, staged.as_file_mut(), progress).await?;
+        staged.as_file().sync_all().map_err(io)?;
+        staged.persist(path).map_err(|e| io(e.error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! One entry of the registry's log: what changed, by whom, why. Owns the format
+//! and its version; says nothing of whether a change is allowed.
+
+use super::text;
+use crate::error::{Error, Result};
+use crate::model::{Alias, Digest, ModelName, Version};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+/// The largest entry.
+pub(crate) const ENTRY_BYTES_MAX: u64 = 1 << 20;
+/// The longest reason and actor.
+pub(crate) const REASON_BYTES_MAX: usize = 4_096;
+const ACTOR_BYTES_MAX: usize = 256;
+
+/// A change of the registry, as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Its number, from 1; also its object's name.
+    pub seq: u64,
+    /// SHA-256 of the bytes of the entry before; none for the first.
+    pub prev: Option<Digest>,
+    /// Tells an entry from another with the same number, after a lost answer.
+    pub nonce: uuid::Uuid,
+    /// By the writer's clock.
+    pub time: DateTime<Utc>,
+    /// The program that wrote it.
+    pub writer: String,
+    /// Who asked for it; a claim, unless signed.
+    pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What changes; all of it or nothing.
+    pub ops: Vec<Op>,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+}
+
+/// One change. `from` is what the writer saw; where it no longer holds, the
+/// whole entry is void.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Op {
+    /// A new version of a model, numbered one more than the last.
+    Version {
+        model: ModelName,
+        version: Version,
+        manifest: Digest,
+        /// The manifest and every file it lists.
+        blobs: Vec<Blob>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<Signed>,
+    },
+    /// Makes a version champion; the champion becomes previous, and traffic
+    /// weights end.
+    Promote { model: ModelName, version: Version, from: Option<Version> },
+    /// Makes the champion before the champion again; the rolled back one is
+    /// forgotten as such.
+    Rollback { model: ModelName, version: Version, from: Version },
+    /// Points any other alias at a version, or removes it.
+    Alias { model: ModelName, alias: Alias, version: Option<Version>, from: Option<Version> },
+    /// Splits the requests that name no version, in percent; empty ends it.
+    Traffic { model: ModelName, weights: BTreeMap<String, u32> },
+    /// Takes a version out of use; nothing may point at it.
+    Retire { model: ModelName, version: Version },
+    /// Sets or removes a tag of a model or of one version.
+    Tag {
+        model: ModelName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Version>,
+        key: String,
+        value: Option<String>,
+    },
+    /// Says that a version may become champion, or may not.
+    Verdict { model: ModelName, version: Version, approve: bool },
+    /// Sets what the namespace asks for before a champion moves.
+    Policy { approvals: u32 },
+    /// Says that these blobs are being deleted: whoever names one again must
+    /// upload it again, under the next generation.
+    Tombstone { blobs: Vec<Blob> },
+}
+
+impl Op {
+    /// The model it is about, if it is about one.
+    pub(crate) fn model(&self) -> Option<&ModelName> {
+        match self {
+            Self::Version { model, .. }
+            | Self::Promote { model, .. }
+            | Self::Rollback { model, .. }
+            | Self::Alias { model, .. }
+            | Self::Traffic { model, .. }
+            | Self::Retire { model, .. }
+            | Self::Tag { model, .. }
+            | Self::Verdict { model, .. } => Some(model),
+            Self::Policy { .. } | Self::Tombstone { .. } => None,
+        }
+    }
+
+    /// Says what it does, for a person.
+    pub(crate) fn in_words(&self) -> String {
+        let after = |from: &Option<Version>| from.map_or_else(String::new, |v| format!(" in place of version {v}"));
+        match self {
+            Self::Version { version, .. } => format!("pushed version {version}"),
+            Self::Promote { version, from, .. } => format!("promoted version {version} to champion{}", after(from)),
+            Self::Rollback { version, from, .. } => format!("rolled back from version {from} to version {version}"),
+            Self::Alias { alias, version: Some(version), from, .. } => {
+                format!("pointed {alias} at version {version}{}", after(from))
+            }
+            Self::Alias { alias, version: None, from, .. } => format!("removed {alias}{}", after(from)),
+            Self::Traffic { weights, .. } if weights.is_empty() => "ended the traffic split".to_owned(),
+            Self::Traffic { weights, .. } => {
+                let parts: Vec<String> = weights.iter().map(|(to, percent)| format!("{to} {percent} %")).collect();
+                format!("split traffic: {}", parts.join(", "))
+            }
+            Self::Retire { version, .. } => format!("retired version {version}"),
+            Self::Tag { version, key, value, .. } => {
+                let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
+                value.as_ref().map_or_else(|| format!("removed tag {key}{of}"), |v| format!("tagged{of} {key}={v}"))
+            }
+            Self::Verdict { version, approve: true, .. } => format!("approved version {version}"),
+            Self::Verdict { version, approve: false, .. } => format!("rejected version {version}"),
+            Self::Policy { approvals } => format!("asked for {approvals} approvals"),
+            Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),
+        }
+    }
+}
+
+/// A content-addressed object. Its generation counts the times it was deleted
+/// before, so that a late deletion never hits a new upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Blob {
+    pub digest: Digest,
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// A signature by a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signed {
+    /// `ed25519:` and the public key in base64.
+    pub key: String,
+    /// Base64.
+    pub value: String,
+}
+
+/// Something a change rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Evidence {
+    /// Such as `measured`, `gate`, `alarm`.
+    pub kind: String,
+    /// What was found.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+/// An entry as it lies in the store: exactly these bytes are hashed, and
+/// exactly the bytes of `entry` are signed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    entry: &'a RawValue,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<Signed>,
+}
+
+/// An entry that was read, with the hash of its bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Read {
+    pub entry: Entry,
+    pub signatures: Vec<Signed>,
+    pub hash: Digest,
+}
+
+/// Signs the bytes of an entry.
+pub(crate) type Sign<'s> = &'s (dyn Fn(&[u8]) -> Vec<Signed> + Sync);
+
+impl Entry {
+    /// Writes the object.
+    pub(crate) fn write(&self, sign: Sign<'_>) -> Bytes {
+        let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
+        let signatures = sign(text.as_bytes());
+        let entry = RawValue::from_string(text).expect("JSON just written");
+        text::write(&Envelope { entry: &entry, signatures }).into()
+    }
+
+    /// Reads the object that should be number `seq`. Refuses what is torn, of
+    /// another number, or of a format from the future, with what could read it.
+    pub(crate) fn read(bytes: &[u8], seq: u64) -> Result<Read> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+            #[serde(default)]
+            writer: String,
+        }
+        let what = format!("entry {seq}");
+        let envelope: Envelope<'_> = text::read(bytes, &what)?;
+        let head: Head = text::read(envelope.entry.get().as_bytes(), &what)?;
+        if head.format != FORMAT {
+            return Err(Error::precondition(format!(
+                "entry {seq} is of format {}, this ortus reads format {FORMAT}; it was written by {}, use that or newer",
+                head.format,
+                crate::model::short(&head.writer)
+            )));
+        }
+        let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
+        if entry.seq != seq {
+            return Err(Error::precondition(format!("entry {seq} says that it is number {}", entry.seq)));
+        }
+        Ok(Read { entry, signatures: envelope.signatures, hash: hash(bytes) })
+    }
+
+    /// Checks what people wrote into it.
+    pub(crate) fn check_words(actor: &str, reason: &str) -> Result<()> {
+        if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX || actor.chars().any(char::is_control) {
+            return Err(Error::invalid(format!("the actor is not 1 to {ACTOR_BYTES_MAX} bytes of one line")));
+        }
+        if reason.len() > REASON_BYTES_MAX || reason.chars().any(|c| c.is_control() && c != '\n') {
+            return Err(Error::invalid(format!(
+                "the reason is over {REASON_BYTES_MAX} bytes or has control characters"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// SHA-256.
+pub(crate) fn hash(bytes: &[u8]) -> Digest {
+    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}

@@ -1,0 +1,234 @@
+//! What the log comes to: a pure fold of entries into a state. Decides whether
+//! an entry holds; reads nothing, and has no clock but the entries'.
+
+mod change;
+#[cfg(test)]
+mod tests;
+
+use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed};
+use crate::error::{Error, Result};
+use crate::model::{Alias, Digest, ModelName, Version};
+use change::Trial;
+pub(crate) use change::{check_approved, nothing_before};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most models of a namespace.
+pub(crate) const MODELS_MAX: usize = 100_000;
+/// The most versions of a model, retired ones included.
+pub(crate) const VERSIONS_MAX: usize = 100_000;
+/// The most aliases, and the most tags, of a model or version.
+pub(crate) const NAMES_MAX: usize = 64;
+
+/// Everything the log says up to entry `seq`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    /// The last entry; 0 before the first.
+    pub seq: u64,
+    /// The hash of the last entry's bytes.
+    pub hash: Option<Digest>,
+    pub models: BTreeMap<ModelName, Model>,
+    /// Approvals that a version needs to become champion.
+    #[serde(default)]
+    pub approvals: u32,
+    /// How often a blob was deleted, where it ever was.
+    #[serde(default)]
+    pub generations: BTreeMap<Digest, u32>,
+    /// Entries whose conditions did not hold, and why.
+    #[serde(default)]
+    pub void: BTreeMap<u64, String>,
+}
+
+/// One model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    #[serde(default, with = "pairs")]
+    pub versions: BTreeMap<Version, Record>,
+    /// Champions to go back to, the champion last.
+    #[serde(default)]
+    pub champions: Vec<Version>,
+    /// All others.
+    #[serde(default)]
+    pub aliases: BTreeMap<Alias, Version>,
+    /// Percent by alias or version; empty: the champion takes all.
+    #[serde(default)]
+    pub traffic: BTreeMap<String, u32>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// The entries that touched it.
+    #[serde(default)]
+    pub entries: Vec<u64>,
+}
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    pub manifest: Digest,
+    pub blobs: Vec<Blob>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Signed>,
+    /// The entry that brought it.
+    pub seq: u64,
+    pub time: DateTime<Utc>,
+    pub actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// By actor: whether it may become champion.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verdicts: BTreeMap<String, bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+}
+
+/// Versions as a list of pairs: JSON has no numbers for keys.
+mod pairs {
+    use super::{BTreeMap, Record, Version};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Version, Record>, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(map)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Version, Record>, D::Error> {
+        Ok(Vec::<(Version, Record)>::deserialize(d)?.into_iter().collect())
+    }
+}
+
+impl Model {
+    /// The version that serves those who ask for none.
+    pub(crate) fn champion(&self) -> Option<Version> {
+        self.champions.last().copied()
+    }
+
+    /// The version that a rollback goes to.
+    pub(crate) fn previous(&self) -> Option<Version> {
+        let (_, before) = self.champions.split_last()?;
+        before.iter().rev().copied().find(|v| self.is_live(*v))
+    }
+
+    /// Every alias, `champion` and `previous` included.
+    pub(crate) fn all_aliases(&self) -> BTreeMap<Alias, Version> {
+        let mut all = self.aliases.clone();
+        all.extend(self.champion().map(|v| (Alias::champion(), v)));
+        all.extend(self.previous().map(|v| (Alias::previous(), v)));
+        all
+    }
+
+    /// Finds the version an alias or a number stands for.
+    pub(crate) fn find(&self, name: &str) -> Option<Version> {
+        match Version::parse(name) {
+            Ok(version) => self.versions.contains_key(&version).then_some(version),
+            Err(_) => self.all_aliases().get(name).copied(),
+        }
+    }
+
+    fn is_live(&self, version: Version) -> bool {
+        self.versions.get(&version).is_some_and(|r| r.retired.is_none())
+    }
+
+    fn live(&self, version: Version) -> Result<&Record> {
+        match self.versions.get(&version) {
+            None => Err(Error::not_found(format!("there is no version {version}"))),
+            Some(record) if record.retired.is_some() => {
+                Err(Error::precondition(format!("version {version} is retired")))
+            }
+            Some(record) => Ok(record),
+        }
+    }
+
+    /// What points at a version.
+    fn pointers(&self, version: Version) -> Vec<String> {
+        let aliases = self.aliases.iter().filter(|(_, v)| **v == version).map(|(a, _)| a.to_string());
+        let champion = (self.champion() == Some(version)).then(|| "champion".to_owned());
+        let weights =
+            self.traffic.keys().filter(|name| self.find(name) == Some(version)).map(|n| format!("traffic {n}"));
+        champion.into_iter().chain(aliases).chain(weights).collect()
+    }
+}
+
+impl State {
+    /// Folds the next entry. One that breaks the chain is an error and changes
+    /// nothing: the log was forked or rolled back. One whose conditions do not
+    /// hold is noted as void and changes nothing else.
+    pub(crate) fn apply(&mut self, read: Read) -> Result<()> {
+        let Read { entry, hash, .. } = read;
+        if entry.format != FORMAT || entry.seq != self.seq + 1 || entry.prev != self.hash {
+            return Err(Error::precondition(format!(
+                "entry {} does not follow entry {}: the log was forked or rolled back",
+                entry.seq, self.seq
+            )));
+        }
+        let seq = entry.seq;
+        // Nothing of a void entry may stay: it is tried on what it touches.
+        let mut tried = self.part(&entry.models());
+        let result = entry.ops.iter().try_for_each(|op| tried.change(op, &entry));
+        let Trial { mut models, approvals, generations, .. } = tried;
+        match result {
+            Ok(()) => {
+                models.values_mut().for_each(|model| model.entries.push(seq));
+                self.models.append(&mut models);
+                self.approvals = approvals;
+                self.generations = generations;
+            }
+            Err(error) => drop(self.void.insert(seq, error.message)),
+        }
+        self.seq = seq;
+        self.hash = Some(hash);
+        Ok(())
+    }
+
+    /// Folds one model's entries without those between them, for its history:
+    /// the chain and the rest of the namespace are not looked at.
+    pub(crate) fn replay(&mut self, entry: &Entry) {
+        for op in &entry.ops {
+            if let Op::Version { blobs, .. } = op {
+                self.generations.extend(blobs.iter().map(|b| (b.digest, b.generation)));
+            }
+        }
+        let mut tried = self.part(&entry.models());
+        if entry.ops.iter().try_for_each(|op| tried.change(op, entry)).is_ok() {
+            let mut models = tried.models;
+            self.models.append(&mut models);
+        }
+    }
+
+    /// Tells why an entry of these operations would be void now.
+    pub(crate) fn check(&self, entry: &Entry) -> Result<()> {
+        let mut tried = self.part(&entry.models());
+        entry.ops.iter().try_for_each(|op| tried.change(op, entry))
+    }
+
+    /// A state of some models only, and of all that is not of models.
+    fn part(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
+        let models = names.iter().filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));
+        Trial { base: self, models: models.collect(), approvals: self.approvals, generations: self.generations.clone() }
+    }
+
+    /// Finds a model.
+    pub(crate) fn model(&self, name: &ModelName) -> Result<&Model> {
+        self.models.get(name).ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))
+    }
+
+    /// The generation under which a blob is uploaded now.
+    pub(crate) fn generation(&self, digest: &Digest) -> u32 {
+        self.generations.get(digest).copied().unwrap_or(0)
+    }
+
+    /// Every blob that a version in use names.
+    pub(crate) fn referenced(&self) -> BTreeSet<Digest> {
+        let records = self.models.values().flat_map(|m| m.versions.values()).filter(|r| r.retired.is_none());
+        records.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+    }
+}
+
+impl Entry {
+    /// The models it touches.
+    pub(crate) fn models(&self) -> BTreeSet<ModelName> {
+        self.ops.iter().filter_map(Op::model).cloned().collect()
+    }
+}

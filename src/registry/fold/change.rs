@@ -1,0 +1,244 @@
+//! One change of a state: whether it holds, and what it makes of the models it
+//! touches. Works on copies, so that a void entry leaves nothing behind.
+
+use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
+use crate::error::{Error, Result};
+use crate::model::{Alias, Digest, ModelName, Version};
+use crate::registry::entry::{Blob, Entry, Op};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+const TAG_BYTES_MAX: usize = 256;
+
+/// What an entry would make of the state.
+pub(super) struct Trial<'s> {
+    pub(super) base: &'s State,
+    pub(super) models: BTreeMap<ModelName, Model>,
+    pub(super) approvals: u32,
+    pub(super) generations: BTreeMap<Digest, u32>,
+}
+
+impl Trial<'_> {
+    /// Makes one change, or says why it does not hold.
+    pub(super) fn change(&mut self, op: &Op, entry: &Entry) -> Result<()> {
+        match op {
+            Op::Version { model, version, manifest, blobs, signatures } => {
+                let record = Record {
+                    manifest: *manifest,
+                    blobs: blobs.clone(),
+                    signatures: signatures.clone(),
+                    seq: entry.seq,
+                    time: entry.time,
+                    actor: entry.actor.clone(),
+                    retired: None,
+                    tags: BTreeMap::new(),
+                    verdicts: BTreeMap::new(),
+                    evidence: entry.evidence.clone(),
+                };
+                self.add(model, *version, record)
+            }
+            Op::Promote { model, version, from } => self.promote(model, *version, *from),
+            Op::Rollback { model, version, from } => self.roll_back(model, *version, *from),
+            Op::Alias { model, alias, version, from } => self.alias(model, alias, *version, *from),
+            Op::Traffic { model, weights } => self.split(model, weights),
+            Op::Retire { model, version } => self.retire(model, *version, entry.time),
+            Op::Tag { model, version, key, value } => self.tag(model, *version, key, value.as_deref()),
+            Op::Verdict { model, version, approve } => self.judge(model, *version, &entry.actor, *approve),
+            Op::Policy { approvals } => {
+                self.approvals = *approvals;
+                Ok(())
+            }
+            Op::Tombstone { blobs } => self.bury(blobs),
+        }
+    }
+
+    fn model(&mut self, name: &ModelName) -> Result<&mut Model> {
+        self.models.get_mut(name).ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))
+    }
+
+    fn add(&mut self, name: &ModelName, version: Version, record: Record) -> Result<()> {
+        if !self.models.contains_key(name) {
+            if self.base.models.len() >= MODELS_MAX {
+                return Err(Error::overloaded(format!("the namespace has {MODELS_MAX} models, the limit")));
+            }
+            // A directory that folds case could not hold both.
+            let same = |other: &&ModelName| other.as_str().eq_ignore_ascii_case(name.as_str());
+            if let Some(other) = self.base.models.keys().find(same) {
+                return Err(Error::precondition(format!("'{name}' differs from the model '{other}' by case alone")));
+            }
+        }
+        for blob in &record.blobs {
+            let now = self.generations.get(&blob.digest).copied().unwrap_or(0);
+            if blob.generation != now {
+                return Err(Error::precondition(format!(
+                    "blob {} was deleted meanwhile; upload it again",
+                    blob.digest
+                )));
+            }
+        }
+        let model = self.models.entry(name.clone()).or_default();
+        let next = model.versions.last_key_value().map_or(1, |(last, _)| last.number() + 1);
+        if version.number() != next || model.versions.len() >= VERSIONS_MAX {
+            return Err(Error::precondition(format!("the next version of '{name}' is {next}, not {version}")));
+        }
+        model.versions.insert(version, record);
+        Ok(())
+    }
+
+    fn promote(&mut self, name: &ModelName, version: Version, from: Option<Version>) -> Result<()> {
+        let needed = self.approvals;
+        let model = self.model(name)?;
+        let record = model.live(version)?;
+        expect("the champion", from, model.champion())?;
+        if from == Some(version) {
+            return Err(Error::precondition(format!("version {version} is champion already")));
+        }
+        check_approved(record, needed).map_err(|e| e.context(format_args!("{name}:{version}")))?;
+        model.champions.retain(|v| *v != version);
+        model.champions.push(version);
+        model.traffic.clear();
+        Ok(())
+    }
+
+    fn roll_back(&mut self, name: &ModelName, version: Version, from: Version) -> Result<()> {
+        let model = self.model(name)?;
+        expect("the champion", Some(from), model.champion())?;
+        let target = model.previous().ok_or_else(|| nothing_before(name, from))?;
+        if target != version {
+            return Err(Error::precondition(format!("a rollback goes to version {target}, not {version}")));
+        }
+        while model.champion() != Some(target) {
+            model.champions.pop();
+        }
+        model.traffic.clear();
+        Ok(())
+    }
+
+    fn alias(
+        &mut self,
+        name: &ModelName,
+        alias: &Alias,
+        version: Option<Version>,
+        from: Option<Version>,
+    ) -> Result<()> {
+        if [Alias::champion(), Alias::previous()].contains(alias) {
+            return Err(Error::precondition(format!("'{alias}' moves by promote and rollback alone")));
+        }
+        let model = self.model(name)?;
+        version.map(|v| model.live(v).map(drop)).transpose()?;
+        expect(&format!("'{alias}'"), from, model.aliases.get(alias).copied())?;
+        match version {
+            Some(version) => drop(model.aliases.insert(alias.clone(), version)),
+            None => drop(model.aliases.remove(alias)),
+        }
+        if model.aliases.len() > NAMES_MAX {
+            return Err(Error::overloaded(format!("'{name}' has over {NAMES_MAX} aliases")));
+        }
+        // Weights may not name what is no longer there.
+        match model.traffic.keys().find(|target| model.find(target).is_none()) {
+            Some(lost) => Err(Error::precondition(format!("traffic goes to '{lost}'; change that first"))),
+            None => Ok(()),
+        }
+    }
+
+    fn split(&mut self, name: &ModelName, weights: &BTreeMap<String, u32>) -> Result<()> {
+        let model = self.model(name)?;
+        for target in weights.keys() {
+            let found =
+                model.find(target).ok_or_else(|| Error::not_found(format!("'{target}' is no version or alias")))?;
+            model.live(found)?;
+        }
+        let sum: u64 = weights.values().map(|w| u64::from(*w)).sum();
+        if !weights.is_empty() && (sum != 100 || weights.len() > NAMES_MAX) {
+            return Err(Error::invalid(format!("traffic weights are percent and add up to {sum}, not 100")));
+        }
+        model.traffic = weights.clone();
+        Ok(())
+    }
+
+    fn retire(&mut self, name: &ModelName, version: Version, time: DateTime<Utc>) -> Result<()> {
+        let model = self.model(name)?;
+        model.live(version)?;
+        let pointers = model.pointers(version);
+        if !pointers.is_empty() {
+            return Err(Error::precondition(format!("version {version} is in use by {}", pointers.join(", "))));
+        }
+        model.champions.retain(|v| *v != version);
+        if let Some(record) = model.versions.get_mut(&version) {
+            record.retired = Some(time);
+        }
+        Ok(())
+    }
+
+    fn tag(&mut self, name: &ModelName, version: Option<Version>, key: &str, value: Option<&str>) -> Result<()> {
+        let legal = |text: &str| text.len() <= TAG_BYTES_MAX && !text.chars().any(char::is_control);
+        if key.is_empty() || !legal(key) || !value.is_none_or(legal) {
+            return Err(Error::invalid(format!("a tag's key and value are one line of at most {TAG_BYTES_MAX} bytes")));
+        }
+        let model = self.model(name)?;
+        let tags = match version {
+            None => &mut model.tags,
+            Some(version) => {
+                let record = model.versions.get_mut(&version);
+                &mut record.ok_or_else(|| Error::not_found(format!("there is no version {version}")))?.tags
+            }
+        };
+        match value {
+            Some(value) => drop(tags.insert(key.to_owned(), value.to_owned())),
+            None => drop(tags.remove(key)),
+        }
+        if tags.len() > NAMES_MAX { Err(Error::overloaded(format!("over {NAMES_MAX} tags"))) } else { Ok(()) }
+    }
+
+    fn judge(&mut self, name: &ModelName, version: Version, actor: &str, approve: bool) -> Result<()> {
+        let model = self.model(name)?;
+        model.live(version)?;
+        let Some(record) = model.versions.get_mut(&version) else { return Ok(()) };
+        if record.actor == actor && approve {
+            return Err(Error::denied(format!("'{actor}' pushed version {version} and cannot approve it")));
+        }
+        record.verdicts.insert(actor.to_owned(), approve);
+        Ok(())
+    }
+
+    fn bury(&mut self, blobs: &[Blob]) -> Result<()> {
+        let referenced = self.base.referenced();
+        for blob in blobs {
+            if referenced.contains(&blob.digest) {
+                return Err(Error::precondition(format!("blob {} is in use", blob.digest)));
+            }
+            let generation = self.generations.entry(blob.digest).or_insert(0);
+            if *generation != blob.generation {
+                return Err(Error::precondition(format!("blob {} was deleted before", blob.digest)));
+            }
+            *generation += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Tells why a rollback has nowhere to go.
+pub(crate) fn nothing_before(name: &ModelName, from: Version) -> Error {
+    Error::precondition(format!("'{name}' has no champion before version {from} to roll back to"))
+}
+
+/// Whether a version has the approvals that the namespace asks for.
+pub(crate) fn check_approved(record: &Record, needed: u32) -> Result<()> {
+    let against: Vec<&str> = record.verdicts.iter().filter(|(_, yes)| !**yes).map(|(who, _)| who.as_str()).collect();
+    if needed > 0 && !against.is_empty() {
+        return Err(Error::denied(format!("was rejected by {}", against.join(", "))));
+    }
+    let given = record.verdicts.values().filter(|yes| **yes).count();
+    if (given as u64) < u64::from(needed) {
+        return Err(Error::denied(format!("has {given} of the {needed} approvals needed to become champion")));
+    }
+    Ok(())
+}
+
+fn expect(what: &str, seen: Option<Version>, actual: Option<Version>) -> Result<()> {
+    let name = |v: Option<Version>| v.map_or_else(|| "none".to_owned(), |v| format!("version {v}"));
+    if seen == actual {
+        return Ok(());
+    }
+    Err(Error::precondition(format!("{what} is {} now, not {}", name(actual), name(seen))))
+}

@@ -1,0 +1,137 @@
+//! What holds and what is void, and that a void entry leaves nothing behind.
+
+use super::*;
+use crate::operate::conformance::{name, version};
+use crate::registry::entry::hash;
+
+fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {
+    Entry {
+        format: FORMAT,
+        seq: state.seq + 1,
+        prev: state.hash,
+        nonce: uuid::Uuid::nil(),
+        time: DateTime::UNIX_EPOCH,
+        writer: "test".to_owned(),
+        actor: actor.to_owned(),
+        reason: String::new(),
+        ops,
+        evidence: Vec::new(),
+    }
+}
+
+/// Applies ops by `actor`; returns why they are void, if they are.
+fn apply(state: &mut State, actor: &str, ops: Vec<Op>) -> Option<String> {
+    let entry = entry(state, actor, ops);
+    let seq = entry.seq;
+    let hash = hash(&seq.to_le_bytes());
+    state.apply(Read { entry, signatures: Vec::new(), hash }).expect("the chain holds");
+    state.void.get(&seq).cloned()
+}
+
+fn push(number: u64, blobs: &[Blob]) -> Op {
+    let manifest = hash(&number.to_be_bytes());
+    Op::Version { model: name("m"), version: version(number), manifest, blobs: blobs.to_vec(), signatures: Vec::new() }
+}
+
+fn promote(to: u64, from: Option<u64>) -> Op {
+    Op::Promote { model: name("m"), version: version(to), from: from.map(version) }
+}
+
+fn blob(what: &str, generation: u32) -> Blob {
+    Blob { digest: hash(what.as_bytes()), bytes: 1, generation }
+}
+
+#[test]
+fn a_void_entry_changes_nothing_but_its_number() {
+    let mut state = State::default();
+    assert_eq!(apply(&mut state, "ann", vec![push(1, &[]), promote(1, None)]), None);
+    let before = state.models.clone();
+    let why = apply(&mut state, "ann", vec![push(2, &[]), promote(2, None)]).expect("void");
+    assert!(why.contains("the champion is version 1 now, not none"), "{why}");
+    assert_eq!((state.seq, &state.models), (2, &before));
+    assert!(apply(&mut state, "ann", vec![push(3, &[])]).is_some_and(|why| why.contains("next version of 'm' is 2")));
+    assert_eq!(apply(&mut state, "ann", vec![push(2, &[]), promote(2, Some(1))]), None);
+}
+
+#[test]
+fn an_entry_of_another_chain_is_an_error_and_not_void() {
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[])]);
+    for (seq, prev) in [(2, None), (3, state.hash), (1, None)] {
+        let entry = Entry { seq, prev, ..entry(&state, "ann", vec![push(2, &[])]) };
+        let before = state.clone();
+        assert!(state.apply(Read { entry, signatures: Vec::new(), hash: hash(b"x") }).is_err());
+        assert_eq!(state, before);
+    }
+}
+
+#[test]
+fn approvals_by_others_are_needed_and_a_rejection_stands() {
+    let verdict = |approve| Op::Verdict { model: name("m"), version: version(1), approve };
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[]), Op::Policy { approvals: 2 }]);
+    assert!(apply(&mut state, "ann", vec![promote(1, None)]).is_some_and(|w| w.contains("0 of the 2 approvals")));
+    assert!(apply(&mut state, "ann", vec![verdict(true)]).is_some_and(|w| w.contains("cannot approve it")));
+    for actor in ["bob", "bob"] {
+        assert_eq!(apply(&mut state, actor, vec![verdict(true)]), None);
+    }
+    assert!(apply(&mut state, "ann", vec![promote(1, None)]).is_some_and(|w| w.contains("1 of the 2 approvals")));
+    apply(&mut state, "cyd", vec![verdict(true)]);
+    apply(&mut state, "dan", vec![verdict(false)]);
+    assert!(apply(&mut state, "ann", vec![promote(1, None)]).is_some_and(|w| w.contains("rejected by dan")));
+    apply(&mut state, "dan", vec![verdict(true)]);
+    assert_eq!(apply(&mut state, "ann", vec![promote(1, None)]), None);
+}
+
+#[test]
+fn a_deleted_blob_must_be_uploaded_again_before_it_is_named() {
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[blob("used", 0)])]);
+    let bury = |what: &str, generation| Op::Tombstone { blobs: vec![blob(what, generation)] };
+    assert!(apply(&mut state, "gc", vec![bury("used", 0)]).is_some_and(|w| w.contains("is in use")));
+    assert_eq!(apply(&mut state, "gc", vec![bury("old", 0)]), None);
+    assert!(apply(&mut state, "gc", vec![bury("old", 0)]).is_some_and(|w| w.contains("deleted before")));
+    assert!(apply(&mut state, "ann", vec![push(2, &[blob("old", 0)])]).is_some_and(|w| w.contains("upload it again")));
+    assert_eq!(state.generation(&blob("old", 0).digest), 1);
+    assert_eq!(apply(&mut state, "ann", vec![push(2, &[blob("old", 1)])]), None);
+    assert!(state.referenced().contains(&blob("old", 1).digest));
+}
+
+#[test]
+fn traffic_goes_to_what_is_there_and_adds_up() {
+    let split = |pairs: &[(&str, u32)]| Op::Traffic {
+        model: name("m"),
+        weights: pairs.iter().map(|(target, percent)| ((*target).to_owned(), *percent)).collect(),
+    };
+    let challenger = |to: Option<u64>, from: Option<u64>| Op::Alias {
+        model: name("m"),
+        alias: Alias::parse("challenger").expect("legal"),
+        version: to.map(version),
+        from: from.map(version),
+    };
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None), push(2, &[])]);
+    assert!(apply(&mut state, "ann", vec![split(&[("champion", 90), ("challenger", 10)])]).is_some());
+    assert_eq!(apply(&mut state, "ann", vec![challenger(Some(2), None)]), None);
+    assert!(apply(&mut state, "ann", vec![split(&[("champion", 90)])]).is_some_and(|w| w.contains("add up to 90")));
+    assert_eq!(apply(&mut state, "ann", vec![split(&[("champion", 90), ("challenger", 10)])]), None);
+    assert!(apply(&mut state, "ann", vec![challenger(None, Some(2))]).is_some_and(|w| w.contains("traffic goes to")));
+    let retire = Op::Retire { model: name("m"), version: version(2) };
+    assert!(
+        apply(&mut state, "ann", vec![retire.clone()]).is_some_and(|w| w.contains("challenger, traffic challenger"))
+    );
+    // A promotion ends the split in the same entry.
+    assert_eq!(apply(&mut state, "ann", vec![promote(2, Some(1))]), None);
+    assert!(state.models["m"].traffic.is_empty());
+    assert_eq!(apply(&mut state, "ann", vec![challenger(None, Some(2)), split(&[])]), None);
+}
+
+#[test]
+fn champion_and_previous_are_no_plain_aliases() {
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[])]);
+    for alias in [Alias::champion(), Alias::previous()] {
+        let op = Op::Alias { model: name("m"), alias, version: Some(version(1)), from: None };
+        assert!(apply(&mut state, "ann", vec![op]).is_some_and(|w| w.contains("by promote and rollback alone")));
+    }
+}

@@ -1,0 +1,298 @@
+//! The log in its store: reads entries in order, commits by creating the next
+//! number, writes checkpoints. A create is the only commit; whatever its answer
+//! was, the number is read back and the nonce tells whose it is.
+
+#[cfg(test)]
+mod tests;
+
+use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op, Sign};
+use super::fold::State;
+use super::{entry, text};
+use crate::error::{Error, Kind, Result};
+use crate::store::{Created, Store};
+use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A checkpoint is written with every entry whose number is a multiple.
+pub(crate) const CHECKPOINT_EVERY: u64 = 64;
+/// The largest checkpoint.
+const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
+/// Entries asked for at once while catching up.
+const AHEAD: u64 = 16;
+/// Numbers tried before a writer gives up on others being faster.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// Where a namespace's objects lie.
+#[derive(Clone)]
+pub(crate) struct Log {
+    pub store: Store,
+    namespace: String,
+}
+
+/// Who changes the registry, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    pub actor: String,
+    pub reason: String,
+}
+
+/// A committed change.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// The state right after it.
+    pub state: State,
+    /// Its number; `None` where there was nothing to change.
+    pub seq: Option<u64>,
+}
+
+/// What a change is to do, decided anew on each state it is tried on.
+pub(crate) struct Change {
+    pub ops: Vec<Op>,
+    pub evidence: Vec<Evidence>,
+}
+
+impl From<Vec<Op>> for Change {
+    fn from(ops: Vec<Op>) -> Self {
+        Self { ops, evidence: Vec::new() }
+    }
+}
+
+/// A state as it is kept: derived from the log, and verifiable against it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Checkpoint {
+    format: u32,
+    pub state: State,
+}
+
+impl Checkpoint {
+    /// Writes a state.
+    pub(crate) fn write(state: &State) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Borrowed<'s> {
+            format: u32,
+            state: &'s State,
+        }
+        text::write(&Borrowed { format: FORMAT, state })
+    }
+
+    /// Reads one. Refuses other formats.
+    pub(crate) fn read(bytes: &[u8], what: &str) -> Result<State> {
+        let read: Self = text::read(bytes, what)?;
+        if read.format != FORMAT {
+            return Err(Error::precondition(format!("{what} is of format {}, not {FORMAT}", read.format)));
+        }
+        Ok(read.state)
+    }
+}
+
+impl Log {
+    /// Names a namespace of a store; the grammar is a model name's.
+    pub(crate) fn new(store: Store, namespace: &str) -> Result<Self> {
+        crate::model::ModelName::parse(namespace)
+            .map_err(|e| Error::invalid(e.message.replace("model name", "namespace")))?;
+        Ok(Self { store, namespace: namespace.to_owned() })
+    }
+
+    /// A key below the namespace.
+    pub(crate) fn key(&self, below: &str) -> String {
+        format!("ns/{}/{below}", self.namespace)
+    }
+
+    pub(crate) fn entry_key(&self, seq: u64) -> String {
+        self.key(&format!("log/{seq:020}.json"))
+    }
+
+    fn checkpoint_key(&self, seq: u64) -> String {
+        self.key(&format!("checkpoint/{seq:020}.json"))
+    }
+
+    /// Reads the entry after `state`, if there is one, and folds it: one GET.
+    pub(crate) async fn advance(&self, state: &mut State) -> Result<bool> {
+        let seq = state.seq + 1;
+        let Some(bytes) = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await? else { return Ok(false) };
+        state.apply(Entry::read(&bytes, seq)?)?;
+        Ok(true)
+    }
+
+    /// Folds every entry after `state`.
+    pub(crate) async fn catch_up(&self, state: &mut State) -> Result<()> {
+        // Mostly there is nothing new, and one GET tells.
+        while self.advance(state).await? {
+            let next = state.seq + 1;
+            let mut ahead = stream::iter(next..next + AHEAD).map(|seq| async move {
+                let key = self.entry_key(seq);
+                (seq, self.store.get(&key, ENTRY_BYTES_MAX).await)
+            });
+            let mut ahead = ahead.by_ref().buffered(usize::try_from(AHEAD).unwrap_or(1));
+            while let Some((seq, read)) = ahead.next().await {
+                match read? {
+                    Some(bytes) => state.apply(Entry::read(&bytes, seq)?)?,
+                    None => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the whole log, from the newest checkpoint that can be read.
+    pub(crate) async fn load(&self) -> Result<State> {
+        let mut state = self.checkpoint().await?.unwrap_or_default();
+        self.catch_up(&mut state).await?;
+        Ok(state)
+    }
+
+    async fn checkpoint(&self) -> Result<Option<State>> {
+        // The hint spares a listing; it is never trusted to be right or new.
+        let hint = self.store.get(&self.key("hint"), 64).await.ok().flatten();
+        let hinted = hint.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok());
+        if let Some(state) = match hinted {
+            Some(seq) => self.checkpoint_at(seq).await,
+            None => None,
+        } {
+            return Ok(Some(state));
+        }
+        let mut found = Vec::new();
+        let folder = self.key("checkpoint");
+        let mut listed = self.store.list(&folder);
+        while let Some(object) = listed.next().await {
+            let (key, _) = object?;
+            let name = key.rsplit('/').next().unwrap_or_default().strip_suffix(".json");
+            found.extend(name.and_then(|n| n.parse::<u64>().ok()));
+        }
+        found.sort_unstable();
+        for seq in found.into_iter().rev().take(3) {
+            if let Some(state) = self.checkpoint_at(seq).await {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a checkpoint; one that is torn, or not of its entry, is passed over.
+    async fn checkpoint_at(&self, seq: u64) -> Option<State> {
+        let key = self.checkpoint_key(seq);
+        let bytes = self.store.get(&key, CHECKPOINT_BYTES_MAX).await.ok()??;
+        let state =
+            Checkpoint::read(&bytes, &key).inspect_err(|e| tracing::warn!(%e, "checkpoint passed over")).ok()?;
+        let entry = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await.ok()??;
+        (state.seq == seq && state.hash == Some(entry::hash(&entry))).then_some(state)
+    }
+
+    /// Commits what `decide` says of the newest state; where others commit
+    /// first, asks it again of theirs. An empty change commits nothing.
+    /// `Unavailable` where the store does not even tell whether it landed.
+    pub(crate) async fn commit(
+        &self,
+        mut state: State,
+        author: &Author,
+        sign: Sign<'_>,
+        decide: &(dyn Fn(&State) -> Result<Change> + Sync),
+    ) -> Result<Committed> {
+        Entry::check_words(&author.actor, &author.reason)?;
+        for attempt in 0..ATTEMPTS_MAX {
+            self.catch_up(&mut state).await?;
+            let Change { ops, evidence } = decide(&state)?;
+            if ops.is_empty() {
+                return Ok(Committed { state, seq: None });
+            }
+            let entry = Entry {
+                format: FORMAT,
+                seq: state.seq + 1,
+                prev: state.hash,
+                nonce: uuid::Uuid::new_v4(),
+                time: now(),
+                writer: concat!("ortus ", env!("CARGO_PKG_VERSION")).to_owned(),
+                actor: author.actor.clone(),
+                reason: author.reason.clone(),
+                ops,
+                evidence,
+            };
+            state.check(&entry)?;
+            let bytes = entry.write(sign);
+            if bytes.len() as u64 > ENTRY_BYTES_MAX {
+                return Err(Error::too_large(format!("the entry is over {ENTRY_BYTES_MAX} bytes")));
+            }
+            if self.put(&entry, bytes).await? {
+                self.advance(&mut state).await?;
+                self.keep(&state).await;
+                return Ok(Committed { seq: Some(entry.seq), state });
+            }
+            // Another's entry took the number: see what is left of ours.
+            back_off(attempt).await;
+        }
+        Err(Error::unavailable("others keep changing the registry faster; retry"))
+    }
+
+    /// Creates an entry; tells whether it is the one that holds the number.
+    async fn put(&self, entry: &Entry, bytes: bytes::Bytes) -> Result<bool> {
+        let key = self.entry_key(entry.seq);
+        for attempt in 0..ANSWERS_MAX {
+            let answer = self.store.create(&key, bytes.clone()).await;
+            if matches!(answer, Ok(Created::Yes)) {
+                return Ok(true);
+            }
+            if let Err(error) = &answer
+                && matches!(error.kind, Kind::PermissionDenied | Kind::InvalidArgument)
+            {
+                return answer.map(|_| false);
+            }
+            // A lost answer and a refusal look alike until the number is read.
+            match self.store.get(&key, ENTRY_BYTES_MAX).await {
+                Ok(Some(found)) if found == bytes => return Ok(true),
+                Ok(Some(found)) => {
+                    return Ok(Entry::read(&found, entry.seq).is_ok_and(|read| read.entry.nonce == entry.nonce));
+                }
+                Ok(None) => back_off(attempt).await,
+                Err(error) => {
+                    return Err(Error::unavailable(format!(
+                        "the store does not tell whether entry {} was written; look at the history before trying again",
+                        entry.seq
+                    ))
+                    .with_source(error));
+                }
+            }
+        }
+        Err(Error::unavailable(format!("the store neither takes entry {} nor has it; retry", entry.seq)))
+    }
+
+    /// Writes a checkpoint now and then; failing to is no failure.
+    async fn keep(&self, state: &State) {
+        if !state.seq.is_multiple_of(CHECKPOINT_EVERY) {
+            return;
+        }
+        if let Err(error) = self.checkpoint_now(state).await {
+            tracing::debug!(%error, seq = state.seq, "checkpoint not written");
+        }
+    }
+
+    /// Writes a checkpoint of `state`.
+    pub(crate) async fn checkpoint_now(&self, state: &State) -> Result<()> {
+        self.store.overwrite(&self.checkpoint_key(state.seq), Checkpoint::write(state).into()).await?;
+        self.store.overwrite(&self.key("hint"), state.seq.to_string().into_bytes().into()).await
+    }
+
+    /// Reads one entry as it is; `None` where there is none.
+    pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
+        let bytes = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await?;
+        bytes.map(|bytes| Entry::read(&bytes, seq)).transpose()
+    }
+}
+
+/// Creates tried for one number that the store neither takes nor has.
+const ANSWERS_MAX: u32 = 8;
+
+/// Waits a random part of a time that doubles, up to a quarter of a second.
+async fn back_off(attempt: u32) {
+    let longest = (1_u64 << attempt.min(8)).min(250);
+    let random = u64::from(uuid::Uuid::new_v4().as_fields().0);
+    tokio::time::sleep(Duration::from_millis(random % longest + 1)).await;
+}
+
+/// The time to the millisecond, which is what entries carry.
+pub(crate) fn now() -> DateTime<Utc> {
+    let now = Utc::now();
+    DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
+}

@@ -1,0 +1,234 @@
+//! What a version is: its files by digest, what its graph declares, and what it
+//! was made from. Immutable, and the same for the same push, so that pushing
+//! again is recognised. Owns the format; measures and publishes nothing.
+
+use super::text;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+/// The largest manifest.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+/// The name of the model file of a version.
+pub(crate) const MODEL_PATH: &str = "model.onnx";
+
+/// One version, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    pub model: ModelName,
+    /// Sorted by path; `model.onnx` is among them.
+    pub files: Vec<File>,
+    /// Read from the graph.
+    pub signature: Declared,
+    /// Operator sets the graph imports; the default domain is empty.
+    pub opsets: BTreeMap<String, i64>,
+    /// Operators used, as `domain:operator`.
+    pub operators: Vec<String>,
+    pub ir_version: i64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub producer: String,
+    /// The names of the input's columns, where somebody gave them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// An SPDX expression.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The version it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Version>,
+    /// What it was made with and from: data, code, spec and environment
+    /// digests, seed, parameters, trigger; as its maker gave them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub lineage: Map<String, Value>,
+    /// Its metrics, as its maker gave them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub evaluation: Map<String, Value>,
+}
+
+/// One file of a version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// Relative to the version's folder, with `/`.
+    pub path: String,
+    pub role: Role,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// The ONNX file.
+    Model,
+    /// Weights beside it.
+    Weights,
+    /// What monitoring compares with.
+    Baseline,
+    /// The model card, in Markdown.
+    Card,
+    /// Inputs with the outputs they must give.
+    Golden,
+    /// Anything else that was pushed with it.
+    Other,
+}
+
+/// A signature as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Declared {
+    pub inputs: Vec<Tensor>,
+    pub outputs: Vec<Tensor>,
+}
+
+/// A declared tensor as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tensor {
+    pub name: String,
+    pub datatype: String,
+    /// −1 for a dynamic axis; absent where not even the rank is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<i64>>,
+}
+
+impl Declared {
+    /// Writes a signature down.
+    pub(crate) fn of(signature: &Signature) -> Self {
+        let tensors = |specs: &[TensorSpec]| {
+            let tensor = |s: &TensorSpec| Tensor {
+                name: s.name.clone(),
+                datatype: s.dtype.name().to_owned(),
+                shape: s.shape.as_ref().map(|dims| dims.iter().map(|d| Dim::to_wire(*d)).collect()),
+            };
+            specs.iter().map(tensor).collect()
+        };
+        Self { inputs: tensors(&signature.inputs), outputs: tensors(&signature.outputs) }
+    }
+
+    /// Says how `self` differs for a client of `before`; nothing where every
+    /// request that was legal stays so and every output is still there.
+    pub(crate) fn breaks(&self, before: &Self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for old in &before.inputs {
+            match self.inputs.iter().find(|t| t.name == old.name) {
+                None => broken.push(format!("input '{}' is gone", old.name)),
+                Some(new) if !new.takes(old) => broken.push(format!("input '{}' was {old}, is {new}", old.name)),
+                Some(_) => {}
+            }
+        }
+        let known = |t: &&Tensor| !before.inputs.iter().any(|old| old.name == t.name);
+        broken.extend(self.inputs.iter().filter(known).map(|new| format!("input '{}' is new", new.name)));
+        for old in &before.outputs {
+            match self.outputs.iter().find(|t| t.name == old.name) {
+                None => broken.push(format!("output '{}' is gone", old.name)),
+                Some(new) if !old.takes(new) => broken.push(format!("output '{}' was {old}, is {new}", old.name)),
+                Some(_) => {}
+            }
+        }
+        broken
+    }
+}
+
+impl Tensor {
+    /// Whether whatever fits `other` fits `self`.
+    fn takes(&self, other: &Self) -> bool {
+        let axis = |(mine, theirs): (&i64, &i64)| *mine == -1 || mine == theirs;
+        self.datatype == other.datatype
+            && match (&self.shape, &other.shape) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(axis),
+            }
+    }
+}
+
+impl std::fmt::Display for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.shape {
+            Some(shape) => write!(f, "{} {shape:?}", self.datatype),
+            None => write!(f, "{} of any shape", self.datatype),
+        }
+    }
+}
+
+impl Manifest {
+    /// Starts from what a graph declares.
+    pub(crate) fn of(model: &ModelName, graph: &Graph) -> Self {
+        Self {
+            format: FORMAT,
+            model: model.clone(),
+            files: Vec::new(),
+            signature: Declared::of(&graph.signature),
+            opsets: graph.opsets.iter().cloned().collect(),
+            operators: graph.operators.iter().map(|(domain, op)| format!("{domain}:{op}")).collect(),
+            ir_version: graph.ir_version,
+            producer: graph.producer.clone(),
+            features: Vec::new(),
+            licence: String::new(),
+            tags: BTreeMap::new(),
+            parent: None,
+            lineage: Map::new(),
+            evaluation: Map::new(),
+        }
+    }
+
+    /// Writes it; the same manifest is always the same bytes.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        text::write(self)
+    }
+
+    /// Reads one. Refuses another format, unknown fields, a path that leaves
+    /// the version's folder, and one without a model.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = text::read(bytes, "the manifest")?;
+        if head.format != FORMAT {
+            return Err(Error::precondition(format!(
+                "the manifest is of format {}, this ortus reads format {FORMAT}; use a newer one",
+                head.format
+            )));
+        }
+        let read: Self = text::read(bytes, "the manifest")?;
+        for file in &read.files {
+            check_path(&file.path)?;
+        }
+        read.model_file()?;
+        Ok(read)
+    }
+
+    /// The ONNX file.
+    pub(crate) fn model_file(&self) -> Result<&File> {
+        let mut all = self.files.iter().filter(|f| f.role == Role::Model);
+        match (all.next(), all.next()) {
+            (Some(file), None) if file.path == MODEL_PATH => Ok(file),
+            _ => Err(Error::precondition("the manifest does not list exactly one model.onnx")),
+        }
+    }
+}
+
+/// Refuses a path that is not plainly inside a folder.
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    let legal = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
+        return Err(Error::precondition(format!(
+            "the path '{}' is not plainly inside the version's folder",
+            crate::model::short(path)
+        )));
+    }
+    Ok(())
+}

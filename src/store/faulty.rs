@@ -1,0 +1,125 @@
+//! A store in memory that misbehaves on demand, as networks and buckets do.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What the next create or read does instead of what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The create lands, and its answer is lost.
+    LostAnswer,
+    /// The create is refused as a conflict, and nothing lands.
+    Conflict,
+    /// The create is lost on its way, and so is its answer.
+    LostRequest,
+    /// The read says that there is nothing.
+    Stale,
+    /// The read fails.
+    Unreadable,
+}
+
+impl Fault {
+    fn is_of_create(self) -> bool {
+        matches!(self, Self::LostAnswer | Self::Conflict | Self::LostRequest)
+    }
+}
+
+/// The faults to come, in order; creates and reads each take theirs.
+#[derive(Debug, Default)]
+pub(crate) struct Faulty {
+    inner: InMemory,
+    faults: Mutex<VecDeque<Fault>>,
+    /// Whether creating overwrites, as some stores do.
+    pub ignores_conditions: bool,
+}
+
+impl Faulty {
+    /// Plans faults; the rest of the time it works.
+    pub(crate) fn plan(self: &Arc<Self>, faults: &[Fault]) {
+        self.faults.lock().extend(faults);
+    }
+
+    /// Tells whether every planned fault has happened.
+    pub(crate) fn is_through(&self) -> bool {
+        self.faults.lock().is_empty()
+    }
+
+    fn next(&self, create: bool) -> Option<Fault> {
+        let mut faults = self.faults.lock();
+        let first = faults.front().copied().filter(|f| f.is_of_create() == create);
+        if first.is_some() {
+            faults.pop_front();
+        }
+        first
+    }
+}
+
+fn broken() -> object_store::Error {
+    object_store::Error::Generic { store: "faulty", source: "the connection was lost".into() }
+}
+
+impl std::fmt::Display for Faulty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("faulty")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, at: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        if options.mode != PutMode::Create {
+            return self.inner.put_opts(at, payload, options).await;
+        }
+        if self.ignores_conditions {
+            options.mode = PutMode::Overwrite;
+        }
+        match self.next(true) {
+            Some(Fault::Conflict) => {
+                Err(object_store::Error::AlreadyExists { path: at.to_string(), source: "409".into() })
+            }
+            Some(Fault::LostRequest) => Err(broken()),
+            Some(Fault::LostAnswer) => {
+                self.inner.put_opts(at, payload, options).await?;
+                Err(broken())
+            }
+            _ => self.inner.put_opts(at, payload, options).await,
+        }
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        match self.next(false) {
+            Some(Fault::Stale) => Err(object_store::Error::NotFound { path: at.to_string(), source: "404".into() }),
+            Some(_) => Err(broken()),
+            None => self.inner.get_opts(at, options).await,
+        }
+    }
+
+    async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(all)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,31 @@
+//! Addresses, and the self-test of a store that ignores conditions.
+
+use super::faulty::Faulty;
+use super::*;
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused() {
+    let mut careless = Faulty::default();
+    careless.ignores_conditions = true;
+    let error = Store::of(Arc::new(careless)).self_test("probe/x").await.expect_err("it overwrites");
+    assert!(error.message.contains("overwrites"), "{error}");
+    assert!(Store::of(Arc::new(Faulty::default())).self_test("probe/x").await.is_ok());
+}
+
+#[test]
+fn addresses_are_opened_or_refused_with_what_is_legal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("new");
+    let path = path.to_str().expect("text");
+    let refused = |url: &str, part: &str| {
+        let error = Store::open(url, false).err().unwrap_or_else(|| panic!("{url} is taken"));
+        assert!(error.message.contains(part), "{url}: {error}");
+    };
+    refused("", "empty");
+    refused("ftp://host/x", "s3://bucket/path");
+    refused(&format!("file://{path}"), "find the registry's folder");
+    assert!(Store::open(path, true).is_ok_and(|s| s.to_string() == format!("file://{path}")));
+    assert!(Store::open(&format!("file://{path}"), false).is_ok());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    refused(file.path().to_str().expect("text"), "is not a folder");
+}
