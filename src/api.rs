@@ -107,6 +107,14 @@ pub(crate) const PREDICTION_HEADER: &str = "ortus-prediction-id";
 /// The header by which a client of any protocol sets a timeout.
 pub(crate) const TIMEOUT_HEADER: &str = "ortus-timeout-ms";
 
+/// The header whose value decides where split traffic goes.
+pub(crate) const ROUTE_KEY_HEADER: &str = "ortus-route-key";
+
+/// The key by which split traffic is routed; empty where there is none.
+pub(crate) fn route_key(headers: &HeaderMap) -> &[u8] {
+    headers.get(ROUTE_KEY_HEADER).map_or(&[], http::HeaderValue::as_bytes)
+}
+
 /// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.
 pub(crate) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<Deadline>> {
     if let Some(value) = headers.get("grpc-timeout") {

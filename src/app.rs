@@ -8,17 +8,20 @@ use crate::config::model::{
 };
 use crate::config::{Config, ModelControl};
 use crate::error::{Error, Result};
-use crate::manager::{self, Control, Manager, Settings};
+use crate::manager::{self, Control, Manager, Settings, Source};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
 use crate::registry::catalog::VersionPolicy;
 use crate::registry::directory::Directory;
+use crate::registry::follow::{self, Follower};
+use crate::registry::log::Log;
 use crate::registry::pbtxt::ModelConfig;
 use crate::route::Routes;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
 use crate::runtime::{Engine, SessionOptions, library};
+use crate::store::Store;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -81,16 +84,13 @@ impl App {
     /// Starts everything and returns when every model there is has been loaded
     /// or refused. `say` receives lines for a person.
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
-        let folder = config.models.directory.as_deref();
-        let folder =
-            folder.ok_or_else(|| Error::invalid("no model directory: give --models DIR or set models.directory"))?;
-        let directory = Directory::new(folder.to_owned(), config.models.settle)?;
+        let source = source(config)?;
         let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let metrics = Metrics::new()?;
         let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics)));
         let (manager, manager_end) = Manager::start(manager::Parts {
-            directory,
+            source,
             control: control(config),
             settings: settings(config.clone()),
             engine,
@@ -246,7 +246,40 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Opens what is served from: a registry or a directory.
+fn source(config: &Config) -> Result<Source> {
+    let nothing = "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url";
+    let registry = &config.registry;
+    match (&config.models.directory, &registry.url) {
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("both a model directory and a registry are set; a server serves from one of them"))
+        }
+        (Some(folder), None) => Ok(Source::Directory(Directory::new(folder.to_owned(), config.models.settle)?)),
+        (None, None) => Err(Error::invalid(nothing)),
+        (None, Some(url)) => {
+            if config.models.control == ModelControl::Explicit {
+                return Err(Error::invalid(
+                    "model control `explicit` is for directories; a registry says what is served",
+                ));
+            }
+            let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
+            let models = registry.models.iter().map(|name| ModelName::parse(name)).collect::<Result<_>>()?;
+            let cache = match &registry.cache {
+                Some(cache) => cache.clone(),
+                None => library::user_cache()
+                    .ok_or_else(|| Error::precondition("neither XDG_CACHE_HOME nor HOME is set; set registry.cache"))?
+                    .join("registry"),
+            };
+            let options = follow::Options { models, cache, previous_warm: registry.previous_warm };
+            Ok(Source::Registry(Box::new(Follower::open(log, options, Instant::now())?)))
+        }
+    }
+}
+
 fn control(config: &Config) -> Control {
+    if config.registry.url.is_some() && config.models.control == ModelControl::Poll {
+        return Control::Poll(config.registry.poll);
+    }
     match config.models.control {
         ModelControl::None => Control::None,
         ModelControl::Poll => Control::Poll(config.models.poll),

@@ -60,6 +60,18 @@ struct Serve {
     /// The model directory: NAME/VERSION/model.onnx.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
+    /// The registry to follow: file:///path, s3://bucket/path, gs://… or az://….
+    #[arg(long, value_name = "URL", conflicts_with = "models")]
+    registry: Option<String>,
+    /// The part of the registry [default: default].
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// A model of the registry to serve; may be repeated [default: all].
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+    /// Where verified copies of the registry are kept.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Where HTTP listens [default: 0.0.0.0:8000].
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<String>,
@@ -232,12 +244,18 @@ fn serve(arguments: &Serve) -> Result<()> {
     let mut flags = Vec::new();
     let mut put = |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
     put("models.directory", arguments.models.as_ref().map(|p| p.display().to_string()));
+    put("registry.url", arguments.registry.clone());
+    put("registry.namespace", arguments.namespace.clone());
+    put("registry.cache", arguments.cache.as_ref().map(|p| p.display().to_string()));
     put("server.http", arguments.http.clone());
     put("server.grpc", arguments.grpc.clone());
     put("server.ops", arguments.ops.clone());
     put("server.operator", arguments.operator.clone());
     put("server.ports_file", arguments.ports_file.as_ref().map(|p| p.display().to_string()));
     put("models.control", arguments.model_control.clone());
+    if !arguments.model.is_empty() {
+        flags.push(("registry.models".to_owned(), toml::Value::Array(arguments.model.iter().map(text).collect())));
+    }
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
     let mut app = App::start(&config, &note)?;

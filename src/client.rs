@@ -43,7 +43,8 @@ impl Http {
         Ok(Self { sender, host: address.to_owned() })
     }
 
-    /// Sends one request and collects the answer.
+    /// Sends one request and collects the answer. Carries the header that the
+    /// operator listener asks for.
     pub(crate) async fn send(
         &mut self,
         method: Method,
@@ -56,6 +57,7 @@ impl Http {
             .uri(path)
             .header("host", &self.host)
             .header("content-type", "application/json")
+            .header("ortus-operator", "1")
             .body(Full::new(body))
             .map_err(|e| Error::invalid("the path is not legal").with_source(e))?;
         self.sender.ready().await.map_err(lost)?;
@@ -74,6 +76,19 @@ impl Http {
         let (status, headers, body) = self.send(Method::POST, &path, body).await?;
         if status.is_success() { Ok((headers, body)) } else { Err(refusal(status, &body)) }
     }
+}
+
+/// Tells a server's operator listener that the registry has something new. It
+/// is a hint: where nobody answers, the server will see by itself.
+pub(crate) async fn nudge(address: &str) -> Result<()> {
+    let nudged = async {
+        let mut http = Http::connect(address).await?;
+        let (status, _, body) = http.send(Method::POST, "/v1/nudge", Bytes::new()).await?;
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+    };
+    tokio::time::timeout(CONNECT, nudged)
+        .await
+        .unwrap_or_else(|_| Err(Error::unavailable(format!("{address} does not answer in time"))))
 }
 
 /// What a server said when it refused.

@@ -3,23 +3,27 @@
 
 mod load;
 pub(crate) mod plan;
+mod pointers;
 mod probe;
+mod publish;
 mod report;
+mod source;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
 use crate::registry::catalog::{Fingerprint, ModelEntry, VersionEntry, VersionPolicy};
-use crate::registry::directory::Directory;
 use crate::registry::pbtxt::ModelConfig;
-use crate::route::{ModelRoutes, Table};
+use crate::route::Table;
 use crate::runtime::{Engine, SessionOptions};
 use crate::servable::{Drained, Servable};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use plan::{Action, Known};
+use pointers::Pointing;
 pub(crate) use report::{State, VersionStatus};
+pub(crate) use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -56,7 +60,7 @@ pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Set
 
 /// What the manager needs.
 pub(crate) struct Parts {
-    pub directory: Directory,
+    pub source: Source,
     pub control: Control,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
@@ -67,6 +71,8 @@ pub(crate) struct Parts {
 enum Command {
     Load(ModelName, oneshot::Sender<Result<()>>),
     Unload(ModelName, oneshot::Sender<Result<()>>),
+    /// Look at the source now.
+    Look,
 }
 
 /// The way to the manager's thread. Dropping every copy ends it.
@@ -90,8 +96,15 @@ impl Manager {
         std::thread::Builder::new()
             .name("manager".to_owned())
             .spawn(move || {
-                Loop { parts, status, models: BTreeMap::new(), asked: BTreeSet::new(), draining: Vec::new() }
-                    .serve(&inbox);
+                Loop {
+                    parts,
+                    status,
+                    models: BTreeMap::new(),
+                    asked: BTreeSet::new(),
+                    pointing: BTreeMap::new(),
+                    draining: Vec::new(),
+                }
+                .serve(&inbox);
                 // Nobody need be waiting for it.
                 let _ = ended.send(());
             })
@@ -114,6 +127,12 @@ impl Manager {
     /// Only under explicit control.
     pub(crate) async fn unload(&self, name: ModelName) -> Result<()> {
         self.ask(|reply| Command::Unload(name, reply)).await
+    }
+
+    /// Has the source looked at now, not at the next tick. A hint: it may be
+    /// dropped where the manager is busy.
+    pub(crate) fn nudge(&self) {
+        let _ = self.commands.try_send(Command::Look);
     }
 
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
@@ -159,6 +178,8 @@ struct Loop {
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// Under explicit control: the models that are to serve.
     asked: BTreeSet<ModelName>,
+    /// Where the names of registry models point now.
+    pointing: BTreeMap<ModelName, Pointing>,
     draining: Vec<Draining>,
 }
 
@@ -219,6 +240,7 @@ impl Loop {
                 self.reconcile();
                 let _ = reply.send(self.verdict(&name));
             }
+            Command::Look => self.reconcile(),
             Command::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
                 self.reconcile();
@@ -247,12 +269,8 @@ impl Loop {
 
     /// Compares the directory with what serves until nothing is left to do.
     fn reconcile(&mut self) {
-        let catalog = match self.parts.directory.scan(SystemTime::now(), Instant::now()) {
-            Ok(catalog) => catalog,
-            Err(error) => {
-                tracing::error!(%error, "the model directory cannot be read; what serves goes on");
-                return;
-            }
+        let Some(catalog) = self.parts.source.scan(&self.parts.metrics, SystemTime::now(), Instant::now()) else {
+            return;
         };
         let names: BTreeSet<ModelName> = catalog.models.keys().chain(self.models.keys()).cloned().collect();
         for name in names {
@@ -262,6 +280,8 @@ impl Loop {
         }
         self.models.retain(|_, versions| !versions.is_empty());
         self.report(&catalog);
+        let servables = self.models.values().flat_map(BTreeMap::values).filter_map(|a| a.servable.as_ref());
+        self.parts.source.tidy(servables.map(|s| s.digest).collect());
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {
@@ -300,7 +320,9 @@ impl Loop {
 
     /// Loads and unloads until the plan is content with one model.
     fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
-        let settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
+        let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
+        let pointers = entry.and_then(|e| e.pointers.as_ref());
+        self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
             let Some(versions) = self.models.get(name) else { return };
@@ -325,6 +347,7 @@ impl Loop {
                 Action::Unload(version) => self.unload(name, version),
                 Action::Nothing => return,
             }
+            self.point(name, pointers, &mut settings);
             self.publish(name, &settings);
         }
     }
@@ -339,7 +362,7 @@ impl Loop {
         self.set_state(name, version, State::Loading);
         self.publish_status();
         let start = Instant::now();
-        let loaded = self.parts.directory.read(found)?;
+        let loaded = self.parts.source.read(name, version, found)?;
         let made = load::load((name, version), loaded, settings, self.parts.engine.as_ref(), &self.parts.metrics)?;
         let took = start.elapsed();
         made.0.metrics.load_seconds.set(took.as_secs_f64());
@@ -395,24 +418,6 @@ impl Loop {
             self.parts.engine.trim();
             self.publish_status();
         }
-    }
-
-    /// Puts one model's servables into a new route table.
-    fn publish(&self, name: &ModelName, settings: &Settings) {
-        let mut table = (*self.parts.predictor.routes().table()).clone();
-        let serving = |versions: &BTreeMap<Version, Actual>| {
-            versions.iter().filter_map(|(v, a)| Some((*v, Arc::clone(a.servable.as_ref()?)))).collect()
-        };
-        match self.models.get(name).filter(|versions| !versions.is_empty() && self.is_wanted(name)) {
-            Some(versions) => {
-                let routes = ModelRoutes { versions: serving(versions), labels: settings.labels.clone() };
-                table.models.insert(name.clone(), routes);
-            }
-            None => {
-                table.models.remove(name);
-            }
-        }
-        self.parts.predictor.routes().publish(table);
     }
 
     fn set_state(&mut self, name: &ModelName, version: Version, state: State) {

@@ -39,6 +39,12 @@ pub(crate) struct Metrics {
     pub connections_refused: IntCounter,
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
+    /// The last entry of the registry that was applied.
+    pub registry_entry: IntGauge,
+    /// 1 while nothing new is taken from the registry.
+    pub registry_refused: IntGauge,
+    /// How long the registry's store has been silent, in seconds.
+    pub registry_staleness: Gauge,
     /// Servables per (model, version) that still hold series.
     holders: Mutex<HashMap<(ModelName, Version), usize>>,
 }
@@ -105,6 +111,15 @@ impl Metrics {
                 IntCounter::new("ortus_connections_refused_total", "Connections closed at accept: over the limit."),
             )?,
             bytes_in_flight: put(&r, IntGauge::new("ortus_bytes_in_flight", "Request bytes being read or served."))?,
+            registry_entry: put(&r, IntGauge::new("ortus_registry_entry", "The last registry entry applied."))?,
+            registry_refused: put(
+                &r,
+                IntGauge::new("ortus_registry_refused", "1 while the registry is silent, or what it has is refused."),
+            )?,
+            registry_staleness: put(
+                &r,
+                Gauge::new("ortus_registry_staleness_seconds", "How long the registry's store has been silent."),
+            )?,
             holders: Mutex::default(),
             registry: r.clone(),
         };

@@ -9,6 +9,7 @@ pub(crate) mod pbtxt;
 pub(crate) mod blob;
 pub(crate) mod entry;
 pub(crate) mod fold;
+pub(crate) mod follow;
 pub(crate) mod log;
 pub(crate) mod manifest;
 mod text;

@@ -2,7 +2,7 @@
 //! version, by when, and what came back. Plain data.
 
 use crate::error::{Error, Result};
-use crate::model::{ModelName, Version};
+use crate::model::{Alias, ModelName, Version};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,10 @@ pub enum Selector {
     Latest,
     /// Exactly this one.
     Exact(Version),
-    /// The one a label points at.
+    /// The one a label points at; TensorFlow Serving's word, and its errors.
     Label(String),
+    /// The one an alias points at.
+    Alias(Alias),
 }
 
 /// A model and which version of it.
@@ -30,15 +32,44 @@ pub struct Target {
     pub model: ModelName,
     /// The version.
     pub selector: Selector,
+    /// Where the requests that name no version are split: the same key goes
+    /// the same way. Without one, chance decides.
+    pub key: Option<u64>,
 }
 
 impl Target {
     /// Reads the pair of strings of the Open Inference Protocol: an empty
-    /// version means the latest.
+    /// version leaves the choice to the server, a word is an alias.
     pub fn parse(model: &str, version: &str) -> Result<Self> {
-        let selector = if version.is_empty() { Selector::Latest } else { Selector::Exact(Version::parse(version)?) };
-        Ok(Self { model: ModelName::parse(model)?, selector })
+        let selector = match version {
+            "" => Selector::Latest,
+            text => match Version::parse(text) {
+                Ok(number) => Selector::Exact(number),
+                // What begins like an alias is meant as one.
+                Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => Selector::Alias(Alias::parse(text)?),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Self { model: ModelName::parse(model)?, selector, key: None })
     }
+
+    /// Gives it a key for split traffic; an empty one is none.
+    pub fn routed_by(mut self, key: &[u8]) -> Self {
+        self.key = (!key.is_empty()).then(|| {
+            // FNV-1a over name and key, so that models split apart from each
+            // other; finished so that the low digits depend on every byte.
+            let bytes = self.model.as_str().bytes().chain([0]).chain(key.iter().copied());
+            mix(bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)))
+        });
+        self
+    }
+}
+
+/// Spreads a number over all its bits; the same on every server.
+pub(crate) fn mix(mut n: u64) -> u64 {
+    n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
 }
 
 /// The moment by which an answer is wanted, on the monotonic clock.

@@ -22,8 +22,12 @@ pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Response<Ful
     let reply = admit(request.headers()).and_then(|()| match (request.method().as_str(), request.uri().path()) {
         ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
         ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
+        ("POST", "/v1/nudge") => {
+            front.manager.nudge();
+            Ok(Reply::json("{}"))
+        }
         ("GET", _) => Err(Error::not_found("try /v1/models or /v1/config")),
-        _ => Err(Error::invalid("this listener only answers GET")),
+        _ => Err(Error::not_found("the only call here is POST /v1/nudge")),
     });
     let reply = reply.unwrap_or_else(|error| Reply::error(&error));
     let mut response = Response::new(Full::new(reply.body));
@@ -68,7 +72,7 @@ fn models(front: &Front) -> Value {
         }
         line
     };
-    json!({"models": index.iter().map(line).collect::<Vec<_>>()})
+    json!({"models": index.iter().map(line).collect::<Vec<_>>(), "entry": table.entry})
 }
 
 #[cfg(test)]

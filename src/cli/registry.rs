@@ -8,6 +8,7 @@ pub(super) use arguments::Verb;
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
+use crate::client;
 use crate::error::{Error, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::operate::Operator;
@@ -48,29 +49,29 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             Verb::Promote { at, allow_signature_change } => {
                 let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
                 let changed = operator.promote(&name, &at.version, allow_signature_change).await?;
-                say(&changed, &format!("version {} is champion", number(&changed)), &at.common)
+                say(&changed, &format!("version {} is champion", number(&changed)), &at.common, &at.by).await
             }
             Verb::Rollback { name, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.rollback(&name).await?;
-                say(&changed, &format!("version {} is champion again", number(&changed)), &common)
+                say(&changed, &format!("version {} is champion again", number(&changed)), &common, &by).await
             }
             Verb::Alias { name, alias, version, remove, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let alias = Alias::parse(&alias)?;
                 let changed = operator.alias(&name, &alias, version.as_deref().filter(|_| !remove)).await?;
                 let done = if remove { "is removed".into() } else { format!("is version {}", number(&changed)) };
-                say(&changed, &format!("{alias} {done}"), &common)
+                say(&changed, &format!("{alias} {done}"), &common, &by).await
             }
             Verb::Traffic { name, weights, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let weights = weights.iter().map(|w| arguments::weight(w)).collect::<Result<BTreeMap<_, _>>>()?;
-                say(&operator.traffic(&name, &weights).await?, "the traffic is split so", &common)
+                say(&operator.traffic(&name, &weights).await?, "the traffic is split so", &common, &by).await
             }
             Verb::Retire(NameAndVersion { name, version, common, by }) => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.retire(&name, &version).await?;
-                say(&changed, &format!("version {} is retired", number(&changed)), &common)
+                say(&changed, &format!("version {} is retired", number(&changed)), &common, &by).await
             }
             Verb::Tag { target, tag, remove, common, by } => {
                 let (name, which) = split_target(&target)?;
@@ -80,7 +81,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                     None if remove => (tag.as_str(), None),
                     _ => return Err(Error::invalid("a tag is KEY=VALUE, or KEY with --remove")),
                 };
-                say(&operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common)
+                say(&operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common, &by).await
             }
             Verb::Approve(at) => judge(&at, true).await,
             Verb::Reject(at) => judge(&at, false).await,
@@ -100,6 +101,15 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             }
         }
     })
+}
+
+/// Tells servers of a change; one that does not answer is no failure.
+async fn nudge(by: &By) {
+    for address in &by.nudge {
+        if let Err(error) = client::nudge(address).await {
+            note(&format!("ortus: not nudged: {error}"));
+        }
+    }
 }
 
 /// Opens the registry of the flags, the environment or the configuration.
@@ -150,7 +160,10 @@ fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(changed: &Changed, done: &str, common: &Common) -> Result<ExitCode> {
+async fn say(changed: &Changed, done: &str, common: &Common, by: &By) -> Result<ExitCode> {
+    if changed.seq.is_some() {
+        nudge(by).await;
+    }
     if changed.waiting {
         note(&format!("ortus: version {} waits for approvals before it can become champion", number(changed)));
         if common.json {
@@ -166,7 +179,7 @@ async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
     let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
     let changed = operator.judge(&name, &at.version, approve).await?;
     let verdict = if approve { "approved" } else { "rejected" };
-    say(&changed, &format!("version {} is {verdict}", number(&changed)), &at.common)
+    say(&changed, &format!("version {} is {verdict}", number(&changed)), &at.common, &at.by).await
 }
 
 async fn push(arguments: &PushArguments) -> Result<ExitCode> {
@@ -199,6 +212,7 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
     bar.finish_and_clear();
     let pushed = pushed?;
+    nudge(&arguments.by).await;
     // Scripts read the version as a bare integer.
     line(&if arguments.common.json { serde_json::json!(pushed).to_string() } else { pushed.version.to_string() });
     if pushed.waiting {

@@ -39,7 +39,9 @@ impl Loop {
         for name in self.models.keys().filter(|name| self.is_wanted(name)) {
             table.models.entry(name.clone()).or_default();
         }
-        if table.models.len() != before {
+        let entry = self.parts.source.entry();
+        if table.models.len() != before || table.entry != entry {
+            table.entry = entry;
             self.parts.predictor.routes().publish(table);
         }
         let mut lines = self.lines();

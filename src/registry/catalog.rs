@@ -2,8 +2,8 @@
 //! Plain data; reads nothing and decides nothing.
 
 use super::pbtxt::ModelConfig;
-use crate::model::{ModelName, Version};
-use std::collections::BTreeMap;
+use crate::model::{Digest, ModelName, Version};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Which versions of a model are served.
@@ -33,6 +33,21 @@ pub(crate) struct ModelEntry {
     pub config: Option<ModelConfig>,
     /// Why nothing of the model loads, such as a `config.pbtxt` that is refused.
     pub problem: Option<String>,
+    /// What names stand for, where the source has names; a plain directory has none.
+    pub pointers: Option<Pointers>,
+}
+
+/// What the names of a model stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pointers {
+    /// The version for requests that name none.
+    pub champion: Option<Version>,
+    /// Every alias, `champion` and `previous` included.
+    pub aliases: BTreeMap<String, Version>,
+    /// Percent of the requests that name no version; empty: all to the champion.
+    pub traffic: Vec<(Version, u32)>,
+    /// The versions to be loaded.
+    pub wanted: BTreeSet<Version>,
 }
 
 /// One version of a model.
@@ -44,6 +59,8 @@ pub(crate) struct VersionEntry {
     pub model_path: PathBuf,
     /// Whether nobody seems to be writing the files any more.
     pub settled: bool,
+    /// The version's manifest, where it comes from a registry.
+    pub manifest: Option<Digest>,
 }
 
 /// What the files of a version looked like, without reading them: sorted by

@@ -46,8 +46,9 @@ pub(crate) struct Loaded {
     pub bytes: Bytes,
     /// What it declares.
     pub graph: Graph,
-    /// The SHA-256 of `bytes` where the model has no external data; else of
-    /// `name NUL length NUL bytes` of the ONNX file and each external file.
+    /// From a directory the SHA-256 of `bytes` where the model has no external
+    /// data, else of `name NUL length NUL bytes` of the ONNX file and each
+    /// external file; from a registry the manifest's.
     pub digest: Digest,
     /// The folder of the external data, if there is any.
     pub external_dir: Option<PathBuf>,
@@ -158,9 +159,12 @@ fn look(
         // A refused configuration is part of what is refused, so that a
         // corrected one is a reason to try again.
         files.0.extend(stamp.clone());
-        versions.insert(version, VersionEntry { files, model_path: inside.join(model_file), settled: false });
+        versions.insert(
+            version,
+            VersionEntry { files, model_path: inside.join(model_file), settled: false, manifest: None },
+        );
     }
-    Ok(ModelEntry { versions, config, problem })
+    Ok(ModelEntry { versions, config, problem, pointers: None })
 }
 
 /// Reads a model's configuration, if it has one: its stamp, and what it says.

@@ -9,6 +9,7 @@ use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op, Sign};
 use super::fold::State;
 use super::{entry, text};
 use crate::error::{Error, Kind, Result};
+use crate::model::Digest;
 use crate::store::{Created, Store};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt};
@@ -19,8 +20,8 @@ use std::time::Duration;
 pub(crate) const CHECKPOINT_EVERY: u64 = 64;
 /// The largest checkpoint.
 const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
-/// Entries asked for at once while catching up.
-const AHEAD: u64 = 16;
+/// The most entries asked for at once while catching up.
+const AHEAD_MAX: usize = 32;
 /// Numbers tried before a writer gives up on others being faster.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -96,6 +97,11 @@ impl Log {
         Ok(Self { store, namespace: namespace.to_owned() })
     }
 
+    /// The namespace's name.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// A key below the namespace.
     pub(crate) fn key(&self, below: &str) -> String {
         format!("ns/{}/{below}", self.namespace)
@@ -109,6 +115,11 @@ impl Log {
         self.key(&format!("checkpoint/{seq:020}.json"))
     }
 
+    /// Tells whether there is an entry after `state`: one request.
+    pub(crate) async fn has_next(&self, state: &State) -> Result<bool> {
+        Ok(self.store.head(&self.entry_key(state.seq + 1)).await?.is_some())
+    }
+
     /// Reads the entry after `state`, if there is one, and folds it: one GET.
     pub(crate) async fn advance(&self, state: &mut State) -> Result<bool> {
         let seq = state.seq + 1;
@@ -119,14 +130,17 @@ impl Log {
 
     /// Folds every entry after `state`.
     pub(crate) async fn catch_up(&self, state: &mut State) -> Result<()> {
-        // Mostly there is nothing new, and one GET tells.
+        // Mostly there is nothing new, and one GET tells; where there is much,
+        // ever more of it is asked for at once.
+        let mut window = 1;
         while self.advance(state).await? {
+            window = (window * 2).min(AHEAD_MAX);
             let next = state.seq + 1;
-            let mut ahead = stream::iter(next..next + AHEAD).map(|seq| async move {
+            let ahead = stream::iter(next..next + window as u64).map(|seq| async move {
                 let key = self.entry_key(seq);
                 (seq, self.store.get(&key, ENTRY_BYTES_MAX).await)
             });
-            let mut ahead = ahead.by_ref().buffered(usize::try_from(AHEAD).unwrap_or(1));
+            let mut ahead = ahead.buffered(window);
             while let Some((seq, read)) = ahead.next().await {
                 match read? {
                     Some(bytes) => state.apply(Entry::read(&bytes, seq)?)?,
@@ -278,6 +292,12 @@ impl Log {
     pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
         let bytes = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await?;
         bytes.map(|bytes| Entry::read(&bytes, seq)).transpose()
+    }
+
+    /// The hash of one entry's bytes, whatever they say.
+    pub(crate) async fn entry_hash(&self, seq: u64) -> Result<Option<Digest>> {
+        let bytes = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await?;
+        Ok(bytes.map(|bytes| entry::hash(&bytes)))
     }
 }
 

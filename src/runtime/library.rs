@@ -50,10 +50,15 @@ pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
     all
 }
 
-fn cached() -> Option<PathBuf> {
+/// The folder of this user's caches that is ours.
+pub(crate) fn user_cache() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(|h| PathBuf::from(h).join(".cache"));
     let base = std::env::var_os("XDG_CACHE_HOME").filter(|c| !c.is_empty()).map(PathBuf::from).or_else(home)?;
-    Some(base.join("ortus").join(format!("onnxruntime-{PINNED}")).join(FILE))
+    Some(base.join("ortus"))
+}
+
+fn cached() -> Option<PathBuf> {
+    Some(user_cache()?.join(format!("onnxruntime-{PINNED}")).join(FILE))
 }
 
 /// Finds the library; fetches it where there is none and `offline` allows it.

@@ -19,6 +19,11 @@ pub fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
     }
 }
 
+/// Whether the long size of a proof is asked for: `ORTUS_TEST_SIZE=long`.
+pub fn is_long() -> bool {
+    std::env::var("ORTUS_TEST_SIZE").is_ok_and(|v| v == "long")
+}
+
 pub fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

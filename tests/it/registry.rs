@@ -1,11 +1,12 @@
 //! The registry as its users meet it: on a real S3 server, through its
 //! commands, and as what a server follows.
 
-use crate::optional::{or_not_run, python};
-use crate::support::http;
+use crate::optional::{is_long, or_not_run, python};
+use crate::support::{Server, eventually, http, ortus};
 use ortus::testing::conformance::{self, Scale};
+use ortus::testing::graphs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// An S3 server with one empty bucket; ends with the test.
@@ -26,7 +27,7 @@ impl S3 {
         BufReader::new(stdout).read_line(&mut line).map_err(|e| e.to_string())?;
         let port = line.trim().parse().map_err(|_| format!("the S3 server said {line:?}"))?;
         let s3 = Self { child, port };
-        let made = http(&format!("127.0.0.1:{port}"), "PUT", "/bucket", &[("Authorization", "none")], b"");
+        let made = http(&format!("127.0.0.1:{port}"), "PUT", "/bucket", &[], b"");
         if made.status == 200 { Ok(s3) } else { Err(format!("no bucket: {}", made.text())) }
     }
 
@@ -51,6 +52,294 @@ impl Drop for S3 {
 #[test]
 fn the_suite_holds_on_an_s3_server() {
     let Some(s3) = or_not_run("an S3 server", S3::start()) else { return };
-    let scale = Scale { writers: 8, commits: 100, blob_bytes: 20 << 20 };
+    let commits = if is_long() { 100 } else { 25 };
+    let scale = Scale { writers: 8, commits, blob_bytes: 20 << 20 };
     conformance::run("s3://bucket/some/folder", &s3.env(), scale);
+}
+
+/// A registry in a folder, with its commands.
+struct Registry(tempfile::TempDir);
+
+impl Registry {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.0.path().join("store").display())
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    /// Runs a command; returns its exit code, output and error.
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = ortus().args(arguments).arg("--registry").arg(self.url()).output().expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        (output.status.code().expect("an exit code"), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Runs a command that must do what it says; returns its output.
+    fn does(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {out} {err}");
+        out
+    }
+
+    /// Runs a command that must be refused; returns the one line it says.
+    fn refuses(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!((code, err.lines().count()), (1, 1), "{arguments:?}: {out} {err}");
+        err
+    }
+
+    /// Pushes a model whose output is `mark`; returns its version.
+    fn push(&self, model: &str, mark: f32) -> String {
+        let file = self.0.path().join("model.onnx");
+        std::fs::write(&file, graphs::demanding(mark)).expect("written");
+        self.does(&["push", model, file.to_str().expect("text")])
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Server {
+        let (url, cache) = (self.url(), self.0.path().join("cache"));
+        let mut all = vec!["--registry", &url, "--cache", cache.to_str().expect("text")];
+        all.extend(["--set", "registry.poll=20ms"]);
+        all.extend(arguments);
+        Server::start_from(&all)
+    }
+}
+
+/// Asks for a prediction over REST: the status, the version that served, and
+/// the mark of the model that really ran.
+fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
+    let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
+    let answer = http(&server.http, "POST", &format!("/v2/models/{path}/infer"), headers, body);
+    let version = answer.headers.get("ortus-model-version").cloned().unwrap_or_default();
+    let mark = if answer.status == 200 { answer.json()["outputs"][0]["data"][0].as_f64() } else { None };
+    (answer.status, version, mark.unwrap_or(f64::NAN))
+}
+
+fn serves(server: &Server, version: &str, mark: f64) -> bool {
+    let (status, by, ran) = ask(server, "m", &[]);
+    assert!(status == 200 || status == 404, "{status}");
+    status == 200 && by == version && ran == mark
+}
+
+#[test]
+fn a_server_follows_champions_and_answers_to_aliases() {
+    let registry = Registry::new();
+    assert_eq!(
+        (registry.push("m", 1.0), registry.push("m", 2.0), registry.push("other", 9.0)),
+        ("1".to_owned(), "2".to_owned(), "1".to_owned())
+    );
+    let server = registry.serve(&["--model", "m"]);
+    // Nothing points at anything: nothing is loaded, and nobody answers.
+    assert_eq!((ask(&server, "m", &[]).0, ask(&server, "m/versions/1", &[]).0), (404, 404));
+    registry.does(&["promote", "m", "1", "--reason", "first"]);
+    eventually("version 1 is champion", || serves(&server, "1", 1.0));
+    assert_eq!(ask(&server, "m/versions/2", &[]).0, 404, "nothing points at version 2");
+    registry.does(&["alias", "m", "challenger", "2"]);
+    eventually("the challenger answers", || ask(&server, "m/versions/challenger", &[]) == (200, "2".into(), 2.0));
+    assert_eq!(ask(&server, "m/versions/champion", &[]), (200, "1".into(), 1.0));
+    registry.does(&["promote", "m", "challenger"]);
+    eventually("version 2 is champion", || serves(&server, "2", 2.0));
+    assert_eq!(ask(&server, "m/versions/previous", &[]), (200, "1".into(), 1.0));
+    registry.does(&["rollback", "m"]);
+    eventually("version 1 is back", || serves(&server, "1", 1.0));
+    let metadata = server.get("/v2/models/m").json();
+    let entry = metadata["properties"]["ortus.registry.entry"].as_str().expect("an entry").to_owned();
+    assert_eq!(server.metric("ortus_registry_entry").map(|n| n.to_string()), Some(entry));
+    assert_eq!(server.metric("ortus_registry_refused"), Some(0.0));
+    assert_eq!(ask(&server, "other", &[]).0, 404, "only the models asked for are served");
+    assert_eq!(ask(&server, "m/versions/nobody", &[]).0, 404);
+    assert_eq!(ask(&server, "m/versions/No-body", &[]).0, 400);
+}
+
+#[test]
+fn traffic_is_split_by_weight_and_a_key_sticks() {
+    let registry = Registry::new();
+    for mark in [1.0, 2.0] {
+        registry.push("m", mark);
+    }
+    registry.does(&["promote", "m", "1"]);
+    registry.does(&["alias", "m", "challenger", "2"]);
+    let server = registry.serve(&[]);
+    registry.does(&["traffic", "m", "champion=50", "challenger=50"]);
+    eventually("the split", || ask(&server, "m", &[]).1 == "2");
+    let served = |key: &str| ask(&server, "m", &[("ortus-route-key", key)]).1;
+    let keys: Vec<String> = (0..60).map(|i| format!("user {i}")).collect();
+    let first: Vec<String> = keys.iter().map(|key| served(key)).collect();
+    let share = first.iter().filter(|v| *v == "2").count();
+    assert!((15..45).contains(&share), "{share} of 60 keys went to the challenger");
+    assert_eq!(keys.iter().map(|key| served(key)).collect::<Vec<_>>(), first, "a key did not stick");
+    // An explicit version is never split.
+    assert!((0..20).all(|_| ask(&server, "m/versions/1", &[]).1 == "1"));
+    registry.does(&["promote", "m", "2"]);
+    eventually("promotion ends the split", || keys.iter().all(|key| served(key) == "2"));
+}
+
+#[test]
+fn a_restart_without_the_store_serves_the_last_known_good() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&[]);
+    assert!(serves(&server, "1", 1.0));
+    let aside = registry.0.path().join("aside");
+    std::fs::rename(registry.store(), &aside).expect("moved");
+    eventually("the silence is seen", || server.metric("ortus_registry_refused") == Some(1.0));
+    assert!(serves(&server, "1", 1.0));
+    assert!(server.metric("ortus_registry_staleness_seconds").is_some_and(|s| s > 0.0));
+    drop(server);
+    // A folder that is there and empty is a log that was rolled back.
+    std::fs::create_dir(registry.store()).expect("made");
+    let server = registry.serve(&[]);
+    assert!(serves(&server, "1", 1.0));
+    assert_eq!(server.metric("ortus_registry_refused"), Some(1.0));
+    assert!(server.log().contains("forked or rolled back"), "{}", server.log());
+    std::fs::remove_dir(registry.store()).expect("removed");
+    std::fs::rename(&aside, registry.store()).expect("moved back");
+    registry.push("m", 2.0);
+    registry.does(&["promote", "m", "2"]);
+    eventually("it is followed again", || serves(&server, "2", 2.0));
+    assert_eq!(server.metric("ortus_registry_refused"), Some(0.0));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let (path, target) = entry.map(|e| (e.path(), to.join(e.file_name()))).expect("an entry");
+        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, &target).map(drop).expect("copied") }
+    }
+}
+
+#[test]
+fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    let old = registry.0.path().join("old");
+    copy(&registry.store(), &old);
+    registry.push("m", 2.0);
+    registry.does(&["promote", "m", "2"]);
+    let server = registry.serve(&[]);
+    assert!(serves(&server, "2", 2.0));
+    std::fs::remove_dir_all(registry.store()).expect("removed");
+    copy(&old, &registry.store());
+    eventually("the rollback is seen", || server.metric("ortus_registry_refused") == Some(1.0));
+    // Others go on writing to the old copy: another history of the same numbers, and more.
+    for mark in [3.0, 4.0] {
+        let version = registry.push("m", mark);
+        registry.does(&["promote", "m", &version]);
+    }
+    eventually("the fork is told", || server.log().contains("is another than the one applied"));
+    assert!(serves(&server, "2", 2.0), "what was champion before the fork goes on");
+    assert_eq!(server.metric("ortus_registry_refused"), Some(1.0));
+}
+
+#[test]
+fn bad_versions_change_nothing_that_serves() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&[]);
+    assert!(serves(&server, "1", 1.0));
+    registry.push("m", 2.0);
+    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "m:2", "--json"])).expect("JSON");
+    let digest = shown["manifest"]["files"][0]["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
+    let blob = registry.store().join("ns/default/blobs/sha256").join(&digest[..2]).join(&digest);
+    let mut bytes = std::fs::read(&blob).expect("a blob");
+    bytes[100] ^= 1;
+    std::fs::write(&blob, &bytes).expect("damaged");
+    registry.does(&["promote", "m", "2"]);
+    eventually("the refusal", || server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(1.0));
+    assert!(serves(&server, "1", 1.0));
+    assert!(server.log().contains(&digest), "the log names the object: {}", server.log());
+    registry.does(&["rollback", "m"]);
+    registry.push("m", 3.0);
+    registry.does(&["promote", "m", "3"]);
+    eventually("a good one serves", || serves(&server, "3", 3.0));
+}
+
+/// Every file of a folder, sorted.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+    found.sort();
+}
+
+#[test]
+fn verifying_names_the_object_of_any_flipped_byte() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1", "--reason", "because"]);
+    registry.push("m", 2.0);
+    assert!(registry.does(&["audit", "verify"]).starts_with("whole: 3 entries, 4 blobs"));
+    let mut all = Vec::new();
+    files(&registry.store(), &mut all);
+    assert_eq!(all.len(), 7, "{all:?}");
+    for path in all {
+        let good = std::fs::read(&path).expect("read");
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        // The last entry has none after it whose chain would tell: only what it says can be wrong.
+        let last = name.ends_with("3.json");
+        for at in [0, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            std::fs::write(&path, &bad).expect("written");
+            let (code, out, err) = registry.run(&["audit", "verify"]);
+            let named = err.contains(name)
+                || name.strip_suffix(".json").is_some_and(|n| {
+                    // A changed entry is seen by itself or by the one after it.
+                    let number: u64 = n.parse().expect("a number");
+                    err.contains(&format!("entry {number}")) || err.contains(&format!("{:020}", number + 1))
+                });
+            assert!((code == 1 && named) || (last && code == 0 && at == good.len() / 2), "{name} at {at}: {out} {err}");
+            std::fs::write(&path, &good).expect("written back");
+        }
+        let gone = path.with_extension("gone");
+        std::fs::rename(&path, &gone).expect("moved");
+        let (code, _, err) = registry.run(&["audit", "verify"]);
+        assert!(code == 1 || last, "{name} is gone: {err}");
+        std::fs::rename(&gone, &path).expect("moved back");
+    }
+    registry.does(&["audit", "verify"]);
+}
+
+#[test]
+fn commands_keep_their_contract() {
+    let registry = Registry::new();
+    assert!(registry.refuses(&["list"]).contains("find the registry's folder"));
+    assert_eq!(registry.push("m", 1.0), "1");
+    assert_eq!(registry.push("m", 1.0), "1", "the same again is the same version");
+    let json: serde_json::Value = serde_json::from_str(&registry.does(&["promote", "m", "1", "--json"])).expect("JSON");
+    assert_eq!((&json["name"], &json["version"], &json["seq"]), (&"m".into(), &1.into(), &2.into()));
+    assert!(registry.refuses(&["rollback", "m"]).contains("no champion before"));
+    assert!(registry.refuses(&["promote", "m", "7"]).contains("no version or alias '7'"));
+    assert!(registry.refuses(&["promote", "q", "1"]).contains("no model 'q'"));
+    assert!(registry.refuses(&["push", "../m", "x"]).contains("model name"));
+    assert!(registry.refuses(&["push", "m", "/nonexistent"]).contains("cannot be read"));
+    let text = registry.0.path().join("text.onnx");
+    std::fs::write(&text, "not a model").expect("written");
+    assert!(registry.refuses(&["push", "m", text.to_str().expect("text")]).contains("not an ONNX model"));
+    registry.does(&["policy", "--approvals", "1"]);
+    registry.push("m", 2.0);
+    let (code, _, err) = registry.run(&["promote", "m", "2"]);
+    assert_eq!((code, err.lines().count()), (4, 1), "{err}");
+    registry.does(&["approve", "m", "2", "--actor", "somebody else", "--reason", "looked at it"]);
+    registry.does(&["promote", "m", "2"]);
+    let history: serde_json::Value = serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
+    let last = history.as_array().and_then(|h| h.last()).expect("an entry");
+    assert_eq!(
+        (&last["champion"], &last["did"][0]),
+        (&2.into(), &"promoted version 2 to champion in place of version 1".into())
+    );
+    assert!(registry.does(&["list"]).contains("m"));
+    let folder = registry.0.path().join("pulled");
+    registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
+    assert_eq!(std::fs::read(folder.join("model.onnx")).expect("pulled"), graphs::demanding(1.0));
+    assert!(registry.refuses(&["pull", "m:1", "-o", folder.to_str().expect("text")]).contains("is there already"));
 }

@@ -85,12 +85,18 @@ impl Server {
 
     /// Starts a server with further arguments and waits until it is ready.
     pub fn start_with(models: &Path, arguments: &[&str]) -> Self {
+        let mut all = vec!["--models", models.to_str().expect("a path in UTF-8")];
+        all.extend(["--set", "models.poll=50ms", "--set", "models.settle=50ms"]);
+        all.extend(arguments);
+        Self::start_from(&all)
+    }
+
+    /// Starts a server whose arguments say where the models come from.
+    pub fn start_from(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
         let mut child = ortus()
             .arg("serve")
-            .arg("--models")
-            .arg(models)
             .args([
                 "--http",
                 "127.0.0.1:0",
@@ -101,7 +107,6 @@ impl Server {
                 "--operator",
                 "127.0.0.1:0",
             ])
-            .args(["--set", "models.poll=50ms", "--set", "models.settle=50ms"])
             .args(["--set", "log.level=\"ortus=warn,warn\""])
             .arg("--ports-file")
             .arg(&file)

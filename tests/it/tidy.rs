@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["client", "config", "app", "logging", "runtime", "api", "operate", "registry"]),
     ("config", &["logging"]),
     ("logging", &[]),
-    ("app", &["api", "config", "manager", "metrics", "predict", "registry", "route", "runtime"]),
+    ("app", &["api", "config", "manager", "metrics", "predict", "registry", "route", "runtime", "store"]),
     ("testing", &["proto", "operate"]),
     ("lib", &[]),
     ("bin", &["cli"]),

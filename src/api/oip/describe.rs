@@ -6,7 +6,7 @@ use crate::manager::{State, VersionStatus};
 use crate::metrics::Tally;
 use crate::model::{Dim, Signature, TensorSpec};
 use crate::proto::inference as p;
-use crate::route::ModelRoutes;
+use crate::route::Table;
 use crate::servable::{Batching, Servable};
 use crate::tensor::DType;
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ pub(crate) const EXTENSIONS: [&str; 6] =
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
 /// Metadata of one version, with every version that serves.
-pub(crate) fn metadata(servable: &Servable, routes: Option<&ModelRoutes>) -> p::ModelMetadataResponse {
+pub(crate) fn metadata(servable: &Servable, table: &Table) -> p::ModelMetadataResponse {
+    let routes = table.models.get(&servable.name);
     let tensor = |spec: &TensorSpec| p::model_metadata_response::TensorMetadata {
         name: spec.name.clone(),
         datatype: spec.dtype.name().to_owned(),
@@ -29,6 +30,13 @@ pub(crate) fn metadata(servable: &Servable, routes: Option<&ModelRoutes>) -> p::
         Batching::Joined => "joined".to_owned(),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
+    let aliases = routes.into_iter().flat_map(|r| &r.labels).filter(|(_, v)| **v == servable.version);
+    let aliases: Vec<&str> = aliases.map(|(alias, _)| alias.as_str()).collect();
+    let of_registry = [
+        ("ortus.registry.entry", table.entry.map(|seq| seq.to_string())),
+        ("ortus.aliases", (!aliases.is_empty()).then(|| aliases.join(","))),
+    ];
+    let of_registry = of_registry.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let properties = [
         ("ortus.version", servable.version.to_string()),
         ("ortus.digest", servable.digest.to_string()),
@@ -41,7 +49,7 @@ pub(crate) fn metadata(servable: &Servable, routes: Option<&ModelRoutes>) -> p::
         platform: PLATFORM.to_owned(),
         inputs: servable.signature.inputs.iter().map(tensor).collect(),
         outputs: servable.signature.outputs.iter().map(tensor).collect(),
-        properties: properties.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+        properties: properties.into_iter().chain(of_registry).map(|(k, v)| (k.to_owned(), v)).collect(),
     }
 }
 

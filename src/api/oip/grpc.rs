@@ -2,7 +2,7 @@
 
 use super::{codec, describe};
 use crate::api::serve::Arrived;
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier};
+use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::proto::inference as p;
@@ -24,7 +24,8 @@ impl Oip {
         let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
         let predictor = &self.0.predictor;
         let parsed = (|| {
-            let target = Target::parse(&message.model_name, &message.model_version)?;
+            let target =
+                Target::parse(&message.model_name, &message.model_version)?.routed_by(route_key(metadata.as_ref()));
             let asked = deadline(metadata.as_ref(), arrived)?;
             // A request for nothing that serves is refused before its tensors are decoded.
             let servable = predictor.resolve(&target)?;
@@ -97,7 +98,7 @@ impl GrpcInferenceService for Oip {
         let asked = request.into_inner();
         let servable = self.servable(&asked.name, &asked.version)?;
         let table = self.0.predictor.routes().table();
-        Ok(Response::new(describe::metadata(&servable, table.models.get(&servable.name))))
+        Ok(Response::new(describe::metadata(&servable, &table)))
     }
 
     async fn model_infer(&self, request: tonic::Request<p::ModelInferRequest>) -> Answer<p::ModelInferResponse> {

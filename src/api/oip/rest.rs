@@ -4,7 +4,7 @@ use super::grpc::{refuse_load_parameters, statistics};
 use super::{describe, json};
 use crate::api::body::Metered;
 use crate::api::rest::{Call, Reply, Route};
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier};
+use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::request::{Protocol, Request, Response, Target};
@@ -20,7 +20,7 @@ const LENGTH_HEADER: &str = "inference-header-content-length";
 pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: Metered) -> Result<Reply> {
     let predictor = &call.front.predictor;
     let refused = |error: &Error| predictor.refused(Protocol::OipRest, error);
-    let target = Target::parse(name, version).inspect_err(refused)?;
+    let target = Target::parse(name, version).inspect_err(refused)?.routed_by(route_key(call.headers));
     // A request for nothing that serves is refused before its body is read.
     let servable = predictor.resolve(&target).inspect_err(refused)?;
     let length = json_length(call.headers).inspect_err(refused)?;
@@ -99,7 +99,7 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
         Route::Metadata(name, version) => {
             let servable = servable(name, version)?;
             let table = front.predictor.routes().table();
-            describe::metadata_json(&describe::metadata(&servable, table.models.get(&servable.name)))
+            describe::metadata_json(&describe::metadata(&servable, &table))
         }
         Route::ModelReady(name, version) => {
             let ready = servable(name, version).is_ok();

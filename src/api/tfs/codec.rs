@@ -47,7 +47,7 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
         }
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
     };
-    Ok(Target { model, selector })
+    Ok(Target { model, selector, key: None })
 }
 
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed

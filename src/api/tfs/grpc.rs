@@ -3,7 +3,7 @@
 use super::codec::{self, SIGNATURE};
 use crate::api::oip::grpc::stamp;
 use crate::api::serve::Arrived;
-use crate::api::{Front, deadline, status};
+use crate::api::{Front, deadline, route_key, status};
 use crate::error::{Error, Result};
 use crate::manager::{State, VersionStatus};
 use crate::model::{ModelName, Version};
@@ -26,7 +26,7 @@ impl Tfs {
         let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
         let predictor = &self.0.predictor;
         let parsed = (|| {
-            let target = codec::target(message.model_spec.as_ref())?;
+            let target = codec::target(message.model_spec.as_ref())?.routed_by(route_key(metadata.as_ref()));
             let asked = deadline(metadata.as_ref(), arrived)?;
             let servable = predictor.resolve(&target)?;
             Request::check_limits("", message.inputs.len())?;
@@ -140,8 +140,8 @@ pub(crate) fn versions(front: &Front, name: &ModelName, selector: Option<&Select
     use p::model_version_status::State as Wire;
     let only = match selector {
         Some(Selector::Exact(version)) => Some(*version),
-        Some(label @ Selector::Label(_)) => {
-            let target = Target { model: name.clone(), selector: label.clone() };
+        Some(label @ (Selector::Label(_) | Selector::Alias(_))) => {
+            let target = Target { model: name.clone(), selector: label.clone(), key: None };
             Some(front.predictor.resolve(&target)?.version)
         }
         Some(Selector::Latest) | None => None,

@@ -5,7 +5,7 @@ use super::json;
 use crate::api::body::Metered;
 use crate::api::oip::rest::stamp;
 use crate::api::rest::{Call, Reply};
-use crate::api::{Front, deadline};
+use crate::api::{Front, deadline, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::request::{Protocol, Request, Selector, Target};
@@ -15,7 +15,7 @@ pub(crate) async fn predict(call: &Call<'_>, name: &str, selector: Selector, bod
     let predictor = &call.front.predictor;
     let refused = |error: &Error| predictor.refused(Protocol::TfsRest, error);
     let model = ModelName::parse(name).inspect_err(refused)?;
-    let target = Target { model, selector };
+    let target = Target { model, selector, key: None }.routed_by(route_key(call.headers));
     let servable = predictor.resolve(&target).inspect_err(refused)?;
     let asked = deadline(call.headers, call.arrived).inspect_err(refused)?;
     let body = call.body(body).await.inspect_err(refused)?;
@@ -52,6 +52,6 @@ pub(crate) fn status(front: &Front, name: &str, selector: Option<&Selector>) -> 
 
 /// Answers `GET /v1/models/{name}[…]/metadata`.
 pub(crate) fn metadata(front: &Front, name: &str, selector: Selector) -> Result<Reply> {
-    let servable = front.predictor.resolve(&Target { model: ModelName::parse(name)?, selector })?;
+    let servable = front.predictor.resolve(&Target { model: ModelName::parse(name)?, selector, key: None })?;
     Ok(Reply::json(json::metadata_body(servable.name.as_str(), servable.version.number(), &servable.signature)))
 }

@@ -32,6 +32,9 @@ pub(in crate::cli) struct By {
     /// Who; kept in the log [default: the user's name].
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
+    /// The operator listener of a server to tell at once; may be repeated.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub nudge: Vec<String>,
 }
 
 #[derive(Args)]

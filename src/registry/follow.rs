@@ -1,0 +1,291 @@
+//! Follows a registry: the newest state, what of it is to be served, and the
+//! files, verified, in a cache of its own. Goes on with what it has where the
+//! store is silent, and refuses a log that was forked or rolled back.
+
+mod cache;
+#[cfg(test)]
+mod tests;
+
+use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, Pointers, VersionEntry};
+use super::directory::Loaded;
+use super::fold::{Model, State};
+use super::log::Log;
+use super::manifest::Declared;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::model::{Digest, ModelName, Version};
+use cache::Cache;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What is followed, and how.
+pub(crate) struct Options {
+    /// The models to serve; empty for all.
+    pub models: BTreeSet<ModelName>,
+    /// The folder of verified copies.
+    pub cache: PathBuf,
+    /// How long a version that is only `previous` is kept.
+    pub previous_warm: Duration,
+}
+
+/// How following stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The last entry applied.
+    pub seq: u64,
+    /// Why nothing new is taken, if so.
+    pub refused: Option<String>,
+}
+
+/// What one look at the log came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Entries were applied.
+    New,
+    /// There is nothing new.
+    Same,
+    /// The store did not answer, or what it has is refused.
+    Failed,
+}
+
+/// A follower of one namespace.
+pub(crate) struct Follower {
+    log: Log,
+    state: State,
+    options: Options,
+    cache: Cache,
+    runtime: tokio::runtime::Runtime,
+    /// When the store last answered.
+    contact: Instant,
+    looks: u64,
+    refused: Option<String>,
+    /// Versions that were wanted before; the manager lets go of them.
+    listed: BTreeMap<ModelName, BTreeSet<Version>>,
+    /// Since when each model's previous champion has been that.
+    previous: BTreeMap<ModelName, (Version, Instant)>,
+}
+
+/// How long one look may take; a store that stalls is one that is silent.
+const LOOK_MAX: Duration = Duration::from_secs(10);
+/// Every so many looks at nothing new, the last entry is looked at instead: it
+/// must still be there, as it was.
+const RECHECK: u64 = 8;
+
+impl Follower {
+    /// Takes up what was last applied, then what the store has. Without the
+    /// store it goes on from the cache; without either it fails.
+    pub(crate) fn open(log: Log, options: Options, now: Instant) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Error::internal("build the follower's runtime").with_source(e))?;
+        let cache = Cache::open(&options.cache, &log)?;
+        let kept = cache.state();
+        let known = kept.is_some();
+        let mut follower = Self {
+            log,
+            state: kept.unwrap_or_default(),
+            options,
+            cache,
+            runtime,
+            contact: now,
+            looks: 0,
+            refused: None,
+            listed: BTreeMap::new(),
+            previous: BTreeMap::new(),
+        };
+        match follower.first_look() {
+            Ok(()) => {}
+            Err(error) if known => follower.fail(&error),
+            Err(error) => return Err(error),
+        }
+        Ok(follower)
+    }
+
+    fn first_look(&mut self) -> Result<()> {
+        let (log, mut state) = (self.log.clone(), self.state.clone());
+        let looked = self.runtime.block_on(async {
+            tokio::time::timeout(LOOK_MAX * 6, async {
+                if state.seq > 0 {
+                    same_entry(&log, &state).await?;
+                    log.catch_up(&mut state).await?;
+                } else {
+                    state = log.load().await?;
+                }
+                Ok(state)
+            })
+            .await
+        });
+        self.state = looked.unwrap_or_else(|_| Err(stalled()))?;
+        self.applied();
+        Ok(())
+    }
+
+    /// Looks for new entries: one GET where there are none.
+    pub(crate) fn look(&mut self, now: Instant) -> Look {
+        self.looks += 1;
+        let recheck = self.looks.is_multiple_of(RECHECK) || self.refused.is_some();
+        let log = self.log.clone();
+        let looked = self.runtime.block_on(async {
+            tokio::time::timeout(LOOK_MAX, async {
+                if recheck && self.state.seq > 0 {
+                    same_entry(&log, &self.state).await?;
+                }
+                // Mostly there is nothing: one GET, and no state is copied.
+                if !log.has_next(&self.state).await? {
+                    return Ok(None);
+                }
+                let mut state = self.state.clone();
+                log.catch_up(&mut state).await?;
+                Ok(Some(state))
+            })
+            .await
+        });
+        match looked.unwrap_or_else(|_| Err(stalled())) {
+            Ok(state) => {
+                self.contact = now;
+                if self.refused.take().is_some() {
+                    tracing::info!(seq = self.state.seq, "the registry is followed again");
+                }
+                let Some(state) = state else { return Look::Same };
+                self.note_champions(&state, now);
+                self.state = state;
+                self.applied();
+                Look::New
+            }
+            Err(error) => {
+                self.fail(&error);
+                Look::Failed
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        // Said once, and again only when it changes.
+        if self.refused.as_deref() != Some(&error.message) {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(%error, cause, seq = self.state.seq, "the registry cannot be followed; what serves goes on");
+        }
+        self.refused = Some(error.message.clone());
+    }
+
+    fn applied(&mut self) {
+        if let Err(error) = self.cache.keep(&self.state) {
+            tracing::error!(%error, "the state cannot be kept; a restart without the store would know less");
+        }
+        for (seq, why) in self.state.void.range(self.state.seq..) {
+            tracing::warn!(seq, why, "an entry is void");
+        }
+    }
+
+    /// Notes which champions the new state makes previous ones.
+    fn note_champions(&mut self, new: &State, now: Instant) {
+        for (name, model) in &new.models {
+            let before = self.state.models.get(name).and_then(Model::champion);
+            if model.champion() != before
+                && let Some(previous) = model.previous()
+            {
+                self.previous.insert(name.clone(), (previous, now));
+            }
+        }
+    }
+
+    /// How following stands.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { seq: self.state.seq, refused: self.refused.clone() }
+    }
+
+    /// How long the store has been silent.
+    pub(crate) fn staleness(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.contact)
+    }
+
+    /// What is to be served, and what was before.
+    pub(crate) fn scan(&mut self, now: Instant) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (name, model) in &self.state.models {
+            if !self.options.models.is_empty() && !self.options.models.contains(name) {
+                continue;
+            }
+            let warm = self
+                .previous
+                .get(name)
+                .filter(|(_, since)| now.saturating_duration_since(*since) < self.options.previous_warm);
+            let pointers = pointers(model, warm.map(|(version, _)| *version));
+            let listed = self.listed.entry(name.clone()).or_default();
+            listed.extend(&pointers.wanted);
+            listed.retain(|v| model.versions.get(v).is_some_and(|r| r.retired.is_none()));
+            let versions = listed.iter().filter_map(|v| Some((*v, version_entry(model.versions.get(v)?.manifest))));
+            let versions = versions.collect();
+            catalog
+                .models
+                .insert(name.clone(), ModelEntry { versions, pointers: Some(pointers), ..ModelEntry::default() });
+        }
+        catalog
+    }
+
+    /// Brings a version into memory: from the cache where it is whole there,
+    /// else from the store. Refuses bytes that are not the manifest's, and a
+    /// graph that does not declare what the manifest says.
+    pub(crate) fn read(&self, name: &ModelName, version: Version) -> Result<Loaded> {
+        let record = self.state.model(name)?.versions.get(&version);
+        let record = record.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))?;
+        let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
+        let bytes =
+            std::fs::read(folder.model_path()).map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
+        let graph = Graph::read(bytes.clone().into())?;
+        if Declared::of(&graph.signature) != folder.manifest.signature {
+            return Err(Error::precondition("the graph does not declare what its manifest says"));
+        }
+        let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
+        Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir })
+    }
+
+    /// Lets go of cached files that nothing wants any more.
+    pub(crate) fn tidy(&self, serving: &BTreeSet<Digest>) {
+        let models = self.state.models.values();
+        let pointed = models.flat_map(|m| m.all_aliases().into_values().filter_map(|v| m.versions.get(&v)));
+        let keep: BTreeSet<Digest> = pointed.map(|r| r.manifest).chain(serving.iter().copied()).collect();
+        self.cache.tidy(&keep);
+    }
+}
+
+fn stalled() -> Error {
+    Error::unavailable("the store does not answer in time")
+}
+
+/// Fails unless the last entry applied is still there as it was.
+async fn same_entry(log: &Log, state: &State) -> Result<()> {
+    let found = log.entry_hash(state.seq).await?;
+    if found == state.hash {
+        return Ok(());
+    }
+    let how = if found.is_some() { "is another than the one applied" } else { "is gone" };
+    Err(Error::precondition(format!(
+        "entry {} of the log {how}: the log was forked or rolled back; restore it, or start anew with an empty cache",
+        state.seq
+    )))
+}
+
+fn pointers(model: &Model, warm: Option<Version>) -> Pointers {
+    let aliases = model.all_aliases();
+    let previous = model.previous();
+    let traffic: Vec<_> = model.traffic.iter().filter_map(|(to, percent)| Some((model.find(to)?, *percent))).collect();
+    // The one before the champion is loaded only while it is warm, unless
+    // something else points at it.
+    let named = aliases.iter().filter(|(alias, _)| **alias != crate::model::Alias::previous()).map(|(_, v)| *v);
+    let wanted = named.chain(traffic.iter().map(|(v, _)| *v)).chain(warm.filter(|v| previous == Some(*v))).collect();
+    Pointers {
+        champion: model.champion(),
+        aliases: aliases.into_iter().map(|(alias, v)| (alias.to_string(), v)).collect(),
+        traffic,
+        wanted,
+    }
+}
+
+fn version_entry(manifest: Digest) -> VersionEntry {
+    let stamp = FileStamp { file: manifest.hex().into(), file_bytes: 0, modified_ns: 0, inode: 0 };
+    let files = Fingerprint(vec![stamp]);
+    VersionEntry { files, model_path: PathBuf::new(), settled: true, manifest: Some(manifest) }
+}
