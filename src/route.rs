@@ -139,7 +139,7 @@ mod tests {
     fn a_split_gives_each_part_its_share_and_a_key_always_the_same() {
         let version = |n| Version::new(n).expect("legal");
         let parts = [(version(1), 70), (version(2), 25), (version(3), 5)];
-        let mut counts = [0; 3];
+        let mut counts = [0_i32; 3];
         for i in 0..20_000_u64 {
             let target = Target::parse("m", "").expect("legal").routed_by(&i.to_le_bytes());
             let key = target.key.expect("a key");
