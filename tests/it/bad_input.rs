@@ -215,9 +215,16 @@ async fn grpc_messages() {
     .await;
     check(
         "bad version",
-        oip::ModelInferRequest { model_version: "x".into(), ..good() },
+        oip::ModelInferRequest { model_version: "-1".into(), ..good() },
         Code::InvalidArgument,
         "version",
+    )
+    .await;
+    check(
+        "unknown alias",
+        oip::ModelInferRequest { model_version: "challenger".into(), ..good() },
+        Code::NotFound,
+        "no version 'challenger'",
     )
     .await;
     check(
