@@ -12,6 +12,7 @@ use crate::manager::{self, Control, Manager, Settings, Source};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
+use crate::probe::child::{self, Prober};
 use crate::registry::catalog::VersionPolicy;
 use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
@@ -29,6 +30,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -94,6 +96,7 @@ impl App {
             control: control(config),
             settings: settings(config.clone()),
             engine,
+            probe: prober(config, &library),
             metrics: Arc::clone(&metrics),
             predictor: Arc::clone(&predictor),
         })?;
@@ -244,6 +247,22 @@ async fn side(address: SocketAddr, what: &str, front: &Arc<Front>, answer: Answe
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What makes the first runs of models, unless that is switched off.
+fn prober(config: &Config, library: &Path) -> Option<Prober> {
+    let models = &config.models;
+    models.probe.then(|| Prober {
+        library: library.to_owned(),
+        timeout: models.probe_timeout,
+        memory_bytes: models.probe_memory as u64,
+        cache: library::user_cache().map(|folder| folder.join("probes")),
+    })
+}
+
+/// Runs as the process that probes a model.
+pub(crate) fn probe_model() -> Result<()> {
+    child::run()
 }
 
 /// Opens what is served from: a registry or a directory.

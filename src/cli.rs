@@ -48,6 +48,9 @@ enum Command {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Make the first run of a model, for the server that started this.
+    #[command(hide = true)]
+    ProbeModel,
     /// Print a completion script for a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -205,6 +208,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => return demo::run(&arguments),
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
+        Command::ProbeModel => crate::app::probe_model()?,
         Command::Registry(verb) => return registry::run(verb),
         Command::Runtime { verb: RuntimeVerb::Install } => {
             line(&format!("{}", library::install(&note)?.display()));

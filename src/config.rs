@@ -123,6 +123,13 @@ section! {
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// How long a version's files must not change before it is loaded, at most 1 h; default 1 s.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+        /// Whether the first run of a model is made in a process of its own, which may crash or hang; default true.
+        probe: bool = true;
+        /// How long that may take, 1 s to 1 h; default 60 s. The version is refused beyond it.
+        probe_timeout: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
+        /// Address space of that process, at most 16 TiB; default 0, 4 GiB and eight times the model. A model that
+        /// asks for more is refused.
+        probe_memory: usize as Size = 0, in 0..=16 << 40;
     }
 }
 

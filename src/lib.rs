@@ -12,6 +12,7 @@ pub(crate) mod batch;
 pub(crate) mod client;
 pub(crate) mod graph;
 pub(crate) mod metrics;
+pub(crate) mod probe;
 pub(crate) mod proto;
 pub(crate) mod registry;
 pub(crate) mod runtime;

@@ -4,7 +4,6 @@
 mod load;
 pub(crate) mod plan;
 mod pointers;
-mod probe;
 mod publish;
 mod report;
 mod source;
@@ -13,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
+use crate::probe::child;
 use crate::registry::catalog::{Fingerprint, ModelEntry, VersionEntry, VersionPolicy};
 use crate::registry::pbtxt::ModelConfig;
 use crate::route::Table;
@@ -64,6 +64,8 @@ pub(crate) struct Parts {
     pub control: Control,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
+    /// Makes the first run of a model in a process of its own, where it is on.
+    pub probe: Option<child::Prober>,
     pub metrics: Arc<Metrics>,
     pub predictor: Arc<Predictor>,
 }
@@ -363,6 +365,9 @@ impl Loop {
         self.publish_status();
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        if let Some(prober) = &self.parts.probe {
+            prober.check(&load::subject(&loaded, settings))?;
+        }
         let made = load::load((name, version), loaded, settings, self.parts.engine.as_ref(), &self.parts.metrics)?;
         let took = start.elapsed();
         made.0.metrics.load_seconds.set(took.as_secs_f64());

@@ -23,7 +23,7 @@ pub(crate) struct Source {
 }
 
 /// How a session runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SessionOptions {
     /// Threads inside one run.
     pub intra_op_threads: usize,

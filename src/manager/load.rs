@@ -2,11 +2,12 @@
 //! Blocks; runs on the manager's thread, never on a request's.
 
 use super::Settings;
-use super::probe::{self, Sample};
 use crate::batch::{Options, cost::Cost};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::model::{Dim, ModelName, Version};
+use crate::probe::child::Subject;
+use crate::probe::{self, Sample};
 use crate::registry::directory::Loaded;
 use crate::runtime::{Engine, Session, Source};
 use crate::servable::{Batching, Drained, Parts, Servable};
@@ -17,6 +18,17 @@ use std::time::Duration;
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
 /// … and its multiple of the time one row takes.
 const DEADLINE_RUNS: u32 = 20;
+
+/// What is probed before it is built here.
+pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject<'l> {
+    Subject {
+        digest: loaded.digest,
+        bytes: &loaded.bytes,
+        external_dir: loaded.external_dir.as_deref(),
+        options: &settings.session,
+        rows: if settings.batched { settings.batch_rows_max } else { 1 },
+    }
+}
 
 /// Builds, probes and warms.
 pub(super) fn load(
@@ -32,7 +44,10 @@ pub(super) fn load(
     let mut first = engine.open(&source, &settings.session)?;
     let (batching, sample) = match Sample::find(&signature, first.as_mut()) {
         Ok(_) if !settings.batched => (Batching::Alone("the configuration says so".to_owned()), None),
-        Ok(sample) => (probe::batching(&signature, &sample, first.as_mut()), Some(sample)),
+        Ok(sample) => {
+            let joins = probe::joins(&signature, &sample, first.as_mut());
+            (joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined), Some(sample))
+        }
         Err(error) => (Batching::Alone(format!("made-up inputs do not suit it: {error}")), None),
     };
     let mut sessions = vec![first];

@@ -7,7 +7,7 @@ use ort::session::builder::SessionBuilder;
 use std::collections::BTreeMap;
 
 /// A kind of hardware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum ProviderKind {
     /// Always there.
     Cpu,
@@ -29,7 +29,7 @@ impl ProviderKind {
 }
 
 /// One provider a model may run on, with ONNX Runtime's own option names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Provider {
     /// The hardware.
     pub kind: ProviderKind,

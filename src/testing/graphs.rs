@@ -76,15 +76,32 @@ pub fn lookup() -> Vec<u8> {
 /// client decides how long a run takes and how much memory it needs. `bias` is
 /// added to the answer, and tells versions apart.
 pub fn demanding(bias: f32) -> Vec<u8> {
+    multiply(bias, 1, 0)
+}
+
+/// Multiplies two matrices of `size`, whatever the input says: a large one
+/// hangs, a larger one asks for all memory, at the first run.
+pub fn hungry(size: i64) -> Vec<u8> {
+    multiply(0.0, 0, size)
+}
+
+/// Multiplies two matrices of `factor` times the input plus `size`.
+fn multiply(bias: f32, factor: i64, size: i64) -> Vec<u8> {
     model(o::GraphProto {
         node: vec![
-            node("Mul", &["x", "square"], "shape"),
+            node("Mul", &["x", "factor"], "scaled"),
+            node("Add", &["scaled", "size"], "shape"),
             node("ConstantOfShape", &["shape"], "zeros"),
             node("MatMul", &["zeros", "zeros"], "product"),
             node("ReduceSum", &["product", "axes"], "sum"),
             node("Add", &["sum", "bias"], "y"),
         ],
-        initializer: vec![whole("square", &[1, 1]), whole("axes", &[0, 1]), floats("bias", &[bias])],
+        initializer: vec![
+            whole("factor", &[factor; 2]),
+            whole("size", &[size; 2]),
+            whole("axes", &[0, 1]),
+            floats("bias", &[bias]),
+        ],
         input: vec![declare("x", INT64, &[1])],
         output: vec![declare("y", FLOAT, &[1, 1])],
         ..o::GraphProto::default()

@@ -127,6 +127,28 @@ async fn an_intermediate_that_explodes_is_refused_and_the_server_goes_on() {
     }
 }
 
+#[test]
+fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_old_one_serves() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &graphs::demanding(1.0));
+    let timeout = ["--set", "models.probe_timeout=2s"];
+    let server = Server::start_with(directory.path(), &timeout);
+    let serves = || {
+        let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
+        let answer = server.post("/v2/models/m/infer", body);
+        (answer.status, answer.headers.get("ortus-model-version").cloned())
+    };
+    for (version, size, said) in [(2, 9_000, "in a process of its own"), (3, 1 << 20, "ran out of memory")] {
+        directory.put("m", version, &graphs::hungry(size));
+        let failures = (version - 1) as f64;
+        eventually("the refusal", || server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(failures));
+        assert_eq!(serves(), (200, Some("1".to_owned())));
+        assert!(server.log().contains(said), "{}", server.log());
+    }
+    directory.put("m", 4, &graphs::demanding(4.0));
+    eventually("a good one", || serves() == (200, Some("4".to_owned())));
+}
+
 const INFER: &str = "POST /v2/models/lookup/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
 
 #[test]

@@ -15,10 +15,7 @@ fn check(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, e
     let signature = Graph::read(source.bytes.clone()).expect("a graph").signature;
     let mut session = open(&source);
     let sample = Sample::find(&signature, session.as_mut()).expect("runs on made-up rows");
-    let said = match batching(&signature, &sample, session.as_mut()) {
-        Batching::Joined => "joined".to_owned(),
-        Batching::Alone(reason) => reason,
-    };
+    let said = joins(&signature, &sample, session.as_mut()).map_or_else(|e| e.message, |()| "joined".to_owned());
     assert!(said.contains(expected), "{said:?} does not say {expected:?}");
 }
 

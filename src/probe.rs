@@ -1,14 +1,16 @@
 //! Finds out whether a model's first axis really is a batch axis: the same
 //! rows, alone and among others, must give the same answers. Works on made-up
-//! rows, since the loader has no others.
+//! rows, since the loader has no others. The first run of a model is made in a
+//! process of its own (`child`), which may crash, hang or ask for all memory.
 
+pub(crate) mod child;
+mod limits;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
 use crate::model::{Dim, Signature, TensorSpec};
 use crate::runtime::Session;
-use crate::servable::Batching;
 use crate::tensor::batch::{Stack, split};
 use crate::tensor::{DType, Data, Strings, Tensor, View};
 use half::{bf16, f16};
@@ -63,15 +65,12 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     session.run(&views)
 }
 
-/// Probes a model whose every input and output leads with a dynamic axis.
-pub(crate) fn batching(signature: &Signature, sample: &Sample, session: &mut dyn Session) -> Batching {
+/// Finds out whether requests may be joined; the error says why not.
+pub(crate) fn joins(signature: &Signature, sample: &Sample, session: &mut dyn Session) -> Result<()> {
     if !signature.leads_with_dynamic() {
-        return Batching::Alone("not every input and output leads with a dynamic axis".to_owned());
+        return Err(Error::invalid("not every input and output leads with a dynamic axis"));
     }
-    match separable(sample, session) {
-        Ok(()) => Batching::Joined,
-        Err(error) => Batching::Alone(error.message),
-    }
+    separable(sample, session)
 }
 
 fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
