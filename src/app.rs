@@ -30,7 +30,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -96,7 +96,7 @@ impl App {
             control: control(config),
             settings: settings(config.clone()),
             engine,
-            probe: prober(config, &library),
+            probe: config.models.probe.then(|| prober(config, library.clone())),
             metrics: Arc::clone(&metrics),
             predictor: Arc::clone(&predictor),
         })?;
@@ -249,15 +249,20 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What makes the first runs of models, unless that is switched off.
-fn prober(config: &Config, library: &Path) -> Option<Prober> {
-    let models = &config.models;
-    models.probe.then(|| Prober {
-        library: library.to_owned(),
-        timeout: models.probe_timeout,
-        memory_bytes: models.probe_memory as u64,
+/// What makes the first runs of models.
+fn prober(config: &Config, library: PathBuf) -> Prober {
+    Prober {
+        library,
+        timeout: config.models.probe_timeout,
+        memory_bytes: config.models.probe_memory as u64,
         cache: library::user_cache().map(|folder| folder.join("probes")),
-    })
+    }
+}
+
+/// What makes the first run of a model that is pushed; finds or fetches ONNX
+/// Runtime as a server would.
+pub(crate) fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
+    Ok(prober(config, library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?))
 }
 
 /// Runs as the process that probes a model.

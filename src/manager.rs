@@ -104,6 +104,7 @@ impl Manager {
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
                     pointing: BTreeMap::new(),
+                    wanted: BTreeMap::new(),
                     draining: Vec::new(),
                 }
                 .serve(&inbox);
@@ -182,6 +183,8 @@ struct Loop {
     asked: BTreeSet<ModelName>,
     /// Where the names of registry models point now.
     pointing: BTreeMap<ModelName, Pointing>,
+    /// What was wanted of registry models when they were last looked at.
+    wanted: BTreeMap<ModelName, BTreeSet<Version>>,
     draining: Vec<Draining>,
 }
 
@@ -324,6 +327,7 @@ impl Loop {
     fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
+        self.try_again(name, pointers);
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {

@@ -5,11 +5,13 @@ pub(crate) mod audit;
 pub(crate) mod change;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub(crate) mod gc;
 pub(crate) mod look;
 pub(crate) mod push;
 
 use crate::error::Result;
 use crate::model::{ModelName, Version};
+use crate::probe::child::Prober;
 use crate::registry::entry::{Blob, Signed};
 use crate::registry::fold::{Record, State};
 use crate::registry::log::{Author, Log};
@@ -20,6 +22,8 @@ use crate::store::Store;
 pub(crate) struct Operator {
     pub log: Log,
     pub author: Author,
+    /// Makes the first run of what is pushed, where there is one.
+    pub prober: Option<Prober>,
 }
 
 impl Operator {
@@ -32,7 +36,7 @@ impl Operator {
             let probe = log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
             log.store.self_test(&probe).await?;
         }
-        Ok(Self { log, author })
+        Ok(Self { log, author, prober: None })
     }
 
     /// The state of this moment.

@@ -9,10 +9,12 @@ pub(super) use arguments::Verb;
 use super::print::{Table, line, note};
 use super::{block_on, load};
 use crate::client;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::operate::Operator;
 use crate::operate::change::Changed;
+use crate::operate::gc::Rules;
 use crate::operate::push::Push;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
@@ -22,6 +24,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What a command exits with where approvals are missing.
 const WAITING: u8 = 4;
@@ -90,6 +93,14 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let text = format!("a champion needs {approvals} approvals");
                 print(&serde_json::json!({"approvals": approvals, "seq": seq}), &text, &common)
             }
+            Verb::Gc { dry_run, grace, retain, common, by } => {
+                let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
+                let rules = Rules { grace: hours(grace), retain: hours(retain.saturating_mul(24)), dry_run };
+                let swept = open(&common, Some(&by), true).await?.gc(rules).await?;
+                let done = if dry_run { "would be deleted" } else { "deleted" };
+                let text = format!("{} blobs, {} bytes {done}; {} too young", swept.blobs, swept.bytes, swept.young);
+                print(&serde_json::json!(swept), &text, &common)
+            }
             Verb::Audit { verb: AuditVerb::Verify { common } } => {
                 let verified = open(&common, None, false).await?.verify(&|_| {}).await?;
                 verified.void.iter().for_each(|v| note(&format!("void: {v}")));
@@ -114,19 +125,24 @@ async fn nudge(by: &By) {
 
 /// Opens the registry of the flags, the environment or the configuration.
 async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
-    let mut flags = Vec::new();
-    let mut put = |key: &str, value: &Option<String>| {
-        flags.extend(value.clone().map(|v| (key.to_owned(), toml::Value::String(v))));
-    };
-    put("registry.url", &common.registry);
-    put("registry.namespace", &common.namespace);
-    let config = load(&super::Common { config: common.config.clone(), ..super::Common::default() }, flags)?.registry;
+    let config = config(common)?.registry;
     let url = config.url.ok_or_else(|| {
         Error::invalid("no registry: give --registry URL, set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
     })?;
     let actor = by.and_then(|by| by.actor.clone()).unwrap_or_else(user);
     let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
     Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await
+}
+
+/// The configuration, under the flags.
+fn config(common: &Common) -> Result<Config> {
+    let mut flags = Vec::new();
+    let mut put = |key: &str, value: &Option<String>| {
+        flags.extend(value.clone().map(|v| (key.to_owned(), toml::Value::String(v))));
+    };
+    put("registry.url", &common.registry);
+    put("registry.namespace", &common.namespace);
+    load(&super::Common { config: common.config.clone(), ..super::Common::default() }, flags)
 }
 
 /// The name of whoever runs this: of the environment, else of the system's list.
@@ -207,7 +223,10 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         evaluation: arguments.metrics.as_deref().map(object).transpose()?.unwrap_or_default(),
         allow_signature_change: arguments.allow_signature_change,
     };
-    let operator = open(&arguments.common, Some(&arguments.by), true).await?;
+    let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
+    if !arguments.no_probe {
+        operator.prober = Some(crate::app::prober_of(&config(&arguments.common)?, &note)?);
+    }
     let bar = bar();
     let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
     bar.finish_and_clear();

@@ -2,7 +2,7 @@
 //! from the manager to requests.
 
 use super::pointers::Pointing;
-use super::{Actual, Loop, Settings};
+use super::{Actual, Loop, Settings, State};
 use crate::model::{ModelName, Version};
 use crate::registry::catalog::{Pointers, VersionPolicy};
 use crate::route::ModelRoutes;
@@ -10,6 +10,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Loop {
+    /// Forgets the refusal of versions that are wanted anew: whoever points at
+    /// one again has a reason.
+    pub(super) fn try_again(&mut self, name: &ModelName, pointers: Option<&Pointers>) {
+        let Some(wanted) = pointers.map(|p| &p.wanted) else { return };
+        let before = self.wanted.insert(name.clone(), wanted.clone()).unwrap_or_default();
+        let Some(versions) = self.models.get_mut(name) else { return };
+        for version in wanted.difference(&before) {
+            if let Some(actual) = versions.get_mut(version).filter(|a| matches!(a.state, State::Failed(_))) {
+                actual.state = State::Settling;
+            }
+        }
+    }
+
     /// Follows a registry's names as far as what serves allows, and keeps what
     /// they need. A plain directory has none, and leaves it to its policy.
     pub(super) fn point(&mut self, name: &ModelName, pointers: Option<&Pointers>, settings: &mut Settings) {

@@ -2,6 +2,7 @@
 //! functions, run against memory, a directory and a real S3 server.
 
 use super::Operator;
+use super::gc::Rules;
 use super::push::Push;
 use crate::error::Kind;
 use crate::model::{Alias, ModelName, Version};
@@ -14,6 +15,7 @@ use crate::testing::graphs;
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 use std::io::Write as _;
+use std::time::Duration;
 
 /// How hard the suite tries.
 #[derive(Clone, Copy)]
@@ -41,6 +43,7 @@ pub fn run(url: &str, env: &[(&str, String)], scale: Scale) {
         a_broken_signature_needs_leave(&log("signature")).await;
         racing_writers_each_commit_once(&log("race"), scale).await;
         namespaces_do_not_see_each_other(&log("one"), &log("two")).await;
+        sweeping_beside_pushes_takes_no_versions_bytes(&log("sweep"), scale).await;
     });
 }
 
@@ -53,7 +56,7 @@ pub(crate) fn version(number: u64) -> Version {
 }
 
 pub(crate) fn operator(log: &Log, actor: &str) -> Operator {
-    Operator { log: log.clone(), author: Author { actor: actor.to_owned(), reason: "test".to_owned() } }
+    Operator { log: log.clone(), author: Author { actor: actor.to_owned(), reason: "test".to_owned() }, prober: None }
 }
 
 /// A file with a small model; `mark` makes its bytes its own.
@@ -215,4 +218,46 @@ async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
     push(&operator(one, "ann"), "m", 1.0, None).await;
     assert!(two.load().await.expect("loads").models.is_empty());
     assert!(Log::new(one.store.clone(), "../one").is_err());
+    // The same bytes, used in one and not in the other: sweeping that touches only that.
+    push(&operator(two, "ann"), "m", 1.0, None).await;
+    operator(two, "ann").retire(&name("m"), "1").await.expect("retired");
+    let young = Rules { grace: Duration::from_secs(3600), ..NOW };
+    let swept = operator(two, "ann").gc(young).await.expect("swept");
+    assert_eq!((swept.blobs, swept.young), (0, 2));
+    let retained = Rules { retain: Duration::from_secs(3600), ..NOW };
+    assert_eq!(operator(two, "ann").gc(retained).await.expect("swept").blobs, 0);
+    let dry = operator(two, "ann").gc(Rules { dry_run: true, ..NOW }).await.expect("looked");
+    let swept = operator(two, "ann").gc(NOW).await.expect("swept");
+    assert_eq!((dry.blobs, dry.bytes, swept.blobs, swept.bytes), (2, swept.bytes, 2, dry.bytes));
+    operator(one, "ann").verify(&|_| {}).await.expect("untouched");
+    operator(two, "ann").verify(&|_| {}).await.expect("whole without them");
+    // What was swept can be pushed again.
+    assert_eq!(push(&operator(two, "ann"), "m", 1.0, None).await, (2, true));
+    operator(two, "ann").verify(&|_| {}).await.expect("whole");
+}
+
+/// No grace and no retention.
+const NOW: Rules = Rules { grace: Duration::ZERO, retain: Duration::ZERO, dry_run: false };
+
+async fn sweeping_beside_pushes_takes_no_versions_bytes(log: &Log, scale: Scale) {
+    let rounds = scale.commits.min(25);
+    let sweeper = {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for _ in 0..rounds * 3 {
+                operator(&log, "gc").gc(NOW).await.expect("swept");
+            }
+        })
+    };
+    let pusher = operator(log, "ann");
+    for round in 0..rounds {
+        // The same three files again and again, each retired before the next.
+        let (version, new) = push(&pusher, "m", (round % 3) as f32, None).await;
+        assert!(new, "a retired version was taken for one in use");
+        pusher.verify(&|_| {}).await.expect("the version has its bytes");
+        pusher.retire(&name("m"), &version.to_string()).await.expect("retired");
+    }
+    sweeper.await.expect("the sweeper");
+    let state = log.load().await.expect("loads");
+    assert!(state.void.is_empty(), "{:?}", state.void);
 }

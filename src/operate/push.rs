@@ -5,10 +5,14 @@ use super::{Operator, manifest, unsigned};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::{Alias, Digest, ModelName, Version};
+use crate::probe::child::Subject;
 use crate::registry::blob::{Progress, measure};
-use crate::registry::entry::{Blob, Op};
+use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, State, check_approved};
+use crate::registry::log::Change;
 use crate::registry::manifest::{Declared, File, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role, check_path};
+use crate::runtime::SessionOptions;
+use crate::runtime::provider::{Provider, ProviderKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most files of a version.
 pub(crate) const FILES_MAX: usize = 10_000;
+
+/// Rows of the largest batch that is measured.
+const PROBE_ROWS: usize = 64;
 
 /// What is pushed.
 #[derive(Debug, Default)]
@@ -63,6 +70,7 @@ impl Operator {
     /// signature that breaks the champion's clients unless that is allowed.
     pub(crate) async fn push(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<Pushed> {
         let (manifest, files) = prepare(name, push)?;
+        let evidence = self.first_run(&files, manifest.files.iter().any(|f| f.role == Role::Weights))?;
         let bytes = bytes::Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(Error::too_large(format!("the manifest is over {MANIFEST_BYTES_MAX} bytes")));
@@ -91,7 +99,9 @@ impl Operator {
                 if stale {
                     return Ok(Vec::new().into());
                 }
-                Ok(ops(now, name, &blobs, digest, push.alias.as_ref()).into())
+                let ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                let new = ops.iter().any(|op| matches!(op, Op::Version { .. }));
+                Ok(Change { ops, evidence: if new { evidence.clone() } else { Vec::new() } })
             };
             let committed = self.log.commit(state, &self.author, &unsigned, &decide).await?;
             state = committed.state;
@@ -99,6 +109,30 @@ impl Operator {
                 return pushed(&state, name, digest, committed.seq, push.alias.as_ref());
             }
         }
+    }
+
+    /// Runs the model once, in a process of its own: operators and operator
+    /// sets that this ONNX Runtime lacks are refused here, not by a server.
+    fn first_run(&self, files: &[Local], has_weights: bool) -> Result<Vec<Evidence>> {
+        let Some(prober) = &self.prober else { return Ok(Vec::new()) };
+        let model = files.iter().find(|l| l.file.path == MODEL_PATH);
+        let model = model.ok_or_else(|| Error::internal("a version has no model"))?;
+        let unreadable = |e| Error::invalid("the model cannot be read").with_source(e);
+        let bytes = fs::read(&model.path).map_err(unreadable)?;
+        let folder = fs::canonicalize(&model.path).map_err(unreadable)?;
+        let provider = Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() };
+        let measured = prober.check(&Subject {
+            digest: model.file.digest,
+            bytes: &bytes,
+            external_dir: folder.parent().filter(|_| has_weights),
+            options: &SessionOptions { intra_op_threads: 1, spinning: false, providers: vec![provider] },
+            rows: PROBE_ROWS,
+        })?;
+        let values = match serde_json::to_value(&measured) {
+            Ok(serde_json::Value::Object(values)) => values,
+            _ => return Err(Error::internal("a measurement is no object")),
+        };
+        Ok(vec![Evidence { kind: "measured".to_owned(), values }])
     }
 
     /// Compares a signature with the champion's; returns the digest of what it

@@ -72,6 +72,18 @@ pub fn lookup() -> Vec<u8> {
     })
 }
 
+/// Answers `mark` to index 0, from a table of so many numbers.
+pub fn marked(mark: f32, table: usize) -> Vec<u8> {
+    let table: Vec<f32> = std::iter::once(mark).chain((1..table).map(|i| i as f32)).collect();
+    model(o::GraphProto {
+        node: vec![node("Gather", &["table", "x"], "y")],
+        initializer: vec![floats("table", &table)],
+        input: vec![declare("x", INT64, &[-1])],
+        output: vec![declare("y", FLOAT, &[-1])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Multiplies two matrices of the size that the input asks for, so that the
 /// client decides how long a run takes and how much memory it needs. `bias` is
 /// added to the answer, and tells versions apart.

@@ -5,9 +5,12 @@ use crate::optional::{is_long, or_not_run, python};
 use crate::support::{Server, eventually, http, ortus};
 use ortus::testing::conformance::{self, Scale};
 use ortus::testing::graphs;
+use ortus::testing::inference;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// An S3 server with one empty bucket; ends with the test.
 struct S3 {
@@ -342,4 +345,200 @@ fn commands_keep_their_contract() {
     registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
     assert_eq!(std::fs::read(folder.join("model.onnx")).expect("pulled"), graphs::demanding(1.0));
     assert!(registry.refuses(&["pull", "m:1", "-o", folder.to_str().expect("text")]).contains("is there already"));
+}
+
+/// Answers to requests by a server that is being changed, over one protocol.
+struct Answers {
+    count: AtomicU64,
+    newest: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Answers {
+    /// Counts an answer: what the header says must be what the model says.
+    fn take(&self, version: &str, mark: f32) {
+        let version: u64 = version.parse().expect("a version");
+        assert_eq!(mark, version as f32, "an answer of version {version} is not its own");
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.newest.store(version, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
+    let registry = Registry::new();
+    let file = registry.0.path().join("model.onnx");
+    let path = file.to_str().expect("text");
+    let kills = if is_long() { 1_000 } else { 100 };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut whole_before_the_end = 0;
+    for kill in 1..=kills {
+        std::fs::write(&file, graphs::marked(kill as f32, 1 << 16)).expect("written");
+        let mut push = ortus();
+        push.args(["push", "m", path, "--no-probe", "--alias", "champion", "--registry", &registry.url()]);
+        let mut child = push.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // As long as a push takes, and a little longer: the moment is the test.
+        std::thread::sleep(Duration::from_micros(random % 40_000));
+        let _ = child.kill();
+        let ended = child.wait().expect("waited for");
+        let before: u64 = versions(&registry);
+        assert!(before == kill || before == kill - 1, "{before} versions after kill {kill}");
+        assert!(!ended.success() || before == kill, "an acknowledged version is lost");
+        whole_before_the_end += u64::from(!ended.success() && before == kill);
+        assert_eq!(registry.does(&["push", "m", path, "--no-probe", "--alias", "champion"]), kill.to_string());
+        assert_eq!((versions(&registry), champion(&registry)), (kill, kill));
+        if kill % 10 == 0 {
+            registry.does(&["gc", "--grace", "0", "--retain", "0"]);
+            registry.does(&["audit", "verify"]);
+        }
+    }
+    registry.does(&["audit", "verify"]);
+    println!("{kills} kills: {whole_before_the_end} had committed unseen; whole after each, repeated each once");
+}
+
+/// The versions of `m` in the registry.
+fn versions(registry: &Registry) -> u64 {
+    let (code, out, _) = registry.run(&["show", "m", "--json"]);
+    if code != 0 {
+        return 0;
+    }
+    serde_json::from_str::<serde_json::Value>(&out).expect("JSON")["versions"].as_array().expect("versions").len()
+        as u64
+}
+
+#[test]
+fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() {
+    let (promotions, table) = if is_long() { (300, 22 << 20) } else { (60, 1 << 20) };
+    let registry = Registry::new();
+    let file = registry.0.path().join("model.onnx");
+    let path = file.to_str().expect("text");
+    let push = |bytes: Vec<u8>, extra: &[&str]| {
+        std::fs::write(&file, bytes).expect("written");
+        registry.does(&[&["push", "m", path], extra].concat())
+    };
+    push(graphs::marked(1.0, table), &[]);
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&["--set", "registry.previous_warm=0s", "--set", "models.probe_timeout=2s"]);
+    let answers = Answers { count: AtomicU64::new(0), newest: AtomicU64::new(1), done: AtomicBool::new(false) };
+    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    let (mut good, mut bad, mut peak) = (1_u64, 0_u32, Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| load_over_http(&server, &answers));
+        scope.spawn(|| load_over_grpc(&server, &answers));
+        let _done = Done(&answers.done);
+        let reached = |version: u64| {
+            eventually(&format!("version {version}"), || answers.newest.load(Ordering::Acquire) == version);
+        };
+        for round in 1..=promotions {
+            let failures = || server.metric("ortus_model_load_failures_total{model=\"m\"}").unwrap_or(0.0);
+            let refused = failures();
+            if round % 10 == 0 {
+                // Bad in turn: damaged in the store, and one that wants all memory at its first run.
+                let version = if round % 20 == 0 {
+                    let version = push(graphs::marked(-(round as f32), table), &[]);
+                    damage(&registry, &version);
+                    version
+                } else {
+                    let hungry = graphs::hungry((1 << 20) + round as i64);
+                    push(hungry, &["--no-probe", "--allow-signature-change"])
+                };
+                registry.does(&["promote", "m", &version, "--allow-signature-change"]);
+                eventually("the refusal", || failures() > refused);
+                registry.does(&["rollback", "m"]);
+                bad += 1;
+            } else if round % 7 == 0 && good > 1 {
+                // Back and forth between two good ones.
+                registry.does(&["rollback", "m"]);
+                let back = champion(&registry);
+                reached(back);
+                registry.does(&["promote", "m", &good.to_string()]);
+                reached(good);
+            } else {
+                let next = 1 + serde_json::from_str::<serde_json::Value>(&registry.does(&["show", "m", "--json"]))
+                    .expect("JSON")["versions"]
+                    .as_array()
+                    .expect("versions")
+                    .len() as u64;
+                push(graphs::marked(next as f32, table), &["--alias", "champion", "--allow-signature-change"]);
+                good = next;
+                reached(good);
+            }
+            peak.push(server.metric("process_resident_memory_bytes").expect("a metric"));
+        }
+    });
+    let count = answers.count.load(Ordering::Relaxed);
+    assert!(count > 10 * promotions as u64, "{count} answers are too few to have been under load");
+    eventually("memory is given back", || {
+        server.metric("process_resident_memory_bytes").is_some_and(|now| now - before <= f64::from(32 << 20))
+    });
+    let now = server.metric("process_resident_memory_bytes").expect("a metric");
+    println!(
+        "{promotions} rounds, {bad} of them bad, {count} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %); \
+         memory {:.1} MB before, {:.1} MB at the end, {:.1} MB at most, model {:.1} MB",
+        3.0 / count as f64,
+        before / 1e6,
+        now / 1e6,
+        peak.iter().fold(0.0, |a: f64, b| a.max(*b)) / 1e6,
+        table as f64 * 4.0 / 1e6
+    );
+}
+
+struct Done<'d>(&'d AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn champion(registry: &Registry) -> u64 {
+    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
+    shown["aliases"]["champion"].as_u64().expect("a champion")
+}
+
+/// Flips a bit of a version's model in the store.
+fn damage(registry: &Registry, version: &str) {
+    let target = format!("m:{version}");
+    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");
+    let digest = shown["manifest"]["files"][0]["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
+    let blob = registry.store().join("ns/default/blobs/sha256").join(&digest[..2]).join(&digest);
+    let mut bytes = std::fs::read(&blob).expect("a blob");
+    bytes[100] ^= 1;
+    std::fs::write(&blob, &bytes).expect("damaged");
+}
+
+fn load_over_http(server: &Server, answers: &Answers) {
+    let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[0]}]}"#;
+    while !answers.done.load(Ordering::Acquire) {
+        let answer = http(&server.http, "POST", "/v2/models/m/infer", &[], body);
+        assert_eq!(answer.status, 200, "lost over HTTP: {}", answer.text());
+        let mark = answer.json()["outputs"][0]["data"][0].as_f64().expect("a number");
+        answers.take(&answer.headers["ortus-model-version"], mark as f32);
+    }
+}
+
+fn load_over_grpc(server: &Server, answers: &Answers) {
+    let request = inference::ModelInferRequest {
+        model_name: "m".to_owned(),
+        inputs: vec![inference::model_infer_request::InferInputTensor {
+            name: "x".to_owned(),
+            datatype: "INT64".to_owned(),
+            shape: vec![1],
+            ..Default::default()
+        }],
+        raw_input_contents: vec![0_i64.to_le_bytes().to_vec().into()],
+        ..Default::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = server.grpc().await;
+        while !answers.done.load(Ordering::Acquire) {
+            let answer = client.model_infer(request.clone()).await.expect("lost over gRPC").into_inner();
+            let mark: [u8; 4] = answer.raw_output_contents[0][..].try_into().expect("one number");
+            answers.take(&answer.model_version, f32::from_le_bytes(mark));
+        }
+    });
 }

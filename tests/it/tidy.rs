@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("servable", &["batch", "runtime", "metrics"]),
     ("route", &["servable"]),
     ("manager", &["route", "servable", "registry", "graph", "runtime", "metrics", "batch", "predict", "probe"]),
-    ("operate", &["registry", "store", "graph", "testing"]),
+    ("operate", &["registry", "store", "graph", "probe", "runtime", "testing"]),
     ("predict", &["route", "servable", "metrics"]),
     ("api", &["predict", "manager", "route", "servable", "metrics", "proto"]),
     ("cli", &["client", "config", "app", "logging", "runtime", "api", "operate", "registry"]),

@@ -88,6 +88,9 @@ pub(in crate::cli) struct PushArguments {
     /// Publish although clients of the champion would break.
     #[arg(long)]
     pub allow_signature_change: bool,
+    /// Publish without running the model once.
+    #[arg(long)]
+    pub no_probe: bool,
     #[command(flatten)]
     pub common: Common,
     #[command(flatten)]
@@ -215,6 +218,22 @@ pub(in crate::cli) enum Verb {
         /// Approvals by others than who pushed the version.
         #[arg(long, value_name = "N")]
         approvals: u32,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Delete blobs that no version in use names.
+    Gc {
+        /// Only say what would be deleted.
+        #[arg(long)]
+        dry_run: bool,
+        /// Leave blobs alone that are younger, by the store's clock.
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        grace: u32,
+        /// Keep the blobs of versions retired less long ago.
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        retain: u32,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

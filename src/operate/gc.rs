@@ -1,0 +1,126 @@
+//! Deletes blobs that no version in use names: marks, writes a tombstone into
+//! the log, then sweeps. After the tombstone an entry that names one of them is
+//! void unless it was uploaded again under the next generation, and a sweep
+//! deletes older generations only: no race can take a version's bytes.
+
+use super::{Operator, unsigned};
+use crate::error::{Error, Result};
+use crate::model::Digest;
+use crate::registry::entry::{Blob, Op};
+use crate::registry::fold::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::TryStreamExt;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The most blobs of one tombstone entry.
+const TOMBSTONE_BLOBS_MAX: usize = 4_096;
+
+/// What may be deleted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Blobs younger than this, by the store's clock, are left alone: they may
+    /// belong to a push that is under way.
+    pub grace: Duration,
+    /// Versions retired less long ago than this keep their blobs.
+    pub retain: Duration,
+    /// Only say what would be deleted.
+    pub dry_run: bool,
+}
+
+/// What was deleted, or would be.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Swept {
+    pub blobs: usize,
+    pub bytes: u64,
+    /// Unreferenced, and too young.
+    pub young: usize,
+    pub dry_run: bool,
+}
+
+/// A blob as it lies in the store.
+struct Found {
+    key: String,
+    blob: Blob,
+    modified: DateTime<Utc>,
+}
+
+impl Operator {
+    /// Sweeps this namespace.
+    pub(crate) async fn gc(&self, rules: Rules) -> Result<Swept> {
+        // Grace is by the store's clock, which a probe object tells.
+        let probe = self.log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
+        let now = self.log.store.self_test(&probe).await?;
+        let state = self.state().await?;
+        let kept = retained(&state, now, rules.retain);
+        let mut swept = Swept { dry_run: rules.dry_run, ..Swept::default() };
+        let mut marked = Vec::new();
+        for found in self.blobs().await? {
+            if kept.contains(&found.blob.digest) && found.blob.generation == state.generation(&found.blob.digest) {
+                continue;
+            }
+            if found.modified + delta(rules.grace) > now {
+                swept.young += 1;
+            } else {
+                marked.push(found);
+            }
+        }
+        for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
+            let buried = if rules.dry_run { part.iter().collect() } else { self.bury(part, now, rules.retain).await? };
+            for found in buried {
+                if !rules.dry_run {
+                    self.log.store.delete(&found.key).await?;
+                }
+                swept.blobs += 1;
+                swept.bytes += found.blob.bytes;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Writes the tombstone; returns what may be deleted now.
+    async fn bury<'f>(&self, marked: &'f [Found], now: DateTime<Utc>, retain: Duration) -> Result<Vec<&'f Found>> {
+        let buried = Mutex::new(Vec::new());
+        let decide = |state: &State| {
+            let kept = retained(state, now, retain);
+            // Of older generations nobody will ever name one: no tombstone is needed.
+            let (old, current): (Vec<&Found>, Vec<&Found>) =
+                marked.iter().partition(|f| f.blob.generation < state.generation(&f.blob.digest));
+            let current: Vec<&Found> = current.into_iter().filter(|f| !kept.contains(&f.blob.digest)).collect();
+            let blobs: Vec<Blob> = current.iter().map(|f| f.blob).collect();
+            *buried.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                old.into_iter().chain(current).collect::<Vec<_>>();
+            Ok(if blobs.is_empty() { Vec::new() } else { vec![Op::Tombstone { blobs }] }.into())
+        };
+        self.log.commit(self.state().await?, &self.author, &unsigned, &decide).await?;
+        Ok(buried.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    async fn blobs(&self) -> Result<Vec<Found>> {
+        let folder = self.log.key("blobs/sha256");
+        let listed: Vec<_> = self.log.store.list(&folder).try_collect().await?;
+        let found = listed.into_iter().map(|(key, meta)| {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            let (hex, generation) = name.split_once('.').unwrap_or((name, "0"));
+            let digest = Digest::parse(&format!("sha256:{hex}"));
+            let parsed = digest.ok().zip(generation.parse().ok());
+            let (digest, generation) =
+                parsed.ok_or_else(|| Error::precondition(format!("{key} is no object of a registry")))?;
+            Ok(Found { blob: Blob { digest, bytes: meta.bytes, generation }, key, modified: meta.modified })
+        });
+        found.collect()
+    }
+}
+
+/// The digests that versions in use, or lately retired, name.
+fn retained(state: &State, now: DateTime<Utc>, retain: Duration) -> BTreeSet<Digest> {
+    let records = state.models.values().flat_map(|m| m.versions.values());
+    let kept = records.filter(|r| r.retired.is_none_or(|since| since + delta(retain) > now));
+    kept.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
