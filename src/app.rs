@@ -6,7 +6,7 @@ use crate::api::{Budget, Front, Limits, operator, ops};
 use crate::config::model::{
     Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, VersionPolicy as Configured,
 };
-use crate::config::{Config, ModelControl};
+use crate::config::{Config, ModelControl, Signatures};
 use crate::error::{Error, Result};
 use crate::manager::{self, Control, Manager, Settings, Source};
 use crate::metrics::Metrics;
@@ -18,6 +18,7 @@ use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::pbtxt::ModelConfig;
+use crate::registry::sign::Policy;
 use crate::route::Routes;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
@@ -294,7 +295,17 @@ fn source(config: &Config) -> Result<Source> {
                     .ok_or_else(|| Error::precondition("neither XDG_CACHE_HOME nor HOME is set; set registry.cache"))?
                     .join("registry"),
             };
-            let options = follow::Options { models, cache, previous_warm: registry.previous_warm };
+            let options = follow::Options {
+                models,
+                cache,
+                previous_warm: registry.previous_warm,
+                signatures: match registry.signatures {
+                    Signatures::None => Policy::None,
+                    Signatures::Warn => Policy::Warn,
+                    Signatures::Require => Policy::Require,
+                },
+                trust: registry.trust.clone(),
+            };
             Ok(Source::Registry(Box::new(Follower::open(log, options, Instant::now())?)))
         }
     }

@@ -133,6 +133,18 @@ section! {
     }
 }
 
+choice! {
+    /// What is asked of a version's signatures before it is served.
+    Signatures {
+        /// Nothing.
+        None = "none",
+        /// A version that no trusted key vouches for is served, and told.
+        Warn = "warn",
+        /// A version that no trusted key vouches for is refused.
+        Require = "require",
+    }
+}
+
 section! {
     /// `[registry]`: the registry that is served from, or that commands change.
     Registry {
@@ -147,6 +159,10 @@ section! {
         cache: Option<PathBuf> = None;
         /// Time between two looks at the log, 10 ms to 1 h; default 1 s.
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
+        /// What is asked of a version's signatures: `none`, `warn` or `require`; default `none`.
+        signatures: Signatures = Signatures::None;
+        /// The file of trusted keys that `ortus key trust` writes; default none, which trusts nobody.
+        trust: Option<PathBuf> = None;
         /// How long a version that is only `previous` stays loaded, at most 24 h; default 10 m.
         previous_warm: Duration = Duration::from_secs(600), in Duration::ZERO..=24 * HOUR;
     }

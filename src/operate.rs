@@ -12,10 +12,13 @@ pub(crate) mod push;
 use crate::error::Result;
 use crate::model::{ModelName, Version};
 use crate::probe::child::Prober;
-use crate::registry::entry::{Blob, Signed};
+use crate::registry::entry::Blob;
+#[cfg(any(test, feature = "testing"))]
+use crate::registry::entry::Signed;
 use crate::registry::fold::{Record, State};
-use crate::registry::log::{Author, Log};
+use crate::registry::log::{Author, Change, Committed, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::registry::sign::Key;
 use crate::store::Store;
 
 /// A namespace of a registry, and who is asking.
@@ -24,6 +27,8 @@ pub(crate) struct Operator {
     pub author: Author,
     /// Makes the first run of what is pushed, where there is one.
     pub prober: Option<Prober>,
+    /// Signs every entry, and the versions pushed, where there is one.
+    pub key: Option<Key>,
 }
 
 impl Operator {
@@ -36,12 +41,18 @@ impl Operator {
             let probe = log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
             log.store.self_test(&probe).await?;
         }
-        Ok(Self { log, author, prober: None })
+        Ok(Self { log, author, prober: None, key: None })
     }
 
     /// The state of this moment.
     pub(crate) async fn state(&self) -> Result<State> {
         self.log.load().await
+    }
+
+    /// Commits, signed where there is a key.
+    async fn commit(&self, state: State, decide: &(dyn Fn(&State) -> Result<Change> + Sync)) -> Result<Committed> {
+        let sign = |bytes: &[u8]| self.key.iter().map(|key| key.sign(bytes)).collect();
+        self.log.commit(state, &self.author, &sign, decide).await
     }
 
     async fn manifest(&self, record: &Record) -> Result<Manifest> {
@@ -57,6 +68,7 @@ pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
 }
 
 /// Signs nothing.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn unsigned(_: &[u8]) -> Vec<Signed> {
     Vec::new()
 }

@@ -12,4 +12,5 @@ pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod log;
 pub(crate) mod manifest;
+pub(crate) mod sign;
 mod text;

@@ -2,6 +2,7 @@
 //! tables for people and, with --json, one JSON value for scripts.
 
 mod arguments;
+mod key;
 mod show;
 
 pub(super) use arguments::Verb;
@@ -18,6 +19,7 @@ use crate::operate::gc::Rules;
 use crate::operate::push::Push;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
+use crate::registry::sign::Key;
 use arguments::{AuditVerb, By, Common, NameAndVersion, PushArguments, split_target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
@@ -101,6 +103,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let text = format!("{} blobs, {} bytes {done}; {} too young", swept.blobs, swept.bytes, swept.young);
                 print(&serde_json::json!(swept), &text, &common)
             }
+            Verb::Key { verb } => key::run(verb),
             Verb::Audit { verb: AuditVerb::Verify { common } } => {
                 let verified = open(&common, None, false).await?.verify(&|_| {}).await?;
                 verified.void.iter().for_each(|v| note(&format!("void: {v}")));
@@ -131,7 +134,9 @@ async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator
     })?;
     let actor = by.and_then(|by| by.actor.clone()).unwrap_or_else(user);
     let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
-    Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await
+    let key = by.and_then(|by| by.key.as_deref()).map(Key::read).transpose()?;
+    let operator = Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await?;
+    Ok(Operator { key, ..operator })
 }
 
 /// The configuration, under the flags.

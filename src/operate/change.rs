@@ -1,7 +1,7 @@
 //! The verbs that move pointers: promote, roll back, alias, traffic, retire,
 //! tag, approve. Each is one entry, decided anew wherever others were first.
 
-use super::{Operator, find, manifest, unsigned};
+use super::{Operator, find, manifest};
 use crate::error::{Error, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::registry::entry::Op;
@@ -35,7 +35,7 @@ impl Operator {
             *version.lock() = about;
             Ok(ops.into())
         };
-        let committed = self.log.commit(self.state().await?, &self.author, &unsigned, &decide).await?;
+        let committed = self.commit(self.state().await?, &decide).await?;
         let version = version.lock().map(Version::number);
         Ok(Changed { name: name.to_string(), version, seq: committed.seq, waiting: false })
     }
@@ -162,6 +162,6 @@ impl Operator {
             let op = Op::Policy { approvals };
             Ok(if state.approvals == approvals { Vec::new() } else { vec![op] }.into())
         };
-        Ok(self.log.commit(self.state().await?, &self.author, &unsigned, &decide).await?.seq)
+        Ok(self.commit(self.state().await?, &decide).await?.seq)
     }
 }

@@ -56,7 +56,12 @@ pub(crate) fn version(number: u64) -> Version {
 }
 
 pub(crate) fn operator(log: &Log, actor: &str) -> Operator {
-    Operator { log: log.clone(), author: Author { actor: actor.to_owned(), reason: "test".to_owned() }, prober: None }
+    Operator {
+        log: log.clone(),
+        author: Author { actor: actor.to_owned(), reason: "test".to_owned() },
+        prober: None,
+        key: None,
+    }
 }
 
 /// A file with a small model; `mark` makes its bytes its own.

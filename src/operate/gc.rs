@@ -3,7 +3,7 @@
 //! void unless it was uploaded again under the next generation, and a sweep
 //! deletes older generations only: no race can take a version's bytes.
 
-use super::{Operator, unsigned};
+use super::Operator;
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::registry::entry::{Blob, Op};
@@ -94,7 +94,7 @@ impl Operator {
                 old.into_iter().chain(current).collect::<Vec<_>>();
             Ok(if blobs.is_empty() { Vec::new() } else { vec![Op::Tombstone { blobs }] }.into())
         };
-        self.log.commit(self.state().await?, &self.author, &unsigned, &decide).await?;
+        self.commit(self.state().await?, &decide).await?;
         Ok(buried.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
@@ -117,7 +117,9 @@ impl Operator {
 /// The digests that versions in use, or lately retired, name.
 fn retained(state: &State, now: DateTime<Utc>, retain: Duration) -> BTreeSet<Digest> {
     let records = state.models.values().flat_map(|m| m.versions.values());
-    let kept = records.filter(|r| r.retired.is_none_or(|since| since + delta(retain) > now));
+    // A store's clock may know whole seconds only: no retention means none.
+    let lately = |since: DateTime<Utc>| !retain.is_zero() && since + delta(retain) > now;
+    let kept = records.filter(|r| r.retired.is_none_or(lately));
     kept.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
 }
 

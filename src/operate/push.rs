@@ -1,7 +1,7 @@
 //! Publishing a version: read the graph, upload what is not there, commit one
 //! entry. Pushing the same again is recognised and changes nothing.
 
-use super::{Operator, manifest, unsigned};
+use super::{Operator, manifest};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::{Alias, Digest, ModelName, Version};
@@ -11,6 +11,7 @@ use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, State, check_approved};
 use crate::registry::log::Change;
 use crate::registry::manifest::{Declared, File, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role, check_path};
+use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
 use crate::runtime::provider::{Provider, ProviderKind};
 use serde::Serialize;
@@ -99,11 +100,14 @@ impl Operator {
                 if stale {
                     return Ok(Vec::new().into());
                 }
-                let ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                let mut ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
+                    signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
+                }
                 let new = ops.iter().any(|op| matches!(op, Op::Version { .. }));
                 Ok(Change { ops, evidence: if new { evidence.clone() } else { Vec::new() } })
             };
-            let committed = self.log.commit(state, &self.author, &unsigned, &decide).await?;
+            let committed = self.commit(state, &decide).await?;
             state = committed.state;
             if !again.load(Ordering::Relaxed) {
                 return pushed(&state, name, digest, committed.seq, push.alias.as_ref());

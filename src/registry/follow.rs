@@ -8,9 +8,10 @@ mod tests;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, Pointers, VersionEntry};
 use super::directory::Loaded;
-use super::fold::{Model, State};
+use super::fold::{Model, Record, State};
 use super::log::Log;
 use super::manifest::Declared;
+use super::sign::{Policy, Trust, statement};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::{Digest, ModelName, Version};
@@ -27,6 +28,9 @@ pub(crate) struct Options {
     pub cache: PathBuf,
     /// How long a version that is only `previous` is kept.
     pub previous_warm: Duration,
+    /// What is asked of signatures, and the file of the keys that count.
+    pub signatures: Policy,
+    pub trust: Option<PathBuf>,
 }
 
 /// How following stands.
@@ -231,6 +235,7 @@ impl Follower {
     pub(crate) fn read(&self, name: &ModelName, version: Version) -> Result<Loaded> {
         let record = self.state.model(name)?.versions.get(&version);
         let record = record.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))?;
+        self.check_signature(name, version, record)?;
         let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
         let bytes =
             std::fs::read(folder.model_path()).map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
@@ -240,6 +245,27 @@ impl Follower {
         }
         let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
         Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir })
+    }
+
+    /// Holds a version to the policy. The trust file is read each time, so that
+    /// a revocation counts from the next load on.
+    fn check_signature(&self, name: &ModelName, version: Version, record: &Record) -> Result<()> {
+        if self.options.signatures == Policy::None {
+            return Ok(());
+        }
+        let trust = self.options.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+        let bytes = statement(self.log.namespace(), name, &record.manifest);
+        let Err(why) = trust.vouching(&record.signatures, &bytes) else { return Ok(()) };
+        if self.options.signatures == Policy::Require {
+            return Err(Error::denied(format!("no trusted key vouches for the version: {why}")));
+        }
+        tracing::warn!(
+            model = name.as_str(),
+            version = version.number(),
+            why,
+            "no trusted key vouches for the version"
+        );
+        Ok(())
     }
 
     /// Lets go of cached files that nothing wants any more.

@@ -365,6 +365,48 @@ impl Answers {
 }
 
 #[test]
+fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for() {
+    let registry = Registry::new();
+    let at = |name: &str| registry.0.path().join(name).to_str().expect("text").to_owned();
+    let run = |arguments: &[&str]| {
+        let output = ortus().args(arguments).output().expect("runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    };
+    let (ann, eve, trust) = (at("ann"), at("eve"), at("trust.json"));
+    let public = run(&["key", "generate", "-o", &ann]);
+    run(&["key", "generate", "-o", &eve]);
+    assert_eq!(run(&["key", "public", &ann]), public);
+    run(&["key", "trust", &trust, &public, "--name", "ann"]);
+    let push = |mark: f32, key: &[&str]| {
+        let file = at("model.onnx");
+        std::fs::write(&file, graphs::demanding(mark)).expect("written");
+        registry.does(&[&["push", "m", &file, "--alias", "champion"], key].concat())
+    };
+    push(1.0, &["--key", &ann]);
+    let trusted = format!("registry.trust=\"{trust}\"");
+    let server = registry.serve(&["--set", "registry.signatures=require", "--set", &trusted]);
+    assert!(serves(&server, "1", 1.0));
+    let failures = || server.metric("ortus_model_load_failures_total{model=\"m\"}").unwrap_or(0.0);
+    for (mark, key, said) in [(2.0, vec![], "it is not signed"), (3.0, vec!["--key", eve.as_str()], "not trusted here")]
+    {
+        let before = failures();
+        push(mark, &key);
+        eventually("the refusal", || failures() > before);
+        assert!(serves(&server, "1", 1.0) && server.log().contains(said), "{}", server.log());
+    }
+    push(4.0, &["--key", &ann]);
+    eventually("a signed one", || serves(&server, "4", 4.0));
+    run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
+    let before = failures();
+    push(5.0, &["--key", &ann]);
+    eventually("the revocation", || failures() > before);
+    assert!(serves(&server, "4", 4.0) && server.log().contains("revoked since"), "{}", server.log());
+    let history = registry.does(&["history", "m", "--json"]);
+    assert!(history.contains(&public), "the log says by which key a change was signed");
+}
+
+#[test]
 fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
     let registry = Registry::new();
     let file = registry.0.path().join("model.onnx");

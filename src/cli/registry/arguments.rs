@@ -32,6 +32,9 @@ pub(in crate::cli) struct By {
     /// Who; kept in the log [default: the user's name].
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
+    /// A private key of `ortus key generate` that signs the change.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// The operator listener of a server to tell at once; may be repeated.
     #[arg(long, value_name = "ADDR:PORT")]
     pub nudge: Vec<String>,
@@ -239,10 +242,55 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         by: By,
     },
+    /// Make, trust and revoke signing keys. To rotate: trust the new one, sign with it, revoke the old one.
+    Key {
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
     /// Verify the registry.
     Audit {
         #[command(subcommand)]
         verb: AuditVerb,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum KeyVerb {
+    /// Make a private key; prints its public key.
+    Generate {
+        /// The file to make, readable by its owner alone.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Print the public key of a private key.
+    Public {
+        /// A file of `ortus key generate`.
+        file: PathBuf,
+    },
+    /// Trust a public key: servers whose registry.trust is this file take what it signed.
+    Trust {
+        /// The trust file; made where it is not there.
+        file: PathBuf,
+        /// ed25519:…
+        key: String,
+        /// Whose it is.
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// Revoke a public key for good: what it signed is refused at the next load.
+    Revoke {
+        /// The trust file.
+        file: PathBuf,
+        /// ed25519:…
+        key: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// List the keys of a trust file.
+    List {
+        /// The trust file.
+        file: PathBuf,
     },
 }
 

@@ -1,0 +1,44 @@
+//! The commands for signing keys and the file of those that are trusted.
+
+use super::arguments::KeyVerb;
+use crate::cli::print::{Table, line};
+use crate::error::{Error, Result};
+use crate::registry::sign::{Key, Trust};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::ExitCode;
+
+/// Runs a verb.
+pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
+    match verb {
+        KeyVerb::Generate { output } => {
+            let (key, text) = Key::generate()?;
+            let failed = |e: std::io::Error| Error::precondition(format!("write {}", output.display())).with_source(e);
+            let mut options = std::fs::OpenOptions::new();
+            // Never over a key that is there: what it signed would be orphaned.
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&output).map_err(failed)?;
+            file.write_all(text.as_bytes()).map_err(failed)?;
+            line(&key.public());
+        }
+        KeyVerb::Public { file } => line(&Key::read(&file)?.public()),
+        KeyVerb::Trust { file, key, name } => {
+            let mut trust = Trust::read(&file)?;
+            trust.add(&key, &name)?;
+            trust.write(&file)?;
+        }
+        KeyVerb::Revoke { file, key, reason } => {
+            let mut trust = Trust::read(&file)?;
+            trust.revoke(&key, &reason, chrono::Utc::now())?;
+            trust.write(&file)?;
+        }
+        KeyVerb::List { file } => {
+            let mut table = Table::new(&["key", "name", "revoked", "reason"]);
+            for key in &Trust::read(&file)?.keys {
+                let revoked = key.revoked.map_or_else(|| "-".to_owned(), |t| t.to_rfc3339());
+                table.row(&[&key.key, &key.name, &revoked, &key.reason]);
+            }
+            table.print();
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
