@@ -3,6 +3,7 @@
 //! operator and no weight, and runs nothing.
 
 mod declared;
+mod outline;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,14 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// Reads an ONNX file of any size without its weights; refuses what
+    /// [`Graph::read`] refuses.
+    pub(crate) fn read_file(file: &mut std::fs::File) -> Result<Self> {
+        let length = file.metadata().map_err(|e| Error::unavailable("look at the model").with_source(e))?.len();
+        check_size(length)?;
+        Self::read(outline::read(file)?.into())
+    }
+
     /// Decodes an ONNX file. Refuses what is not ONNX or beyond a limit with
     /// `InvalidArgument`, and sound ONNX that cannot be served (an input that is
     /// no tensor, an unknown element type) with `FailedPrecondition`.

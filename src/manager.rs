@@ -190,11 +190,11 @@ struct Loop {
 
 impl Loop {
     fn serve(mut self, inbox: &Receiver<Command>) {
-        self.reconcile();
+        self.reconcile(false);
         let start = Instant::now();
         while self.is_settling() && start.elapsed() < SETTLE_MAX {
             std::thread::sleep(SETTLE_LOOK);
-            self.reconcile();
+            self.reconcile(false);
         }
         self.parts.predictor.set_ready(true);
         loop {
@@ -206,7 +206,7 @@ impl Loop {
                 Ok(command) => self.obey(command),
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
                     if matches!(self.parts.control, Control::Poll(_)) {
-                        self.reconcile();
+                        self.reconcile(false);
                     }
                     self.reap();
                 }
@@ -242,13 +242,13 @@ impl Loop {
                 if let Some(versions) = self.models.get_mut(&name) {
                     versions.retain(|_, actual| !matches!(actual.state, State::Failed(_)) || actual.servable.is_some());
                 }
-                self.reconcile();
+                self.reconcile(false);
                 let _ = reply.send(self.verdict(&name));
             }
-            Command::Look => self.reconcile(),
+            Command::Look => self.reconcile(true),
             Command::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
-                self.reconcile();
+                self.reconcile(false);
                 let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
                 let _ = reply.send(if known { Ok(()) } else { Err(unknown()) });
             }
@@ -273,8 +273,9 @@ impl Loop {
     }
 
     /// Compares the directory with what serves until nothing is left to do.
-    fn reconcile(&mut self) {
-        let Some(catalog) = self.parts.source.scan(&self.parts.metrics, SystemTime::now(), Instant::now()) else {
+    fn reconcile(&mut self, asked: bool) {
+        let Some(catalog) = self.parts.source.scan(&self.parts.metrics, (SystemTime::now(), Instant::now()), asked)
+        else {
             return;
         };
         let names: BTreeSet<ModelName> = catalog.models.keys().chain(self.models.keys()).cloned().collect();

@@ -151,25 +151,37 @@ impl Store {
             return self.overwrite(key, all.into()).await;
         }
         let failed = |e| failed("upload", key, e);
+        let arrived = |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
+            Ok(Some(Err(error))) => Err(failed(error)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::internal("upload a part").with_source(error)),
+        };
         let mut upload = self.objects.put_multipart(&self.at(key)).await.map_err(failed)?;
         let parts = async {
             let mut under_way = futures_util::stream::FuturesUnordered::new();
             let mut left = bytes_total;
             while left > 0 {
                 let length = usize::try_from(left.min(PART_BYTES as u64)).unwrap_or(PART_BYTES);
-                let mut part = vec![0; length];
-                source.read_exact(&mut part).map_err(unreadable)?;
+                let mut part = Vec::with_capacity(length);
+                source.take(length as u64).read_to_end(&mut part).map_err(unreadable)?;
+                if part.len() != length {
+                    return Err(changed());
+                }
                 left -= length as u64;
-                under_way.push(upload.put_part(part.into()));
+                // A task of its own goes on while the next part is read.
+                under_way.push(tokio::spawn(upload.put_part(part.into())));
+                tokio::task::yield_now().await;
                 if under_way.len() >= PARTS_MAX {
-                    under_way.try_next().await.map_err(failed)?;
+                    arrived(under_way.try_next().await)?;
                 }
                 sent(length as u64);
             }
             if source.read(&mut [0]).map_err(unreadable)? > 0 {
                 return Err(changed());
             }
-            while under_way.try_next().await.map_err(failed)?.is_some() {}
+            while !under_way.is_empty() {
+                arrived(under_way.try_next().await)?;
+            }
             Ok(())
         };
         match parts.await {

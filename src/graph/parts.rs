@@ -21,7 +21,7 @@ pub(super) fn check(file: &[u8]) -> Result<()> {
 
 /// The messages that can hold many parts.
 #[derive(Clone, Copy, PartialEq)]
-enum Level {
+pub(super) enum Level {
     Model,
     Function,
     Graph,
@@ -39,8 +39,23 @@ enum Level {
 }
 
 impl Level {
+    /// Whether messages of this kind can hold weights, at any depth.
+    pub(super) fn holds_bulk(self) -> bool {
+        matches!(self, Self::Function | Self::Graph | Self::Node | Self::Attribute | Self::Tensor)
+    }
+
+    /// Whether field `tag` holds numbers or text by the thousand: a tensor's
+    /// data, or an attribute's list.
+    pub(super) fn is_bulk(self, tag: u64) -> bool {
+        match self {
+            Self::Tensor => matches!(tag, 4..=7 | 9..=11),
+            Self::Attribute => matches!(tag, 7..=9),
+            _ => false,
+        }
+    }
+
     /// What field `tag` holds, if it matters.
-    fn child(self, tag: u64) -> Option<Self> {
+    pub(super) fn child(self, tag: u64) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
             (Self::Model, 25) => Self::Function,

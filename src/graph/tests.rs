@@ -250,3 +250,27 @@ fn runs_are_bounded_where_rows_alone_make_them_longer() {
     assert!(!bounded(&|m| graph(m).input[0] = value("x", 1, None)), "no shape at all");
     assert!(!bounded(&|m| graph(m).input[0] = value("x", 8, Some(&[None, Some(4)]))), "text");
 }
+
+#[test]
+fn a_file_is_read_without_its_weights_as_it_is_with_them() {
+    use std::io::Write;
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let of_file = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("written");
+        Graph::read_file(&mut file)
+    };
+    for name in ["breast-cancer", "cancer-risk", "diabetes", "digits", "wine"] {
+        let bytes = std::fs::read(models.join(name).join("1/model.onnx")).expect("a model");
+        assert_eq!(of_file(&bytes).expect("read"), Graph::read(bytes.clone().into()).expect("read"), "{name}");
+        let mut whole = tempfile::tempfile().expect("a file");
+        whole.write_all(&bytes).expect("written");
+        let outline = outline::read(&mut whole).expect("read").len();
+        assert!(outline <= bytes.len() && (name != "digits" || outline < bytes.len() / 2), "{name}: {outline}");
+        for part in 0..64 {
+            let cut = &bytes[..bytes.len() * part / 64];
+            // What a cut leaves legal is the same graph either way.
+            assert_eq!(of_file(cut).is_ok(), Graph::read(cut.to_vec().into()).is_ok(), "{name} cut at {part}/64");
+        }
+    }
+}

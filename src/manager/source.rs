@@ -18,7 +18,13 @@ pub(crate) enum Source {
 
 impl Source {
     /// Looks once; `None` where it cannot be seen, and what serves goes on.
-    pub(super) fn scan(&mut self, metrics: &Metrics, now: SystemTime, instant: Instant) -> Option<Catalog> {
+    /// `asked` says that somebody knows of something new.
+    pub(super) fn scan(
+        &mut self,
+        metrics: &Metrics,
+        (now, instant): (SystemTime, Instant),
+        asked: bool,
+    ) -> Option<Catalog> {
         match self {
             Self::Directory(directory) => directory
                 .scan(now, instant)
@@ -27,7 +33,7 @@ impl Source {
                 })
                 .ok(),
             Self::Registry(follower) => {
-                follower.look(instant);
+                follower.look(instant, asked);
                 let standing = follower.standing();
                 metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
                 metrics.registry_refused.set(i64::from(standing.refused.is_some()));

@@ -7,7 +7,7 @@ use super::push::Push;
 use crate::error::Kind;
 use crate::model::{Alias, ModelName, Version};
 use crate::registry::blob::measure;
-use crate::registry::entry::{Blob, Op, hash};
+use crate::registry::entry::{Blob, Entry, Op, hash};
 use crate::registry::fold::State;
 use crate::registry::log::{Author, Log};
 use crate::store::{Created, Store};
@@ -265,4 +265,47 @@ async fn sweeping_beside_pushes_takes_no_versions_bytes(log: &Log, scale: Scale)
     sweeper.await.expect("the sweeper");
     let state = log.load().await.expect("loads");
     assert!(state.void.is_empty(), "{:?}", state.void);
+}
+
+/// Writes a log of so many entries over so many models, each with its champion,
+/// into a folder.
+pub fn many_models(url: &str, models: usize, entries: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let log = Log::new(Store::open(url, true).expect("a store"), "default").expect("a namespace");
+        let mut state = State::default();
+        for at in 0..entries {
+            let model = name(&format!("model-{}", at % models));
+            let next = version((at / models + 1) as u64);
+            let from = next.number().checked_sub(1).and_then(Version::new);
+            let manifest = hash(&at.to_le_bytes());
+            let blobs = vec![Blob { digest: manifest, bytes: 1, generation: 0 }];
+            let ops = vec![
+                Op::Version { model: model.clone(), version: next, manifest, blobs, signatures: Vec::new() },
+                Op::Promote { model, version: next, from },
+            ];
+            // As a commit would, without its syncs: this only makes the log.
+            let entry = Entry {
+                format: 1,
+                seq: state.seq + 1,
+                prev: state.hash,
+                nonce: uuid::Uuid::nil(),
+                time: crate::registry::log::now(),
+                writer: "bench".to_owned(),
+                actor: "bench".to_owned(),
+                reason: String::new(),
+                ops,
+                evidence: Vec::new(),
+            };
+            let bytes = entry.write(&super::unsigned);
+            let path = std::path::Path::new(url).join(log.entry_key(entry.seq));
+            if at == 0 {
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            }
+            std::fs::write(path, &bytes).expect("written");
+            let read = Entry::read(&bytes, entry.seq).expect("just written");
+            state.apply(read).expect("the chain holds");
+        }
+        log.checkpoint_now(&state).await.expect("a checkpoint");
+    });
 }

@@ -240,9 +240,7 @@ fn prepare(name: &ModelName, push: &Push) -> Result<(Manifest, Vec<Local>)> {
     let mut files = gather(push)?;
     let path = files.iter().find(|l| l.file.path == MODEL_PATH).map(|l| l.path.clone());
     let path = path.ok_or_else(|| Error::invalid(format!("{} holds no model.onnx", push.path.display())))?;
-    let unreadable = |e: io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
-    crate::graph::check_size(fs::metadata(&path).map_err(unreadable)?.len())?;
-    let graph = Graph::read(fs::read(&path).map_err(unreadable)?.into())?;
+    let graph = Graph::read_file(&mut open(&path)?)?;
     for external in &graph.external {
         let listed = files.iter_mut().find(|l| Path::new(&l.file.path) == external);
         let listed = listed.ok_or_else(|| {

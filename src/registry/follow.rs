@@ -126,17 +126,21 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks for new entries: one GET where there are none.
-    pub(crate) fn look(&mut self, now: Instant) -> Look {
-        self.looks += 1;
-        let recheck = self.looks.is_multiple_of(RECHECK) || self.refused.is_some();
+    /// Looks for new entries: one request where there are none. Now and then a
+    /// look that nobody asked for is spent on the last entry instead.
+    pub(crate) fn look(&mut self, now: Instant, asked: bool) -> Look {
+        self.looks += u64::from(!asked);
+        let recheck = (!asked && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
         let looked = self.runtime.block_on(async {
             tokio::time::timeout(LOOK_MAX, async {
                 if recheck && self.state.seq > 0 {
                     same_entry(&log, &self.state).await?;
+                    if self.refused.is_none() {
+                        return Ok(None);
+                    }
                 }
-                // Mostly there is nothing: one GET, and no state is copied.
+                // Mostly there is nothing: one request, and no state is copied.
                 if !log.has_next(&self.state).await? {
                     return Ok(None);
                 }
