@@ -196,6 +196,8 @@ impl Loop {
             std::thread::sleep(SETTLE_LOOK);
             self.reconcile(false);
         }
+        // What loading left over is worth more to others.
+        self.parts.engine.trim();
         self.parts.predictor.set_ready(true);
         loop {
             let tick = match self.parts.control {

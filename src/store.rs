@@ -25,6 +25,8 @@ pub(crate) struct Store {
     root: Path,
     /// What a person knows it by; without credentials.
     name: Arc<str>,
+    /// Whether moving an object costs nothing.
+    moves: bool,
 }
 
 /// What a create came to.
@@ -63,13 +65,14 @@ impl Store {
     /// Opens an address with the credentials of `env` in place of the environment.
     pub(crate) fn open_with(url: &str, create: bool, env: &mut dyn Iterator<Item = (String, String)>) -> Result<Self> {
         let (objects, root, name) = open::open(url, create, env)?;
-        Ok(Self { objects, root, name: name.into() })
+        let moves = name.starts_with("file://");
+        Ok(Self { objects, root, name: name.into(), moves })
     }
 
     /// Wraps a store that is there already.
     #[cfg(test)]
     pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, root: Path::default(), name: "test".into() }
+        Self { objects, root: Path::default(), name: "test".into(), moves: false }
     }
 
     fn at(&self, key: &str) -> Path {
@@ -193,6 +196,17 @@ impl Store {
                 Err(error)
             }
         }
+    }
+
+    /// Tells whether [`Store::rename`] is as quick as naming the object right at
+    /// once; a bucket would copy it.
+    pub(crate) fn moves(&self) -> bool {
+        self.moves
+    }
+
+    /// Gives an object another key; what was there is replaced.
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.objects.rename(&self.at(from), &self.at(to)).await.map_err(|e| failed("rename", from, e))
     }
 
     /// Lists the objects below a folder, as keys, in no particular order.

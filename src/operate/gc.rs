@@ -67,6 +67,17 @@ impl Operator {
                 marked.push(found);
             }
         }
+        // What pushes staged and never named, and probes that a crash left.
+        for folder in ["staging", "probe"] {
+            let listed: Vec<_> = self.log.store.list(&self.log.key(folder)).try_collect().await?;
+            for (key, meta) in listed.into_iter().filter(|(_, meta)| meta.modified + delta(rules.grace) <= now) {
+                if !rules.dry_run {
+                    self.log.store.delete(&key).await?;
+                }
+                swept.blobs += 1;
+                swept.bytes += meta.bytes;
+            }
+        }
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
             let buried = if rules.dry_run { part.iter().collect() } else { self.bury(part, now, rules.retain).await? };
             for found in buried {

@@ -64,13 +64,15 @@ pub(crate) struct Pushed {
 struct Local {
     file: File,
     path: PathBuf,
+    /// Where its upload waits for its name.
+    staged: Option<String>,
 }
 
 impl Operator {
     /// Publishes a version of `name`. Refuses a file that is not ONNX, and a
     /// signature that breaks the champion's clients unless that is allowed.
     pub(crate) async fn push(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<Pushed> {
-        let (manifest, files) = prepare(name, push)?;
+        let (manifest, mut files) = self.prepare(name, push, progress).await?;
         let evidence = self.first_run(&files, manifest.files.iter().any(|f| f.role == Role::Weights))?;
         let bytes = bytes::Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
@@ -80,11 +82,13 @@ impl Operator {
         loop {
             let compared = self.compare(&state, name, &manifest.signature, push.allow_signature_change).await?;
             let mut blobs = Vec::new();
-            for local in &files {
+            for local in &mut files {
                 let File { digest, bytes, .. } = local.file;
                 let blob = Blob { digest, bytes, generation: state.generation(&digest) };
-                let mut file = open(&local.path)?;
-                self.log.put_file(&mut file, blob, progress).await?;
+                match local.staged.take() {
+                    Some(staged) => self.log.settle(&staged, &blob).await?,
+                    None => self.log.put_file(&mut open(&local.path)?, blob, progress).await?,
+                }
                 blobs.push(blob);
             }
             let digest = crate::registry::entry::hash(&bytes);
@@ -137,6 +141,41 @@ impl Operator {
             _ => return Err(Error::internal("a measurement is no object")),
         };
         Ok(vec![Evidence { kind: "measured".to_owned(), values }])
+    }
+
+    /// Reads the graph, measures every file, and fills the manifest.
+    async fn prepare(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<(Manifest, Vec<Local>)> {
+        let mut files = gather(push)?;
+        let path = files.iter().find(|l| l.file.path == MODEL_PATH).map(|l| l.path.clone());
+        let path = path.ok_or_else(|| Error::invalid(format!("{} holds no model.onnx", push.path.display())))?;
+        let graph = Graph::read_file(&mut open(&path)?)?;
+        for external in &graph.external {
+            let listed = files.iter_mut().find(|l| Path::new(&l.file.path) == external);
+            let listed = listed.ok_or_else(|| {
+                Error::invalid(format!("the external data '{}' is not beside the model", external.display()))
+            })?;
+            listed.file.role = Role::Weights;
+        }
+        let mut manifest = Manifest::of(name, &graph);
+        for local in &mut files {
+            let mut file = open(&local.path)?;
+            if let Some((blob, key)) = self.log.stage(&mut file, progress).await? {
+                (local.file.digest, local.file.bytes, local.staged) = (blob.digest, blob.bytes, Some(key));
+                continue;
+            }
+            let unreadable =
+                |e: io::Error| Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e);
+            (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
+        }
+        manifest.files = files.iter().map(|l| l.file.clone()).collect();
+        manifest.files.sort();
+        manifest.features = push.features.clone();
+        manifest.licence = push.licence.clone();
+        manifest.tags = push.tags.clone();
+        manifest.parent = push.parent;
+        manifest.lineage = push.lineage.clone();
+        manifest.evaluation = push.evaluation.clone();
+        Ok((manifest, files))
     }
 
     /// Compares a signature with the champion's; returns the digest of what it
@@ -235,42 +274,11 @@ fn open(path: &Path) -> Result<fs::File> {
     }
 }
 
-/// Reads the graph, measures every file, and fills the manifest.
-fn prepare(name: &ModelName, push: &Push) -> Result<(Manifest, Vec<Local>)> {
-    let mut files = gather(push)?;
-    let path = files.iter().find(|l| l.file.path == MODEL_PATH).map(|l| l.path.clone());
-    let path = path.ok_or_else(|| Error::invalid(format!("{} holds no model.onnx", push.path.display())))?;
-    let graph = Graph::read_file(&mut open(&path)?)?;
-    for external in &graph.external {
-        let listed = files.iter_mut().find(|l| Path::new(&l.file.path) == external);
-        let listed = listed.ok_or_else(|| {
-            Error::invalid(format!("the external data '{}' is not beside the model", external.display()))
-        })?;
-        listed.file.role = Role::Weights;
-    }
-    let mut manifest = Manifest::of(name, &graph);
-    for local in &mut files {
-        let mut file = open(&local.path)?;
-        let unreadable =
-            |e: io::Error| Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e);
-        (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
-    }
-    manifest.files = files.iter().map(|l| l.file.clone()).collect();
-    manifest.files.sort();
-    manifest.features = push.features.clone();
-    manifest.licence = push.licence.clone();
-    manifest.tags = push.tags.clone();
-    manifest.parent = push.parent;
-    manifest.lineage = push.lineage.clone();
-    manifest.evaluation = push.evaluation.clone();
-    Ok((manifest, files))
-}
-
 /// Lists the files: of the folder, or the one file, and those given beside it.
 fn gather(push: &Push) -> Result<Vec<Local>> {
     let local = |path: PathBuf, name: String, role| {
         check_path(&name).map_err(|e| Error::invalid(e.message))?;
-        Ok(Local { file: File { path: name, role, digest: Digest([0; 32]), bytes: 0 }, path })
+        Ok(Local { file: File { path: name, role, digest: Digest([0; 32]), bytes: 0 }, path, staged: None })
     };
     let mut files = Vec::new();
     let root = &push.path;

@@ -41,22 +41,26 @@ pub(super) fn finish(context: Context) -> Digest {
     Digest(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// Hashes what passes through, and fails at its end where that is not what was
-/// measured: an upload completes only after the end was read.
-struct Verifying<'r> {
+/// Hashes what passes through. Where it is known what that should come to, it
+/// fails at the end of anything else: an upload completes only after the end
+/// was read.
+struct Hashing<'r> {
     source: &'r mut File,
     context: Context,
-    expected: Digest,
+    expected: Option<Digest>,
 }
 
-impl Read for Verifying<'_> {
+impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(buffer)?;
         self.context.update(&buffer[..n]);
-        if n == 0 && !buffer.is_empty() && finish(self.context.clone()) != self.expected {
-            return Err(io::Error::other("the file changed while it was pushed"));
+        let is_end = n == 0 && !buffer.is_empty();
+        match self.expected.filter(|_| is_end) {
+            Some(expected) if finish(self.context.clone()) != expected => {
+                Err(io::Error::other("the file changed while it was pushed"))
+            }
+            _ => Ok(n),
         }
-        Ok(n)
     }
 }
 
@@ -84,8 +88,32 @@ impl Log {
             return Ok(());
         }
         file.rewind().map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
-        let mut source = Verifying { source: file, context: Context::new(&SHA256), expected: blob.digest };
+        let mut source = Hashing { source: file, context: Context::new(&SHA256), expected: Some(blob.digest) };
         self.store.upload(&self.blob_key(&blob), blob.bytes, &mut source, progress).await
+    }
+
+    /// Uploads a file before its digest is known, where the store can rename it
+    /// later: it is read once, and hashed on its way. Returns what it came to
+    /// and the key it waits under.
+    pub(crate) async fn stage(&self, file: &mut File, progress: Progress<'_>) -> Result<Option<(Blob, String)>> {
+        if !self.store.moves() {
+            return Ok(None);
+        }
+        let unreadable = |e| Error::unavailable("read the file being pushed").with_source(e);
+        let bytes = file.metadata().map_err(unreadable)?.len();
+        file.rewind().map_err(unreadable)?;
+        let key = self.key(&format!("staging/{}", uuid::Uuid::new_v4().simple()));
+        let mut source = Hashing { source: file, context: Context::new(&SHA256), expected: None };
+        self.store.upload(&key, bytes, &mut source, progress).await?;
+        Ok(Some((Blob { digest: finish(source.context), bytes, generation: 0 }, key)))
+    }
+
+    /// Gives a staged upload its name, unless a whole one is there.
+    pub(crate) async fn settle(&self, staged: &str, blob: &Blob) -> Result<()> {
+        match self.is_whole(blob).await? {
+            true => self.store.delete(staged).await,
+            false => self.store.rename(staged, &self.blob_key(blob)).await,
+        }
     }
 
     /// Whether a blob is there with the right bytes. One of another length is
