@@ -2,12 +2,14 @@
 //! API parse, call these and print. Owns no format and no storage.
 
 pub(crate) mod audit;
+pub(crate) mod bundle;
 pub(crate) mod change;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub(crate) mod gc;
 pub(crate) mod look;
 pub(crate) mod push;
+pub(crate) mod report;
 
 use crate::error::Result;
 use crate::model::{ModelName, Version};

@@ -17,6 +17,7 @@ use crate::operate::Operator;
 use crate::operate::change::Changed;
 use crate::operate::gc::Rules;
 use crate::operate::push::Push;
+use crate::operate::report;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
 use crate::registry::sign::Key;
@@ -104,6 +105,38 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 print(&serde_json::json!(swept), &text, &common)
             }
             Verb::Key { verb } => key::run(verb),
+            Verb::Lineage { target, common } => {
+                let (name, which) = split_target(&target)?;
+                let lineage = open(&common, None, false).await?.lineage(&name, which.as_deref()).await?;
+                show::shown(&Value::Array(lineage), common.json)
+            }
+            Verb::Export { target, output, common } => {
+                let (name, which) = split_target(&target)?;
+                let operator = open(&common, None, false).await?;
+                let version = operator.export(&name, which.as_deref(), &output, &|_| {}).await?.number();
+                let text = format!("{name}:{version} is in {}", output.display());
+                print(&serde_json::json!({"name": name.as_str(), "version": version, "path": output}), &text, &common)
+            }
+            Verb::Import { path, name, common, by } => {
+                let name = name.as_deref().map(parse).transpose()?;
+                let operator = open(&common, Some(&by), true).await?;
+                let bar = bar();
+                let pushed = operator.import(&path, name.as_ref(), &|bytes| bar.inc(bytes)).await;
+                bar.finish_and_clear();
+                let pushed = pushed?;
+                nudge(&by).await;
+                let lines: Vec<String> = pushed.iter().map(|p| format!("{}:{}", p.name, p.version)).collect();
+                print(&serde_json::json!(pushed), &lines.join("\n"), &common)
+            }
+            Verb::Audit { verb: AuditVerb::Report { model, since, until, common } } => {
+                let model = model.as_deref().map(parse).transpose()?;
+                let since = since.as_deref().map(arguments::beginning).transpose()?;
+                let until = until.as_deref().map(arguments::instant).transpose()?;
+                let operator = open(&common, None, false).await?;
+                let moves = operator.moves(model.as_ref(), (since, until)).await?;
+                let text = report::markdown(operator.log.namespace(), &moves);
+                print(&serde_json::json!(moves), text.trim_end(), &common)
+            }
             Verb::Audit { verb: AuditVerb::Verify { common } } => {
                 let verified = open(&common, None, false).await?.verify(&|_| {}).await?;
                 verified.void.iter().for_each(|v| note(&format!("void: {v}")));

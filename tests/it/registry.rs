@@ -365,6 +365,97 @@ impl Answers {
 }
 
 #[test]
+fn versions_travel_in_bundles_and_from_model_directories() {
+    let (here, there) = (Registry::new(), Registry::new());
+    let models = crate::support::models_folder();
+    let digits = models.join("digits");
+    let (card, source) = (digits.join("README.md"), digits.join("1"));
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    here.does(&["push", "digits", &text(&source), "--card", &text(&card), "--tag", "team=vision", "--licence", "MIT"]);
+    here.does(&["promote", "digits", "1"]);
+    let bundle = here.0.path().join("bundle");
+    here.does(&["export", "digits", "-o", &text(&bundle)]);
+    assert!(bundle.join("oci-layout").is_file() && bundle.join("index.json").is_file());
+    assert_eq!(there.does(&["import", &text(&bundle)]), "digits:1");
+    assert_eq!(there.does(&["import", &text(&bundle)]), "digits:1", "the same again is the same version");
+    let manifest = |registry: &Registry| {
+        let shown: serde_json::Value =
+            serde_json::from_str(&registry.does(&["show", "digits:1", "--json"])).expect("JSON");
+        (shown["digest"].clone(), shown["manifest"].clone())
+    };
+    assert_eq!(manifest(&here), manifest(&there), "a version is the same wherever it goes");
+    let mut all = Vec::new();
+    files(&bundle.join("blobs"), &mut all);
+    for path in all {
+        let good = std::fs::read(&path).expect("read");
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 1;
+        std::fs::write(&path, &bad).expect("damaged");
+        let third = Registry::new();
+        assert_eq!(third.run(&["import", &text(&bundle)]).0, 1, "{}", path.display());
+        std::fs::write(&path, &good).expect("written back");
+    }
+    // A directory as Triton and TensorFlow Serving lay it out.
+    let directory = crate::support::Directory::empty();
+    directory.put("wine", 3, &crate::support::model_file("wine", "1"));
+    directory.put("wine", 7, &crate::support::model_file("wine", "next"));
+    directory.put("digits", 1, &crate::support::model_file("digits", "next"));
+    let imported = there.does(&["import", &text(directory.path())]);
+    assert_eq!(imported.lines().collect::<Vec<_>>(), ["digits:2", "wine:1", "wine:2"]);
+    assert!(
+        there.refuses(&["import", &text(&models.join("wine/1"))]).contains("neither a bundle nor a model directory")
+    );
+}
+
+#[test]
+fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
+    let registry = Registry::new();
+    let file = |name: &str, text: &str| {
+        let path = registry.0.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let lineage = file("lineage.json", r#"{"data":"sha256:da7a","code":"c0de","seed":7}"#);
+    let metrics = file("metrics.json", r#"{"auc":0.91}"#);
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1", "--actor", "ann", "--reason", "the first"]);
+    let model = registry.0.path().join("two.onnx");
+    std::fs::write(&model, graphs::demanding(2.0)).expect("written");
+    let model = model.to_str().expect("text");
+    registry.does(&[
+        "push",
+        "m",
+        model,
+        "--parent",
+        "1",
+        "--lineage",
+        &lineage,
+        "--metrics",
+        &metrics,
+        "--actor",
+        "eve",
+    ]);
+    registry.does(&["promote", "m", "2", "--actor", "bob", "--reason", "better *everywhere*"]);
+    registry.does(&["rollback", "m", "--actor", "cyd", "--reason", "worse"]);
+    let report = registry.does(&["audit", "report"]);
+    for part in [
+        "3 changes",
+        "promoted to version 2 (version 1 before)",
+        "who: bob",
+        "better \\*everywhere\\*",
+        "pushed by eve",
+        "auc",
+        "measured",
+        "rolled back to version 1",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert!(registry.does(&["audit", "report", "--until", "2020-01-01"]).contains("0 changes"));
+    let made: serde_json::Value = serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
+    assert_eq!((&made[0]["lineage"]["code"], &made[1]["version"]), (&"c0de".into(), &1.into()));
+}
+
+#[test]
 fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for() {
     let registry = Registry::new();
     let at = |name: &str| registry.0.path().join(name).to_str().expect("text").to_owned();

@@ -139,6 +139,35 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Show what a version was made from, back to its first ancestor.
+    Lineage {
+        /// NAME, NAME@ALIAS or NAME:VERSION.
+        target: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Write a version as an OCI image layout into a new folder.
+    Export {
+        /// NAME, NAME@ALIAS or NAME:VERSION.
+        target: String,
+        /// The folder to make.
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Publish a bundle of `export`, or every version of a model directory, in order.
+    Import {
+        /// The folder.
+        path: PathBuf,
+        /// Only this model of a directory; the name for a bundle.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        by: By,
+    },
     /// Compare two versions: signature, graph, size, metrics.
     Diff {
         /// The model.
@@ -296,6 +325,20 @@ pub(in crate::cli) enum KeyVerb {
 
 #[derive(Subcommand)]
 pub(in crate::cli) enum AuditVerb {
+    /// Print every change of champion in a period, for a person.
+    Report {
+        /// Only this model.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        /// From this date or time on.
+        #[arg(long, value_name = "DATE")]
+        since: Option<String>,
+        /// Up to this date (its end, UTC) or time.
+        #[arg(long, value_name = "DATE")]
+        until: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Read everything; name the first object that is not what the log says.
     Verify {
         #[command(flatten)]
@@ -319,6 +362,12 @@ pub(super) fn weight(text: &str) -> Result<(String, u32)> {
     let refuse = || Error::invalid(format!("{text} is not ALIAS=PERCENT with a whole percent"));
     let (target, percent) = text.split_once('=').ok_or_else(refuse)?;
     Ok((target.to_owned(), percent.trim_end_matches('%').parse().map_err(|_| refuse())?))
+}
+
+/// Reads a date, which stands for its beginning in UTC, or an RFC 3339 time.
+pub(super) fn beginning(text: &str) -> Result<DateTime<Utc>> {
+    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    day.map_or_else(|| instant(text), |day| Ok(day.and_utc()))
 }
 
 /// Reads a date, which stands for its end in UTC, or an RFC 3339 time.
