@@ -15,6 +15,7 @@ use crate::predict::Predictor;
 use crate::probe::child::{self, Prober};
 use crate::registry::catalog::VersionPolicy;
 use crate::registry::directory::Directory;
+use crate::registry::fleet::Addresses;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::pbtxt::ModelConfig;
@@ -32,7 +33,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -87,7 +88,8 @@ impl App {
     /// Starts everything and returns when every model there is has been loaded
     /// or refused. `say` receives lines for a person.
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
-        let source = source(config)?;
+        let addresses = Arc::default();
+        let source = source(config, &addresses)?;
         let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let metrics = Metrics::new()?;
@@ -133,6 +135,13 @@ impl App {
             .block_on(ready.wait_for(|r| *r))
             .map_err(|_| Error::internal("the manager ended before it was ready"))?;
         let ports = Ports { http: listening.http, grpc: listening.grpc, ops, operator };
+        let known = Addresses {
+            http: ports.http.to_string(),
+            grpc: ports.grpc.to_string(),
+            operator: ports.operator.to_string(),
+        };
+        // Set once, here; the fleet is told from now on.
+        let _ = addresses.set(known);
         Ok(Self {
             ports,
             library,
@@ -272,7 +281,7 @@ pub(crate) fn probe_model() -> Result<()> {
 }
 
 /// Opens what is served from: a registry or a directory.
-fn source(config: &Config) -> Result<Source> {
+fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Source> {
     let nothing = "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url";
     let registry = &config.registry;
     match (&config.models.directory, &registry.url) {
@@ -305,6 +314,7 @@ fn source(config: &Config) -> Result<Source> {
                     Signatures::Require => Policy::Require,
                 },
                 trust: registry.trust.clone(),
+                addresses: Arc::clone(addresses),
             };
             Ok(Source::Registry(Box::new(Follower::open(log, options, Instant::now())?)))
         }

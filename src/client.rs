@@ -28,6 +28,9 @@ pub(crate) struct Http {
     host: String,
 }
 
+/// How long a nudge may take: it spares a second at most.
+const NUDGE: Duration = Duration::from_secs(1);
+
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -86,7 +89,7 @@ pub(crate) async fn nudge(address: &str) -> Result<()> {
         let (status, _, body) = http.send(Method::POST, "/v1/nudge", Bytes::new()).await?;
         if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
     };
-    tokio::time::timeout(CONNECT, nudged)
+    tokio::time::timeout(NUDGE, nudged)
         .await
         .unwrap_or_else(|_| Err(Error::unavailable(format!("{address} does not answer in time"))))
 }

@@ -290,6 +290,7 @@ impl Loop {
         self.report(&catalog);
         let servables = self.models.values().flat_map(BTreeMap::values).filter_map(|a| a.servable.as_ref());
         self.parts.source.tidy(servables.map(|s| s.digest).collect());
+        self.parts.source.tell(Instant::now());
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {

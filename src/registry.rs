@@ -8,6 +8,7 @@ pub(crate) mod pbtxt;
 
 pub(crate) mod blob;
 pub(crate) mod entry;
+pub(crate) mod fleet;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod log;

@@ -55,29 +55,29 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             Verb::Promote { at, allow_signature_change } => {
                 let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
                 let changed = operator.promote(&name, &at.version, allow_signature_change).await?;
-                say(&changed, &format!("version {} is champion", number(&changed)), &at.common, &at.by).await
+                say(&operator, &changed, &format!("version {} is champion", number(&changed)), &at.common, &at.by).await
             }
             Verb::Rollback { name, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.rollback(&name).await?;
-                say(&changed, &format!("version {} is champion again", number(&changed)), &common, &by).await
+                say(&operator, &changed, &format!("version {} is champion again", number(&changed)), &common, &by).await
             }
             Verb::Alias { name, alias, version, remove, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let alias = Alias::parse(&alias)?;
                 let changed = operator.alias(&name, &alias, version.as_deref().filter(|_| !remove)).await?;
                 let done = if remove { "is removed".into() } else { format!("is version {}", number(&changed)) };
-                say(&changed, &format!("{alias} {done}"), &common, &by).await
+                say(&operator, &changed, &format!("{alias} {done}"), &common, &by).await
             }
             Verb::Traffic { name, weights, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let weights = weights.iter().map(|w| arguments::weight(w)).collect::<Result<BTreeMap<_, _>>>()?;
-                say(&operator.traffic(&name, &weights).await?, "the traffic is split so", &common, &by).await
+                say(&operator, &operator.traffic(&name, &weights).await?, "the traffic is split so", &common, &by).await
             }
             Verb::Retire(NameAndVersion { name, version, common, by }) => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.retire(&name, &version).await?;
-                say(&changed, &format!("version {} is retired", number(&changed)), &common, &by).await
+                say(&operator, &changed, &format!("version {} is retired", number(&changed)), &common, &by).await
             }
             Verb::Tag { target, tag, remove, common, by } => {
                 let (name, which) = split_target(&target)?;
@@ -87,7 +87,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                     None if remove => (tag.as_str(), None),
                     _ => return Err(Error::invalid("a tag is KEY=VALUE, or KEY with --remove")),
                 };
-                say(&operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common, &by).await
+                say(&operator, &operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common, &by).await
             }
             Verb::Approve(at) => judge(&at, true).await,
             Verb::Reject(at) => judge(&at, false).await,
@@ -103,6 +103,11 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let done = if dry_run { "would be deleted" } else { "deleted" };
                 let text = format!("{} blobs, {} bytes {done}; {} too young", swept.blobs, swept.bytes, swept.young);
                 print(&serde_json::json!(swept), &text, &common)
+            }
+            Verb::Fleet { common } => {
+                let operator = open(&common, None, false).await?;
+                let newest = operator.state().await?.seq;
+                show::fleet(&operator.log.fleet(crate::registry::log::now()).await?, newest, common.json)
             }
             Verb::Key { verb } => key::run(verb),
             Verb::Lineage { target, common } => {
@@ -124,7 +129,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let pushed = operator.import(&path, name.as_ref(), &|bytes| bar.inc(bytes)).await;
                 bar.finish_and_clear();
                 let pushed = pushed?;
-                nudge(&by).await;
+                nudge(&operator, &by).await;
                 let lines: Vec<String> = pushed.iter().map(|p| format!("{}:{}", p.name, p.version)).collect();
                 print(&serde_json::json!(pushed), &lines.join("\n"), &common)
             }
@@ -150,14 +155,27 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
     })
 }
 
-/// Tells servers of a change; one that does not answer is no failure.
-async fn nudge(by: &By) {
-    for address in &by.nudge {
-        if let Err(error) = client::nudge(address).await {
+/// Tells servers of a change: those that are named, else those of the fleet.
+/// One that does not answer is no failure; it will see by itself.
+async fn nudge(operator: &Operator, by: &By) {
+    let fleet = async || {
+        let fleet = operator.log.fleet(crate::registry::log::now()).await.unwrap_or_default();
+        fleet.into_iter().map(|server| server.addresses.operator).collect()
+    };
+    let (named, addresses) = match by.nudge.as_slice() {
+        [] => (false, fleet().await),
+        named => (true, named.to_vec()),
+    };
+    let all = addresses.iter().take(NUDGES_MAX).map(|address| client::nudge(address));
+    for error in futures_util::future::join_all(all).await.into_iter().filter_map(Result::err) {
+        if named {
             note(&format!("ortus: not nudged: {error}"));
         }
     }
 }
+
+/// The most servers that a command nudges.
+const NUDGES_MAX: usize = 64;
 
 /// Opens the registry of the flags, the environment or the configuration.
 async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
@@ -214,9 +232,9 @@ fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn say(changed: &Changed, done: &str, common: &Common, by: &By) -> Result<ExitCode> {
+async fn say(operator: &Operator, changed: &Changed, done: &str, common: &Common, by: &By) -> Result<ExitCode> {
     if changed.seq.is_some() {
-        nudge(by).await;
+        nudge(operator, by).await;
     }
     if changed.waiting {
         note(&format!("ortus: version {} waits for approvals before it can become champion", number(changed)));
@@ -233,7 +251,7 @@ async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
     let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
     let changed = operator.judge(&name, &at.version, approve).await?;
     let verdict = if approve { "approved" } else { "rejected" };
-    say(&changed, &format!("version {} is {verdict}", number(&changed)), &at.common, &at.by).await
+    say(&operator, &changed, &format!("version {} is {verdict}", number(&changed)), &at.common, &at.by).await
 }
 
 async fn push(arguments: &PushArguments) -> Result<ExitCode> {
@@ -269,7 +287,7 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
     bar.finish_and_clear();
     let pushed = pushed?;
-    nudge(&arguments.by).await;
+    nudge(&operator, &arguments.by).await;
     // Scripts read the version as a bare integer.
     line(&if arguments.common.json { serde_json::json!(pushed).to_string() } else { pushed.version.to_string() });
     if pushed.waiting {

@@ -58,6 +58,13 @@ impl Source {
         }
     }
 
+    /// Tells others how this server stands, once what was seen is in place.
+    pub(super) fn tell(&mut self, now: Instant) {
+        if let Self::Registry(follower) = self {
+            follower.tell(now);
+        }
+    }
+
     /// The last entry applied, where there are entries.
     pub(super) fn entry(&self) -> Option<u64> {
         match self {

@@ -8,6 +8,7 @@ mod tests;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, Pointers, VersionEntry};
 use super::directory::Loaded;
+use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, Record, State};
 use super::log::Log;
 use super::manifest::Declared;
@@ -18,6 +19,7 @@ use crate::model::{Digest, ModelName, Version};
 use cache::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What is followed, and how.
@@ -31,6 +33,8 @@ pub(crate) struct Options {
     /// What is asked of signatures, and the file of the keys that count.
     pub signatures: Policy,
     pub trust: Option<PathBuf>,
+    /// Where this server is reached, once that is known; told to the fleet.
+    pub addresses: Arc<OnceLock<Addresses>>,
 }
 
 /// How following stands.
@@ -66,12 +70,17 @@ pub(crate) struct Follower {
     refused: Option<String>,
     /// Versions that were wanted before; the manager lets go of them.
     listed: BTreeMap<ModelName, BTreeSet<Version>>,
+    /// This server's name in the fleet, and what it last told and when.
+    server: String,
+    told: Option<(Standing, Instant)>,
     /// Since when each model's previous champion has been that.
     previous: BTreeMap<ModelName, (Version, Instant)>,
 }
 
 /// How long one look may take; a store that stalls is one that is silent.
 const LOOK_MAX: Duration = Duration::from_secs(10);
+/// How long taking leave of the fleet may take.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Every so many looks at nothing new, the last entry is looked at instead: it
 /// must still be there, as it was.
 const RECHECK: u64 = 8;
@@ -97,6 +106,8 @@ impl Follower {
             looks: 0,
             refused: None,
             listed: BTreeMap::new(),
+            server: fleet::name(),
+            told: None,
             previous: BTreeMap::new(),
         };
         match follower.first_look() {
@@ -204,6 +215,35 @@ impl Follower {
         Standing { seq: self.state.seq, refused: self.refused.clone() }
     }
 
+    /// Tells the fleet how this server stands: at once where that changed, else
+    /// now and then. A store that does not take it is no failure, and one whose
+    /// log is refused is not written to.
+    pub(crate) fn tell(&mut self, now: Instant) {
+        let standing = self.standing();
+        if standing.refused.is_some() {
+            return;
+        }
+        let fresh = |(told, at): &(Standing, Instant)| {
+            *told == standing && now.saturating_duration_since(*at) < fleet::HEARTBEAT
+        };
+        let Some(addresses) = self.options.addresses.get().filter(|_| !self.told.as_ref().is_some_and(fresh)) else {
+            return;
+        };
+        let presence = Presence {
+            server: self.server.clone(),
+            addresses: addresses.clone(),
+            entry: standing.seq,
+            time: super::log::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        self.told = Some((standing, now));
+        let announced =
+            self.runtime.block_on(async { tokio::time::timeout(LOOK_MAX, self.log.announce(&presence)).await });
+        if !matches!(announced, Ok(Ok(()))) {
+            tracing::debug!("the fleet was not told");
+        }
+    }
+
     /// How long the store has been silent.
     pub(crate) fn staleness(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.contact)
@@ -278,6 +318,15 @@ impl Follower {
         let pointed = models.flat_map(|m| m.all_aliases().into_values().filter_map(|v| m.versions.get(&v)));
         let keep: BTreeSet<Digest> = pointed.map(|r| r.manifest).chain(serving.iter().copied()).collect();
         self.cache.tidy(&keep);
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            let _ =
+                self.runtime.block_on(async { tokio::time::timeout(LEAVE_MAX, self.log.leave(&self.server)).await });
+        }
     }
 }
 

@@ -160,6 +160,35 @@ fn a_server_follows_champions_and_answers_to_aliases() {
 }
 
 #[test]
+fn the_fleet_tells_who_follows_and_commands_nudge_it() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    // It would not look by itself within this test.
+    let server = registry.serve(&["--set", "registry.poll=1h"]);
+    let fleet = || {
+        let said: serde_json::Value = serde_json::from_str(&registry.does(&["fleet", "--json"])).expect("JSON");
+        (said["newest"].as_u64(), said["servers"].as_array().expect("servers").clone())
+    };
+    // The server learns its own address last; a nudge makes it look, and tell.
+    http(&server.operator, "POST", "/v1/nudge", &[("ortus-operator", "1")], b"");
+    eventually("the server tells of itself", || fleet().1.len() == 1);
+    let (newest, servers) = fleet();
+    assert_eq!(
+        (newest, &servers[0]["entry"], &servers[0]["addresses"]["http"]),
+        (Some(2), &2.into(), &server.http.as_str().into())
+    );
+    registry.push("m", 2.0);
+    registry.does(&["promote", "m", "2"]);
+    eventually("the nudge", || serves(&server, "2", 2.0));
+    eventually("its entry", || fleet().1[0]["entry"] == 4);
+    assert!(registry.does(&["fleet"]).contains(&server.http));
+    let mut server = server;
+    server.signal(libc::SIGTERM);
+    assert_eq!((server.wait(), fleet().1.len()), (Some(0), 0), "who stops takes leave");
+}
+
+#[test]
 fn traffic_is_split_by_weight_and_a_key_sticks() {
     let registry = Registry::new();
     for mark in [1.0, 2.0] {

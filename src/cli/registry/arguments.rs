@@ -35,7 +35,7 @@ pub(in crate::cli) struct By {
     /// A private key of `ortus key generate` that signs the change.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// The operator listener of a server to tell at once; may be repeated.
+    /// The operator listener of a server to tell at once; may be repeated [default: those of the fleet].
     #[arg(long, value_name = "ADDR:PORT")]
     pub nudge: Vec<String>,
 }
@@ -270,6 +270,11 @@ pub(in crate::cli) enum Verb {
         common: Common,
         #[command(flatten)]
         by: By,
+    },
+    /// List the servers that follow the registry, and how far each is.
+    Fleet {
+        #[command(flatten)]
+        common: Common,
     },
     /// Make, trust and revoke signing keys. To rotate: trust the new one, sign with it, revoke the old one.
     Key {

@@ -3,6 +3,7 @@
 use crate::cli::print::{Table, line};
 use crate::error::{Error, Result};
 use crate::operate::look::Happened;
+use crate::registry::fleet::Presence;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -28,6 +29,27 @@ pub(super) fn history(happened: &[Happened], json: bool) -> Result<ExitCode> {
             &change.did.join("; "),
             &change.champion.map_or_else(|| "-".to_owned(), |v| v.to_string()),
             &change.reason,
+        ]);
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the servers that follow, and how many entries each is behind.
+pub(super) fn fleet(servers: &[Presence], newest: u64, json: bool) -> Result<ExitCode> {
+    if json {
+        line(&serde_json::json!({"newest": newest, "servers": servers}).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&["server", "entry", "behind", "http", "grpc", "version"]);
+    for server in servers {
+        table.row(&[
+            &server.server,
+            &server.entry.to_string(),
+            &newest.saturating_sub(server.entry).to_string(),
+            &server.addresses.http,
+            &server.addresses.grpc,
+            &server.version,
         ]);
     }
     table.print();
