@@ -237,8 +237,14 @@ impl Follower {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.told = Some((standing, now));
-        let announced =
-            self.runtime.block_on(async { tokio::time::timeout(LOOK_MAX, self.log.announce(&presence)).await });
+        let announced = self.runtime.block_on(async {
+            let announce = async {
+                // A folder that was taken away must not be made again by this.
+                same_entry(&self.log, &self.state).await?;
+                self.log.announce(&presence).await
+            };
+            tokio::time::timeout(LOOK_MAX, announce).await
+        });
         if !matches!(announced, Ok(Ok(()))) {
             tracing::debug!("the fleet was not told");
         }
