@@ -93,7 +93,7 @@ impl App {
         let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let metrics = Metrics::new()?;
-        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics)));
+        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics))?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
             control: control(config),

@@ -24,6 +24,7 @@ pub(crate) mod operate;
 pub(crate) mod predict;
 pub(crate) mod route;
 pub(crate) mod servable;
+pub(crate) mod shadow;
 
 // Front ends.
 pub(crate) mod api;

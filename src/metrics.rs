@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     pub connections_refused: IntCounter,
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
+    shadow: IntCounterVec,
     /// The last entry of the registry that was applied.
     pub registry_entry: IntGauge,
     /// 1 while nothing new is taken from the registry.
@@ -111,6 +112,11 @@ impl Metrics {
                 IntCounter::new("ortus_connections_refused_total", "Connections closed at accept: over the limit."),
             )?,
             bytes_in_flight: put(&r, IntGauge::new("ortus_bytes_in_flight", "Request bytes being read or served."))?,
+            shadow: counter(
+                "ortus_shadow_total",
+                "Copies to a shadow version: same, different, failed or dropped.",
+                &["model", "version", "outcome"],
+            )?,
             registry_entry: put(&r, IntGauge::new("ortus_registry_entry", "The last registry entry applied."))?,
             registry_refused: put(
                 &r,
@@ -140,6 +146,11 @@ impl Metrics {
     /// Counts a refusal.
     pub(crate) fn reject(&self, protocol: Protocol, reason: Kind) {
         self.rejected.with_label_values(&[protocol.label(), reason.label()]).inc();
+    }
+
+    /// Counts what a copy to a shadow came to.
+    pub(crate) fn shadowed(&self, model: &ModelName, version: Version, outcome: &str) {
+        self.shadow.with_label_values(&[model.as_str(), &version.to_string(), outcome]).inc();
     }
 
     /// Hands out the series of one version. They retire when the last holder
@@ -190,6 +201,9 @@ impl Metrics {
         let _ = self.queue_seconds.remove_label_values(labels);
         let _ = self.compute_seconds.remove_label_values(labels);
         let _ = self.batch_rows.remove_label_values(labels);
+        for outcome in ["same", "different", "failed", "dropped"] {
+            let _ = self.shadow.remove_label_values(&[labels[0], labels[1], outcome]);
+        }
         for protocol in Protocol::ALL {
             let _ = self.request_seconds.remove_label_values(&[labels[0], labels[1], protocol.label()]);
             for outcome in std::iter::once("ok").chain(Kind::ALL.map(Kind::label)) {

@@ -5,6 +5,7 @@ use crate::metrics::{Metrics, ServableMetrics};
 use crate::request::{Deadline, Protocol, Request, Response, Target};
 use crate::route::Routes;
 use crate::servable::Servable;
+use crate::shadow::{Copied, Shadows};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -13,13 +14,15 @@ use tokio::sync::watch;
 pub(crate) struct Predictor {
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
+    shadows: Shadows,
     ready: watch::Sender<bool>,
 }
 
 impl Predictor {
     /// Starts not ready.
-    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>) -> Self {
-        Self { routes, metrics, ready: watch::Sender::new(false) }
+    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>) -> Result<Self> {
+        let shadows = Shadows::start(&metrics)?;
+        Ok(Self { routes, metrics, shadows, ready: watch::Sender::new(false) })
     }
 
     /// Says whether load balancers should send requests here.
@@ -59,7 +62,7 @@ impl Predictor {
         let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
         // Costs nothing where the client sent none.
         let id = request.id.clone();
-        let result = serve(servable, request).await;
+        let result = self.serve(servable, request).await;
         trace.outcome = match &result {
             Ok(response) => Ok(response.timing.queue),
             Err(error) => Err(error.kind),
@@ -81,26 +84,34 @@ impl Predictor {
         }
         result
     }
-}
 
-async fn serve(servable: &Servable, request: Request) -> Result<Response> {
-    let wanted = servable.signature.select(&request.outputs)?;
-    let inputs = servable.signature.check(request.inputs)?;
-    servable.metrics.input_bytes.inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
-    let deadline = request.deadline.unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
-    let done = servable.run(inputs, deadline, request.priority).await?;
-    let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
-    let outputs: Vec<_> =
-        wanted.into_iter().filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?))).collect();
-    servable.metrics.output_bytes.inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
-    Ok(Response {
-        model: servable.name.clone(),
-        version: servable.version,
-        id: request.id,
-        prediction_id: uuid::Uuid::now_v7(),
-        outputs,
-        timing: done.timing,
-    })
+    async fn serve(&self, servable: &Servable, request: Request) -> Result<Response> {
+        let wanted = servable.signature.select(&request.outputs)?;
+        let inputs = servable.signature.check(request.inputs)?;
+        servable.metrics.input_bytes.inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
+        let deadline = request.deadline.unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
+        // Shares the bytes; made only where somebody wants it, and there is time.
+        let copied = self.routes.shadow_of(servable).filter(|_| servable.metrics.queue_rows.get() == 0);
+        let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
+        let done = servable.run(inputs, deadline, request.priority).await?;
+        let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
+        let outputs: Vec<_> = wanted
+            .into_iter()
+            .filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?)))
+            .collect();
+        servable.metrics.output_bytes.inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
+        if let Some((shadow, inputs)) = copied {
+            self.shadows.offer(Copied { shadow, inputs, outputs: outputs.clone() });
+        }
+        Ok(Response {
+            model: servable.name.clone(),
+            version: servable.version,
+            id: request.id,
+            prediction_id: uuid::Uuid::now_v7(),
+            outputs,
+            timing: done.timing,
+        })
+    }
 }
 
 /// Counts a prediction when it ends, however it ends.

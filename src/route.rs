@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The alias whose version is sent copies.
+const SHADOW: &str = "shadow";
+
 /// What is known of one model.
 #[derive(Clone, Default)]
 pub(crate) struct ModelRoutes {
@@ -118,6 +121,14 @@ impl Routes {
     /// Finds the servable a target means in the table of this moment.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         self.0.load().resolve(target)
+    }
+
+    /// Finds the version that copies of this one's requests go to, if any.
+    pub(crate) fn shadow_of(&self, servable: &Servable) -> Option<Arc<Servable>> {
+        let table = self.0.load();
+        let model = table.models.get(&servable.name)?;
+        let version = model.labels.get(SHADOW).filter(|v| **v != servable.version)?;
+        model.versions.get(version).cloned()
     }
 
     /// Takes the table of this moment.

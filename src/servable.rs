@@ -100,6 +100,11 @@ impl Servable {
         self.batcher.submit(Submission { inputs, deadline, priority }).await
     }
 
+    /// Names tensors in the graph's order.
+    pub(crate) fn named(&self, inputs: &[Tensor]) -> Vec<(String, Tensor)> {
+        self.signature.inputs.iter().map(|spec| spec.name.clone()).zip(inputs.iter().cloned()).collect()
+    }
+
     /// The name of output `at`, shared with responses.
     pub(crate) fn output_name(&self, at: usize) -> Arc<str> {
         Arc::clone(&self.output_names[at])

@@ -160,6 +160,31 @@ fn a_server_follows_champions_and_answers_to_aliases() {
 }
 
 #[test]
+fn a_shadow_is_sent_copies_and_only_compared() {
+    let registry = Registry::new();
+    for mark in [1.0, 2.0, 1.000_01] {
+        registry.push("m", mark);
+    }
+    registry.does(&["promote", "m", "1"]);
+    registry.does(&["alias", "m", "shadow", "2"]);
+    let server = registry.serve(&[]);
+    let copies = |version: u32, outcome: &str| {
+        let series = format!("ortus_shadow_total{{model=\"m\",outcome=\"{outcome}\",version=\"{version}\"}}");
+        server.metric(&series).unwrap_or(0.0)
+    };
+    for _ in 0..20 {
+        assert!(serves(&server, "1", 1.0), "the answer is the champion's alone");
+    }
+    eventually("the copies", || copies(2, "different") + copies(2, "dropped") == 20.0);
+    assert!(copies(2, "different") > 0.0);
+    registry.does(&["alias", "m", "shadow", "3"]);
+    eventually("the other shadow", || serves(&server, "1", 1.0) && copies(3, "same") > 0.0);
+    registry.does(&["alias", "m", "shadow", "--remove"]);
+    eventually("no shadow", || server.metric("ortus_model_ready{model=\"m\",version=\"3\"}").is_none());
+    assert!(serves(&server, "1", 1.0));
+}
+
+#[test]
 fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     let registry = Registry::new();
     registry.push("m", 1.0);

@@ -1,0 +1,142 @@
+//! Copies of requests to the version that the alias `shadow` points at: off the
+//! path, shed first, and only compared. Owns a bounded queue and one thread; the
+//! request that is copied never waits for either.
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::request::Deadline;
+use crate::servable::Servable;
+use crate::tensor::{DType, Data, Tensor};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Copies waiting; beyond it they are dropped and counted.
+const COPIES_MAX: usize = 64;
+/// The largest copy; larger requests are dropped and counted.
+const COPY_BYTES_MAX: usize = 1 << 20;
+/// How long a copy may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The least urgent there is.
+const PRIORITY: u8 = u8::MAX;
+/// How far apart numbers may be that count as the same.
+const TOLERANCE: f64 = 1e-4;
+
+/// A request that was answered, to be asked again of another version.
+pub(crate) struct Copied {
+    pub shadow: Arc<Servable>,
+    pub inputs: Vec<(String, Tensor)>,
+    /// What was answered.
+    pub outputs: Vec<(Arc<str>, Tensor)>,
+}
+
+/// The way to the shadow's thread; dropping it ends that.
+pub(crate) struct Shadows {
+    copies: Sender<Copied>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a copy came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Same,
+    Different,
+    Failed,
+    Dropped,
+}
+
+impl Outcome {
+    /// The metric label.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different => "different",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl Shadows {
+    /// Starts the thread.
+    pub(crate) fn start(metrics: &Arc<Metrics>) -> Result<Self> {
+        let (copies, inbox) = bounded(COPIES_MAX);
+        let (counts, metrics) = (Arc::clone(metrics), Arc::clone(metrics));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Error::internal("build the shadow's runtime").with_source(e))?;
+        std::thread::Builder::new()
+            .name("shadow".to_owned())
+            .spawn(move || serve(&inbox, &runtime, &counts))
+            .map_err(|e| Error::internal("start the shadow").with_source(e))?;
+        Ok(Self { copies, metrics })
+    }
+
+    /// Takes a copy if there is room, and drops it if not; never waits.
+    pub(crate) fn offer(&self, copied: Copied) {
+        let bytes: usize = copied.inputs.iter().map(|(_, t)| t.bytes()).sum();
+        let shadow = Arc::clone(&copied.shadow);
+        if bytes > COPY_BYTES_MAX || self.copies.try_send(copied).is_err() {
+            self.metrics.shadowed(&shadow.name, shadow.version, Outcome::Dropped.label());
+        }
+    }
+}
+
+fn serve(inbox: &Receiver<Copied>, runtime: &tokio::runtime::Runtime, metrics: &Metrics) {
+    while let Ok(Copied { shadow, inputs, outputs }) = inbox.recv() {
+        let asked = shadow.signature.check(inputs);
+        let ran = asked.and_then(|inputs| {
+            runtime.block_on(shadow.run(inputs, Deadline::after(Instant::now(), TIMEOUT), PRIORITY))
+        });
+        let outcome = match ran {
+            Ok(done) => {
+                let other: Vec<_> =
+                    shadow.signature.outputs.iter().map(|o| o.name.as_str()).zip(&done.outputs).collect();
+                let same =
+                    |(name, tensor): &(Arc<str>, Tensor)| other.iter().any(|(n, t)| *n == &**name && agree(tensor, t));
+                if outputs.iter().all(same) { Outcome::Same } else { Outcome::Different }
+            }
+            Err(error) => {
+                tracing::debug!(model = shadow.name.as_str(), version = shadow.version.number(), %error, "a copy failed");
+                Outcome::Failed
+            }
+        };
+        metrics.shadowed(&shadow.name, shadow.version, outcome.label());
+    }
+}
+
+/// Whether two answers are the same: exactly for whole numbers and text,
+/// within a tolerance for floating point.
+fn agree(a: &Tensor, b: &Tensor) -> bool {
+    if a.dtype() != b.dtype() || a.shape() != b.shape() {
+        return false;
+    }
+    let (Data::Fixed(x), Data::Fixed(y)) = (a.data(), b.data()) else { return a.data() == b.data() };
+    match a.dtype() {
+        DType::F32 => close(x, y, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
+        DType::F64 => close(x, y, f64::from_le_bytes),
+        _ => x == y,
+    }
+}
+
+fn close<const N: usize>(x: &[u8], y: &[u8], read: impl Fn([u8; N]) -> f64) -> bool {
+    x.as_chunks::<N>().0.iter().zip(y.as_chunks::<N>().0).all(|(x, y)| {
+        let (x, y) = (read(*x), read(*y));
+        x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(1.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_agree_within_rounding_and_no_further() {
+        let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
+        assert!(agree(&floats(&[1.0, f32::NAN]), &floats(&[1.000_05, f32::NAN])));
+        assert!(!agree(&floats(&[1.0]), &floats(&[1.001])));
+        assert!(!agree(&floats(&[1.0]), &floats(&[1.0, 1.0])));
+        let whole = |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
+        assert!(agree(&whole(7), &whole(7)) && !agree(&whole(7), &whole(8)));
+        assert!(!agree(&whole(1), &floats(&[1.0])));
+    }
+}
