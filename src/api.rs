@@ -60,6 +60,8 @@ pub(crate) struct Front {
     pub limits: Limits,
     /// The effective configuration as JSON, for the operator listener.
     pub config: String,
+    /// The address and namespace of the registry that is followed, if one is.
+    pub registry: Option<(String, String)>,
     pub in_flight: Budget,
 }
 

@@ -110,6 +110,7 @@ impl App {
             limits: limits(config),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
+            registry: config.registry.url.clone().map(|url| (url, config.registry.namespace.clone())),
             in_flight: Budget::default(),
         });
         let background = tokio::runtime::Builder::new_multi_thread()
@@ -228,10 +229,16 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, mut ready
     }
 }
 
-type Answer = fn(&Front, &Request<Incoming>) -> Response<Full<Bytes>>;
-
 /// Starts a listener beside the data path; returns where it is bound.
-async fn side(address: SocketAddr, what: &str, front: &Arc<Front>, answer: Answer) -> Result<SocketAddr> {
+async fn side<F>(
+    address: SocketAddr,
+    what: &str,
+    front: &Arc<Front>,
+    answer: fn(Arc<Front>, Request<Incoming>) -> F,
+) -> Result<SocketAddr>
+where
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let unbound = |e: std::io::Error| Error::precondition(format!("the {what} listener cannot bind {address}: {e}"));
     let listener = TcpListener::bind(address).await.map_err(unbound)?;
     let bound = listener.local_addr().map_err(unbound)?;
@@ -244,8 +251,8 @@ async fn side(address: SocketAddr, what: &str, front: &Arc<Front>, answer: Answe
             };
             let front = Arc::clone(&front);
             let service = hyper::service::service_fn(move |request| {
-                let response = answer(&front, &request);
-                async move { Ok::<_, Infallible>(response) }
+                let response = answer(Arc::clone(&front), request);
+                async move { Ok::<_, Infallible>(response.await) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));

@@ -1,6 +1,8 @@
-//! The operator listener, on loopback by default: what is configured and what
-//! serves. A browser cannot reach it: it wants a header of its own, and a Host
+//! The operator listener, on loopback by default: what is configured, what
+//! serves, and the registry's verbs. A browser cannot reach it: it wants a header of its own, and a Host
 //! that names an address or localhost.
+
+mod registry;
 
 use super::Front;
 use super::oip::describe;
@@ -9,32 +11,62 @@ use crate::error::{Error, Result};
 use crate::servable::Batching;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The header every operator request carries, whatever its value.
 pub(crate) const OPERATOR_HEADER: &str = "ortus-operator";
 
+/// The largest body of an operator's request.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long it may take to arrive.
+const BODY_MAX: Duration = Duration::from_secs(10);
+
 /// Answers one request.
-pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let reply = admit(request.headers()).and_then(|()| match (request.method().as_str(), request.uri().path()) {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let reply = match admit(request.headers()) {
+        Ok(()) => route(&front, request).await,
+        Err(error) => Err(error),
+    };
+    let reply = reply.unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::debug!(%error, cause, "operator call refused");
+        Reply::error(&error)
+    });
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    match (method, path) {
         ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
         ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
         ("POST", "/v1/nudge") => {
             front.manager.nudge();
             Ok(Reply::json("{}"))
         }
-        ("GET", _) => Err(Error::not_found("try /v1/models or /v1/config")),
-        _ => Err(Error::not_found("the only call here is POST /v1/nudge")),
-    });
-    let reply = reply.unwrap_or_else(|error| Reply::error(&error));
-    let mut response = Response::new(Full::new(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    response
+        ("GET" | "POST", _) if path.starts_with(REGISTRY) => {
+            let collected = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+            let collected = collected.map_err(|_| Error::late("the request body did not arrive in time"))?;
+            let body =
+                collected.map_err(|e| Error::too_large("the request body is broken or too large").with_source(e))?;
+            let query = parts.uri.query().unwrap_or_default();
+            registry::answer(front, method, &path[REGISTRY.len()..], query, &body.to_bytes()).await
+        }
+        _ => Err(Error::not_found("try /v1/models, /v1/config, /v1/registry/models or POST /v1/nudge")),
+    }
 }
+
+/// Where the registry's calls begin.
+const REGISTRY: &str = "/v1/registry/";
 
 fn admit(headers: &HeaderMap) -> Result<()> {
     if !headers.contains_key(OPERATOR_HEADER) {

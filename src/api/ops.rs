@@ -5,9 +5,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use std::sync::Arc;
 
 /// Answers one request.
-pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let ready = front.predictor.is_ready();
     let (status, body): (StatusCode, Bytes) = match request.uri().path() {

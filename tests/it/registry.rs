@@ -185,6 +185,55 @@ fn a_shadow_is_sent_copies_and_only_compared() {
 }
 
 #[test]
+fn the_operator_listener_has_the_same_verbs() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.push("m", 2.0);
+    let server = registry.serve(&["--set", "registry.poll=1h"]);
+    let call = |method: &str, path: &str, body: &str| {
+        let path = format!("/v1/registry/{path}");
+        let answer = http(&server.operator, method, &path, &[("ortus-operator", "1")], body.as_bytes());
+        (answer.status, answer.json())
+    };
+    let (status, said) = call("POST", "models/m/promote", r#"{"version":"1","reason":"first","actor":"ann"}"#);
+    assert_eq!((status, &said["seq"]), (200, &3.into()), "{said}");
+    eventually("the champion", || serves(&server, "1", 1.0));
+    assert_eq!(call("POST", "models/m/alias", r#"{"alias":"challenger","version":"2"}"#).0, 200);
+    eventually("the challenger", || ask(&server, "m/versions/challenger", &[]).1 == "2");
+    assert_eq!(call("POST", "models/m/traffic", r#"{"weights":{"champion":40,"challenger":60}}"#).0, 200);
+    assert_eq!(call("POST", "models/m/tag", r#"{"key":"team","value":"risk"}"#).0, 200);
+    assert_eq!(call("GET", "models?tag=team=risk", "").1[0]["traffic"]["challenger"], 60);
+    assert_eq!(call("POST", "policy", r#"{"approvals":1}"#).0, 200);
+    let (status, said) = call("POST", "models/m/promote", r#"{"version":"2"}"#);
+    assert_eq!((status, &said["waiting"]), (202, &true.into()));
+    assert_eq!(call("POST", "models/m/approve", r#"{"version":"2","actor":"bob"}"#).0, 200);
+    assert_eq!(call("POST", "models/m/promote", r#"{"version":"challenger"}"#).0, 200);
+    eventually("the new champion", || serves(&server, "2", 2.0));
+    assert_eq!(call("POST", "models/m/rollback", "").1["version"], 1);
+    assert_eq!(call("GET", "models/m/history", "").1[2]["reason"], "first");
+    assert_eq!(call("GET", "models/m?version=1", "").1["manifest"]["model"], "m");
+    assert_eq!(call("GET", "models/m/diff?from=1&to=2", "").1["to"], 2);
+    assert_eq!(call("POST", "verify", "").1["void"], serde_json::json!([]));
+    assert_eq!(call("POST", "gc", r#"{"dry_run":true}"#).1["dry_run"], true);
+    for (method, path, body, status) in [
+        ("POST", "models/m/promote", "{}", 400),
+        ("POST", "models/m/promote", "nonsense", 400),
+        ("POST", "models/m/promote", r#"{"versoin":"1"}"#, 400),
+        ("POST", "models/m/promote", r#"{"version":"9"}"#, 404),
+        ("POST", "models/q/rollback", "", 404),
+        ("POST", "models/m/burn", "", 404),
+        ("GET", "models/%2e%2e/history", "", 400),
+        ("GET", "nothing", "", 404),
+    ] {
+        assert_eq!(call(method, path, body).0, status, "{method} {path} {body}");
+    }
+    let large = call("POST", "models/m/tag", &format!(r#"{{"key":"{}"}}"#, "k".repeat(100_000)));
+    assert_eq!(large.0, 413);
+    let bare = http(&server.operator, "POST", "/v1/registry/models/m/rollback", &[], b"");
+    assert_eq!(bare.status, 403, "without the header");
+}
+
+#[test]
 fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     let registry = Registry::new();
     registry.push("m", 1.0);

@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("operate", &["registry", "store", "graph", "probe", "runtime", "testing"]),
     ("shadow", &["servable", "metrics"]),
     ("predict", &["route", "servable", "shadow", "metrics"]),
-    ("api", &["predict", "manager", "route", "servable", "metrics", "proto"]),
+    ("api", &["predict", "manager", "route", "servable", "metrics", "proto", "operate", "registry"]),
     ("cli", &["client", "config", "app", "logging", "runtime", "api", "operate", "registry"]),
     ("config", &["logging"]),
     ("logging", &[]),
