@@ -1,6 +1,7 @@
 //! Makes what serves agree with what the model directory holds: one thread,
 //! one action at a time. It reaches requests only by publishing a route table.
 
+mod actual;
 mod load;
 pub(crate) mod plan;
 mod pointers;
@@ -18,6 +19,7 @@ use crate::registry::pbtxt::ModelConfig;
 use crate::route::Table;
 use crate::runtime::{Engine, SessionOptions};
 use crate::servable::{Drained, Servable};
+use actual::Actual;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use plan::{Action, Known};
@@ -150,15 +152,6 @@ impl Manager {
             .map_err(|_| Error::unavailable("the manager has too many commands waiting; retry"))?;
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the server is stopping")))
     }
-}
-
-/// What the manager remembers of one version.
-struct Actual {
-    files: Fingerprint,
-    servable: Option<Arc<Servable>>,
-    drained: Option<Drained>,
-    state: State,
-    warning: Option<String>,
 }
 
 struct Draining {
@@ -310,6 +303,7 @@ impl Loop {
                 drained: None,
                 state: State::Settling,
                 warning: None,
+                retry: None,
             };
             let actual = versions.entry(*version).or_insert_with(fresh);
             if actual.files == found.files {
@@ -336,12 +330,13 @@ impl Loop {
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
             let Some(versions) = self.models.get(name) else { return };
+            let now = Instant::now();
             let known = versions.iter().map(|(version, actual)| {
                 let found = entry.and_then(|e| e.versions.get(version));
                 let known = Known {
                     present: found.is_some_and(|f| f.settled || actual.servable.is_some()),
                     serving: actual.servable.is_some(),
-                    refused: matches!(actual.state, State::Failed(_)),
+                    refused: actual.is_refused(now),
                 };
                 (*version, known)
             });
@@ -392,12 +387,13 @@ impl Loop {
                 actual.servable = Some(servable);
                 actual.drained = Some(drained);
                 actual.state = State::Ready;
+                actual.retry = None;
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
                 self.parts.metrics.load_failures.with_label_values(&[name.as_str()]).inc();
-                actual.state = State::Failed(error.message);
+                actual.refuse(error, Instant::now());
             }
         }
     }

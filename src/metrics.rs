@@ -42,7 +42,7 @@ pub(crate) struct Metrics {
     shadow: IntCounterVec,
     /// The last entry of the registry that was applied.
     pub registry_entry: IntGauge,
-    /// 1 while nothing new is taken from the registry.
+    /// 1 while what the registry has is refused.
     pub registry_refused: IntGauge,
     /// How long the registry's store has been silent, in seconds.
     pub registry_staleness: Gauge,
@@ -120,7 +120,10 @@ impl Metrics {
             registry_entry: put(&r, IntGauge::new("ortus_registry_entry", "The last registry entry applied."))?,
             registry_refused: put(
                 &r,
-                IntGauge::new("ortus_registry_refused", "1 while the registry is silent, or what it has is refused."),
+                IntGauge::new(
+                    "ortus_registry_refused",
+                    "1 while what the registry has is refused: forked, rolled back, from the future.",
+                ),
             )?,
             registry_staleness: put(
                 &r,

@@ -135,7 +135,9 @@ fn floats<const N: usize>(x: &[u8], y: &[u8], tolerance: f64, read: impl Fn([u8;
     let (ys, _) = y.as_chunks::<N>();
     xs.iter().zip(ys).all(|(x, y)| {
         let (x, y) = (read(*x), read(*y));
-        x == y || x.is_nan() && y.is_nan() || (x - y).abs() <= tolerance * (x.abs().max(y.abs()) + 0.1)
+        x == y
+            || x.is_nan() && y.is_nan()
+            || (x.is_finite() && y.is_finite() && (x - y).abs() <= tolerance * (x.abs().max(y.abs()) + 0.1))
     })
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Copies waiting; beyond it they are dropped and counted.
 const COPIES_MAX: usize = 64;
-/// The largest copy; larger requests are dropped and counted.
+/// The largest copy, with its answer; a larger one is dropped and counted.
 const COPY_BYTES_MAX: usize = 1 << 20;
 /// How long a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,7 +73,8 @@ impl Shadows {
 
     /// Takes a copy if there is room, and drops it if not; never waits.
     pub(crate) fn offer(&self, copied: Copied) {
-        let bytes: usize = copied.inputs.iter().map(|(_, t)| t.bytes()).sum();
+        let outputs = copied.outputs.iter().map(|(_, t)| t.bytes());
+        let bytes: usize = copied.inputs.iter().map(|(_, t)| t.bytes()).chain(outputs).sum();
         let shadow = Arc::clone(&copied.shadow);
         if bytes > COPY_BYTES_MAX || self.copies.try_send(copied).is_err() {
             self.metrics.shadowed(&shadow.name, shadow.version, Outcome::Dropped.label());
@@ -121,7 +122,9 @@ fn agree(a: &Tensor, b: &Tensor) -> bool {
 fn close<const N: usize>(x: &[u8], y: &[u8], read: impl Fn([u8; N]) -> f64) -> bool {
     x.as_chunks::<N>().0.iter().zip(y.as_chunks::<N>().0).all(|(x, y)| {
         let (x, y) = (read(*x), read(*y));
-        x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(1.0)
+        x == y
+            || (x.is_nan() && y.is_nan())
+            || (x.is_finite() && y.is_finite() && (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(1.0))
     })
 }
 
@@ -134,6 +137,9 @@ mod tests {
         let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
         assert!(agree(&floats(&[1.0, f32::NAN]), &floats(&[1.000_05, f32::NAN])));
         assert!(!agree(&floats(&[1.0]), &floats(&[1.001])));
+        assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[1.0])));
+        assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[f32::NEG_INFINITY])));
+        assert!(agree(&floats(&[f32::INFINITY]), &floats(&[f32::INFINITY])));
         assert!(!agree(&floats(&[1.0]), &floats(&[1.0, 1.0])));
         let whole = |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
         assert!(agree(&whole(7), &whole(7)) && !agree(&whole(7), &whole(8)));

@@ -40,6 +40,9 @@ impl Source<'_> {
         }
         while left > 0 {
             let key = self.varint(&mut left)?;
+            if out.len() > OUTLINE_BYTES_MAX {
+                return Err(too_large());
+            }
             match key & 7 {
                 0 => {
                     let value = self.varint(&mut left)?;
@@ -85,7 +88,7 @@ impl Source<'_> {
         let bytes = bytes.ok_or_else(truncated)?;
         self.kept += bytes;
         if self.kept > OUTLINE_BYTES_MAX {
-            return Err(Error::invalid(format!("the graph is over {OUTLINE_BYTES_MAX} bytes without its weights")));
+            return Err(too_large());
         }
         prost::encoding::encode_varint(head, out);
         let start = out.len();
@@ -111,6 +114,10 @@ impl Source<'_> {
         }
         Err(truncated())
     }
+}
+
+fn too_large() -> Error {
+    Error::invalid(format!("the graph is over {OUTLINE_BYTES_MAX} bytes without its weights"))
 }
 
 fn unreadable(error: io::Error) -> Error {

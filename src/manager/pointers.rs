@@ -32,6 +32,12 @@ impl Pointing {
             })
             .collect();
         let mut next = Self { labels, unqualified: Unqualified::Nobody };
+        // After a restart the champion may be refused: then the one before it serves.
+        let previous = pointers.aliases.get(&Alias::previous().to_string());
+        let before = previous.copied().filter(|v| serving.contains(v) && pointers.champion.is_some());
+        if let (None, Some(before)) = (next.champion(), before) {
+            next.labels.insert(Alias::champion().to_string(), before);
+        }
         let champion = next.champion();
         let mut split: BTreeMap<Version, u32> = BTreeMap::new();
         for (version, percent) in &pointers.traffic {
@@ -50,11 +56,15 @@ impl Pointing {
     }
 
     /// The versions to load or to keep: what is wanted, and whoever stands in
-    /// for a champion that does not serve.
+    /// for a name whose version does not serve. Where nobody does for the
+    /// champion, as after a restart, the one before it is wanted.
     pub(super) fn keep(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Vec<Version> {
-        let missing = pointers.champion.is_some_and(|v| !serving.contains(&v));
-        let stand_in = self.champion().filter(|_| missing);
-        pointers.wanted.iter().copied().chain(stand_in).collect()
+        let previous = Alias::previous().to_string();
+        let missing = pointers.aliases.iter().filter(|(alias, v)| **alias != previous && !serving.contains(v));
+        let stand_ins = missing.filter_map(|(alias, _)| self.labels.get(alias).copied());
+        let nobody = pointers.champion.is_some_and(|v| !serving.contains(&v)) && self.champion().is_none();
+        let before = pointers.aliases.get(&previous).copied().filter(|_| nobody);
+        pointers.wanted.iter().copied().chain(stand_ins).chain(before).collect()
     }
 }
 
@@ -89,6 +99,21 @@ mod tests {
         let swapped = waiting.follow(&promoted, &serving(&[1, 2]));
         assert_eq!(swapped.unqualified, Unqualified::Champion(version(2)));
         assert_eq!(swapped.keep(&promoted, &serving(&[1, 2])), [version(2)]);
+    }
+
+    #[test]
+    fn every_alias_has_a_stand_in_and_a_refused_champion_after_a_restart_the_one_before() {
+        let first = Pointing::default().follow(&pointers(Some(1), &[("challenger", 3)], &[]), &serving(&[1, 3]));
+        let moved = pointers(Some(1), &[("challenger", 4)], &[]);
+        let waiting = first.follow(&moved, &serving(&[1, 3]));
+        assert_eq!(waiting.labels["challenger"], version(3));
+        assert_eq!(waiting.keep(&moved, &serving(&[1, 3])), [version(1), version(4), version(3)]);
+        let mut fresh = pointers(Some(2), &[], &[]);
+        fresh.aliases.insert("previous".to_owned(), version(1));
+        assert_eq!(Pointing::default().keep(&fresh, &serving(&[])), [version(2), version(1)]);
+        let refused = Pointing::default().follow(&fresh, &serving(&[1]));
+        assert_eq!(refused.unqualified, Unqualified::Champion(version(1)));
+        assert_eq!(refused.follow(&fresh, &serving(&[1, 2])).unqualified, Unqualified::Champion(version(2)));
     }
 
     #[test]

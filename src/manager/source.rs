@@ -36,7 +36,7 @@ impl Source {
                 follower.look(instant, asked);
                 let standing = follower.standing();
                 metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
-                metrics.registry_refused.set(i64::from(standing.refused.is_some()));
+                metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
                 metrics.registry_staleness.set(follower.staleness(instant).as_secs_f64());
                 Some(follower.scan(instant))
             }

@@ -2,7 +2,7 @@
 //! tag, approve. Each is one entry, decided anew wherever others were first.
 
 use super::{Operator, find, manifest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::registry::entry::Op;
 use crate::registry::fold::{State, check_approved, nothing_before};
@@ -27,6 +27,11 @@ pub(crate) struct Changed {
 /// The version that a change is about, and its operations; empty where all is so already.
 type Decided = Result<(Option<Version>, Vec<Op>)>;
 
+/// The version meant, and the champion.
+fn standing(state: &State, name: &ModelName, which: &str) -> Result<(Version, Option<Version>)> {
+    Ok((find(state, name, which)?, state.model(name)?.champion()))
+}
+
 impl Operator {
     async fn change(&self, name: &ModelName, decide: &(dyn Fn(&State) -> Decided + Sync)) -> Result<Changed> {
         let version = parking_lot::Mutex::new(None);
@@ -43,28 +48,36 @@ impl Operator {
     /// Makes a version champion. Refuses one whose signature breaks the
     /// champion's clients, unless that is allowed.
     pub(crate) async fn promote(&self, name: &ModelName, which: &str, allow_signature_change: bool) -> Result<Changed> {
-        let state = self.state().await?;
-        if !allow_signature_change {
-            self.check_signature(&state, name, find(&state, name, which)?).await?;
+        loop {
+            let state = self.state().await?;
+            let compared = standing(&state, name, which)?;
+            if !allow_signature_change {
+                self.check_signature(&state, name, compared.0).await?;
+            }
+            let (waiting, stale) = (AtomicBool::new(false), AtomicBool::new(false));
+            let decide = |state: &State| {
+                let (version, champion) = standing(state, name, which)?;
+                // What was compared is no longer what would move.
+                stale.store((version, champion) != compared, Ordering::Relaxed);
+                if champion == Some(version) || stale.load(Ordering::Relaxed) {
+                    return Ok((Some(version), Vec::new()));
+                }
+                let record = state.model(name)?.versions.get(&version);
+                match record.map(|record| check_approved(record, state.approvals)) {
+                    Some(Err(error)) if error.kind == Kind::FailedPrecondition => return Err(error),
+                    Some(Err(_)) => {
+                        waiting.store(true, Ordering::Relaxed);
+                        return Ok((Some(version), Vec::new()));
+                    }
+                    _ => {}
+                }
+                Ok((Some(version), vec![Op::Promote { model: name.clone(), version, from: champion }]))
+            };
+            let changed = self.change(name, &decide).await?;
+            if !stale.load(Ordering::Relaxed) {
+                return Ok(Changed { waiting: waiting.load(Ordering::Relaxed), ..changed });
+            }
         }
-        let waiting = AtomicBool::new(false);
-        let decide = |state: &State| {
-            let version = find(state, name, which)?;
-            let model = state.model(name)?;
-            if model.champion() == Some(version) {
-                return Ok((Some(version), Vec::new()));
-            }
-            if let Some(record) = model.versions.get(&version)
-                && check_approved(record, state.approvals).is_err()
-            {
-                waiting.store(true, Ordering::Relaxed);
-                return Ok((Some(version), Vec::new()));
-            }
-            let promote = Op::Promote { model: name.clone(), version, from: model.champion() };
-            Ok((Some(version), vec![promote]))
-        };
-        let changed = self.change(name, &decide).await?;
-        Ok(Changed { waiting: waiting.load(Ordering::Relaxed), ..changed })
     }
 
     async fn check_signature(&self, state: &State, name: &ModelName, version: Version) -> Result<()> {
@@ -82,10 +95,19 @@ impl Operator {
         )))
     }
 
-    /// Goes back to the champion before.
+    /// Goes back to the champion before the one that is champion now. Where
+    /// somebody else moves it first, nothing more is done: two who roll back the
+    /// same champion go back once.
     pub(crate) async fn rollback(&self, name: &ModelName) -> Result<Changed> {
+        let seen = self.state().await?.model(name)?.champion();
         self.change(name, &|state| {
             let model = state.model(name)?;
+            if model.champion() != seen {
+                let now = model.champion().map_or_else(|| "none".to_owned(), |v| v.to_string());
+                return Err(Error::precondition(format!(
+                    "somebody moved the champion of '{name}' meanwhile: it is {now}"
+                )));
+            }
             let from = model
                 .champion()
                 .ok_or_else(|| Error::precondition(format!("'{name}' has no champion to roll back")))?;

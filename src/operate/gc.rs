@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// Uploads without a name and probes of this age are left over, whatever the
+/// grace: no tombstone protects those that are under way.
+const LEFT_OVER: Duration = Duration::from_secs(3600);
 /// The most blobs of one tombstone entry.
 const TOMBSTONE_BLOBS_MAX: usize = 4_096;
 
@@ -53,7 +56,9 @@ impl Operator {
         // Grace is by the store's clock, which a probe object tells.
         let probe = self.log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
         let now = self.log.store.self_test(&probe).await?;
-        let state = self.state().await?;
+        // From the first entry: what a checkpoint says may be wrong, and this deletes.
+        let mut state = State::default();
+        self.log.catch_up(&mut state).await?;
         let kept = retained(&state, now, rules.retain);
         let mut swept = Swept { dry_run: rules.dry_run, ..Swept::default() };
         let mut marked = Vec::new();
@@ -61,7 +66,7 @@ impl Operator {
             if kept.contains(&found.blob.digest) && found.blob.generation == state.generation(&found.blob.digest) {
                 continue;
             }
-            if found.modified + delta(rules.grace) > now {
+            if is_within(found.modified, rules.grace, now) {
                 swept.young += 1;
             } else {
                 marked.push(found);
@@ -70,7 +75,9 @@ impl Operator {
         // What pushes staged and never named, and probes that a crash left.
         for folder in ["staging", "probe"] {
             let listed: Vec<_> = self.log.store.list(&self.log.key(folder)).try_collect().await?;
-            for (key, meta) in listed.into_iter().filter(|(_, meta)| meta.modified + delta(rules.grace) <= now) {
+            for (key, meta) in
+                listed.into_iter().filter(|(_, meta)| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now))
+            {
                 if !rules.dry_run {
                     self.log.store.delete(&key).await?;
                 }
@@ -79,7 +86,11 @@ impl Operator {
             }
         }
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
-            let buried = if rules.dry_run { part.iter().collect() } else { self.bury(part, now, rules.retain).await? };
+            let buried = if rules.dry_run {
+                part.iter().collect()
+            } else {
+                self.bury(part, &state, (now, rules.retain)).await?
+            };
             for found in buried {
                 if !rules.dry_run {
                     self.log.store.delete(&found.key).await?;
@@ -92,7 +103,12 @@ impl Operator {
     }
 
     /// Writes the tombstone; returns what may be deleted now.
-    async fn bury<'f>(&self, marked: &'f [Found], now: DateTime<Utc>, retain: Duration) -> Result<Vec<&'f Found>> {
+    async fn bury<'f>(
+        &self,
+        marked: &'f [Found],
+        from: &State,
+        (now, retain): (DateTime<Utc>, Duration),
+    ) -> Result<Vec<&'f Found>> {
         let buried = Mutex::new(Vec::new());
         let decide = |state: &State| {
             let kept = retained(state, now, retain);
@@ -105,7 +121,7 @@ impl Operator {
                 old.into_iter().chain(current).collect::<Vec<_>>();
             Ok(if blobs.is_empty() { Vec::new() } else { vec![Op::Tombstone { blobs }] }.into())
         };
-        self.commit(self.state().await?, &decide).await?;
+        self.commit(from.clone(), &decide).await?;
         Ok(buried.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
@@ -129,11 +145,13 @@ impl Operator {
 fn retained(state: &State, now: DateTime<Utc>, retain: Duration) -> BTreeSet<Digest> {
     let records = state.models.values().flat_map(|m| m.versions.values());
     // A store's clock may know whole seconds only: no retention means none.
-    let lately = |since: DateTime<Utc>| !retain.is_zero() && since + delta(retain) > now;
+    let lately = |since: DateTime<Utc>| !retain.is_zero() && is_within(since, retain, now);
     let kept = records.filter(|r| r.retired.is_none_or(lately));
     kept.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
 }
 
-fn delta(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+/// Whether less than `span` has passed; for ever, where it is beyond the calendar.
+fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
+    let end = TimeDelta::from_std(span).ok().and_then(|span| since.checked_add_signed(span));
+    end.is_none_or(|end| end > now)
 }

@@ -6,7 +6,7 @@ use crate::model::{ModelName, Version};
 use crate::registry::blob::Progress;
 use crate::registry::entry::{Blob, Op};
 use crate::registry::fold::{Record, State};
-use crate::registry::manifest::Manifest;
+use crate::registry::manifest::{MANIFEST_PATH, Manifest};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ impl Operator {
             self.log.fetch_blob(&blob, &staged.path().join(&file.path), progress).await?;
         }
         let text = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::internal("print").with_source(e))?;
-        std::fs::write(staged.path().join("manifest.json"), text).map_err(io)?;
+        std::fs::write(staged.path().join(MANIFEST_PATH), text).map_err(io)?;
         std::fs::rename(staged.keep(), into).map_err(io)?;
         Ok(version)
     }

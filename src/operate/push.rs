@@ -10,7 +10,9 @@ use crate::registry::blob::{Progress, measure};
 use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, State, check_approved};
 use crate::registry::log::Change;
-use crate::registry::manifest::{Declared, File, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role, check_path};
+use crate::registry::manifest::{
+    Declared, File, MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, Role, check_path,
+};
 use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
 use crate::runtime::provider::{Provider, ProviderKind};
@@ -105,6 +107,7 @@ impl Operator {
                     return Ok(Vec::new().into());
                 }
                 let mut ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                self.check_signed(now, name, digest)?;
                 if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
                     signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
                 }
@@ -119,6 +122,20 @@ impl Operator {
         }
     }
 
+    /// Refuses to push again, with a key, what is there without its signature:
+    /// a version's signatures are those it came with.
+    fn check_signed(&self, state: &State, name: &ModelName, manifest: Digest) -> Result<()> {
+        let (Some(key), Some(model)) = (&self.key, state.models.get(name)) else { return Ok(()) };
+        let Some(version) = same(model, manifest) else { return Ok(()) };
+        let signed = model.versions.get(&version).is_some_and(|r| r.signatures.iter().any(|s| s.key == key.public()));
+        if signed {
+            return Ok(());
+        }
+        Err(Error::precondition(format!(
+            "version {version} is the same and is not signed by this key; retire it and push again, or push with a new tag"
+        )))
+    }
+
     /// Runs the model once, in a process of its own: operators and operator
     /// sets that this ONNX Runtime lacks are refused here, not by a server.
     fn first_run(&self, files: &[Local], has_weights: bool) -> Result<Vec<Evidence>> {
@@ -127,10 +144,15 @@ impl Operator {
         let model = model.ok_or_else(|| Error::internal("a version has no model"))?;
         let unreadable = |e| Error::invalid("the model cannot be read").with_source(e);
         let bytes = fs::read(&model.path).map_err(unreadable)?;
+        if crate::registry::entry::hash(&bytes) != model.file.digest {
+            return Err(Error::precondition("the file changed while it was pushed"));
+        }
         let folder = fs::canonicalize(&model.path).map_err(unreadable)?;
         let provider = Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() };
+        // Weights beside the model are as much what is probed as the model is.
+        let all: Vec<String> = files.iter().map(|l| format!("{} {}\n", l.file.path, l.file.digest)).collect();
         let measured = prober.check(&Subject {
-            digest: model.file.digest,
+            digest: crate::registry::entry::hash(all.concat().as_bytes()),
             bytes: &bytes,
             external_dir: folder.parent().filter(|_| has_weights),
             options: &SessionOptions { intra_op_threads: 1, spinning: false, providers: vec![provider] },
@@ -297,6 +319,8 @@ fn gather(push: &Push) -> Result<Vec<Local>> {
                 let name = inside.to_str().ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?.to_owned();
                 if kind.is_dir() {
                     folders.push(inside);
+                } else if kind.is_file() && name == MANIFEST_PATH {
+                    // What `pull` wrote; a new one is made.
                 } else if kind.is_file() {
                     let role = role_of(&name);
                     files.push(local(entry.path(), name, role)?);

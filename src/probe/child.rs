@@ -173,9 +173,20 @@ fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
     staged.persist(path).map(drop).map_err(|e| e.error)
 }
 
+/// The bytes of every file below a folder, as deep as versions go.
 fn external_bytes(folder: Option<&Path>) -> u64 {
-    let files = folder.and_then(|f| std::fs::read_dir(f).ok()).into_iter().flatten().flatten();
-    files.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum()
+    let mut folders: Vec<(PathBuf, u32)> = folder.map(|f| (f.to_owned(), 0)).into_iter().collect();
+    let mut bytes = 0;
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() && depth < 8 => folders.push((entry.path(), depth + 1)),
+                Ok(meta) => bytes += meta.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }
 
 /// What a child's end and its last word come to.

@@ -1,7 +1,7 @@
 //! One entry of the registry's log: what changed, by whom, why. Owns the format
 //! and its version; says nothing of whether a change is allowed.
 
-use super::text;
+use super::{sign, text};
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use bytes::Bytes;
@@ -204,7 +204,8 @@ impl Entry {
     }
 
     /// Reads the object that should be number `seq`. Refuses what is torn, of
-    /// another number, or of a format from the future, with what could read it.
+    /// another number, of a format from the future, with what could read it, and
+    /// a signature that is not by the key it names.
     pub(crate) fn read(bytes: &[u8], seq: u64) -> Result<Read> {
         #[derive(Deserialize)]
         struct Head {
@@ -225,6 +226,12 @@ impl Entry {
         let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
         if entry.seq != seq {
             return Err(Error::precondition(format!("entry {seq} says that it is number {}", entry.seq)));
+        }
+        if let Some(forged) = envelope.signatures.iter().find(|s| !sign::is_valid(s, envelope.entry.get().as_bytes())) {
+            let key = crate::model::short(&forged.key);
+            return Err(Error::precondition(format!(
+                "entry {seq} has a signature that is not by the key it names, {key}"
+            )));
         }
         Ok(Read { entry, signatures: envelope.signatures, hash: hash(bytes) })
     }

@@ -60,13 +60,13 @@ impl Log {
         self.store.delete(&self.presence_key(server)).await
     }
 
-    /// The servers that told of themselves within the last minute, by their own
-    /// clocks and the store's; sorted by name.
+    /// The servers that told of themselves within the last minute before `now`, by
+    /// the store's clock; sorted by name.
     pub(crate) async fn fleet(&self, now: DateTime<Utc>) -> Result<Vec<Presence>> {
         let listed: Vec<_> = self.store.list(&self.key("fleet")).try_collect().await?;
         let mut fleet: Vec<Presence> = Vec::new();
         for (key, _) in listed.into_iter().filter(|(_, meta)| meta.modified + GONE > now) {
-            let Some(bytes) = self.store.get(&key, BYTES_MAX).await? else { continue };
+            let Ok(Some(bytes)) = self.store.get(&key, BYTES_MAX).await else { continue };
             match text::read(&bytes, &key) {
                 Ok(presence) => fleet.push(presence),
                 Err(error) => tracing::debug!(%error, "a fleet file is passed over"),

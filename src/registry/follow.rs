@@ -13,7 +13,7 @@ use super::fold::{Model, Record, State};
 use super::log::Log;
 use super::manifest::Declared;
 use super::sign::{Policy, Trust, statement};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
 use crate::model::{Digest, ModelName, Version};
 use cache::Cache;
@@ -44,6 +44,8 @@ pub(crate) struct Standing {
     pub seq: u64,
     /// Why nothing new is taken, if so.
     pub refused: Option<String>,
+    /// Whether that is because the store is silent, and not because of what it has.
+    pub silent: bool,
 }
 
 /// What one look at the log came to.
@@ -67,7 +69,9 @@ pub(crate) struct Follower {
     /// When the store last answered.
     contact: Instant,
     looks: u64,
+    /// Why nothing new is taken, if so; and whether that is only silence.
     refused: Option<String>,
+    silent: bool,
     /// Versions that were wanted before; the manager lets go of them.
     listed: BTreeMap<ModelName, BTreeSet<Version>>,
     /// This server's name in the fleet, and what it last told and when.
@@ -105,6 +109,7 @@ impl Follower {
             contact: now,
             looks: 0,
             refused: None,
+            silent: false,
             listed: BTreeMap::new(),
             server: fleet::name(),
             told: None,
@@ -143,34 +148,44 @@ impl Follower {
         self.looks += u64::from(!asked);
         let recheck = (!asked && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
+        // Kept beside the work: what was applied before it failed or ran out of
+        // time holds, and the next look goes on from there.
+        let mut next = None;
         let looked = self.runtime.block_on(async {
-            tokio::time::timeout(LOOK_MAX, async {
+            let look = async {
                 if recheck && self.state.seq > 0 {
                     same_entry(&log, &self.state).await?;
                     if self.refused.is_none() {
-                        return Ok(None);
+                        return Ok(());
                     }
                 }
                 // Mostly there is nothing: one request, and no state is copied.
                 if !log.has_next(&self.state).await? {
-                    return Ok(None);
+                    return Ok(());
                 }
-                let mut state = self.state.clone();
-                log.catch_up(&mut state).await?;
-                Ok(Some(state))
-            })
-            .await
+                log.catch_up(next.insert(self.state.clone())).await
+            };
+            tokio::time::timeout(LOOK_MAX, look).await
         });
+        let new = next.filter(|state| state.seq > self.state.seq);
+        let is_new = new.is_some();
+        if let Some(state) = new {
+            self.note_champions(&state, now);
+            self.state = state;
+            self.applied();
+        }
         match looked.unwrap_or_else(|_| Err(stalled())) {
-            Ok(state) => {
+            Ok(()) => {
                 self.contact = now;
+                self.silent = false;
                 if self.refused.take().is_some() {
                     tracing::info!(seq = self.state.seq, "the registry is followed again");
                 }
-                let Some(state) = state else { return Look::Same };
-                self.note_champions(&state, now);
-                self.state = state;
-                self.applied();
+                if is_new { Look::New } else { Look::Same }
+            }
+            // A long way to go is no failure while it gets shorter.
+            Err(error) if is_new && error.kind == Kind::Unavailable => {
+                self.contact = now;
                 Look::New
             }
             Err(error) => {
@@ -181,6 +196,7 @@ impl Follower {
     }
 
     fn fail(&mut self, error: &Error) {
+        self.silent = error.kind != Kind::FailedPrecondition;
         // Said once, and again only when it changes.
         if self.refused.as_deref() != Some(&error.message) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -212,7 +228,7 @@ impl Follower {
 
     /// How following stands.
     pub(crate) fn standing(&self) -> Standing {
-        Standing { seq: self.state.seq, refused: self.refused.clone() }
+        Standing { seq: self.state.seq, refused: self.refused.clone(), silent: self.silent }
     }
 
     /// Tells the fleet how this server stands: at once where that changed, else
@@ -269,7 +285,8 @@ impl Follower {
             let pointers = pointers(model, warm.map(|(version, _)| *version));
             let listed = self.listed.entry(name.clone()).or_default();
             listed.extend(&pointers.wanted);
-            listed.retain(|v| model.versions.get(v).is_some_and(|r| r.retired.is_none()));
+            // A retired one too: it leaves once everything wanted serves.
+            listed.retain(|v| model.versions.contains_key(v));
             let versions = listed.iter().filter_map(|v| Some((*v, version_entry(model.versions.get(v)?.manifest))));
             let versions = versions.collect();
             catalog
@@ -318,10 +335,18 @@ impl Follower {
         Ok(())
     }
 
+    #[cfg(test)]
+    fn cache_folder(&self, manifest: &Digest) -> PathBuf {
+        self.cache.folder(manifest)
+    }
+
     /// Lets go of cached files that nothing wants any more.
     pub(crate) fn tidy(&self, serving: &BTreeSet<Digest>) {
         let models = self.state.models.values();
-        let pointed = models.flat_map(|m| m.all_aliases().into_values().filter_map(|v| m.versions.get(&v)));
+        let pointed = models.flat_map(|m| {
+            let split = m.traffic.keys().filter_map(|to| m.find(to));
+            m.all_aliases().into_values().chain(split).filter_map(|v| m.versions.get(&v))
+        });
         let keep: BTreeSet<Digest> = pointed.map(|r| r.manifest).chain(serving.iter().copied()).collect();
         self.cache.tidy(&keep);
     }

@@ -17,6 +17,9 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// The name of the model file of a version.
 pub(crate) const MODEL_PATH: &str = "model.onnx";
 
+/// The name under which the manifest itself lies beside a version's files.
+pub(crate) const MANIFEST_PATH: &str = "manifest.json";
+
 /// One version, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +209,9 @@ impl Manifest {
         let read: Self = text::read(bytes, "the manifest")?;
         for file in &read.files {
             check_path(&file.path)?;
+            if file.path == MANIFEST_PATH {
+                return Err(Error::precondition("the manifest lists a file under its own name"));
+            }
         }
         read.model_file()?;
         Ok(read)

@@ -15,6 +15,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The largest key or trust file.
@@ -124,6 +125,10 @@ impl Trust {
         let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         let pretty = serde_json::to_vec_pretty(self).map_err(|e| Error::internal("print trust").with_source(e))?;
         std::io::Write::write_all(&mut staged, &pretty).map_err(failed)?;
+        // Servers run as somebody else, and must be able to read it.
+        let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o777);
+        staged.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        staged.as_file().sync_all().map_err(failed)?;
         staged.persist(path).map(drop).map_err(|e| failed(e.error))
     }
 

@@ -234,6 +234,54 @@ fn the_operator_listener_has_the_same_verbs() {
 }
 
 #[test]
+fn a_log_from_the_future_is_refused_by_name_and_serving_goes_on() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&[]);
+    let log = registry.store().join("ns/default/log");
+    let last = std::fs::read_to_string(log.join("00000000000000000002.json")).expect("an entry");
+    let future = last.replace("\"format\":1,\"seq\":2", "\"format\":9,\"seq\":3").replace("ortus 0.1.0", "ortus 9.0.0");
+    std::fs::write(log.join("00000000000000000003.json"), future).expect("written");
+    eventually("the refusal", || server.metric("ortus_registry_refused") == Some(1.0));
+    assert!(serves(&server, "1", 1.0) && server.log().contains("ortus 9.0.0"), "{}", server.log());
+    for refused in [vec!["list"], vec!["promote", "m", "1"], vec!["audit", "verify"]] {
+        let said = registry.refuses(&refused);
+        assert!(said.contains("is of format 9") && said.contains("written by ortus 9.0.0"), "{said}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    let before = registry.does(&["history", "m", "--json"]);
+    // No space: a limit on the size of files, which the process does not die of.
+    let file = registry.0.path().join("large.onnx");
+    std::fs::write(&file, graphs::marked(1.0, 1 << 20)).expect("written");
+    let push = format!(
+        "trap '' XFSZ; ulimit -f 1024; exec {} push m {} --no-probe --allow-signature-change --registry {}",
+        env!("CARGO_BIN_EXE_ortus"),
+        file.display(),
+        registry.url()
+    );
+    let output = Command::new("bash").arg("-c").arg(push).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("in the store"), "{said}");
+    assert_eq!(registry.does(&["history", "m", "--json"]), before);
+    registry.does(&["audit", "verify"]);
+    // A file where a folder should be.
+    let other = Registry::new();
+    std::fs::write(other.store(), "a file").expect("written");
+    assert!(other.refuses(&["list"]).contains("is not a folder"));
+    let third = Registry::new();
+    std::fs::create_dir(third.store()).expect("made");
+    std::fs::write(third.store().join("ns"), "a file").expect("written");
+    assert_eq!(third.run(&["push", "m", file.to_str().expect("text"), "--no-probe"]).0, 1);
+}
+
+#[test]
 fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     let registry = Registry::new();
     registry.push("m", 1.0);

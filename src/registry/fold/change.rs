@@ -226,7 +226,7 @@ pub(crate) fn nothing_before(name: &ModelName, from: Version) -> Error {
 pub(crate) fn check_approved(record: &Record, needed: u32) -> Result<()> {
     let against: Vec<&str> = record.verdicts.iter().filter(|(_, yes)| !**yes).map(|(who, _)| who.as_str()).collect();
     if needed > 0 && !against.is_empty() {
-        return Err(Error::denied(format!("was rejected by {}", against.join(", "))));
+        return Err(Error::precondition(format!("was rejected by {}", against.join(", "))));
     }
     let given = record.verdicts.values().filter(|yes| **yes).count();
     if (given as u64) < u64::from(needed) {

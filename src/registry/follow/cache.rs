@@ -7,11 +7,12 @@ use crate::registry::blob::measure;
 use crate::registry::entry::{Blob, hash};
 use crate::registry::fold::{Record, State};
 use crate::registry::log::{Checkpoint, Log};
-use crate::registry::manifest::{MANIFEST_BYTES_MAX, MODEL_PATH, Manifest};
+use crate::registry::manifest::{MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder for one namespace of one registry.
 pub(super) struct Cache {
@@ -31,7 +32,12 @@ impl Folder {
     }
 }
 
-const MANIFEST: &str = "manifest.json";
+/// How the folders of fetches under way begin.
+const STAGED: &str = "fetch-";
+/// What is younger is not tidied away.
+const YOUNG: Duration = Duration::from_secs(60);
+/// Our manifest; no file of a version may be called so.
+const MANIFEST: &str = MANIFEST_PATH;
 
 fn failed(error: io::Error) -> Error {
     Error::unavailable("use the registry's cache").with_source(error)
@@ -67,7 +73,7 @@ impl Cache {
         put().map_err(failed)
     }
 
-    fn folder(&self, manifest: &Digest) -> PathBuf {
+    pub(super) fn folder(&self, manifest: &Digest) -> PathBuf {
         self.root.join("versions").join(manifest.hex())
     }
 
@@ -83,7 +89,7 @@ impl Cache {
                 }
             }
         }
-        let staged = tempfile::tempdir_in(&self.root).map_err(failed)?;
+        let staged = tempfile::Builder::new().prefix(STAGED).tempdir_in(&self.root).map_err(failed)?;
         let blob = |digest: &Digest, bytes: u64| {
             let listed = record.blobs.iter().find(|b| b.digest == *digest).copied();
             listed.unwrap_or(Blob { digest: *digest, bytes, generation: 0 })
@@ -94,15 +100,30 @@ impl Cache {
             log.fetch_blob(&blob(&file.digest, file.bytes), &staged.path().join(&file.path), &|_| {}).await?;
         }
         fs::write(staged.path().join(MANIFEST), &bytes).map_err(failed)?;
-        fs::rename(staged.keep(), &path).map_err(failed)?;
+        match fs::rename(staged.path(), &path) {
+            Ok(()) => drop(staged.keep()),
+            // Another server of this machine may have fetched it meanwhile.
+            Err(error) => drop(verified(&path, &record.manifest).map_err(|_| failed(error))?),
+        }
         Ok(Folder { path, manifest })
     }
 
-    /// Removes the versions that are not to be kept, and what a crash left over.
+    /// Removes the versions that are not to be kept, and what a crash left over;
+    /// what is young may be another server's, and is left alone.
     pub(super) fn tidy(&self, keep: &BTreeSet<Digest>) {
+        let is_old = |entry: &fs::DirEntry| {
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+            age.is_some_and(|age| age > YOUNG)
+        };
+        let staged = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(STAGED));
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if staged(&entry) && is_old(&entry) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         let names: BTreeSet<String> = keep.iter().map(Digest::hex).collect();
         for entry in fs::read_dir(self.root.join("versions")).into_iter().flatten().flatten() {
-            if !entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+            if is_old(&entry) && !entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }

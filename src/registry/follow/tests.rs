@@ -1,1 +1,126 @@
-//! x
+//! A follower on stores that stall, lie and come back.
+
+use super::*;
+use crate::model::Alias;
+use crate::operate::Operator;
+use crate::operate::conformance::{model_file, name, operator, version};
+use crate::operate::push::Push;
+use crate::store::Store;
+
+/// A registry in a folder with version 1 of `m` as champion, and a follower.
+struct Followed {
+    _folder: tempfile::TempDir,
+    log: Log,
+    cache: PathBuf,
+}
+
+impl Followed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path().join("store").to_str().expect("text"), true).expect("a store");
+        let log = Log::new(store, "n").expect("a namespace");
+        let cache = folder.path().join("cache");
+        let followed = Self { _folder: folder, log, cache };
+        followed.push(1.0);
+        followed
+    }
+
+    fn by(&self, work: impl AsyncFnOnce(&Operator)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(work(&operator(&self.log, "ann")));
+    }
+
+    /// Pushes a version and makes it champion.
+    fn push(&self, mark: f32) {
+        self.by(async |operator| {
+            let file = model_file(mark);
+            let push = Push { path: file.path().to_owned(), alias: Some(Alias::champion()), ..Push::default() };
+            operator.push(&name("m"), &push, &|_| {}).await.expect("pushed");
+        });
+    }
+
+    fn follow(&self, now: Instant) -> Result<Follower> {
+        let options = Options {
+            models: BTreeSet::new(),
+            cache: self.cache.clone(),
+            previous_warm: Duration::from_secs(60),
+            signatures: Policy::None,
+            trust: None,
+            addresses: Arc::default(),
+        };
+        Follower::open(self.log.clone(), options, now)
+    }
+}
+
+fn wanted(follower: &mut Follower, now: Instant) -> Vec<u64> {
+    let catalog = follower.scan(now);
+    let pointers = catalog.models["m"].pointers.clone().expect("pointers");
+    pointers.wanted.iter().map(|v| v.number()).collect()
+}
+
+#[test]
+fn previous_is_wanted_while_it_is_warm_and_a_retired_one_leaves_in_its_own_time() {
+    let followed = Followed::new();
+    let start = Instant::now();
+    let mut follower = followed.follow(start).expect("follows");
+    assert_eq!(wanted(&mut follower, start), [1]);
+    followed.push(2.0);
+    assert_eq!(follower.look(start, true), Look::New);
+    assert_eq!(follower.look(start, true), Look::Same);
+    assert_eq!(wanted(&mut follower, start + Duration::from_secs(59)), [1, 2]);
+    assert_eq!(wanted(&mut follower, start + Duration::from_secs(61)), [2]);
+    // Still listed, also once retired, so that the manager lets go of it in its own time.
+    let listed = |follower: &mut Follower| follower.scan(start).models["m"].versions.len();
+    followed.by(async |operator| drop(operator.retire(&name("m"), "1").await.expect("retired")));
+    follower.look(start, true);
+    assert_eq!((listed(&mut follower), wanted(&mut follower, start)), (2, vec![2]));
+}
+
+#[test]
+fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
+    let followed = Followed::new();
+    let now = Instant::now();
+    let follower = followed.follow(now).expect("follows");
+    let loaded = follower.read(&name("m"), version(1)).expect("read");
+    let copy = follower.cache_folder(&loaded.digest).join("model.onnx");
+    let good = std::fs::read(&copy).expect("a copy");
+    let mut bad = good.clone();
+    bad[10] ^= 1;
+    std::fs::write(&copy, &bad).expect("damaged");
+    assert_eq!(follower.read(&name("m"), version(1)).expect("fetched again").bytes, good);
+    std::fs::remove_file(&copy).expect("removed");
+    assert_eq!(follower.read(&name("m"), version(1)).expect("fetched again").bytes, good);
+    // The store is gone: what is whole in the cache is enough.
+    std::fs::remove_dir_all(followed._folder.path().join("store")).expect("removed");
+    assert!(follower.read(&name("m"), version(1)).is_ok());
+    std::fs::write(&copy, &bad).expect("damaged");
+    assert!(follower.read(&name("m"), version(1)).is_err());
+}
+
+#[test]
+fn the_last_entry_is_looked_at_now_and_then() {
+    let followed = Followed::new();
+    let now = Instant::now();
+    let mut follower = followed.follow(now).expect("follows");
+    std::fs::remove_file(followed._folder.path().join("store/ns/n/log/00000000000000000001.json")).expect("removed");
+    let looks: Vec<Look> = (0..RECHECK).map(|_| follower.look(now, false)).collect();
+    assert_eq!(looks.iter().filter(|l| **l == Look::Failed).count(), 1, "{looks:?}");
+    assert!(follower.standing().refused.is_some_and(|why| why.contains("is gone")));
+    assert!(followed.follow(now).is_ok_and(|again| again.standing().refused.is_some()), "it goes on from its cache");
+    std::fs::remove_dir_all(&followed.cache).expect("removed");
+    let fresh = followed.follow(now).expect("an empty log can be followed");
+    assert_eq!(fresh.standing(), Standing::default());
+}
+
+#[test]
+fn what_comes_before_a_bad_entry_is_applied() {
+    let followed = Followed::new();
+    let now = Instant::now();
+    let mut follower = followed.follow(now).expect("follows");
+    followed.push(2.0);
+    let log = followed._folder.path().join("store/ns/n/log");
+    std::fs::write(log.join("00000000000000000003.json"), "torn").expect("written");
+    assert_eq!(follower.look(now, true), Look::Failed);
+    assert_eq!((follower.standing().seq, wanted(&mut follower, now)), (2, vec![1, 2]));
+    assert!(follower.standing().refused.is_some_and(|why| why.contains("entry 3 is malformed")));
+}
