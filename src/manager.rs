@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
 use crate::predict::Predictor;
 use crate::probe::child;
-use crate::registry::catalog::{Fingerprint, ModelEntry, VersionEntry, VersionPolicy};
+use crate::registry::catalog::{ModelEntry, VersionEntry, VersionPolicy};
 use crate::registry::pbtxt::ModelConfig;
 use crate::route::Table;
 use crate::runtime::{Engine, SessionOptions};
