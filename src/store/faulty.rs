@@ -76,6 +76,7 @@ impl std::fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, at: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        tokio::task::yield_now().await;
         if options.mode != PutMode::Create {
             return self.inner.put_opts(at, payload, options).await;
         }
@@ -96,6 +97,7 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        tokio::task::yield_now().await;
         match self.next(false) {
             Some(Fault::Stale) => Err(object_store::Error::NotFound { path: at.to_string(), source: "404".into() }),
             Some(_) => Err(broken()),

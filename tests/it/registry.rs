@@ -234,6 +234,36 @@ fn the_operator_listener_has_the_same_verbs() {
 }
 
 #[test]
+fn retiring_the_old_champion_at_once_leaves_no_gap() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.push("m", 2.0);
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&["--set", "registry.poll=300ms"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut count = 0;
+            while !done.load(Ordering::Acquire) {
+                let (status, version, mark) = ask(&server, "m", &[]);
+                assert_eq!((status, version.parse().ok()), (200, Some(mark)), "a gap after {count} answers");
+                count += 1;
+            }
+            count
+        });
+        let _done = Done(&done);
+        // Nobody is nudged: both are seen in one look.
+        let away = ["--nudge", "127.0.0.1:1"];
+        registry.does(&[&["promote", "m", "2"][..], &away].concat());
+        registry.does(&[&["retire", "m", "1"][..], &away].concat());
+        eventually("version 2", || ask(&server, "m", &[]).1 == "2");
+        eventually("version 1 is gone", || server.metric("ortus_model_ready{model=\"m\",version=\"1\"}").is_none());
+        done.store(true, Ordering::Release);
+        assert!(asking.join().expect("no gap") > 10);
+    });
+}
+
+#[test]
 fn a_log_from_the_future_is_refused_by_name_and_serving_goes_on() {
     let registry = Registry::new();
     registry.push("m", 1.0);

@@ -6,6 +6,7 @@ use crate::model::{Alias, ModelName, Version};
 use crate::operate::conformance::{self, Scale};
 use crate::operate::unsigned;
 use crate::registry::entry::Op;
+use crate::registry::sign;
 use crate::store::faulty::{Fault, Faulty};
 use std::sync::Arc;
 
@@ -151,4 +152,37 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
     log.store.overwrite(&key, good).await.expect("written");
     log.store.overwrite(&log.key("hint"), (&b"nonsense"[..]).into()).await.expect("written");
     assert_eq!(log.load().await.expect("loads"), state);
+}
+
+#[tokio::test]
+async fn an_entry_signed_in_anothers_name_is_refused() {
+    let (ann, eve) = (sign::Key::generate().expect("a key").0, sign::Key::generate().expect("a key").0);
+    let (_, log) = faulty();
+    let honest = |bytes: &[u8]| vec![ann.sign(bytes)];
+    let state = log.commit(State::default(), &author(), &honest, &add).await.expect("committed").state;
+    let read = log.entry(1).await.expect("read").expect("there");
+    assert_eq!(read.signatures[0].key, ann.public());
+    // Eve signs, and says that it was Ann.
+    let forged = |bytes: &[u8]| vec![crate::registry::entry::Signed { key: ann.public(), ..eve.sign(bytes) }];
+    let mut entry = read.entry.clone();
+    (entry.seq, entry.prev, entry.ops) = (2, state.hash, add(&state).expect("decided").ops);
+    log.store.create(&log.entry_key(2), entry.write(&forged)).await.expect("written");
+    let error = log.load().await.expect_err("forged");
+    assert!(error.message.contains("not by the key it names"), "{error}");
+}
+
+#[tokio::test]
+async fn two_who_roll_back_the_same_champion_go_back_once() {
+    use crate::operate::conformance::{name, operator, push};
+    let (_, log) = faulty();
+    let (ann, bob) = (operator(&log, "ann"), operator(&log, "bob"));
+    for mark in [1.0, 2.0, 3.0] {
+        push(&ann, "m", mark, Some(Alias::champion())).await;
+    }
+    let model = name("m");
+    // The store lets others run at each request, so both see version 3 first.
+    let (one, two) = tokio::join!(ann.rollback(&model), bob.rollback(&model));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    let champion = log.load().await.expect("loads").models["m"].champion().map(Version::number);
+    assert_eq!(champion, Some(2));
 }
