@@ -135,3 +135,15 @@ fn champion_and_previous_are_no_plain_aliases() {
         assert!(apply(&mut state, "ann", vec![op]).is_some_and(|w| w.contains("by promote and rollback alone")));
     }
 }
+
+#[test]
+fn a_version_stands_once_among_the_champions_to_go_back_to() {
+    let rollback = |to: u64, from: u64| Op::Rollback { model: name("m"), version: version(to), from: version(from) };
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None), push(2, &[])]);
+    apply(&mut state, "ann", vec![promote(2, Some(1))]);
+    apply(&mut state, "ann", vec![promote(1, Some(2))]);
+    assert_eq!(state.models["m"].champions, [version(2), version(1)]);
+    assert_eq!(apply(&mut state, "ann", vec![rollback(2, 1)]), None);
+    assert!(apply(&mut state, "ann", vec![rollback(1, 2)]).is_some_and(|w| w.contains("no champion before")));
+}

@@ -186,3 +186,39 @@ async fn two_who_roll_back_the_same_champion_go_back_once() {
     let champion = log.load().await.expect("loads").models["m"].champion().map(Version::number);
     assert_eq!(champion, Some(2));
 }
+
+#[tokio::test]
+async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
+    use crate::operate::conformance::{operator, push};
+    use crate::operate::gc::Rules;
+    use std::time::Duration;
+    let (_, log) = faulty();
+    let (ann, sweeper) = (operator(&log, "ann"), operator(&log, "gc"));
+    let now = Rules { grace: Duration::ZERO, retain: Duration::ZERO, dry_run: false };
+    let later = async |steps: u8| {
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+    };
+    for round in 0..48_u8 {
+        // Bytes that nobody uses any more, about to be used again.
+        let (old, _) = push(&ann, "m", f32::from(round), None).await;
+        ann.retire(&crate::operate::conformance::name("m"), &old.to_string()).await.expect("retired");
+        // Each round the two meet at another step of each other.
+        let (pushed, swept) = tokio::join!(
+            async {
+                later(round % 16).await;
+                push(&ann, "m", f32::from(round), None).await
+            },
+            async {
+                later(round / 16 * 4).await;
+                sweeper.gc(now).await
+            }
+        );
+        assert!(pushed.1 && swept.is_ok(), "{swept:?}");
+        ann.verify(&|_| {}).await.expect("every version has its bytes");
+    }
+    let state = log.load().await.expect("loads");
+    assert!(!state.generations.is_empty(), "no sweep ever came between: the test shows nothing");
+    assert!(state.void.is_empty());
+}
