@@ -1,6 +1,9 @@
 //! One entry of the registry's log: what changed, by whom, why. Owns the format
 //! and its version; says nothing of whether a change is allowed.
 
+#[cfg(test)]
+mod tests;
+
 use super::{sign, text};
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};

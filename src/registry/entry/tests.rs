@@ -1,0 +1,127 @@
+//! The formats as they were published: files under `golden/` are never edited,
+//! only added to, and every version of the program reads them all.
+
+use super::*;
+use crate::operate::conformance::{name, version};
+use crate::registry::fold::State;
+use crate::registry::log::Checkpoint;
+use crate::registry::manifest::{File, Manifest, Role};
+
+fn digest(n: u8) -> Digest {
+    Digest([n; 32])
+}
+
+/// An entry with one of every operation.
+fn entry() -> Entry {
+    let model = || name("fraud");
+    let alias = Alias::parse("challenger").expect("legal");
+    let blob = |n: u8, generation| Blob { digest: digest(n), bytes: u64::from(n), generation };
+    let signed = Signed { key: "ed25519:AAAA".to_owned(), value: "BBBB".to_owned() };
+    Entry {
+        format: 1,
+        seq: 42,
+        prev: Some(digest(1)),
+        nonce: uuid::Uuid::from_u128(7),
+        time: DateTime::from_timestamp_millis(1_772_540_645_123).expect("a time"),
+        writer: "ortus 0.1.0".to_owned(),
+        actor: "ann".to_owned(),
+        reason: "better".to_owned(),
+        ops: vec![
+            Op::Version {
+                model: model(),
+                version: version(7),
+                manifest: digest(2),
+                blobs: vec![blob(2, 0), blob(3, 1)],
+                signatures: vec![signed],
+            },
+            Op::Promote { model: model(), version: version(7), from: Some(version(6)) },
+            Op::Promote { model: model(), version: version(1), from: None },
+            Op::Rollback { model: model(), version: version(5), from: version(7) },
+            Op::Alias { model: model(), alias: alias.clone(), version: Some(version(7)), from: None },
+            Op::Alias { model: model(), alias, version: None, from: Some(version(7)) },
+            Op::Traffic { model: model(), weights: [("champion".to_owned(), 90), ("7".to_owned(), 10)].into() },
+            Op::Retire { model: model(), version: version(2) },
+            Op::Tag {
+                model: model(),
+                version: Some(version(7)),
+                key: "team".to_owned(),
+                value: Some("risk".to_owned()),
+            },
+            Op::Tag { model: model(), version: None, key: "team".to_owned(), value: None },
+            Op::Verdict { model: model(), version: version(7), approve: true },
+            Op::Policy { approvals: 2 },
+            Op::Tombstone { blobs: vec![blob(9, 0)] },
+        ],
+        evidence: vec![Evidence {
+            kind: "measured".to_owned(),
+            values: [("load_ms".to_owned(), 1.5.into())].into_iter().collect(),
+        }],
+    }
+}
+
+fn manifest() -> Manifest {
+    let graph = crate::graph::Graph::read(crate::testing::graphs::lookup().into()).expect("a graph");
+    let mut manifest = Manifest::of(&name("fraud"), &graph);
+    manifest.files = vec![
+        File { path: "README.md".to_owned(), role: Role::Card, digest: digest(4), bytes: 10 },
+        File { path: "model.onnx".to_owned(), role: Role::Model, digest: digest(3), bytes: 20 },
+    ];
+    manifest.features = vec!["amount".to_owned()];
+    manifest.licence = "MIT".to_owned();
+    manifest.parent = Some(version(6));
+    manifest.lineage = [("code".to_owned(), "c0de".into())].into_iter().collect();
+    manifest
+}
+
+fn state() -> State {
+    let mut state = State::default();
+    let first = Entry {
+        seq: 1,
+        prev: None,
+        ops: vec![
+            Op::Version {
+                model: name("fraud"),
+                version: version(1),
+                manifest: digest(2),
+                blobs: vec![Blob { digest: digest(2), bytes: 2, generation: 0 }],
+                signatures: Vec::new(),
+            },
+            Op::Promote { model: name("fraud"), version: version(1), from: None },
+        ],
+        ..entry()
+    };
+    state.apply(Read { entry: first, signatures: Vec::new(), hash: digest(5) }).expect("the chain holds");
+    state
+}
+
+#[test]
+fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
+    let unsigned = |_: &[u8]| Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    assert_eq!(text(&entry().write(&unsigned)), include_str!("../golden/entry-1.json"));
+    let read = Entry::read(include_bytes!("../golden/entry-1.json"), 42).expect("read");
+    assert_eq!(read.entry, entry());
+    assert_eq!(text(&manifest().write()), include_str!("../golden/manifest-1.json"));
+    assert_eq!(Manifest::read(include_bytes!("../golden/manifest-1.json")).expect("read"), manifest());
+    assert_eq!(text(&Checkpoint::write(&state())), include_str!("../golden/checkpoint-1.json"));
+    assert_eq!(Checkpoint::read(include_bytes!("../golden/checkpoint-1.json"), "golden").expect("read"), state());
+}
+
+#[test]
+fn manifests_that_are_not_sound_are_refused() {
+    let good = String::from_utf8(manifest().write()).expect("text");
+    for (from, to, part) in [
+        ("\"format\":1", "\"format\":2", "is of format 2"),
+        ("\"features\"", "\"feathers\"", "unknown field"),
+        ("README.md", "../README.md", "not plainly inside"),
+        ("README.md", "/etc/passwd", "not plainly inside"),
+        ("README.md", "a//b", "not plainly inside"),
+        ("README.md", "manifest.json", "under its own name"),
+        ("\"role\":\"model\"", "\"role\":\"other\"", "exactly one model.onnx"),
+        ("sha256:03", "sha256:0G", "a digest is"),
+    ] {
+        let error = Manifest::read(good.replace(from, to).as_bytes()).expect_err(to);
+        assert!(error.message.contains(part), "{to}: {error}");
+    }
+    assert!(Manifest::read(b"").is_err() && Manifest::read(&good.as_bytes()[..good.len() / 2]).is_err());
+}
