@@ -11,10 +11,9 @@ pub(crate) mod look;
 pub(crate) mod push;
 pub(crate) mod report;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{ModelName, Version};
 use crate::probe::child::Prober;
-use crate::registry::entry::Blob;
 #[cfg(any(test, feature = "testing"))]
 use crate::registry::entry::Signed;
 use crate::registry::fold::{Record, State};
@@ -22,6 +21,7 @@ use crate::registry::log::{Author, Change, Committed, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::registry::sign::Key;
 use crate::store::Store;
+use std::path::Path;
 
 /// A namespace of a registry, and who is asking.
 pub(crate) struct Operator {
@@ -64,8 +64,7 @@ impl Operator {
 
 /// Reads a version's manifest.
 pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
-    let blob = record.blobs.iter().find(|b| b.digest == record.manifest).copied();
-    let blob = blob.unwrap_or(Blob { digest: record.manifest, bytes: MANIFEST_BYTES_MAX, generation: 0 });
+    let blob = record.blob(record.manifest, MANIFEST_BYTES_MAX);
     Manifest::read(&log.read_blob(&blob, MANIFEST_BYTES_MAX).await?)
 }
 
@@ -80,6 +79,45 @@ fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
     let model = state.model(name)?;
     model.find(which).ok_or_else(|| {
         let which = crate::model::short(which);
-        crate::error::Error::not_found(format!("'{name}' has no version or alias '{which}'"))
+        Error::not_found(format!("'{name}' has no version or alias '{which}'"))
     })
+}
+
+/// A folder that appears whole or not at all: filled beside its place, then renamed.
+struct NewFolder<'p> {
+    staged: tempfile::TempDir,
+    into: &'p Path,
+}
+
+impl<'p> NewFolder<'p> {
+    /// Starts one; refuses a place that is taken.
+    fn beside(into: &'p Path) -> Result<Self> {
+        if into.exists() {
+            return Err(Error::precondition(format!("{} is there already", into.display())));
+        }
+        let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let make = || std::fs::create_dir_all(parent).and_then(|()| tempfile::tempdir_in(parent));
+        Ok(Self { staged: make().map_err(|e| unwritable(into, e))?, into })
+    }
+
+    /// Where it is filled.
+    fn path(&self) -> &Path {
+        self.staged.path()
+    }
+
+    /// Writes a file of it.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        std::fs::write(self.path().join(name), bytes).map_err(|e| unwritable(self.into, e))
+    }
+
+    /// Gives it its place.
+    fn appear(self) -> Result<()> {
+        std::fs::rename(self.path(), self.into).map_err(|e| unwritable(self.into, e))?;
+        drop(self.staged.keep());
+        Ok(())
+    }
+}
+
+fn unwritable(into: &Path, error: std::io::Error) -> Error {
+    Error::precondition(format!("write to {}", into.display())).with_source(error)
 }

@@ -2,7 +2,7 @@
 //! are the version's files, by digest. Also reads a plain model directory.
 
 use super::push::{Push, Pushed};
-use super::{Operator, find};
+use super::{NewFolder, Operator, find};
 use crate::error::{Error, Result};
 use crate::model::{Digest, ModelName, Version};
 use crate::registry::blob::{Progress, measure};
@@ -59,15 +59,9 @@ impl Operator {
     ) -> Result<Version> {
         let state = self.state().await?;
         let version = find(&state, name, which.unwrap_or("champion"))?;
-        let record = state.model(name)?.versions.get(&version);
-        let record = record.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))?;
+        let record = state.record(name, version)?;
         let manifest = self.manifest(record).await?;
-        if into.exists() {
-            return Err(Error::precondition(format!("{} is there already", into.display())));
-        }
-        let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(failed("make", parent))?;
-        let staged = tempfile::tempdir_in(parent).map_err(failed("write to", parent))?;
+        let staged = NewFolder::beside(into)?;
         let blobs = staged.path().join("blobs/sha256");
         for blob in &record.blobs {
             self.log.fetch_blob(blob, &blobs.join(blob.digest.hex()), progress).await?;
@@ -78,7 +72,7 @@ impl Operator {
             size: file.bytes,
             annotations: [(TITLE.to_owned(), file.path.clone())].into(),
         };
-        let size = record.blobs.iter().find(|b| b.digest == record.manifest).map_or(0, |b| b.bytes);
+        let size = record.blob(record.manifest, 0).bytes;
         let image = serde_json::to_vec(&json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST_TYPE,
@@ -96,14 +90,10 @@ impl Operator {
                 "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
             }],
         });
-        let put = |path: &str, bytes: &[u8]| {
-            let path = staged.path().join(path);
-            fs::write(&path, bytes).map_err(failed("write", &path))
-        };
-        put(&format!("blobs/sha256/{}", digest.hex()), &image)?;
-        put("index.json", index.to_string().as_bytes())?;
-        put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        fs::rename(staged.keep(), into).map_err(failed("rename to", into))?;
+        staged.write(&format!("blobs/sha256/{}", digest.hex()), &image)?;
+        staged.write("index.json", index.to_string().as_bytes())?;
+        staged.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        staged.appear()?;
         Ok(version)
     }
 

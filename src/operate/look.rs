@@ -1,10 +1,10 @@
 //! The verbs that only look: list, show, history, diff, pull.
 
-use super::{Operator, find};
+use super::{NewFolder, Operator, find};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, Version};
 use crate::registry::blob::Progress;
-use crate::registry::entry::{Blob, Op};
+use crate::registry::entry::Op;
 use crate::registry::fold::{Record, State};
 use crate::registry::manifest::{MANIFEST_PATH, Manifest};
 use chrono::{DateTime, Utc};
@@ -76,7 +76,7 @@ impl Operator {
             }));
         };
         let version = find(&state, name, which)?;
-        let record = record(&state, name, version)?;
+        let record = state.record(name, version)?;
         let mut shown = summary(version, record);
         shown["name"] = json!(name.as_str());
         shown["aliases"] =
@@ -121,8 +121,7 @@ impl Operator {
     pub(crate) async fn diff(&self, name: &ModelName, one: &str, two: &str) -> Result<Value> {
         let state = self.state().await?;
         let (a, b) = (find(&state, name, one)?, find(&state, name, two)?);
-        let (old, new) =
-            (self.manifest(record(&state, name, a)?).await?, self.manifest(record(&state, name, b)?).await?);
+        let (old, new) = (self.manifest(state.record(name, a)?).await?, self.manifest(state.record(name, b)?).await?);
         let bytes = |m: &Manifest| m.files.iter().map(|f| f.bytes).sum::<u64>();
         let only = |m: &Manifest, other: &Manifest| -> Vec<String> {
             m.operators.iter().filter(|op| !other.operators.contains(op)).cloned().collect()
@@ -155,30 +154,18 @@ impl Operator {
     ) -> Result<Version> {
         let state = self.state().await?;
         let version = find(&state, name, which.unwrap_or("champion"))?;
-        let record = record(&state, name, version)?;
+        let record = state.record(name, version)?;
         let manifest = self.manifest(record).await?;
-        let io = |e: std::io::Error| Error::precondition(format!("write to {}", into.display())).with_source(e);
-        if into.exists() {
-            return Err(Error::precondition(format!("{} is there already", into.display())));
-        }
-        let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(io)?;
-        let staged = tempfile::tempdir_in(parent).map_err(io)?;
+        let staged = NewFolder::beside(into)?;
         for file in &manifest.files {
-            let listed = record.blobs.iter().find(|b| b.digest == file.digest).copied();
-            let blob = listed.unwrap_or(Blob { digest: file.digest, bytes: file.bytes, generation: 0 });
+            let blob = record.blob(file.digest, file.bytes);
             self.log.fetch_blob(&blob, &staged.path().join(&file.path), progress).await?;
         }
         let text = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::internal("print").with_source(e))?;
-        std::fs::write(staged.path().join(MANIFEST_PATH), text).map_err(io)?;
-        std::fs::rename(staged.keep(), into).map_err(io)?;
+        staged.write(MANIFEST_PATH, &text)?;
+        staged.appear()?;
         Ok(version)
     }
-}
-
-fn record<'s>(state: &'s State, name: &ModelName, version: Version) -> Result<&'s Record> {
-    let found = state.model(name)?.versions.get(&version);
-    found.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))
 }
 
 fn summary(version: Version, record: &Record) -> Value {

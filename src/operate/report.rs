@@ -2,7 +2,7 @@
 //! why, and on what evidence; and what a version was made from.
 
 use super::{Operator, find};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{ModelName, Version};
 use crate::registry::entry::{Entry, Op};
 use crate::registry::fold::State;
@@ -85,12 +85,10 @@ impl Operator {
     /// What a version was made from, back to its first ancestor.
     pub(crate) async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
-        let model = state.model(name)?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
         let mut all: Vec<Value> = Vec::new();
         while let Some(version) = next {
-            let record = model.versions.get(&version);
-            let record = record.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))?;
+            let record = state.record(name, version)?;
             let manifest = self.manifest(record).await?;
             all.push(json!({
                 "version": version.number(), "digest": record.manifest.to_string(), "seq": record.seq,

@@ -99,6 +99,14 @@ mod pairs {
     }
 }
 
+impl Record {
+    /// The blob of a file that the version's manifest lists, or of that manifest.
+    pub(crate) fn blob(&self, digest: Digest, bytes: u64) -> Blob {
+        let listed = self.blobs.iter().find(|b| b.digest == digest).copied();
+        listed.unwrap_or(Blob { digest, bytes, generation: 0 })
+    }
+}
+
 impl Model {
     /// The version that serves those who ask for none.
     pub(crate) fn champion(&self) -> Option<Version> {
@@ -212,6 +220,12 @@ impl State {
     /// Finds a model.
     pub(crate) fn model(&self, name: &ModelName) -> Result<&Model> {
         self.models.get(name).ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))
+    }
+
+    /// Finds a version of a model.
+    pub(crate) fn record(&self, name: &ModelName, version: Version) -> Result<&Record> {
+        let found = self.model(name)?.versions.get(&version);
+        found.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))
     }
 
     /// The generation under which a blob is uploaded now.

@@ -300,8 +300,7 @@ impl Follower {
     /// else from the store. Refuses bytes that are not the manifest's, and a
     /// graph that does not declare what the manifest says.
     pub(crate) fn read(&self, name: &ModelName, version: Version) -> Result<Loaded> {
-        let record = self.state.model(name)?.versions.get(&version);
-        let record = record.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))?;
+        let record = self.state.record(name, version)?;
         self.check_signature(name, version, record)?;
         let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
         let bytes =

@@ -62,22 +62,18 @@ pub fn model(graph: o::GraphProto) -> Vec<u8> {
 
 /// Looks rows up in a table of ten numbers: an index of 10 or more fails.
 pub fn lookup() -> Vec<u8> {
-    let table: Vec<f32> = (0_u8..10).map(|i| f32::from(i).exp2().recip()).collect();
-    model(o::GraphProto {
-        node: vec![node("Gather", &["table", "x"], "y")],
-        initializer: vec![floats("table", &table)],
-        input: vec![declare("x", INT64, &[-1])],
-        output: vec![declare("y", FLOAT, &[-1])],
-        ..o::GraphProto::default()
-    })
+    gather((0_u8..10).map(|i| f32::from(i).exp2().recip()))
 }
 
 /// Answers `mark` to index 0, from a table of so many numbers.
 pub fn marked(mark: f32, table: usize) -> Vec<u8> {
-    let table: Vec<f32> = std::iter::once(mark).chain((1..table).map(|i| i as f32)).collect();
+    gather(std::iter::once(mark).chain((1..table).map(|i| i as f32)))
+}
+
+fn gather(table: impl Iterator<Item = f32>) -> Vec<u8> {
     model(o::GraphProto {
         node: vec![node("Gather", &["table", "x"], "y")],
-        initializer: vec![floats("table", &table)],
+        initializer: vec![floats("table", &table.collect::<Vec<_>>())],
         input: vec![declare("x", INT64, &[-1])],
         output: vec![declare("y", FLOAT, &[-1])],
         ..o::GraphProto::default()

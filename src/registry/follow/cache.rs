@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::registry::blob::measure;
-use crate::registry::entry::{Blob, hash};
+use crate::registry::entry::hash;
 use crate::registry::fold::{Record, State};
 use crate::registry::log::{Checkpoint, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest};
@@ -90,14 +90,10 @@ impl Cache {
             }
         }
         let staged = tempfile::Builder::new().prefix(STAGED).tempdir_in(&self.root).map_err(failed)?;
-        let blob = |digest: &Digest, bytes: u64| {
-            let listed = record.blobs.iter().find(|b| b.digest == *digest).copied();
-            listed.unwrap_or(Blob { digest: *digest, bytes, generation: 0 })
-        };
-        let bytes = log.read_blob(&blob(&record.manifest, MANIFEST_BYTES_MAX), MANIFEST_BYTES_MAX).await?;
+        let bytes = log.read_blob(&record.blob(record.manifest, MANIFEST_BYTES_MAX), MANIFEST_BYTES_MAX).await?;
         let manifest = Manifest::read(&bytes)?;
         for file in &manifest.files {
-            log.fetch_blob(&blob(&file.digest, file.bytes), &staged.path().join(&file.path), &|_| {}).await?;
+            log.fetch_blob(&record.blob(file.digest, file.bytes), &staged.path().join(&file.path), &|_| {}).await?;
         }
         fs::write(staged.path().join(MANIFEST), &bytes).map_err(failed)?;
         match fs::rename(staged.path(), &path) {
