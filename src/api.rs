@@ -3,7 +3,6 @@
 
 pub(crate) mod body;
 mod connection;
-pub(crate) mod elements;
 pub(crate) mod listen;
 pub(crate) mod oip;
 pub(crate) mod operator;

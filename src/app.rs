@@ -362,7 +362,7 @@ fn settings(config: Config) -> manager::SettingsOf {
     Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
         let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
         let beside = pbtxt.map(overrides).unwrap_or_default();
-        to_settings(own.over(beside).over(config.defaults.clone()).resolve())
+        to_settings(own.over(beside).over(config.defaults.clone()).resolve(), config.models.golden)
     })
 }
 
@@ -387,7 +387,7 @@ fn overrides(c: &ModelConfig) -> ModelOverrides {
     }
 }
 
-fn to_settings(model: Model) -> Settings {
+fn to_settings(model: Model, golden: bool) -> Settings {
     let intra_op_threads = model.intra_op_threads.max(1);
     let kind = |kind| match kind {
         ConfiguredKind::Cpu => ProviderKind::Cpu,
@@ -409,5 +409,6 @@ fn to_settings(model: Model) -> Settings {
             Configured::Specific(list) => VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect()),
         },
         labels: model.labels.into_iter().filter_map(|(label, v)| Some((label, Version::new(v)?))).collect(),
+        golden,
     }
 }

@@ -127,6 +127,8 @@ section! {
         probe: bool = true;
         /// How long that may take, 1 s to 1 h; default 60 s. The version is refused beyond it.
         probe_timeout: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
+        /// Whether a version must answer its golden rows as they say before it serves; default true.
+        golden: bool = true;
         /// Address space of that process, at most 16 TiB; default 0, 4 GiB and eight times the model. A model that
         /// asks for more is refused.
         probe_memory: usize as Size = 0, in 0..=16 << 40;

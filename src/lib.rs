@@ -10,6 +10,8 @@ pub(crate) mod tensor;
 // Mechanisms: each knows the vocabulary.
 pub(crate) mod batch;
 pub(crate) mod client;
+pub(crate) mod elements;
+pub(crate) mod golden;
 pub(crate) mod graph;
 pub(crate) mod metrics;
 pub(crate) mod probe;

@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub deadline: Option<Duration>,
     pub policy: VersionPolicy,
     pub labels: BTreeMap<String, Version>,
+    /// Whether a version must answer its golden rows.
+    pub golden: bool,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.

@@ -9,10 +9,12 @@ mod limits;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::golden::Golden;
 use crate::model::{Dim, Signature, TensorSpec};
 use crate::runtime::Session;
 use crate::tensor::batch::{Stack, split};
-use crate::tensor::{DType, Data, Strings, Tensor, View};
+use crate::tensor::compare::agree;
+use crate::tensor::{DType, Strings, Tensor, View};
 use half::{bf16, f16};
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,15 @@ impl Sample {
         Ok(start.elapsed())
     }
 
+    /// Makes golden rows of what the model answers; none where it answers
+    /// otherwise when it is asked again, or at length.
+    pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
+        let inputs = self.inputs(rows, 1)?;
+        let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
+        let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
+        Ok(if same { Golden::made(&self.signature, inputs, once) } else { None })
+    }
+
     fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
         let made = self.signature.inputs.iter().enumerate();
         made.map(|(i, spec)| make(spec, rows, self.size, seed.wrapping_mul(31).wrapping_add(i as u64))).collect()
@@ -93,7 +104,7 @@ fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
             let parts = split(output, &vec![1; order.len()])
                 .map_err(|_| Error::invalid(format!("output '{}' does not answer a row for a row", spec.name)))?;
             for (part, row) in parts.iter().zip(&order) {
-                if !close(part, &alone[*row][at]) {
+                if !agree(part, &alone[*row][at]) {
                     return Err(Error::invalid(format!(
                         "output '{}' of a row changes with the rows beside it",
                         spec.name
@@ -112,33 +123,6 @@ fn together(session: &mut dyn Session, rows: &[Vec<Tensor>], order: &[usize]) ->
     }
     let views: Vec<View<'_>> = stacks.iter().map(Stack::view).collect();
     session.run(&views)
-}
-
-/// Agreement of two answers to the same row: exact for whole numbers and
-/// strings, within what a reordered sum can change for floating point.
-fn close(a: &Tensor, b: &Tensor) -> bool {
-    if a.shape() != b.shape() {
-        return false;
-    }
-    let (Data::Fixed(x), Data::Fixed(y)) = (a.data(), b.data()) else { return a.data() == b.data() };
-    match a.dtype() {
-        DType::F32 => floats(x, y, 1e-4, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
-        DType::F64 => floats(x, y, 1e-9, f64::from_le_bytes),
-        DType::F16 => floats(x, y, 1e-2, |b: [u8; 2]| f64::from(f16::from_le_bytes(b))),
-        DType::BF16 => floats(x, y, 4e-2, |b: [u8; 2]| f64::from(bf16::from_le_bytes(b))),
-        _ => x == y,
-    }
-}
-
-fn floats<const N: usize>(x: &[u8], y: &[u8], tolerance: f64, read: impl Fn([u8; N]) -> f64) -> bool {
-    let (xs, _) = x.as_chunks::<N>();
-    let (ys, _) = y.as_chunks::<N>();
-    xs.iter().zip(ys).all(|(x, y)| {
-        let (x, y) = (read(*x), read(*y));
-        x == y
-            || x.is_nan() && y.is_nan()
-            || (x.is_finite() && y.is_finite() && (x - y).abs() <= tolerance * (x.abs().max(y.abs()) + 0.1))
-    })
 }
 
 fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {

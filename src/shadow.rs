@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::request::Deadline;
 use crate::servable::Servable;
-use crate::tensor::{DType, Data, Tensor};
+use crate::tensor::Tensor;
+use crate::tensor::compare::agree;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +20,6 @@ const COPY_BYTES_MAX: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The least urgent there is.
 const PRIORITY: u8 = u8::MAX;
-/// How far apart numbers may be that count as the same.
-const TOLERANCE: f64 = 1e-4;
 
 /// A request that was answered, to be asked again of another version.
 pub(crate) struct Copied {
@@ -102,47 +101,5 @@ fn serve(inbox: &Receiver<Copied>, runtime: &tokio::runtime::Runtime, metrics: &
             }
         };
         metrics.shadowed(&shadow.name, shadow.version, outcome.label());
-    }
-}
-
-/// Whether two answers are the same: exactly for whole numbers and text,
-/// within a tolerance for floating point.
-fn agree(a: &Tensor, b: &Tensor) -> bool {
-    if a.dtype() != b.dtype() || a.shape() != b.shape() {
-        return false;
-    }
-    let (Data::Fixed(x), Data::Fixed(y)) = (a.data(), b.data()) else { return a.data() == b.data() };
-    match a.dtype() {
-        DType::F32 => close(x, y, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
-        DType::F64 => close(x, y, f64::from_le_bytes),
-        _ => x == y,
-    }
-}
-
-fn close<const N: usize>(x: &[u8], y: &[u8], read: impl Fn([u8; N]) -> f64) -> bool {
-    x.as_chunks::<N>().0.iter().zip(y.as_chunks::<N>().0).all(|(x, y)| {
-        let (x, y) = (read(*x), read(*y));
-        x == y
-            || (x.is_nan() && y.is_nan())
-            || (x.is_finite() && y.is_finite() && (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(1.0))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_agree_within_rounding_and_no_further() {
-        let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
-        assert!(agree(&floats(&[1.0, f32::NAN]), &floats(&[1.000_05, f32::NAN])));
-        assert!(!agree(&floats(&[1.0]), &floats(&[1.001])));
-        assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[1.0])));
-        assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[f32::NEG_INFINITY])));
-        assert!(agree(&floats(&[f32::INFINITY]), &floats(&[f32::INFINITY])));
-        assert!(!agree(&floats(&[1.0]), &floats(&[1.0, 1.0])));
-        let whole = |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
-        assert!(agree(&whole(7), &whole(7)) && !agree(&whole(7), &whole(8)));
-        assert!(!agree(&whole(1), &floats(&[1.0])));
     }
 }

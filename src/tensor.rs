@@ -3,6 +3,7 @@
 //! wire format; those live with their protocol.
 
 pub(crate) mod batch;
+pub(crate) mod compare;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,8 @@ use crate::client;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::logging::{self, Format};
-use crate::tensor::{DType, Data, Tensor};
+use crate::tensor::Tensor;
+use crate::tensor::compare::{Tolerance, difference};
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ struct Example {
 }
 
 /// Answers differ from golden ones by what another CPU's rounding may change.
-const TOLERANCE: f64 = 1e-5;
+const TOLERANCE: Tolerance = Tolerance { relative: 1e-5, absolute: 1e-5 };
 
 /// Runs the tour.
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
@@ -134,36 +135,15 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
     put().map_err(|e| Error::precondition("copy a model").with_source(e))
 }
 
-/// The greatest difference between two answers; `None` where they do not compare.
-fn distance(a: &Named, b: &Named) -> Option<f64> {
-    if a.len() != b.len() {
-        return None;
-    }
-    let mut greatest = 0.0_f64;
-    for ((name, x), (other, y)) in a.iter().zip(b) {
-        if name != other || x.dtype() != y.dtype() || x.shape() != y.shape() {
-            return None;
-        }
-        match (x.dtype(), x.data(), y.data()) {
-            (DType::F32, Data::Fixed(p), Data::Fixed(q)) => {
-                for (p, q) in p.as_chunks::<4>().0.iter().zip(q.as_chunks::<4>().0) {
-                    let (p, q) = (f64::from(f32::from_le_bytes(*p)), f64::from(f32::from_le_bytes(*q)));
-                    greatest = greatest.max((p - q).abs() / q.abs().max(1.0));
-                }
-            }
-            _ if x.data() == y.data() => {}
-            _ => return None,
-        }
-    }
-    Some(greatest)
-}
-
-fn verdict(distance: Option<f64>) -> (bool, String) {
-    match distance {
-        Some(0.0) => (true, "golden, bit for bit".to_owned()),
-        Some(d) if d <= TOLERANCE => (true, format!("golden, within {d:.0e}")),
-        Some(d) => (false, format!("WRONG by {d:.0e}")),
-        None => (false, "WRONG".to_owned()),
+/// How an answer compares with what it must be.
+fn verdict(answer: &Named, golden: &Named) -> (bool, &'static str) {
+    let same = |((name, x), (other, y)): (&(String, Tensor), &(String, Tensor))| {
+        name == other && difference(x, y, TOLERANCE).is_none()
+    };
+    match answer.len() == golden.len() && answer.iter().zip(golden).all(same) {
+        true if answer == golden => (true, "golden, bit for bit"),
+        true => (true, "golden, within rounding"),
+        false => (false, "WRONG"),
     }
 }
 
@@ -174,12 +154,12 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
     let mut held = true;
     for example in examples {
         let (_, body) = http.infer(&example.name, "", example.sample.clone()).await?;
-        let (good_http, over_http) = verdict(distance(&outputs(&body)?, &example.golden));
+        let (good_http, over_http) = verdict(&outputs(&body)?, &example.golden);
         let request = client::infer_request(&example.name, "", &example.inputs);
         let answer = client::infer(&mut grpc, request).await?;
-        let (good_grpc, over_grpc) = verdict(distance(&answer.outputs, &example.golden));
+        let (good_grpc, over_grpc) = verdict(&answer.outputs, &example.golden);
         held &= good_http && good_grpc;
-        table.row(&[&example.name, &over_http, &over_grpc]);
+        table.row(&[&example.name, over_http, over_grpc]);
     }
     table.print();
     Ok(held)
@@ -208,7 +188,7 @@ impl Seen {
             }
         };
         self.answers[slot] += 1;
-        if !verdict(distance(&outputs, golden)).0 {
+        if !verdict(&outputs, golden).0 {
             self.wrong += 1;
         }
     }

@@ -80,7 +80,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
 pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
     let data = |tensor: &Tensor| {
         let mut text = Vec::new();
-        crate::api::elements::write_elements(&mut text, tensor, false);
+        crate::elements::write_elements(&mut text, tensor, false);
         String::from_utf8_lossy(&text).into_owned()
     };
     if json {

@@ -4,9 +4,10 @@
 use super::Settings;
 use crate::batch::{Options, cost::Cost};
 use crate::error::Result;
+use crate::golden::Golden;
 use crate::metrics::Metrics;
 use crate::model::{Dim, ModelName, Version};
-use crate::probe::child::Subject;
+use crate::probe::child::{Ask, Subject};
 use crate::probe::{self, Sample};
 use crate::registry::directory::Loaded;
 use crate::runtime::{Engine, Session, Source};
@@ -27,6 +28,8 @@ pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject
         external_dir: loaded.external_dir.as_deref(),
         options: &settings.session,
         rows: if settings.batched { settings.batch_rows_max } else { 1 },
+        // Held against the very sessions that serve.
+        golden: Ask::Nothing,
     }
 }
 
@@ -53,6 +56,10 @@ pub(super) fn load(
     let mut sessions = vec![first];
     while sessions.len() < settings.lanes {
         sessions.push(engine.open(&source, &settings.session)?);
+    }
+    if let Some(golden) = loaded.golden.as_ref().filter(|_| settings.golden) {
+        let golden = Golden::read(golden)?;
+        sessions.iter_mut().try_for_each(|session| golden.check(&signature, session.as_mut()))?;
     }
     let batched = batching == Batching::Joined;
     // Rows of a request that runs alone have no limit but the message's.

@@ -1,21 +1,25 @@
 //! Publishing a version: read the graph, upload what is not there, commit one
 //! entry. Pushing the same again is recognised and changes nothing.
 
+mod files;
+
 use super::{Operator, manifest};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::golden::Golden;
+use crate::graph::{Graph, MODEL_BYTES_MAX};
 use crate::model::{Alias, Digest, ModelName, Version};
-use crate::probe::child::Subject;
+use crate::probe::child::{Ask, Subject};
 use crate::registry::blob::{Progress, measure};
 use crate::registry::entry::{Blob, Evidence, Op};
-use crate::registry::fold::{Model, State, check_approved};
+use crate::registry::fold::{Model, Record, State, check_approved};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
-    Declared, File, MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, Role, check_path,
+    Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
 };
 use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
 use crate::runtime::provider::{Provider, ProviderKind};
+use files::{Local, gather, open};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,25 +66,37 @@ pub(crate) struct Pushed {
     pub waiting: bool,
 }
 
-/// A file of the version on this machine, measured.
-struct Local {
-    file: File,
-    path: PathBuf,
-    /// Where its upload waits for its name.
-    staged: Option<String>,
+/// What the first run of a model left behind.
+#[derive(Default)]
+struct FirstRun {
+    evidence: Option<Evidence>,
+    golden: Option<String>,
 }
 
 impl Operator {
     /// Publishes a version of `name`. Refuses a file that is not ONNX, and a
     /// signature that breaks the champion's clients unless that is allowed.
     pub(crate) async fn push(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<Pushed> {
-        let (manifest, mut files) = self.prepare(name, push, progress).await?;
-        let evidence = self.first_run(&files, manifest.files.iter().any(|f| f.role == Role::Weights))?;
+        let (mut manifest, mut files) = self.prepare(name, push, progress).await?;
+        let mut state = self.state().await?;
+        let known = self.known(&state, name, &manifest).await?;
+        let is_known = known.is_some();
+        let mut evidence = Vec::new();
+        if let Some(known) = known {
+            manifest = known;
+        } else {
+            let first = self.first_run(&files)?;
+            evidence.extend(first.evidence);
+            if let Some(made) = first.golden {
+                files.push(self.stage_golden(made, progress).await?);
+                manifest.files = files.iter().map(|l| l.file.clone()).collect();
+                manifest.files.sort();
+            }
+        }
         let bytes = bytes::Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(Error::too_large(format!("the manifest is over {MANIFEST_BYTES_MAX} bytes")));
         }
-        let mut state = self.state().await?;
         loop {
             let compared = self.compare(&state, name, &manifest.signature, push.allow_signature_change).await?;
             let mut blobs = Vec::new();
@@ -107,6 +123,9 @@ impl Operator {
                     return Ok(Vec::new().into());
                 }
                 let mut ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {
+                    return Err(Error::unavailable("the same version was retired meanwhile; push again"));
+                }
                 self.check_signed(now, name, digest)?;
                 if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
                     signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
@@ -136,33 +155,102 @@ impl Operator {
         )))
     }
 
+    /// The manifest of a version that differs from this one in its golden rows
+    /// at most, where none were given: the same again is the same version, even
+    /// from a machine that rounds otherwise.
+    async fn known(&self, state: &State, name: &ModelName, new: &Manifest) -> Result<Option<Manifest>> {
+        let is_golden = |f: &File| f.role == Role::Golden;
+        let Some(model) = state.models.get(name).filter(|_| !new.files.iter().any(is_golden)) else { return Ok(None) };
+        let has_all = |r: &Record| new.files.iter().all(|f| r.blobs.iter().any(|b| b.digest == f.digest));
+        for record in model.versions.values().rev().filter(|r| r.retired.is_none() && has_all(r)) {
+            let found = self.manifest(record).await?;
+            let mut bare = found.clone();
+            bare.files.retain(|f| !is_golden(f));
+            if bare == *new {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// Runs the model once, in a process of its own: operators and operator
-    /// sets that this ONNX Runtime lacks are refused here, not by a server.
-    fn first_run(&self, files: &[Local], has_weights: bool) -> Result<Vec<Evidence>> {
-        let Some(prober) = &self.prober else { return Ok(Vec::new()) };
+    /// sets that this ONNX Runtime lacks are refused here, not by a server, as
+    /// are golden rows that the model does not answer. Makes some where none
+    /// were given.
+    fn first_run(&self, files: &[Local]) -> Result<FirstRun> {
+        let given = files.iter().find(|l| l.file.role == Role::Golden);
+        let given = given.map(|l| self.read_whole(l, GOLDEN_BYTES_MAX)).transpose()?;
+        given.as_ref().map(|bytes| Golden::read(bytes)).transpose()?;
+        let Some(prober) = &self.prober else { return Ok(FirstRun::default()) };
         let model = files.iter().find(|l| l.file.path == MODEL_PATH);
         let model = model.ok_or_else(|| Error::internal("a version has no model"))?;
-        let unreadable = |e| Error::invalid("the model cannot be read").with_source(e);
-        let bytes = fs::read(&model.path).map_err(unreadable)?;
-        if crate::registry::entry::hash(&bytes) != model.file.digest {
-            return Err(Error::precondition("the file changed while it was pushed"));
-        }
-        let folder = fs::canonicalize(&model.path).map_err(unreadable)?;
+        let bytes = self.read_whole(model, MODEL_BYTES_MAX)?;
+        let folder =
+            fs::canonicalize(&model.path).map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
         let provider = Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() };
         // Weights beside the model are as much what is probed as the model is.
         let all: Vec<String> = files.iter().map(|l| format!("{} {}\n", l.file.path, l.file.digest)).collect();
-        let measured = prober.check(&Subject {
+        let has_weights = files.iter().any(|l| l.file.role == Role::Weights);
+        let passed = prober.check(&Subject {
             digest: crate::registry::entry::hash(all.concat().as_bytes()),
             bytes: &bytes,
             external_dir: folder.parent().filter(|_| has_weights),
             options: &SessionOptions { intra_op_threads: 1, spinning: false, providers: vec![provider] },
             rows: PROBE_ROWS,
+            golden: given.as_deref().map_or(Ask::Make, Ask::Hold),
         })?;
-        let values = match serde_json::to_value(&measured) {
+        let mut values = match serde_json::to_value(&passed.measured) {
             Ok(serde_json::Value::Object(values)) => values,
             _ => return Err(Error::internal("a measurement is no object")),
         };
-        Ok(vec![Evidence { kind: "measured".to_owned(), values }])
+        let golden = if given.is_some() {
+            "given"
+        } else if passed.golden.is_some() {
+            "made"
+        } else {
+            "none"
+        };
+        values.insert("golden".to_owned(), golden.into());
+        Ok(FirstRun { evidence: Some(Evidence { kind: "measured".to_owned(), values }), golden: passed.golden })
+    }
+
+    /// Reads a file that was measured before.
+    fn read_whole(&self, local: &Local, bytes_max: u64) -> Result<Vec<u8>> {
+        if local.file.bytes > bytes_max {
+            return Err(Error::too_large(format!("'{}' is over {bytes_max} bytes", local.file.path)));
+        }
+        let unreadable = |e| Error::invalid(format!("'{}' cannot be read", local.file.path)).with_source(e);
+        let bytes = fs::read(&local.path).map_err(unreadable)?;
+        if crate::registry::entry::hash(&bytes) != local.file.digest {
+            return Err(Error::precondition("the file changed while it was pushed"));
+        }
+        Ok(bytes)
+    }
+
+    /// Makes a file of the golden rows that the first run left.
+    async fn stage_golden(&self, made: String, progress: Progress<'_>) -> Result<Local> {
+        let failed = |e: io::Error| Error::unavailable("write golden rows").with_source(e);
+        let mut kept = tempfile::NamedTempFile::new().map_err(failed)?;
+        io::Write::write_all(&mut kept, made.as_bytes()).map_err(failed)?;
+        let path = kept.path().to_owned();
+        let mut local = Local::new(GOLDEN_PATH.to_owned(), path, Role::Golden);
+        local.kept = Some(kept.into_temp_path());
+        self.measure(&mut local, progress).await?;
+        Ok(local)
+    }
+
+    /// Finds out digest and length, uploading on the way where the store can
+    /// rename it later.
+    async fn measure(&self, local: &mut Local, progress: Progress<'_>) -> Result<()> {
+        let mut file = open(&local.path)?;
+        if let Some((blob, key)) = self.log.stage(&mut file, progress).await? {
+            (local.file.digest, local.file.bytes, local.staged) = (blob.digest, blob.bytes, Some(key));
+            return Ok(());
+        }
+        let unreadable =
+            |e: io::Error| Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e);
+        (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
+        Ok(())
     }
 
     /// Reads the graph, measures every file, and fills the manifest.
@@ -180,14 +268,7 @@ impl Operator {
         }
         let mut manifest = Manifest::of(name, &graph);
         for local in &mut files {
-            let mut file = open(&local.path)?;
-            if let Some((blob, key)) = self.log.stage(&mut file, progress).await? {
-                (local.file.digest, local.file.bytes, local.staged) = (blob.digest, blob.bytes, Some(key));
-                continue;
-            }
-            let unreadable =
-                |e: io::Error| Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e);
-            (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
+            self.measure(local, progress).await?;
         }
         manifest.files = files.iter().map(|l| l.file.clone()).collect();
         manifest.files.sort();
@@ -285,75 +366,4 @@ fn pushed(
         new: seq == Some(record.seq),
         waiting: !reached,
     })
-}
-
-fn open(path: &Path) -> Result<fs::File> {
-    let unreadable = |e: io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
-    let file = fs::File::open(path).map_err(unreadable)?;
-    match file.metadata() {
-        Ok(meta) if meta.is_file() => Ok(file),
-        _ => Err(Error::invalid(format!("{} is not a file", path.display()))),
-    }
-}
-
-/// Lists the files: of the folder, or the one file, and those given beside it.
-fn gather(push: &Push) -> Result<Vec<Local>> {
-    let local = |path: PathBuf, name: String, role| {
-        check_path(&name).map_err(|e| Error::invalid(e.message))?;
-        Ok(Local { file: File { path: name, role, digest: Digest([0; 32]), bytes: 0 }, path, staged: None })
-    };
-    let mut files = Vec::new();
-    let root = &push.path;
-    let meta =
-        fs::metadata(root).map_err(|e| Error::invalid(format!("{} cannot be read", root.display())).with_source(e))?;
-    if meta.is_file() {
-        files.push(local(root.clone(), MODEL_PATH.to_owned(), Role::Model)?);
-    } else {
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            let unreadable = |e: io::Error| Error::invalid(format!("{} cannot be read", root.display())).with_source(e);
-            for entry in fs::read_dir(root.join(&folder)).map_err(unreadable)? {
-                let entry = entry.map_err(unreadable)?;
-                let inside = folder.join(entry.file_name());
-                let kind = entry.file_type().map_err(unreadable)?;
-                let name = inside.to_str().ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?.to_owned();
-                if kind.is_dir() {
-                    folders.push(inside);
-                } else if kind.is_file() && name == MANIFEST_PATH {
-                    // What `pull` wrote; a new one is made.
-                } else if kind.is_file() {
-                    let role = role_of(&name);
-                    files.push(local(entry.path(), name, role)?);
-                } else {
-                    return Err(Error::invalid(format!("'{name}' is neither a file nor a folder")));
-                }
-                if files.len() + folders.len() > FILES_MAX {
-                    return Err(Error::overloaded(format!("the folder holds over {FILES_MAX} files")));
-                }
-            }
-        }
-    }
-    for (role, path) in &push.extra {
-        let name = match role {
-            Role::Baseline => "baseline.json",
-            Role::Card => "README.md",
-            Role::Golden => "golden.json",
-            Role::Model | Role::Weights | Role::Other => {
-                path.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::invalid("a file has no name"))?
-            }
-        };
-        files.retain(|l| l.file.path != name);
-        files.push(local(path.clone(), name.to_owned(), *role)?);
-    }
-    Ok(files)
-}
-
-fn role_of(name: &str) -> Role {
-    match name {
-        MODEL_PATH => Role::Model,
-        "baseline.json" => Role::Baseline,
-        "README.md" => Role::Card,
-        "golden.json" => Role::Golden,
-        _ => Role::Other,
-    }
 }

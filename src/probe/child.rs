@@ -4,6 +4,7 @@
 
 use super::{Sample, joins, limits};
 use crate::error::{Error, Kind, Result};
+use crate::golden::Golden;
 use crate::graph::Graph;
 use crate::model::Digest;
 use crate::runtime::onnx::OnnxRuntime;
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 /// The hidden subcommand that the child is started with.
 pub(crate) const SUBCOMMAND: &str = "probe-model";
 /// The longest verdict that is read.
-const VERDICT_BYTES_MAX: u64 = 64 << 10;
+const VERDICT_BYTES_MAX: u64 = 1 << 20;
+/// Golden rows that are made, where rows may be joined.
+const MADE_ROWS: usize = 3;
 /// How often a running child is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -45,6 +48,18 @@ pub(crate) struct Subject<'s> {
     pub options: &'s SessionOptions,
     /// Rows of the largest batch.
     pub rows: usize,
+    pub golden: Ask<'s>,
+}
+
+/// What is asked of golden rows.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask<'s> {
+    /// Nothing.
+    Nothing,
+    /// The model must answer these.
+    Hold(&'s [u8]),
+    /// Some are made of what it answers.
+    Make,
 }
 
 /// What the child is told before the model's bytes.
@@ -58,6 +73,9 @@ struct Order {
     memory_bytes: u64,
     cpu_seconds: u64,
     model_bytes: u64,
+    /// Follow the model.
+    golden_bytes: u64,
+    make_golden: bool,
 }
 
 /// What was measured on a model that passed.
@@ -74,9 +92,17 @@ pub(crate) struct Measured {
     pub joins: bool,
 }
 
+/// What a model that passed left behind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    pub measured: Measured,
+    /// Golden rows, where they were asked for and could be made.
+    pub golden: Option<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum Verdict {
-    Passed(Measured),
+    Passed(Passed),
     Refused(String),
 }
 
@@ -89,18 +115,18 @@ impl Prober {
     /// Probes a model unless it passed before, under the same library, options
     /// and program. Refuses one that fails, crashes, takes too long or asks for
     /// too much memory.
-    pub(crate) fn check(&self, subject: &Subject<'_>) -> Result<Measured> {
+    pub(crate) fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
         let kept = self.cache.as_ref().map(|folder| folder.join(self.key(subject)));
         let known = kept.as_ref().and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
-        if let Some(measured) = known {
-            return Ok(measured);
+        if let Some(passed) = known {
+            return Ok(passed);
         }
-        let measured = self.run(subject)?;
-        if let (Some(path), Ok(text)) = (kept, serde_json::to_vec(&measured)) {
+        let passed = self.run(subject)?;
+        if let (Some(path), Ok(text)) = (kept, serde_json::to_vec(&passed)) {
             // Not keeping it costs the next start a probe, and no more.
             let _ = keep(&path, &text);
         }
-        Ok(measured)
+        Ok(passed)
     }
 
     /// A verdict holds for the same model, program, library, options and processor.
@@ -108,8 +134,13 @@ impl Prober {
         let stamp = std::fs::metadata(&self.library).and_then(|m| Ok((m.len(), m.modified()?))).ok();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu.lines().find(|l| l.starts_with("model name")).unwrap_or_default();
+        let golden = match subject.golden {
+            Ask::Nothing => "none".to_owned(),
+            Ask::Hold(bytes) => sha256(bytes),
+            Ask::Make => "make".to_owned(),
+        };
         let all = format!(
-            "{} {} {:?} {stamp:?} {:?} {} {} {model}",
+            "{} {} {:?} {stamp:?} {:?} {} {} {model} {golden}",
             subject.digest,
             env!("CARGO_PKG_VERSION"),
             self.library,
@@ -117,12 +148,13 @@ impl Prober {
             subject.rows,
             self.memory_bytes
         );
-        Digest(digest(&SHA256, all.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes")).hex()
+        sha256(all.as_bytes())
     }
 
-    fn run(&self, subject: &Subject<'_>) -> Result<Measured> {
+    fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
         let on_cpu = subject.options.providers.iter().all(|p| p.kind.name() == "cpu");
         let own = MEMORY_BASE + MEMORY_FACTOR * (subject.bytes.len() as u64 + external_bytes(subject.external_dir));
+        let golden = if let Ask::Hold(bytes) = subject.golden { bytes } else { &[] };
         let order = Order {
             parent: std::process::id(),
             library: self.library.clone(),
@@ -139,6 +171,8 @@ impl Prober {
             },
             cpu_seconds: self.timeout.as_secs().max(1) * subject.options.intra_op_threads.max(1) as u64,
             model_bytes: subject.bytes.len() as u64,
+            golden_bytes: golden.len() as u64,
+            make_golden: matches!(subject.golden, Ask::Make),
         };
         let failed = |e: std::io::Error| Error::internal("start the probe of a model").with_source(e);
         // This very program, even if its file was replaced meanwhile.
@@ -154,7 +188,7 @@ impl Prober {
         let mut input = child.0.stdin.take().ok_or_else(|| Error::internal("a probe has no input"))?;
         // A child that ends early closes its input; its end tells why.
         let _ = input.write_all(head.as_bytes()).and_then(|()| input.write_all(b"\n"));
-        let _ = input.write_all(subject.bytes);
+        let _ = input.write_all(subject.bytes).and_then(|()| input.write_all(golden));
         drop(input);
         let status = child.wait(self.timeout)?;
         let mut said = Vec::new();
@@ -163,6 +197,10 @@ impl Prober {
         }
         judge(status, &said)
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")).hex()
 }
 
 fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
@@ -190,11 +228,11 @@ fn external_bytes(folder: Option<&Path>) -> u64 {
 }
 
 /// What a child's end and its last word come to.
-fn judge(status: ExitStatus, said: &[u8]) -> Result<Measured> {
+fn judge(status: ExitStatus, said: &[u8]) -> Result<Passed> {
     let refuse =
         |why: String| Err(Error::precondition(format!("the first run of the model, in a process of its own, {why}")));
     match (status.signal(), serde_json::from_slice(said)) {
-        (None, Ok(Verdict::Passed(measured))) if status.success() => Ok(measured),
+        (None, Ok(Verdict::Passed(passed))) if status.success() => Ok(passed),
         (None, Ok(Verdict::Refused(why))) => Err(Error::precondition(why)),
         (Some(libc::SIGXCPU | libc::SIGKILL), _) => refuse("was ended: it used up its time or its memory".to_owned()),
         (Some(signal), _) => refuse(format!("crashed with signal {signal}")),
@@ -238,24 +276,29 @@ pub(crate) fn run() -> Result<()> {
     let malformed = |what: &str| Error::invalid(format!("a probe was ordered with {what}"));
     input.by_ref().take(1 << 20).read_until(b'\n', &mut head).map_err(|_| malformed("no head"))?;
     let order: Order = serde_json::from_slice(&head).map_err(|_| malformed("a head that is not known"))?;
-    let mut bytes = Vec::new();
-    input.take(order.model_bytes).read_to_end(&mut bytes).map_err(|_| malformed("no model"))?;
+    let (mut bytes, mut golden) = (Vec::new(), Vec::new());
+    input.by_ref().take(order.model_bytes).read_to_end(&mut bytes).map_err(|_| malformed("no model"))?;
+    input.take(order.golden_bytes).read_to_end(&mut golden).map_err(|_| malformed("no golden rows"))?;
     limits::set(order.parent, order.memory_bytes, order.cpu_seconds)?;
-    let verdict = match probe(&order, bytes.into()) {
-        Ok(measured) => Verdict::Passed(measured),
+    let verdict = match probe(&order, bytes.into(), &golden) {
+        Ok(passed) => Verdict::Passed(passed),
         Err(error) => Verdict::Refused(error.message),
     };
     let text = serde_json::to_vec(&verdict).map_err(|e| Error::internal("print a verdict").with_source(e))?;
     std::io::stdout().write_all(&text).map_err(|e| Error::internal("print a verdict").with_source(e))
 }
 
-fn probe(order: &Order, bytes: Bytes) -> Result<Measured> {
+fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     let signature = Graph::read(bytes.clone())?.signature;
     let engine = OnnxRuntime::load(&order.library)?;
     let source = Source { bytes, external_dir: order.external_dir.clone() };
     let start = Instant::now();
     let mut session = engine.open(&source, &order.options)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    if !golden.is_empty() {
+        Golden::read(golden)?.check(&signature, session.as_mut())?;
+    }
+    let mut made = None;
     let mut measured = Measured { load_ms, one_row_us: None, largest_us: None, rss_bytes: 0, joins: false };
     let sample = match Sample::find(&signature, session.as_mut()) {
         // Small made-up inputs may not suit a model; but none may ask for all memory.
@@ -269,11 +312,15 @@ fn probe(order: &Order, bytes: Bytes) -> Result<Measured> {
         let rows = if measured.joins { order.rows } else { 1 };
         time(rows)?;
         measured.largest_us = Some(time(rows)?);
+        if order.make_golden {
+            let rows = if measured.joins { MADE_ROWS } else { 1 };
+            made = sample.golden(session.as_mut(), rows)?.and_then(|golden| String::from_utf8(golden.write()).ok());
+        }
     }
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = status.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     measured.rss_bytes = pages * 4096;
-    Ok(measured)
+    Ok(Passed { measured, golden: made })
 }
 
 #[cfg(test)]
@@ -282,9 +329,10 @@ mod tests {
 
     #[test]
     fn a_verdict_is_believed_only_from_a_child_that_ended_well() {
-        let passed = br#"{"Passed":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}"#;
+        let passed =
+            br#"{"Passed":{"measured":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}}"#;
         let said = |status: i32, text: &[u8]| {
-            judge(ExitStatus::from_raw(status), text).map(|m| m.joins).map_err(|e| e.message)
+            judge(ExitStatus::from_raw(status), text).map(|p| p.measured.joins).map_err(|e| e.message)
         };
         assert_eq!(said(0, passed), Ok(true));
         assert!(said(1 << 8, passed).is_err_and(|e| e.contains("without a verdict")));

@@ -52,6 +52,8 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// The folder of the external data, if there is any.
     pub external_dir: Option<PathBuf>,
+    /// The golden file beside the model, if there is one.
+    pub golden: Option<Bytes>,
 }
 
 impl Directory {

@@ -11,7 +11,7 @@ use super::directory::Loaded;
 use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, Record, State};
 use super::log::Log;
-use super::manifest::Declared;
+use super::manifest::{Declared, File, GOLDEN_BYTES_MAX, Role};
 use super::sign::{Policy, Trust, statement};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
@@ -310,7 +310,11 @@ impl Follower {
             return Err(Error::precondition("the graph does not declare what its manifest says"));
         }
         let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
-        Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir })
+        let golden = folder.manifest.files.iter().find(|f| f.role == Role::Golden && f.bytes <= GOLDEN_BYTES_MAX);
+        let read = |file: &File| std::fs::read(folder.path.join(&file.path)).map(Into::into);
+        let golden = golden.map(read).transpose();
+        let golden = golden.map_err(|e| Error::unavailable("read cached golden rows").with_source(e))?;
+        Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir, golden })
     }
 
     /// Holds a version to the policy. The trust file is read each time, so that

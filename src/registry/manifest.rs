@@ -17,6 +17,10 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// The name of the model file of a version.
 pub(crate) const MODEL_PATH: &str = "model.onnx";
 
+/// The name of a version's golden rows, and the most bytes of them.
+pub(crate) const GOLDEN_PATH: &str = "golden.json";
+pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;
+
 /// The name under which the manifest itself lies beside a version's files.
 pub(crate) const MANIFEST_PATH: &str = "manifest.json";
 

@@ -1,6 +1,7 @@
 //! What a tensor refuses, and that stacking and splitting undo each other.
 
 use super::batch::{Stack, split};
+use super::compare::{Tolerance, agree, difference};
 use super::*;
 use proptest::prelude::*;
 
@@ -99,4 +100,28 @@ proptest! {
             prop_assert_eq!(part.to_raw(), again.to_raw());
         }
     }
+}
+
+#[test]
+fn answers_agree_within_rounding_and_no_further() {
+    let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
+    assert!(agree(&floats(&[1.0, f32::NAN]), &floats(&[1.000_05, f32::NAN])));
+    assert!(!agree(&floats(&[1.0]), &floats(&[1.001])));
+    assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[1.0])));
+    assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[f32::NEG_INFINITY])));
+    assert!(agree(&floats(&[f32::INFINITY]), &floats(&[f32::INFINITY])));
+    assert!(!agree(&floats(&[1.0]), &floats(&[1.0, 1.0])));
+    let whole = |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
+    assert!(agree(&whole(7), &whole(7)) && !agree(&whole(7), &whole(8)));
+    assert!(!agree(&whole(1), &floats(&[1.0])));
+}
+
+#[test]
+fn a_difference_names_the_element() {
+    let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
+    let said =
+        |a: &[f32], b: &[f32], absolute| difference(&floats(a), &floats(b), Tolerance { relative: 0.0, absolute });
+    assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.5), None);
+    assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.25).as_deref(), Some("2 and not 2.5 at element 1"));
+    assert_eq!(said(&[1.0], &[1.0, 1.0], 9.0).as_deref(), Some("FP32 [1] and not FP32 [2]"));
 }

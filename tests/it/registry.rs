@@ -430,12 +430,7 @@ fn bad_versions_change_nothing_that_serves() {
     let server = registry.serve(&[]);
     assert!(serves(&server, "1", 1.0));
     registry.push("m", 2.0);
-    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "m:2", "--json"])).expect("JSON");
-    let digest = shown["manifest"]["files"][0]["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
-    let blob = registry.store().join("ns/default/blobs/sha256").join(&digest[..2]).join(&digest);
-    let mut bytes = std::fs::read(&blob).expect("a blob");
-    bytes[100] ^= 1;
-    std::fs::write(&blob, &bytes).expect("damaged");
+    let digest = damage(&registry, "2");
     registry.does(&["promote", "m", "2"]);
     eventually("the refusal", || server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(1.0));
     assert!(serves(&server, "1", 1.0));
@@ -444,6 +439,46 @@ fn bad_versions_change_nothing_that_serves() {
     registry.push("m", 3.0);
     registry.does(&["promote", "m", "3"]);
     eventually("a good one serves", || serves(&server, "3", 3.0));
+}
+
+#[test]
+fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    let shown = json(registry.does(&["show", "m:1", "--json"]));
+    assert_eq!(shown["evidence"][0]["values"]["golden"], "made", "{shown}");
+    let folder = registry.0.path().join("pulled");
+    registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
+    let made = std::fs::read_to_string(folder.join("golden.json")).expect("golden rows");
+    let output = json(made.clone())["cases"][0]["outputs"][0].clone();
+    assert_eq!((&output["name"], &output["data"][0]), (&"y".into(), &1.0.into()), "{made}");
+    registry.does(&["promote", "m", "1"]);
+    let server = registry.serve(&[]);
+    assert!(serves(&server, "1", 1.0));
+    // Rows that another model would answer so.
+    let (file, wrong) = (registry.0.path().join("two.onnx"), registry.0.path().join("wrong.json"));
+    std::fs::write(&file, graphs::demanding(2.0)).expect("written");
+    std::fs::write(&wrong, &made).expect("written");
+    let push = ["push", "m", file.to_str().expect("text"), "--golden", wrong.to_str().expect("text")];
+    let said = registry.refuses(&push);
+    assert!(said.contains("does not answer golden case 0: output 'y' is 2 and not 1 at element 0"), "{said}");
+    assert_eq!(registry.does(&[&push[..], &["--no-probe", "--alias", "champion"]].concat()), "2");
+    eventually("the refusal", || server.log().contains("does not answer golden case 0"));
+    assert!(serves(&server, "1", 1.0));
+    std::fs::write(&wrong, "{}").expect("written");
+    assert!(registry.refuses(&[&push[..], &["--no-probe"]].concat()).contains("the golden file: has no format"));
+    // The same again, from a machine that rounds otherwise or makes no rows, is the same version.
+    registry.does(&["push", "m", file.to_str().expect("text"), "--no-probe"]);
+    assert_eq!(registry.does(&["push", "m", file.to_str().expect("text"), "--json"]).contains("\"version\":2"), true);
+    // In a plain directory the file lies beside the model.
+    let directory = crate::support::Directory::empty();
+    directory.put_with("m", 1, &graphs::demanding(1.0), &[("golden.json", made.as_bytes())]);
+    let server = Server::start(directory.path());
+    assert!(serves(&server, "1", 1.0));
+    directory.put_with("m", 2, &graphs::demanding(2.0), &[("golden.json", made.as_bytes())]);
+    eventually("the refusal", || server.log().contains("does not answer golden case 0"));
+    assert!(serves(&server, "1", 1.0));
 }
 
 /// Every file of a folder, sorted.
@@ -461,10 +496,10 @@ fn verifying_names_the_object_of_any_flipped_byte() {
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1", "--reason", "because"]);
     registry.push("m", 2.0);
-    assert!(registry.does(&["audit", "verify"]).starts_with("whole: 3 entries, 4 blobs"));
+    assert!(registry.does(&["audit", "verify"]).starts_with("whole: 3 entries, 6 blobs"));
     let mut all = Vec::new();
     files(&registry.store(), &mut all);
-    assert_eq!(all.len(), 7, "{all:?}");
+    assert_eq!(all.len(), 9, "{all:?}");
     for path in all {
         let good = std::fs::read(&path).expect("read");
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
@@ -816,15 +851,18 @@ fn champion(registry: &Registry) -> u64 {
     shown["aliases"]["champion"].as_u64().expect("a champion")
 }
 
-/// Flips a bit of a version's model in the store.
-fn damage(registry: &Registry, version: &str) {
+/// Flips a bit of a version's model in the store; returns its digest.
+fn damage(registry: &Registry, version: &str) -> String {
     let target = format!("m:{version}");
     let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");
-    let digest = shown["manifest"]["files"][0]["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
+    let all = shown["manifest"]["files"].as_array().expect("files");
+    let model = all.iter().find(|f| f["path"] == "model.onnx").expect("a model");
+    let digest = model["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
     let blob = registry.store().join("ns/default/blobs/sha256").join(&digest[..2]).join(&digest);
     let mut bytes = std::fs::read(&blob).expect("a blob");
     bytes[100] ^= 1;
     std::fs::write(&blob, &bytes).expect("damaged");
+    digest
 }
 
 fn load_over_http(server: &Server, answers: &Answers) {

@@ -48,13 +48,20 @@ impl Directory {
 
     /// Puts a version into place: written aside and renamed.
     pub fn put(&self, model: &str, version: u64, bytes: &[u8]) {
+        self.put_with(model, version, bytes, &[]);
+    }
+
+    /// … with other files beside the model.
+    pub fn put_with(&self, model: &str, version: u64, bytes: &[u8], beside: &[(&str, &[u8])]) {
         let staging = self.path().join(format!(".{model}-{version}"));
         fs::create_dir_all(&staging).expect("a folder");
         fs::create_dir_all(self.path().join(model)).expect("a folder");
-        let file = staging.join("model.onnx");
-        fs::write(&file, bytes).expect("written");
         let old = SystemTime::now() - Duration::from_secs(3600);
-        fs::File::options().write(true).open(&file).and_then(|f| f.set_modified(old)).expect("dated");
+        for (name, bytes) in beside.iter().chain(&[("model.onnx", bytes)]) {
+            let file = staging.join(name);
+            fs::write(&file, bytes).expect("written");
+            fs::File::options().write(true).open(&file).and_then(|f| f.set_modified(old)).expect("dated");
+        }
         fs::rename(&staging, self.path().join(model).join(version.to_string())).expect("renamed");
     }
 }

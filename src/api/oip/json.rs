@@ -5,8 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::api::elements::document::Json;
-use crate::api::elements::{Elements, Rules, write_elements, write_json};
+use crate::elements::document::Json;
+use crate::elements::{Elements, Rules, write_elements, write_json};
 use crate::error::{Error, Result};
 use crate::model::{Dim, Signature, short};
 use crate::request::{INPUTS_MAX, Request, Response};

@@ -5,8 +5,8 @@
 mod tests;
 
 use super::codec::wire_dtype;
-use crate::api::elements::document::Json;
-use crate::api::elements::{Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json};
+use crate::elements::document::Json;
+use crate::elements::{Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json};
 use crate::error::{Error, Result};
 use crate::model::{Signature, TensorSpec, short};
 use crate::request::Response;

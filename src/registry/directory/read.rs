@@ -6,6 +6,7 @@ use super::{Loaded, walk};
 use crate::error::{Error, Result};
 use crate::graph::{self, Graph};
 use crate::model::short;
+use crate::registry::manifest::{GOLDEN_BYTES_MAX, GOLDEN_PATH};
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use std::fs::File;
@@ -22,9 +23,11 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     graph::check_size(path.metadata().map_err(|e| walk::failed("look at the model", e))?.len())?;
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
+    let golden = walk::inside(root, &folder.join(GOLDEN_PATH))?.filter(|path| path.is_file());
+    let golden = golden.map(|path| whole(&path, GOLDEN_BYTES_MAX)).transpose()?;
     if graph.external.is_empty() {
         let digest = crate::registry::entry::hash(&bytes);
-        return Ok(Loaded { bytes, graph, digest, external_dir: None });
+        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden });
     }
     let mut hash = Context::new(&SHA256);
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
@@ -35,7 +38,8 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let context = |e: Error| e.context(format!("external data '{}'", short(&location.to_string_lossy())));
         add(&mut hash, location, &path).map_err(context)?;
     }
-    Ok(Loaded { bytes, graph, digest: crate::registry::blob::finish(hash), external_dir: Some(folder.to_owned()) })
+    let digest = crate::registry::blob::finish(hash);
+    Ok(Loaded { bytes, graph, digest, external_dir: Some(folder.to_owned()), golden })
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.

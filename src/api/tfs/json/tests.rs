@@ -1,7 +1,7 @@
 //! Rows and columns in and out, and what is refused.
 
 use super::*;
-use crate::api::elements::write_elements;
+use crate::elements::write_elements;
 use crate::error::Kind;
 use crate::model::{Dim, ModelName, Version};
 use crate::request::Timing;

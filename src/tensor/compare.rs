@@ -1,0 +1,69 @@
+//! Whether two answers to the same question are the same: exactly for whole
+//! numbers and text, within a tolerance for floating point. Pure.
+
+use super::{DType, Data, Tensor};
+use half::{bf16, f16};
+
+/// How far apart two numbers may be: `absolute + relative × the larger`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Tolerance {
+    pub relative: f64,
+    pub absolute: f64,
+}
+
+impl Tolerance {
+    /// What sums in another order may change in an answer of this datatype.
+    pub(crate) fn of(dtype: DType) -> Self {
+        let relative = match dtype {
+            DType::F64 => 1e-9,
+            DType::F16 => 1e-2,
+            DType::BF16 => 4e-2,
+            _ => 1e-4,
+        };
+        Self { relative, absolute: relative / 10.0 }
+    }
+
+    /// Equal ones, both NaN or the same infinity, are always close.
+    fn takes(self, x: f64, y: f64) -> bool {
+        let near = || (x - y).abs() <= self.absolute + self.relative * x.abs().max(y.abs());
+        x == y || (x.is_nan() && y.is_nan()) || (x.is_finite() && y.is_finite() && near())
+    }
+}
+
+/// Tells whether two answers are the same but for the order of sums.
+pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
+    difference(a, b, Tolerance::of(a.dtype())).is_none()
+}
+
+/// Says where two answers first differ; nothing where they are the same.
+pub(crate) fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String> {
+    if a.dtype() != b.dtype() || a.shape() != b.shape() {
+        let of = |t: &Tensor| format!("{} {:?}", t.dtype(), t.shape());
+        return Some(format!("{} and not {}", of(a), of(b)));
+    }
+    let (Data::Fixed(x), Data::Fixed(y)) = (a.data(), b.data()) else {
+        return (a.data() != b.data()).then(|| "other text".to_owned());
+    };
+    match a.dtype() {
+        DType::F32 => floats(x, y, tolerance, f32::from_le_bytes),
+        DType::F64 => floats(x, y, tolerance, f64::from_le_bytes),
+        DType::F16 => floats(x, y, tolerance, f16::from_le_bytes),
+        DType::BF16 => floats(x, y, tolerance, bf16::from_le_bytes),
+        dtype => {
+            let width = dtype.element_bytes()?;
+            let at = x.chunks_exact(width).zip(y.chunks_exact(width)).position(|(x, y)| x != y)?;
+            Some(format!("another value at element {at}"))
+        }
+    }
+}
+
+fn floats<const N: usize, T: Copy + Into<f64> + std::fmt::Display>(
+    x: &[u8],
+    y: &[u8],
+    tolerance: Tolerance,
+    read: impl Fn([u8; N]) -> T,
+) -> Option<String> {
+    let pairs = x.as_chunks::<N>().0.iter().zip(y.as_chunks::<N>().0).map(|(x, y)| (read(*x), read(*y)));
+    let (at, (x, y)) = pairs.enumerate().find(|(_, (x, y))| !tolerance.takes((*x).into(), (*y).into()))?;
+    Some(format!("{x} and not {y} at element {at}"))
+}
