@@ -8,6 +8,9 @@ pub(crate) mod rest;
 
 use crate::error::{Error, Result};
 
+/// The request parameter that stands for the header `ortus-route-key`.
+const ROUTE_KEY: &str = "route_key";
+
 /// Refuses a parameter that would change the answer and is not honoured.
 /// `idle` says that its value is the one by which clients switch it off.
 fn check_served(name: &str, idle: bool) -> Result<()> {

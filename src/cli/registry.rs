@@ -133,13 +133,14 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let lines: Vec<String> = pushed.iter().map(|p| format!("{}:{}", p.name, p.version)).collect();
                 print(&serde_json::json!(pushed), &lines.join("\n"), &common)
             }
-            Verb::Audit { verb: AuditVerb::Report { model, since, until, common } } => {
+            Verb::Audit { verb: AuditVerb::Report { model, since, until, html, common } } => {
                 let model = model.as_deref().map(parse).transpose()?;
                 let since = since.as_deref().map(arguments::beginning).transpose()?;
                 let until = until.as_deref().map(arguments::instant).transpose()?;
                 let operator = open(&common, None, false).await?;
                 let moves = operator.moves(model.as_ref(), (since, until)).await?;
-                let text = report::markdown(operator.log.namespace(), &moves);
+                let render = if html { report::html } else { report::markdown };
+                let text = render(operator.log.namespace(), &moves);
                 print(&serde_json::json!(moves), text.trim_end(), &common)
             }
             Verb::Audit { verb: AuditVerb::Verify { common } } => {

@@ -113,49 +113,83 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
     entry.ops.iter().filter_map(change).collect()
 }
 
+/// What a change of champion comes down to, as a heading and named facts.
+fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
+    let how = if m.rollback { "rolled back to" } else { "promoted to" };
+    let from = m.from.map_or_else(|| "none before".to_owned(), |v| format!("version {v} before"));
+    let signed = match m.keys.as_slice() {
+        [] => " (not signed: a claim)".to_owned(),
+        keys => format!(", signed by {}", keys.join(", ")),
+    };
+    let reason = if m.reason.is_empty() { "no reason given".to_owned() } else { m.reason.clone() };
+    let mut facts = vec![
+        ("when", format!("{} (entry {}, {})", m.time.to_rfc3339(), m.seq, m.hash)),
+        ("who", format!("{}{signed}", m.actor)),
+        ("why", reason),
+        ("version", format!("{}, pushed by {}", m.digest, m.pushed_by)),
+    ];
+    if !m.verdicts.is_empty() {
+        facts.push(("approvals", m.verdicts.join(", ")));
+    }
+    if m.evaluation.as_object().is_some_and(|e| !e.is_empty()) {
+        facts.push(("metrics", m.evaluation.to_string()));
+    }
+    facts.extend(m.evidence.iter().map(|evidence| ("evidence", evidence.to_string())));
+    (format!("{}: {how} version {} ({from})", m.model, m.to), facts)
+}
+
 /// The report as Markdown, for a person.
 pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
-    let mut text = format!("# Changes of champion in `{namespace}`\n\n{} changes.\n", moves.len());
-    for m in moves {
-        let how = if m.rollback { "rolled back to" } else { "promoted to" };
-        let from = m.from.map_or_else(|| "none before".to_owned(), |v| format!("version {v} before"));
+    let mut text = format!("# Changes of champion in {}\n\n{} changes.\n", plain(namespace), moves.len());
+    for (heading, facts) in moves.iter().map(in_words) {
         // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n## {}: {how} version {} ({from})\n\n- when: {} (entry {}, {})\n- who: {}{}\n- why: {}\n- version: {}, pushed by {}\n",
-            m.model,
-            m.to,
-            m.time.to_rfc3339(),
-            m.seq,
-            m.hash,
-            plain(&m.actor),
-            if m.keys.is_empty() {
-                " (not signed: a claim)".to_owned()
-            } else {
-                format!(", signed by {}", m.keys.join(", "))
-            },
-            if m.reason.is_empty() { "no reason given".to_owned() } else { plain(&m.reason) },
-            m.digest,
-            plain(&m.pushed_by),
-        );
-        if !m.verdicts.is_empty() {
-            let _ = writeln!(text, "- approvals: {}", plain(&m.verdicts.join(", ")));
-        }
-        if m.evaluation.as_object().is_some_and(|e| !e.is_empty()) {
-            let _ = writeln!(text, "- metrics: `{}`", m.evaluation);
-        }
-        for evidence in &m.evidence {
-            let _ = writeln!(text, "- evidence: `{evidence}`");
+        let _ = write!(text, "\n## {}\n\n", plain(&heading));
+        for (name, fact) in facts {
+            let _ = writeln!(text, "- {name}: {}", plain(&fact));
         }
     }
     text
 }
+
+/// The report as one self-contained page.
+pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
+    let title = format!("Changes of champion in {}", escaped(namespace));
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+         <h1>{title}</h1>\n<p>{} changes.</p>\n",
+        moves.len()
+    );
+    for (heading, facts) in moves.iter().map(in_words) {
+        let _ = writeln!(page, "<section>\n<h2>{}</h2>\n<dl>", escaped(&heading));
+        for (name, fact) in facts {
+            let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
+        }
+        page.push_str("</dl>\n</section>\n");
+    }
+    page.push_str("</html>\n");
+    page
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
+dl{display:grid;grid-template-columns:7rem 1fr;gap:.2rem 1rem}dt{color:#666}dd{margin:0;overflow-wrap:anywhere}\
+section{border-top:1px solid #ccc}";
 
 /// Keeps what people wrote from being read as markup.
 fn plain(text: &str) -> String {
     let escape = |c: char| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => format!("\\{c}"),
         '\n' => " ".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
         c => c.to_string(),
     };
     text.chars().map(escape).collect()

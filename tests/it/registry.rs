@@ -357,6 +357,21 @@ fn traffic_is_split_by_weight_and_a_key_sticks() {
     let share = first.iter().filter(|v| *v == "2").count();
     assert!((15..45).contains(&share), "{share} of 60 keys went to the challenger");
     assert_eq!(keys.iter().map(|key| served(key)).collect::<Vec<_>>(), first, "a key did not stick");
+    // The same key as a parameter goes the same way, over both protocols; the header comes first.
+    let body = |key: &str| {
+        format!(
+            r#"{{"parameters":{{"route_key":"{key}"}},"inputs":[{{"name":"x","datatype":"INT64","shape":[1],"data":[1]}}]}}"#
+        )
+    };
+    let infer = |headers: &[(&str, &str)], body: &str| {
+        let answer = http(&server.http, "POST", "/v2/models/m/infer", headers, body.as_bytes());
+        answer.headers.get("ortus-model-version").cloned().unwrap_or_else(|| answer.status.to_string())
+    };
+    assert_eq!(keys.iter().map(|key| infer(&[], &body(key))).collect::<Vec<_>>(), first);
+    assert_eq!(keys.iter().map(|key| infer(&[("ortus-route-key", key)], &body("x"))).collect::<Vec<_>>(), first);
+    assert_eq!(infer(&[], &body("x").replace("\"x\"}", "7}")), "400");
+    let by_grpc = grpc_versions(&server, &keys);
+    assert_eq!(by_grpc, first);
     // An explicit version is never split.
     assert!((0..20).all(|_| ask(&server, "m/versions/1", &[]).1 == "1"));
     registry.does(&["promote", "m", "2"]);
@@ -470,7 +485,7 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
     assert!(registry.refuses(&[&push[..], &["--no-probe"]].concat()).contains("the golden file: has no format"));
     // The same again, from a machine that rounds otherwise or makes no rows, is the same version.
     registry.does(&["push", "m", file.to_str().expect("text"), "--no-probe"]);
-    assert_eq!(registry.does(&["push", "m", file.to_str().expect("text"), "--json"]).contains("\"version\":2"), true);
+    assert!(registry.does(&["push", "m", file.to_str().expect("text"), "--json"]).contains("\"version\":2"));
     // In a plain directory the file lies beside the model.
     let directory = crate::support::Directory::empty();
     directory.put_with("m", 1, &graphs::demanding(1.0), &[("golden.json", made.as_bytes())]);
@@ -666,6 +681,16 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }
+    registry.does(&["promote", "m", "2", "--reason", "<script>alert(1)</script> & \"more\""]);
+    let page = registry.does(&["audit", "report", "--html"]);
+    for part in [
+        "<h2>m: rolled back to version 1",
+        "<dd>worse</dd>",
+        "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<script"), "what people wrote is not markup");
     assert!(registry.does(&["audit", "report", "--until", "2020-01-01"]).contains("0 changes"));
     let made: serde_json::Value = serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
     assert_eq!((&made[0]["lineage"]["code"], &made[1]["version"]), (&"c0de".into(), &1.into()));
@@ -875,8 +900,26 @@ fn load_over_http(server: &Server, answers: &Answers) {
     }
 }
 
-fn load_over_grpc(server: &Server, answers: &Answers) {
-    let request = inference::ModelInferRequest {
+/// The version that serves each key, sent as a parameter over gRPC.
+fn grpc_versions(server: &Server, keys: &[String]) -> Vec<String> {
+    use inference::infer_parameter::ParameterChoice;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = server.grpc().await;
+        let mut versions = Vec::new();
+        for key in keys {
+            let mut request = mark_request();
+            let choice = Some(ParameterChoice::StringParam(key.clone()));
+            request.parameters.insert("route_key".to_owned(), inference::InferParameter { parameter_choice: choice });
+            versions.push(client.model_infer(request).await.expect("answers").into_inner().model_version);
+        }
+        versions
+    })
+}
+
+/// Asks for the first number of the model's table.
+fn mark_request() -> inference::ModelInferRequest {
+    inference::ModelInferRequest {
         model_name: "m".to_owned(),
         inputs: vec![inference::model_infer_request::InferInputTensor {
             name: "x".to_owned(),
@@ -886,7 +929,11 @@ fn load_over_grpc(server: &Server, answers: &Answers) {
         }],
         raw_input_contents: vec![0_i64.to_le_bytes().to_vec().into()],
         ..Default::default()
-    };
+    }
+}
+
+fn load_over_grpc(server: &Server, answers: &Answers) {
+    let request = mark_request();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut client = server.grpc().await;

@@ -131,6 +131,16 @@ fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)
     Ok((priority, whole("timeout")?.filter(|us| *us > 0)))
 }
 
+/// The key by which split traffic is routed, of the parameters; empty where
+/// there is none.
+pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
+    match request.parameters.get(super::ROUTE_KEY).map(|p| &p.parameter_choice) {
+        None => Ok(""),
+        Some(Some(ParameterChoice::StringParam(key))) => Ok(key),
+        Some(_) => Err(Error::invalid(format!("parameter '{}' is not a string", super::ROUTE_KEY))),
+    }
+}
+
 fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
     all.iter().try_for_each(|(name, parameter)| {
         let idle = match &parameter.parameter_choice {

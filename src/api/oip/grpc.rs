@@ -24,8 +24,11 @@ impl Oip {
         let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
         let predictor = &self.0.predictor;
         let parsed = (|| {
-            let target =
-                Target::parse(&message.model_name, &message.model_version)?.routed_by(route_key(metadata.as_ref()));
+            let key = match route_key(metadata.as_ref()) {
+                [] => codec::route_key(&message)?.as_bytes(),
+                key => key,
+            };
+            let target = Target::parse(&message.model_name, &message.model_version)?.routed_by(key);
             let asked = deadline(metadata.as_ref(), arrived)?;
             // A request for nothing that serves is refused before its tensors are decoded.
             let servable = predictor.resolve(&target)?;

@@ -30,7 +30,7 @@ pub(crate) struct InferRequest {
 }
 
 /// The request parameters this server acts on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
     /// 0 is the default and most urgent.
     pub(crate) priority: u8,
@@ -38,6 +38,8 @@ pub(crate) struct Parameters {
     pub(crate) timeout_us: Option<u64>,
     /// Whether outputs are answered in binary unless they say otherwise.
     pub(crate) binary_data_output: bool,
+    /// Where split traffic goes, in place of the header.
+    pub(crate) route_key: Option<String>,
 }
 
 /// Decodes a body whose first `json_bytes` are JSON, all of it where that is
@@ -175,8 +177,8 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
     let mut read = Parameters::default();
     let Some(given) = given else { return Ok(read) };
     refuse_unserved(given, "parameters")?;
-    let names = ["priority", "timeout", "binary_data_output"];
-    let [priority, timeout, binary] = given.fields("parameters", names)?;
+    let names = ["priority", "timeout", "binary_data_output", super::ROUTE_KEY];
+    let [priority, timeout, binary, key] = given.fields("parameters", names)?;
     if let Some(priority) = priority {
         read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
     }
@@ -184,6 +186,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
         // As Triton means it, and as over gRPC: 0 asks for none.
         read.timeout_us = Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
     }
+    read.route_key = key.map(|key| key.string("parameter 'route_key'")).transpose()?.map(Into::into);
     if let Some(binary) = binary {
         read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
     }

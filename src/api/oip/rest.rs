@@ -36,6 +36,13 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
         length => json::decode(&body, length),
     };
     let decoded = decoded.inspect_err(refused)?;
+    // The header comes first; what is in the body is known only now.
+    let servable = match &decoded.parameters.route_key {
+        Some(key) if target.key.is_none() => {
+            predictor.resolve(&target.routed_by(key.as_bytes())).inspect_err(refused)?
+        }
+        _ => servable,
+    };
     let request = Request {
         id: decoded.id,
         protocol: Protocol::OipRest,

@@ -341,6 +341,9 @@ pub(in crate::cli) enum AuditVerb {
         /// Up to this date (its end, UTC) or time.
         #[arg(long, value_name = "DATE")]
         until: Option<String>,
+        /// Print one self-contained HTML page in place of Markdown.
+        #[arg(long, conflicts_with = "json")]
+        html: bool,
         #[command(flatten)]
         common: Common,
     },

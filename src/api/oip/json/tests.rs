@@ -117,7 +117,10 @@ fn binary_parts_are_not_copied() {
 fn parameters_are_acted_on_or_refused() {
     let with = |parameters: &str| infer(&format!(r#"{{"inputs":[],"parameters":{parameters}}}"#), b"");
     let read = with(r#"{"priority":255,"timeout":9,"binary_data_output":true,"own":"x","n":1.5}"#).unwrap();
-    assert_eq!(read.parameters, Parameters { priority: 255, timeout_us: Some(9), binary_data_output: true });
+    assert_eq!(
+        read.parameters,
+        Parameters { priority: 255, timeout_us: Some(9), binary_data_output: true, route_key: None }
+    );
     for (parameters, kind, part) in [
         (r#"{"priority":256}"#, Kind::InvalidArgument, "priority"),
         (r#"{"priority":-1}"#, Kind::InvalidArgument, "priority"),
