@@ -2,6 +2,8 @@
 //! staged, upload, list, delete. The only room that names `object_store`. Knows
 //! no key and no format; never overwrites but where it is told to.
 
+#[cfg(feature = "testing")]
+mod dying;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod open;
@@ -16,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::fmt;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A place to keep objects. Cheap to clone.
@@ -25,8 +28,8 @@ pub(crate) struct Store {
     root: Path,
     /// What a person knows it by; without credentials.
     name: Arc<str>,
-    /// Whether moving an object costs nothing.
-    moves: bool,
+    /// Where its objects are files: the folder.
+    folder: Option<PathBuf>,
 }
 
 /// What a create came to.
@@ -65,14 +68,16 @@ impl Store {
     /// Opens an address with the credentials of `env` in place of the environment.
     pub(crate) fn open_with(url: &str, create: bool, env: &mut dyn Iterator<Item = (String, String)>) -> Result<Self> {
         let (objects, root, name) = open::open(url, create, env)?;
-        let moves = name.starts_with("file://");
-        Ok(Self { objects, root, name: name.into(), moves })
+        #[cfg(feature = "testing")]
+        let objects = dying::wrap(objects);
+        let folder = name.strip_prefix("file://").map(PathBuf::from);
+        Ok(Self { objects, root, name: name.into(), folder })
     }
 
     /// Wraps a store that is there already.
     #[cfg(test)]
     pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, root: Path::default(), name: "test".into(), moves: false }
+        Self { objects, root: Path::default(), name: "test".into(), folder: None }
     }
 
     fn at(&self, key: &str) -> Path {
@@ -201,7 +206,7 @@ impl Store {
     /// Tells whether [`Store::rename`] is as quick as naming the object right at
     /// once; a bucket would copy it.
     pub(crate) fn moves(&self) -> bool {
-        self.moves
+        self.folder.is_some()
     }
 
     /// Gives an object another key; what was there is replaced.
@@ -232,6 +237,40 @@ impl Store {
         }
     }
 
+    /// Lists files that writes killed half way left in a folder of files, with
+    /// their age by the file system; a bucket has none, its unfinished uploads
+    /// go by the bucket's own rules. `remove` decides which go.
+    pub(crate) fn torn(&self, below: &str, remove: &mut dyn FnMut(&Meta) -> bool) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let failed =
+            |e: std::io::Error| Error::unavailable(format!("look for torn writes below {below}")).with_source(e);
+        let mut folders = vec![folder.join(below)];
+        while let Some(folder) = folders.pop() {
+            let listed = match std::fs::read_dir(&folder) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                listed => listed.map_err(failed)?,
+            };
+            for entry in listed {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name();
+                let torn =
+                    name.to_str().and_then(|n| n.rsplit_once('#')).is_some_and(|(_, n)| n.parse::<u64>().is_ok());
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                    Ok(meta) if torn => {
+                        let modified = meta.modified().map_err(failed)?.into();
+                        if remove(&Meta { bytes: meta.len(), modified }) {
+                            std::fs::remove_file(entry.path()).or_else(gone).map_err(failed)?;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => gone(error).map_err(failed)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Finds out whether creating really refuses what exists, and what time it
     /// is by the store's clock. `key` is written and removed; nobody else may
     /// use it. Fails where the store ignores the condition.
@@ -254,6 +293,11 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// What is gone meanwhile was somebody's who was quicker.
+fn gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn failed(what: &str, key: &str, error: object_store::Error) -> Error {

@@ -85,6 +85,13 @@ impl Operator {
                 swept.bytes += meta.bytes;
             }
         }
+        // What is younger may be a write that is under way.
+        self.log.store.torn(&self.log.key(""), &mut |meta| {
+            let is_old = !is_within(meta.modified, rules.grace.max(LEFT_OVER), now);
+            swept.blobs += usize::from(is_old);
+            swept.bytes += if is_old { meta.bytes } else { 0 };
+            is_old && !rules.dry_run
+        })?;
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
             let buried = if rules.dry_run {
                 part.iter().collect()

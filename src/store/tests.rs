@@ -29,3 +29,29 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     refused(file.path().to_str().expect("text"), "is not a folder");
 }
+
+#[test]
+fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let below = folder.path().join("ns/n/blobs/sha256/ab");
+    std::fs::create_dir_all(&below).expect("made");
+    for name in ["abcd", "abcd#1", "abcd#12", "abcd#x", "ab#"] {
+        std::fs::write(below.join(name), "12345").expect("written");
+    }
+    let store = Store::open(folder.path().to_str().expect("text"), false).expect("a store");
+    let mut seen = Vec::new();
+    let mut keep = |meta: &Meta| {
+        seen.push(meta.bytes);
+        false
+    };
+    store.torn("ns/n", &mut keep).expect("listed");
+    assert_eq!(seen, [5, 5]);
+    store.torn("ns/other", &mut |_| panic!("there is no such folder")).expect("nothing");
+    store.torn("ns", &mut |meta| meta.modified > Utc::now()).expect("listed");
+    assert!(below.join("abcd#1").exists(), "none is from the future");
+    store.torn("ns", &mut |meta| meta.modified <= Utc::now()).expect("removed");
+    let mut left: Vec<_> =
+        std::fs::read_dir(&below).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["ab#", "abcd", "abcd#x"]);
+}

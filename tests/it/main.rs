@@ -32,5 +32,8 @@ mod clients;
 /// The registry: on S3, by its commands, and served from.
 mod registry;
 
+/// Commands killed at any point.
+mod crash;
+
 /// The command line's contract.
 mod command;
