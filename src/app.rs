@@ -321,6 +321,7 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
                     Signatures::Require => Policy::Require,
                 },
                 trust: registry.trust.clone(),
+                approvals: registry.approvals,
                 addresses: Arc::clone(addresses),
             };
             Ok(Source::Registry(Box::new(Follower::open(log, options, Instant::now())?)))

@@ -165,6 +165,9 @@ section! {
         signatures: Signatures = Signatures::None;
         /// The file of trusted keys that `ortus key trust` writes; default none, which trusts nobody.
         trust: Option<PathBuf> = None;
+        /// Approvals by those keys that a version needs to be champion here, whatever the namespace asks for, at most
+        /// 100; default 0.
+        approvals: u32 = 0, in 0..=100;
         /// How long a version that is only `previous` stays loaded, at most 24 h; default 10 m.
         previous_warm: Duration = Duration::from_secs(600), in Duration::ZERO..=24 * HOUR;
     }

@@ -14,8 +14,6 @@ pub(crate) mod report;
 use crate::error::{Error, Result};
 use crate::model::{ModelName, Version};
 use crate::probe::child::Prober;
-#[cfg(any(test, feature = "testing"))]
-use crate::registry::entry::Signed;
 use crate::registry::fold::{Record, State};
 use crate::registry::log::{Author, Change, Committed, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
@@ -53,8 +51,7 @@ impl Operator {
 
     /// Commits, signed where there is a key.
     async fn commit(&self, state: State, decide: &(dyn Fn(&State) -> Result<Change> + Sync)) -> Result<Committed> {
-        let sign = |bytes: &[u8]| self.key.iter().map(|key| key.sign(bytes)).collect();
-        self.log.commit(state, &self.author, &sign, decide).await
+        self.log.commit(state, &self.author, self.key.as_ref(), decide).await
     }
 
     async fn manifest(&self, record: &Record) -> Result<Manifest> {
@@ -66,12 +63,6 @@ impl Operator {
 pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
     let blob = record.blob(record.manifest, MANIFEST_BYTES_MAX);
     Manifest::read(&log.read_blob(&blob, MANIFEST_BYTES_MAX).await?)
-}
-
-/// Signs nothing.
-#[cfg(any(test, feature = "testing"))]
-pub(crate) fn unsigned(_: &[u8]) -> Vec<Signed> {
-    Vec::new()
 }
 
 /// Finds a version by number or alias.

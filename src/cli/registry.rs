@@ -20,7 +20,7 @@ use crate::operate::push::Push;
 use crate::operate::report;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
-use crate::registry::sign::Key;
+use crate::registry::sign::{Key, Policy};
 use arguments::{AuditVerb, By, Common, NameAndVersion, PushArguments, split_target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
@@ -91,10 +91,15 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             }
             Verb::Approve(at) => judge(&at, true).await,
             Verb::Reject(at) => judge(&at, false).await,
-            Verb::Policy { approvals, common, by } => {
-                let seq = open(&common, Some(&by), true).await?.require_approvals(approvals).await?;
-                let text = format!("a champion needs {approvals} approvals");
-                print(&serde_json::json!({"approvals": approvals, "seq": seq}), &text, &common)
+            Verb::Policy { approvals, signatures, common, by } => {
+                let signatures = signatures.as_deref().map(Policy::parse).transpose()?;
+                let required = open(&common, Some(&by), true).await?.require(approvals, signatures).await?;
+                let text = format!(
+                    "a champion needs {} approvals; signatures: {}",
+                    required.approvals,
+                    required.signatures.word()
+                );
+                print(&serde_json::json!(required), &text, &common)
             }
             Verb::Gc { dry_run, grace, retain, common, by } => {
                 let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);

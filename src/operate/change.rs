@@ -5,7 +5,8 @@ use super::{Operator, find, manifest};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::registry::entry::Op;
-use crate::registry::fold::{State, check_approved, nothing_before};
+use crate::registry::fold::{State, nothing_before};
+use crate::registry::sign::Policy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,15 @@ pub(crate) struct Changed {
     pub seq: Option<u64>,
     /// Whether it waits for approvals, and nothing changed.
     pub waiting: bool,
+}
+
+/// What a namespace asks for.
+#[derive(Debug, Serialize)]
+pub(crate) struct Required {
+    pub approvals: u32,
+    pub signatures: Policy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// The version that a change is about, and its operations; empty where all is so already.
@@ -63,7 +73,7 @@ impl Operator {
                     return Ok((Some(version), Vec::new()));
                 }
                 let record = state.model(name)?.versions.get(&version);
-                match record.map(|record| check_approved(record, state.approvals)) {
+                match record.map(|record| state.check_approved(record)) {
                     Some(Err(error)) if error.kind == Kind::FailedPrecondition => return Err(error),
                     Some(Err(_)) => {
                         waiting.store(true, Ordering::Relaxed);
@@ -178,12 +188,20 @@ impl Operator {
         .await
     }
 
-    /// Sets how many approvals a champion needs.
-    pub(crate) async fn require_approvals(&self, approvals: u32) -> Result<Option<u64>> {
+    /// Sets how many approvals a champion needs, and what is asked of
+    /// signatures; what is not given stays. Returns both, and the entry.
+    pub(crate) async fn require(&self, approvals: Option<u32>, signatures: Option<Policy>) -> Result<Required> {
+        let wanted = |state: &State| (approvals.unwrap_or(state.approvals), signatures.unwrap_or(state.signatures));
         let decide = |state: &State| {
-            let op = Op::Policy { approvals };
-            Ok(if state.approvals == approvals { Vec::new() } else { vec![op] }.into())
+            let (approvals, signatures) = wanted(state);
+            let same = (state.approvals, state.signatures) == (approvals, signatures);
+            if !same && signatures == Policy::Require && self.key.is_none() {
+                return Err(Error::invalid("who asks for signed changes signs this one too: give a key"));
+            }
+            Ok(if same { Vec::new() } else { vec![Op::Policy { approvals, signatures }] }.into())
         };
-        Ok(self.commit(self.state().await?, &decide).await?.seq)
+        let committed = self.commit(self.state().await?, &decide).await?;
+        let (approvals, signatures) = wanted(&committed.state);
+        Ok(Required { approvals, signatures, seq: committed.seq })
     }
 }

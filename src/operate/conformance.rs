@@ -201,8 +201,7 @@ async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
                     };
                     Ok(vec![op].into())
                 };
-                let unsigned = super::unsigned;
-                state = log.commit(state, &author, &unsigned, &decide).await.expect("committed").state;
+                state = log.commit(state, &author, None, &decide).await.expect("committed").state;
             }
         })
     });
@@ -297,7 +296,7 @@ pub fn many_models(url: &str, models: usize, entries: usize) {
                 ops,
                 evidence: Vec::new(),
             };
-            let bytes = entry.write(&super::unsigned);
+            let bytes = entry.write(None);
             let path = std::path::Path::new(url).join(log.entry_key(entry.seq));
             if at == 0 {
                 std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");

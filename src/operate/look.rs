@@ -84,6 +84,7 @@ impl Operator {
         shown["manifest"] = json!(self.manifest(record).await?);
         shown["evidence"] = json!(record.evidence);
         shown["verdicts"] = json!(record.verdicts);
+        shown["vouched"] = json!(record.vouched);
         Ok(shown)
     }
 
@@ -99,7 +100,7 @@ impl Operator {
             if until.is_some_and(|until| read.entry.time > until) {
                 break;
             }
-            past.replay(&read.entry);
+            past.replay(&read);
             let entry = read.entry;
             let ops: Vec<Op> = entry.ops.into_iter().filter(|op| op.model() == Some(name)).collect();
             all.push(Happened {

@@ -11,7 +11,7 @@ use crate::model::{Alias, Digest, ModelName, Version};
 use crate::probe::child::{Ask, Subject};
 use crate::registry::blob::{Progress, measure};
 use crate::registry::entry::{Blob, Evidence, Op};
-use crate::registry::fold::{Model, Record, State, check_approved};
+use crate::registry::fold::{Model, Record, State};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
     Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
@@ -343,7 +343,7 @@ fn ops(state: &State, name: &ModelName, blobs: &[Blob], manifest: Digest, alias:
 
 fn is_approved(state: &State, model: &Model, version: Version) -> bool {
     let record = model.versions.get(&version);
-    record.map_or(state.approvals == 0, |record| check_approved(record, state.approvals).is_ok())
+    record.map_or(state.approvals == 0, |record| state.check_approved(record).is_ok())
 }
 
 fn pushed(

@@ -58,8 +58,11 @@ impl Operator {
                 let Some(record) = state.models.get(&model).and_then(|m| m.versions.get(&to)) else { continue };
                 // A version whose blobs were swept has no manifest left to read.
                 let evaluation = self.manifest(record).await.map_or(Value::Null, |m| json!(m.evaluation));
-                let verdict =
-                    |(who, yes): (&String, &bool)| format!("{who} {}", if *yes { "approved" } else { "rejected" });
+                let verdict = |(who, yes): (&String, &bool), how: &str| {
+                    format!("{who} {} ({how})", if *yes { "approved" } else { "rejected" })
+                };
+                let claimed = record.verdicts.iter().map(|v| verdict(v, "advisory: a claim"));
+                let vouched = record.vouched.iter().map(|v| verdict(v, "signed"));
                 moves.push(Moved {
                     seq: entry.seq,
                     time: entry.time,
@@ -71,7 +74,7 @@ impl Operator {
                     reason: entry.reason.clone(),
                     digest: record.manifest.to_string(),
                     pushed_by: record.actor.clone(),
-                    verdicts: record.verdicts.iter().map(verdict).collect(),
+                    verdicts: vouched.chain(claimed).collect(),
                     evidence: record.evidence.iter().chain(&entry.evidence).map(|e| json!(e)).collect(),
                     evaluation,
                     keys: signatures.iter().map(|s| s.key.clone()).collect(),

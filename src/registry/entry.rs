@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::{sign, text};
+use super::sign::{self, Key, Policy};
+use super::text;
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use bytes::Bytes;
@@ -88,7 +89,11 @@ pub(crate) enum Op {
     /// Says that a version may become champion, or may not.
     Verdict { model: ModelName, version: Version, approve: bool },
     /// Sets what the namespace asks for before a champion moves.
-    Policy { approvals: u32 },
+    Policy {
+        approvals: u32,
+        #[serde(default, skip_serializing_if = "Policy::is_none")]
+        signatures: Policy,
+    },
     /// Says that these blobs are being deleted: whoever names one again must
     /// upload it again, under the next generation.
     Tombstone { blobs: Vec<Blob> },
@@ -133,7 +138,10 @@ impl Op {
             }
             Self::Verdict { version, approve: true, .. } => format!("approved version {version}"),
             Self::Verdict { version, approve: false, .. } => format!("rejected version {version}"),
-            Self::Policy { approvals } => format!("asked for {approvals} approvals"),
+            Self::Policy { approvals, signatures: Policy::None } => format!("asked for {approvals} approvals"),
+            Self::Policy { approvals, signatures } => {
+                format!("asked for {approvals} approvals and signatures: {}", signatures.word())
+            }
             Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),
         }
     }
@@ -162,6 +170,13 @@ pub(crate) struct Signed {
     pub key: String,
     /// Base64.
     pub value: String,
+}
+
+impl Read {
+    /// The keys that signed it; each signature was checked when it was read.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.signatures.iter().map(|s| s.key.clone()).collect()
+    }
 }
 
 /// Something a change rests on.
@@ -194,14 +209,11 @@ pub(crate) struct Read {
     pub hash: Digest,
 }
 
-/// Signs the bytes of an entry.
-pub(crate) type Sign<'s> = &'s (dyn Fn(&[u8]) -> Vec<Signed> + Sync);
-
 impl Entry {
-    /// Writes the object.
-    pub(crate) fn write(&self, sign: Sign<'_>) -> Bytes {
+    /// Writes the object, signed where there is a key.
+    pub(crate) fn write(&self, key: Option<&Key>) -> Bytes {
         let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
-        let signatures = sign(text.as_bytes());
+        let signatures = key.iter().map(|key| key.sign(text.as_bytes())).collect();
         let entry = RawValue::from_string(text).expect("JSON just written");
         text::write(&Envelope { entry: &entry, signatures }).into()
     }

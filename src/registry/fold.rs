@@ -6,10 +6,12 @@ mod change;
 mod tests;
 
 use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed};
+use super::sign::Policy;
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use change::Trial;
-pub(crate) use change::{check_approved, nothing_before};
+use change::check_approved;
+pub(crate) use change::nothing_before;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,9 @@ pub(crate) struct State {
     /// Approvals that a version needs to become champion.
     #[serde(default)]
     pub approvals: u32,
+    /// What is asked of every change.
+    #[serde(default, skip_serializing_if = "Policy::is_none")]
+    pub signatures: Policy,
     /// How often a blob was deleted, where it ever was.
     #[serde(default)]
     pub generations: BTreeMap<Digest, u32>,
@@ -79,11 +84,24 @@ pub(crate) struct Record {
     pub retired: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// By actor: whether it may become champion.
+    /// The keys that signed the entry that brought it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// By actor, who is a claim: whether it may become champion.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub verdicts: BTreeMap<String, bool>,
+    /// Approvals by keys that it needed when it became champion.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub needed: u32,
+    /// Verdicts by the key that signed them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vouched: BTreeMap<String, bool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Versions as a list of pairs: JSON has no numbers for keys.
@@ -135,7 +153,8 @@ impl Model {
         }
     }
 
-    fn is_live(&self, version: Version) -> bool {
+    /// Whether a version is there and in use.
+    pub(super) fn is_live(&self, version: Version) -> bool {
         self.versions.get(&version).is_some_and(|r| r.retired.is_none())
     }
 
@@ -164,6 +183,7 @@ impl State {
     /// nothing: the log was forked or rolled back. One whose conditions do not
     /// hold is noted as void and changes nothing else.
     pub(crate) fn apply(&mut self, read: Read) -> Result<()> {
+        let keys = read.keys();
         let Read { entry, hash, .. } = read;
         if entry.format != FORMAT || entry.seq != self.seq + 1 || entry.prev != self.hash {
             return Err(Error::precondition(format!(
@@ -174,13 +194,14 @@ impl State {
         let seq = entry.seq;
         // Nothing of a void entry may stay: it is tried on what it touches.
         let mut tried = self.part(&entry.models());
-        let result = entry.ops.iter().try_for_each(|op| tried.change(op, &entry));
-        let Trial { mut models, approvals, generations, .. } = tried;
+        let result = tried.apply(&entry, &keys);
+        let Trial { mut models, approvals, signatures, generations, .. } = tried;
         match result {
             Ok(()) => {
                 models.values_mut().for_each(|model| model.entries.push(seq));
                 self.models.append(&mut models);
                 self.approvals = approvals;
+                self.signatures = signatures;
                 self.generations = generations;
             }
             Err(error) => drop(self.void.insert(seq, error.message)),
@@ -192,29 +213,42 @@ impl State {
 
     /// Folds one model's entries without those between them, for its history:
     /// the chain and the rest of the namespace are not looked at.
-    pub(crate) fn replay(&mut self, entry: &Entry) {
+    pub(crate) fn replay(&mut self, read: &Read) {
+        let entry = &read.entry;
         for op in &entry.ops {
             if let Op::Version { blobs, .. } = op {
                 self.generations.extend(blobs.iter().map(|b| (b.digest, b.generation)));
             }
         }
         let mut tried = self.part(&entry.models());
-        if entry.ops.iter().try_for_each(|op| tried.change(op, entry)).is_ok() {
+        if tried.apply(entry, &read.keys()).is_ok() {
             let mut models = tried.models;
             self.models.append(&mut models);
         }
     }
 
-    /// Tells why an entry of these operations would be void now.
-    pub(crate) fn check(&self, entry: &Entry) -> Result<()> {
-        let mut tried = self.part(&entry.models());
-        entry.ops.iter().try_for_each(|op| tried.change(op, entry))
+    /// Tells why an entry of these operations, signed by these keys, would be
+    /// void now.
+    pub(crate) fn check(&self, entry: &Entry, keys: &[String]) -> Result<()> {
+        self.part(&entry.models()).apply(entry, keys)
+    }
+
+    /// Whether a version has the approvals that the namespace asks for: by keys
+    /// where it asks for signatures, by actors, who are claims, where not.
+    pub(crate) fn check_approved(&self, record: &Record) -> Result<()> {
+        check_approved(record, self.approvals, self.signatures)
     }
 
     /// A state of some models only, and of all that is not of models.
     fn part(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
         let models = names.iter().filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));
-        Trial { base: self, models: models.collect(), approvals: self.approvals, generations: self.generations.clone() }
+        Trial {
+            base: self,
+            models: models.collect(),
+            approvals: self.approvals,
+            signatures: self.signatures,
+            generations: self.generations.clone(),
+        }
     }
 
     /// Finds a model.

@@ -3,10 +3,11 @@
 //! store is silent, and refuses a log that was forked or rolled back.
 
 mod cache;
+mod pointers;
 #[cfg(test)]
 mod tests;
 
-use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, Pointers, VersionEntry};
+use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
 use super::directory::Loaded;
 use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, Record, State};
@@ -17,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
 use crate::model::{Digest, ModelName, Version};
 use cache::Cache;
+use pointers::{Approvers, pointers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +35,8 @@ pub(crate) struct Options {
     /// What is asked of signatures, and the file of the keys that count.
     pub signatures: Policy,
     pub trust: Option<PathBuf>,
+    /// Approvals by those keys that a champion needs here, whatever the namespace asks for.
+    pub approvals: u32,
     /// Where this server is reached, once that is known; told to the fleet.
     pub addresses: Arc<OnceLock<Addresses>>,
 }
@@ -79,6 +83,8 @@ pub(crate) struct Follower {
     told: Option<(Standing, Instant)>,
     /// Since when each model's previous champion has been that.
     previous: BTreeMap<ModelName, (Version, Instant)>,
+    /// Champions that are not served as such, and said so.
+    unapproved: BTreeSet<(ModelName, Version)>,
 }
 
 /// How long one look may take; a store that stalls is one that is silent.
@@ -114,6 +120,7 @@ impl Follower {
             server: fleet::name(),
             told: None,
             previous: BTreeMap::new(),
+            unapproved: BTreeSet::new(),
         };
         match follower.first_look() {
             Ok(()) => {}
@@ -125,10 +132,14 @@ impl Follower {
 
     fn first_look(&mut self) -> Result<()> {
         let (log, mut state) = (self.log.clone(), self.state.clone());
+        // A checkpoint is not signed: who asks for signatures folds every entry.
+        let strict = self.options.signatures == Policy::Require || self.options.approvals > 0;
         let looked = self.runtime.block_on(async {
             tokio::time::timeout(LOOK_MAX * 6, async {
-                if state.seq > 0 {
-                    same_entry(&log, &state).await?;
+                if state.seq > 0 || strict {
+                    if state.seq > 0 {
+                        same_entry(&log, &state).await?;
+                    }
                     log.catch_up(&mut state).await?;
                 } else {
                     state = log.load().await?;
@@ -274,6 +285,7 @@ impl Follower {
     /// What is to be served, and what was before.
     pub(crate) fn scan(&mut self, now: Instant) -> Catalog {
         let mut catalog = Catalog::default();
+        let approvers = Approvers::of(&self.state, self.options.approvals, self.options.trust.as_deref());
         for (name, model) in &self.state.models {
             if !self.options.models.is_empty() && !self.options.models.contains(name) {
                 continue;
@@ -282,7 +294,11 @@ impl Follower {
                 .previous
                 .get(name)
                 .filter(|(_, since)| now.saturating_duration_since(*since) < self.options.previous_warm);
-            let pointers = pointers(model, warm.map(|(version, _)| *version));
+            let (pointers, refused) = pointers(model, warm.map(|(version, _)| *version), &approvers);
+            if let Some(version) = refused.filter(|v| self.unapproved.insert((name.clone(), *v))) {
+                let version = version.number();
+                tracing::error!(model = name.as_str(), version, "not champion here: trusted keys did not approve it");
+            }
             let listed = self.listed.entry(name.clone()).or_default();
             listed.extend(&pointers.wanted);
             // A retired one too: it leaves once everything wanted serves.
@@ -317,16 +333,23 @@ impl Follower {
         Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir, golden })
     }
 
+    /// What is asked of signatures: by this server or by the namespace, whichever
+    /// asks for more.
+    fn policy(&self) -> Policy {
+        self.options.signatures.max(self.state.signatures)
+    }
+
     /// Holds a version to the policy. The trust file is read each time, so that
     /// a revocation counts from the next load on.
     fn check_signature(&self, name: &ModelName, version: Version, record: &Record) -> Result<()> {
-        if self.options.signatures == Policy::None {
+        let policy = self.policy();
+        if policy == Policy::None {
             return Ok(());
         }
         let trust = self.options.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
         let bytes = statement(self.log.namespace(), name, &record.manifest);
         let Err(why) = trust.vouching(&record.signatures, &bytes) else { return Ok(()) };
-        if self.options.signatures == Policy::Require {
+        if policy == Policy::Require {
             return Err(Error::denied(format!("no trusted key vouches for the version: {why}")));
         }
         tracing::warn!(
@@ -379,22 +402,6 @@ async fn same_entry(log: &Log, state: &State) -> Result<()> {
         "entry {} of the log {how}: the log was forked or rolled back; restore it, or start anew with an empty cache",
         state.seq
     )))
-}
-
-fn pointers(model: &Model, warm: Option<Version>) -> Pointers {
-    let aliases = model.all_aliases();
-    let previous = model.previous();
-    let traffic: Vec<_> = model.traffic.iter().filter_map(|(to, percent)| Some((model.find(to)?, *percent))).collect();
-    // The one before the champion is loaded only while it is warm, unless
-    // something else points at it.
-    let named = aliases.iter().filter(|(alias, _)| **alias != crate::model::Alias::previous()).map(|(_, v)| *v);
-    let wanted = named.chain(traffic.iter().map(|(v, _)| *v)).chain(warm.filter(|v| previous == Some(*v))).collect();
-    Pointers {
-        champion: model.champion(),
-        aliases: aliases.into_iter().map(|(alias, v)| (alias.to_string(), v)).collect(),
-        traffic,
-        wanted,
-    }
 }
 
 fn version_entry(manifest: Digest) -> VersionEntry {

@@ -5,8 +5,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op, Sign};
+use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op};
 use super::fold::State;
+use super::sign::Key;
 use super::{entry, text};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -202,7 +203,7 @@ impl Log {
         &self,
         mut state: State,
         author: &Author,
-        sign: Sign<'_>,
+        key: Option<&Key>,
         decide: &(dyn Fn(&State) -> Result<Change> + Sync),
     ) -> Result<Committed> {
         Entry::check_words(&author.actor, &author.reason)?;
@@ -224,8 +225,8 @@ impl Log {
                 ops,
                 evidence,
             };
-            state.check(&entry)?;
-            let bytes = entry.write(sign);
+            state.check(&entry, key.map(Key::public).as_slice())?;
+            let bytes = entry.write(key);
             if bytes.len() as u64 > ENTRY_BYTES_MAX {
                 return Err(Error::too_large(format!("the entry is over {ENTRY_BYTES_MAX} bytes")));
             }

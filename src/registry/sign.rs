@@ -24,8 +24,10 @@ const PREFIX: &str = "ed25519:";
 /// The first line of a private key's file.
 const PRIVATE: &str = "ortus-private-key-1";
 
-/// What a server asks of a version's signatures before it builds a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is asked of signatures: by a server before it builds a session of a
+/// version, and by a namespace of every change. The stricter one holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Policy {
     /// Nothing.
     #[default]
@@ -34,6 +36,29 @@ pub(crate) enum Policy {
     Warn,
     /// A version without a trusted signature is refused.
     Require,
+}
+
+impl Policy {
+    /// Whether nothing is asked.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// Reads its name.
+    pub(crate) fn parse(word: &str) -> Result<Self> {
+        let all = [Self::None, Self::Warn, Self::Require];
+        let found = all.into_iter().find(|p| p.word() == word);
+        found.ok_or_else(|| Error::invalid("what is asked of signatures is none, warn or require"))
+    }
+
+    /// Its name.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Warn => "warn",
+            Self::Require => "require",
+        }
+    }
 }
 
 /// A private key.
@@ -152,6 +177,11 @@ impl Trust {
         known.revoked.get_or_insert(now);
         reason.clone_into(&mut known.reason);
         Ok(())
+    }
+
+    /// Whether a key is trusted, and not revoked.
+    pub(crate) fn counts(&self, key: &str) -> bool {
+        self.keys.iter().any(|k| k.key == key && k.revoked.is_none())
     }
 
     /// The keys that vouch for these bytes and are trusted; or why none does.

@@ -10,6 +10,7 @@ use crate::operate::Operator;
 use crate::operate::change::Changed;
 use crate::operate::gc::Rules;
 use crate::registry::log::{Author, now};
+use crate::registry::sign::Policy;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
@@ -28,6 +29,7 @@ struct Asked {
     key: Option<String>,
     value: Option<String>,
     approvals: Option<u32>,
+    signatures: Option<Policy>,
     allow_signature_change: bool,
     dry_run: bool,
     grace_hours: Option<u32>,
@@ -75,8 +77,10 @@ pub(super) async fn answer(front: &Front, method: &str, path: &str, query: &str,
         ["verify"] => json!(operator.verify(&|_| {}).await?),
         ["gc"] => json!(operator.gc(rules(&asked)).await?),
         ["policy"] => {
-            let approvals = asked.approvals.ok_or_else(|| Error::invalid("the body lacks 'approvals'"))?;
-            json!({"approvals": approvals, "seq": operator.require_approvals(approvals).await?})
+            if asked.approvals.is_none() && asked.signatures.is_none() {
+                return Err(Error::invalid("the body lacks 'approvals' and 'signatures'"));
+            }
+            json!(operator.require(asked.approvals, asked.signatures).await?)
         }
         ["models", name, verb] => {
             let changed = change(&operator, &ModelName::parse(name)?, verb, &asked).await?;

@@ -245,11 +245,14 @@ pub(in crate::cli) enum Verb {
     Approve(NameAndVersion),
     /// Say that a version may not become champion.
     Reject(NameAndVersion),
-    /// Set what the namespace asks for before a champion moves.
+    /// Set what the namespace asks for.
     Policy {
-        /// Approvals by others than who pushed the version.
-        #[arg(long, value_name = "N")]
-        approvals: u32,
+        /// Approvals by others than who pushed a version, before it is champion or has a share of the traffic.
+        #[arg(long, value_name = "N", required_unless_present = "signatures")]
+        approvals: Option<u32>,
+        /// What is asked of every change and version: none, warn or require.
+        #[arg(long, value_name = "WORD")]
+        signatures: Option<String>,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

@@ -49,7 +49,7 @@ fn entry() -> Entry {
             },
             Op::Tag { model: model(), version: None, key: "team".to_owned(), value: None },
             Op::Verdict { model: model(), version: version(7), approve: true },
-            Op::Policy { approvals: 2 },
+            Op::Policy { approvals: 2, signatures: Policy::None },
             Op::Tombstone { blobs: vec![blob(9, 0)] },
         ],
         evidence: vec![Evidence {
@@ -96,15 +96,21 @@ fn state() -> State {
 
 #[test]
 fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
-    let unsigned = |_: &[u8]| Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    assert_eq!(text(&entry().write(&unsigned)), include_str!("../golden/entry-1.json"));
+    assert_eq!(text(&entry().write(None)), include_str!("../golden/entry-1.json"));
     let read = Entry::read(include_bytes!("../golden/entry-1.json"), 42).expect("read");
     assert_eq!(read.entry, entry());
     assert_eq!(text(&manifest().write()), include_str!("../golden/manifest-1.json"));
     assert_eq!(Manifest::read(include_bytes!("../golden/manifest-1.json")).expect("read"), manifest());
     assert_eq!(text(&Checkpoint::write(&state())), include_str!("../golden/checkpoint-1.json"));
     assert_eq!(Checkpoint::read(include_bytes!("../golden/checkpoint-1.json"), "golden").expect("read"), state());
+}
+
+#[test]
+fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written_as_ever() {
+    let op = |signatures| serde_json::to_string(&Op::Policy { approvals: 1, signatures }).expect("text");
+    assert_eq!(op(Policy::None), r#"{"op":"policy","approvals":1}"#);
+    assert_eq!(op(Policy::Require), r#"{"op":"policy","approvals":1,"signatures":"require"}"#);
 }
 
 #[test]

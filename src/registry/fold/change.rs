@@ -5,6 +5,7 @@ use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use crate::registry::entry::{Blob, Entry, Op};
+use crate::registry::sign::Policy;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -15,12 +16,21 @@ pub(super) struct Trial<'s> {
     pub(super) base: &'s State,
     pub(super) models: BTreeMap<ModelName, Model>,
     pub(super) approvals: u32,
+    pub(super) signatures: Policy,
     pub(super) generations: BTreeMap<Digest, u32>,
 }
 
 impl Trial<'_> {
-    /// Makes one change, or says why it does not hold.
-    pub(super) fn change(&mut self, op: &Op, entry: &Entry) -> Result<()> {
+    /// Makes every change of an entry signed by `keys`, or says why it does not
+    /// hold.
+    pub(super) fn apply(&mut self, entry: &Entry, keys: &[String]) -> Result<()> {
+        if self.signatures == Policy::Require && keys.is_empty() {
+            return Err(Error::denied("the namespace asks for signed changes, and this one is not signed"));
+        }
+        entry.ops.iter().try_for_each(|op| self.change(op, entry, keys))
+    }
+
+    fn change(&mut self, op: &Op, entry: &Entry, keys: &[String]) -> Result<()> {
         match op {
             Op::Version { model, version, manifest, blobs, signatures } => {
                 let record = Record {
@@ -32,7 +42,10 @@ impl Trial<'_> {
                     actor: entry.actor.clone(),
                     retired: None,
                     tags: BTreeMap::new(),
+                    keys: keys.to_vec(),
                     verdicts: BTreeMap::new(),
+                    needed: 0,
+                    vouched: BTreeMap::new(),
                     evidence: entry.evidence.clone(),
                 };
                 self.add(model, *version, record)
@@ -43,9 +56,9 @@ impl Trial<'_> {
             Op::Traffic { model, weights } => self.split(model, weights),
             Op::Retire { model, version } => self.retire(model, *version, entry.time),
             Op::Tag { model, version, key, value } => self.tag(model, *version, key, value.as_deref()),
-            Op::Verdict { model, version, approve } => self.judge(model, *version, &entry.actor, *approve),
-            Op::Policy { approvals } => {
-                self.approvals = *approvals;
+            Op::Verdict { model, version, approve } => self.judge((model, *version), (&entry.actor, keys), *approve),
+            Op::Policy { approvals, signatures } => {
+                (self.approvals, self.signatures) = (*approvals, *signatures);
                 Ok(())
             }
             Op::Tombstone { blobs } => self.bury(blobs),
@@ -57,6 +70,9 @@ impl Trial<'_> {
     }
 
     fn add(&mut self, name: &ModelName, version: Version, record: Record) -> Result<()> {
+        if self.signatures == Policy::Require && record.signatures.is_empty() {
+            return Err(Error::denied("the namespace asks for signed versions, and this one is not signed"));
+        }
         if !self.models.contains_key(name) {
             if self.base.models.len() >= MODELS_MAX {
                 return Err(Error::overloaded(format!("the namespace has {MODELS_MAX} models, the limit")));
@@ -86,14 +102,17 @@ impl Trial<'_> {
     }
 
     fn promote(&mut self, name: &ModelName, version: Version, from: Option<Version>) -> Result<()> {
-        let needed = self.approvals;
+        let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
         let record = model.live(version)?;
         expect("the champion", from, model.champion())?;
         if from == Some(version) {
             return Err(Error::precondition(format!("version {version} is champion already")));
         }
-        check_approved(record, needed).map_err(|e| e.context(format_args!("{name}:{version}")))?;
+        check_approved(record, needed, signatures).map_err(|e| e.context(format_args!("{name}:{version}")))?;
+        if let Some(record) = model.versions.get_mut(&version) {
+            record.needed = if signatures == Policy::Require { needed } else { 0 };
+        }
         model.champions.retain(|v| *v != version);
         model.champions.push(version);
         model.traffic.clear();
@@ -124,8 +143,13 @@ impl Trial<'_> {
         if [Alias::champion(), Alias::previous()].contains(alias) {
             return Err(Error::precondition(format!("'{alias}' moves by promote and rollback alone")));
         }
+        let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
-        version.map(|v| model.live(v).map(drop)).transpose()?;
+        let record = version.map(|v| model.live(v)).transpose()?;
+        if let Some(record) = record.filter(|_| model.traffic.contains_key(&alias.to_string())) {
+            // It would have a share of the traffic.
+            check_approved(record, needed, signatures).map_err(|e| e.context(format_args!("{name}@{alias}")))?;
+        }
         expect(&format!("'{alias}'"), from, model.aliases.get(alias).copied())?;
         match version {
             Some(version) => drop(model.aliases.insert(alias.clone(), version)),
@@ -142,11 +166,17 @@ impl Trial<'_> {
     }
 
     fn split(&mut self, name: &ModelName, weights: &BTreeMap<String, u32>) -> Result<()> {
+        let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
         for target in weights.keys() {
             let found =
                 model.find(target).ok_or_else(|| Error::not_found(format!("'{target}' is no version or alias")))?;
-            model.live(found)?;
+            let record = model.live(found)?;
+            // Who is champion was approved by the rules of that day.
+            if model.champion() != Some(found) {
+                let approved = check_approved(record, needed, signatures);
+                approved.map_err(|e| e.context(format_args!("{name}:{found}")))?;
+            }
         }
         let sum: u64 = weights.values().map(|w| u64::from(*w)).sum();
         if !weights.is_empty() && (sum != 100 || weights.len() > NAMES_MAX) {
@@ -190,13 +220,25 @@ impl Trial<'_> {
         if tags.len() > NAMES_MAX { Err(Error::overloaded(format!("over {NAMES_MAX} tags"))) } else { Ok(()) }
     }
 
-    fn judge(&mut self, name: &ModelName, version: Version, actor: &str, approve: bool) -> Result<()> {
+    fn judge(
+        &mut self,
+        (name, version): (&ModelName, Version),
+        (actor, keys): (&str, &[String]),
+        approve: bool,
+    ) -> Result<()> {
+        let by_keys = self.signatures == Policy::Require;
         let model = self.model(name)?;
         model.live(version)?;
         let Some(record) = model.versions.get_mut(&version) else { return Ok(()) };
         if record.actor == actor && approve {
             return Err(Error::denied(format!("'{actor}' pushed version {version} and cannot approve it")));
         }
+        let own = |key: &String| record.keys.contains(key) || record.signatures.iter().any(|s| s.key == *key);
+        if approve && by_keys && keys.iter().all(own) {
+            return Err(Error::denied(format!("the key that signed version {version} cannot approve it")));
+        }
+        let counting: Vec<String> = keys.iter().filter(|key| !approve || !own(key)).cloned().collect();
+        record.vouched.extend(counting.into_iter().map(|key| (key, approve)));
         record.verdicts.insert(actor.to_owned(), approve);
         Ok(())
     }
@@ -222,15 +264,19 @@ pub(crate) fn nothing_before(name: &ModelName, from: Version) -> Error {
     Error::precondition(format!("'{name}' has no champion before version {from} to roll back to"))
 }
 
-/// Whether a version has the approvals that the namespace asks for.
-pub(crate) fn check_approved(record: &Record, needed: u32) -> Result<()> {
-    let against: Vec<&str> = record.verdicts.iter().filter(|(_, yes)| !**yes).map(|(who, _)| who.as_str()).collect();
+/// Whether a version has the approvals that are asked for.
+pub(super) fn check_approved(record: &Record, needed: u32, signatures: Policy) -> Result<()> {
+    let (verdicts, by) = match signatures {
+        Policy::Require => (&record.vouched, " by keys"),
+        Policy::None | Policy::Warn => (&record.verdicts, ""),
+    };
+    let against: Vec<&str> = verdicts.iter().filter(|(_, yes)| !**yes).map(|(who, _)| who.as_str()).collect();
     if needed > 0 && !against.is_empty() {
         return Err(Error::precondition(format!("was rejected by {}", against.join(", "))));
     }
-    let given = record.verdicts.values().filter(|yes| **yes).count();
+    let given = verdicts.values().filter(|yes| **yes).count();
     if (given as u64) < u64::from(needed) {
-        return Err(Error::denied(format!("has {given} of the {needed} approvals needed to become champion")));
+        return Err(Error::denied(format!("has {given} of the {needed} approvals{by} needed to become champion")));
     }
     Ok(())
 }

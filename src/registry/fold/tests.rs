@@ -28,6 +28,15 @@ fn apply(state: &mut State, actor: &str, ops: Vec<Op>) -> Option<String> {
     state.void.get(&seq).cloned()
 }
 
+/// The same, signed by keys.
+fn apply_signed(state: &mut State, actor: &str, keys: &[&str], ops: Vec<Op>) -> Option<String> {
+    let entry = entry(state, actor, ops);
+    let seq = entry.seq;
+    let signatures = keys.iter().map(|key| Signed { key: (*key).to_owned(), value: String::new() }).collect();
+    state.apply(Read { entry, signatures, hash: hash(&seq.to_le_bytes()) }).expect("the chain holds");
+    state.void.get(&seq).cloned()
+}
+
 fn push(number: u64, blobs: &[Blob]) -> Op {
     let manifest = hash(&number.to_be_bytes());
     Op::Version { model: name("m"), version: version(number), manifest, blobs: blobs.to_vec(), signatures: Vec::new() }
@@ -69,7 +78,7 @@ fn an_entry_of_another_chain_is_an_error_and_not_void() {
 fn approvals_by_others_are_needed_and_a_rejection_stands() {
     let verdict = |approve| Op::Verdict { model: name("m"), version: version(1), approve };
     let mut state = State::default();
-    apply(&mut state, "ann", vec![push(1, &[]), Op::Policy { approvals: 2 }]);
+    apply(&mut state, "ann", vec![push(1, &[]), Op::Policy { approvals: 2, signatures: Policy::None }]);
     assert!(apply(&mut state, "ann", vec![promote(1, None)]).is_some_and(|w| w.contains("0 of the 2 approvals")));
     assert!(apply(&mut state, "ann", vec![verdict(true)]).is_some_and(|w| w.contains("cannot approve it")));
     for actor in ["bob", "bob"] {
@@ -146,4 +155,60 @@ fn a_version_stands_once_among_the_champions_to_go_back_to() {
     assert_eq!(state.models["m"].champions, [version(2), version(1)]);
     assert_eq!(apply(&mut state, "ann", vec![rollback(2, 1)]), None);
     assert!(apply(&mut state, "ann", vec![rollback(1, 2)]).is_some_and(|w| w.contains("no champion before")));
+}
+
+#[test]
+fn where_signatures_are_asked_for_only_keys_approve_and_not_the_pushers_own() {
+    let signed_push = |number: u64, key: &str| {
+        let Op::Version { model, version, manifest, blobs, .. } = push(number, &[]) else { panic!("a push") };
+        let signatures = vec![Signed { key: key.to_owned(), value: String::new() }];
+        Op::Version { model, version, manifest, blobs, signatures }
+    };
+    let verdict = |to: u64, approve| Op::Verdict { model: name("m"), version: version(to), approve };
+    let policy = |signatures| Op::Policy { approvals: 1, signatures };
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None), policy(Policy::Require)]);
+    // Nothing that is not signed holds any more: not even the end of the rule.
+    for ops in [vec![push(2, &[])], vec![policy(Policy::None)], vec![verdict(1, true)]] {
+        assert!(apply(&mut state, "eve", ops).is_some_and(|why| why.contains("asks for signed changes")));
+    }
+    let unsigned = apply_signed(&mut state, "ann", &["a"], vec![push(2, &[])]);
+    assert!(unsigned.is_some_and(|why| why.contains("asks for signed versions")));
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], vec![signed_push(2, "a")]), None);
+    // Another name is no other key.
+    let own = apply_signed(&mut state, "bob", &["a"], vec![verdict(2, true)]);
+    assert!(own.is_some_and(|why| why.contains("the key that signed version 2")));
+    let early = apply_signed(&mut state, "ann", &["a"], vec![promote(2, Some(1))]);
+    assert!(early.is_some_and(|why| why.contains("0 of the 1 approvals by keys")));
+    let mut rejected = state.clone();
+    assert_eq!(apply_signed(&mut rejected, "cyd", &["c"], vec![verdict(2, false)]), None);
+    assert_eq!(apply_signed(&mut state, "bob", &["b"], vec![verdict(2, true)]), None);
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], vec![promote(2, Some(1))]), None);
+    assert_eq!(apply_signed(&mut rejected, "bob", &["b"], vec![verdict(2, true)]), None);
+    let refused = apply_signed(&mut rejected, "ann", &["a"], vec![promote(2, Some(1))]);
+    assert!(refused.is_some_and(|why| why.contains("was rejected by c")));
+}
+
+#[test]
+fn what_is_not_approved_has_no_share_of_the_traffic() {
+    let mut state = State::default();
+    let alias = |to: u64, from: Option<u64>| Op::Alias {
+        model: name("m"),
+        alias: Alias::parse("challenger").expect("legal"),
+        version: Some(version(to)),
+        from: from.map(version),
+    };
+    let split = |to: &str| Op::Traffic { model: name("m"), weights: [("champion".into(), 90), (to.into(), 10)].into() };
+    let verdict = |to: u64| Op::Verdict { model: name("m"), version: version(to), approve: true };
+    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None), push(2, &[]), push(3, &[]), alias(2, None)]);
+    apply(&mut state, "ann", vec![Op::Policy { approvals: 1, signatures: Policy::None }]);
+    for to in ["challenger", "2"] {
+        assert!(apply(&mut state, "ann", vec![split(to)]).is_some_and(|why| why.contains("0 of the 1 approvals")));
+    }
+    assert_eq!(apply(&mut state, "bob", vec![verdict(2)]), None);
+    assert_eq!(apply(&mut state, "ann", vec![split("challenger")]), None);
+    // Nor by way of an alias that has a share.
+    assert!(apply(&mut state, "ann", vec![alias(3, Some(2))]).is_some_and(|why| why.contains("0 of the 1 approvals")));
+    assert_eq!(apply(&mut state, "bob", vec![verdict(3)]), None);
+    assert_eq!(apply(&mut state, "ann", vec![alias(3, Some(2))]), None);
 }

@@ -40,12 +40,17 @@ impl Followed {
     }
 
     fn follow(&self, now: Instant) -> Result<Follower> {
+        self.follow_with(now, Policy::None, 0)
+    }
+
+    fn follow_with(&self, now: Instant, signatures: Policy, approvals: u32) -> Result<Follower> {
         let options = Options {
             models: BTreeSet::new(),
             cache: self.cache.clone(),
             previous_warm: Duration::from_secs(60),
-            signatures: Policy::None,
+            signatures,
             trust: None,
+            approvals,
             addresses: Arc::default(),
         };
         Follower::open(self.log.clone(), options, now)
@@ -123,4 +128,32 @@ fn what_comes_before_a_bad_entry_is_applied() {
     assert_eq!(follower.look(now, true), Look::Failed);
     assert_eq!((follower.standing().seq, wanted(&mut follower, now)), (2, vec![1, 2]));
     assert!(follower.standing().refused.is_some_and(|why| why.contains("entry 3 is malformed")));
+}
+
+#[test]
+fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
+    let followed = Followed::new();
+    followed.push(2.0);
+    followed.by(async |operator| {
+        let mut forged = operator.state().await.expect("a state");
+        forged.models.get_mut(&name("m")).expect("a model").champions = vec![version(1)];
+        operator.log.checkpoint_now(&forged).await.expect("written");
+    });
+    let champion = |signatures, approvals| {
+        let follower = followed.follow_with(Instant::now(), signatures, approvals).expect("follows");
+        std::fs::remove_dir_all(&followed.cache).expect("removed");
+        follower.state.models[&name("m")].champion()
+    };
+    assert_eq!(champion(Policy::None, 0), Some(version(1)), "it is believed, as documented");
+    assert_eq!(champion(Policy::Require, 0), Some(version(2)));
+    assert_eq!(champion(Policy::None, 1), Some(version(2)));
+}
+
+#[test]
+fn a_server_may_ask_for_approvals_that_the_log_does_not() {
+    let followed = Followed::new();
+    let now = Instant::now();
+    let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
+    assert_eq!(follower.scan(now).models["m"].pointers.as_ref().expect("pointers").champion, None);
+    assert_eq!(wanted(&mut follower, now), Vec::<u64>::new());
 }

@@ -4,7 +4,6 @@
 use super::*;
 use crate::model::{Alias, ModelName, Version};
 use crate::operate::conformance::{self, Scale};
-use crate::operate::unsigned;
 use crate::registry::entry::Op;
 use crate::registry::sign;
 use crate::store::faulty::{Fault, Faulty};
@@ -48,9 +47,9 @@ fn faulty() -> (Arc<Faulty>, Log) {
 /// are, or what was said.
 async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
     let (store, log) = faulty();
-    let first = log.commit(State::default(), &author(), &unsigned, &add).await.expect("no fault yet");
+    let first = log.commit(State::default(), &author(), None, &add).await.expect("no fault yet");
     store.plan(faults);
-    let second = log.commit(first.state, &author(), &unsigned, &add).await;
+    let second = log.commit(first.state, &author(), None, &add).await;
     assert!(store.is_through(), "{faults:?}");
     let mut whole = State::default();
     log.catch_up(&mut whole).await.expect("the chain holds");
@@ -81,21 +80,21 @@ async fn an_answer_that_is_lost_is_found_by_reading_back() {
 #[tokio::test]
 async fn a_stale_view_of_anothers_entry_is_caught_by_the_create() {
     let (store, log) = faulty();
-    let first = log.commit(State::default(), &author(), &unsigned, &add).await.expect("committed").state;
-    log.commit(first.clone(), &author(), &unsigned, &add).await.expect("another's");
+    let first = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
+    log.commit(first.clone(), &author(), None, &add).await.expect("another's");
     store.plan(&[Fault::Stale]);
-    let third = log.commit(first, &author(), &unsigned, &add).await.expect("committed");
+    let third = log.commit(first, &author(), None, &add).await.expect("committed");
     assert_eq!(third.seq, Some(3));
 }
 
 #[tokio::test]
 async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
     let (_, log) = faulty();
-    let state = log.commit(State::default(), &author(), &unsigned, &add).await.expect("committed").state;
+    let state = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
     let model = ModelName::parse("m").expect("legal");
     let wrong = |op: Op| {
         let (log, state) = (log.clone(), state.clone());
-        async move { log.commit(state, &author(), &unsigned, &|_| Ok(vec![op.clone()].into())).await.map(|c| c.seq) }
+        async move { log.commit(state, &author(), None, &|_| Ok(vec![op.clone()].into())).await.map(|c| c.seq) }
     };
     let one = Version::new(1).expect("legal");
     let seven = Version::new(7).expect("legal");
@@ -105,14 +104,14 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
     let alias = Alias::parse("challenger").expect("legal");
     assert!(wrong(Op::Alias { model, alias, version: Some(seven), from: None }).await.is_err());
     let long = Author { actor: "a\nb".to_owned(), reason: String::new() };
-    assert!(log.commit(state, &long, &unsigned, &add).await.is_err());
+    assert!(log.commit(state, &long, None, &add).await.is_err());
     assert_eq!(log.load().await.expect("loads").seq, 1);
 }
 
 #[tokio::test]
 async fn a_fork_a_gap_and_a_future_format_are_refused() {
     let (_, log) = faulty();
-    let mut state = log.commit(State::default(), &author(), &unsigned, &add).await.expect("committed").state;
+    let mut state = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
     let original = log.store.get(&log.entry_key(1), 1 << 20).await.expect("read").expect("there");
     let second = |text: String| {
         let log = log.clone();
@@ -139,7 +138,7 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
     let (_, log) = faulty();
     let mut state = State::default();
     for _ in 0..CHECKPOINT_EVERY + 3 {
-        state = log.commit(state, &author(), &unsigned, &add).await.expect("committed").state;
+        state = log.commit(state, &author(), None, &add).await.expect("committed").state;
     }
     assert_eq!(log.load().await.expect("loads"), state);
     let key = log.checkpoint_key(CHECKPOINT_EVERY);
@@ -158,15 +157,15 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
 async fn an_entry_signed_in_anothers_name_is_refused() {
     let (ann, eve) = (sign::Key::generate().expect("a key").0, sign::Key::generate().expect("a key").0);
     let (_, log) = faulty();
-    let honest = |bytes: &[u8]| vec![ann.sign(bytes)];
-    let state = log.commit(State::default(), &author(), &honest, &add).await.expect("committed").state;
+    let state = log.commit(State::default(), &author(), Some(&ann), &add).await.expect("committed").state;
     let read = log.entry(1).await.expect("read").expect("there");
     assert_eq!(read.signatures[0].key, ann.public());
     // Eve signs, and says that it was Ann.
-    let forged = |bytes: &[u8]| vec![crate::registry::entry::Signed { key: ann.public(), ..eve.sign(bytes) }];
     let mut entry = read.entry.clone();
     (entry.seq, entry.prev, entry.ops) = (2, state.hash, add(&state).expect("decided").ops);
-    log.store.create(&log.entry_key(2), entry.write(&forged)).await.expect("written");
+    let forged =
+        String::from_utf8(entry.write(Some(&eve)).to_vec()).expect("text").replace(&eve.public(), &ann.public());
+    log.store.create(&log.entry_key(2), forged.into()).await.expect("written");
     let error = log.load().await.expect_err("forged");
     assert!(error.message.contains("not by the key it names"), "{error}");
 }
