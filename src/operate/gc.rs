@@ -3,15 +3,18 @@
 //! void unless it was uploaded again under the next generation, and a sweep
 //! deletes older generations only: no race can take a version's bytes.
 
+#[cfg(test)]
+mod tests;
+
 use super::Operator;
 use crate::error::{Error, Result};
 use crate::model::Digest;
 use crate::registry::entry::{Blob, Op};
-use crate::registry::fold::State;
+use crate::registry::fold::{Record, State};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::stream::TryStreamExt;
+use futures_util::stream::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,6 +23,9 @@ use std::time::Duration;
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 /// The most blobs of one tombstone entry.
 const TOMBSTONE_BLOBS_MAX: usize = 4_096;
+
+/// Entries asked for at once.
+const HEADS_MAX: usize = 16;
 
 /// What may be deleted.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +65,12 @@ impl Operator {
         // From the first entry: what a checkpoint says may be wrong, and this deletes.
         let mut state = State::default();
         self.log.catch_up(&mut state).await?;
-        let kept = retained(&state, now, rules.retain);
         let mut swept = Swept { dry_run: rules.dry_run, ..Swept::default() };
+        let blobs = self.blobs().await?;
+        let retention = self.retention(&state, &blobs, (now, rules.retain)).await?;
+        let kept = retention.kept(&state);
         let mut marked = Vec::new();
-        for found in self.blobs().await? {
+        for found in blobs {
             if kept.contains(&found.blob.digest) && found.blob.generation == state.generation(&found.blob.digest) {
                 continue;
             }
@@ -93,11 +101,8 @@ impl Operator {
             is_old && !rules.dry_run
         })?;
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
-            let buried = if rules.dry_run {
-                part.iter().collect()
-            } else {
-                self.bury(part, &state, (now, rules.retain)).await?
-            };
+            let buried =
+                if rules.dry_run { part.iter().collect() } else { self.bury(part, &state, &retention).await? };
             for found in buried {
                 if !rules.dry_run {
                     self.log.store.delete(&found.key).await?;
@@ -110,15 +115,10 @@ impl Operator {
     }
 
     /// Writes the tombstone; returns what may be deleted now.
-    async fn bury<'f>(
-        &self,
-        marked: &'f [Found],
-        from: &State,
-        (now, retain): (DateTime<Utc>, Duration),
-    ) -> Result<Vec<&'f Found>> {
+    async fn bury<'f>(&self, marked: &'f [Found], from: &State, retention: &Retention) -> Result<Vec<&'f Found>> {
         let buried = Mutex::new(Vec::new());
         let decide = |state: &State| {
-            let kept = retained(state, now, retain);
+            let kept = retention.kept(state);
             // Of older generations nobody will ever name one: no tombstone is needed.
             let (old, current): (Vec<&Found>, Vec<&Found>) =
                 marked.iter().partition(|f| f.blob.generation < state.generation(&f.blob.digest));
@@ -130,6 +130,26 @@ impl Operator {
         };
         self.commit(from.clone(), &decide).await?;
         Ok(buried.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Asks the store when versions were retired whose blobs are still there: the
+    /// time in an entry is by its writer's clock, which may be a year off.
+    async fn retention(
+        &self,
+        state: &State,
+        blobs: &[Found],
+        (now, retain): (DateTime<Utc>, Duration),
+    ) -> Result<Retention> {
+        let there: BTreeSet<Digest> = blobs.iter().map(|f| f.blob.digest).collect();
+        let records = state.models.values().flat_map(|m| m.versions.values());
+        let left = records.filter(|r| !retain.is_zero() && r.blobs.iter().any(|b| there.contains(&b.digest)));
+        let entries: BTreeSet<u64> = left.filter_map(|r| r.retired_by).collect();
+        let times = futures_util::stream::iter(entries).map(|seq| async move {
+            let meta = self.log.store.head(&self.log.entry_key(seq)).await?;
+            let meta = meta.ok_or_else(|| Error::precondition(format!("entry {seq} is gone")))?;
+            Ok::<_, Error>((seq, meta.modified))
+        });
+        Ok(Retention { now, retain, retired: times.buffered(HEADS_MAX).try_collect().await? })
     }
 
     async fn blobs(&self) -> Result<Vec<Found>> {
@@ -148,13 +168,28 @@ impl Operator {
     }
 }
 
-/// The digests that versions in use, or lately retired, name.
-fn retained(state: &State, now: DateTime<Utc>, retain: Duration) -> BTreeSet<Digest> {
-    let records = state.models.values().flat_map(|m| m.versions.values());
-    // A store's clock may know whole seconds only: no retention means none.
-    let lately = |since: DateTime<Utc>| !retain.is_zero() && is_within(since, retain, now);
-    let kept = records.filter(|r| r.retired.is_none_or(lately));
-    kept.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+/// How long retired versions keep their blobs, by the store's clock.
+struct Retention {
+    now: DateTime<Utc>,
+    retain: Duration,
+    /// When an entry that retires was written.
+    retired: BTreeMap<u64, DateTime<Utc>>,
+}
+
+impl Retention {
+    /// The digests that versions in use, or lately retired, name.
+    fn kept(&self, state: &State) -> BTreeSet<Digest> {
+        let records = state.models.values().flat_map(|m| m.versions.values()).filter(|r| self.keeps(r));
+        records.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+    }
+
+    fn keeps(&self, record: &Record) -> bool {
+        let Some(entry) = record.retired_by else { return true };
+        // A store's clock may know whole seconds only: no retention means none.
+        // An entry that was not asked about came after the sweep began.
+        let lately = || self.retired.get(&entry).is_none_or(|since| is_within(*since, self.retain, self.now));
+        !self.retain.is_zero() && lately()
+    }
 }
 
 /// Whether less than `span` has passed; for ever, where it is beyond the calendar.

@@ -82,6 +82,9 @@ pub(crate) struct Record {
     pub actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<DateTime<Utc>>,
+    /// The entry that retired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_by: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// The keys that signed the entry that brought it.

@@ -149,6 +149,34 @@ fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_ol
     eventually("a good one", || serves() == (200, Some("4".to_owned())));
 }
 
+#[test]
+fn a_crash_at_the_first_run_is_the_childs_alone() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &graphs::demanding(1.0));
+    let server = Server::start(directory.path());
+    let serves = || {
+        let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
+        let answer = server.post("/v2/models/m/infer", body);
+        (answer.status, answer.headers.get("ortus-model-version").cloned())
+    };
+    // Busy for long enough to be hit.
+    directory.put("m", 2, &graphs::hungry(9_000));
+    let mut hit = Vec::new();
+    eventually("the first run", || {
+        hit = server.children();
+        !hit.is_empty()
+    });
+    for pid in hit {
+        // SAFETY: kill takes no pointer; the process is our server's child.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGSEGV) }, 0);
+    }
+    eventually("the refusal", || server.log().contains("crashed with signal 11"));
+    assert_eq!(server.metric("ortus_model_load_failures_total{model=\"m\"}"), Some(1.0));
+    assert_eq!(serves(), (200, Some("1".to_owned())));
+    directory.put("m", 3, &graphs::demanding(3.0));
+    eventually("a good one", || serves() == (200, Some("3".to_owned())));
+}
+
 const INFER: &str = "POST /v2/models/lookup/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
 
 #[test]

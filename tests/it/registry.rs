@@ -310,6 +310,63 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     assert_eq!(third.run(&["push", "m", file.to_str().expect("text"), "--no-probe"]).0, 1);
 }
 
+/// This program, run by somebody who may not write to what is the registry's.
+fn stranger(registry: &Registry) -> Command {
+    let copy = registry.0.path().join("ortus");
+    std::fs::copy(env!("CARGO_BIN_EXE_ortus"), &copy).expect("copied");
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let mut command = if unsafe { libc::geteuid() } == 0 {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+        command
+    } else {
+        Command::new(copy)
+    };
+    command.env("HOME", "/nonexistent").current_dir("/");
+    command
+}
+
+#[test]
+fn who_may_only_read_reads_and_is_refused_in_one_line() {
+    use std::os::unix::fs::PermissionsExt;
+    let registry = Registry::new();
+    registry.push("m", 1.0);
+    registry.does(&["promote", "m", "1"]);
+    let before = registry.does(&["history", "m", "--json"]);
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    let mut folders = vec![registry.store()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).expect("listed").map(|e| e.expect("an entry").path());
+        folders.extend(entries.filter(|p| p.is_dir()));
+        mode(&folder, 0o555);
+    }
+    mode(registry.0.path(), 0o755);
+    let run = |arguments: &[&str]| {
+        let output = stranger(&registry).args(arguments).arg("--registry").arg(registry.url()).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        (output.status.code(), said)
+    };
+    for reads in [vec!["list"], vec!["history", "m"], vec!["audit", "verify"], vec!["fleet"]] {
+        assert_eq!(run(&reads), (Some(0), String::new()), "{reads:?}");
+    }
+    let file = registry.0.path().join("model.onnx");
+    mode(&file, 0o644);
+    let push = ["push", "m", file.to_str().expect("text"), "--no-probe"];
+    for writes in [&push[..], &["promote", "m", "1"], &["gc"], &["tag", "m", "a=b"]] {
+        let (code, said) = run(writes);
+        assert_eq!((code, said.lines().count()), (Some(1), 1), "{writes:?}: {said}");
+        assert!(said.to_lowercase().contains("permission"), "{said}");
+    }
+    assert_eq!(registry.does(&["history", "m", "--json"]), before);
+    // The folder itself must be ours again to be removed, where we are not root.
+    let mut folders = vec![registry.store()];
+    while let Some(folder) = folders.pop() {
+        mode(&folder, 0o755);
+        let entries = std::fs::read_dir(&folder).expect("listed").map(|e| e.expect("an entry").path());
+        folders.extend(entries.filter(|p| p.is_dir()));
+    }
+}
+
 #[test]
 fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     let registry = Registry::new();

@@ -167,6 +167,18 @@ impl Server {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
+    /// The processes that it started and that still run.
+    pub fn children(&self) -> Vec<i32> {
+        let number = |name: &std::ffi::OsStr| name.to_str()?.parse::<i32>().ok();
+        let all = fs::read_dir("/proc").expect("listed").filter_map(|e| number(&e.ok()?.file_name()));
+        let parent = |pid: &i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name, in brackets, may hold anything; state and parent follow it.
+            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
+        };
+        all.filter(|pid| parent(pid) == Some(self.child.id())).collect()
+    }
+
     /// Tells whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("waited for").is_none()

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use crate::registry::entry::{Blob, Entry, Op};
 use crate::registry::sign::Policy;
-use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
 const TAG_BYTES_MAX: usize = 256;
@@ -41,6 +40,7 @@ impl Trial<'_> {
                     time: entry.time,
                     actor: entry.actor.clone(),
                     retired: None,
+                    retired_by: None,
                     tags: BTreeMap::new(),
                     keys: keys.to_vec(),
                     verdicts: BTreeMap::new(),
@@ -54,7 +54,7 @@ impl Trial<'_> {
             Op::Rollback { model, version, from } => self.roll_back(model, *version, *from),
             Op::Alias { model, alias, version, from } => self.alias(model, alias, *version, *from),
             Op::Traffic { model, weights } => self.split(model, weights),
-            Op::Retire { model, version } => self.retire(model, *version, entry.time),
+            Op::Retire { model, version } => self.retire(model, *version, entry),
             Op::Tag { model, version, key, value } => self.tag(model, *version, key, value.as_deref()),
             Op::Verdict { model, version, approve } => self.judge((model, *version), (&entry.actor, keys), *approve),
             Op::Policy { approvals, signatures } => {
@@ -186,7 +186,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn retire(&mut self, name: &ModelName, version: Version, time: DateTime<Utc>) -> Result<()> {
+    fn retire(&mut self, name: &ModelName, version: Version, entry: &Entry) -> Result<()> {
         let model = self.model(name)?;
         model.live(version)?;
         let pointers = model.pointers(version);
@@ -195,7 +195,7 @@ impl Trial<'_> {
         }
         model.champions.retain(|v| *v != version);
         if let Some(record) = model.versions.get_mut(&version) {
-            record.retired = Some(time);
+            (record.retired, record.retired_by) = (Some(entry.time), Some(entry.seq));
         }
         Ok(())
     }
