@@ -15,6 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".tensorflow")
         .compile_well_known_types(false)
         .compile_fds(wire)?;
+    let operator = protox::compile(["ortus/operator.proto"], ["proto"])?;
+    fs::write(out.join("operator.bin"), operator.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(operator)?;
     let onnx = protox::compile(["onnx/onnx.proto"], ["proto"])?;
     tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(onnx)?;
     println!("cargo:rustc-env=ORTUS_TARGET={}", env::var("TARGET")?);

@@ -9,6 +9,7 @@ pub(crate) mod operator;
 pub(crate) mod ops;
 mod rest;
 pub(crate) mod serve;
+pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod tfs;
 

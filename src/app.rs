@@ -2,6 +2,7 @@
 
 use crate::api::listen::{self, Listening, Stop};
 use crate::api::serve::Router;
+use crate::api::side::side;
 use crate::api::{Budget, Front, Limits, operator, ops};
 use crate::config::model::{
     Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, VersionPolicy as Configured,
@@ -25,17 +26,10 @@ use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
 use crate::runtime::{Engine, SessionOptions, library};
 use crate::store::Store;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -227,39 +221,6 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, mut ready
             return;
         }
     }
-}
-
-/// Starts a listener beside the data path; returns where it is bound.
-async fn side<F>(
-    address: SocketAddr,
-    what: &str,
-    front: &Arc<Front>,
-    answer: fn(Arc<Front>, Request<Incoming>) -> F,
-) -> Result<SocketAddr>
-where
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-{
-    let unbound = |e: std::io::Error| Error::precondition(format!("the {what} listener cannot bind {address}: {e}"));
-    let listener = TcpListener::bind(address).await.map_err(unbound)?;
-    let bound = listener.local_addr().map_err(unbound)?;
-    let front = Arc::clone(front);
-    tokio::spawn(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let front = Arc::clone(&front);
-            let service = hyper::service::service_fn(move |request| {
-                let response = answer(Arc::clone(&front), request);
-                async move { Ok::<_, Infallible>(response.await) }
-            });
-            let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    Ok(bound)
 }
 
 fn cores() -> usize {

@@ -15,10 +15,18 @@ pub mod tensorflow {
     }
 }
 
+/// The operator API.
+pub mod operator {
+    tonic::include_proto!("ortus.v1");
+}
+
 /// The ONNX model format, trimmed.
 pub mod onnx {
     tonic::include_proto!("onnx");
 }
+
+/// The descriptor set of the operator API, for reflection.
+pub const OPERATOR_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/operator.bin"));
 
 /// The descriptor set of every wire protocol, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wire.bin"));

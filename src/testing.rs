@@ -7,4 +7,5 @@ pub use crate::operate::conformance;
 pub use crate::operate::conformance::many_models;
 pub use crate::proto::inference;
 pub use crate::proto::onnx;
+pub use crate::proto::operator;
 pub use crate::proto::tensorflow;

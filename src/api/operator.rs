@@ -1,15 +1,17 @@
 //! The operator listener, on loopback by default: what is configured, what
-//! serves, and the registry's verbs. A browser cannot reach it: it wants a header of its own, and a Host
-//! that names an address or localhost.
+//! serves, and the registry's verbs, over REST and gRPC. A browser cannot reach
+//! it: it wants a header of its own, and a Host that names an address or
+//! localhost.
 
+mod grpc;
 mod registry;
 
 use super::Front;
 use super::oip::describe;
 use super::rest::Reply;
+use super::serve::is_grpc;
 use crate::error::{Error, Result};
 use crate::servable::Batching;
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Status;
+use tonic::body::Body;
 
 /// The header every operator request carries, whatever its value.
 pub(crate) const OPERATOR_HEADER: &str = "ortus-operator";
@@ -27,8 +31,11 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one request.
-pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let reply = match admit(request.headers()) {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Body> {
+    let admitted = admit(request.headers(), request.uri());
+    let reply = match admitted {
+        Ok(()) if is_grpc(&request) => return grpc::answer(front, request).await,
+        Err(error) if is_grpc(&request) => return Status::from(error).into_http(),
         Ok(()) => route(&front, request).await,
         Err(error) => Err(error),
     };
@@ -37,7 +44,7 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
         tracing::debug!(%error, cause, "operator call refused");
         Reply::error(&error)
     });
-    let mut response = Response::new(Full::new(reply.body));
+    let mut response = Response::new(Body::new(Full::new(reply.body)));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response
@@ -68,11 +75,13 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
 /// Where the registry's calls begin.
 const REGISTRY: &str = "/v1/registry/";
 
-fn admit(headers: &HeaderMap) -> Result<()> {
+fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
     if !headers.contains_key(OPERATOR_HEADER) {
         return Err(Error::denied(format!("the {OPERATOR_HEADER} header is missing")));
     }
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    // HTTP/2 says it in the address.
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).or(authority).unwrap_or_default();
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -117,7 +126,7 @@ mod tests {
         if header {
             headers.insert(OPERATOR_HEADER, http::HeaderValue::from_static("1"));
         }
-        assert_eq!(admit(&headers).is_ok(), admitted, "{host}");
+        assert_eq!(admit(&headers, &http::Uri::from_static("/")).is_ok(), admitted, "{host}");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use std::sync::Arc;
+use tonic::body::Body;
 
 /// Answers one request.
-pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Body> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let ready = front.predictor.is_ready();
     let (status, body): (StatusCode, Bytes) = match request.uri().path() {
@@ -19,7 +20,7 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
         _ => (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n".into()),
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Body::new(Full::new(body)));
     *response.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);

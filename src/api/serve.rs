@@ -86,7 +86,8 @@ impl Router {
 #[derive(Clone, Copy)]
 pub(crate) struct Arrived(pub Instant);
 
-fn is_grpc<B>(request: &Request<B>) -> bool {
+/// Tells whether a request is of gRPC.
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     let kind = request.headers().get(http::header::CONTENT_TYPE);
     kind.is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
 }

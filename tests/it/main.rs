@@ -32,6 +32,9 @@ mod clients;
 /// The registry: on S3, by its commands, and served from.
 mod registry;
 
+/// The operator API over gRPC.
+mod operator;
+
 /// Commands killed at any point.
 mod crash;
 

@@ -114,7 +114,7 @@ impl Registry {
 
 /// Asks for a prediction over REST: the status, the version that served, and
 /// the mark of the model that really ran.
-fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
+pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
     let answer = http(&server.http, "POST", &format!("/v2/models/{path}/infer"), headers, body);
     let version = answer.headers.get("ortus-model-version").cloned().unwrap_or_default();
@@ -122,7 +122,7 @@ fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f
     (answer.status, version, mark.unwrap_or(f64::NAN))
 }
 
-fn serves(server: &Server, version: &str, mark: f64) -> bool {
+pub fn serves(server: &Server, version: &str, mark: f64) -> bool {
     let (status, by, ran) = ask(server, "m", &[]);
     assert!(status == 200 || status == 404, "{status}");
     status == 200 && by == version && ran == mark

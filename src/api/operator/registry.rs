@@ -1,6 +1,7 @@
-//! The registry's verbs over the operator listener: parse, call `operate`,
-//! print. No path or address in a request names bytes: what is pushed is pushed
-//! by the command line, with its own credentials.
+//! The registry's verbs over the operator listener: what REST and gRPC ask for
+//! is one form, and is done here by calling `operate`. No path or address in a
+//! request names bytes: what is pushed is pushed by the command line, with its
+//! own credentials.
 
 use crate::api::Front;
 use crate::api::rest::Reply;
@@ -21,70 +22,141 @@ use std::time::Duration;
 /// What a change says; a verb refuses what it needs and does not find.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
     /// A version's number, or an alias of it.
-    version: Option<String>,
-    alias: Option<String>,
-    weights: BTreeMap<String, u32>,
-    key: Option<String>,
-    value: Option<String>,
-    approvals: Option<u32>,
-    signatures: Option<Policy>,
-    allow_signature_change: bool,
-    dry_run: bool,
-    grace_hours: Option<u32>,
-    retain_days: Option<u32>,
-    reason: String,
-    actor: Option<String>,
+    pub version: Option<String>,
+    pub alias: Option<String>,
+    pub weights: BTreeMap<String, u32>,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub approvals: Option<u32>,
+    pub signatures: Option<Policy>,
+    pub allow_signature_change: bool,
+    pub dry_run: bool,
+    pub grace_hours: Option<u32>,
+    pub retain_days: Option<u32>,
+    pub reason: String,
+    pub actor: Option<String>,
 }
 
 impl Asked {
     fn version(&self) -> Result<&str> {
-        self.version.as_deref().ok_or_else(|| Error::invalid("the body lacks 'version'"))
+        self.version.as_deref().ok_or_else(|| lacks("version"))
     }
 
     fn key(&self) -> Result<&str> {
-        self.key.as_deref().ok_or_else(|| Error::invalid("the body lacks 'key'"))
+        self.key.as_deref().ok_or_else(|| lacks("key"))
     }
 
     fn alias(&self) -> Result<Alias> {
-        Alias::parse(self.alias.as_deref().ok_or_else(|| Error::invalid("the body lacks 'alias'"))?)
+        Alias::parse(self.alias.as_deref().ok_or_else(|| lacks("alias"))?)
     }
+
+    /// What `gc` may delete.
+    pub(super) fn rules(&self) -> Rules {
+        let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
+        Rules {
+            grace: hours(self.grace_hours.unwrap_or(24)),
+            retain: hours(self.retain_days.unwrap_or(30).saturating_mul(24)),
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+fn lacks(what: &str) -> Error {
+    Error::invalid(format!("the request lacks '{what}'"))
+}
+
+/// What somebody wants to see.
+pub(super) enum Look<'a> {
+    List { tag: Option<&'a str> },
+    Show { model: &'a str, version: Option<&'a str> },
+    History { model: &'a str },
+    Lineage { model: &'a str, version: Option<&'a str> },
+    Diff { model: &'a str, from: &'a str, to: &'a str },
+    Fleet,
+    Report,
+}
+
+/// What somebody wants changed of a model.
+#[derive(Clone, Copy)]
+pub(super) enum Verb {
+    Promote,
+    Rollback,
+    Alias,
+    Traffic,
+    Retire,
+    Tag,
+    Approve,
+    Reject,
+}
+
+/// Opens the registry that this server follows, for what is asked.
+pub(super) async fn open(front: &Front, asked: &Asked, writes: bool) -> Result<Operator> {
+    let registry = front.registry.as_ref();
+    let (url, namespace) =
+        registry.ok_or_else(|| Error::precondition("this server serves a directory; it follows no registry"))?;
+    let actor = asked.actor.clone().unwrap_or_else(|| "operator-api".to_owned());
+    Operator::open(url, namespace, Author { actor, reason: asked.reason.clone() }, writes).await
+}
+
+/// Looks.
+pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
+    let operator = open(front, &Asked::default(), false).await?;
+    Ok(match what {
+        Look::List { tag } => json!(operator.list(tag).await?),
+        Look::Show { model, version } => operator.show(&ModelName::parse(model)?, version).await?,
+        Look::History { model } => json!(operator.history(&ModelName::parse(model)?, None).await?),
+        Look::Lineage { model, version } => json!(operator.lineage(&ModelName::parse(model)?, version).await?),
+        Look::Diff { model, from, to } => operator.diff(&ModelName::parse(model)?, from, to).await?,
+        Look::Fleet => {
+            json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?})
+        }
+        Look::Report => json!(operator.moves(None, (None, None)).await?),
+    })
+}
+
+/// Changes, and looks at the log at once.
+pub(super) async fn change(front: &Front, name: &str, verb: Verb, asked: &Asked) -> Result<Changed> {
+    let name = &ModelName::parse(name)?;
+    let operator = open(front, asked, true).await?;
+    let changed = match verb {
+        Verb::Promote => operator.promote(name, asked.version()?, asked.allow_signature_change).await,
+        Verb::Rollback => operator.rollback(name).await,
+        Verb::Alias => operator.alias(name, &asked.alias()?, asked.version.as_deref()).await,
+        Verb::Traffic => operator.traffic(name, &asked.weights).await,
+        Verb::Retire => operator.retire(name, asked.version()?).await,
+        Verb::Tag => operator.tag(name, asked.version.as_deref(), asked.key()?, asked.value.as_deref()).await,
+        Verb::Approve => operator.judge(name, asked.version()?, true).await,
+        Verb::Reject => operator.judge(name, asked.version()?, false).await,
+    }?;
+    front.manager.nudge();
+    Ok(changed)
+}
+
+/// Sets what the namespace asks for.
+pub(super) async fn policy(front: &Front, asked: &Asked) -> Result<crate::operate::change::Required> {
+    if asked.approvals.is_none() && asked.signatures.is_none() {
+        return Err(Error::invalid("the request lacks 'approvals' and 'signatures'"));
+    }
+    open(front, asked, true).await?.require(asked.approvals, asked.signatures).await
 }
 
 /// Answers `GET` or `POST /v1/registry/…`; `path` is what follows.
 pub(super) async fn answer(front: &Front, method: &str, path: &str, query: &str, body: &Bytes) -> Result<Reply> {
-    let (url, namespace) = front
-        .registry
-        .as_ref()
-        .ok_or_else(|| Error::precondition("this server serves a directory; it follows no registry"))?;
     let asked: Asked = match body.is_empty() {
         true => Asked::default(),
         false => serde_json::from_slice(body)
             .map_err(|e| Error::invalid(format!("the body is not the JSON expected: {e}")))?,
     };
-    let author = Author {
-        actor: asked.actor.clone().unwrap_or_else(|| "operator-api".to_owned()),
-        reason: asked.reason.clone(),
-    };
-    let writes = method == "POST" && path != "verify";
-    let operator = Operator::open(url, namespace, author, writes).await?;
     let parts: Vec<&str> = path.split('/').collect();
-    if method == "GET" {
-        return look(&operator, &parts, query).await.map(|value| Reply::json(value.to_string()));
-    }
-    let value = match parts.as_slice() {
-        ["verify"] => json!(operator.verify(&|_| {}).await?),
-        ["gc"] => json!(operator.gc(rules(&asked)).await?),
-        ["policy"] => {
-            if asked.approvals.is_none() && asked.signatures.is_none() {
-                return Err(Error::invalid("the body lacks 'approvals' and 'signatures'"));
-            }
-            json!(operator.require(asked.approvals, asked.signatures).await?)
-        }
-        ["models", name, verb] => {
-            let changed = change(&operator, &ModelName::parse(name)?, verb, &asked).await?;
-            front.manager.nudge();
+    let value = match (method, parts.as_slice()) {
+        ("GET", parts) => look(front, asked_to_see(parts, query)?).await?,
+        (_, ["verify"]) => json!(open(front, &asked, false).await?.verify(&|_| {}).await?),
+        (_, ["gc"]) => json!(open(front, &asked, true).await?.gc(asked.rules()).await?),
+        (_, ["policy"]) => json!(policy(front, &asked).await?),
+        (_, ["models", name, verb]) => {
+            let changed = change(front, name, asked_to_do(verb)?, &asked).await?;
             let mut reply = Reply::json(json!(changed).to_string());
             if changed.waiting {
                 reply.status = StatusCode::ACCEPTED;
@@ -100,40 +172,31 @@ fn unknown() -> Error {
     Error::not_found("no such call; docs/registry.md lists them")
 }
 
-fn rules(asked: &Asked) -> Rules {
-    let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
-    Rules {
-        grace: hours(asked.grace_hours.unwrap_or(24)),
-        retain: hours(asked.retain_days.unwrap_or(30).saturating_mul(24)),
-        dry_run: asked.dry_run,
-    }
-}
-
-async fn look(operator: &Operator, parts: &[&str], query: &str) -> Result<Value> {
+fn asked_to_see<'a>(parts: &[&'a str], query: &'a str) -> Result<Look<'a>> {
     let field = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
     let needed = |key: &str| field(key).ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")));
-    Ok(match parts {
-        ["models"] => json!(operator.list(field("tag")).await?),
-        ["fleet"] => json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?}),
-        ["report"] => json!(operator.moves(None, (None, None)).await?),
-        ["models", name] => operator.show(&ModelName::parse(name)?, field("version")).await?,
-        ["models", name, "history"] => json!(operator.history(&ModelName::parse(name)?, None).await?),
-        ["models", name, "lineage"] => json!(operator.lineage(&ModelName::parse(name)?, field("version")).await?),
-        ["models", name, "diff"] => operator.diff(&ModelName::parse(name)?, needed("from")?, needed("to")?).await?,
+    Ok(match *parts {
+        ["models"] => Look::List { tag: field("tag") },
+        ["fleet"] => Look::Fleet,
+        ["report"] => Look::Report,
+        ["models", model] => Look::Show { model, version: field("version") },
+        ["models", model, "history"] => Look::History { model },
+        ["models", model, "lineage"] => Look::Lineage { model, version: field("version") },
+        ["models", model, "diff"] => Look::Diff { model, from: needed("from")?, to: needed("to")? },
         _ => return Err(unknown()),
     })
 }
 
-async fn change(operator: &Operator, name: &ModelName, verb: &str, asked: &Asked) -> Result<Changed> {
-    match verb {
-        "promote" => operator.promote(name, asked.version()?, asked.allow_signature_change).await,
-        "rollback" => operator.rollback(name).await,
-        "alias" => operator.alias(name, &asked.alias()?, asked.version.as_deref()).await,
-        "traffic" => operator.traffic(name, &asked.weights).await,
-        "retire" => operator.retire(name, asked.version()?).await,
-        "tag" => operator.tag(name, asked.version.as_deref(), asked.key()?, asked.value.as_deref()).await,
-        "approve" => operator.judge(name, asked.version()?, true).await,
-        "reject" => operator.judge(name, asked.version()?, false).await,
-        _ => Err(unknown()),
-    }
+fn asked_to_do(verb: &str) -> Result<Verb> {
+    Ok(match verb {
+        "promote" => Verb::Promote,
+        "rollback" => Verb::Rollback,
+        "alias" => Verb::Alias,
+        "traffic" => Verb::Traffic,
+        "retire" => Verb::Retire,
+        "tag" => Verb::Tag,
+        "approve" => Verb::Approve,
+        "reject" => Verb::Reject,
+        _ => return Err(unknown()),
+    })
 }

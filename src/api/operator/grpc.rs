@@ -1,0 +1,180 @@
+//! The operator API over gRPC: messages to the one form that `registry` does,
+//! and back.
+
+use super::registry::{self, Asked, Look, Verb};
+use crate::api::Front;
+use crate::error::{Error, Result};
+use crate::operate::change;
+use crate::proto::operator as p;
+use crate::proto::operator::operator_server;
+use crate::registry::sign;
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Operator(pub Arc<Front>);
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+/// An empty field stands for none.
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn by(by: Option<p::By>) -> Asked {
+    let by = by.unwrap_or_default();
+    Asked { actor: some(by.actor), reason: by.reason, ..Asked::default() }
+}
+
+impl Operator {
+    async fn look(&self, what: Look<'_>) -> Answer<p::Document> {
+        Ok(document(registry::look(&self.0, what).await?.to_string()))
+    }
+
+    async fn change(&self, model: &str, verb: Verb, asked: Asked) -> Answer<p::Changed> {
+        let change::Changed { name, version, seq, waiting } = registry::change(&self.0, model, verb, &asked).await?;
+        Ok(Response::new(p::Changed { model: name, version, seq, waiting }))
+    }
+}
+
+fn document(json: String) -> Response<p::Document> {
+    Response::new(p::Document { json })
+}
+
+#[tonic::async_trait]
+impl operator_server::Operator for Operator {
+    async fn list(&self, request: Request<p::ListRequest>) -> Answer<p::Document> {
+        let tag = some(request.into_inner().tag);
+        self.look(Look::List { tag: tag.as_deref() }).await
+    }
+
+    async fn show(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+        let p::VersionRequest { model, version } = request.into_inner();
+        self.look(Look::Show { model: &model, version: some(version).as_deref() }).await
+    }
+
+    async fn history(&self, request: Request<p::ModelRequest>) -> Answer<p::Document> {
+        self.look(Look::History { model: &request.into_inner().model }).await
+    }
+
+    async fn lineage(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+        let p::VersionRequest { model, version } = request.into_inner();
+        self.look(Look::Lineage { model: &model, version: some(version).as_deref() }).await
+    }
+
+    async fn diff(&self, request: Request<p::DiffRequest>) -> Answer<p::Document> {
+        let p::DiffRequest { model, from, to } = request.into_inner();
+        self.look(Look::Diff { model: &model, from: &from, to: &to }).await
+    }
+
+    async fn fleet(&self, _: Request<p::FleetRequest>) -> Answer<p::Document> {
+        self.look(Look::Fleet).await
+    }
+
+    async fn report(&self, _: Request<p::ReportRequest>) -> Answer<p::Document> {
+        self.look(Look::Report).await
+    }
+
+    async fn verify(&self, _: Request<p::VerifyRequest>) -> Answer<p::Document> {
+        let verified = registry::open(&self.0, &Asked::default(), false).await?.verify(&|_| {}).await?;
+        Ok(document(serde_json::json!(verified).to_string()))
+    }
+
+    async fn promote(&self, request: Request<p::PromoteRequest>) -> Answer<p::Changed> {
+        let p::PromoteRequest { model, version, allow_signature_change, by: who } = request.into_inner();
+        self.change(&model, Verb::Promote, Asked { version: some(version), allow_signature_change, ..by(who) }).await
+    }
+
+    async fn rollback(&self, request: Request<p::RollbackRequest>) -> Answer<p::Changed> {
+        let p::RollbackRequest { model, by: who } = request.into_inner();
+        self.change(&model, Verb::Rollback, by(who)).await
+    }
+
+    async fn set_alias(&self, request: Request<p::SetAliasRequest>) -> Answer<p::Changed> {
+        let p::SetAliasRequest { model, alias, version, by: who } = request.into_inner();
+        self.change(&model, Verb::Alias, Asked { alias: some(alias), version: some(version), ..by(who) }).await
+    }
+
+    async fn split_traffic(&self, request: Request<p::SplitTrafficRequest>) -> Answer<p::Changed> {
+        let p::SplitTrafficRequest { model, weights, by: who } = request.into_inner();
+        self.change(&model, Verb::Traffic, Asked { weights: weights.into_iter().collect(), ..by(who) }).await
+    }
+
+    async fn retire(&self, request: Request<p::RetireRequest>) -> Answer<p::Changed> {
+        let p::RetireRequest { model, version, by: who } = request.into_inner();
+        self.change(&model, Verb::Retire, Asked { version: some(version), ..by(who) }).await
+    }
+
+    async fn set_tag(&self, request: Request<p::SetTagRequest>) -> Answer<p::Changed> {
+        let p::SetTagRequest { model, version, key, value, by: who } = request.into_inner();
+        self.change(&model, Verb::Tag, Asked { version: some(version), key: some(key), value, ..by(who) }).await
+    }
+
+    async fn judge(&self, request: Request<p::JudgeRequest>) -> Answer<p::Changed> {
+        let p::JudgeRequest { model, version, approve, by: who } = request.into_inner();
+        let verb = if approve { Verb::Approve } else { Verb::Reject };
+        self.change(&model, verb, Asked { version: some(version), ..by(who) }).await
+    }
+
+    async fn set_policy(&self, request: Request<p::SetPolicyRequest>) -> Answer<p::Policy> {
+        let p::SetPolicyRequest { approvals, signatures, by: who } = request.into_inner();
+        let signatures = signatures.as_deref().map(sign::Policy::parse).transpose()?;
+        let set = registry::policy(&self.0, &Asked { approvals, signatures, ..by(who) }).await?;
+        let signatures = set.signatures.word().to_owned();
+        Ok(Response::new(p::Policy { approvals: set.approvals, signatures, seq: set.seq }))
+    }
+
+    async fn gc(&self, request: Request<p::GcRequest>) -> Answer<p::Swept> {
+        let p::GcRequest { dry_run, grace_hours, retain_days, by: who } = request.into_inner();
+        let asked = Asked { dry_run, grace_hours, retain_days, ..by(who) };
+        let swept = registry::open(&self.0, &asked, true).await?.gc(asked.rules()).await?;
+        let count = |n: usize| n as u64;
+        let (blobs, young) = (count(swept.blobs), count(swept.young));
+        Ok(Response::new(p::Swept { blobs, bytes: swept.bytes, young, dry_run: swept.dry_run }))
+    }
+
+    async fn models(&self, _: Request<p::ModelsRequest>) -> Answer<p::Document> {
+        Ok(document(super::models(&self.0).to_string()))
+    }
+
+    async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {
+        Ok(document(self.0.config.clone()))
+    }
+
+    async fn nudge(&self, _: Request<p::NudgeRequest>) -> Answer<p::NudgeReply> {
+        self.0.manager.nudge();
+        Ok(Response::new(p::NudgeReply {}))
+    }
+}
+
+/// Answers a call of this service or of reflection.
+pub(super) async fn answer(
+    front: Arc<Front>,
+    request: http::Request<hyper::body::Incoming>,
+) -> http::Response<tonic::body::Body> {
+    use tower_service::Service;
+    let service = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    let answered = match service {
+        "ortus.v1.Operator" => {
+            operator_server::OperatorServer::new(Operator(front))
+                .max_decoding_message_size(super::BODY_BYTES_MAX)
+                .call(request)
+                .await
+        }
+        "grpc.reflection.v1.ServerReflection" => match reflection() {
+            Ok(mut reflection) => reflection.call(request).await,
+            Err(error) => Ok(Status::from(error).into_http()),
+        },
+        _ => Ok(Status::unimplemented("no such service").into_http()),
+    };
+    answered.unwrap_or_else(|never| match never {})
+}
+
+fn reflection()
+-> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(crate::proto::OPERATOR_DESCRIPTORS)
+        .build_v1()
+        .map_err(|e| Error::internal("describe the operator API").with_source(e))
+}
