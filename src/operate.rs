@@ -8,6 +8,7 @@ pub(crate) mod change;
 pub mod conformance;
 pub(crate) mod gc;
 pub(crate) mod look;
+pub(crate) mod mlflow;
 pub(crate) mod push;
 pub(crate) mod report;
 

@@ -273,17 +273,24 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
             tag.split_once('=').ok_or_else(|| Error::invalid(format!("--tag {tag} is not KEY=VALUE")))?;
         Ok((key.to_owned(), value.to_owned()))
     });
+    let mut push = match (&arguments.from_mlflow, &arguments.path) {
+        (Some(folder), _) => Push::of_mlflow(folder)?,
+        (None, path) => Push { path: path.clone().unwrap_or_default(), ..Push::default() },
+    };
+    // What is given goes before what MLflow says.
+    push.lineage.extend(arguments.lineage.as_deref().map(object).transpose()?.unwrap_or_default());
+    if !arguments.features.is_empty() {
+        push.features.clone_from(&arguments.features);
+    }
     let push = Push {
-        path: arguments.path.clone(),
         alias: arguments.alias.as_deref().map(Alias::parse).transpose()?,
         extra,
-        features: arguments.features.clone(),
         licence: arguments.licence.clone().unwrap_or_default(),
         tags: tags.collect::<Result<_>>()?,
         parent: arguments.parent.as_deref().map(Version::parse).transpose()?,
-        lineage: arguments.lineage.as_deref().map(object).transpose()?.unwrap_or_default(),
         evaluation: arguments.metrics.as_deref().map(object).transpose()?.unwrap_or_default(),
         allow_signature_change: arguments.allow_signature_change,
+        ..push
     };
     let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
     if !arguments.no_probe {

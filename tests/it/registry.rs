@@ -695,6 +695,31 @@ fn versions_travel_in_bundles_and_from_model_directories() {
 }
 
 #[test]
+fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
+    let registry = Registry::new();
+    let folder = registry.0.path().join("saved");
+    std::fs::create_dir(&folder).expect("made");
+    let description = include_str!("../../src/operate/mlflow/MLmodel-3.17.2");
+    std::fs::write(folder.join("MLmodel"), description).expect("written");
+    std::fs::write(folder.join("model.onnx"), crate::support::model_file("wine", "1")).expect("written");
+    std::fs::write(folder.join("requirements.txt"), "mlflow==3.17.2\n").expect("written");
+    let folder = folder.to_str().expect("text");
+    assert_eq!(registry.does(&["push", "wine", "--from-mlflow", folder]), "1");
+    assert_eq!(registry.does(&["push", "wine", "--from-mlflow", folder]), "1", "the same again");
+    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "wine:1", "--json"])).expect("JSON");
+    let manifest = &shown["manifest"];
+    assert_eq!((&manifest["features"][0], &manifest["features"][12]), (&"alcohol".into(), &"proline".into()));
+    assert_eq!(manifest["lineage"]["mlflow"]["run_id"], "f99b1f50d2d343bdbeb2a29ff7318b84");
+    let files = manifest["files"].as_array().expect("files");
+    assert!(files.iter().any(|f| f["path"] == "requirements.txt"), "the environment comes with it");
+    let other = ["push", "wine", "--from-mlflow", folder, "--features", "a,b"];
+    assert_eq!(registry.does(&other), "2", "what is given goes first");
+    std::fs::write(registry.0.path().join("saved/MLmodel"), "flavors: {sklearn: {}}").expect("written");
+    assert!(registry.refuses(&["push", "wine", "--from-mlflow", folder]).contains("no flavour `onnx`"));
+    assert_eq!(registry.run(&["push", "wine"]).0, 2, "misuse");
+}
+
+#[test]
 fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
     let registry = Registry::new();
     let file = |name: &str, text: &str| {

@@ -57,7 +57,11 @@ pub(in crate::cli) struct PushArguments {
     /// The model.
     pub name: String,
     /// An ONNX file, or a folder with model.onnx and what belongs to it.
-    pub path: PathBuf,
+    #[arg(required_unless_present = "from_mlflow")]
+    pub path: Option<PathBuf>,
+    /// A model that MLflow saved with the ONNX flavour, in place of PATH: brings features and lineage.
+    #[arg(long, value_name = "DIR", conflicts_with = "path")]
+    pub from_mlflow: Option<PathBuf>,
     /// An alias to point at the new version in the same entry.
     #[arg(long, value_name = "ALIAS")]
     pub alias: Option<String>,
