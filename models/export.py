@@ -208,7 +208,7 @@ def read_sample(folder):
 
 
 def write_golden(folder, directory="1", version="1"):
-    """golden.json: what ONNX Runtime answers to sample.json as it stands in the file."""
+    """answer.json: what ONNX Runtime answers to sample.json as it stands in the file."""
     path = folder / directory / "model.onnx"
     answers = predict(path, read_sample(folder))
     datatypes = _datatypes(session(path).get_outputs())
@@ -219,7 +219,7 @@ def write_golden(folder, directory="1", version="1"):
             assert np.array_equal(np.array(tensor["data"], np.float32), array.reshape(-1))
         # the order of the keys is that of an infer response
         tensors.append({key: tensor[key] for key in ("name", "datatype", "shape", "data")})
-    target = folder / "golden.json" if directory == "1" else folder / directory / "golden.json"
+    target = folder / "answer.json" if directory == "1" else folder / directory / "answer.json"
     _write(target, {"model_name": folder.name, "model_version": version, "outputs": tensors})
 
 
@@ -252,7 +252,7 @@ def write_evaluation(folder, numbers):
 
 def write_sums(folder):
     """SHA256SUMS of the model files, the sample and the golden answers."""
-    names = ["1/model.onnx", "next/model.onnx", "sample.json", "golden.json", "next/golden.json"]
+    names = ["1/model.onnx", "next/model.onnx", "sample.json", "answer.json", "next/answer.json"]
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
         for name in names

@@ -91,11 +91,11 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
     let mut all = Vec::new();
     for folder in folders {
         let sample = Bytes::from(fs::read(folder.join("sample.json")).map_err(unreadable)?);
-        let next = folder.join("next/golden.json");
+        let next = folder.join("next/answer.json");
         all.push(Example {
             name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             inputs: oip_json::decode(&sample, None)?.inputs,
-            golden: outputs(&fs::read(folder.join("golden.json")).map_err(unreadable)?)?,
+            golden: outputs(&fs::read(folder.join("answer.json")).map_err(unreadable)?)?,
             next: if next.is_file() { Some(outputs(&fs::read(next).map_err(unreadable)?)?) } else { None },
             sample,
             folder,

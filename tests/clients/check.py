@@ -99,7 +99,7 @@ def main():
     assert len(folders) >= 5, folders
     for folder in folders:
         inputs = arrays(json.loads((folder / "sample.json").read_text())["inputs"])
-        golden = arrays(json.loads((folder / "golden.json").read_text())["outputs"])
+        golden = arrays(json.loads((folder / "answer.json").read_text())["outputs"])
         model = folder.name
         check(model, "tritonclient HTTP", triton(over_http, http, model, inputs, golden), golden)
         check(model, "tritonclient gRPC", triton(over_grpc, rpc, model, inputs, golden), golden)

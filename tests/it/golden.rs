@@ -40,7 +40,7 @@ fn json_over_http_gives_the_golden_answers_and_names_the_version() {
         assert_eq!(answer.headers["ortus-prediction-id"].as_bytes()[14], b'7', "a UUIDv7");
         let body = answer.json();
         assert_eq!(body["model_version"], "1");
-        let golden = read_json(&folder.join("golden.json"));
+        let golden = read_json(&folder.join("answer.json"));
         for (output, expected) in outputs(&body).iter().zip(outputs(&golden)) {
             for key in ["name", "datatype", "shape"] {
                 assert_eq!(output[key], expected[key], "{model}");
@@ -101,9 +101,9 @@ fn raw_outputs(answer: &oip::ModelInferResponse) -> Vec<Vec<u8>> {
     answer.raw_output_contents.iter().map(|b| b.to_vec()).collect()
 }
 
-/// What golden.json says, as bytes.
+/// What answer.json says, as bytes.
 fn golden_bytes(model: &str) -> Vec<Vec<u8>> {
-    let golden = read_json(&models_folder().join(model).join("golden.json"));
+    let golden = read_json(&models_folder().join(model).join("answer.json"));
     let one = |output: &Value| {
         let all = output["data"].as_array().expect("data");
         match output["datatype"].as_str() {
@@ -257,7 +257,7 @@ fn tensorflow_rest_gives_the_golden_answers_in_rows_and_columns() {
     let sample = read_json(&folder.join("sample.json"));
     let flat = sample["inputs"][0]["data"].as_array().expect("data");
     let rows: Vec<&[Value]> = flat.chunks(10).collect();
-    let golden = read_json(&folder.join("golden.json"));
+    let golden = read_json(&folder.join("answer.json"));
     let expected: Vec<Value> =
         outputs(&golden)[0]["data"].as_array().expect("data").iter().map(|v| Value::Array(vec![v.clone()])).collect();
     for (form, key) in [("instances", "predictions"), ("inputs", "outputs")] {

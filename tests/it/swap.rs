@@ -13,7 +13,7 @@ const SWAPS: u64 = 100;
 /// odd versions are the first, even ones the second.
 fn golden() -> [Vec<f64>; 2] {
     let folder = models_folder().join(MODEL);
-    [folder.join("golden.json"), folder.join("next/golden.json")].map(|path| {
+    [folder.join("answer.json"), folder.join("next/answer.json")].map(|path| {
         let outputs = read_json(&path);
         let data = outputs["outputs"][1]["data"].as_array().expect("probabilities").clone();
         data.iter().map(|v| v.as_f64().expect("a number")).collect()
