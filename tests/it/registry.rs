@@ -901,22 +901,45 @@ pub fn versions(registry: &Registry) -> u64 {
         as u64
 }
 
+/// What is wrong with the bad versions, in turn.
+const BAD: [&str; 5] =
+    ["damaged in the store", "wants all memory", "hangs", "signed by a stranger", "other golden rows"];
+
 #[test]
 fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() {
     let (promotions, table) = if is_long() { (300, 22 << 20) } else { (60, 1 << 20) };
     let registry = Registry::new();
     let file = registry.0.path().join("model.onnx");
     let path = file.to_str().expect("text");
-    let push = |bytes: Vec<u8>, extra: &[&str]| {
-        std::fs::write(&file, bytes).expect("written");
-        registry.does(&[&["push", "m", path], extra].concat())
+    let [ann, eve, trust] = ["ann", "eve", "trust.json"].map(|f| registry.0.path().join(f).display().to_string());
+    let key = |arguments: &[&str]| {
+        let output = ortus().arg("key").args(arguments).output().expect("runs");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     };
+    let public = key(&["generate", "-o", &ann]);
+    key(&["generate", "-o", &eve]);
+    key(&["trust", &trust, &public]);
+    let push_by = |signer: &str, bytes: Vec<u8>, extra: &[&str]| {
+        std::fs::write(&file, bytes).expect("written");
+        registry.does(&[&["push", "m", path, "--key", signer], extra].concat())
+    };
+    let push = |bytes: Vec<u8>, extra: &[&str]| push_by(&ann, bytes, extra);
+    let wrong = registry.0.path().join("wrong.json").display().to_string();
+    std::fs::write(
+        &wrong,
+        r#"{"format":1,"cases":[{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[0]}],
+            "outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[0.5]}]}]}"#,
+    )
+    .expect("written");
     push(graphs::marked(1.0, table), &[]);
     registry.does(&["promote", "m", "1"]);
-    let server = registry.serve(&["--set", "registry.previous_warm=0s", "--set", "models.probe_timeout=2s"]);
+    let trusted = format!("registry.trust=\"{trust}\"");
+    let settings = ["registry.previous_warm=0s", "models.probe_timeout=2s", "registry.signatures=require", &trusted];
+    let server = registry.serve(&settings.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
     let answers = Answers { count: AtomicU64::new(0), newest: AtomicU64::new(1), done: AtomicBool::new(false) };
     let before = server.metric("process_resident_memory_bytes").expect("a metric");
-    let (mut good, mut bad, mut peak) = (1_u64, 0_u32, Vec::new());
+    let (mut good, mut bad, mut peak) = (1_u64, 0, Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| load_over_http(&server, &answers));
         scope.spawn(|| load_over_grpc(&server, &answers));
@@ -928,14 +951,18 @@ fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() 
             let failures = || server.metric("ortus_model_load_failures_total{model=\"m\"}").unwrap_or(0.0);
             let refused = failures();
             if round % 10 == 0 {
-                // Bad in turn: damaged in the store, and one that wants all memory at its first run.
-                let version = if round % 20 == 0 {
-                    let version = push(graphs::marked(-(round as f32), table), &[]);
-                    damage(&registry, &version);
-                    version
-                } else {
-                    let hungry = graphs::hungry((1 << 20) + round as i64);
-                    push(hungry, &["--no-probe", "--allow-signature-change"])
+                let bytes = graphs::marked(-(round as f32), table);
+                let unseen = ["--no-probe", "--allow-signature-change"];
+                let version = match bad % BAD.len() {
+                    0 => {
+                        let version = push(bytes, &[]);
+                        damage(&registry, &version);
+                        version
+                    }
+                    1 => push(graphs::hungry((1 << 20) + round as i64), &unseen),
+                    2 => push(graphs::hungry(9_000 + round as i64), &unseen),
+                    3 => push_by(&eve, bytes, &[]),
+                    _ => push(bytes, &["--no-probe", "--golden", &wrong]),
                 };
                 registry.does(&["promote", "m", &version, "--allow-signature-change"]);
                 eventually("the refusal", || failures() > refused);
@@ -968,8 +995,9 @@ fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() 
     });
     let now = server.metric("process_resident_memory_bytes").expect("a metric");
     println!(
-        "{promotions} rounds, {bad} of them bad, {count} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %); \
+        "{promotions} rounds, {bad} of them bad (in turn: {}), {count} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %); \
          memory {:.1} MB before, {:.1} MB at the end, {:.1} MB at most, model {:.1} MB",
+        BAD.join(", "),
         3.0 / count as f64,
         before / 1e6,
         now / 1e6,
