@@ -16,6 +16,7 @@ pub(crate) mod tfs;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::metrics::Metrics;
+use crate::monitor::observer::Monitor;
 use crate::predict::Predictor;
 use crate::request::Deadline;
 use http::HeaderMap;
@@ -62,6 +63,8 @@ pub(crate) struct Front {
     pub config: String,
     /// The address and namespace of the registry that is followed, if one is.
     pub registry: Option<(String, String)>,
+    /// Watches what is served, where it is on.
+    pub monitor: Option<Arc<Monitor>>,
     pub in_flight: Budget,
 }
 

@@ -9,9 +9,12 @@ use crate::config::model::{
 };
 use crate::config::{Config, ModelControl, Signatures};
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::manager::{self, Control, Manager, Settings, Source};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
+use crate::monitor::alarm::{Rules, Thresholds};
+use crate::monitor::observer::{self, Monitor};
 use crate::predict::Predictor;
 use crate::probe::child::{self, Prober};
 use crate::registry::catalog::VersionPolicy;
@@ -24,10 +27,10 @@ use crate::registry::sign::Policy;
 use crate::route::Routes;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
-use crate::runtime::{Engine, SessionOptions, library};
+use crate::runtime::{Engine, Session, SessionOptions, library};
 use crate::store::Store;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -87,6 +90,7 @@ impl App {
         let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let metrics = Metrics::new()?;
+        let monitor = config.monitor.enabled.then(|| monitor(config, &metrics)).transpose()?;
         let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics))?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
@@ -95,6 +99,7 @@ impl App {
             engine,
             probe: config.models.probe.then(|| prober(config, library.clone())),
             metrics: Arc::clone(&metrics),
+            monitor: monitor.clone(),
             predictor: Arc::clone(&predictor),
         })?;
         let front = Arc::new(Front {
@@ -105,6 +110,7 @@ impl App {
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: config.registry.url.clone().map(|url| (url, config.registry.namespace.clone())),
+            monitor,
             in_flight: Budget::default(),
         });
         let background = tokio::runtime::Builder::new_multi_thread()
@@ -227,6 +233,33 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What watches the models.
+fn monitor(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Monitor>> {
+    let m = &config.monitor;
+    let rules = Rules {
+        window_rows: m.window_rows.into(),
+        window_min: m.window_min,
+        window_max: m.window_max.max(m.window_min),
+        false_alarms_per_month: m.false_alarms_per_month,
+        thresholds: Thresholds {
+            ks: m.ks,
+            wasserstein: m.wasserstein,
+            psi: m.psi,
+            js: m.js,
+            largest: m.largest,
+            missing: m.missing,
+        },
+        own_rows: m.own_rows,
+    };
+    let options = observer::Options {
+        rules,
+        queue_bytes_max: m.queue_bytes_max,
+        cpu_share: m.cpu_share,
+        columns_shown: m.columns_shown,
+    };
+    Monitor::start(options, Arc::clone(metrics), Box::new(|_| {}))
+}
+
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
@@ -241,6 +274,21 @@ fn prober(config: &Config, library: PathBuf) -> Prober {
 /// Runtime as a server would.
 pub(crate) fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
     Ok(prober(config, library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?))
+}
+
+/// Builds a session of a file on this machine's processors, for commands.
+pub(crate) fn open_session(config: &Config, path: &Path, say: &dyn Fn(&str)) -> Result<(Graph, Box<dyn Session>)> {
+    let unreadable = |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+    let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
+    let graph = Graph::read(bytes.clone())?;
+    let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
+    let whole = path.canonicalize().map_err(unreadable)?;
+    let folder = whole.parent().map(Path::to_owned);
+    let source = crate::runtime::Source { bytes, external_dir: folder.filter(|_| !graph.external.is_empty()) };
+    let cpu = Provider { kind: ProviderKind::Cpu, options: Default::default() };
+    let options = SessionOptions { intra_op_threads: cores(), spinning: false, providers: vec![cpu] };
+    let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
+    Ok((graph, session))
 }
 
 /// Runs as the process that probes a model.

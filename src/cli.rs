@@ -1,6 +1,7 @@
 //! The command line: arguments, tables, JSON. Parses, calls, prints.
 
 mod demo;
+mod monitor;
 mod print;
 mod registry;
 
@@ -36,6 +37,10 @@ enum Command {
     Models(Models),
     /// Send one prediction to a running server.
     Predict(Predict),
+    /// Say what a running server's models are asked that they were not made for.
+    Drift(monitor::DriftArguments),
+    /// Make a baseline of a table and a model: what inputs and answers look like.
+    Profile(monitor::ProfileArguments),
     #[command(flatten)]
     Registry(registry::Verb),
     /// Find or install the ONNX Runtime library.
@@ -209,6 +214,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
+        Command::Drift(arguments) => monitor::drift(&arguments)?,
+        Command::Profile(arguments) => monitor::profile(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),
         Command::Runtime { verb: RuntimeVerb::Install } => {
             line(&format!("{}", library::install(&note)?.display()));

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub defaults: ModelOverrides,
     /// `[registry]`.
     pub registry: Registry,
+    /// `[monitor]`.
+    pub monitor: Monitor,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
@@ -174,6 +176,44 @@ section! {
 }
 
 section! {
+    /// `[monitor]`: what is watched of inputs and answers, and when it is an alarm.
+    Monitor {
+        /// Whether anything is watched; default true.
+        enabled: bool = true;
+        /// Bytes of answered requests waiting to be looked at, 1 MiB to 1 TiB; default 64 MiB. What comes beyond is
+        /// dropped and counted.
+        queue_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
+        /// Share of all processors that counting may take, 0.001 to 1; default 0.05. Where it would take more, fewer
+        /// requests are sampled.
+        cpu_share: f64 = 0.05, in 0.001..=1.0;
+        /// Rows at which a window closes, 100 to 4294967295; default 1000.
+        window_rows: u32 = 1_000, in 100..=u32::MAX;
+        /// … but not sooner than this, 1 s to 24 h; default 10 s.
+        window_min: Duration = Duration::from_secs(10), in Duration::from_secs(1)..=24 * HOUR;
+        /// … and at the latest after this, 1 s to 24 h; default 5 m.
+        window_max: Duration = Duration::from_secs(300), in Duration::from_secs(1)..=24 * HOUR;
+        /// False alarms that are put up with, for each model and month, 0.001 to 1000; default 1.
+        false_alarms_per_month: f64 = 1.0, in 0.001..=1_000.0;
+        /// Rows that a version without a baseline makes one of, 100 to 1000000; default 5000.
+        own_rows: usize = 5_000, in 100..=1_000_000;
+        /// The least Kolmogorov-Smirnov distance that matters; default 0.05.
+        ks: f64 = 0.05, in 0.0..=1.0;
+        /// The least Wasserstein distance that matters, in interquartile ranges; default 0.1.
+        wasserstein: f64 = 0.1, in 0.0..=1e6;
+        /// The least population stability index that matters; default 0.1.
+        psi: f64 = 0.1, in 0.0..=1e6;
+        /// The least Jensen-Shannon distance that matters; default 0.1.
+        js: f64 = 0.1, in 0.0..=1.0;
+        /// The least change of a category's share that matters; default 0.03.
+        largest: f64 = 0.03, in 0.0..=1.0;
+        /// The least change of the share of missing values that matters; default 0.01.
+        missing: f64 = 0.01, in 0.0..=1.0;
+        /// Columns with series of their own among the metrics, at most 1000; default 20. The operator listener shows all.
+        columns_shown: usize = 20, in 0..=1_000;
+    }
+}
+
+section! {
     /// `[runtime]`: the ONNX Runtime library.
     Runtime {
         /// The library to load; default none, the one installed with the program.
@@ -245,6 +285,7 @@ impl Config {
         put("limits", self.limits.to_table());
         put("models", models);
         put("registry", self.registry.to_table());
+        put("monitor", self.monitor.to_table());
         put("runtime", self.runtime.to_table());
         put("log", self.log.to_table());
         let one = |name: &String| (name.clone(), Value::Table(self.model(name).to_table()));

@@ -15,9 +15,12 @@ use crate::tensor::compare::{Tolerance, difference};
 use crate::tensor::{DType, Data, Tensor, View, shape_from_wire};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::time::{Duration, Instant};
 
 /// The format written, and the newest that is read.
 const FORMAT: u32 = 1;
+/// How long all cases may take on one session.
+const TIME_MAX: Duration = Duration::from_secs(60);
 /// The most cases of a file.
 const CASES_MAX: usize = 1_000;
 /// What is made is at most so large.
@@ -77,10 +80,17 @@ impl Golden {
         out
     }
 
-    /// Runs every case. Refuses a session that answers one otherwise, and names
-    /// the output and the element.
-    pub(crate) fn check(&self, signature: &Signature, session: &mut dyn Session) -> Result<()> {
-        for (at, case) in self.cases.iter().enumerate() {
+    /// Runs cases, all or the first so many. Refuses a session that answers one
+    /// otherwise, and names the output and the element; and one that takes too long.
+    pub(crate) fn check(&self, signature: &Signature, session: &mut dyn Session, most: usize) -> Result<()> {
+        let start = Instant::now();
+        for (at, case) in self.cases.iter().enumerate().take(most) {
+            if start.elapsed() > TIME_MAX {
+                return Err(Error::precondition(format!(
+                    "the golden rows take over {TIME_MAX:?}: {at} of {}",
+                    self.cases.len()
+                )));
+            }
             self.check_case(case, signature, session).map_err(|e| {
                 Error::precondition(e.message).context(format_args!("the model does not answer golden case {at}"))
             })?;
@@ -96,7 +106,8 @@ impl Golden {
         let outputs = session.run(&views)?;
         for ((name, golden), at) in case.outputs.iter().zip(picked) {
             let answer = outputs.get(at).ok_or_else(|| Error::internal("a session left out an output"))?;
-            let tolerance = self.tolerance.unwrap_or_else(|| Tolerance::of(golden.dtype()));
+            let by_default = || Tolerance::of(golden.dtype()).on(session.provider());
+            let tolerance = self.tolerance.unwrap_or_else(by_default);
             if let Some(how) = difference(answer, golden, tolerance) {
                 return Err(Error::precondition(format!("output '{}' is {how}", short(name))));
             }

@@ -14,6 +14,7 @@ pub(crate) mod elements;
 pub(crate) mod golden;
 pub(crate) mod graph;
 pub(crate) mod metrics;
+pub(crate) mod monitor;
 pub(crate) mod probe;
 pub(crate) mod proto;
 pub(crate) mod registry;

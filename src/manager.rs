@@ -12,6 +12,7 @@ mod source;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
+use crate::monitor::observer::Monitor;
 use crate::predict::Predictor;
 use crate::probe::child;
 use crate::registry::catalog::{ModelEntry, VersionEntry, VersionPolicy};
@@ -71,6 +72,8 @@ pub(crate) struct Parts {
     /// Makes the first run of a model in a process of its own, where it is on.
     pub probe: Option<child::Prober>,
     pub metrics: Arc<Metrics>,
+    /// Watches what is loaded, where it is on.
+    pub monitor: Option<Arc<Monitor>>,
     pub predictor: Arc<Predictor>,
 }
 
@@ -373,7 +376,7 @@ impl Loop {
         if let Some(prober) = &self.parts.probe {
             prober.check(&load::subject(&loaded, settings))?;
         }
-        let made = load::load((name, version), loaded, settings, self.parts.engine.as_ref(), &self.parts.metrics)?;
+        let made = load::load((name, version), loaded, settings, &self.parts)?;
         let took = start.elapsed();
         made.0.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

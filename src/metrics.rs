@@ -2,6 +2,8 @@
 //! sites hold handles and cannot spell a name. Labels are bounded: a model and
 //! a version appear only once they are loaded, and retire with their servable.
 
+pub(crate) mod monitor;
+
 use crate::error::{Error, Kind, Result};
 use crate::model::{ModelName, Version};
 use crate::request::Protocol;
@@ -40,6 +42,8 @@ pub(crate) struct Metrics {
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
     shadow: IntCounterVec,
+    /// What the monitor sees.
+    pub monitor: monitor::Families,
     /// The last entry of the registry that was applied.
     pub registry_entry: IntGauge,
     /// 1 while what the registry has is refused.
@@ -129,6 +133,7 @@ impl Metrics {
                 &r,
                 Gauge::new("ortus_registry_staleness_seconds", "How long the registry's store has been silent."),
             )?,
+            monitor: monitor::Families::new(&r)?,
             holders: Mutex::default(),
             registry: r.clone(),
         };

@@ -9,6 +9,7 @@ pub mod conformance;
 pub(crate) mod gc;
 pub(crate) mod look;
 pub(crate) mod mlflow;
+pub(crate) mod profile;
 pub(crate) mod push;
 pub(crate) mod report;
 

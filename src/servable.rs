@@ -6,6 +6,7 @@ use crate::batch::{Batcher, Done, Options, Submission};
 use crate::error::Result;
 use crate::metrics::ServableMetrics;
 use crate::model::{Digest, ModelName, Signature, Version};
+use crate::monitor::observer::Observer;
 use crate::request::Deadline;
 use crate::runtime::Session;
 use crate::tensor::Tensor;
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     /// For requests that bring none.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
+    /// Watches it, where anything does.
+    pub observer: Option<Observer>,
 }
 
 /// A version that serves.
@@ -50,6 +53,7 @@ pub(crate) struct Servable {
     pub options: Options,
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
+    pub observer: Option<Observer>,
     output_names: Vec<Arc<str>>,
     batcher: Batcher,
 }
@@ -89,6 +93,7 @@ impl Servable {
             options: parts.options,
             deadline: parts.deadline,
             metrics: parts.metrics,
+            observer: parts.observer,
             output_names,
             batcher,
         };

@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::request::Deadline;
 use crate::servable::Servable;
 use crate::tensor::Tensor;
-use crate::tensor::compare::agree;
+use crate::tensor::compare::{Tolerance, difference};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ const COPIES_MAX: usize = 64;
 const COPY_BYTES_MAX: usize = 1 << 20;
 /// How long a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How far apart numbers may be that count as the same.
+const TOLERANCE: Tolerance = Tolerance { relative: 1e-4, absolute: 1e-4 };
 /// The least urgent there is.
 const PRIORITY: u8 = u8::MAX;
 
@@ -91,8 +93,9 @@ fn serve(inbox: &Receiver<Copied>, runtime: &tokio::runtime::Runtime, metrics: &
             Ok(done) => {
                 let other: Vec<_> =
                     shadow.signature.outputs.iter().map(|o| o.name.as_str()).zip(&done.outputs).collect();
-                let same =
-                    |(name, tensor): &(Arc<str>, Tensor)| other.iter().any(|(n, t)| *n == &**name && agree(tensor, t));
+                let same = |(name, tensor): &(Arc<str>, Tensor)| {
+                    other.iter().any(|(n, t)| *n == &**name && difference(tensor, t, TOLERANCE).is_none())
+                };
                 if outputs.iter().all(same) { Outcome::Same } else { Outcome::Different }
             }
             Err(error) => {

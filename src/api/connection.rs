@@ -3,12 +3,12 @@
 
 use super::Limits;
 use super::listen::Stop;
-use super::serve::Router;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tonic::body::Body;
 
 /// What a connection is doing.
 #[derive(Default)]
@@ -40,19 +41,22 @@ impl Drop for Active {
 }
 
 /// Serves until the client leaves, a clock runs out, or the server stops.
-pub(super) async fn serve(stream: TcpStream, router: Arc<Router>, limits: Limits, stop: Stop) {
+pub(super) async fn serve<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F, limits: Limits, stop: Stop)
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let activity = Arc::new(Activity::default());
     let seen = Arc::clone(&activity);
     let watched = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = Arc::clone(&router);
+        let answered = answer(request);
         activity.active.fetch_add(1, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         let active = Active(Arc::clone(&activity));
         async move {
-            let answer = router.answer(request).await;
+            let answer = answered.await;
             drop(active);
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
     let builder = builder(&limits);
@@ -155,7 +159,7 @@ impl Clocks {
 }
 
 /// Speaks HTTP/1 and HTTP/2 within the limits.
-pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -195,8 +195,12 @@ impl IoThread {
         let _ = stream.set_nodelay(true);
         let open = Open { peers: Arc::clone(&self.peers), index: self.index, front: Arc::clone(&self.front) };
         self.front.metrics.connections.inc();
-        let connection =
-            connection::serve(stream, Arc::clone(&self.router), self.front.limits.clone(), self.stop.clone());
+        let router = Arc::clone(&self.router);
+        let answer = move |request| {
+            let router = Arc::clone(&router);
+            async move { router.answer(request).await }
+        };
+        let connection = connection::serve(stream, answer, self.front.limits.clone(), self.stop.clone());
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);

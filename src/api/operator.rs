@@ -11,6 +11,7 @@ use super::oip::describe;
 use super::rest::Reply;
 use super::serve::is_grpc;
 use crate::error::{Error, Result};
+use crate::model::{ModelName, Version};
 use crate::servable::Batching;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -56,6 +57,11 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
     match (method, path) {
         ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
         ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
+        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/drift") => {
+            let name = &path["/v1/models/".len()..path.len() - "/drift".len()];
+            let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
+            Ok(Reply::json(drift(front, name, version)?.to_string()))
+        }
         ("POST", "/v1/nudge") => {
             front.manager.nudge();
             Ok(Reply::json("{}"))
@@ -68,7 +74,9 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             let query = parts.uri.query().unwrap_or_default();
             registry::answer(front, method, &path[REGISTRY.len()..], query, &body.to_bytes()).await
         }
-        _ => Err(Error::not_found("try /v1/models, /v1/config, /v1/registry/models or POST /v1/nudge")),
+        _ => Err(Error::not_found(
+            "try /v1/models, /v1/models/NAME/drift, /v1/config, /v1/registry/models or POST /v1/nudge",
+        )),
     }
 }
 
@@ -89,6 +97,20 @@ fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
         return Ok(());
     }
     Err(Error::denied("the Host header names neither an address nor localhost"))
+}
+
+/// What the monitor knows of a model's versions, or of one.
+fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+    let monitor = front.monitor.as_ref();
+    let monitor = monitor.ok_or_else(|| Error::precondition("nothing is watched here: monitor.enabled is false"))?;
+    let name = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+    let found = monitor.report(&name, version);
+    if found.is_empty() {
+        let which = version.map_or_else(String::new, |v| format!(" version {v} of"));
+        return Err(Error::not_found(format!("no{which} model '{name}' serves here")));
+    }
+    Ok(json!({"versions": found}))
 }
 
 fn models(front: &Front) -> Value {

@@ -1,19 +1,15 @@
 //! Listeners beside the data path, on the background runtime: ops and operator.
 
+use super::listen::Stop;
 use super::{Front, connection};
 use crate::error::{Error, Result};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::body::Body;
-
-/// How long the headers of a request to such a listener may take.
-const HEADER_MAX: Duration = Duration::from_secs(10);
 
 /// Starts a listener beside the data path; returns where it is bound.
 pub(crate) async fn side<F>(
@@ -35,14 +31,10 @@ where
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let mut server = connection::builder(&front.limits);
-            server.http1().header_read_timeout(HEADER_MAX);
+            let limits = front.limits.clone();
             let front = Arc::clone(&front);
-            let service = hyper::service::service_fn(move |request| {
-                let response = answer(Arc::clone(&front), request);
-                async move { Ok::<_, Infallible>(response.await) }
-            });
-            tokio::spawn(async move { server.serve_connection(TokioIo::new(stream), service).await });
+            let answer = move |request| answer(Arc::clone(&front), request);
+            tokio::spawn(connection::serve(stream, answer, limits, Stop::default()));
         }
     });
     Ok(bound)

@@ -5,7 +5,7 @@ mod arguments;
 mod key;
 mod show;
 
-pub(super) use arguments::Verb;
+pub(super) use arguments::{Common, Verb, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
@@ -21,7 +21,7 @@ use crate::operate::report;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
 use crate::registry::sign::{Key, Policy};
-use arguments::{AuditVerb, By, Common, NameAndVersion, PushArguments, split_target};
+use arguments::{AuditVerb, By, NameAndVersion, PushArguments};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -91,9 +91,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             }
             Verb::Approve(at) => judge(&at, true).await,
             Verb::Reject(at) => judge(&at, false).await,
-            Verb::Policy { approvals, signatures, common, by } => {
+            Verb::Policy { approvals, signatures, owners, common, by } => {
                 let signatures = signatures.as_deref().map(Policy::parse).transpose()?;
-                let required = open(&common, Some(&by), true).await?.require(approvals, signatures).await?;
+                let required = open(&common, Some(&by), true).await?.require(approvals, signatures, &owners).await?;
                 let text = format!(
                     "a champion needs {} approvals; signatures: {}",
                     required.approvals,
@@ -184,7 +184,7 @@ async fn nudge(operator: &Operator, by: &By) {
 const NUDGES_MAX: usize = 64;
 
 /// Opens the registry of the flags, the environment or the configuration.
-async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
+pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
     let config = config(common)?.registry;
     let url = config.url.ok_or_else(|| {
         Error::invalid("no registry: give --registry URL, set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")

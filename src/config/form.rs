@@ -84,6 +84,17 @@ impl Form<usize> for MemoryShare {
     }
 }
 
+impl Form<f64> for Plain {
+    fn read(value: &Value) -> Result<f64, String> {
+        let whole = || value.as_integer().map(|n| n as f64);
+        value.as_float().or_else(whole).filter(|n| n.is_finite()).ok_or_else(|| "a number".into())
+    }
+
+    fn write(setting: &f64) -> Option<Value> {
+        Some(Value::Float(*setting))
+    }
+}
+
 impl Form<bool> for Plain {
     fn read(value: &Value) -> Result<bool, String> {
         value.as_bool().ok_or_else(|| "true or false".into())

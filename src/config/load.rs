@@ -12,7 +12,7 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::{Config, Limits, Log, Models, Registry, Runtime, Server};
+use super::{Config, Limits, Log, Models, Monitor, Registry, Runtime, Server};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 
@@ -31,6 +31,7 @@ enum Section {
     Models,
     Defaults,
     Registry,
+    Monitor,
     Runtime,
     Log,
     Model(String),
@@ -219,6 +220,7 @@ impl Config {
             Section::Limits => self.limits.set(key, value),
             Section::Models => self.models.set(key, value),
             Section::Registry => self.registry.set(key, value),
+            Section::Monitor => self.monitor.set(key, value),
             Section::Runtime => self.runtime.set(key, value),
             Section::Log => self.log.set(key, value),
             Section::Defaults => self.defaults.set(key, value),
@@ -273,7 +275,7 @@ impl Server {
 impl Section {
     /// The names that can stand before a dot.
     const NAMES: &[&str] =
-        &["server", "limits", "models", "models.defaults", "registry", "runtime", "log", "model.NAME"];
+        &["server", "limits", "models", "models.defaults", "registry", "monitor", "runtime", "log", "model.NAME"];
 
     fn parse(path: &str, separator: &str) -> Result<Self, String> {
         Ok(match path {
@@ -281,6 +283,7 @@ impl Section {
             "limits" => Self::Limits,
             "models" => Self::Models,
             "registry" => Self::Registry,
+            "monitor" => Self::Monitor,
             "runtime" => Self::Runtime,
             "log" => Self::Log,
             _ => match path.split_once(separator) {
@@ -306,6 +309,7 @@ impl Section {
             Self::Limits => Limits::KEYS,
             Self::Models => Models::KEYS,
             Self::Registry => Registry::KEYS,
+            Self::Monitor => Monitor::KEYS,
             Self::Runtime => Runtime::KEYS,
             Self::Log => Log::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
@@ -320,6 +324,7 @@ impl fmt::Display for Section {
             Self::Limits => f.write_str("[limits]"),
             Self::Models => f.write_str("[models]"),
             Self::Registry => f.write_str("[registry]"),
+            Self::Monitor => f.write_str("[monitor]"),
             Self::Runtime => f.write_str("[runtime]"),
             Self::Log => f.write_str("[log]"),
             Self::Defaults => f.write_str("[models.defaults]"),

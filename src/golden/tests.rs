@@ -23,7 +23,7 @@ impl Session for Times {
         Ok(vec![floats(&values)])
     }
     fn provider(&self) -> &'static str {
-        "test"
+        "cpu"
     }
 }
 
@@ -31,7 +31,7 @@ impl Session for Times {
 fn a_session_that_answers_otherwise_is_found() {
     let signature = Signature { inputs: vec![spec("x", DType::F32)], outputs: vec![spec("y", DType::F32)] };
     let made = Golden::made(&signature, vec![floats(&[1.0, 2.0])], vec![floats(&[2.0, 4.0])]).expect("small");
-    let said = |golden: &Golden, factor| golden.check(&signature, &mut Times(factor)).map_err(|e| e.message);
+    let said = |golden: &Golden, factor| golden.check(&signature, &mut Times(factor), 9).map_err(|e| e.message);
     assert_eq!((said(&made, 2.0), said(&made, 2.000_01)), (Ok(()), Ok(())));
     let refused = said(&made, 2.1).expect_err("another answer");
     assert!(refused.contains("golden case 0: output 'y' is 2.1") && refused.contains("element 0"), "{refused}");

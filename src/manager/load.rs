@@ -1,17 +1,19 @@
 //! Makes a servable of a version's files: read and verify, build, probe, warm.
 //! Blocks; runs on the manager's thread, never on a request's.
 
-use super::Settings;
+use super::{Parts, Settings};
 use crate::batch::{Options, cost::Cost};
 use crate::error::Result;
 use crate::golden::Golden;
-use crate::metrics::Metrics;
 use crate::model::{Dim, ModelName, Version};
+use crate::monitor::baseline::Baseline;
+use crate::monitor::observer::Monitor;
+use crate::monitor::watch;
 use crate::probe::child::{Ask, Subject};
 use crate::probe::{self, Sample};
 use crate::registry::directory::Loaded;
-use crate::runtime::{Engine, Session, Source};
-use crate::servable::{Batching, Drained, Parts, Servable};
+use crate::runtime::{Session, Source};
+use crate::servable::{self, Batching, Drained, Servable};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,11 +40,18 @@ pub(super) fn load(
     (name, version): (&ModelName, Version),
     loaded: Loaded,
     settings: &Settings,
-    engine: &dyn Engine,
-    metrics: &Arc<Metrics>,
+    Parts { engine, metrics, monitor, .. }: &Parts,
 ) -> Result<(Arc<Servable>, Drained)> {
     let bounded = loaded.graph.runs_in_bounded_time();
     let signature = loaded.graph.signature;
+    let watched = |monitor: &Arc<Monitor>| {
+        let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
+        let (model, signature) = (name.clone(), signature.clone());
+        let features = loaded.features.clone();
+        monitor.watch(watch::Subject { model, version, digest: loaded.digest, signature, features, baseline })
+    };
+    // A baseline that is not its own refuses the version before anything is built.
+    let observer = monitor.as_ref().map(watched).transpose()?;
     let source = Source { bytes: loaded.bytes, external_dir: loaded.external_dir };
     let mut first = engine.open(&source, &settings.session)?;
     let (batching, sample) = match Sample::find(&signature, first.as_mut()) {
@@ -59,7 +68,10 @@ pub(super) fn load(
     }
     if let Some(golden) = loaded.golden.as_ref().filter(|_| settings.golden) {
         let golden = Golden::read(golden)?;
-        sessions.iter_mut().try_for_each(|session| golden.check(&signature, session.as_mut()))?;
+        // The others are of the same model: one case shows that they run.
+        for (lane, session) in sessions.iter_mut().enumerate() {
+            golden.check(&signature, session.as_mut(), if lane == 0 { usize::MAX } else { 1 })?;
+        }
     }
     let batched = batching == Batching::Joined;
     // Rows of a request that runs alone have no limit but the message's.
@@ -71,7 +83,7 @@ pub(super) fn load(
     if let Batching::Alone(reason) = &batching {
         tracing::info!(model = name.as_str(), version = version.number(), reason, "served without batching");
     }
-    Servable::start(Parts {
+    Servable::start(servable::Parts {
         name: name.clone(),
         version,
         digest: loaded.digest,
@@ -91,6 +103,7 @@ pub(super) fn load(
         },
         deadline: settings.deadline.unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
         metrics: metrics.servable(name, version),
+        observer,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::registry::entry::Op;
 use crate::registry::fold::{State, nothing_before};
-use crate::registry::sign::Policy;
+use crate::registry::sign::{Policy, check_public};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,8 @@ pub(crate) struct Changed {
 pub(crate) struct Required {
     pub approvals: u32,
     pub signatures: Policy,
+    /// The keys that may change this.
+    pub owners: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
 }
@@ -190,18 +192,26 @@ impl Operator {
 
     /// Sets how many approvals a champion needs, and what is asked of
     /// signatures; what is not given stays. Returns both, and the entry.
-    pub(crate) async fn require(&self, approvals: Option<u32>, signatures: Option<Policy>) -> Result<Required> {
+    pub(crate) async fn require(
+        &self,
+        approvals: Option<u32>,
+        signatures: Option<Policy>,
+        owners: &[String],
+    ) -> Result<Required> {
+        owners.iter().try_for_each(|key| check_public(key))?;
         let wanted = |state: &State| (approvals.unwrap_or(state.approvals), signatures.unwrap_or(state.signatures));
         let decide = |state: &State| {
             let (approvals, signatures) = wanted(state);
-            let same = (state.approvals, state.signatures) == (approvals, signatures);
+            let owned = owners.is_empty() || owners == state.owners;
+            let same = owned && (state.approvals, state.signatures) == (approvals, signatures);
             if !same && signatures == Policy::Require && self.key.is_none() {
                 return Err(Error::invalid("who asks for signed changes signs this one too: give a key"));
             }
-            Ok(if same { Vec::new() } else { vec![Op::Policy { approvals, signatures }] }.into())
+            Ok(if same { Vec::new() } else { vec![Op::Policy { approvals, signatures, owners: owners.to_vec() }] }
+                .into())
         };
         let committed = self.commit(self.state().await?, &decide).await?;
         let (approvals, signatures) = wanted(&committed.state);
-        Ok(Required { approvals, signatures, seq: committed.seq })
+        Ok(Required { approvals, signatures, owners: committed.state.owners, seq: committed.seq })
     }
 }

@@ -8,13 +8,15 @@ use crate::error::{Error, Result};
 use crate::golden::Golden;
 use crate::graph::{Graph, MODEL_BYTES_MAX};
 use crate::model::{Alias, Digest, ModelName, Version};
+use crate::monitor::baseline::Baseline;
+use crate::monitor::watch;
 use crate::probe::child::{Ask, Subject};
 use crate::registry::blob::{Progress, measure};
 use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, Record, State};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
-    Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
+    BASELINE_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
 };
 use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
@@ -163,10 +165,17 @@ impl Operator {
         let Some(model) = state.models.get(name).filter(|_| !new.files.iter().any(is_golden)) else { return Ok(None) };
         let has_all = |r: &Record| new.files.iter().all(|f| r.blobs.iter().any(|b| b.digest == f.digest));
         for record in model.versions.values().rev().filter(|r| r.retired.is_none() && has_all(r)) {
-            let found = self.manifest(record).await?;
+            // One that is damaged is no version to be the same as; pushing mends it.
+            let Ok(found) = self.manifest(record).await else { continue };
             let mut bare = found.clone();
             bare.files.retain(|f| !is_golden(f));
-            if bare == *new {
+            let golden = found.files.iter().find(|f| is_golden(f));
+            let golden = golden.map(|f| record.blob(f.digest, f.bytes));
+            let is_whole = match golden {
+                Some(blob) => self.log.is_whole(&blob).await?,
+                None => true,
+            };
+            if bare == *new && is_whole {
                 return Ok(Some(found));
             }
         }
@@ -273,6 +282,18 @@ impl Operator {
         manifest.files = files.iter().map(|l| l.file.clone()).collect();
         manifest.files.sort();
         manifest.features = push.features.clone();
+        if let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) {
+            let baseline = Some(Baseline::read(&self.read_whole(local, BASELINE_BYTES_MAX)?)?);
+            let subject = watch::Subject {
+                model: name.clone(),
+                version: Version::new(1).ok_or_else(|| Error::internal("1 is no version"))?,
+                digest: local.file.digest,
+                signature: graph.signature,
+                features: push.features.clone(),
+                baseline,
+            };
+            subject.places()?;
+        }
         manifest.licence = push.licence.clone();
         manifest.tags = push.tags.clone();
         manifest.parent = push.parent;
@@ -332,12 +353,18 @@ fn ops(state: &State, name: &ModelName, blobs: &[Blob], manifest: Digest, alias:
     if model.all_aliases().get(alias) == Some(&version) {
         return ops;
     }
-    if *alias != Alias::champion() {
-        let from = model.aliases.get(alias).copied();
-        ops.push(Op::Alias { model: name.clone(), alias: alias.clone(), version: Some(version), from });
-    } else if is_approved(state, model, version) {
-        ops.push(Op::Promote { model: name.clone(), version, from: model.champion() });
+    let is_champion = *alias == Alias::champion();
+    // What would take traffic waits where it is not approved.
+    if (is_champion || model.traffic.contains_key(&alias.to_string())) && !is_approved(state, model, version) {
+        return ops;
     }
+    ops.push(match is_champion {
+        true => Op::Promote { model: name.clone(), version, from: model.champion() },
+        false => {
+            let from = model.aliases.get(alias).copied();
+            Op::Alias { model: name.clone(), alias: alias.clone(), version: Some(version), from }
+        }
+    });
     ops
 }
 

@@ -181,7 +181,7 @@ section{border-top:1px solid #ccc}";
 fn plain(text: &str) -> String {
     let escape = |c: char| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => format!("\\{c}"),
-        '\n' => " ".to_owned(),
+        c if c.is_control() => " ".to_owned(),
         c => c.to_string(),
     };
     text.chars().map(escape).collect()

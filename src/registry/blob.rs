@@ -118,7 +118,7 @@ impl Log {
 
     /// Whether a blob is there with the right bytes. One of another length is
     /// damaged; one of the right length is read, for it may be.
-    async fn is_whole(&self, blob: &Blob) -> Result<bool> {
+    pub(crate) async fn is_whole(&self, blob: &Blob) -> Result<bool> {
         match self.store.head(&self.blob_key(blob)).await? {
             Some(meta) if meta.bytes == blob.bytes => Ok(self.copy_blob(blob, &mut io::sink(), &|_| {}).await.is_ok()),
             _ => Ok(false),

@@ -54,6 +54,10 @@ pub(crate) struct Loaded {
     pub external_dir: Option<PathBuf>,
     /// The golden file beside the model, if there is one.
     pub golden: Option<Bytes>,
+    /// The baseline beside it, if there is one.
+    pub baseline: Option<Bytes>,
+    /// The names of the inputs' columns, where somebody gave them.
+    pub features: Vec<String>,
 }
 
 impl Directory {

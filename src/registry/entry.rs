@@ -93,6 +93,10 @@ pub(crate) enum Op {
         approvals: u32,
         #[serde(default, skip_serializing_if = "Policy::is_none")]
         signatures: Policy,
+        /// The keys that may change this, where signatures are asked for; those
+        /// that signed it where it names none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owners: Vec<String>,
     },
     /// Says that these blobs are being deleted: whoever names one again must
     /// upload it again, under the next generation.
@@ -138,8 +142,8 @@ impl Op {
             }
             Self::Verdict { version, approve: true, .. } => format!("approved version {version}"),
             Self::Verdict { version, approve: false, .. } => format!("rejected version {version}"),
-            Self::Policy { approvals, signatures: Policy::None } => format!("asked for {approvals} approvals"),
-            Self::Policy { approvals, signatures } => {
+            Self::Policy { approvals, signatures: Policy::None, .. } => format!("asked for {approvals} approvals"),
+            Self::Policy { approvals, signatures, .. } => {
                 format!("asked for {approvals} approvals and signatures: {}", signatures.word())
             }
             Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),

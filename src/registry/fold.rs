@@ -38,6 +38,9 @@ pub(crate) struct State {
     /// What is asked of every change.
     #[serde(default, skip_serializing_if = "Policy::is_none")]
     pub signatures: Policy,
+    /// The keys that may change what is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
     /// How often a blob was deleted, where it ever was.
     #[serde(default)]
     pub generations: BTreeMap<Digest, u32>,
@@ -198,13 +201,14 @@ impl State {
         // Nothing of a void entry may stay: it is tried on what it touches.
         let mut tried = self.part(&entry.models());
         let result = tried.apply(&entry, &keys);
-        let Trial { mut models, approvals, signatures, generations, .. } = tried;
+        let Trial { mut models, approvals, signatures, owners, generations, .. } = tried;
         match result {
             Ok(()) => {
                 models.values_mut().for_each(|model| model.entries.push(seq));
                 self.models.append(&mut models);
                 self.approvals = approvals;
                 self.signatures = signatures;
+                self.owners = owners;
                 self.generations = generations;
             }
             Err(error) => drop(self.void.insert(seq, error.message)),
@@ -250,6 +254,7 @@ impl State {
             models: models.collect(),
             approvals: self.approvals,
             signatures: self.signatures,
+            owners: self.owners.clone(),
             generations: self.generations.clone(),
         }
     }

@@ -6,14 +6,15 @@ mod cache;
 mod pointers;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
 use super::directory::Loaded;
 use super::fleet::{self, Addresses, Presence};
-use super::fold::{Model, Record, State};
+use super::fold::{Model, State};
 use super::log::Log;
-use super::manifest::{Declared, File, GOLDEN_BYTES_MAX, Role};
-use super::sign::{Policy, Trust, statement};
+use super::manifest::{BASELINE_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role};
+use super::sign::{Policy, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
 use crate::model::{Digest, ModelName, Version};
@@ -39,6 +40,18 @@ pub(crate) struct Options {
     pub approvals: u32,
     /// Where this server is reached, once that is known; told to the fleet.
     pub addresses: Arc<OnceLock<Addresses>>,
+}
+
+impl Options {
+    /// Whether only what was folded from the first entry is believed.
+    fn is_strict(&self) -> bool {
+        self.signatures == Policy::Require || self.approvals > 0
+    }
+
+    /// What a server that was not strict applied; only its entry is looked for.
+    fn seen(&self, cache: &Cache) -> Option<State> {
+        if self.is_strict() { cache.state(false) } else { None }
+    }
 }
 
 /// How following stands.
@@ -83,8 +96,13 @@ pub(crate) struct Follower {
     told: Option<(Standing, Instant)>,
     /// Since when each model's previous champion has been that.
     previous: BTreeMap<ModelName, (Version, Instant)>,
-    /// Champions that are not served as such, and said so.
+    /// Champions that are not served as such, and said so; and those that were
+    /// admitted, which stay so.
     unapproved: BTreeSet<(ModelName, Version)>,
+    admitted: BTreeSet<(ModelName, Version)>,
+    /// The trust file as it last could be read, and why it cannot be, if so.
+    trust: Trust,
+    untrusted: Option<String>,
 }
 
 /// How long one look may take; a store that stalls is one that is silent.
@@ -104,7 +122,7 @@ impl Follower {
             .build()
             .map_err(|e| Error::internal("build the follower's runtime").with_source(e))?;
         let cache = Cache::open(&options.cache, &log)?;
-        let kept = cache.state();
+        let kept = cache.state(options.is_strict());
         let known = kept.is_some();
         let mut follower = Self {
             log,
@@ -121,6 +139,9 @@ impl Follower {
             told: None,
             previous: BTreeMap::new(),
             unapproved: BTreeSet::new(),
+            admitted: BTreeSet::new(),
+            trust: Trust::default(),
+            untrusted: None,
         };
         match follower.first_look() {
             Ok(()) => {}
@@ -131,24 +152,32 @@ impl Follower {
     }
 
     fn first_look(&mut self) -> Result<()> {
-        let (log, mut state) = (self.log.clone(), self.state.clone());
-        // A checkpoint is not signed: who asks for signatures folds every entry.
-        let strict = self.options.signatures == Policy::Require || self.options.approvals > 0;
-        let looked = self.runtime.block_on(async {
-            tokio::time::timeout(LOOK_MAX * 6, async {
-                if state.seq > 0 || strict {
-                    if state.seq > 0 {
-                        same_entry(&log, &state).await?;
-                    }
-                    log.catch_up(&mut state).await?;
-                } else {
-                    state = log.load().await?;
+        let log = self.log.clone();
+        let seen = self.options.seen(&self.cache);
+        self.runtime.block_on(async {
+            let started = async {
+                // What any server of this machine applied must still be there.
+                for state in seen.iter().chain([&self.state]).filter(|s| s.seq > 0) {
+                    same_entry(&log, state).await?;
                 }
-                Ok(state)
-            })
-            .await
-        });
-        self.state = looked.unwrap_or_else(|_| Err(stalled()))?;
+                // A checkpoint is not signed: who asks for signatures folds every entry.
+                if self.state.seq == 0 && !self.options.is_strict() {
+                    self.state = log.load().await?;
+                }
+                Ok(())
+            };
+            tokio::time::timeout(LOOK_MAX * 6, started).await.unwrap_or_else(|_| Err(stalled()))?;
+            loop {
+                let before = self.state.seq;
+                let looked = tokio::time::timeout(LOOK_MAX, log.catch_up(&mut self.state)).await;
+                match looked {
+                    Ok(done) => break done,
+                    // A long way to go is no failure while it gets shorter.
+                    Err(_) if self.state.seq > before => {}
+                    Err(_) => break Err(stalled()),
+                }
+            }
+        })?;
         self.applied();
         Ok(())
     }
@@ -217,7 +246,7 @@ impl Follower {
     }
 
     fn applied(&mut self) {
-        if let Err(error) = self.cache.keep(&self.state) {
+        if let Err(error) = self.cache.keep(&self.state, self.options.is_strict()) {
             tracing::error!(%error, "the state cannot be kept; a restart without the store would know less");
         }
         for (seq, why) in self.state.void.range(self.state.seq..) {
@@ -285,7 +314,9 @@ impl Follower {
     /// What is to be served, and what was before.
     pub(crate) fn scan(&mut self, now: Instant) -> Catalog {
         let mut catalog = Catalog::default();
-        let approvers = Approvers::of(&self.state, self.options.approvals, self.options.trust.as_deref());
+        self.read_trust();
+        let mut now_admitted = BTreeSet::new();
+        let approvers = Approvers::of(&self.state, self.options.approvals, &self.trust, &self.admitted);
         for (name, model) in &self.state.models {
             if !self.options.models.is_empty() && !self.options.models.contains(name) {
                 continue;
@@ -294,7 +325,8 @@ impl Follower {
                 .previous
                 .get(name)
                 .filter(|(_, since)| now.saturating_duration_since(*since) < self.options.previous_warm);
-            let (pointers, refused) = pointers(model, warm.map(|(version, _)| *version), &approvers);
+            let (pointers, refused) = pointers((name, model), warm.map(|(version, _)| *version), &approvers);
+            now_admitted.extend(pointers.champion.map(|v| (name.clone(), v)));
             if let Some(version) = refused.filter(|v| self.unapproved.insert((name.clone(), *v))) {
                 let version = version.number();
                 tracing::error!(model = name.as_str(), version, "not champion here: trusted keys did not approve it");
@@ -309,6 +341,8 @@ impl Follower {
                 .models
                 .insert(name.clone(), ModelEntry { versions, pointers: Some(pointers), ..ModelEntry::default() });
         }
+        // A version that leaves the place is held to the approvals anew.
+        self.admitted = now_admitted;
         catalog
     }
 
@@ -326,39 +360,23 @@ impl Follower {
             return Err(Error::precondition("the graph does not declare what its manifest says"));
         }
         let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
-        let golden = folder.manifest.files.iter().find(|f| f.role == Role::Golden && f.bytes <= GOLDEN_BYTES_MAX);
-        let read = |file: &File| std::fs::read(folder.path.join(&file.path)).map(Into::into);
-        let golden = golden.map(read).transpose();
-        let golden = golden.map_err(|e| Error::unavailable("read cached golden rows").with_source(e))?;
-        Ok(Loaded { bytes: bytes.into(), graph, digest: record.manifest, external_dir, golden })
-    }
-
-    /// What is asked of signatures: by this server or by the namespace, whichever
-    /// asks for more.
-    fn policy(&self) -> Policy {
-        self.options.signatures.max(self.state.signatures)
-    }
-
-    /// Holds a version to the policy. The trust file is read each time, so that
-    /// a revocation counts from the next load on.
-    fn check_signature(&self, name: &ModelName, version: Version, record: &Record) -> Result<()> {
-        let policy = self.policy();
-        if policy == Policy::None {
-            return Ok(());
-        }
-        let trust = self.options.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
-        let bytes = statement(self.log.namespace(), name, &record.manifest);
-        let Err(why) = trust.vouching(&record.signatures, &bytes) else { return Ok(()) };
-        if policy == Policy::Require {
-            return Err(Error::denied(format!("no trusted key vouches for the version: {why}")));
-        }
-        tracing::warn!(
-            model = name.as_str(),
-            version = version.number(),
-            why,
-            "no trusted key vouches for the version"
-        );
-        Ok(())
+        let beside = |role, bytes_max| {
+            let file = folder.manifest.files.iter().find(|f| f.role == role);
+            if let Some(large) = file.filter(|f| f.bytes > bytes_max) {
+                return Err(Error::precondition(format!("'{}' is over {bytes_max} bytes", large.path)));
+            }
+            let read = |file: &File| std::fs::read(folder.path.join(&file.path)).map(Into::into);
+            file.map(read).transpose().map_err(|e| Error::unavailable("read a cached file").with_source(e))
+        };
+        Ok(Loaded {
+            bytes: bytes.into(),
+            graph,
+            digest: record.manifest,
+            external_dir,
+            golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
+            baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
+            features: folder.manifest.features.clone(),
+        })
     }
 
     #[cfg(test)]

@@ -17,6 +17,10 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// The name of the model file of a version.
 pub(crate) const MODEL_PATH: &str = "model.onnx";
 
+/// The name of a version's baseline, and the most bytes of it.
+pub(crate) const BASELINE_PATH: &str = "baseline.json";
+pub(crate) const BASELINE_BYTES_MAX: u64 = 64 << 20;
+
 /// The name of a version's golden rows, and the most bytes of them.
 pub(crate) const GOLDEN_PATH: &str = "golden.json";
 pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;

@@ -8,6 +8,8 @@ use prost::Message;
 pub const FLOAT: i32 = 1;
 /// The format's number of INT64.
 pub const INT64: i32 = 7;
+/// The format's number of strings.
+pub const STRING: i32 = 8;
 
 /// Declares a tensor of element type `number`; −1 is a dynamic axis.
 pub fn declare(name: &str, number: i32, dims: &[i64]) -> o::ValueInfoProto {
@@ -112,6 +114,30 @@ fn multiply(bias: f32, factor: i64, size: i64) -> Vec<u8> {
         ],
         input: vec![declare("x", INT64, &[1])],
         output: vec![declare("y", FLOAT, &[1, 1])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// Takes `width` numbers and a word a row, answers the sum of the numbers; the
+/// word is only passed through.
+pub fn mixed(width: i64) -> Vec<u8> {
+    model(o::GraphProto {
+        node: vec![node("MatMul", &["x", "ones"], "sum"), node("Identity", &["colour"], "word")],
+        initializer: vec![o::TensorProto { dims: vec![width, 1], ..floats("ones", &vec![1.0; width as usize]) }],
+        input: vec![declare("x", FLOAT, &[-1, width]), declare("colour", STRING, &[-1])],
+        output: vec![declare("sum", FLOAT, &[-1, 1])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// Answers `count` booleans to each row: few bytes, and much text.
+pub fn mask(count: i64) -> Vec<u8> {
+    const BOOL: i32 = 9;
+    model(o::GraphProto {
+        node: vec![node("Less", &["x", "table"], "y")],
+        initializer: vec![floats("table", &vec![0.5; count as usize])],
+        input: vec![declare("x", FLOAT, &[-1, 1])],
+        output: vec![declare("y", BOOL, &[-1, count])],
         ..o::GraphProto::default()
     })
 }

@@ -35,6 +35,9 @@ mod registry;
 /// The operator API over gRPC.
 mod operator;
 
+/// Baselines and drift, against NumPy and SciPy.
+mod drift;
+
 /// Commands killed at any point.
 mod crash;
 

@@ -9,11 +9,15 @@ use crate::proto::operator as p;
 use crate::proto::operator::operator_server;
 use crate::registry::sign;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 /// The service; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Operator(pub Arc<Front>);
+
+/// How long a call may take: some read the whole registry.
+const CALL_MAX: Duration = Duration::from_secs(600);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
@@ -138,6 +142,11 @@ impl operator_server::Operator for Operator {
         Ok(document(super::models(&self.0).to_string()))
     }
 
+    async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+        let p::VersionRequest { model, version } = request.into_inner();
+        Ok(document(super::drift(&self.0, &model, some(version).as_deref())?.to_string()))
+    }
+
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {
         Ok(document(self.0.config.clone()))
     }
@@ -154,21 +163,30 @@ pub(super) async fn answer(
     request: http::Request<hyper::body::Incoming>,
 ) -> http::Response<tonic::body::Body> {
     use tower_service::Service;
-    let service = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-    let answered = match service {
-        "ortus.v1.Operator" => {
-            operator_server::OperatorServer::new(Operator(front))
-                .max_decoding_message_size(super::BODY_BYTES_MAX)
-                .call(request)
-                .await
+    let path = request.uri().path().to_owned();
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    // As long as a body may take over REST, and what is done with it after that.
+    let answered = tokio::time::timeout(CALL_MAX, async {
+        match service {
+            "ortus.v1.Operator" => {
+                operator_server::OperatorServer::new(Operator(front))
+                    .max_decoding_message_size(super::BODY_BYTES_MAX)
+                    .call(request)
+                    .await
+            }
+            "grpc.reflection.v1.ServerReflection" => match reflection() {
+                Ok(mut reflection) => reflection.call(request).await,
+                Err(error) => Ok(Status::from(error).into_http()),
+            },
+            _ => Ok(Status::unimplemented("no such service").into_http()),
         }
-        "grpc.reflection.v1.ServerReflection" => match reflection() {
-            Ok(mut reflection) => reflection.call(request).await,
-            Err(error) => Ok(Status::from(error).into_http()),
-        },
-        _ => Ok(Status::unimplemented("no such service").into_http()),
-    };
-    answered.unwrap_or_else(|never| match never {})
+    })
+    .await;
+    match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
+    }
 }
 
 fn reflection()

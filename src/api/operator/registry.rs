@@ -139,7 +139,7 @@ pub(super) async fn policy(front: &Front, asked: &Asked) -> Result<crate::operat
     if asked.approvals.is_none() && asked.signatures.is_none() {
         return Err(Error::invalid("the request lacks 'approvals' and 'signatures'"));
     }
-    open(front, asked, true).await?.require(asked.approvals, asked.signatures).await
+    open(front, asked, true).await?.require(asked.approvals, asked.signatures, &[]).await
 }
 
 /// Answers `GET` or `POST /v1/registry/…`; `path` is what follows.

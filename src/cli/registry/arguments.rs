@@ -252,11 +252,14 @@ pub(in crate::cli) enum Verb {
     /// Set what the namespace asks for.
     Policy {
         /// Approvals by others than who pushed a version, before it is champion or has a share of the traffic.
-        #[arg(long, value_name = "N", required_unless_present = "signatures")]
+        #[arg(long, value_name = "N", required_unless_present_any = ["signatures", "owners"])]
         approvals: Option<u32>,
         /// What is asked of every change and version: none, warn or require.
         #[arg(long, value_name = "WORD")]
         signatures: Option<String>,
+        /// The public keys that may change this, where signatures are asked for [default: the one that asks].
+        #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+        owners: Vec<String>,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
@@ -362,7 +365,7 @@ pub(in crate::cli) enum AuditVerb {
 }
 
 /// Reads NAME, NAME@ALIAS or NAME:VERSION.
-pub(super) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
+pub(in crate::cli) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
     match target.split_once(['@', ':']) {
         Some((_, "")) => {
             Err(Error::invalid("nothing follows the model's name; it is NAME, NAME@ALIAS or NAME:VERSION"))

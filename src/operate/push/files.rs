@@ -4,7 +4,7 @@
 use super::{FILES_MAX, Push};
 use crate::error::{Error, Result};
 use crate::model::Digest;
-use crate::registry::manifest::{File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path};
+use crate::registry::manifest::{BASELINE_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
     }
     for (role, path) in &push.extra {
         let name = match role {
-            Role::Baseline => "baseline.json",
+            Role::Baseline => BASELINE_PATH,
             Role::Card => "README.md",
             Role::Golden => GOLDEN_PATH,
             Role::Model | Role::Weights | Role::Other => {
@@ -89,7 +89,7 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
 fn role_of(name: &str) -> Role {
     match name {
         MODEL_PATH => Role::Model,
-        "baseline.json" => Role::Baseline,
+        BASELINE_PATH => Role::Baseline,
         "README.md" => Role::Card,
         GOLDEN_PATH => Role::Golden,
         _ => Role::Other,

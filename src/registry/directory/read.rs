@@ -6,7 +6,7 @@ use super::{Loaded, walk};
 use crate::error::{Error, Result};
 use crate::graph::{self, Graph};
 use crate::model::short;
-use crate::registry::manifest::{GOLDEN_BYTES_MAX, GOLDEN_PATH};
+use crate::registry::manifest::{BASELINE_BYTES_MAX, BASELINE_PATH, GOLDEN_BYTES_MAX, GOLDEN_PATH};
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use std::fs::File;
@@ -23,11 +23,15 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     graph::check_size(path.metadata().map_err(|e| walk::failed("look at the model", e))?.len())?;
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
-    let golden = walk::inside(root, &folder.join(GOLDEN_PATH))?.filter(|path| path.is_file());
-    let golden = golden.map(|path| whole(&path, GOLDEN_BYTES_MAX)).transpose()?;
+    let beside = |name: &str, bytes_max| -> Result<Option<Bytes>> {
+        let path = walk::inside(root, &folder.join(name))?.filter(|path| path.is_file());
+        path.map(|path| whole(&path, bytes_max)).transpose()
+    };
+    let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;
+    let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
     if graph.external.is_empty() {
         let digest = crate::registry::entry::hash(&bytes);
-        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden });
+        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden, baseline, features: Vec::new() });
     }
     let mut hash = Context::new(&SHA256);
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
@@ -39,7 +43,8 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         add(&mut hash, location, &path).map_err(context)?;
     }
     let digest = crate::registry::blob::finish(hash);
-    Ok(Loaded { bytes, graph, digest, external_dir: Some(folder.to_owned()), golden })
+    let external_dir = Some(folder.to_owned());
+    Ok(Loaded { bytes, graph, digest, external_dir, golden, baseline, features: Vec::new() })
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.

@@ -49,7 +49,7 @@ fn entry() -> Entry {
             },
             Op::Tag { model: model(), version: None, key: "team".to_owned(), value: None },
             Op::Verdict { model: model(), version: version(7), approve: true },
-            Op::Policy { approvals: 2, signatures: Policy::None },
+            Op::Policy { approvals: 2, signatures: Policy::None, owners: Vec::new() },
             Op::Tombstone { blobs: vec![blob(9, 0)] },
         ],
         evidence: vec![Evidence {
@@ -108,7 +108,8 @@ fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
 
 #[test]
 fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written_as_ever() {
-    let op = |signatures| serde_json::to_string(&Op::Policy { approvals: 1, signatures }).expect("text");
+    let op =
+        |signatures| serde_json::to_string(&Op::Policy { approvals: 1, signatures, owners: Vec::new() }).expect("text");
     assert_eq!(op(Policy::None), r#"{"op":"policy","approvals":1}"#);
     assert_eq!(op(Policy::Require), r#"{"op":"policy","approvals":1,"signatures":"require"}"#);
 }

@@ -16,6 +16,7 @@ pub(super) struct Trial<'s> {
     pub(super) models: BTreeMap<ModelName, Model>,
     pub(super) approvals: u32,
     pub(super) signatures: Policy,
+    pub(super) owners: Vec<String>,
     pub(super) generations: BTreeMap<Digest, u32>,
 }
 
@@ -57,12 +58,28 @@ impl Trial<'_> {
             Op::Retire { model, version } => self.retire(model, *version, entry),
             Op::Tag { model, version, key, value } => self.tag(model, *version, key, value.as_deref()),
             Op::Verdict { model, version, approve } => self.judge((model, *version), (&entry.actor, keys), *approve),
-            Op::Policy { approvals, signatures } => {
-                (self.approvals, self.signatures) = (*approvals, *signatures);
-                Ok(())
-            }
+            Op::Policy { approvals, signatures, owners } => self.ask((*approvals, *signatures), owners, keys),
             Op::Tombstone { blobs } => self.bury(blobs),
         }
+    }
+
+    /// Sets what the namespace asks for. Where it asks for signatures, any key
+    /// would do for a change; what is asked for is changed by its owners alone.
+    fn ask(&mut self, (approvals, signatures): (u32, Policy), owners: &[String], keys: &[String]) -> Result<()> {
+        if self.signatures == Policy::Require && !keys.iter().any(|key| self.owners.contains(key)) {
+            return Err(Error::denied("only a key that owns the policy may change it"));
+        }
+        self.owners = match signatures {
+            Policy::None | Policy::Warn => Vec::new(),
+            Policy::Require if !owners.is_empty() => owners.to_vec(),
+            Policy::Require if self.owners.is_empty() => keys.to_vec(),
+            Policy::Require => std::mem::take(&mut self.owners),
+        };
+        if signatures == Policy::Require && self.owners.is_empty() {
+            return Err(Error::denied("who asks for signed changes signs this one too"));
+        }
+        (self.approvals, self.signatures) = (approvals, signatures);
+        Ok(())
     }
 
     fn model(&mut self, name: &ModelName) -> Result<&mut Model> {

@@ -32,6 +32,11 @@ impl Folder {
     }
 }
 
+/// Where a state is kept.
+fn state_file(strict: bool) -> &'static str {
+    if strict { "strict.json" } else { "state.json" }
+}
+
 /// How the folders of fetches under way begin.
 const STAGED: &str = "fetch-";
 /// What is younger is not tidied away.
@@ -54,20 +59,21 @@ impl Cache {
     }
 
     /// The state that was last kept; none where there is none that can be read.
-    pub(super) fn state(&self) -> Option<State> {
-        let bytes = fs::read(self.root.join("state.json")).ok()?;
+    /// What is `strict` was folded from the first entry.
+    pub(super) fn state(&self, strict: bool) -> Option<State> {
+        let bytes = fs::read(self.root.join(state_file(strict))).ok()?;
         let read = Checkpoint::read(&bytes, "the cached state");
         read.inspect_err(|error| tracing::warn!(%error, "the cache is started anew")).ok()
     }
 
     /// Keeps a state: written aside, synced, renamed.
-    pub(super) fn keep(&self, state: &State) -> Result<()> {
+    pub(super) fn keep(&self, state: &State, strict: bool) -> Result<()> {
         use io::Write;
         let put = || -> io::Result<()> {
             let mut staged = tempfile::NamedTempFile::new_in(&self.root)?;
             staged.write_all(&Checkpoint::write(state))?;
             staged.as_file().sync_all()?;
-            staged.persist(self.root.join("state.json")).map_err(|e| e.error)?;
+            staged.persist(self.root.join(state_file(strict))).map_err(|e| e.error)?;
             Ok(())
         };
         put().map_err(failed)

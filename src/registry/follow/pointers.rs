@@ -1,35 +1,35 @@
 //! What the names of a model stand for in this server: what the log says, held
-//! to the keys that are trusted here. Pure, but for the trust file.
+//! to the keys that are trusted here. Pure.
 
-use crate::model::{Alias, Version};
+use crate::model::{Alias, ModelName, Version};
 use crate::registry::catalog::Pointers;
 use crate::registry::fold::{Model, Record, State};
 use crate::registry::sign::{Policy, Trust};
-use std::path::Path;
+use std::collections::BTreeSet;
 
 /// Whose approvals count here: the log counts any key, this server those that
 /// it trusts.
-pub(super) struct Approvers {
+pub(super) struct Approvers<'t> {
     /// Asked for here, whatever the namespace asks for.
     own: u32,
     /// Asked for by the namespace now, by keys.
     namespace: u32,
-    trust: Trust,
+    trust: &'t Trust,
+    /// Versions that were admitted before: they stay, whatever became of a key.
+    admitted: &'t BTreeSet<(ModelName, Version)>,
 }
 
-impl Approvers {
-    /// Finds out by what is asked for. The trust file is read each time; one
-    /// that cannot be read trusts nobody.
-    pub(super) fn of(state: &State, own: u32, trust: Option<&Path>) -> Self {
+impl<'t> Approvers<'t> {
+    /// Finds out by what is asked for.
+    pub(super) fn of(state: &State, own: u32, trust: &'t Trust, admitted: &'t BTreeSet<(ModelName, Version)>) -> Self {
         let by_keys = state.signatures == Policy::Require;
-        let trust = trust.and_then(|path| Trust::read(path).ok());
-        Self { own, namespace: if by_keys { state.approvals } else { 0 }, trust: trust.unwrap_or_default() }
+        Self { own, namespace: if by_keys { state.approvals } else { 0 }, trust, admitted }
     }
 
     /// Whether a version may be champion here: it has the approvals it needed
     /// when it was promoted.
-    fn champion(&self, record: &Record) -> bool {
-        self.has(record, self.own.max(record.needed))
+    fn champion(&self, name: &ModelName, version: Version, record: &Record) -> bool {
+        self.admitted.contains(&(name.clone(), version)) || self.has(record, self.own.max(record.needed))
     }
 
     /// Whether a version may have a share of the traffic beside the champion.
@@ -37,25 +37,34 @@ impl Approvers {
         self.has(record, self.own.max(self.namespace))
     }
 
+    /// Enough trusted keys said yes, and none said no.
     fn has(&self, record: &Record, needed: u32) -> bool {
-        let given = record.vouched.iter().filter(|(key, yes)| **yes && self.trust.counts(key)).count();
-        given as u64 >= u64::from(needed)
+        let counted = || record.vouched.iter().filter(|(key, _)| self.trust.counts(key));
+        let given = counted().filter(|(_, yes)| **yes).count();
+        needed == 0 || (given as u64 >= u64::from(needed) && counted().all(|(_, yes)| *yes))
     }
 }
 
 /// What a model's names stand for; and the version that the log calls champion
 /// and this server does not.
-pub(super) fn pointers(model: &Model, warm: Option<Version>, approvers: &Approvers) -> (Pointers, Option<Version>) {
-    let is = |version: &Version, admits: &dyn Fn(&Record) -> bool| model.versions.get(version).is_some_and(admits);
+pub(super) fn pointers(
+    (name, model): (&ModelName, &Model),
+    warm: Option<Version>,
+    approvers: &Approvers<'_>,
+) -> (Pointers, Option<Version>) {
+    let record = |version: Version| model.versions.get(&version);
+    let approved = |v: &Version| record(*v).is_some_and(|r| approvers.champion(name, *v, r));
+    // One that is not approved here is none: the one before it stays, and what
+    // a rollback would go to is approved as well.
+    let mut champions = model.champions.iter().rev().copied().filter(|v| model.is_live(*v)).filter(approved);
+    let (champion, previous) = (champions.next(), champions.next());
     let mut aliases = model.all_aliases();
-    // One that is not approved here is none: the one before it stays.
-    let live = model.champions.iter().rev().copied().filter(|v| model.is_live(*v));
-    let champion = live.clone().find(|v| is(v, &|record| approvers.champion(record)));
-    aliases.remove(&Alias::champion());
-    aliases.extend(champion.map(|v| (Alias::champion(), v)));
-    let previous = model.previous();
+    for (alias, version) in [(Alias::champion(), champion), (Alias::previous(), previous)] {
+        aliases.remove(&alias);
+        aliases.extend(version.map(|v| (alias, v)));
+    }
     let split: Vec<_> = model.traffic.iter().filter_map(|(to, percent)| Some((model.find(to)?, *percent))).collect();
-    let admitted = |v: &Version| Some(*v) == champion || is(v, &|record| approvers.share(record));
+    let admitted = |v: &Version| Some(*v) == champion || record(*v).is_some_and(|r| approvers.share(r));
     let traffic = if split.iter().all(|(v, _)| admitted(v)) { split } else { Vec::new() };
     // The one before the champion is loaded only while it is warm, unless
     // something else points at it.
@@ -64,4 +73,54 @@ pub(super) fn pointers(model: &Model, warm: Option<Version>, approvers: &Approve
     let aliases = aliases.into_iter().map(|(alias, v)| (alias.to_string(), v)).collect();
     let refused = model.champion().filter(|v| champion != Some(*v));
     (Pointers { champion, aliases, traffic, wanted }, refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::conformance::{name, version};
+    use crate::registry::entry::hash;
+    use crate::registry::sign::Key;
+
+    /// A model whose champions, oldest first, have these verdicts by trusted (a,
+    /// b) and strange (x) keys; tells champion, previous and who is refused.
+    fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
+        let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
+        let public = |name: &str| keys.iter().find(|(n, _)| *n == name).expect("a key").1.clone();
+        let mut trust = Trust { format: 1, ..Trust::default() };
+        for name in ["a", "b"] {
+            trust.add(&public(name), name).expect("trusted");
+        }
+        let mut model = Model::default();
+        for (i, verdicts) in verdicts.iter().enumerate() {
+            let number = version(i as u64 + 1);
+            let record = serde_json::json!({
+                "manifest": hash(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
+                "vouched": verdicts.iter().map(|(key, yes)| (public(key), *yes)).collect::<std::collections::BTreeMap<_, _>>(),
+            });
+            model.versions.insert(number, serde_json::from_value(record).expect("a record"));
+            model.champions.push(number);
+        }
+        let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
+        let (pointers, refused) = pointers((&name("m"), &model), None, &approvers);
+        let number = |v: Option<Version>| v.map(Version::number);
+        let alias = |name: &str| pointers.aliases.get(name).copied();
+        assert_eq!(pointers.champion, alias("champion"));
+        (number(pointers.champion), number(alias("previous")), number(refused))
+    }
+
+    #[test]
+    fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve() {
+        let (yes, no, strange): (&[_], &[_], &[_]) = (&[("a", true)], &[], &[("x", true)]);
+        assert_eq!(check(&[yes, no], 0), (Some(2), Some(1), None), "nothing is asked for");
+        assert_eq!(check(&[yes, strange], 1), (Some(1), None, Some(2)));
+        assert_eq!(check(&[yes, strange, no], 1), (Some(1), None, Some(3)));
+        // What a rollback would go to, and what stands in for a champion that does not load.
+        assert_eq!(check(&[yes, strange, yes], 1), (Some(3), Some(1), None));
+        assert_eq!(check(&[strange, no], 1), (None, None, Some(2)));
+        assert_eq!(check(&[yes, yes], 2), (None, None, Some(2)));
+        // A trusted no stands against any yes, a strange one does not.
+        assert_eq!(check(&[yes, &[("a", true), ("b", false)]], 1), (Some(1), None, Some(2)));
+        assert_eq!(check(&[yes, &[("a", true), ("x", false)]], 1), (Some(2), Some(1), None));
+    }
 }

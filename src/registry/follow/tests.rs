@@ -43,6 +43,12 @@ impl Followed {
         self.follow_with(now, Policy::None, 0)
     }
 
+    /// The cache of this log.
+    fn cache_root(&self) -> PathBuf {
+        let mut all = std::fs::read_dir(&self.cache).expect("listed");
+        all.next().expect("a cache").expect("an entry").path()
+    }
+
     fn follow_with(&self, now: Instant, signatures: Policy, approvals: u32) -> Result<Follower> {
         let options = Options {
             models: BTreeSet::new(),
@@ -141,12 +147,18 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
     });
     let champion = |signatures, approvals| {
         let follower = followed.follow_with(Instant::now(), signatures, approvals).expect("follows");
-        std::fs::remove_dir_all(&followed.cache).expect("removed");
         follower.state.models[&name("m")].champion()
     };
     assert_eq!(champion(Policy::None, 0), Some(version(1)), "it is believed, as documented");
+    // What a server that believed it left in the cache is not believed either.
     assert_eq!(champion(Policy::Require, 0), Some(version(2)));
     assert_eq!(champion(Policy::None, 1), Some(version(2)));
+    // But that its entry was there is: a log that was rolled back is refused.
+    let log = followed._folder.path().join("store/ns/n/log");
+    std::fs::remove_file(log.join("00000000000000000002.json")).expect("removed");
+    std::fs::remove_file(followed.cache_root().join("strict.json")).expect("removed");
+    let error = followed.follow_with(Instant::now(), Policy::Require, 0).err().expect("rolled back");
+    assert!(error.message.contains("forked or rolled back"), "{error}");
 }
 
 #[test]
@@ -156,4 +168,46 @@ fn a_server_may_ask_for_approvals_that_the_log_does_not() {
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
     assert_eq!(follower.scan(now).models["m"].pointers.as_ref().expect("pointers").champion, None);
     assert_eq!(wanted(&mut follower, now), Vec::<u64>::new());
+}
+
+#[test]
+fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
+    use crate::registry::sign::Key;
+    let followed = Followed::new();
+    let (key, file) = Key::generate().expect("a key");
+    let folder = followed._folder.path();
+    std::fs::write(folder.join("key"), file).expect("written");
+    let mut trust = Trust { format: 1, ..Trust::default() };
+    trust.add(&key.public(), "bob").expect("trusted");
+    let path = folder.join("trust.json");
+    trust.write(&path).expect("written");
+    followed.by(async |_| {
+        let bob =
+            Operator { key: Some(Key::read(&folder.join("key")).expect("a key")), ..operator(&followed.log, "bob") };
+        bob.judge(&name("m"), "1", true).await.expect("approved");
+    });
+    let now = Instant::now();
+    let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
+    follower.options.trust = Some(path.clone());
+    let champion =
+        |follower: &mut Follower| follower.scan(now).models["m"].pointers.clone().expect("pointers").champion;
+    assert_eq!(champion(&mut follower), Some(version(1)));
+    for bad in ["{", ""] {
+        std::fs::write(&path, bad).expect("written");
+        assert_eq!(champion(&mut follower), Some(version(1)), "half a file");
+    }
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(champion(&mut follower), Some(version(1)), "no file");
+    // A key that is revoked takes down nothing that serves; a new promotion needs another.
+    trust.revoke(&key.public(), "left", chrono::Utc::now()).expect("revoked");
+    trust.write(&path).expect("written");
+    assert_eq!(champion(&mut follower), Some(version(1)));
+    followed.push(2.0);
+    followed.by(async |_| {
+        let bob =
+            Operator { key: Some(Key::read(&folder.join("key")).expect("a key")), ..operator(&followed.log, "bob") };
+        bob.judge(&name("m"), "2", true).await.expect("approved");
+    });
+    follower.look(now, true);
+    assert_eq!(champion(&mut follower), Some(version(1)));
 }

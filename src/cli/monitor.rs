@@ -1,0 +1,190 @@
+//! What the monitor knows, and the baselines it starts from: `drift` asks a
+//! running server, `profile` makes a baseline on this machine.
+
+use super::print::{Table, line, note};
+use super::registry::{Common as RegistryCommon, split_target};
+use super::{block_on, load};
+use crate::client;
+use crate::error::{Error, Result};
+use crate::operate::profile::Profile;
+use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
+use bytes::Bytes;
+use clap::Args;
+use http::Method;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct DriftArguments {
+    /// NAME or NAME:VERSION.
+    target: String,
+    /// The operator listener of a running server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
+    server: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ProfileArguments {
+    /// A table with a header: CSV.
+    data: PathBuf,
+    /// The model, as an ONNX file.
+    #[arg(long, value_name = "FILE", conflicts_with = "model", required_unless_present = "model")]
+    onnx: Option<PathBuf>,
+    /// The model, of a registry: NAME, NAME@ALIAS or NAME:VERSION.
+    #[arg(long, value_name = "NAME[:VERSION]")]
+    model: Option<String>,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The columns that the model takes, in its order.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    features: Vec<String>,
+    /// Columns of the table that are not the model's, such as labels.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    ignore: Vec<String>,
+    #[command(flatten)]
+    common: RegistryCommon,
+}
+
+/// Makes a baseline.
+pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
+    let folder = tempfile::tempdir().map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    let mut features = arguments.features.clone();
+    let path = match (&arguments.onnx, &arguments.model) {
+        (Some(path), _) => path.clone(),
+        (None, Some(target)) => {
+            let (name, which) = split_target(target)?;
+            let into = folder.path().join("model");
+            block_on(async {
+                let operator = super::registry::open(&arguments.common, None, false).await?;
+                operator.pull(&name, which.as_deref(), &into, &|_| {}).await
+            })?;
+            if features.is_empty() {
+                let written = std::fs::read(into.join(MANIFEST_PATH));
+                let written = written.map_err(|e| Error::internal("read a copied manifest").with_source(e))?;
+                features = Manifest::read(&written)?.features;
+            }
+            into.join(MODEL_PATH)
+        }
+        (None, None) => return Err(Error::invalid("give --onnx or --model")),
+    };
+    let config = load(&super::Common { config: arguments.common.config.clone(), ..Default::default() }, Vec::new())?;
+    let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
+    let profile = Profile { data: &arguments.data, features, ignore: arguments.ignore.clone() };
+    let baseline = profile.make(&graph, session.as_mut())?;
+    write(&arguments.output, &baseline.write())?;
+    let text = format!(
+        "{}: {} rows, {} inputs, {} outputs",
+        arguments.output.display(),
+        baseline.rows,
+        baseline.inputs.len(),
+        baseline.outputs.len()
+    );
+    let json = serde_json::json!({
+        "path": arguments.output, "rows": baseline.rows,
+        "inputs": baseline.inputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
+        "outputs": baseline.outputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
+    });
+    line(&if arguments.common.json { json.to_string() } else { text });
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
+}
+
+/// Asks a server what drifts.
+pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
+    let (name, version) = split_target(&arguments.target)?;
+    let query = version.map_or_else(String::new, |v| format!("?version={v}"));
+    let path = format!("/v1/models/{name}/drift{query}");
+    let (status, _, body) = block_on(async {
+        let mut http = client::Http::connect(&arguments.server).await?;
+        http.send(Method::GET, &path, Bytes::new()).await
+    })?;
+    if !status.is_success() {
+        return Err(client::refusal(status, &body));
+    }
+    if arguments.json {
+        line(&String::from_utf8_lossy(&body));
+        return Ok(());
+    }
+    let answer: Answer = serde_json::from_slice(&body)
+        .map_err(|e| Error::internal("the server's answer is not what it should be").with_source(e))?;
+    answer.versions.iter().for_each(show);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    model: String,
+    version: u64,
+    baseline: String,
+    baseline_rows: u64,
+    rows: u64,
+    windows: u64,
+    alarms: usize,
+    columns: Vec<Column>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+    side: String,
+    contract: std::collections::BTreeMap<String, u64>,
+    tests: Vec<Test>,
+}
+
+#[derive(Deserialize)]
+struct Test {
+    metric: String,
+    against: String,
+    span: u32,
+    value: f64,
+    lower: f64,
+    threshold: f64,
+    rows: u64,
+    alarm: bool,
+}
+
+/// Prints the newest window of each column, and whatever is in alarm.
+fn show(version: &Version) {
+    let Version { model, version: number, baseline, baseline_rows, rows, windows, alarms, columns } = version;
+    line(&format!(
+        "{model}:{number}  {rows} rows, {windows} windows against the {baseline} baseline of {baseline_rows} rows; {alarms} alarms"
+    ));
+    let mut table =
+        Table::new(&["column", "side", "metric", "against", "rows", "value", "at least", "matters", "alarm"]);
+    for column in columns {
+        for test in column.tests.iter().filter(|t| t.alarm || t.span <= 1) {
+            let number = |n: f64| format!("{n:.4}");
+            table.row(&[
+                &column.name,
+                &column.side,
+                &test.metric,
+                &test.against,
+                &test.rows.to_string(),
+                &number(test.value),
+                &number(test.lower),
+                &number(test.threshold),
+                if test.alarm { "ALARM" } else { "" },
+            ]);
+        }
+    }
+    table.print();
+    for column in columns {
+        let broken: Vec<String> =
+            column.contract.iter().filter(|(_, n)| **n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
+        if !broken.is_empty() {
+            line(&format!("{} ({}): {}", column.name, column.side, broken.join(", ")));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! When a distance is an alarm: its lower bound exceeds what matters in
+//! practice, at a certainty that makes one false alarm per model and month, in
+//! most of the last windows. Pure.
+
+use super::drift::Measured;
+use std::time::Duration;
+
+/// Base windows that are summed up into one that is tested.
+pub(crate) const SPANS: [u32; 4] = [1, 8, 64, 512];
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+/// Hours of a month: so often the same hour of the week before is compared.
+const HOURS: f64 = 720.0;
+
+/// What is measured of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    Ks,
+    Wasserstein,
+    Psi,
+    Js,
+    /// The largest difference of a category's share.
+    Largest,
+    /// The difference of the share of rows without a value.
+    Missing,
+}
+
+impl Metric {
+    /// Of numbers.
+    pub(crate) const NUMBERS: [Self; 5] = [Self::Ks, Self::Wasserstein, Self::Psi, Self::Js, Self::Missing];
+    /// Of words.
+    pub(crate) const WORDS: [Self; 4] = [Self::Psi, Self::Js, Self::Largest, Self::Missing];
+
+    /// Its name, as labels and reports have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ks => "ks",
+            Self::Wasserstein => "wasserstein",
+            Self::Psi => "psi",
+            Self::Js => "js",
+            Self::Largest => "largest",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What a window is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Against {
+    /// What the model was made of, or its own first rows.
+    Training,
+    /// The same hour of the week before.
+    LastWeek,
+}
+
+/// What an alarm takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rules {
+    /// A base window closes at so many rows …
+    pub window_rows: u64,
+    /// … but not sooner than this, and at the latest after `window_max`.
+    pub window_min: Duration,
+    pub window_max: Duration,
+    /// Promised, for each model.
+    pub false_alarms_per_month: f64,
+    /// Effects that matter.
+    pub thresholds: Thresholds,
+    /// Rows that a version without a baseline is given one of.
+    pub own_rows: usize,
+}
+
+/// The least effect of each metric that matters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Thresholds {
+    pub ks: f64,
+    pub wasserstein: f64,
+    pub psi: f64,
+    pub js: f64,
+    pub largest: f64,
+    pub missing: f64,
+}
+
+impl Thresholds {
+    /// The one of a metric.
+    pub(crate) fn of(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::Ks => self.ks,
+            Metric::Wasserstein => self.wasserstein,
+            Metric::Psi => self.psi,
+            Metric::Js => self.js,
+            Metric::Largest => self.largest,
+            Metric::Missing => self.missing,
+        }
+    }
+}
+
+impl Rules {
+    /// The certainty of each test: what is promised, shared out among all tests
+    /// that a month can hold.
+    pub(crate) fn alpha(&self, columns: usize) -> f64 {
+        let windows = MONTH.as_secs_f64() / self.window_min.as_secs_f64().max(1.0);
+        let closings: f64 = SPANS.iter().map(|span| windows / f64::from(*span)).sum();
+        let tests = columns.max(1) as f64 * Metric::NUMBERS.len() as f64 * (closings + HOURS);
+        (self.false_alarms_per_month / tests).min(0.05)
+    }
+}
+
+/// The last verdicts of one test, newest in the lowest bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    last: u8,
+    raised: bool,
+}
+
+/// Verdicts remembered, and how many of them raise an alarm.
+const OF: u32 = 3;
+const NEEDED: u32 = 2;
+
+impl Verdicts {
+    /// Takes the next one; tells whether an alarm begins with it. An alarm ends
+    /// once none of the last verdicts exceeded.
+    pub(crate) fn take(&mut self, measured: Measured, threshold: f64) -> bool {
+        let exceeds = measured.lower > threshold;
+        self.last = (self.last << 1 | u8::from(exceeds)) & ((1 << OF) - 1);
+        let begins = !self.raised && self.last.count_ones() >= NEEDED;
+        self.raised = begins || (self.raised && self.last != 0);
+        begins
+    }
+
+    /// Whether there is an alarm.
+    pub(crate) fn is_raised(self) -> bool {
+        self.raised
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_begins_at_two_of_three_and_ends_after_three_quiet_windows() {
+        let mut verdicts = Verdicts::default();
+        let mut take = |lower: f64| {
+            let begins = verdicts.take(Measured { value: 1.0, lower }, 0.1);
+            (begins, verdicts.is_raised())
+        };
+        assert_eq!(take(0.2), (false, false), "once is chance");
+        assert_eq!(take(0.1), (false, false), "as much as the threshold is not more");
+        assert_eq!(take(0.2), (true, true));
+        assert_eq!((take(0.0), take(0.0)), ((false, true), (false, true)));
+        assert_eq!(take(0.0), (false, false));
+        assert_eq!((take(0.2), take(0.2)), ((false, false), (true, true)), "it begins anew");
+    }
+
+    #[test]
+    fn the_promise_is_shared_out_among_all_tests() {
+        let thresholds = Thresholds { ks: 0.0, wasserstein: 0.0, psi: 0.0, js: 0.0, largest: 0.0, missing: 0.0 };
+        let minute = Duration::from_secs(60);
+        let rules = |false_alarms_per_month| Rules {
+            window_rows: 1_000,
+            window_min: minute,
+            window_max: minute,
+            false_alarms_per_month,
+            thresholds,
+            own_rows: 0,
+        };
+        // 43,200 minutes, their spans, and 720 hours, five metrics each.
+        let windows = 43_200.0 * (1.0 + 1.0 / 8.0 + 1.0 / 64.0 + 1.0 / 512.0) + 720.0;
+        let alpha = rules(1.0).alpha(50);
+        assert!((alpha * 50.0 * 5.0 * windows - 1.0).abs() < 1e-9, "{alpha}");
+        assert!(rules(1e9).alpha(1) <= 0.05);
+    }
+}

@@ -1,0 +1,249 @@
+//! How far a window lies from its baseline, and how far at least: each metric
+//! with a lower bound that holds with probability 1 − α. Functions of counts in
+//! the same cells; nothing here knows of time or storage.
+//!
+//! KS: sup |F − G| at the frozen edges; bounded by Dvoretzky, Kiefer, Wolfowitz
+//! and Massart. W: the area between F and G over the interquartile range of the
+//! baseline; bounded by what is left of the area where the KS bound is taken off
+//! everywhere. PSI: Σ (p − q) ln (p / q), less its mean without drift; bounded by
+//! the tail of χ² by Laurent and Massart. JS: the square root of the
+//! Jensen-Shannon divergence in bits; bounded through PSI, which is eight times
+//! the divergence in nats where the two are close. L∞: the largest |p − q| of a
+//! category; bounded by Chernoff on both shares, over all categories.
+
+/// What a metric came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub value: f64,
+    /// What it is at least, with probability 1 − α.
+    pub lower: f64,
+}
+
+/// How many rows there were, and how sure a test must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Rows of the window, less what rows that follow each other share.
+    pub window: f64,
+    pub baseline: f64,
+    pub alpha: f64,
+}
+
+impl Sizes {
+    /// `1/n + 1/m`.
+    fn spread(&self) -> f64 {
+        1.0 / self.window + 1.0 / self.baseline
+    }
+
+    /// What KS exceeds by chance with probability α at most.
+    fn ks(&self) -> f64 {
+        (-0.5 * (self.alpha / 2.0).ln() * self.spread()).sqrt()
+    }
+
+    /// What a χ² of so many degrees of freedom exceeds with probability α at most.
+    fn chi_squared(&self, freedom: f64) -> f64 {
+        let x = -self.alpha.ln();
+        freedom + 2.0 * (freedom * x).sqrt() + 2.0 * x
+    }
+}
+
+/// Shares of the total; nothing at all is all zero.
+fn shares(counts: &[u64]) -> Vec<f64> {
+    let total: u64 = counts.iter().sum();
+    counts.iter().map(|n| if total > 0 { *n as f64 / total as f64 } else { 0.0 }).collect()
+}
+
+/// F − G at every edge between cells in order.
+fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
+    let (p, q) = (shares(window), shares(baseline));
+    let mut sum = 0.0;
+    let steps = p.iter().zip(&q).take(p.len().saturating_sub(1));
+    steps
+        .map(|(p, q)| {
+            sum += p - q;
+            sum
+        })
+        .collect()
+}
+
+/// The largest difference of the two distribution functions.
+pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+    let value = differences(window, baseline).into_iter().map(f64::abs).fold(0.0, f64::max);
+    Measured { value, lower: (value - sizes.ks()).max(0.0) }
+}
+
+/// The area between the two distribution functions, in units of `iqr`. Within a
+/// cell both are straight; beyond the edges the window's ends close it.
+pub(crate) fn wasserstein(
+    (window, ends): (&[u64], (f64, f64)),
+    baseline: &[u64],
+    (edges, iqr): (&[f64], f64),
+    sizes: Sizes,
+) -> Measured {
+    let d = differences(window, baseline);
+    let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Measured { value: 0.0, lower: 0.0 } };
+    // One point more on each side, where both are 0 or both are 1.
+    let at = std::iter::once(ends.0.min(*first)).chain(edges.iter().copied()).chain([ends.1.max(*last)]);
+    let by = std::iter::once(0.0).chain(d).chain([0.0]);
+    let points: Vec<(f64, f64)> = at.zip(by).collect();
+    let area = |less: f64| -> f64 { points.windows(2).map(|p| beyond(p[0].1, p[1].1, less) * (p[1].0 - p[0].0)).sum() };
+    let unit = if iqr > 0.0 { iqr } else { 1.0 };
+    Measured { value: area(0.0) / unit, lower: area(sizes.ks()) / unit }
+}
+
+/// The mean over a straight piece from `a` to `b` of what |·| exceeds `less` by.
+fn beyond(a: f64, b: f64, less: f64) -> f64 {
+    // Above and below are apart, since the piece may cross.
+    upper(a - less, b - less) + upper(-a - less, -b - less)
+}
+
+/// The mean over a straight piece from `a` to `b` of its positive part.
+fn upper(a: f64, b: f64) -> f64 {
+    match (a > 0.0, b > 0.0) {
+        (true, true) => (a + b) / 2.0,
+        (false, false) => 0.0,
+        (true, false) => a / 2.0 * (a / (a - b)),
+        (false, true) => b / 2.0 * (b / (b - a)),
+    }
+}
+
+/// Cells that either side has anything in, half a row added to each, so that an
+/// empty one has a logarithm.
+fn smoothed(window: &[u64], baseline: &[u64]) -> Vec<(f64, f64)> {
+    let used: Vec<(f64, f64)> = window
+        .iter()
+        .zip(baseline)
+        .filter(|(n, m)| **n + **m > 0)
+        .map(|(n, m)| (*n as f64 + 0.5, *m as f64 + 0.5))
+        .collect();
+    let (n, m): (f64, f64) = used.iter().fold((0.0, 0.0), |(n, m), (a, b)| (n + a, m + b));
+    used.into_iter().map(|(a, b)| (a / n, b / m)).collect()
+}
+
+/// The population stability index, less what it comes to by chance.
+pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+    let cells = smoothed(window, baseline);
+    let freedom = cells.len().saturating_sub(1) as f64;
+    let raw: f64 = cells.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum();
+    let value = (raw - freedom * sizes.spread()).max(0.0);
+    Measured { value, lower: (raw - sizes.chi_squared(freedom) * sizes.spread()).max(0.0) }
+}
+
+/// The Jensen-Shannon distance, base 2: 0 for the same, 1 for nothing in common.
+pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+    let (p, q) = (shares(window), shares(baseline));
+    let part = |a: f64, b: f64| if a > 0.0 { a * (2.0 * a / (a + b)).log2() } else { 0.0 };
+    let bits: f64 = p.iter().zip(&q).map(|(p, q)| (part(*p, *q) + part(*q, *p)) / 2.0).sum();
+    let used = window.iter().zip(baseline).filter(|(n, m)| **n + **m > 0).count();
+    let chance = sizes.chi_squared(used.saturating_sub(1) as f64) * sizes.spread() / (8.0 * std::f64::consts::LN_2);
+    Measured { value: bits.max(0.0).sqrt(), lower: (bits - chance).max(0.0).sqrt() }
+}
+
+/// The largest difference of a category's share.
+pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+    let (p, q) = (shares(window), shares(baseline));
+    let used = window.iter().zip(baseline).filter(|(n, m)| **n + **m > 0).count().max(1) as f64;
+    // Four ends for each category, any of which may err.
+    let sure = (4.0 * used / sizes.alpha).ln();
+    let apart = p.iter().zip(&q).map(|(p, q)| {
+        let (p_low, p_high) = share_within(*p, sure / sizes.window);
+        let (q_low, q_high) = share_within(*q, sure / sizes.baseline);
+        Measured { value: (p - q).abs(), lower: (p_low - q_high).max(q_low - p_high).max(0.0) }
+    });
+    apart.fold(Measured { value: 0.0, lower: 0.0 }, |a, b| Measured {
+        value: a.value.max(b.value),
+        lower: a.lower.max(b.lower),
+    })
+}
+
+/// The least and the greatest share from which one of `share` is no farther, by
+/// relative entropy, than `far`.
+fn share_within(share: f64, far: f64) -> (f64, f64) {
+    let entropy = |q: f64| {
+        let part = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };
+        part(share, q) + part(1.0 - share, 1.0 - q)
+    };
+    let bisect = |mut near: f64, mut away: f64| {
+        for _ in 0..60 {
+            let middle = f64::midpoint(near, away);
+            if entropy(middle) > far { away = middle } else { near = middle }
+        }
+        near
+    };
+    (bisect(share, 0.0), bisect(share, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SURE: Sizes = Sizes { window: 1e12, baseline: 1e12, alpha: 0.5 };
+
+    fn near(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+    }
+
+    #[test]
+    fn the_same_counts_are_no_drift_by_any_metric() {
+        let counts = [0, 10, 20, 30, 0];
+        let edges = [0.0, 1.0, 2.0, 3.0];
+        let zero = Measured { value: 0.0, lower: 0.0 };
+        let small = Sizes { window: 60.0, baseline: 60.0, alpha: 1e-6 };
+        assert_eq!(ks(&counts, &counts, small), zero);
+        assert_eq!(wasserstein((&counts, (0.0, 3.0)), &counts, (&edges, 1.0), small), zero);
+        assert_eq!(psi(&counts, &counts, small), zero);
+        assert_eq!(js(&counts, &counts, small), zero);
+        assert_eq!(largest(&counts, &counts, small), zero);
+    }
+
+    #[test]
+    fn a_shift_by_one_cell_is_what_the_formulas_say() {
+        // All mass moves from (0, 1] to (1, 2].
+        let (window, baseline) = ([0, 0, 100, 0], [0, 100, 0, 0]);
+        let edges = [0.0, 1.0, 2.0];
+        near(ks(&window, &baseline, SURE).value, 1.0);
+        // Both are uniform in their cell: the mean moves by 1, half an IQR of 2.
+        near(wasserstein((&window, (1.0, 2.0)), &baseline, (&edges, 2.0), SURE).value, 0.5);
+        near(js(&window, &baseline, SURE).value, 1.0);
+        near(largest(&window, &baseline, SURE).value, 1.0);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_baseline_counts_by_how_far_it_lies() {
+        // A tenth of the rows lie between 10 and 20 times the greatest value.
+        let (window, baseline) = ([0, 90, 10], [0, 100, 0]);
+        let far = wasserstein((&window, (0.0, 20.0)), &baseline, (&[0.0, 1.0], 1.0), SURE);
+        near(far.value, 0.1 * (19.0 / 2.0) + 0.1 / 2.0);
+    }
+
+    #[test]
+    fn a_share_lies_within_what_chernoff_says() {
+        // The rule of three, and its like at the other end: exp(−3) is about 5 %.
+        let (low, high) = share_within(0.0, 3.0 / 1_000.0);
+        assert!(low == 0.0 && (high - 0.003).abs() < 1e-5, "{high}");
+        let (low, high) = share_within(1.0, 3.0 / 1_000.0);
+        assert!(high == 1.0 && (low - 0.997).abs() < 1e-5, "{low}");
+        // Near the middle it is Hoeffding's.
+        let (low, high) = share_within(0.5, 3.0 / 1_000.0);
+        near(high - 0.5, (3.0_f64 / 2_000.0).sqrt());
+        near(0.5 - low, high - 0.5);
+    }
+
+    #[test]
+    fn lower_bounds_fall_with_fewer_rows_and_smaller_alpha() {
+        let (window, baseline) = ([0, 40, 60, 0], [0, 60, 40, 0]);
+        let of = |rows: f64, alpha: f64| {
+            let sizes = Sizes { window: rows, baseline: rows, alpha };
+            [
+                ks(&window, &baseline, sizes),
+                psi(&window, &baseline, sizes),
+                js(&window, &baseline, sizes),
+                largest(&window, &baseline, sizes),
+                wasserstein((&window, (0.0, 2.0)), &baseline, (&[0.0, 1.0, 2.0], 1.0), sizes),
+            ]
+        };
+        for (sure, unsure) in of(1e5, 1e-3).iter().zip(of(1e3, 1e-3)).chain(of(1e5, 1e-3).iter().zip(of(1e5, 1e-9))) {
+            assert!(sure.lower > unsure.lower && sure.lower < sure.value, "{sure:?} {unsure:?}");
+        }
+        assert!(of(20.0, 1e-6).iter().all(|m| m.lower == 0.0), "twenty rows prove nothing");
+    }
+}

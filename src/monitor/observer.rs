@@ -1,0 +1,349 @@
+//! The way from a request to its watch: a bounded queue that never blocks, and
+//! one thread that empties it, looks at the clock, and keeps to its share of
+//! the processors by sampling. What does not fit is dropped and counted.
+
+use super::alarm::{Against, Rules, SPANS};
+use super::column::Reading;
+use super::layout::Place;
+use super::watch::{ColumnReport, Counted, Report, Subject, Watch};
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::metrics::monitor::{MonitorMetrics, Shown};
+use crate::model::{ModelName, Version};
+use crate::tensor::Tensor;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use uuid::Uuid;
+
+/// How the thread behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub rules: Rules,
+    /// Bytes of requests waiting; what comes beyond is dropped and counted.
+    pub queue_bytes_max: usize,
+    /// Share of all processors that windows may take; fewer rows are sampled
+    /// where they would take more.
+    pub cpu_share: f64,
+    /// Columns with series of their own among the metrics.
+    pub columns_shown: usize,
+}
+
+/// Requests waiting, whatever their size.
+const QUEUE_MAX: usize = 16 << 10;
+/// How often the queue is emptied: nobody is woken for a request.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Requests looked at before others may have the watches.
+const TURN: usize = 256;
+/// How often windows are closed, series set and the sampling share adapted.
+const TICK: Duration = Duration::from_secs(1);
+/// The least share of requests that is sampled.
+const SHARE_MIN: f64 = 1.0 / 1024.0;
+
+/// Watches servables. Dropping it ends its thread.
+pub(crate) struct Monitor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    watches: Mutex<HashMap<u64, Observed>>,
+    offers: Sender<Offer>,
+    waiting_bytes: AtomicUsize,
+    next: AtomicU64,
+    /// Of all numbers that a request may have; those above are not sampled.
+    sampled_up_to: AtomicU64,
+    ended: AtomicBool,
+    options: Options,
+    metrics: Arc<Metrics>,
+}
+
+/// A watch and its series.
+struct Observed {
+    watch: Watch,
+    series: MonitorMetrics,
+}
+
+/// An answered request on its way.
+struct Offer {
+    watch: u64,
+    number: u64,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    bytes: usize,
+}
+
+/// A servable's way to its watch; dropping it ends the watch.
+pub(crate) struct Observer {
+    shared: Arc<Shared>,
+    watch: u64,
+    dropped: IntCounter,
+}
+
+/// An alarm that began.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Alarm {
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub column: String,
+    pub side: super::layout::Side,
+    pub time: chrono::DateTime<chrono::Utc>,
+    /// What windows are compared with.
+    pub baseline: super::watch::Source,
+    pub importance: Option<f64>,
+    pub test: Reading,
+    pub alpha: f64,
+}
+
+/// Told of every alarm that begins; must not block.
+pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
+
+impl Monitor {
+    /// Starts the thread.
+    pub(crate) fn start(options: Options, metrics: Arc<Metrics>, sink: Sink) -> Result<Arc<Self>> {
+        let (offers, inbox) = bounded(QUEUE_MAX);
+        let shared = Arc::new(Shared {
+            watches: Mutex::default(),
+            offers,
+            waiting_bytes: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+            sampled_up_to: AtomicU64::new(u64::MAX),
+            ended: AtomicBool::new(false),
+            options,
+            metrics,
+        });
+        let own = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(move || run(&own, &inbox, &sink))
+            .map_err(|e| Error::internal("start the monitor").with_source(e))?;
+        Ok(Arc::new(Self { shared }))
+    }
+
+    /// Begins to watch a version. Refuses a baseline that is not its own.
+    pub(crate) fn watch(&self, subject: Subject) -> Result<Observer> {
+        let (model, version) = (subject.model.clone(), subject.version);
+        let watch = Watch::new(subject, Instant::now())?;
+        let series = self.shared.metrics.monitor.of(&model, version);
+        let dropped = series.dropped.clone();
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        self.shared.watches.lock().insert(id, Observed { watch, series });
+        Ok(Observer { shared: Arc::clone(&self.shared), watch: id, dropped })
+    }
+
+    /// What is known of a version, as JSON; none where it is not watched.
+    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+        let watches = self.shared.watches.lock();
+        let of =
+            |o: &&Observed| o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v);
+        let mut found: Vec<&Observed> = watches.values().filter(of).collect();
+        found.sort_by_key(|o| o.watch.subject.version);
+        let share = self.shared.share();
+        let whole = |o: &Observed| {
+            let mut report = serde_json::json!(o.watch.report(&self.shared.options.rules));
+            report["sample_share"] = share.into();
+            report["dropped_requests"] = o.series.dropped.get().into();
+            report
+        };
+        found.into_iter().map(whole).collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+    }
+}
+
+impl Observer {
+    /// Takes an answered request if there is room, and drops it if not; never
+    /// waits. The tensors share their bytes with the answer.
+    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
+        let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
+        let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let offer = Offer { watch: self.watch, number: number(prediction), inputs, outputs, bytes };
+        let fits = before + bytes <= self.shared.options.queue_bytes_max;
+        if !fits || self.shared.offers.try_send(offer).is_err() {
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.dropped.inc();
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // Its series retire with it.
+        self.shared.watches.lock().remove(&self.watch);
+    }
+}
+
+/// The number of a prediction: the same wherever it is sampled.
+pub(crate) fn number(prediction: Uuid) -> u64 {
+    let (high, low) = prediction.as_u64_pair();
+    let mut z = high ^ low.rotate_left(32);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Shared {
+    /// The share of requests that is sampled.
+    fn share(&self) -> f64 {
+        self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
+    }
+
+    /// Adapts the sampling share to what the last second took of the processors.
+    fn adapt(&self, busy: Duration, took: Duration) {
+        let share = next_share(self.share(), busy.as_secs_f64() / took.as_secs_f64().max(1e-3), self.options.cpu_share);
+        let up_to = if share >= 1.0 { u64::MAX } else { (share * u64::MAX as f64) as u64 };
+        self.sampled_up_to.store(up_to, Ordering::Relaxed);
+        self.metrics.monitor.sample_share.set(share);
+    }
+}
+
+/// The next sampling share, given the processors' share that was taken and the
+/// one that may be. Falls at once, and rises slowly.
+fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
+    let next = if taken > allowed {
+        share * allowed / taken
+    } else if taken < 0.7 * allowed {
+        share * 1.25
+    } else {
+        share
+    };
+    next.clamp(SHARE_MIN, 1.0)
+}
+
+fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let (mut busy, mut ticked) = (Duration::ZERO, Instant::now());
+    while !shared.ended.load(Ordering::Acquire) {
+        std::thread::sleep(PAUSE);
+        let start = Instant::now();
+        while !inbox.is_empty() {
+            let mut watches = shared.watches.lock();
+            let up_to = shared.sampled_up_to.load(Ordering::Relaxed);
+            for offer in inbox.try_iter().take(TURN) {
+                shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);
+                if let Some(observed) = watches.get_mut(&offer.watch) {
+                    let sampled = offer.number <= up_to;
+                    observed.watch.observe(&offer.inputs, &offer.outputs, sampled, &shared.options.rules);
+                }
+            }
+        }
+        busy += start.elapsed();
+        let took = ticked.elapsed();
+        if took >= TICK {
+            shared.adapt(busy.div_f64(cores), took);
+            (busy, ticked) = (Duration::ZERO, Instant::now());
+            tick(shared, sink);
+        }
+    }
+}
+
+/// Closes windows, tells of alarms, sets series.
+fn tick(shared: &Shared, sink: &Sink) {
+    let hour = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() / 3600);
+    let rules = &shared.options.rules;
+    let mut begun = Vec::new();
+    for observed in shared.watches.lock().values_mut() {
+        for (place, reading) in observed.watch.advance(Instant::now(), hour, rules) {
+            observed.series.begun.inc();
+            begun.push(alarm(&observed.watch, rules, place, reading));
+        }
+        let report = observed.watch.report(rules);
+        let columns = shown(&report, shared.options.columns_shown);
+        observed.series.set((report.rows, report.sampled_rows), report.alarms, &columns);
+    }
+    for alarm in begun {
+        let Alarm { model, version, column, test, .. } = &alarm;
+        let (metric, value, lower) = (test.metric.word(), test.value, test.lower);
+        tracing::warn!(
+            model,
+            version,
+            column,
+            metric,
+            value,
+            lower,
+            threshold = test.threshold,
+            rows = test.rows,
+            "drift"
+        );
+        sink(alarm);
+    }
+}
+
+/// The columns with series of their own: the most heeded first, then in order.
+fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
+    let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
+    columns.sort_by(|a, b| b.importance.unwrap_or(0.0).total_cmp(&a.importance.unwrap_or(0.0)));
+    let show = |c: &&'r ColumnReport<'_>| {
+        let Counted { breaches, unseen, empty } = c.contract;
+        let newest = c.tests.iter().filter(|t| t.against == Against::Training && t.span == SPANS[0]);
+        let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
+        Shown {
+            column: &c.name,
+            breaches: [
+                ("nan", breaches.nan),
+                ("infinite", breaches.infinite),
+                ("below", breaches.below),
+                ("above", breaches.above),
+                ("unseen", unseen),
+                ("empty", empty),
+            ],
+            distances: newest.map(|t| (t.metric.word(), t.value, raised(t.metric))).collect(),
+        }
+    };
+    columns.iter().take(most).map(show).collect()
+}
+
+fn alarm(watch: &Watch, rules: &Rules, place: Place, test: Reading) -> Alarm {
+    let report = watch.report(rules);
+    let importance =
+        report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
+    Alarm {
+        model: report.model.to_owned(),
+        version: report.version,
+        digest: report.digest.clone(),
+        column: place.name,
+        side: place.side,
+        time: chrono::Utc::now(),
+        baseline: report.baseline,
+        importance,
+        test,
+        alpha: report.alpha,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_falls_to_what_is_allowed_and_rises_again() {
+        // Each sampled request costs the same: what is taken follows the share.
+        let settle = |mut share: f64, cost: f64| {
+            for _ in 0..100 {
+                share = next_share(share, share * cost, 0.05);
+            }
+            share
+        };
+        assert_eq!(settle(1.0, 0.01), 1.0);
+        let busy = settle(1.0, 0.5);
+        assert!((0.05..=0.101).contains(&busy), "{busy}");
+        assert_eq!(settle(busy, 0.01), 1.0);
+        assert_eq!(settle(1.0, 1e6), SHARE_MIN, "it never stops looking");
+    }
+
+    #[test]
+    fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {
+        let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
+        assert!(ids.iter().all(|id| number(*id) == number(*id)));
+        let sampled = ids.iter().filter(|id| number(**id) <= u64::MAX / 10).count();
+        assert!((800..1_200).contains(&sampled), "{sampled} of a tenth of 10,000");
+    }
+}

@@ -1,0 +1,179 @@
+//! Makes a baseline's columns of values: cuts cells, counts words. Sees every
+//! value of a column at once; the caller bounds how many.
+
+use super::baseline::{Column, Listed, Numbers, OTHERS_MAX, Values};
+use super::cells::{Edges, WORDS_MAX};
+use std::collections::HashMap;
+
+/// Whole numbers of at most so many different values are taken for names.
+pub(crate) const NAMES_MAX: usize = WORDS_MAX;
+
+/// The values of a column.
+#[derive(Clone, Debug)]
+pub(crate) enum Series {
+    Numbers {
+        values: Vec<f64>,
+        /// The precision they have in the model: single, or double.
+        single: bool,
+    },
+    /// Numbers that may be names, such as classes and flags.
+    Whole(Vec<i64>),
+    Words(Vec<String>),
+}
+
+/// Profiles a column.
+pub(crate) fn profile(name: &str, series: &Series) -> Column {
+    let (missing, values) = match series {
+        Series::Numbers { values, single } => {
+            numbers(values.clone(), if *single { below_single } else { f64::next_down })
+        }
+        Series::Whole(values) => whole(values),
+        Series::Words(words) => {
+            let (empty, full): (Vec<&String>, Vec<&String>) = words.iter().partition(|w| w.is_empty());
+            (empty.len() as u64, Values::Words(list(full.into_iter().map(String::as_str))))
+        }
+    };
+    let design_effect = match series {
+        Series::Numbers { values, .. } => design_effect(values),
+        Series::Whole(values) => design_effect(&values.iter().map(|v| *v as f64).collect::<Vec<_>>()),
+        Series::Words(_) => 1.0,
+    };
+    Column { name: name.to_owned(), missing, importance: None, design_effect, values }
+}
+
+/// The next number below that single precision knows.
+fn below_single(value: f64) -> f64 {
+    f64::from((value as f32).next_down())
+}
+
+fn whole(values: &[i64]) -> (u64, Values) {
+    let mut distinct: Vec<i64> = values.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() <= NAMES_MAX {
+        let words: Vec<String> = values.iter().map(ToString::to_string).collect();
+        return (0, Values::Words(list(words.iter().map(String::as_str))));
+    }
+    numbers(values.iter().map(|v| *v as f64).collect(), f64::next_down)
+}
+
+/// Numbers as they are; NaN is missing, and infinities lie beyond the edges.
+fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
+    let all = values.len();
+    values.retain(|v| !v.is_nan());
+    let missing = (all - values.len()) as u64;
+    values.sort_unstable_by(f64::total_cmp);
+    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let edges = Edges::cut(&finite, below);
+    let mut counts = vec![0; edges.cells()];
+    values.iter().for_each(|v| counts[edges.cell(*v)] += 1);
+    let n = finite.len().max(1) as f64;
+    let mean = finite.iter().sum::<f64>() / n;
+    let deviation = (finite.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let (median, iqr) = (quantile(&finite, 0.5), quantile(&finite, 0.75) - quantile(&finite, 0.25));
+    (missing, Values::Numbers(Numbers { edges: edges.all().to_vec(), counts, mean, deviation, median, iqr }))
+}
+
+/// A quantile of sorted values, straight between neighbours; 0 of none.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
+    let at = share * last as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    low + (high - low) * at.fract()
+}
+
+fn list<'w>(words: impl Iterator<Item = &'w str>) -> Listed {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    let mut all: Vec<(&str, u64)> = counts.into_iter().collect();
+    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let rest = all.split_off(all.len().min(WORDS_MAX));
+    let owned = |(word, count): (&str, u64)| (word.to_owned(), count);
+    Listed {
+        words: all.into_iter().map(owned).collect(),
+        other_rows: rest.iter().map(|(_, n)| n).sum(),
+        open: rest.len() > OTHERS_MAX,
+        others: rest.iter().take(OTHERS_MAX).map(|(word, _)| (*word).to_owned()).collect(),
+    }
+}
+
+/// Rows that together say as much as one: by how much more the means of blocks
+/// of rows vary than they would if the rows were independent. 1 where they do
+/// not, and where there are too few to tell.
+fn design_effect(values: &[f64]) -> f64 {
+    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let blocks = 32;
+    let size = finite.len() / blocks;
+    if size < 16 {
+        return 1.0;
+    }
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let variance = |part: &[f64]| {
+        let m = mean(part);
+        part.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (part.len() - 1) as f64
+    };
+    let means: Vec<f64> = finite.chunks_exact(size).take(blocks).map(mean).collect();
+    let expected = variance(&finite) / size as f64;
+    let ratio = if expected > 0.0 { variance(&means) / expected } else { 1.0 };
+    // What 32 blocks show by chance is no effect.
+    if ratio > CHANCE { ratio.min(size as f64) } else { 1.0 }
+}
+
+/// The ratio of variances that 31 degrees of freedom pass once in a thousand.
+const CHANCE: f64 = 1.98;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers_of(values: &[f64]) -> (u64, Numbers) {
+        let column = profile("x", &Series::Numbers { values: values.to_vec(), single: false });
+        let Values::Numbers(numbers) = column.values else { panic!("numbers") };
+        (column.missing, numbers)
+    }
+
+    #[test]
+    fn a_column_of_numbers_is_cut_and_summed_up() {
+        let values: Vec<f64> = (0..1_000).map(f64::from).chain([f64::NAN; 5]).chain([f64::INFINITY]).collect();
+        let (missing, numbers) = numbers_of(&values);
+        assert_eq!((missing, numbers.counts.iter().sum::<u64>()), (5, 1_001));
+        assert_eq!((numbers.counts[0], numbers.counts.last()), (0, Some(&1)), "the infinity lies beyond");
+        assert_eq!((numbers.median, numbers.iqr, numbers.mean), (499.5, 499.5, 499.5));
+        assert!(numbers.counts[1..numbers.counts.len() - 1].iter().all(|n| (60..=65).contains(n)), "{numbers:?}");
+        let (missing, always_missing) = numbers_of(&[f64::NAN; 10]);
+        assert_eq!((missing, always_missing.edges.len(), always_missing.counts), (10, 0, vec![0]));
+        let (_, constant) = numbers_of(&[7.0; 100]);
+        assert_eq!((constant.edges, constant.counts), (vec![7.0_f64.next_down(), 7.0], vec![0, 100, 0]));
+    }
+
+    #[test]
+    fn few_whole_numbers_are_names_and_many_are_numbers() {
+        let column = |n: i64| profile("x", &Series::Whole((0..1_000).map(|i| i % n).collect())).values;
+        let Values::Words(listed) = column(3) else { panic!("names") };
+        assert_eq!(listed.words[0], ("0".to_owned(), 334));
+        assert!(matches!(column(65), Values::Numbers(_)));
+    }
+
+    #[test]
+    fn words_beyond_the_first_are_listed_together() {
+        let words: Vec<String> = (0..100).flat_map(|i| vec![format!("w{i}"); 200 - i]).chain([String::new()]).collect();
+        let column = profile("x", &Series::Words(words));
+        let Values::Words(listed) = column.values else { panic!("words") };
+        assert_eq!((column.missing, listed.words.len(), listed.others.len(), listed.open), (1, 64, 36, false));
+        assert_eq!(listed.words[0], ("w0".to_owned(), 200));
+        assert_eq!(listed.other_rows, (64..100).map(|i| 200 - i).sum::<u64>());
+    }
+
+    #[test]
+    fn rows_that_follow_each_other_count_for_less() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / f64::from(1 << 24)
+        };
+        let independent: Vec<f64> = (0..10_000).map(|_| random()).collect();
+        let sticky: Vec<f64> = (0..1_000).flat_map(|_| [random(); 10]).collect();
+        assert_eq!(design_effect(&independent), 1.0);
+        assert!((5.0..20.0).contains(&design_effect(&sticky)), "{}", design_effect(&sticky));
+    }
+}

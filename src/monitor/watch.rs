@@ -1,0 +1,356 @@
+//! One watched version: every row is held to the contract, sampled rows are
+//! counted in windows, windows are tested when they close. Owns no clock and no
+//! thread: both are passed in.
+
+#[cfg(test)]
+mod tests;
+
+use super::alarm::Rules;
+use super::baseline::{Baseline, Column, Values};
+use super::column::{Hints, Reading, Watched};
+use super::contract::{Breaches, Contract};
+use super::layout::{self, Place, Side, Value, each_value};
+use super::profile::{Series, profile};
+use crate::error::Result;
+use crate::model::{Digest, ModelName, Signature, Version};
+use crate::tensor::{DType, Tensor};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Columns whose hours of a week are kept: the most heeded ones.
+const WEEK_COLUMNS_MAX: usize = 256;
+/// Values that are kept to make a baseline of, all columns together.
+const OWN_VALUES_MAX: usize = 4 << 20;
+
+/// What is watched.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    pub model: ModelName,
+    pub version: Version,
+    pub digest: Digest,
+    pub signature: Signature,
+    /// The names of the inputs' columns, where somebody gave them.
+    pub features: Vec<String>,
+    pub baseline: Option<Baseline>,
+}
+
+impl Subject {
+    /// Finds its columns; refuses a baseline that is not its own.
+    pub(crate) fn places(&self) -> Result<Vec<Place>> {
+        let own = self.baseline.as_ref().map_or(&[][..], |b| &b.features);
+        let features = if self.features.is_empty() { own } else { &self.features };
+        let places = layout::places(&self.signature, features);
+        if let Some(baseline) = &self.baseline {
+            layout::check(baseline, &places)?;
+        }
+        Ok(places)
+    }
+}
+
+/// What windows are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// A baseline that came with the version.
+    Training,
+    /// One of the version's own first rows.
+    Own,
+    /// Those are being gathered.
+    Gathering,
+}
+
+/// A version under watch.
+pub(crate) struct Watch {
+    pub subject: Subject,
+    places: Vec<Place>,
+    contracts: Vec<Held>,
+    columns: Vec<Watched>,
+    source: Source,
+    baseline_rows: u64,
+    /// Values of the first rows, place by place, while they are gathered.
+    gathered: Vec<Series>,
+    gathered_rows: usize,
+    pub rows: u64,
+    pub sampled_rows: u64,
+    window_rows: u64,
+    opened: Instant,
+    closed: u64,
+    hour: Option<u64>,
+}
+
+/// The contract of a tensor.
+struct Held {
+    side: Side,
+    tensor: usize,
+    contract: Contract,
+    /// The column of each place of a row; one for all of a wide one.
+    names: Vec<String>,
+}
+
+impl Watch {
+    /// Begins.
+    pub(crate) fn new(subject: Subject, now: Instant) -> Result<Self> {
+        let places = subject.places()?;
+        let mut watch = Self {
+            contracts: held(&subject, &places),
+            columns: Vec::new(),
+            source: Source::Gathering,
+            baseline_rows: 0,
+            gathered: places.iter().map(empty).collect(),
+            gathered_rows: 0,
+            places,
+            rows: 0,
+            sampled_rows: 0,
+            window_rows: 0,
+            opened: now,
+            closed: 0,
+            hour: None,
+            subject,
+        };
+        if let Some(baseline) = watch.subject.baseline.clone() {
+            watch.begin(&baseline, Source::Training);
+        }
+        Ok(watch)
+    }
+
+    fn begin(&mut self, baseline: &Baseline, source: Source) {
+        let mut heeded: Vec<f64> = baseline.inputs.iter().filter_map(|c| c.importance).collect();
+        heeded.sort_unstable_by(|a, b| b.total_cmp(a));
+        let least = heeded.get(WEEK_COLUMNS_MAX).copied().unwrap_or(f64::NEG_INFINITY);
+        let mut kept = 0;
+        for place in &self.places {
+            let columns = if place.side == Side::Input { &baseline.inputs } else { &baseline.outputs };
+            let Some(column) = columns.iter().find(|c| c.name == place.name) else { continue };
+            let keeps_week = kept < WEEK_COLUMNS_MAX && column.importance.is_none_or(|i| i >= least);
+            kept += usize::from(keeps_week);
+            self.columns.push(Watched::new(place.clone(), column.clone(), keeps_week));
+        }
+        self.gathered = Vec::new();
+        (self.source, self.baseline_rows) = (source, baseline.rows);
+    }
+
+    /// Takes the tensors of an answered request, in the signature's order.
+    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], sampled: bool, rules: &Rules) {
+        let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
+        self.rows += rows;
+        for held in &mut self.contracts {
+            let side = if held.side == Side::Input { inputs } else { outputs };
+            side.get(held.tensor).into_iter().for_each(|tensor| held.contract.count(tensor));
+        }
+        let of = |place: &Place| if place.side == Side::Input { inputs } else { outputs }.get(place.tensor);
+        for column in &mut self.columns {
+            if !sampled && !column.wants_every_row() {
+                continue;
+            }
+            let place = column.place.clone();
+            if let Some(tensor) = of(&place) {
+                each_value(&place, tensor, &mut |value| column.take(&value, sampled));
+            }
+        }
+        if !sampled {
+            return;
+        }
+        self.sampled_rows += rows;
+        self.window_rows += rows;
+        if self.source == Source::Gathering {
+            for (place, series) in self.places.iter().zip(&mut self.gathered) {
+                of(place).into_iter().for_each(|tensor| each_value(place, tensor, &mut |value| push(series, &value)));
+            }
+            self.gathered_rows += rows as usize;
+            let most = OWN_VALUES_MAX / self.places.len().max(1);
+            if self.gathered_rows >= rules.own_rows.min(most) {
+                self.profile_own();
+            }
+        }
+    }
+
+    fn profile_own(&mut self) {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for (place, series) in self.places.iter().zip(&self.gathered) {
+            let side = if place.side == Side::Input { &mut inputs } else { &mut outputs };
+            side.push(profile(&place.name, series));
+        }
+        let baseline = Baseline {
+            format: super::baseline::FORMAT,
+            rows: self.gathered_rows as u64,
+            source: "the first rows it was asked".to_owned(),
+            features: Vec::new(),
+            inputs,
+            outputs,
+            calibration: None,
+            performance: BTreeMap::new(),
+        };
+        self.begin(&baseline, Source::Own);
+        self.window_rows = 0;
+    }
+
+    /// Closes what is due: the base window by rows first and time second, and
+    /// the hour. `hour` counts hours of the calendar. Tells what alarms begin.
+    pub(crate) fn advance(&mut self, now: Instant, hour: u64, rules: &Rules) -> Vec<(Place, Reading)> {
+        let age = now.saturating_duration_since(self.opened);
+        let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
+        let mut begun = Vec::new();
+        let alpha = rules.alpha(self.columns.len());
+        if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
+            self.closed += 1;
+            for column in &mut self.columns {
+                let readings = column.close(self.closed, rules, alpha);
+                begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+            }
+            (self.window_rows, self.opened) = (0, now);
+        }
+        if self.hour.replace(hour).is_some_and(|before| before != hour) {
+            for column in &mut self.columns {
+                // What was counted belongs to the hour that ends.
+                let readings = column.close_hour(hour.wrapping_sub(1), rules, alpha);
+                begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+            }
+        }
+        begun
+    }
+
+    /// Everything that is known, for a person or a program.
+    pub(crate) fn report(&self, rules: &Rules) -> Report<'_> {
+        let breaches = self.contracts.iter().flat_map(|held| {
+            let names = held.names.iter().zip(&held.contract.counts);
+            names.map(|(name, breaches)| ((held.side, name.clone()), *breaches))
+        });
+        let mut breaches: BTreeMap<(Side, String), Breaches> = breaches.collect();
+        let mut columns: Vec<ColumnReport<'_>> = Vec::new();
+        for column in &self.columns {
+            let (side, name) = (column.place.side, column.place.name.clone());
+            let counted = breaches.remove(&(side, name.clone())).unwrap_or_default();
+            columns.push(ColumnReport {
+                name,
+                side,
+                importance: column.importance(),
+                contract: Counted { breaches: counted, unseen: column.unseen, empty: column.empty },
+                hints: column.hints,
+                tests: column.readings().collect(),
+            });
+        }
+        // Those that no test looks at are still held to the contract.
+        columns.extend(breaches.into_iter().map(|((side, name), breaches)| ColumnReport {
+            name,
+            side,
+            importance: None,
+            contract: Counted { breaches, unseen: 0, empty: 0 },
+            hints: Hints::default(),
+            tests: Vec::new(),
+        }));
+        Report {
+            model: self.subject.model.as_str(),
+            version: self.subject.version.number(),
+            digest: self.subject.digest.to_string(),
+            baseline: self.source,
+            baseline_rows: self.baseline_rows,
+            rows: self.rows,
+            sampled_rows: self.sampled_rows,
+            windows: self.closed,
+            alpha: rules.alpha(self.columns.len()),
+            alarms: columns.iter().flat_map(|c| &c.tests).filter(|t| t.alarm).count(),
+            columns,
+        }
+    }
+}
+
+/// Everything that is known of a watched version.
+#[derive(Serialize)]
+pub(crate) struct Report<'w> {
+    pub model: &'w str,
+    pub version: u64,
+    pub digest: String,
+    pub baseline: Source,
+    pub baseline_rows: u64,
+    /// Rows seen, and those of them that counted in windows.
+    pub rows: u64,
+    pub sampled_rows: u64,
+    /// Base windows closed.
+    pub windows: u64,
+    /// The certainty of each test.
+    pub alpha: f64,
+    pub alarms: usize,
+    pub columns: Vec<ColumnReport<'w>>,
+}
+
+/// A column of a report.
+#[derive(Serialize)]
+pub(crate) struct ColumnReport<'w> {
+    pub name: String,
+    pub side: Side,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<f64>,
+    pub contract: Counted,
+    pub hints: Hints,
+    pub tests: Vec<&'w Reading>,
+}
+
+/// Breaches of the contract, on every row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counted {
+    #[serde(flatten)]
+    pub breaches: Breaches,
+    pub unseen: u64,
+    pub empty: u64,
+}
+
+/// An empty series of the kind that a column of the model has.
+pub(crate) fn empty(place: &Place) -> Series {
+    match place.dtype {
+        DType::String => Series::Words(Vec::new()),
+        DType::F64 => Series::Numbers { values: Vec::new(), single: false },
+        DType::F32 | DType::F16 | DType::BF16 => Series::Numbers { values: Vec::new(), single: true },
+        _ if place.part != layout::Part::Element(0) && !matches!(place.part, layout::Part::Element(_)) => {
+            Series::Numbers { values: Vec::new(), single: false }
+        }
+        _ => Series::Whole(Vec::new()),
+    }
+}
+
+/// Adds a value to a series of its kind.
+pub(crate) fn push(series: &mut Series, value: &Value<'_>) {
+    match (series, value) {
+        (Series::Numbers { values, .. }, Value::Number(v)) => values.push(*v),
+        (Series::Numbers { values, .. }, Value::Whole(v)) => values.push(*v as f64),
+        (Series::Whole(values), Value::Whole(v)) => values.push(*v),
+        (Series::Words(words), Value::Word(word)) => words.push((*word).to_owned()),
+        // A number beyond what whole ones reach: as near as they come.
+        (Series::Whole(values), Value::Number(v)) => values.push(*v as i64),
+        _ => {}
+    }
+}
+
+/// The contract of each tensor of numbers: place by place where its columns are
+/// watched one by one, as one where it is wide.
+fn held(subject: &Subject, places: &[Place]) -> Vec<Held> {
+    let mut all = Vec::new();
+    let sides = [(Side::Input, &subject.signature.inputs), (Side::Output, &subject.signature.outputs)];
+    for (side, specs) in sides {
+        for (tensor, spec) in specs.iter().enumerate().filter(|(_, s)| s.dtype != DType::String) {
+            let of = places.iter().filter(|p| p.side == side && p.tensor == tensor);
+            let single: Vec<&Place> = of.filter(|p| matches!(p.part, layout::Part::Element(_))).collect();
+            let baseline = |place: &Place| subject.baseline.as_ref().and_then(|b| range(b, place));
+            let (names, ranges) = match single.as_slice() {
+                [] => (vec![spec.name.clone()], vec![None]),
+                single => (
+                    single.iter().map(|p| p.name.clone()).collect(),
+                    single.iter().map(|p| baseline(p)).collect::<Vec<_>>(),
+                ),
+            };
+            all.push(Held { side, tensor, contract: Contract::new(&ranges), names });
+        }
+    }
+    all
+}
+
+/// The least and the greatest number that a baseline saw.
+fn range(baseline: &Baseline, place: &Place) -> Option<(f64, f64)> {
+    let columns: &[Column] = if place.side == Side::Input { &baseline.inputs } else { &baseline.outputs };
+    let Values::Numbers(numbers) = &columns.iter().find(|c| c.name == place.name)?.values else { return None };
+    // The first edge is the last number below the least.
+    let single = matches!(place.dtype, DType::F32 | DType::F16 | DType::BF16);
+    let first = *numbers.edges.first()?;
+    let least = if single { f64::from((first as f32).next_up()) } else { first.next_up() };
+    Some((least, *numbers.edges.last()?))
+}
