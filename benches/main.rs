@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)]
 
+/// Counting what is asked and answered.
+mod monitor;
 /// Publishing, following and knowing many models.
 mod registry;
 
@@ -13,9 +15,10 @@ fn main() {
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    let groups: [(&str, fn()); 3] = [
+    let groups: [(&str, fn()); 4] = [
         ("push", registry::push_against_copy_hash_and_sync),
         ("promote", registry::promotion_to_first_answer),
+        ("monitor", monitor::counting),
         ("many-models", registry::many_models_known),
     ];
     for (name, group) in groups {

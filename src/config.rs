@@ -183,9 +183,9 @@ section! {
         /// Bytes of answered requests waiting to be looked at, 1 MiB to 1 TiB; default 64 MiB. What comes beyond is
         /// dropped and counted.
         queue_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
-        /// Share of all processors that counting may take, 0.001 to 1; default 0.05. Where it would take more, fewer
-        /// requests are sampled.
-        cpu_share: f64 = 0.05, in 0.001..=1.0;
+        /// Share of the server's own work that windows may take, 0.001 to 1; default 0.01. Where they would take more,
+        /// fewer requests are sampled.
+        cpu_share: f64 = 0.01, in 0.001..=1.0;
         /// Rows at which a window closes, 100 to 4294967295; default 1000.
         window_rows: u32 = 1_000, in 100..=u32::MAX;
         /// … but not sooner than this, 1 s to 24 h; default 10 s.

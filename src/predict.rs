@@ -93,11 +93,13 @@ impl Predictor {
         // Shares the bytes; made only where somebody wants it, and there is time.
         let copied = self.routes.shadow_of(servable).filter(|_| servable.metrics.queue_rows.get() == 0);
         let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
-        let seen = servable.observer.as_ref().map(|observer| (observer, inputs.clone()));
-        let done = servable.run(inputs, deadline, request.priority).await?;
         let prediction_id = uuid::Uuid::now_v7();
-        if let Some((observer, inputs)) = seen {
-            observer.offer(prediction_id, inputs, done.outputs.clone());
+        let observer = servable.observer.as_ref();
+        let sampled = observer.and_then(|observer| observer.asked(prediction_id, &inputs));
+        let done = servable.run(inputs, deadline, request.priority).await?;
+        if let Some(observer) = observer {
+            observer.answered(&done.outputs);
+            sampled.into_iter().for_each(|inputs| observer.offer(inputs, done.outputs.clone()));
         }
         let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
         let outputs: Vec<_> = wanted

@@ -1,6 +1,7 @@
 //! The narrow face of the internals that tests call: the wire messages, and
 //! small ONNX models made in place.
 
+pub mod counting;
 pub mod graphs;
 
 pub use crate::operate::conformance;

@@ -201,16 +201,20 @@ impl Column {
         }
     }
 
+    /// The words it knows; none where it is of numbers.
+    pub(crate) fn words(&self) -> Option<Words> {
+        let Values::Words(listed) = &self.values else { return None };
+        let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
+        Some(Words::new(&counted, &listed.others, listed.open))
+    }
+
     /// Where values fall.
     pub(crate) fn cells(&self) -> Cells {
         match &self.values {
             Values::Numbers(numbers) => {
                 Cells::Numbers(Edges::new(numbers.edges.clone()).expect("checked when it was read or cut"))
             }
-            Values::Words(listed) => {
-                let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
-                Cells::Words(Words::new(&counted, &listed.others, listed.open))
-            }
+            Values::Words(_) => Cells::Words(self.words().expect("these are words")),
         }
     }
 }

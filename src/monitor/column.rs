@@ -4,9 +4,10 @@
 use super::alarm::{Against, Metric, Rules, SPANS, Verdicts};
 use super::baseline::{Cells, Column, Values};
 use super::drift::{Measured, Sizes, js, ks, largest, psi, wasserstein};
-use super::layout::{Place, Value};
+use super::layout::{Place, Value, each_value};
 use super::profile::quantile;
-use super::window::{Tally, find};
+use super::window::Tally;
+use crate::tensor::Tensor;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -51,9 +52,6 @@ pub(crate) struct Watched {
     tests: BTreeMap<(Against, u32, Metric), (Verdicts, Reading)>,
     kept: Vec<f64>,
     pub hints: Hints,
-    /// Words that the baseline never saw, and rows without one; on all rows.
-    pub unseen: u64,
-    pub empty: u64,
 }
 
 /// What looks wrong with a window, without a test.
@@ -82,36 +80,23 @@ impl Watched {
             tests: BTreeMap::new(),
             kept: Vec::new(),
             hints: Hints::default(),
-            unseen: 0,
-            empty: 0,
             cells,
             baseline,
         }
     }
 
-    /// Whether every row is looked at, sampled or not: words, for those unseen.
-    pub(crate) fn wants_every_row(&self) -> bool {
-        matches!(self.cells, Cells::Words(_))
-    }
-
-    /// Takes a value; `sampled` says whether it counts in windows.
-    pub(crate) fn take(&mut self, value: &Value<'_>, sampled: bool) {
-        if let Cells::Words(words) = &self.cells {
-            match find(&self.cells, value) {
-                Some(cell) => self.unseen += u64::from(cell == words.unseen()),
-                None => self.empty += 1,
+    /// Takes a sampled tensor's values.
+    pub(crate) fn take(&mut self, tensor: &Tensor) {
+        let Self { place, cells, open, kept, .. } = self;
+        each_value(place, tensor, |value| {
+            open.take(cells, &value);
+            if kept.len() < KEPT
+                && let Value::Number(v) = value
+                && v.is_finite()
+            {
+                kept.push(v);
             }
-        }
-        if !sampled {
-            return;
-        }
-        self.open.take(&self.cells, value);
-        if self.kept.len() < KEPT
-            && let Value::Number(v) = value
-            && v.is_finite()
-        {
-            self.kept.push(*v);
-        }
+        });
     }
 
     /// Closes the base window: adds it to every span, and tests those that are

@@ -130,8 +130,8 @@ pub(crate) enum Value<'t> {
     Word(&'t str),
 }
 
-/// Calls `each` with every row's value of a column; `rows` says which rows count.
-pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, each: &mut dyn FnMut(Value<'t>)) {
+/// Calls `each` with every row's value of a column.
+pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl FnMut(Value<'t>)) {
     let rows = tensor.rows().unwrap_or(1);
     let width = crate::tensor::elements(tensor.shape()).unwrap_or(0).checked_div(rows).unwrap_or(0);
     match (tensor.data(), place.part) {
@@ -252,7 +252,7 @@ mod tests {
         let of = |part| {
             let mut all = Vec::new();
             let place = Place { name: String::new(), side: Side::Input, tensor: 0, part, dtype: DType::F32 };
-            each_value(&place, &tensor, &mut |v| all.push(if let Value::Number(v) = v { v } else { f64::NAN }));
+            each_value(&place, &tensor, |v| all.push(if let Value::Number(v) = v { v } else { f64::NAN }));
             all
         };
         assert_eq!(of(Part::Element(3)), [3.0, 11.0]);

@@ -4,8 +4,9 @@
 
 use super::alarm::{Against, Rules, SPANS};
 use super::column::Reading;
-use super::layout::Place;
-use super::watch::{ColumnReport, Counted, Report, Subject, Watch};
+use super::contract::Contracts;
+use super::layout::{Place, Side};
+use super::watch::{ColumnReport, Report, Subject, Watch};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::metrics::monitor::{MonitorMetrics, Shown};
@@ -26,8 +27,8 @@ pub(crate) struct Options {
     pub rules: Rules,
     /// Bytes of requests waiting; what comes beyond is dropped and counted.
     pub queue_bytes_max: usize,
-    /// Share of all processors that windows may take; fewer rows are sampled
-    /// where they would take more.
+    /// Share of the server's own work that windows may take; fewer requests are
+    /// sampled where they would take more.
     pub cpu_share: f64,
     /// Columns with series of their own among the metrics.
     pub columns_shown: usize,
@@ -35,12 +36,16 @@ pub(crate) struct Options {
 
 /// Requests waiting, whatever their size.
 const QUEUE_MAX: usize = 16 << 10;
+/// The most threads that count contracts apart.
+const THREADS_MAX: usize = 32;
 /// How often the queue is emptied: nobody is woken for a request.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Requests looked at before others may have the watches.
 const TURN: usize = 256;
-/// How often windows are closed, series set and the sampling share adapted.
+/// How often windows are closed and series set.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the sampling share is adapted.
+const ADAPT: Duration = Duration::from_millis(200);
 /// The least share of requests that is sampled.
 const SHARE_MIN: f64 = 1.0 / 1024.0;
 
@@ -70,7 +75,6 @@ struct Observed {
 /// An answered request on its way.
 struct Offer {
     watch: u64,
-    number: u64,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     bytes: usize,
@@ -80,6 +84,7 @@ struct Offer {
 pub(crate) struct Observer {
     shared: Arc<Shared>,
     watch: u64,
+    contracts: Arc<Contracts>,
     dropped: IntCounter,
 }
 
@@ -90,7 +95,7 @@ pub(crate) struct Alarm {
     pub version: u64,
     pub digest: String,
     pub column: String,
-    pub side: super::layout::Side,
+    pub side: Side,
     pub time: chrono::DateTime<chrono::Utc>,
     /// What windows are compared with.
     pub baseline: super::watch::Source,
@@ -116,6 +121,7 @@ impl Monitor {
             options,
             metrics,
         });
+        shared.metrics.monitor.sample_share.set(1.0);
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("monitor".to_owned())
@@ -127,12 +133,14 @@ impl Monitor {
     /// Begins to watch a version. Refuses a baseline that is not its own.
     pub(crate) fn watch(&self, subject: Subject) -> Result<Observer> {
         let (model, version) = (subject.model.clone(), subject.version);
-        let watch = Watch::new(subject, Instant::now())?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let watch = Watch::new(subject, threads, Instant::now())?;
+        let contracts = Arc::clone(&watch.contracts);
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         self.shared.watches.lock().insert(id, Observed { watch, series });
-        Ok(Observer { shared: Arc::clone(&self.shared), watch: id, dropped })
+        Ok(Observer { shared: Arc::clone(&self.shared), watch: id, contracts, dropped })
     }
 
     /// What is known of a version, as JSON; none where it is not watched.
@@ -160,12 +168,24 @@ impl Drop for Monitor {
 }
 
 impl Observer {
-    /// Takes an answered request if there is room, and drops it if not; never
+    /// Holds a request's inputs to the contract; tells whether the prediction is
+    /// sampled, and what to offer of it then.
+    pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
+        self.contracts.count(Side::Input, inputs);
+        (number(prediction) <= self.shared.sampled_up_to.load(Ordering::Relaxed)).then(|| inputs.to_vec())
+    }
+
+    /// Holds an answer to the contract.
+    pub(crate) fn answered(&self, outputs: &[Tensor]) {
+        self.contracts.count(Side::Output, outputs);
+    }
+
+    /// Takes a sampled prediction if there is room, and drops it if not; never
     /// waits. The tensors share their bytes with the answer.
-    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
+    pub(crate) fn offer(&self, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let offer = Offer { watch: self.watch, number: number(prediction), inputs, outputs, bytes };
+        let offer = Offer { watch: self.watch, inputs, outputs, bytes };
         let fits = before + bytes <= self.shared.options.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -196,22 +216,24 @@ impl Shared {
         self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
     }
 
-    /// Adapts the sampling share to what the last second took of the processors.
-    fn adapt(&self, busy: Duration, took: Duration) {
-        let share = next_share(self.share(), busy.as_secs_f64() / took.as_secs_f64().max(1e-3), self.options.cpu_share);
+    /// Adapts the sampling share to what the last second took of the server's work.
+    fn adapt(&self, taken: Option<f64>) {
+        // An idle server says nothing of what its next request will cost.
+        let Some(taken) = taken else { return };
+        let share = next_share(self.share(), taken, self.options.cpu_share);
         let up_to = if share >= 1.0 { u64::MAX } else { (share * u64::MAX as f64) as u64 };
         self.sampled_up_to.store(up_to, Ordering::Relaxed);
         self.metrics.monitor.sample_share.set(share);
     }
 }
 
-/// The next sampling share, given the processors' share that was taken and the
+/// The next sampling share, given the share of the work that was taken and the
 /// one that may be. Falls at once, and rises slowly.
 fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
     let next = if taken > allowed {
         share * allowed / taken
     } else if taken < 0.7 * allowed {
-        share * 1.25
+        share * 1.1
     } else {
         share
     };
@@ -219,31 +241,59 @@ fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
 }
 
 fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let (mut busy, mut ticked) = (Duration::ZERO, Instant::now());
+    let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
-        let start = Instant::now();
         while !inbox.is_empty() {
             let mut watches = shared.watches.lock();
-            let up_to = shared.sampled_up_to.load(Ordering::Relaxed);
             for offer in inbox.try_iter().take(TURN) {
                 shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
-                    let sampled = offer.number <= up_to;
-                    observed.watch.observe(&offer.inputs, &offer.outputs, sampled, &shared.options.rules);
+                    observed.watch.observe(&offer.inputs, &offer.outputs, &shared.options.rules);
                 }
             }
         }
-        busy += start.elapsed();
-        let took = ticked.elapsed();
-        if took >= TICK {
-            shared.adapt(busy.div_f64(cores), took);
-            (busy, ticked) = (Duration::ZERO, Instant::now());
+        if adapted.elapsed() >= ADAPT {
+            let now = Work::now();
+            shared.adapt(now.since(&before));
+            (before, adapted) = (now, Instant::now());
+        }
+        if ticked.elapsed() >= TICK {
             tick(shared, sink);
+            ticked = Instant::now();
         }
     }
 }
+
+/// Processor time so far: of this thread, and of the whole server.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    own: Duration,
+    all: Duration,
+}
+
+impl Work {
+    fn now() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let own = read("/proc/thread-self/schedstat");
+        let own = own.split(' ').next().and_then(|ns| ns.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
+        let stat = read("/proc/self/stat");
+        // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        Self { own, all: Duration::from_millis(ticks * 10) }
+    }
+
+    /// The share of the server's work that was this thread's; none where there
+    /// was too little to tell.
+    fn since(&self, before: &Self) -> Option<f64> {
+        let (own, all) = (self.own.saturating_sub(before.own), self.all.saturating_sub(before.all));
+        (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
+    }
+}
+
+/// Work that is too little to share out.
+const LITTLE: Duration = Duration::from_millis(50);
 
 /// Closes windows, tells of alarms, sets series.
 fn tick(shared: &Shared, sink: &Sink) {
@@ -282,7 +332,7 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
     let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
     columns.sort_by(|a, b| b.importance.unwrap_or(0.0).total_cmp(&a.importance.unwrap_or(0.0)));
     let show = |c: &&'r ColumnReport<'_>| {
-        let Counted { breaches, unseen, empty } = c.contract;
+        let breaches = c.contract;
         let newest = c.tests.iter().filter(|t| t.against == Against::Training && t.span == SPANS[0]);
         let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
         Shown {
@@ -292,8 +342,8 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
                 ("infinite", breaches.infinite),
                 ("below", breaches.below),
                 ("above", breaches.above),
-                ("unseen", unseen),
-                ("empty", empty),
+                ("unseen", breaches.unseen),
+                ("empty", breaches.empty),
             ],
             distances: newest.map(|t| (t.metric.word(), t.value, raised(t.metric))).collect(),
         }

@@ -6,9 +6,9 @@
 mod tests;
 
 use super::alarm::Rules;
-use super::baseline::{Baseline, Column, Values};
+use super::baseline::Baseline;
 use super::column::{Hints, Reading, Watched};
-use super::contract::{Breaches, Contract};
+use super::contract::{Breaches, Contracts};
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
 use crate::error::Result;
@@ -16,6 +16,7 @@ use crate::model::{Digest, ModelName, Signature, Version};
 use crate::tensor::{DType, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Columns whose hours of a week are kept: the most heeded ones.
@@ -64,14 +65,14 @@ pub(crate) enum Source {
 pub(crate) struct Watch {
     pub subject: Subject,
     places: Vec<Place>,
-    contracts: Vec<Held>,
+    /// Counted where requests are served.
+    pub contracts: Arc<Contracts>,
     columns: Vec<Watched>,
     source: Source,
     baseline_rows: u64,
     /// Values of the first rows, place by place, while they are gathered.
     gathered: Vec<Series>,
     gathered_rows: usize,
-    pub rows: u64,
     pub sampled_rows: u64,
     window_rows: u64,
     opened: Instant,
@@ -79,28 +80,18 @@ pub(crate) struct Watch {
     hour: Option<u64>,
 }
 
-/// The contract of a tensor.
-struct Held {
-    side: Side,
-    tensor: usize,
-    contract: Contract,
-    /// The column of each place of a row; one for all of a wide one.
-    names: Vec<String>,
-}
-
 impl Watch {
-    /// Begins.
-    pub(crate) fn new(subject: Subject, now: Instant) -> Result<Self> {
+    /// Begins; contracts are counted by so many threads.
+    pub(crate) fn new(subject: Subject, threads: usize, now: Instant) -> Result<Self> {
         let places = subject.places()?;
         let mut watch = Self {
-            contracts: held(&subject, &places),
+            contracts: Arc::new(Contracts::new(&subject.signature, &places, subject.baseline.as_ref(), threads)),
             columns: Vec::new(),
             source: Source::Gathering,
             baseline_rows: 0,
             gathered: places.iter().map(empty).collect(),
             gathered_rows: 0,
             places,
-            rows: 0,
             sampled_rows: 0,
             window_rows: 0,
             opened: now,
@@ -130,32 +121,20 @@ impl Watch {
         (self.source, self.baseline_rows) = (source, baseline.rows);
     }
 
-    /// Takes the tensors of an answered request, in the signature's order.
-    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], sampled: bool, rules: &Rules) {
+    /// Takes the tensors of a sampled request, in the signature's order.
+    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], rules: &Rules) {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
-        self.rows += rows;
-        for held in &mut self.contracts {
-            let side = if held.side == Side::Input { inputs } else { outputs };
-            side.get(held.tensor).into_iter().for_each(|tensor| held.contract.count(tensor));
-        }
-        let of = |place: &Place| if place.side == Side::Input { inputs } else { outputs }.get(place.tensor);
-        for column in &mut self.columns {
-            if !sampled && !column.wants_every_row() {
-                continue;
-            }
-            let place = column.place.clone();
-            if let Some(tensor) = of(&place) {
-                each_value(&place, tensor, &mut |value| column.take(&value, sampled));
-            }
-        }
-        if !sampled {
-            return;
-        }
         self.sampled_rows += rows;
         self.window_rows += rows;
+        let of = |place: &Place| if place.side == Side::Input { inputs } else { outputs }.get(place.tensor);
+        for column in &mut self.columns {
+            if let Some(tensor) = of(&column.place) {
+                column.take(tensor);
+            }
+        }
         if self.source == Source::Gathering {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
-                of(place).into_iter().for_each(|tensor| each_value(place, tensor, &mut |value| push(series, &value)));
+                of(place).into_iter().for_each(|tensor| each_value(place, tensor, |value| push(series, &value)));
             }
             self.gathered_rows += rows as usize;
             let most = OWN_VALUES_MAX / self.places.len().max(1);
@@ -181,6 +160,7 @@ impl Watch {
             calibration: None,
             performance: BTreeMap::new(),
         };
+        self.contracts.begin(&self.places, &baseline);
         self.begin(&baseline, Source::Own);
         self.window_rows = 0;
     }
@@ -212,20 +192,16 @@ impl Watch {
 
     /// Everything that is known, for a person or a program.
     pub(crate) fn report(&self, rules: &Rules) -> Report<'_> {
-        let breaches = self.contracts.iter().flat_map(|held| {
-            let names = held.names.iter().zip(&held.contract.counts);
-            names.map(|(name, breaches)| ((held.side, name.clone()), *breaches))
-        });
-        let mut breaches: BTreeMap<(Side, String), Breaches> = breaches.collect();
+        let (rows, mut breaches) = self.contracts.totals();
         let mut columns: Vec<ColumnReport<'_>> = Vec::new();
         for column in &self.columns {
             let (side, name) = (column.place.side, column.place.name.clone());
-            let counted = breaches.remove(&(side, name.clone())).unwrap_or_default();
+            let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
             columns.push(ColumnReport {
                 name,
                 side,
                 importance: column.importance(),
-                contract: Counted { breaches: counted, unseen: column.unseen, empty: column.empty },
+                contract,
                 hints: column.hints,
                 tests: column.readings().collect(),
             });
@@ -235,7 +211,7 @@ impl Watch {
             name,
             side,
             importance: None,
-            contract: Counted { breaches, unseen: 0, empty: 0 },
+            contract: breaches,
             hints: Hints::default(),
             tests: Vec::new(),
         }));
@@ -245,7 +221,7 @@ impl Watch {
             digest: self.subject.digest.to_string(),
             baseline: self.source,
             baseline_rows: self.baseline_rows,
-            rows: self.rows,
+            rows,
             sampled_rows: self.sampled_rows,
             windows: self.closed,
             alpha: rules.alpha(self.columns.len()),
@@ -281,18 +257,9 @@ pub(crate) struct ColumnReport<'w> {
     pub side: Side,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub importance: Option<f64>,
-    pub contract: Counted,
+    pub contract: Breaches,
     pub hints: Hints,
     pub tests: Vec<&'w Reading>,
-}
-
-/// Breaches of the contract, on every row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Counted {
-    #[serde(flatten)]
-    pub breaches: Breaches,
-    pub unseen: u64,
-    pub empty: u64,
 }
 
 /// An empty series of the kind that a column of the model has.
@@ -319,38 +286,4 @@ pub(crate) fn push(series: &mut Series, value: &Value<'_>) {
         (Series::Whole(values), Value::Number(v)) => values.push(*v as i64),
         _ => {}
     }
-}
-
-/// The contract of each tensor of numbers: place by place where its columns are
-/// watched one by one, as one where it is wide.
-fn held(subject: &Subject, places: &[Place]) -> Vec<Held> {
-    let mut all = Vec::new();
-    let sides = [(Side::Input, &subject.signature.inputs), (Side::Output, &subject.signature.outputs)];
-    for (side, specs) in sides {
-        for (tensor, spec) in specs.iter().enumerate().filter(|(_, s)| s.dtype != DType::String) {
-            let of = places.iter().filter(|p| p.side == side && p.tensor == tensor);
-            let single: Vec<&Place> = of.filter(|p| matches!(p.part, layout::Part::Element(_))).collect();
-            let baseline = |place: &Place| subject.baseline.as_ref().and_then(|b| range(b, place));
-            let (names, ranges) = match single.as_slice() {
-                [] => (vec![spec.name.clone()], vec![None]),
-                single => (
-                    single.iter().map(|p| p.name.clone()).collect(),
-                    single.iter().map(|p| baseline(p)).collect::<Vec<_>>(),
-                ),
-            };
-            all.push(Held { side, tensor, contract: Contract::new(&ranges), names });
-        }
-    }
-    all
-}
-
-/// The least and the greatest number that a baseline saw.
-fn range(baseline: &Baseline, place: &Place) -> Option<(f64, f64)> {
-    let columns: &[Column] = if place.side == Side::Input { &baseline.inputs } else { &baseline.outputs };
-    let Values::Numbers(numbers) = &columns.iter().find(|c| c.name == place.name)?.values else { return None };
-    // The first edge is the last number below the least.
-    let single = matches!(place.dtype, DType::F32 | DType::F16 | DType::BF16);
-    let first = *numbers.edges.first()?;
-    let least = if single { f64::from((first as f32).next_up()) } else { first.next_up() };
-    Some((least, *numbers.edges.last()?))
 }

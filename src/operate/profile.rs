@@ -49,7 +49,7 @@ impl Profile<'_> {
             for (place, series) in places.iter().zip(&mut series) {
                 let side = if place.side == Side::Input { &inputs } else { &outputs };
                 if let Some(tensor) = side.get(place.tensor) {
-                    each_value(place, tensor, &mut |value| watch::push(series, &value));
+                    each_value(place, tensor, |value| watch::push(series, &value));
                 }
             }
             at += rows;

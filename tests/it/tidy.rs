@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "runtime", "store",
         ],
     ),
-    ("testing", &["proto", "operate"]),
+    ("testing", &["monitor", "proto", "operate"]),
     ("lib", &[]),
     ("bin", &["cli"]),
 ];

@@ -67,7 +67,7 @@ type Row<'r> = &'r dyn Fn(&mut Random) -> ([f32; 2], &'static str);
 impl Stream {
     fn new(baseline: Option<Baseline>) -> Self {
         let now = Instant::now();
-        let watch = Watch::new(subject(baseline), now).expect("fits");
+        let watch = Watch::new(subject(baseline), 1, now).expect("fits");
         Self { watch, now, hour: 480_000, random: Random(7) }
     }
 
@@ -84,7 +84,9 @@ impl Stream {
                 Tensor::strings(vec![100], words).expect("fits"),
             ];
             let outputs = [Tensor::from_f32(vec![100], &answers).expect("fits")];
-            self.watch.observe(&inputs, &outputs, true, &RULES);
+            self.watch.contracts.count(Side::Input, &inputs);
+            self.watch.contracts.count(Side::Output, &outputs);
+            self.watch.observe(&inputs, &outputs, &RULES);
             self.now += Duration::from_secs(1);
             let alarms = self.watch.advance(self.now, self.hour, &RULES);
             begun.extend(alarms.into_iter().map(|(place, r)| format!("{} {}", place.name, r.metric.word())));
@@ -226,16 +228,15 @@ fn rows_come_first_and_time_second_in_closing_a_window() {
 
 #[test]
 fn rows_that_were_not_sampled_are_held_to_the_contract_alone() {
-    let mut stream = Stream::new(Some(baseline()));
+    let stream = Stream::new(Some(baseline()));
     let inputs = [
         Tensor::from_f32(vec![1, 2], &[f32::NAN, 9.0]).expect("fits"),
         Tensor::strings(vec![1], Strings::from_parts(["purple"]).expect("text")).expect("fits"),
     ];
-    stream.watch.observe(&inputs, &[], false, &RULES);
+    stream.watch.contracts.count(Side::Input, &inputs);
     let report = stream.watch.report(&RULES);
     assert_eq!((report.rows, report.sampled_rows), (1, 0));
-    let counted: u64 =
-        report.columns.iter().map(|c| c.contract.unseen + c.contract.breaches.nan + c.contract.breaches.above).sum();
+    let counted: u64 = report.columns.iter().map(|c| c.contract.unseen + c.contract.nan + c.contract.above).sum();
     assert_eq!(counted, 3);
 }
 
@@ -244,7 +245,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     let refused = |change: &dyn Fn(&mut Baseline), part: &str| {
         let mut other = baseline();
         change(&mut other);
-        let error = Watch::new(subject(Some(other)), Instant::now()).err().expect("must be refused");
+        let error = Watch::new(subject(Some(other)), 1, Instant::now()).err().expect("must be refused");
         assert!(error.message.contains(part), "{error} does not say {part:?}");
     };
     refused(&|b| b.inputs[0].name = "age".to_owned(), "the column 'age', this one has x[0], x[1], word");
@@ -253,7 +254,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     // Columns are matched by name: their order says nothing.
     let mut shuffled = baseline();
     shuffled.inputs.reverse();
-    assert!(Watch::new(subject(Some(shuffled)), Instant::now()).is_ok());
+    assert!(Watch::new(subject(Some(shuffled)), 1, Instant::now()).is_ok());
 }
 
 #[test]

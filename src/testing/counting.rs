@@ -1,0 +1,97 @@
+//! How fast the monitor counts, for the benchmarks: on one thread, on rows that
+//! hold to their baseline.
+
+use crate::model::{Dim, Signature, TensorSpec};
+use crate::monitor::alarm::{Rules, Thresholds};
+use crate::monitor::baseline::{Baseline, FORMAT};
+use crate::monitor::layout::Side;
+use crate::monitor::profile::{Series, profile};
+use crate::monitor::watch::{Subject, Watch};
+use crate::tensor::{DType, Tensor};
+use std::time::{Duration, Instant};
+
+/// A watch of so many columns, and a tensor of rows for it.
+pub struct Counting {
+    watch: Watch,
+    rules: Rules,
+    rows: Tensor,
+    values: usize,
+}
+
+impl Counting {
+    /// Makes both.
+    pub fn new(columns: usize, rows: usize) -> Self {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1_u32 << 24) as f32
+        };
+        let x =
+            TensorSpec { name: "x".into(), dtype: DType::F32, shape: Some(vec![Dim::Dynamic, Dim::Fixed(columns)]) };
+        let column =
+            |i: usize, values: Vec<f64>| profile(&format!("x[{i}]"), &Series::Numbers { values, single: true });
+        let inputs =
+            (0..columns).map(|i| column(i, (0..2_000).map(|_| f64::from(random())).chain([-1.0, 2.0]).collect()));
+        let baseline = Baseline {
+            format: FORMAT,
+            rows: 2_002,
+            source: String::new(),
+            features: Vec::new(),
+            inputs: inputs.collect(),
+            outputs: Vec::new(),
+            calibration: None,
+            performance: Default::default(),
+        };
+        let subject = Subject {
+            model: crate::operate::conformance::name("m"),
+            version: crate::operate::conformance::version(1),
+            digest: crate::model::Digest([0; 32]),
+            signature: Signature { inputs: vec![x], outputs: Vec::new() },
+            features: Vec::new(),
+            baseline: Some(baseline),
+        };
+        let bytes = (0..columns * rows).flat_map(|_| random().to_le_bytes()).collect();
+        let thresholds = Thresholds { ks: 0.05, wasserstein: 0.1, psi: 0.1, js: 0.1, largest: 0.03, missing: 0.01 };
+        let rules = Rules {
+            window_rows: u64::MAX,
+            window_min: Duration::from_secs(1),
+            window_max: Duration::from_secs(1 << 30),
+            false_alarms_per_month: 1.0,
+            thresholds,
+            own_rows: 1,
+        };
+        Self {
+            watch: Watch::new(subject, 1, Instant::now()).expect("its own baseline"),
+            rules,
+            rows: Tensor::fixed(DType::F32, vec![rows, columns], bytes).expect("fits"),
+            values: columns * rows,
+        }
+    }
+
+    /// Values held to the contract in a second.
+    pub fn contract(&self) -> f64 {
+        self.rate(|| self.watch.contracts.count(Side::Input, std::slice::from_ref(&self.rows)))
+    }
+
+    /// Values counted in windows in a second.
+    pub fn windows(&mut self) -> f64 {
+        let rows = self.rows.clone();
+        let (values, start) = (self.values, Instant::now());
+        let mut done = 0_usize;
+        while start.elapsed() < Duration::from_secs(1) {
+            self.watch.observe(std::slice::from_ref(&rows), &[], &self.rules);
+            done += values;
+        }
+        done as f64 / start.elapsed().as_secs_f64()
+    }
+
+    fn rate(&self, once: impl Fn()) -> f64 {
+        let start = Instant::now();
+        let mut done = 0_usize;
+        while start.elapsed() < Duration::from_secs(1) {
+            once();
+            done += self.values;
+        }
+        done as f64 / start.elapsed().as_secs_f64()
+    }
+}
