@@ -3,6 +3,8 @@
 //! thread: both are passed in.
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 use super::alarm::Rules;

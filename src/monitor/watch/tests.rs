@@ -7,7 +7,7 @@ use crate::tensor::Strings;
 use std::time::Duration;
 
 /// Numbers in [0, 1) that look random and are always the same.
-pub(super) struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
     pub(super) fn next(&mut self) -> f64 {
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     window_rows: 1_000,
     window_min: Duration::from_secs(10),
     window_max: Duration::from_secs(300),
