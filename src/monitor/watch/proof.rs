@@ -2,6 +2,8 @@
 //! drift beyond a season, fifty columns, many seeds; and the same rows with one
 //! thing wrong. Small by default; `ORTUS_TEST_SIZE=long` for the committed run.
 
+#![allow(clippy::print_stdout)]
+
 use super::tests::{RULES, Random};
 use super::*;
 use crate::model::{Dim, TensorSpec};
