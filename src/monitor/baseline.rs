@@ -2,6 +2,9 @@
 //! of `baseline.json`, and what is read of it. Frozen: windows are counted in
 //! its cells. Knows no model; `layout` holds it against one.
 
+#[cfg(test)]
+mod tests;
+
 use super::cells::{Edges, WORDS_MAX, Words};
 use crate::error::{Error, Result};
 use crate::model::short;

@@ -57,6 +57,14 @@ impl Edges {
     }
 }
 
+/// Bytes of a word that are looked at: what is longer goes by its beginning.
+pub(crate) const WORD_BYTES: usize = 256;
+
+/// The part of a word that is looked at.
+pub(crate) fn cut(word: &str) -> &str {
+    if word.len() <= WORD_BYTES { word } else { &word[..word.floor_char_boundary(WORD_BYTES)] }
+}
+
 /// The words a column knows: each of the first so many has a cell, then come
 /// the others of the baseline, and last what it never saw.
 #[derive(Clone, Debug)]
@@ -84,6 +92,7 @@ impl Words {
 
     /// The cell of a word.
     pub(crate) fn cell(&self, word: &str) -> usize {
+        let word = cut(word);
         let unlisted = if self.open { self.counted } else { self.unseen() };
         self.known.get(word).copied().unwrap_or(unlisted)
     }
@@ -116,6 +125,9 @@ mod tests {
         let words = Words::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
         assert_eq!(["a", "b", "rare", "new"].map(|w| words.cell(w)), [0, 1, 2, 3]);
         assert_eq!((words.cells(), words.unseen()), (4, 3));
+        let long = "\u{e9}".repeat(1_000_000);
+        let words = Words::new(&texts(&[cut(&long)]), &[], false);
+        assert_eq!((words.cell(&long), words.cell(&long[2..]), words.cell(&long[..10])), (0, 0, 2));
         assert_eq!(Words::new(&texts(&["a"]), &[], true).cell("new"), 1, "nobody can say that it was not there");
     }
 

@@ -2,7 +2,7 @@
 //! value of a column at once; the caller bounds how many.
 
 use super::baseline::{Column, Listed, Numbers, OTHERS_MAX, Values};
-use super::cells::{Edges, WORDS_MAX};
+use super::cells::{Edges, WORDS_MAX, cut};
 use std::collections::HashMap;
 
 /// Whole numbers of at most so many different values are taken for names.
@@ -84,7 +84,7 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 fn list<'w>(words: impl Iterator<Item = &'w str>) -> Listed {
     let mut counts: HashMap<&str, u64> = HashMap::new();
-    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    words.for_each(|word| *counts.entry(cut(word)).or_default() += 1);
     let mut all: Vec<(&str, u64)> = counts.into_iter().collect();
     all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let rest = all.split_off(all.len().min(WORDS_MAX));

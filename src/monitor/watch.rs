@@ -9,6 +9,7 @@ mod tests;
 
 use super::alarm::Rules;
 use super::baseline::Baseline;
+use super::cells::cut;
 use super::column::{Hints, Reading, Watched};
 use super::contract::{Breaches, Contracts};
 use super::layout::{self, Place, Side, Value, each_value};
@@ -283,7 +284,7 @@ pub(crate) fn push(series: &mut Series, value: &Value<'_>) {
         (Series::Numbers { values, .. }, Value::Number(v)) => values.push(*v),
         (Series::Numbers { values, .. }, Value::Whole(v)) => values.push(*v as f64),
         (Series::Whole(values), Value::Whole(v)) => values.push(*v),
-        (Series::Words(words), Value::Word(word)) => words.push((*word).to_owned()),
+        (Series::Words(words), Value::Word(word)) => words.push(cut(word).to_owned()),
         // A number beyond what whole ones reach: as near as they come.
         (Series::Whole(values), Value::Number(v)) => values.push(*v as i64),
         _ => {}
