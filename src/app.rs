@@ -4,6 +4,7 @@ use crate::api::listen::{self, Listening, Stop};
 use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::{Budget, Front, Limits, operator, ops};
+use crate::client::webhook::Webhook;
 use crate::config::model::{
     Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, VersionPolicy as Configured,
 };
@@ -89,8 +90,14 @@ impl App {
         let source = source(config, &addresses)?;
         let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("background")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let metrics = Metrics::new()?;
-        let monitor = config.monitor.enabled.then(|| monitor(config, &metrics)).transpose()?;
+        let monitor = config.monitor.enabled.then(|| monitor(config, &metrics, &background)).transpose()?;
         let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics))?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
@@ -113,12 +120,6 @@ impl App {
             monitor,
             in_flight: Budget::default(),
         });
-        let background = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("background")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let signals = background.block_on(async { Signals::install() })?;
         let reporter = tonic_health::server::HealthReporter::new();
         let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
@@ -234,7 +235,7 @@ fn cores() -> usize {
 }
 
 /// What watches the models.
-fn monitor(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Monitor>> {
+fn monitor(config: &Config, metrics: &Arc<Metrics>, background: &tokio::runtime::Runtime) -> Result<Arc<Monitor>> {
     let m = &config.monitor;
     let rules = Rules {
         window_rows: m.window_rows.into(),
@@ -257,7 +258,12 @@ fn monitor(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Monitor>> {
         cpu_share: m.cpu_share,
         columns_shown: m.columns_shown,
     };
-    Monitor::start(options, Arc::clone(metrics), Box::new(|_| {}))
+    let webhook = m.webhook.as_deref().map(|url| Webhook::start(url, background)).transpose()?;
+    let sink = move |alarm: observer::Alarm| {
+        let subject = format!("{}:{}", alarm.model, alarm.version);
+        webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
+    };
+    Monitor::start(options, Arc::clone(metrics), Box::new(sink))
 }
 
 /// What makes the first runs of models.

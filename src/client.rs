@@ -1,6 +1,8 @@
 //! Outbound calls: a small prediction client over either protocol. Used by the
 //! command line and the demo; owns no retry.
 
+pub(crate) mod webhook;
+
 use crate::error::{Error, Result};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;

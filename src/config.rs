@@ -208,6 +208,8 @@ section! {
         largest: f64 = 0.03, in 0.0..=1.0;
         /// The least change of the share of missing values that matters; default 0.01.
         missing: f64 = 0.01, in 0.0..=1.0;
+        /// Where alarms are posted, as CloudEvents in JSON: `http://…` or `https://…`; default none.
+        webhook: Option<String> as Line = None;
         /// Columns with series of their own among the metrics, at most 1000; default 20. The operator listener shows all.
         columns_shown: usize = 20, in 0..=1_000;
     }

@@ -4,9 +4,11 @@
 use crate::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, http, ortus};
 use ortus::testing::graphs;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Numbers that look random and are always the same.
 struct Random(u64);
@@ -110,8 +112,12 @@ impl Watched {
 
     /// Serves with windows of so many rows, every one of them sampled.
     fn serve(&self, rows: usize) -> Server {
+        self.serve_with(rows, "monitor.enabled=true")
+    }
+
+    fn serve_with(&self, rows: usize, more: &str) -> Server {
         let window = format!("monitor.window_rows={rows}");
-        let set = ["monitor.window_min=1s", "monitor.cpu_share=1.0", &window];
+        let set = ["monitor.window_min=1s", "monitor.cpu_share=1.0", &window, more];
         Server::start_with(self.directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>())
     }
 }
@@ -166,10 +172,36 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
     assert_eq!(compared, 5 + 5 + 5 + 4);
 }
 
+/// A listener that takes events; the first attempt at each is refused.
+fn webhook() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<serde_json::Value>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, events) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (i, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                let lower = line.to_lowercase();
+                length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().expect("a length"));
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            let status = if i == 0 { "503 Not Now" } else { "204 No Content" };
+            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("answered");
+            let _ = (i > 0).then(|| sender.send(serde_json::from_slice(&body).expect("JSON")));
+        }
+    });
+    (address, events)
+}
+
 #[test]
 fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
     let watched = Watched::new();
-    let server = watched.serve(1_000);
+    let (hook, events) = webhook();
+    let server = watched.serve_with(1_000, &format!("monitor.webhook=\"http://{hook}/alarms\""));
     let closed = |n: u64| eventually("windows close", || drift(&server)["windows"].as_u64() >= Some(n));
     for n in 1..=3 {
         send(&server, &rows(1_000, 10 + n, 0.0));
@@ -195,6 +227,13 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
     );
     assert_eq!(series("ortus_monitor_rows_total{model=\"m\",version=\"1\"}"), Some(7_000.0));
     assert!(server.log().contains("drift"), "{}", server.log());
+    let event = events.recv_timeout(Duration::from_secs(20)).expect("an event");
+    assert_eq!(
+        (&event["specversion"], &event["type"], &event["subject"]),
+        (&"1.0".into(), &"ortus.drift.alarm".into(), &"m:1".into())
+    );
+    let test = &event["data"]["test"];
+    assert!(test["lower"].as_f64() > test["threshold"].as_f64() && test["alarm"] == true, "{event}");
     let table = run(ortus().args(["drift", "m", "--server", &server.operator])).expect("a table");
     assert!(table.contains("amount") && table.contains("ALARM"), "{table}");
     // Its series go with the version.

@@ -47,8 +47,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "monitor", "graph", "api", "probe", "config", "manager", "metrics", "predict", "registry", "route",
-            "runtime", "store",
+            "client", "monitor", "graph", "api", "probe", "config", "manager", "metrics", "predict", "registry",
+            "route", "runtime", "store",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
