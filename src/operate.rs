@@ -56,6 +56,15 @@ impl Operator {
         self.log.commit(state, &self.author, self.key.as_ref(), decide).await
     }
 
+    /// Finds a version by number or alias, the champion where none is named.
+    async fn chosen(&self, name: &ModelName, which: Option<&str>) -> Result<(Version, Record, Manifest)> {
+        let state = self.state().await?;
+        let version = find(&state, name, which.unwrap_or("champion"))?;
+        let record = state.record(name, version)?.clone();
+        let manifest = self.manifest(&record).await?;
+        Ok((version, record, manifest))
+    }
+
     async fn manifest(&self, record: &Record) -> Result<Manifest> {
         manifest(&self.log, record).await
     }

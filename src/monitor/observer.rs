@@ -301,11 +301,10 @@ fn tick(shared: &Shared, sink: &Sink) {
     let rules = &shared.options.rules;
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
-        for (place, reading) in observed.watch.advance(Instant::now(), hour, rules) {
-            observed.series.begun.inc();
-            begun.push(alarm(&observed.watch, rules, place, reading));
-        }
+        let alarms = observed.watch.advance(Instant::now(), hour, rules);
+        observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(rules);
+        begun.extend(alarms.into_iter().map(|(place, reading)| alarm(&report, place, reading)));
         let columns = shown(&report, shared.options.columns_shown);
         observed.series.set((report.rows, report.sampled_rows), report.alarms, &columns);
     }
@@ -351,8 +350,7 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
     columns.iter().take(most).map(show).collect()
 }
 
-fn alarm(watch: &Watch, rules: &Rules, place: Place, test: Reading) -> Alarm {
-    let report = watch.report(rules);
+fn alarm(report: &Report<'_>, place: Place, test: Reading) -> Alarm {
     let importance =
         report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
     Alarm {

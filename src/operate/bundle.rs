@@ -2,7 +2,7 @@
 //! are the version's files, by digest. Also reads a plain model directory.
 
 use super::push::{Push, Pushed};
-use super::{NewFolder, Operator, find};
+use super::{NewFolder, Operator};
 use crate::error::{Error, Result};
 use crate::model::{Digest, ModelName, Version};
 use crate::registry::blob::{Progress, measure};
@@ -57,10 +57,7 @@ impl Operator {
         into: &Path,
         progress: Progress<'_>,
     ) -> Result<Version> {
-        let state = self.state().await?;
-        let version = find(&state, name, which.unwrap_or("champion"))?;
-        let record = state.record(name, version)?;
-        let manifest = self.manifest(record).await?;
+        let (version, record, manifest) = self.chosen(name, which).await?;
         let staged = NewFolder::beside(into)?;
         let blobs = staged.path().join("blobs/sha256");
         for blob in &record.blobs {

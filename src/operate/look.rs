@@ -153,10 +153,7 @@ impl Operator {
         into: &Path,
         progress: Progress<'_>,
     ) -> Result<Version> {
-        let state = self.state().await?;
-        let version = find(&state, name, which.unwrap_or("champion"))?;
-        let record = state.record(name, version)?;
-        let manifest = self.manifest(record).await?;
+        let (version, record, manifest) = self.chosen(name, which).await?;
         let staged = NewFolder::beside(into)?;
         for file in &manifest.files {
             let blob = record.blob(file.digest, file.bytes);

@@ -162,7 +162,8 @@ pub(crate) struct Blob {
     pub generation: u32,
 }
 
-fn is_zero(n: &u32) -> bool {
+/// Whether a number need not be written.
+pub(super) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 

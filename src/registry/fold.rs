@@ -5,7 +5,7 @@ mod change;
 #[cfg(test)]
 mod tests;
 
-use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed};
+use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed, is_zero};
 use super::sign::Policy;
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
@@ -104,10 +104,6 @@ pub(crate) struct Record {
     pub vouched: BTreeMap<String, bool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// Versions as a list of pairs: JSON has no numbers for keys.
