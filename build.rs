@@ -6,8 +6,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let wire =
-        protox::compile(["inference/inference.proto", "tensorflow_serving/prediction_service.proto"], ["proto"])?;
+    let wire = protox::compile(
+        ["inference/inference.proto", "tensorflow_serving/prediction_service.proto", "ortus/feedback.proto"],
+        ["proto"],
+    )?;
     // The reflection service answers from this file.
     fs::write(out.join("wire.bin"), wire.encode_to_vec())?;
     tonic_prost_build::configure()

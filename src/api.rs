@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 mod connection;
+mod feedback;
 pub(crate) mod listen;
 pub(crate) mod oip;
 pub(crate) mod operator;
@@ -14,6 +15,7 @@ pub(crate) mod status;
 pub(crate) mod tfs;
 
 use crate::error::{Error, Result};
+use crate::feedback::Feedback;
 use crate::manager::Manager;
 use crate::metrics::Metrics;
 use crate::monitor::observer::Monitor;
@@ -65,6 +67,8 @@ pub(crate) struct Front {
     pub registry: Option<(String, String)>,
     /// Watches what is served, where it is on.
     pub monitor: Option<Arc<Monitor>>,
+    /// Takes labels, where that is on.
+    pub feedback: Option<Arc<Feedback>>,
     pub in_flight: Budget,
 }
 

@@ -1,30 +1,26 @@
 //! Wiring and stop order: the one place where every room meets.
 
+mod settings;
+mod watching;
+
 use crate::api::listen::{self, Listening, Stop};
 use crate::api::serve::Router;
 use crate::api::side::side;
-use crate::api::{Budget, Front, Limits, operator, ops};
-use crate::client::webhook::Webhook;
-use crate::config::model::{
-    Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, VersionPolicy as Configured,
-};
+use crate::api::{Budget, Front, operator, ops};
 use crate::config::{Config, ModelControl, Signatures};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::manager::{self, Control, Manager, Settings, Source};
+use crate::manager::{self, Control, Manager, Source};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
-use crate::monitor::alarm::{Rules, Thresholds};
-use crate::monitor::observer::{self, Monitor};
 use crate::predict::Predictor;
 use crate::probe::child::{self, Prober};
-use crate::registry::catalog::VersionPolicy;
 use crate::registry::directory::Directory;
 use crate::registry::fleet::Addresses;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
-use crate::registry::pbtxt::ModelConfig;
 use crate::registry::sign::Policy;
+use crate::request::id::Mint;
 use crate::route::Routes;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
@@ -36,6 +32,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use watching::Watching;
 
 /// Where a running server listens.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -97,12 +94,13 @@ impl App {
             .build()
             .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let metrics = Metrics::new()?;
-        let monitor = config.monitor.enabled.then(|| monitor(config, &metrics, &background)).transpose()?;
-        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics))?);
+        let mint = Arc::new(Mint::new());
+        let Watching { monitor, feedback } = watching::start(config, &metrics, &mint, &background)?;
+        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics), Arc::clone(&mint))?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
             control: control(config),
-            settings: settings(config.clone()),
+            settings: settings::settings(config.clone()),
             engine,
             probe: config.models.probe.then(|| prober(config, library.clone())),
             metrics: Arc::clone(&metrics),
@@ -113,11 +111,12 @@ impl App {
             predictor,
             manager,
             metrics,
-            limits: limits(config),
+            limits: settings::limits(config),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: config.registry.url.clone().map(|url| (url, config.registry.namespace.clone())),
             monitor,
+            feedback,
             in_flight: Budget::default(),
         });
         let signals = background.block_on(async { Signals::install() })?;
@@ -234,38 +233,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What watches the models.
-fn monitor(config: &Config, metrics: &Arc<Metrics>, background: &tokio::runtime::Runtime) -> Result<Arc<Monitor>> {
-    let m = &config.monitor;
-    let rules = Rules {
-        window_rows: m.window_rows.into(),
-        window_min: m.window_min,
-        window_max: m.window_max.max(m.window_min),
-        false_alarms_per_month: m.false_alarms_per_month,
-        thresholds: Thresholds {
-            ks: m.ks,
-            wasserstein: m.wasserstein,
-            psi: m.psi,
-            js: m.js,
-            largest: m.largest,
-            missing: m.missing,
-        },
-        own_rows: m.own_rows,
-    };
-    let options = observer::Options {
-        rules,
-        queue_bytes_max: m.queue_bytes_max,
-        cpu_share: m.cpu_share,
-        columns_shown: m.columns_shown,
-    };
-    let webhook = m.webhook.as_deref().map(|url| Webhook::start(url, background)).transpose()?;
-    let sink = move |alarm: observer::Alarm| {
-        let subject = format!("{}:{}", alarm.model, alarm.version);
-        webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
-    };
-    Monitor::start(options, Arc::clone(metrics), Box::new(sink))
-}
-
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
@@ -352,79 +319,5 @@ fn control(config: &Config) -> Control {
         ModelControl::None => Control::None,
         ModelControl::Poll => Control::Poll(config.models.poll),
         ModelControl::Explicit => Control::Explicit,
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    let l = &config.limits;
-    Limits {
-        message_bytes_max: l.message_bytes_max,
-        bytes_in_flight_max: l.bytes_in_flight_max,
-        decompressed_bytes_max: l.decompressed_bytes_max,
-        decompression_ratio_max: l.decompression_ratio_max,
-        header_list_bytes_max: l.header_list_bytes_max as usize,
-        header_timeout: l.header_timeout,
-        read_timeout: l.read_timeout,
-        idle_timeout: l.idle_timeout,
-        concurrent_streams_max: l.concurrent_streams_max,
-        local_error_reset_streams_max: l.local_error_reset_streams_max,
-        pending_accept_reset_streams_max: l.pending_accept_reset_streams_max,
-        connections_max: l.connections_max,
-    }
-}
-
-/// A model's settings: its section, over its `config.pbtxt`, over the defaults.
-fn settings(config: Config) -> manager::SettingsOf {
-    Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
-        let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
-        let beside = pbtxt.map(overrides).unwrap_or_default();
-        to_settings(own.over(beside).over(config.defaults.clone()).resolve(), config.models.golden)
-    })
-}
-
-fn overrides(c: &ModelConfig) -> ModelOverrides {
-    let cuda = || {
-        let options = c.gpus.first().map(|gpu| ("device_id".to_owned(), gpu.to_string()));
-        crate::config::model::Provider { kind: ConfiguredKind::Cuda, options: options.into_iter().collect() }
-    };
-    let versions = |policy: &VersionPolicy| match policy {
-        VersionPolicy::Latest(n) => Configured::Latest(*n),
-        VersionPolicy::All => Configured::All,
-        VersionPolicy::Specific(list) => Configured::Specific(list.iter().map(|v| v.number()).collect()),
-    };
-    ModelOverrides {
-        batching: c.unbatched.then_some(Batching::Off),
-        batch_rows_max: c.batch_rows_max,
-        batch_delay: c.batch_delay,
-        lanes: c.lanes,
-        providers: c.gpu.then(|| vec![cuda()]),
-        version_policy: c.version_policy.as_ref().map(versions),
-        ..ModelOverrides::default()
-    }
-}
-
-fn to_settings(model: Model, golden: bool) -> Settings {
-    let intra_op_threads = model.intra_op_threads.max(1);
-    let kind = |kind| match kind {
-        ConfiguredKind::Cpu => ProviderKind::Cpu,
-        ConfiguredKind::Cuda => ProviderKind::Cuda,
-        ConfiguredKind::Tensorrt => ProviderKind::Tensorrt,
-    };
-    let providers = model.providers.into_iter().map(|p| Provider { kind: kind(p.kind), options: p.options }).collect();
-    Settings {
-        session: SessionOptions { intra_op_threads, spinning: model.spinning, providers },
-        lanes: if model.lanes == 0 { (cores() / intra_op_threads).max(1) } else { model.lanes },
-        batched: model.batching == Batching::Auto,
-        batch_rows_max: model.batch_rows_max as usize,
-        queue_rows_max: model.queue_rows_max as usize,
-        batch_delay: model.batch_delay,
-        deadline: model.deadline,
-        policy: match model.version_policy {
-            Configured::Latest(n) => VersionPolicy::Latest(n),
-            Configured::All => VersionPolicy::All,
-            Configured::Specific(list) => VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect()),
-        },
-        labels: model.labels.into_iter().filter_map(|(label, v)| Some((label, Version::new(v)?))).collect(),
-        golden,
     }
 }

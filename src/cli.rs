@@ -2,6 +2,7 @@
 
 mod demo;
 mod monitor;
+mod performance;
 mod print;
 mod registry;
 
@@ -39,6 +40,8 @@ enum Command {
     Predict(Predict),
     /// Say what a running server's models are asked that they were not made for.
     Drift(monitor::DriftArguments),
+    /// Shows how good a model is, as labels and scores say, of a running server
+    Performance(performance::PerformanceArguments),
     /// Make a baseline of a table and a model: what inputs and answers look like.
     Profile(monitor::ProfileArguments),
     #[command(flatten)]
@@ -215,6 +218,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Predict(arguments) => block_on(predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
         Command::Drift(arguments) => monitor::drift(&arguments)?,
+        Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),
         Command::Runtime { verb: RuntimeVerb::Install } => {

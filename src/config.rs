@@ -39,6 +39,12 @@ pub(crate) struct Config {
     pub registry: Registry,
     /// `[monitor]`.
     pub monitor: Monitor,
+    /// `[records]`.
+    pub records: Records,
+    /// `[feedback]`.
+    pub feedback: Feedback,
+    /// `[capture]`.
+    pub capture: Capture,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
@@ -216,6 +222,81 @@ section! {
 }
 
 section! {
+    /// `[records]`: where servers keep what they record: labels, captured predictions, windows, the fleet's key.
+    Records {
+        /// `file:///path`, `s3://bucket/path`, …; default none, the registry that is served from, or for a directory of
+        /// models `ortus/records` in the user's state folder.
+        store: Option<String> as Line = None;
+    }
+}
+
+section! {
+    /// `[feedback]`: labels that come back for predictions.
+    Feedback {
+        /// Whether labels are taken; default true.
+        enabled: bool = true;
+        /// The oldest prediction that a label is taken for, 1 m to 365 d; default 90 d.
+        age_max: Duration = 90 * 24 * HOUR, in Duration::from_secs(60)..=365 * 24 * HOUR;
+        /// How often a label may be corrected, at most 100; default 3.
+        corrections_max: u32 = 3, in 0..=100;
+        /// Labels of one request, 1 to 1000000; default 10000.
+        labels_max: usize = 10_000, in 1..=1_000_000;
+        /// Labelled rows kept of each version, 100 to 100000000; default 100000. The oldest go first.
+        rows_max: usize = 100_000, in 100..=100_000_000;
+        /// Bytes of answers that wait for their labels, 1 MiB to 1 TiB; default 64 MiB. The oldest go first.
+        answers_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
+        /// Time between two looks at the labels that other servers took, 100 ms to 1 h; default 5 s.
+        poll: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=HOUR;
+        /// A folder whose Parquet and CSV files of labels are taken, then moved to `taken` in it; default none.
+        drop: Option<PathBuf> = None;
+        /// The least rise of the share of rows that are lost (wrong, or off by more than nine in ten were) that
+        /// matters, 0 to 1; default 0.02.
+        loss_margin: f64 = 0.02, in 0.0..=1.0;
+    }
+}
+
+section! {
+    /// `[capture]`: predictions that are kept.
+    Capture {
+        /// The share of requests that is kept, 0 to 1; default 0.
+        share: f64 = 0.0, in 0.0..=1.0;
+        /// How they are written: `parquet`, or `cloudevents` as KServe's payload logger posts them; default `parquet`.
+        format: CaptureFormat = CaptureFormat::Parquet;
+        /// Where CloudEvents are posted: `http://…` or `https://…`; default none.
+        url: Option<String> as Line = None;
+        /// Rows at which a file is closed, 1 to 10000000; default 100000.
+        rows_max: usize = 100_000, in 1..=10_000_000;
+        /// … or its bytes in memory, 64 KiB to 1 GiB; default 32 MiB.
+        bytes_max: usize as Size = 32 << 20, in 64 << 10..=1 << 30;
+        /// … or its age, 1 s to 1 h; default 60 s.
+        age_max: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
+        /// Bytes in memory, files under way and waiting to be stored together, 1 MiB to 1 TiB; default 256 MiB. What
+        /// comes beyond is dropped and counted.
+        queue_bytes_max: usize as Size = 256 << 20, in 1 << 20..=1 << 40;
+        /// The largest request that is kept, 1 KiB to 1 GiB; default 1 MiB.
+        request_bytes_max: usize as Size = 1 << 20, in 1 << 10..=1 << 30;
+        /// How long files are kept, 1 h to 3650 d; default 30 d.
+        retention: Duration = 30 * 24 * HOUR, in HOUR..=3_650 * 24 * HOUR;
+        /// Bytes that files may take in the store, 1 MiB to 1 PiB; default 16 GiB. The oldest go first.
+        store_bytes_max: usize as Size = 16 << 30, in 1 << 20..=1 << 50;
+        /// Input columns that are left out, as `column` or `model/column`; default none.
+        drop: Vec<String> as Line = Vec::new();
+        /// Input columns of which a keyed hash is kept in place of the value; default none.
+        hash: Vec<String> as Line = Vec::new();
+    }
+}
+
+choice! {
+    /// How captured predictions are written.
+    CaptureFormat {
+        /// Files in the store.
+        Parquet = "parquet",
+        /// Events to an address.
+        CloudEvents = "cloudevents",
+    }
+}
+
+section! {
     /// `[runtime]`: the ONNX Runtime library.
     Runtime {
         /// The library to load; default none, the one installed with the program.
@@ -288,6 +369,9 @@ impl Config {
         put("models", models);
         put("registry", self.registry.to_table());
         put("monitor", self.monitor.to_table());
+        put("records", self.records.to_table());
+        put("feedback", self.feedback.to_table());
+        put("capture", self.capture.to_table());
         put("runtime", self.runtime.to_table());
         put("log", self.log.to_table());
         let one = |name: &String| (name.clone(), Value::Table(self.model(name).to_table()));

@@ -3,12 +3,14 @@
 //! operator and no weight, and runs nothing.
 
 mod declared;
+mod end;
 mod outline;
 mod parts;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::model::task::End;
 use crate::model::{Dim, Signature, TensorSpec};
 use crate::proto::onnx::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::tensor::DType;
@@ -34,6 +36,8 @@ const EXTERNAL: i32 = 1;
 pub(crate) struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
+    /// What makes each output.
+    pub ends: Vec<End>,
     /// Imported operator sets, as `(domain, version)`; the default domain is empty.
     pub opsets: Vec<(String, i64)>,
     /// Every `(domain, operator)` used, in subgraphs and functions too; calls of
@@ -62,7 +66,7 @@ impl Graph {
     pub(crate) fn read(bytes: Bytes) -> Result<Self> {
         check_size(bytes.len() as u64)?;
         parts::check(&bytes)?;
-        let model = ModelProto::decode(bytes).map_err(|e| truncated().with_source(e))?;
+        let model = ModelProto::decode(bytes.clone()).map_err(|e| truncated().with_source(e))?;
         let ir_version = model.ir_version.filter(|v| *v > 0);
         let ir_version = ir_version.ok_or_else(|| Error::invalid("not an ONNX model: it has no IR version"))?;
         let graph = model.graph.ok_or_else(|| Error::invalid("not an ONNX model: it has no graph"))?;
@@ -78,6 +82,7 @@ impl Graph {
         };
         Ok(Self {
             signature: declared::signature(&graph)?,
+            ends: end::ends(&graph, &bytes),
             opsets: model.opset_import.into_iter().map(opset).collect(),
             operators: census.operators,
             ir_version,

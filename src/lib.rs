@@ -11,15 +11,18 @@ pub(crate) mod tensor;
 pub(crate) mod batch;
 pub(crate) mod client;
 pub(crate) mod elements;
+pub(crate) mod feedback;
 pub(crate) mod golden;
 pub(crate) mod graph;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
 pub(crate) mod probe;
 pub(crate) mod proto;
+pub(crate) mod records;
 pub(crate) mod registry;
 pub(crate) mod runtime;
 pub(crate) mod store;
+pub(crate) mod table;
 
 // Serving.
 pub(crate) mod manager;

@@ -11,6 +11,7 @@ mod source;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::model::task::Wish;
 use crate::model::{ModelName, Version};
 use crate::monitor::observer::Monitor;
 use crate::predict::Predictor;
@@ -58,6 +59,10 @@ pub(crate) struct Settings {
     pub labels: BTreeMap<String, Version>,
     /// Whether a version must answer its golden rows.
     pub golden: bool,
+    /// What its answers mean, as far as somebody says.
+    pub task: Wish,
+    /// Input columns by which labelled rows are told apart.
+    pub slices: Vec<String>,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.

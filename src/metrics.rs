@@ -2,6 +2,7 @@
 //! sites hold handles and cannot spell a name. Labels are bounded: a model and
 //! a version appear only once they are loaded, and retire with their servable.
 
+pub(crate) mod feedback;
 pub(crate) mod monitor;
 
 use crate::error::{Error, Kind, Result};
@@ -42,6 +43,8 @@ pub(crate) struct Metrics {
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
     shadow: IntCounterVec,
+    /// What labels say.
+    pub feedback: feedback::Families,
     /// What the monitor sees.
     pub monitor: monitor::Families,
     /// The last entry of the registry that was applied.
@@ -133,6 +136,7 @@ impl Metrics {
                 &r,
                 Gauge::new("ortus_registry_staleness_seconds", "How long the registry's store has been silent."),
             )?,
+            feedback: feedback::Families::new(&r)?,
             monitor: monitor::Families::new(&r)?,
             holders: Mutex::default(),
             registry: r.clone(),

@@ -1,6 +1,7 @@
 //! Names, versions, digests, and the signature a model answers to. Checks a
 //! request's tensors against the signature once; nobody looks again.
 
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,8 @@ pub(crate) mod contract;
 pub(crate) mod drift;
 pub(crate) mod layout;
 pub(crate) mod observer;
+pub(crate) mod performance;
 pub(crate) mod profile;
+pub(crate) mod slice;
 pub(crate) mod watch;
 pub(crate) mod window;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Metrics, ServableMetrics};
+use crate::request::id::Mint;
 use crate::request::{Deadline, Protocol, Request, Response, Target};
 use crate::route::Routes;
 use crate::servable::Servable;
@@ -15,14 +16,15 @@ pub(crate) struct Predictor {
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
     shadows: Shadows,
+    mint: Arc<Mint>,
     ready: watch::Sender<bool>,
 }
 
 impl Predictor {
     /// Starts not ready.
-    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>) -> Result<Self> {
+    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>, mint: Arc<Mint>) -> Result<Self> {
         let shadows = Shadows::start(&metrics)?;
-        Ok(Self { routes, metrics, shadows, ready: watch::Sender::new(false) })
+        Ok(Self { routes, metrics, shadows, mint, ready: watch::Sender::new(false) })
     }
 
     /// Says whether load balancers should send requests here.
@@ -93,13 +95,13 @@ impl Predictor {
         // Shares the bytes; made only where somebody wants it, and there is time.
         let copied = self.routes.shadow_of(servable).filter(|_| servable.metrics.queue_rows.get() == 0);
         let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
-        let prediction_id = uuid::Uuid::now_v7();
+        let prediction_id = self.mint.mint();
         let observer = servable.observer.as_ref();
         let sampled = observer.and_then(|observer| observer.asked(prediction_id, &inputs));
         let done = servable.run(inputs, deadline, request.priority).await?;
         if let Some(observer) = observer {
             observer.answered(&done.outputs);
-            sampled.into_iter().for_each(|inputs| observer.offer(inputs, done.outputs.clone()));
+            sampled.into_iter().for_each(|inputs| observer.offer(prediction_id, inputs, done.outputs.clone()));
         }
         let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
         let outputs: Vec<_> = wanted

@@ -15,6 +15,11 @@ pub mod tensorflow {
     }
 }
 
+/// Labels for predictions.
+pub mod feedback {
+    tonic::include_proto!("ortus.feedback.v1");
+}
+
 /// The operator API.
 pub mod operator {
     tonic::include_proto!("ortus.v1");

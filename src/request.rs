@@ -1,6 +1,8 @@
 //! One prediction as every protocol understands it: what is asked, of which
 //! version, by when, and what came back. Plain data.
 
+pub(crate) mod id;
+
 use crate::error::{Error, Result};
 use crate::model::{Alias, ModelName, Version};
 use crate::tensor::Tensor;
@@ -168,7 +170,7 @@ pub struct Response {
     pub version: Version,
     /// The client's own id.
     pub id: String,
-    /// The id this server gave it, a UUIDv7.
+    /// The id this server gave it, a UUIDv7 that says whose it is.
     pub prediction_id: uuid::Uuid,
     /// Named outputs, in the order asked for.
     pub outputs: Vec<(Arc<str>, Tensor)>,

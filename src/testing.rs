@@ -6,6 +6,7 @@ pub mod graphs;
 
 pub use crate::operate::conformance;
 pub use crate::operate::conformance::many_models;
+pub use crate::proto::feedback;
 pub use crate::proto::inference;
 pub use crate::proto::onnx;
 pub use crate::proto::operator;

@@ -62,6 +62,11 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
             Ok(Reply::json(drift(front, name, version)?.to_string()))
         }
+        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/performance") => {
+            let name = &path["/v1/models/".len()..path.len() - "/performance".len()];
+            let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
+            Ok(Reply::json(performance(front, name, version)?.to_string()))
+        }
         ("POST", "/v1/nudge") => {
             front.manager.nudge();
             Ok(Reply::json("{}"))
@@ -75,7 +80,7 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             registry::answer(front, method, &path[REGISTRY.len()..], query, &body.to_bytes()).await
         }
         _ => Err(Error::not_found(
-            "try /v1/models, /v1/models/NAME/drift, /v1/config, /v1/registry/models or POST /v1/nudge",
+            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/config, /v1/registry/models or POST /v1/nudge",
         )),
     }
 }
@@ -111,6 +116,27 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
         return Err(Error::not_found(format!("no{which} model '{name}' serves here")));
     }
     Ok(json!({"versions": found}))
+}
+
+/// What labels say of a model's versions, or of one, and what its scores say.
+fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+    let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
+    let feedback = front.feedback.as_ref().ok_or_else(off)?;
+    let name = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+    let measured = feedback.report(&name, version);
+    let monitor = front.monitor.as_ref();
+    let watched = monitor.map(|monitor| monitor.report(&name, version)).unwrap_or_default();
+    let estimated = watched.into_iter().filter_map(|mut report| {
+        let (version, digest) = (report["version"].take(), report["digest"].take());
+        let estimated = report.get_mut("estimated")?.take();
+        Some(json!({"version": version, "digest": digest, "estimated": estimated}))
+    });
+    let estimated: Vec<Value> = estimated.collect();
+    if measured.is_empty() && estimated.is_empty() {
+        return Err(Error::not_found(format!("nothing is known of how good the model '{name}' is")));
+    }
+    Ok(json!({"measured": measured, "estimated": estimated}))
 }
 
 fn models(front: &Front) -> Value {

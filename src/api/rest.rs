@@ -5,7 +5,7 @@
 mod tests;
 
 use super::body::{self, Metered};
-use super::{Charge, Front, oip, status, tfs};
+use super::{Charge, Front, feedback, oip, status, tfs};
 use crate::error::{Error, Result};
 use crate::model::Version;
 use crate::request::{Protocol, Selector};
@@ -34,6 +34,7 @@ pub(crate) enum Route {
     TfsPredict(String, Selector),
     TfsStatus(String, Option<Selector>),
     TfsMetadata(String, Selector),
+    Feedback,
 }
 
 /// Why there is no route.
@@ -69,6 +70,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["v2", "repository", "index"] => ("POST", Route::Index),
         ["v2", "repository", "models", name, "load"] => ("POST", Route::Load((*name).to_owned())),
         ["v2", "repository", "models", name, "unload"] => ("POST", Route::Unload((*name).to_owned())),
+        ["v1", "feedback"] => ("POST", Route::Feedback),
         [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => return under_v1(method, rest),
         _ => return Err(NoRoute::Unknown),
     };
@@ -198,6 +200,7 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
         Route::TfsPredict(name, selector) => tfs::rest::predict(call, &name, selector, body).await,
         Route::TfsStatus(name, selector) => tfs::rest::status(call.front, &name, selector.as_ref()),
         Route::TfsMetadata(name, selector) => tfs::rest::metadata(call.front, &name, selector),
+        Route::Feedback => feedback::answer(call, body).await,
         Route::Index => match call.body(body).await {
             Ok(body) => oip::rest::index(call.front, &body),
             Err(error) => Err(error),

@@ -2,9 +2,11 @@
 //! thread, so that nothing is shared between cores but the front.
 
 use super::body::Metered;
+use super::feedback::Desk;
 use super::oip::grpc::Oip;
 use super::tfs::grpc::Tfs;
 use super::{Charge, Front, deadline, rest};
+use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
@@ -31,6 +33,7 @@ struct Servers {
     oip: OipServer<Oip>,
     predict: PredictionServiceServer<Tfs>,
     model: ModelServiceServer<Tfs>,
+    feedback: FeedbackServer<Desk>,
 }
 
 impl Router {
@@ -41,11 +44,14 @@ impl Router {
         let tfs = Tfs(Arc::clone(&front));
         let predict = PredictionServiceServer::new(tfs.clone()).max_decoding_message_size(max).accept_compressed(Gzip);
         let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
-        let plain = Servers { oip, predict, model };
+        let feedback = FeedbackServer::new(Desk(Arc::clone(&front))).max_decoding_message_size(max);
+        let feedback = feedback.accept_compressed(Gzip);
+        let plain = Servers { oip, predict, model, feedback };
         let gzip = Servers {
             oip: plain.oip.clone().send_compressed(Gzip),
             predict: plain.predict.clone().send_compressed(Gzip),
             model: plain.model.clone().send_compressed(Gzip),
+            feedback: plain.feedback.clone().send_compressed(Gzip),
         };
         Self { front, plain, gzip, health }
     }
@@ -71,6 +77,7 @@ impl Router {
             Some("inference.GRPCInferenceService") => servers.oip.clone().call(request).await,
             Some("tensorflow.serving.PredictionService") => servers.predict.clone().call(request).await,
             Some("tensorflow.serving.ModelService") => servers.model.clone().call(request).await,
+            Some("ortus.feedback.v1.Feedback") => servers.feedback.clone().call(request).await,
             Some("grpc.health.v1.Health") => self.health.clone().call(request).await,
             Some("grpc.reflection.v1.ServerReflection") => reflect_v1().call(request).await,
             Some("grpc.reflection.v1alpha.ServerReflection") => reflect_v1alpha().call(request).await,

@@ -28,7 +28,7 @@ pub(super) struct DriftArguments {
 
 #[derive(Args)]
 pub(super) struct ProfileArguments {
-    /// A table with a header: CSV.
+    /// A table: CSV with a header, or Parquet.
     data: PathBuf,
     /// The model, as an ONNX file.
     #[arg(long, value_name = "FILE", conflicts_with = "model", required_unless_present = "model")]
@@ -42,7 +42,10 @@ pub(super) struct ProfileArguments {
     /// The columns that the model takes, in its order.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     features: Vec<String>,
-    /// Columns of the table that are not the model's, such as labels.
+    /// The column that says what was true: measures the model and calibrates its scores.
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// Columns of the table that are not the model's.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     ignore: Vec<String>,
     #[command(flatten)]
@@ -73,7 +76,8 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     };
     let config = load(&super::Common { config: arguments.common.config.clone(), ..Default::default() }, Vec::new())?;
     let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
-    let profile = Profile { data: &arguments.data, features, ignore: arguments.ignore.clone() };
+    let profile =
+        Profile { data: &arguments.data, features, ignore: arguments.ignore.clone(), label: arguments.label.clone() };
     let baseline = profile.make(&graph, session.as_mut())?;
     write(&arguments.output, &baseline.write())?;
     let text = format!(
@@ -84,7 +88,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         baseline.outputs.len()
     );
     let json = serde_json::json!({
-        "path": arguments.output, "rows": baseline.rows,
+        "path": arguments.output, "rows": baseline.rows, "performance": baseline.performance,
         "inputs": baseline.inputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
         "outputs": baseline.outputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
     });
@@ -101,13 +105,7 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let query = version.map_or_else(String::new, |v| format!("?version={v}"));
     let path = format!("/v1/models/{name}/drift{query}");
-    let (status, _, body) = block_on(async {
-        let mut http = client::Http::connect(&arguments.server).await?;
-        http.send(Method::GET, &path, Bytes::new()).await
-    })?;
-    if !status.is_success() {
-        return Err(client::refusal(status, &body));
-    }
+    let body = block_on(ask(&arguments.server, &path))?;
     if arguments.json {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
@@ -116,6 +114,13 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
         .map_err(|e| Error::internal("the server's answer is not what it should be").with_source(e))?;
     answer.versions.iter().for_each(show);
     Ok(())
+}
+
+/// What an operator listener says.
+pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
+    let mut http = client::Http::connect(server).await?;
+    let (status, _, body) = http.send(Method::GET, path, Bytes::new()).await?;
+    if status.is_success() { Ok(body) } else { Err(client::refusal(status, &body)) }
 }
 
 #[derive(Deserialize)]

@@ -130,7 +130,7 @@ impl Form<PathBuf> for Plain {
 impl Form<Duration> for Plain {
     fn read(value: &Value) -> Result<Duration, String> {
         value.as_str().and_then(duration).ok_or_else(|| {
-            "a duration in a string: a whole number and us, ms, s, m or h, such as \"250ms\" or \"10s\"".into()
+            "a duration in a string: a whole number and us, ms, s, m, h or d, such as \"250ms\" or \"10s\"".into()
         })
     }
 
@@ -222,6 +222,19 @@ impl Form<Vec<String>> for Plain {
     }
 }
 
+/// Words of any kind, such as the names of columns.
+impl Form<Vec<String>> for Line {
+    fn read(value: &Value) -> Result<Vec<String>, String> {
+        let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
+        let all = all.and_then(|all| all.iter().map(|v| <Self as Form<String>>::read(v).ok()).collect());
+        all.ok_or_else(|| format!("a list of at most {NAMES_MAX} words such as [\"age\", \"colour\"]"))
+    }
+
+    fn write(setting: &Vec<String>) -> Option<Value> {
+        <Plain as Form<Vec<String>>>::write(setting)
+    }
+}
+
 /// The most names in a list.
 const NAMES_MAX: usize = 10_000;
 
@@ -247,6 +260,7 @@ fn duration(text: &str) -> Option<Duration> {
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
         "h" => number.checked_mul(3600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::{Config, Limits, Log, Models, Monitor, Registry, Runtime, Server};
+use super::{Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 
@@ -32,6 +32,9 @@ enum Section {
     Defaults,
     Registry,
     Monitor,
+    Records,
+    Feedback,
+    Capture,
     Runtime,
     Log,
     Model(String),
@@ -221,6 +224,9 @@ impl Config {
             Section::Models => self.models.set(key, value),
             Section::Registry => self.registry.set(key, value),
             Section::Monitor => self.monitor.set(key, value),
+            Section::Records => self.records.set(key, value),
+            Section::Feedback => self.feedback.set(key, value),
+            Section::Capture => self.capture.set(key, value),
             Section::Runtime => self.runtime.set(key, value),
             Section::Log => self.log.set(key, value),
             Section::Defaults => self.defaults.set(key, value),
@@ -274,8 +280,20 @@ impl Server {
 
 impl Section {
     /// The names that can stand before a dot.
-    const NAMES: &[&str] =
-        &["server", "limits", "models", "models.defaults", "registry", "monitor", "runtime", "log", "model.NAME"];
+    const NAMES: &[&str] = &[
+        "server",
+        "limits",
+        "models",
+        "models.defaults",
+        "registry",
+        "monitor",
+        "records",
+        "feedback",
+        "capture",
+        "runtime",
+        "log",
+        "model.NAME",
+    ];
 
     fn parse(path: &str, separator: &str) -> Result<Self, String> {
         Ok(match path {
@@ -284,6 +302,9 @@ impl Section {
             "models" => Self::Models,
             "registry" => Self::Registry,
             "monitor" => Self::Monitor,
+            "records" => Self::Records,
+            "feedback" => Self::Feedback,
+            "capture" => Self::Capture,
             "runtime" => Self::Runtime,
             "log" => Self::Log,
             _ => match path.split_once(separator) {
@@ -310,6 +331,9 @@ impl Section {
             Self::Models => Models::KEYS,
             Self::Registry => Registry::KEYS,
             Self::Monitor => Monitor::KEYS,
+            Self::Records => Records::KEYS,
+            Self::Feedback => Feedback::KEYS,
+            Self::Capture => Capture::KEYS,
             Self::Runtime => Runtime::KEYS,
             Self::Log => Log::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
@@ -325,6 +349,9 @@ impl fmt::Display for Section {
             Self::Models => f.write_str("[models]"),
             Self::Registry => f.write_str("[registry]"),
             Self::Monitor => f.write_str("[monitor]"),
+            Self::Records => f.write_str("[records]"),
+            Self::Feedback => f.write_str("[feedback]"),
+            Self::Capture => f.write_str("[capture]"),
             Self::Runtime => f.write_str("[runtime]"),
             Self::Log => f.write_str("[log]"),
             Self::Defaults => f.write_str("[models.defaults]"),

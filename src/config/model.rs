@@ -36,6 +36,15 @@ overridable! {
         version_policy ["versions"]: VersionPolicy = VersionPolicy::Latest(1);
         /// Labels and the versions they point at, at most 256; default none.
         labels: BTreeMap<String, u64> = BTreeMap::new();
+        /// What the answers mean, for measuring them by labels: `auto` (as the graph tells), `classification`,
+        /// `regression` or `none`; default `auto`.
+        task: Task = Task::Auto;
+        /// The output with the scores, or with the value; default none, found by the graph.
+        score_output: Option<String> as super::form::Line = None;
+        /// The names of the classes in the order of their scores, at most 64; default none, as the graph has them.
+        classes: Vec<String> as super::form::Line = Vec::new();
+        /// Input columns by whose values labelled rows are measured apart, at most 8; default none.
+        slices: Vec<String> as super::form::Line = Vec::new();
     }
 }
 
@@ -55,6 +64,20 @@ impl Model {
             )));
         }
         Ok(())
+    }
+}
+
+choice! {
+    /// What the answers mean.
+    Task {
+        /// As the graph tells.
+        Auto = "auto",
+        /// Scores of classes.
+        Classification = "classification",
+        /// A value.
+        Regression = "regression",
+        /// Neither.
+        None = "none",
     }
 }
 

@@ -129,7 +129,7 @@ impl Count {
     }
 }
 
-fn varint(rest: &mut &[u8]) -> Result<u64> {
+pub(super) fn varint(rest: &mut &[u8]) -> Result<u64> {
     let mut value = 0;
     for (i, byte) in rest.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);
@@ -141,7 +141,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64> {
     Err(truncated())
 }
 
-fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
+pub(super) fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
     let length = usize::try_from(length).ok().filter(|n| *n <= rest.len()).ok_or_else(truncated)?;
     let (body, after) = rest.split_at(length);
     *rest = after;

@@ -5,6 +5,7 @@ use super::{Parts, Settings};
 use crate::batch::{Options, cost::Cost};
 use crate::error::Result;
 use crate::golden::Golden;
+use crate::model::task::Task;
 use crate::model::{Dim, ModelName, Version};
 use crate::monitor::baseline::Baseline;
 use crate::monitor::observer::Monitor;
@@ -43,12 +44,14 @@ pub(super) fn load(
     Parts { engine, metrics, monitor, .. }: &Parts,
 ) -> Result<(Arc<Servable>, Drained)> {
     let bounded = loaded.graph.runs_in_bounded_time();
-    let signature = loaded.graph.signature;
+    let signature = loaded.graph.signature.clone();
     let watched = |monitor: &Arc<Monitor>| {
         let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
         let (model, signature) = (name.clone(), signature.clone());
-        let features = loaded.features.clone();
-        monitor.watch(watch::Subject { model, version, digest: loaded.digest, signature, features, baseline })
+        let (features, slices) = (loaded.features.clone(), settings.slices.clone());
+        let task = Task::find(&signature, &loaded.graph.ends, &settings.task)?;
+        let digest = loaded.digest;
+        monitor.watch(watch::Subject { model, version, digest, signature, features, baseline, task, slices })
     };
     // A baseline that is not its own refuses the version before anything is built.
     let observer = monitor.as_ref().map(watched).transpose()?;

@@ -36,12 +36,40 @@ pub(crate) struct Baseline {
     pub inputs: Vec<Column>,
     #[serde(default)]
     pub outputs: Vec<Column>,
-    /// How sure a score was of itself, and how often it was right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calibration: Option<Calibration>,
+    /// How sure a score was of itself, and how often it was right: of the
+    /// positive class, or of each. A single one stands without a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
+    pub calibration: Vec<Calibration>,
     /// Metrics on the rows it was made of, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub performance: BTreeMap<String, f64>,
+}
+
+/// A list whose only member stands for itself.
+mod one_or_more {
+    use super::Calibration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(Calibration),
+        More(Vec<Calibration>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(all: &[Calibration], serializer: S) -> Result<S::Ok, S::Error> {
+        match all {
+            [one] => one.serialize(serializer),
+            more => more.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<Calibration>, D::Error> {
+        Ok(match Either::deserialize(deserializer)? {
+            Either::One(one) => vec![one],
+            Either::More(more) => more,
+        })
+    }
 }
 
 /// One column.
@@ -155,7 +183,7 @@ impl Baseline {
             }
             column.check().map_err(wrong)?;
         }
-        if let Some(calibration) = &read.calibration {
+        for calibration in &read.calibration {
             let rises = calibration.points.windows(2).all(|p| p[0].0 < p[1].0);
             let legal = calibration.points.iter().all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
             if calibration.points.is_empty() || !rises || !legal {

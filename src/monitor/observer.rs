@@ -6,6 +6,7 @@ use super::alarm::{Against, Rules, SPANS};
 use super::column::Reading;
 use super::contract::Contracts;
 use super::layout::{Place, Side};
+use super::performance::answer::{Answer, answers};
 use super::watch::{ColumnReport, Report, Subject, Watch};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub cpu_share: f64,
     /// Columns with series of their own among the metrics.
     pub columns_shown: usize,
+    /// The share of requests that taps are shown at least.
+    pub tapped_share: f64,
 }
 
 /// Requests waiting, whatever their size.
@@ -64,6 +67,7 @@ struct Shared {
     ended: AtomicBool,
     options: Options,
     metrics: Arc<Metrics>,
+    taps: Vec<Tap>,
 }
 
 /// A watch and its series.
@@ -75,6 +79,7 @@ struct Observed {
 /// An answered request on its way.
 struct Offer {
     watch: u64,
+    prediction: Uuid,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     bytes: usize,
@@ -104,12 +109,28 @@ pub(crate) struct Alarm {
     pub alpha: f64,
 }
 
+/// An answered request, as taps are shown it.
+pub(crate) struct Answered<'o> {
+    pub subject: &'o Arc<Subject>,
+    pub prediction: Uuid,
+    /// In the signature's order.
+    pub inputs: &'o [Tensor],
+    pub outputs: &'o [Tensor],
+    /// Of each row, where what they mean is known.
+    pub answers: &'o [Option<Answer>],
+    /// The part of each row, slice by slice.
+    pub parts: &'o [Vec<String>],
+}
+
+/// Shown sampled requests on the monitor's thread; must not block.
+pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
+
 /// Told of every alarm that begins; must not block.
 pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
 
 impl Monitor {
     /// Starts the thread.
-    pub(crate) fn start(options: Options, metrics: Arc<Metrics>, sink: Sink) -> Result<Arc<Self>> {
+    pub(crate) fn start(options: Options, metrics: Arc<Metrics>, sink: Sink, taps: Vec<Tap>) -> Result<Arc<Self>> {
         let (offers, inbox) = bounded(QUEUE_MAX);
         let shared = Arc::new(Shared {
             watches: Mutex::default(),
@@ -120,6 +141,7 @@ impl Monitor {
             ended: AtomicBool::new(false),
             options,
             metrics,
+            taps,
         });
         shared.metrics.monitor.sample_share.set(1.0);
         let own = Arc::clone(&shared);
@@ -172,7 +194,7 @@ impl Observer {
     /// sampled, and what to offer of it then.
     pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
         self.contracts.count(Side::Input, inputs);
-        (number(prediction) <= self.shared.sampled_up_to.load(Ordering::Relaxed)).then(|| inputs.to_vec())
+        self.shared.is_wanted(number(prediction)).then(|| inputs.to_vec())
     }
 
     /// Holds an answer to the contract.
@@ -182,10 +204,10 @@ impl Observer {
 
     /// Takes a sampled prediction if there is room, and drops it if not; never
     /// waits. The tensors share their bytes with the answer.
-    pub(crate) fn offer(&self, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
+    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let offer = Offer { watch: self.watch, inputs, outputs, bytes };
+        let offer = Offer { watch: self.watch, prediction, inputs, outputs, bytes };
         let fits = before + bytes <= self.shared.options.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -214,6 +236,16 @@ impl Shared {
     /// The share of requests that is sampled.
     fn share(&self) -> f64 {
         self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
+    }
+
+    /// Whether a request counts in windows.
+    fn is_sampled(&self, number: u64) -> bool {
+        number <= self.sampled_up_to.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is looked at at all.
+    fn is_wanted(&self, number: u64) -> bool {
+        self.is_sampled(number) || (number as f64) < self.options.tapped_share * u64::MAX as f64
     }
 
     /// Adapts the sampling share to what the last second took of the server's work.
@@ -249,7 +281,7 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
             for offer in inbox.try_iter().take(TURN) {
                 shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
-                    observed.watch.observe(&offer.inputs, &offer.outputs, &shared.options.rules);
+                    look(shared, &mut observed.watch, &offer);
                 }
             }
         }
@@ -262,6 +294,22 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
             tick(shared, sink);
             ticked = Instant::now();
         }
+    }
+}
+
+/// Counts a request and shows it around.
+fn look(shared: &Shared, watch: &mut Watch, offer: &Offer) {
+    let Offer { prediction, inputs, outputs, .. } = offer;
+    let answers = watch.subject.task.as_ref().map(|task| answers(task, outputs)).unwrap_or_default();
+    if shared.is_sampled(number(*prediction)) {
+        watch.observe(inputs, outputs, &shared.options.rules);
+        watch.estimate(&answers);
+    }
+    if !shared.taps.is_empty() {
+        let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
+        let subject = &watch.subject;
+        let answered = Answered { subject, prediction: *prediction, inputs, outputs, answers: &answers, parts: &parts };
+        shared.taps.iter().for_each(|tap| tap(&answered));
     }
 }
 

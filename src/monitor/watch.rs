@@ -13,9 +13,14 @@ use super::cells::cut;
 use super::column::{Hints, Reading, Watched};
 use super::contract::{Breaches, Contracts};
 use super::layout::{self, Place, Side, Value, each_value};
+use super::performance::answer::Answer;
+use super::performance::calibrate::Curve;
+use super::performance::estimate::{ASSUMPTION, Estimate, Estimator};
 use super::profile::{Series, profile};
-use crate::error::Result;
-use crate::model::{Digest, ModelName, Signature, Version};
+use super::slice::Slicer;
+use crate::error::{Error, Result};
+use crate::model::task::Task;
+use crate::model::{Digest, ModelName, Signature, Version, short};
 use crate::tensor::{DType, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,6 +42,10 @@ pub(crate) struct Subject {
     /// The names of the inputs' columns, where somebody gave them.
     pub features: Vec<String>,
     pub baseline: Option<Baseline>,
+    /// What its answers mean, where that is known.
+    pub task: Option<Task>,
+    /// The input columns by which its labelled rows are told apart.
+    pub slices: Vec<String>,
 }
 
 impl Subject {
@@ -66,7 +75,8 @@ pub(crate) enum Source {
 
 /// A version under watch.
 pub(crate) struct Watch {
-    pub subject: Subject,
+    pub subject: Arc<Subject>,
+    pub slicers: Vec<Slicer>,
     places: Vec<Place>,
     /// Counted where requests are served.
     pub contracts: Arc<Contracts>,
@@ -81,13 +91,18 @@ pub(crate) struct Watch {
     opened: Instant,
     closed: u64,
     hour: Option<u64>,
+    estimator: Option<Estimator>,
+    /// What the last window's scores say.
+    pub estimated: Option<Estimate>,
 }
 
 impl Watch {
     /// Begins; contracts are counted by so many threads.
     pub(crate) fn new(subject: Subject, threads: usize, now: Instant) -> Result<Self> {
         let places = subject.places()?;
+        let slicers = slicers(&subject, &places)?;
         let mut watch = Self {
+            slicers,
             contracts: Arc::new(Contracts::new(&subject.signature, &places, subject.baseline.as_ref(), threads)),
             columns: Vec::new(),
             source: Source::Gathering,
@@ -100,7 +115,9 @@ impl Watch {
             opened: now,
             closed: 0,
             hour: None,
-            subject,
+            estimator: estimator(&subject),
+            estimated: None,
+            subject: Arc::new(subject),
         };
         if let Some(baseline) = watch.subject.baseline.clone() {
             watch.begin(&baseline, Source::Training);
@@ -147,6 +164,13 @@ impl Watch {
         }
     }
 
+    /// Takes the answers of a sampled request for what their scores say.
+    pub(crate) fn estimate(&mut self, answers: &[Option<Answer>]) {
+        if let Some(estimator) = &mut self.estimator {
+            answers.iter().flatten().for_each(|answer| estimator.take(answer));
+        }
+    }
+
     fn profile_own(&mut self) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (place, series) in self.places.iter().zip(&self.gathered) {
@@ -160,7 +184,7 @@ impl Watch {
             features: Vec::new(),
             inputs,
             outputs,
-            calibration: None,
+            calibration: Vec::new(),
             performance: BTreeMap::new(),
         };
         self.contracts.begin(&self.places, &baseline);
@@ -177,6 +201,7 @@ impl Watch {
         let alpha = rules.alpha(self.columns.len());
         if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
             self.closed += 1;
+            self.estimated = self.estimator.as_mut().and_then(Estimator::close);
             for column in &mut self.columns {
                 let readings = column.close(self.closed, rules, alpha);
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
@@ -228,10 +253,39 @@ impl Watch {
             sampled_rows: self.sampled_rows,
             windows: self.closed,
             alpha: rules.alpha(self.columns.len()),
+            estimated: self.estimated.as_ref().map(|estimate| Estimated { estimate, assumption: ASSUMPTION }),
             alarms: columns.iter().flat_map(|c| &c.tests).filter(|t| t.alarm).count(),
             columns,
         }
     }
+}
+
+/// What estimates from the scores, of a classifier.
+fn estimator(subject: &Subject) -> Option<Estimator> {
+    let Some(Task::Classification(task)) = &subject.task else { return None };
+    let scores = &subject.signature.outputs.get(task.scores)?.name;
+    let of = |class: usize| if task.is_single { scores.clone() } else { format!("{scores}[{class}]") };
+    let known = subject.baseline.iter().flat_map(|b| &b.calibration);
+    let curves = known.filter_map(|curve| {
+        let class = (0..task.classes.len()).rev().find(|class| of(*class) == curve.output)?;
+        Some((class, Curve::new(curve.points.clone())?))
+    });
+    Some(Estimator::new(task, &curves.collect()))
+}
+
+/// Finds the columns that rows are told apart by. Refuses what the model does not have.
+fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
+    let inputs = || places.iter().filter(|p| p.side == Side::Input);
+    let one = |name: &String| {
+        let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
+            let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
+            let (name, has) = (short(name), has.join(", "));
+            Error::precondition(format!("the slice '{name}' is no input column; they are {}", short(&has)))
+        })?;
+        let column = subject.baseline.iter().flat_map(|b| &b.inputs).find(|c| c.name == *name);
+        Ok(Slicer::new(place.clone(), column))
+    };
+    subject.slices.iter().map(one).collect()
 }
 
 /// Everything that is known of a watched version.
@@ -250,7 +304,18 @@ pub(crate) struct Report<'w> {
     /// The certainty of each test.
     pub alpha: f64,
     pub alarms: usize,
+    /// Of the last window, from its scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated: Option<Estimated<'w>>,
     pub columns: Vec<ColumnReport<'w>>,
+}
+
+/// Performance without labels, with what it takes for granted.
+#[derive(Serialize)]
+pub(crate) struct Estimated<'w> {
+    #[serde(flatten)]
+    pub estimate: &'w Estimate,
+    pub assumption: &'static str,
 }
 
 /// A column of a report.

@@ -1,23 +1,26 @@
 //! Makes a baseline: reads a table, runs the model on it, and profiles what it
 //! was asked and what it answered. Works on this machine alone.
 
-mod table;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::model::task::{Task, Wish};
 use crate::model::{Dim, Signature, TensorSpec, short};
-use crate::monitor::baseline::{Baseline, FORMAT};
+use crate::monitor::baseline::{Baseline, Calibration, FORMAT};
 use crate::monitor::layout::{self, Side, each_value};
-use crate::monitor::profile::{Series, profile};
+use crate::monitor::performance::answer::{Answer, Label, Truth, answers};
+use crate::monitor::performance::calibrate::Curve;
+use crate::monitor::performance::measure::measure;
+use crate::monitor::profile::{Series, profile, quantile};
 use crate::monitor::watch;
 use crate::runtime::Session;
+use crate::table::{Cell, Column, Table};
 use crate::tensor::{DType, Strings, Tensor, View};
 use half::{bf16, f16};
+use std::collections::BTreeMap;
 use std::path::Path;
-use table::Table;
-use table::Values;
 
 /// Rows that are run at once.
 const RUN_ROWS: usize = 256;
@@ -29,12 +32,16 @@ pub(crate) struct Profile<'p> {
     pub features: Vec<String>,
     /// Columns of the table that are not the model's.
     pub ignore: Vec<String>,
+    /// The column that says what was true.
+    pub label: Option<String>,
 }
 
 impl Profile<'_> {
     /// Reads, runs, profiles. `open` builds a session of the graph.
     pub(crate) fn make(&self, graph: &Graph, session: &mut dyn Session) -> Result<Baseline> {
         let table = Table::read(self.data)?;
+        let truths = self.truths(&table, graph)?;
+        let mut judged = Vec::new();
         let features = self.columns(&table, &graph.signature)?;
         let places = layout::places(&graph.signature, &features);
         let mut series: Vec<Series> = places.iter().map(watch::empty).collect();
@@ -46,6 +53,9 @@ impl Profile<'_> {
             let inputs = tensors(&table, &features, &graph.signature, (at, rows))?;
             let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
             let outputs = session.run(&views).map_err(|e| e.context(format_args!("run rows {at} to {}", at + rows)))?;
+            if let Some((task, truths)) = &truths {
+                judged.extend(answers(task, &outputs).into_iter().zip(&truths[at..at + rows]));
+            }
             for (place, series) in places.iter().zip(&mut series) {
                 let side = if place.side == Side::Input { &inputs } else { &outputs };
                 if let Some(tensor) = side.get(place.tensor) {
@@ -68,9 +78,29 @@ impl Profile<'_> {
             features: if named { features } else { Vec::new() },
             inputs,
             outputs,
-            calibration: None,
-            performance: Default::default(),
+            calibration: truths.as_ref().map(|(task, _)| curves(task, &graph.signature, &judged)).unwrap_or_default(),
+            performance: performance(&judged),
         })
+    }
+
+    /// What was true of each row, and of which task; none where no column says.
+    fn truths(&self, table: &Table, graph: &Graph) -> Result<Option<(Task, Vec<Truth>)>> {
+        let Some(name) = &self.label else { return Ok(None) };
+        let column = table.column(name);
+        let column = column.ok_or_else(|| Error::invalid(format!("the table has no column '{}'", short(name))))?;
+        let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
+        let task = task.ok_or_else(|| Error::precondition("nothing in the graph tells what its answers mean"))?;
+        let one = |row: usize| {
+            let label = match column.cell(row) {
+                Some(Cell::Whole(v)) => Label::Number(v as f64),
+                Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
+                Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
+                _ => return Err(Error::invalid(format!("row {row} has no label; leave it out"))),
+            };
+            label.truth(&task).map_err(|e| e.context(format_args!("row {row}")))
+        };
+        let truths = (0..table.rows).map(one).collect::<Result<_>>()?;
+        Ok(Some((task, truths)))
     }
 
     /// The columns that the model takes, in its order: as given, by the names of
@@ -80,7 +110,13 @@ impl Profile<'_> {
         let wanted: usize = widths.iter().sum();
         let known = |name: &String| table.column(name).is_some();
         let by_name: Vec<String> = signature.inputs.iter().map(|s| s.name.clone()).collect();
-        let rest = || table.names().filter(|n| !self.ignore.iter().any(|i| i == n)).map(str::to_owned).collect();
+        let rest = || {
+            table
+                .names()
+                .filter(|n| !self.ignore.iter().chain(&self.label).any(|i| i == n))
+                .map(str::to_owned)
+                .collect()
+        };
         let chosen: Vec<String> = if !self.features.is_empty() {
             self.features.clone()
         } else if widths.iter().all(|w| *w == 1) && by_name.iter().all(known) {
@@ -106,6 +142,47 @@ impl Profile<'_> {
     }
 }
 
+/// A row that was answered, where it could be judged, and what was true of it.
+type Judged<'j> = (Option<Answer>, &'j Truth);
+
+/// What labels make of the rows, in the words of the format.
+fn performance(judged: &[Judged<'_>]) -> BTreeMap<String, f64> {
+    let rows = || judged.iter().filter_map(|(answer, truth)| Some((answer.as_ref()?, **truth)));
+    let measures = measure(rows());
+    if measures.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut named: BTreeMap<String, f64> = measures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    named.insert("rows".to_owned(), rows().count() as f64);
+    let off =
+        |row: (&Answer, Truth)| if let (Answer::Value(v), Truth::Value(t)) = row { Some((v - t).abs()) } else { None };
+    let mut errors: Vec<f64> = rows().filter_map(off).collect();
+    errors.sort_unstable_by(f64::total_cmp);
+    if !errors.is_empty() {
+        named.insert("abs_error_q90".to_owned(), quantile(&errors, 0.9));
+    }
+    named
+}
+
+/// How often scores were right: of the positive class of two, or of each.
+fn curves(task: &Task, signature: &Signature, judged: &[Judged<'_>]) -> Vec<Calibration> {
+    let Task::Classification(task) = task else { return Vec::new() };
+    let name = &signature.outputs[task.scores].name;
+    let looked_at = if task.classes.len() == 2 { 1..2 } else { 0..task.classes.len() };
+    let one = |class: usize| {
+        let rows = judged.iter().filter_map(|row| match row {
+            (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
+                Some((f64::from(*scores.get(class)?), *truth == class))
+            }
+            _ => None,
+        });
+        let curve = Curve::fit(&rows.collect::<Vec<_>>())?;
+        let output = if task.is_single { name.clone() } else { format!("{name}[{class}]") };
+        Some(Calibration { output, points: curve.points().to_vec() })
+    };
+    looked_at.filter_map(one).collect()
+}
+
 /// Columns that an input takes.
 fn width(spec: &TensorSpec) -> Result<usize> {
     let vague = || Error::invalid(format!("input '{}' is no table: its rows have no fixed width", spec.name));
@@ -125,7 +202,7 @@ fn tensors(
     let mut names = features.iter();
     let one = |spec: &TensorSpec| {
         let width = width(spec)?;
-        let columns: Vec<&Values> = names.by_ref().take(width).filter_map(|name| table.column(name)).collect();
+        let columns: Vec<&Column> = names.by_ref().take(width).filter_map(|name| table.column(name)).collect();
         let mut shape: Vec<usize> = vec![rows];
         let fixed = spec.shape.iter().flatten().skip(1);
         shape.extend(fixed.filter_map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }));
@@ -136,26 +213,29 @@ fn tensors(
         }
         let mut bytes = Vec::with_capacity(rows * width * 8);
         for (column, row) in cells() {
-            let Values::Numbers(values) = column else {
-                return Err(Error::invalid(format!("input '{}' takes numbers, the table has words", spec.name)));
-            };
-            put(&mut bytes, spec.dtype, values[row]).map_err(|e| e.context(format_args!("row {row}")))?;
+            put(&mut bytes, spec.dtype, column.cell(row).unwrap_or(Cell::Number(f64::NAN)))
+                .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
+                .map_err(|e| e.context(format_args!("row {row}")))?;
         }
         Tensor::fixed(spec.dtype, shape, bytes.into())
     };
     signature.inputs.iter().map(one).collect()
 }
 
-fn put(bytes: &mut Vec<u8>, dtype: DType, value: f64) -> Result<()> {
+fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
+    let (value, whole) = match cell {
+        Cell::Number(value) => (value, value as i64),
+        Cell::Whole(whole) => (whole as f64, whole),
+        Cell::Word(_) | Cell::Bytes(_) => return Err(Error::invalid("takes numbers, the table has words")),
+    };
     match dtype {
         DType::F32 => bytes.extend((value as f32).to_le_bytes()),
         DType::F64 => bytes.extend(value.to_le_bytes()),
         DType::F16 => bytes.extend(f16::from_f64(value).to_le_bytes()),
         DType::BF16 => bytes.extend(bf16::from_f64(value).to_le_bytes()),
         _ => {
-            let whole = value as i64;
             let width = dtype.element_bytes().unwrap_or(8);
-            let fits = whole as f64 == value && (width == 8 || fits(whole, dtype));
+            let fits = (whole as f64).to_bits() == (value + 0.0).to_bits() && (width == 8 || fits(whole, dtype));
             if !fits {
                 return Err(Error::invalid(format!("{value} is no {dtype}")));
             }

@@ -291,6 +291,8 @@ impl Operator {
                 signature: graph.signature,
                 features: push.features.clone(),
                 baseline,
+                task: None,
+                slices: Vec::new(),
             };
             subject.places()?;
         }

@@ -39,7 +39,7 @@ impl Counting {
             features: Vec::new(),
             inputs: inputs.collect(),
             outputs: Vec::new(),
-            calibration: None,
+            calibration: Vec::new(),
             performance: Default::default(),
         };
         let subject = Subject {
@@ -49,6 +49,8 @@ impl Counting {
             signature: Signature { inputs: vec![x], outputs: Vec::new() },
             features: Vec::new(),
             baseline: Some(baseline),
+            task: None,
+            slices: Vec::new(),
         };
         let bytes = (0..columns * rows).flat_map(|_| random().to_le_bytes()).collect();
         let thresholds = Thresholds { ks: 0.05, wasserstein: 0.1, psi: 0.1, js: 0.1, largest: 0.03, missing: 0.01 };

@@ -23,6 +23,9 @@ mod faults;
 /// HTTP/2 misused.
 mod http2;
 
+/// Labels that come back, and what they measure.
+mod feedback;
+
 /// What the model directory does to what serves.
 mod directory;
 

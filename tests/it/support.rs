@@ -22,6 +22,7 @@ pub fn models_folder() -> PathBuf {
 pub fn ortus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ortus"));
     command.env("ORT_DISABLE_TELEMETRY", "1");
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command
 }
 
@@ -35,8 +36,13 @@ impl Directory {
 
     /// The first version of every model that comes with Ortus.
     pub fn of_all_models() -> Self {
+        Self::with(&MODELS)
+    }
+
+    /// … of some of them.
+    pub fn with(models: &[&str]) -> Self {
         let directory = Self::empty();
-        for model in MODELS {
+        for model in models {
             directory.put(model, 1, &model_file(model, "1"));
         }
         directory
@@ -115,6 +121,7 @@ impl Server {
                 "127.0.0.1:0",
             ])
             .args(["--set", "log.level=\"ortus=warn,warn\""])
+            .env("XDG_STATE_HOME", folder.path())
             .arg("--ports-file")
             .arg(&file)
             .args(arguments)
@@ -213,6 +220,9 @@ pub struct Answer {
 impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
     }
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))

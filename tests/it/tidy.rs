@@ -18,7 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("graph", &["proto"]),
     ("runtime", &[]),
     ("store", &[]),
+    ("table", &[]),
     ("monitor", &["metrics"]),
+    ("records", &["store"]),
+    ("feedback", &["table", "monitor", "metrics", "records", "store"]),
     ("elements", &[]),
     ("golden", &["elements", "runtime"]),
     ("probe", &["runtime", "graph", "golden"]),
@@ -34,12 +37,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "golden",
         ],
     ),
-    ("operate", &["monitor", "golden", "registry", "store", "graph", "probe", "runtime", "testing"]),
+    ("operate", &["table", "monitor", "golden", "registry", "store", "graph", "probe", "runtime", "testing"]),
     ("shadow", &["servable", "metrics"]),
     ("predict", &["route", "servable", "shadow", "metrics"]),
     (
         "api",
-        &["monitor", "elements", "predict", "manager", "route", "servable", "metrics", "proto", "operate", "registry"],
+        &[
+            "feedback", "monitor", "elements", "predict", "manager", "route", "servable", "metrics", "proto",
+            "operate", "registry",
+        ],
     ),
     ("cli", &["client", "config", "app", "elements", "logging", "runtime", "api", "operate", "registry"]),
     ("config", &["logging"]),
@@ -47,8 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "client", "monitor", "graph", "api", "probe", "config", "manager", "metrics", "predict", "registry",
-            "route", "runtime", "store",
+            "client", "feedback", "records", "monitor", "graph", "api", "probe", "config", "manager", "metrics",
+            "predict", "registry", "route", "runtime", "store",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
@@ -61,6 +67,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("ort::", &["runtime/onnx.rs", "runtime/provider.rs", "runtime/library.rs"]),
     ("unsafe ", &["runtime/onnx.rs", "probe/limits.rs", "bin/ortus.rs"]),
     ("object_store::", &["store"]),
+    ("parquet::", &["table"]),
     ("hyper::", &["api", "client.rs", "app.rs"]),
     ("tonic::", &["api", "client.rs", "proto.rs"]),
 ];

@@ -147,6 +147,11 @@ impl operator_server::Operator for Operator {
         Ok(document(super::drift(&self.0, &model, some(version).as_deref())?.to_string()))
     }
 
+    async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+        let p::VersionRequest { model, version } = request.into_inner();
+        Ok(document(super::performance(&self.0, &model, some(version).as_deref())?.to_string()))
+    }
+
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {
         Ok(document(self.0.config.clone()))
     }

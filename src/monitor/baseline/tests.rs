@@ -32,7 +32,7 @@ fn baseline() -> Baseline {
         features: vec!["amount".to_owned()],
         inputs: vec![column("amount", Values::Numbers(numbers.clone())), column("colour", Values::Words(listed))],
         outputs: vec![Column { importance: None, design_effect: 1.0, ..column("y", Values::Numbers(numbers)) }],
-        calibration: Some(Calibration { output: "y".to_owned(), points: vec![(0.1, 0.0), (0.9, 1.0)] }),
+        calibration: vec![Calibration { output: "y".to_owned(), points: vec![(0.1, 0.0), (0.9, 1.0)] }],
         performance: [("auc".to_owned(), 0.9)].into(),
     }
 }
@@ -42,6 +42,15 @@ fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
     let golden = include_bytes!("../golden/baseline-1.json");
     assert_eq!(String::from_utf8(baseline().write()).expect("text"), String::from_utf8_lossy(golden));
     assert_eq!(Baseline::read(golden).expect("read"), baseline());
+}
+
+#[test]
+fn there_is_a_curve_for_each_class_where_there_are_more() {
+    let curve = |output: &str| Calibration { output: output.to_owned(), points: vec![(0.5, 0.5)] };
+    let several = Baseline { calibration: vec![curve("p[0]"), curve("p[1]")], ..baseline() };
+    assert_eq!(Baseline::read(&several.write()).expect("read"), several);
+    let none = Baseline { calibration: Vec::new(), ..baseline() };
+    assert_eq!(Baseline::read(&none.write()).expect("read"), none);
 }
 
 #[test]

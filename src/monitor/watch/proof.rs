@@ -101,6 +101,8 @@ impl World {
             signature,
             features: Vec::new(),
             baseline: None,
+            task: None,
+            slices: Vec::new(),
         };
         // A day's rows, all of its season.
         let places = subject.places().expect("places");
@@ -120,7 +122,7 @@ impl World {
             features: Vec::new(),
             inputs: columns.collect(),
             outputs: Vec::new(),
-            calibration: None,
+            calibration: Vec::new(),
             performance: BTreeMap::new(),
         });
         Watch::new(subject, 1, now).expect("its own baseline")

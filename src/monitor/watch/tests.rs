@@ -51,6 +51,8 @@ fn subject(baseline: Option<Baseline>) -> Subject {
         },
         features: Vec::new(),
         baseline,
+        task: None,
+        slices: Vec::new(),
     }
 }
 
@@ -119,7 +121,7 @@ fn baseline() -> Baseline {
             profile("word", &Series::Words(words)),
         ],
         outputs: vec![profile("y", &Series::Numbers { values: sums, single: true })],
-        calibration: None,
+        calibration: Vec::new(),
         performance: BTreeMap::new(),
     }
 }

@@ -35,7 +35,7 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(csv.as_bytes()).expect("written");
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-    let profile = Profile { data: file.path(), features: owned(features), ignore: owned(ignore) };
+    let profile = Profile { data: file.path(), features: owned(features), ignore: owned(ignore), label: None };
     profile.make(&graph(), &mut Sum)
 }
 

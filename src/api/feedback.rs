@@ -1,0 +1,85 @@
+//! Labels over HTTP and gRPC: to the one form that `feedback` takes, and back.
+
+use super::Front;
+use super::rest::{Call, Reply};
+use super::status;
+use crate::error::{Error, Result};
+use crate::feedback::Feedback;
+use crate::feedback::given::{self, Given, Receipt};
+use crate::monitor::performance::answer::Label;
+use crate::proto::feedback as p;
+use crate::proto::feedback::feedback_server;
+use chrono::{DateTime, Utc};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+fn desk(front: &Front) -> Result<&Feedback> {
+    let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
+    front.feedback.as_deref().ok_or_else(off)
+}
+
+/// Answers `POST /v1/feedback`: 200 where any label was taken or known.
+pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Result<Reply> {
+    let desk = desk(call.front)?;
+    let body = call.body(body).await?;
+    let receipt = desk.take(given::read(&body)?).await?;
+    let mut reply = Reply::json(receipt.to_json().to_string());
+    if let Some(kind) = receipt.error() {
+        reply.status = status::http(kind);
+    }
+    Ok(reply)
+}
+
+/// The service; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk(pub Arc<Front>);
+
+#[tonic::async_trait]
+impl feedback_server::Feedback for Desk {
+    async fn give(&self, request: Request<p::GiveRequest>) -> Result<Response<p::GiveReply>, Status> {
+        let labels = request.into_inner().labels.into_iter().map(read).collect();
+        let receipt = desk(&self.0)?.take(labels).await?;
+        if let (Some(kind), Some(first)) = (receipt.error(), receipt.refused.first()) {
+            let (index, message) = (first.index, &first.error.message);
+            return Err(Error::new(kind, format!("label {index}: {message}")).into());
+        }
+        Ok(Response::new(reply(&receipt)))
+    }
+}
+
+fn read(label: p::Label) -> Result<Given> {
+    let value = match label.label {
+        Some(p::label::Label::Word(word)) => serde_json::Value::String(word),
+        Some(p::label::Label::Number(number)) => {
+            serde_json::Number::from_f64(number).map_or(serde_json::Value::Null, serde_json::Value::Number)
+        }
+        Some(p::label::Label::Truth(truth)) => truth.into(),
+        None => return Err(Error::invalid("label is missing")),
+    };
+    let time = match label.time.as_str() {
+        "" => None,
+        text => {
+            let time = DateTime::parse_from_rfc3339(text);
+            Some(time.map_err(|_| Error::invalid("time is none of RFC 3339"))?.with_timezone(&Utc))
+        }
+    };
+    Given::of_parts(&label.prediction_id, label.row, Label::of_json(&value)?, time)
+}
+
+fn reply(receipt: &Receipt) -> p::GiveReply {
+    let json = receipt.to_json();
+    let told = json["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let errors = told.iter().map(|e| p::Refusal {
+        index: e["index"].as_u64().unwrap_or(0),
+        code: text(&e["code"]),
+        message: text(&e["message"]),
+    });
+    p::GiveReply {
+        accepted: receipt.accepted as u64,
+        joined: receipt.joined as u64,
+        duplicates: receipt.duplicates as u64,
+        refused: receipt.refused.len() as u64,
+        errors: errors.collect(),
+    }
+}

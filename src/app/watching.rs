@@ -1,0 +1,143 @@
+//! What watches the models, and what becomes of what it sees: alarms, labels.
+
+use crate::client::webhook::Webhook;
+use crate::config::Config;
+use crate::error::Result;
+use crate::feedback::{self, Feedback};
+use crate::metrics::Metrics;
+use crate::monitor::alarm::{Rules, Thresholds};
+use crate::monitor::observer::{self, Monitor, Tap};
+use crate::records::Records;
+use crate::request::id::Mint;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// The part of the false alarms promised that labels may take; drift has the rest.
+const LABELS_SHARE: f64 = 0.1;
+/// Time between two attempts to learn the fleet's key.
+const KEY_RETRY: Duration = Duration::from_secs(5);
+
+/// Everything that watches.
+#[derive(Default)]
+pub(super) struct Watching {
+    pub monitor: Option<Arc<Monitor>>,
+    pub feedback: Option<Arc<Feedback>>,
+}
+
+/// Starts it, as far as the configuration has it on.
+pub(super) fn start(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    mint: &Arc<Mint>,
+    background: &Runtime,
+) -> Result<Watching> {
+    if !config.monitor.enabled {
+        return Ok(Watching::default());
+    }
+    let webhook = config.monitor.webhook.as_deref().map(|url| Webhook::start(url, background)).transpose()?;
+    let records = records(config)?;
+    if let Some(records) = records.clone() {
+        background.spawn(learn_key(records, Arc::clone(mint)));
+    }
+    let feedback = records.filter(|_| config.feedback.enabled).map(|records| {
+        let webhook = webhook.clone();
+        let sink = move |worse: &feedback::Worse| {
+            let subject = format!("{}:{}", worse.model, worse.version);
+            webhook.iter().for_each(|w| w.send("ortus.performance.alarm", &subject, &serde_json::json!(worse)));
+        };
+        let place = (records, Arc::clone(mint));
+        Feedback::start(place, labels(config), Arc::clone(metrics), Box::new(sink), background.handle())
+    });
+    let taps: Vec<Tap> = feedback.iter().map(Feedback::tap).collect();
+    let sink = move |alarm: observer::Alarm| {
+        let subject = format!("{}:{}", alarm.model, alarm.version);
+        webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
+    };
+    let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(sink), taps)?;
+    Ok(Watching { monitor: Some(monitor), feedback })
+}
+
+fn options(config: &Config) -> observer::Options {
+    let m = &config.monitor;
+    let rules = Rules {
+        window_rows: m.window_rows.into(),
+        window_min: m.window_min,
+        window_max: m.window_max.max(m.window_min),
+        false_alarms_per_month: m.false_alarms_per_month * (1.0 - LABELS_SHARE),
+        thresholds: Thresholds {
+            ks: m.ks,
+            wasserstein: m.wasserstein,
+            psi: m.psi,
+            js: m.js,
+            largest: m.largest,
+            missing: m.missing,
+        },
+        own_rows: m.own_rows,
+    };
+    observer::Options {
+        rules,
+        queue_bytes_max: m.queue_bytes_max,
+        cpu_share: m.cpu_share,
+        columns_shown: m.columns_shown,
+        tapped_share: 0.0,
+    }
+}
+
+fn labels(config: &Config) -> feedback::Options {
+    let f = &config.feedback;
+    feedback::Options {
+        age_max: f.age_max,
+        corrections_max: f.corrections_max,
+        labels_max: f.labels_max,
+        rows_max: f.rows_max,
+        answers_bytes_max: f.answers_bytes_max,
+        poll: f.poll,
+        drop: f.drop.clone(),
+        loss_margin: f.loss_margin,
+        false_alarms_per_month: config.monitor.false_alarms_per_month * LABELS_SHARE,
+    }
+}
+
+/// Where records are kept: as configured, in the registry, or in the user's
+/// state folder. None where that last one cannot be made, which is told.
+fn records(config: &Config) -> Result<Option<Records>> {
+    let namespace = &config.registry.namespace;
+    if let Some(url) = config.records.store.as_ref().or(config.registry.url.as_ref()) {
+        return Records::open(url, namespace).map(Some).map_err(|e| e.context("open the store of records"));
+    }
+    let folder = state_folder();
+    let opened = folder.as_ref().map(|folder| Records::open(&folder.display().to_string(), namespace));
+    match opened {
+        Some(Ok(records)) => Ok(Some(records)),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "labels are not taken: there is no folder for them; set records.store");
+            Ok(None)
+        }
+        None => {
+            tracing::warn!("labels are not taken: neither XDG_STATE_HOME nor HOME is set; set records.store");
+            Ok(None)
+        }
+    }
+}
+
+fn state_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("ortus/records"))
+}
+
+/// Signs ids with the fleet's key as soon as it is known.
+async fn learn_key(records: Records, mint: Arc<Mint>) {
+    loop {
+        match records.fleet_key().await {
+            Ok(key) => return mint.adopt(key),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the fleet's key is not known; labels for predictions of now will be refused");
+            }
+        }
+        tokio::time::sleep(KEY_RETRY).await;
+    }
+}

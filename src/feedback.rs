@@ -1,0 +1,210 @@
+//! Labels that come back: judged, put down durably, joined with what was
+//! predicted. A prediction is joined by the server that made it, or by the one
+//! that finds it captured; every server reads everybody's labels.
+
+mod drop;
+pub(crate) mod given;
+pub(crate) mod line;
+mod log;
+mod recent;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::model::{ModelName, Version};
+use crate::monitor::observer::{Answered, Tap};
+use crate::monitor::performance::sequential::Won;
+use crate::records::Records;
+use crate::request::id::Mint;
+use chrono::{DateTime, Utc};
+use given::{Given, Receipt, Refused};
+use line::Line;
+use log::{Log, Reader};
+use parking_lot::Mutex;
+use state::{Judged, State};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// What is taken and kept. Each is a setting of `[feedback]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub age_max: Duration,
+    pub corrections_max: u32,
+    pub labels_max: usize,
+    pub rows_max: usize,
+    pub answers_bytes_max: usize,
+    pub poll: Duration,
+    /// A folder whose files are taken.
+    pub drop: Option<PathBuf>,
+    pub loss_margin: f64,
+    /// False alarms about what is lost, for each model and month.
+    pub false_alarms_per_month: f64,
+}
+
+/// A model that loses more than it may.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Worse {
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub time: DateTime<Utc>,
+    #[serde(flatten)]
+    pub won: Won,
+}
+
+/// Told of every model that loses more than it may; must not block.
+pub(crate) type Sink = Box<dyn Fn(&Worse) + Send + Sync>;
+
+/// Takes labels.
+pub(crate) struct Feedback {
+    mint: Arc<Mint>,
+    state: Mutex<State>,
+    log: Log,
+    options: Options,
+    metrics: Arc<Metrics>,
+    sink: Sink,
+}
+
+/// How often series are set.
+const TICK: Duration = Duration::from_secs(2);
+/// What a prediction takes, at most, from its answer to where labels find it.
+const UNDER_WAY: Duration = Duration::from_millis(50);
+/// Hours back in which other servers' labels are looked for.
+const LOOK_BACK_HOURS: u32 = 2;
+
+impl Feedback {
+    /// Starts the tasks that write and read the log, on this runtime. Labels of
+    /// before are read first, behind the scenes.
+    pub(crate) fn start(
+        (records, mint): (Records, Arc<Mint>),
+        options: Options,
+        metrics: Arc<Metrics>,
+        sink: Sink,
+        runtime: &tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        let log = Log::start(records.clone(), runtime);
+        let state = Mutex::new(State::new(&options));
+        let feedback = Arc::new(Self { mint, state, log, options, metrics, sink });
+        runtime.spawn(follow(Arc::downgrade(&feedback), records));
+        runtime.spawn(show(Arc::downgrade(&feedback)));
+        if let Some(folder) = feedback.options.drop.clone() {
+            runtime.spawn(drop::watch(Arc::downgrade(&feedback), folder));
+        }
+        feedback
+    }
+
+    /// What the monitor shows it predictions by.
+    pub(crate) fn tap(self: &Arc<Self>) -> Tap {
+        let feedback = Arc::downgrade(self);
+        Box::new(move |answered: &Answered<'_>| {
+            if let Some(feedback) = feedback.upgrade() {
+                feedback.state.lock().predicted(answered, &feedback.options);
+            }
+        })
+    }
+
+    /// Takes labels: once this returns, those accepted are in the store.
+    /// Refuses everything where there are too many, or the store is not there;
+    /// what is wrong with one label is told of that label.
+    pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
+        let most = self.options.labels_max;
+        if given.is_empty() || given.len() > most {
+            return Err(Error::invalid(format!("{} labels are not 1 to {most}", given.len())));
+        }
+        if self.state.lock().is_under_way(&given) {
+            tokio::time::sleep(UNDER_WAY).await;
+        }
+        let now = Utc::now();
+        let (mut lines, mut receipt) = (Vec::new(), Receipt::default());
+        {
+            let mut state = self.state.lock();
+            for (index, given) in given.into_iter().enumerate() {
+                match given.and_then(|given| state.judge(&self.mint, &given, now, &self.options)) {
+                    Ok(Judged::New(line)) => lines.push(*line),
+                    Ok(Judged::Known) => receipt.duplicates += 1,
+                    Err(error) => receipt.refused.push(Refused { index, error }),
+                }
+            }
+        }
+        if !lines.is_empty() {
+            let context = |e: Error| e.context("keep the labels");
+            self.log.append(lines.clone()).await.map_err(context)?;
+        }
+        receipt.accepted = lines.len();
+        receipt.joined = lines.iter().filter(|l| l.joined.is_some()).count();
+        self.metrics.feedback.count("duplicate", receipt.duplicates);
+        self.metrics.feedback.count("refused", receipt.refused.len());
+        self.metrics.feedback.count("pending", receipt.accepted - receipt.joined);
+        self.metrics.feedback.count("joined", receipt.joined);
+        self.apply(&lines);
+        Ok(receipt)
+    }
+
+    /// Counts lines that are in the log; tells of models that lose too much.
+    /// Returns those that are joined by it and were not.
+    fn apply(&self, lines: &[Line]) -> Vec<Line> {
+        let (mut found, mut worse) = (Vec::new(), Vec::new());
+        let mut state = self.state.lock();
+        for line in lines {
+            state.apply(line, &self.options, (&mut found, &mut worse));
+        }
+        std::mem::drop(state);
+        for one in worse {
+            let Worse { model, version, won, .. } = &one;
+            let (rows, lost, allowed) = (won.rows, won.lost, won.allowed);
+            tracing::warn!(model, version, rows, lost, allowed, "the model loses more than it did");
+            (self.sink)(&one);
+        }
+        found
+    }
+
+    /// What is known of a model's versions, or of one, as JSON.
+    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+        self.state.lock().report(model, version)
+    }
+}
+
+/// Reads the labels of everybody, and joins those of predictions made here.
+async fn follow(feedback: Weak<Feedback>, records: Records) {
+    let mut reader = Reader::default();
+    let mut is_first = true;
+    loop {
+        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else { return };
+        let Some(hours) = feedback.upgrade().map(|f| f.options.age_max.as_secs().div_ceil(3600)) else { return };
+        let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { LOOK_BACK_HOURS };
+        match reader.read(&records, hours).await {
+            Ok(lines) => {
+                is_first = false;
+                let Some(feedback) = feedback.upgrade() else { return };
+                let joined = feedback.apply(&lines);
+                if !joined.is_empty() {
+                    let count = joined.len();
+                    match feedback.log.append(joined).await {
+                        Ok(()) => feedback.metrics.feedback.count("joined_late", count),
+                        Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
+                    }
+                }
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the label log cannot be read");
+            }
+        }
+        tokio::time::sleep(poll).await;
+    }
+}
+
+/// Sets the series.
+async fn show(feedback: Weak<Feedback>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(feedback) = feedback.upgrade() else { return };
+        let shown = feedback.state.lock().shown();
+        for one in shown {
+            feedback.metrics.feedback.set(&one);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The labelled rows of one version: joined by prediction and row, by the hour
+//! in which the prediction was made. Exact and bounded: where it is full, the
+//! oldest hour goes first.
+
+use super::answer::{Answer, Truth};
+use super::measure::{Measures, measure};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Hours that are kept, labelled or not.
+const HOURS_MAX: usize = 24 * 100;
+
+/// A labelled row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub answer: Answer,
+    pub truth: Truth,
+    /// The part of each slice that it belongs to, by the slices' places.
+    pub parts: Vec<String>,
+    /// Whether the prediction was made here, and counts in the maturity.
+    pub is_own: bool,
+    /// When the label was taken: the latest holds, in whatever order they are read.
+    pub time_us: i64,
+}
+
+/// The rows of one version.
+#[derive(Default)]
+pub(crate) struct Book {
+    hours: BTreeMap<u64, Cohort>,
+    rows: usize,
+    rows_max: usize,
+    pub version: u64,
+    /// The names of what rows are sliced by.
+    pub slices: Vec<String>,
+}
+
+/// The predictions of an hour.
+#[derive(Default)]
+struct Cohort {
+    /// Rows predicted here that could be joined.
+    predicted: u64,
+    labelled: BTreeMap<(Uuid, u32), Row>,
+}
+
+/// What some hours come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// The first hour and the one after the last, as hours since 1970.
+    #[serde(skip)]
+    pub hours: (u64, u64),
+    pub from: String,
+    pub predicted_rows: u64,
+    pub labelled_rows: u64,
+    /// Of the rows predicted here, those with a label; none where none was.
+    pub maturity: Option<f64>,
+    pub measures: Measures,
+}
+
+/// The rows of one part of a slice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Part {
+    pub slice: String,
+    pub part: String,
+    pub rows: usize,
+    pub measures: Measures,
+}
+
+/// How a row was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    New,
+    /// Another truth than before.
+    Corrected,
+    /// Known already.
+    Same,
+}
+
+impl Book {
+    /// Keeps so many labelled rows.
+    pub(crate) fn new(version: u64, slices: Vec<String>, rows_max: usize) -> Self {
+        Self { rows_max, version, slices, ..Self::default() }
+    }
+
+    /// Counts predicted rows of an hour.
+    pub(crate) fn predicted(&mut self, hour: u64, rows: u64) {
+        self.hours.entry(hour).or_default().predicted += rows;
+        while self.hours.len() > HOURS_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    /// Takes a labelled row.
+    pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> Taken {
+        let labelled = &mut self.hours.entry(hour).or_default().labelled;
+        match labelled.get_mut(&key) {
+            Some(known) if known.truth == row.truth || known.time_us >= row.time_us => return Taken::Same,
+            Some(known) => {
+                (known.truth, known.time_us) = (row.truth, row.time_us);
+                return Taken::Corrected;
+            }
+            None => labelled.insert(key, row),
+        };
+        self.rows += 1;
+        while self.rows > self.rows_max || self.hours.len() > HOURS_MAX {
+            self.drop_oldest();
+        }
+        Taken::New
+    }
+
+    /// Whether a row has a label.
+    pub(crate) fn truth(&self, hour: u64, key: (Uuid, u32)) -> Option<Truth> {
+        self.hours.get(&hour)?.labelled.get(&key).map(|row| row.truth)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, cohort)) = self.hours.pop_first() {
+            self.rows -= cohort.labelled.len();
+        }
+    }
+
+    /// Labelled rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Sums up the hours from one to before another.
+    pub(crate) fn summary(&self, from: u64, to: u64) -> Summary {
+        let cohorts = || self.hours.range(from..to).map(|(_, cohort)| cohort);
+        let rows = || cohorts().flat_map(|c| c.labelled.values());
+        let predicted: u64 = cohorts().map(|c| c.predicted).sum();
+        let own = rows().filter(|r| r.is_own).count();
+        Summary {
+            hours: (from, to),
+            from: time(from),
+            predicted_rows: predicted,
+            labelled_rows: rows().count() as u64,
+            maturity: (predicted > 0).then(|| own as f64 / predicted as f64),
+            measures: measure(rows().map(|row| (&row.answer, row.truth))),
+        }
+    }
+
+    /// The hours there are, cut into stretches of so many: those with rows.
+    pub(crate) fn cohorts(&self, hours: u64, most: usize) -> Vec<Summary> {
+        let mut starts: Vec<u64> = self.hours.keys().map(|hour| hour - hour % hours).collect();
+        starts.dedup();
+        starts.drain(..starts.len().saturating_sub(most));
+        starts.into_iter().map(|from| self.summary(from, from + hours)).collect()
+    }
+
+    /// Every part of every slice, over all the hours.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let mut found: BTreeMap<(usize, &str), Vec<&Row>> = BTreeMap::new();
+        for row in self.hours.values().flat_map(|c| c.labelled.values()) {
+            for (slice, part) in row.parts.iter().enumerate().take(self.slices.len()) {
+                found.entry((slice, part)).or_default().push(row);
+            }
+        }
+        let part = |((slice, part), rows): ((usize, &str), Vec<&Row>)| Part {
+            slice: self.slices[slice].clone(),
+            part: part.to_owned(),
+            rows: rows.len(),
+            measures: measure(rows.iter().map(|row| (&row.answer, row.truth))),
+        };
+        found.into_iter().map(part).collect()
+    }
+}
+
+/// The beginning of an hour, for a person.
+pub(crate) fn time(hour: u64) -> String {
+    let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
+    chrono::DateTime::from_timestamp(seconds, 0).map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:00Z").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(value: f64, truth: f64, part: &str) -> Row {
+        Row {
+            answer: Answer::Value(value),
+            truth: Truth::Value(truth),
+            parts: vec![part.to_owned()],
+            is_own: true,
+            time_us: 0,
+        }
+    }
+
+    fn key(n: u128) -> (Uuid, u32) {
+        (Uuid::from_u128(n), 0)
+    }
+
+    #[test]
+    fn rows_are_joined_once_and_corrected_in_place() {
+        let mut book = Book::new(1, vec!["colour".to_owned()], 10);
+        book.predicted(5, 4);
+        assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::New);
+        assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::Same);
+        assert_eq!(book.label(5, key(1), Row { time_us: 2, ..row(1.0, 4.0, "red") }), Taken::Corrected);
+        assert_eq!(book.label(5, key(1), Row { time_us: 1, ..row(1.0, 9.0, "red") }), Taken::Same, "an older one");
+        assert_eq!(book.label(6, key(2), row(1.0, 1.0, "blue")), Taken::New);
+        let hour = book.summary(5, 6);
+        assert_eq!((hour.labelled_rows, hour.maturity, hour.measures["mae"]), (1, Some(0.25), 3.0));
+        assert_eq!(book.summary(0, 100).measures["mae"], 1.5);
+        assert_eq!((book.summary(6, 7).maturity, book.truth(6, key(2))), (None, Some(Truth::Value(1.0))));
+        let parts = book.parts();
+        assert_eq!((parts.len(), parts[0].part.as_str(), parts[1].measures["mae"]), (2, "blue", 3.0));
+        assert_eq!(book.cohorts(24, 10).len(), 1);
+        assert_eq!(book.cohorts(1, 1)[0].from, "1970-01-01T06:00Z");
+    }
+
+    #[test]
+    fn a_full_book_lets_go_of_its_oldest_hour() {
+        let mut book = Book::new(1, Vec::new(), 3);
+        for n in 0..5 {
+            book.label(u64::try_from(n).expect("small"), key(n as u128), row(0.0, 0.0, ""));
+        }
+        assert_eq!((book.rows(), book.summary(0, 10).labelled_rows, book.summary(0, 2).labelled_rows), (3, 3, 0));
+        (0..3_000).for_each(|hour| book.predicted(hour, 1));
+        assert!(book.cohorts(1, usize::MAX).len() <= HOURS_MAX);
+    }
+}

@@ -1,0 +1,86 @@
+//! How often a score was right: a curve that never falls, found by pooling
+//! neighbours that would (isotonic regression), and read straight between its points.
+
+/// The most points of a curve.
+const POINTS_MAX: usize = 256;
+
+/// A curve from scores to shares; at least one point, scores increase.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Curve(Vec<(f64, f64)>);
+
+impl Curve {
+    /// Takes points that were checked: scores that increase.
+    pub(crate) fn new(points: Vec<(f64, f64)>) -> Option<Self> {
+        (!points.is_empty()).then_some(Self(points))
+    }
+
+    /// Fits rows of a score and whether it was right; none of no rows.
+    pub(crate) fn fit(rows: &[(f64, bool)]) -> Option<Self> {
+        let mut sorted: Vec<(f64, f64)> = rows.iter().map(|(score, hit)| (*score, f64::from(u8::from(*hit)))).collect();
+        sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        // Blocks of the same share: rows, hits, lowest and highest score.
+        let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
+        for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+            let hits: f64 = tied.iter().map(|(_, hit)| hit).sum();
+            blocks.push((tied.len() as f64, hits, tied[0].0, tied[0].0));
+            while let [.., before, last] = blocks.as_slice()
+                && before.1 * last.0 >= last.1 * before.0
+            {
+                let whole = (before.0 + last.0, before.1 + last.1, before.2, last.3);
+                blocks.truncate(blocks.len() - 2);
+                blocks.push(whole);
+            }
+        }
+        let ends = |b: &(f64, f64, f64, f64)| [(b.2, b.1 / b.0), (b.3, b.1 / b.0)];
+        let mut points: Vec<(f64, f64)> = blocks.iter().flat_map(ends).collect();
+        points.dedup_by(|a, b| a.0 == b.0);
+        thin(&mut points);
+        Self::new(points)
+    }
+
+    /// Its points.
+    pub(crate) fn points(&self) -> &[(f64, f64)] {
+        &self.0
+    }
+
+    /// The share at a score; level beyond its ends.
+    pub(crate) fn at(&self, score: f64) -> f64 {
+        let above = self.0.partition_point(|p| p.0 < score);
+        match (above.checked_sub(1).and_then(|i| self.0.get(i)), self.0.get(above)) {
+            (Some(low), Some(high)) => low.1 + (high.1 - low.1) * (score - low.0) / (high.0 - low.0),
+            (Some(only), None) | (None, Some(only)) => only.1,
+            (None, None) => score,
+        }
+    }
+}
+
+/// Leaves out points evenly where there are too many; the ends stay.
+fn thin(points: &mut Vec<(f64, f64)>) {
+    if points.len() > POINTS_MAX {
+        let last = points.len() - 1;
+        *points = (0..POINTS_MAX).map(|i| points[i * last / (POINTS_MAX - 1)]).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_never_falls_and_pools_what_would() {
+        let rows = [(0.1, false), (0.2, true), (0.3, false), (0.4, true), (0.9, true)];
+        let curve = Curve::fit(&rows).expect("a curve");
+        assert_eq!(curve.points(), [(0.1, 0.0), (0.2, 0.5), (0.3, 0.5), (0.4, 1.0), (0.9, 1.0)]);
+        assert_eq!((curve.at(0.0), curve.at(0.25), curve.at(0.35), curve.at(2.0)), (0.0, 0.5, 0.75, 1.0));
+        assert!(Curve::fit(&[]).is_none());
+        assert_eq!(Curve::fit(&[(0.5, true), (0.5, false)]).expect("a curve").at(0.1), 0.5, "ties are one point");
+    }
+
+    #[test]
+    fn a_curve_has_a_limit_of_points() {
+        let rows: Vec<(f64, bool)> = (0..10_000).map(|i| (f64::from(i) / 1e4, i % 100 < i / 100)).collect();
+        let curve = Curve::fit(&rows).expect("a curve");
+        assert!(curve.points().len() <= POINTS_MAX);
+        assert!((0..100).all(|i| (curve.at(f64::from(i) / 100.0) - f64::from(i) / 100.0).abs() < 0.05));
+    }
+}

@@ -1,0 +1,208 @@
+//! Measures of labelled rows, exact over the rows given. Scores are of the last
+//! class where there are two (the positive one), and class by class, each
+//! against the rest and averaged evenly, where there are more.
+
+use super::answer::{Answer, Truth};
+use std::collections::BTreeMap;
+
+/// Measures by name. One that has no meaning for these rows, such as the AUC of
+/// a single class, is left out.
+pub(crate) type Measures = BTreeMap<&'static str, f64>;
+
+/// Scores are taken for at least this, and at most one less it, where they are
+/// put into a logarithm.
+const CLIP: f64 = 1e-15;
+/// Equal parts of the scores by which calibration is looked at.
+const ECE_BINS: usize = 10;
+
+/// Measures rows of one kind; the others are passed over.
+pub(crate) fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures {
+    let (mut classes, mut values) = (Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            (Answer::Class(class, scores), Truth::Class(truth)) if truth < scores.len() => {
+                classes.push(Judged { class: *class as usize, truth, scores });
+            }
+            (Answer::Value(value), Truth::Value(truth)) => values.push((*value, truth)),
+            _ => {}
+        }
+    }
+    if classes.is_empty() { regression(&values) } else { classification(&classes) }
+}
+
+/// A row with its class.
+struct Judged<'r> {
+    class: usize,
+    truth: usize,
+    scores: &'r [f32],
+}
+
+impl Judged<'_> {
+    fn score(&self, class: usize) -> f64 {
+        self.scores.get(class).copied().unwrap_or(0.0).into()
+    }
+}
+
+fn classification(rows: &[Judged<'_>]) -> Measures {
+    let n = rows.len() as f64;
+    let mean = |of: &dyn Fn(&Judged<'_>) -> f64| rows.iter().map(of).sum::<f64>() / n;
+    let width = rows.iter().map(|r| r.scores.len()).max().unwrap_or(0);
+    let looked_at: Vec<usize> = if width == 2 { vec![1] } else { (0..width).collect() };
+    let mut measures = Measures::from([
+        ("accuracy", mean(&|r| f64::from(u8::from(r.class == r.truth)))),
+        ("log_loss", mean(&|r| -r.score(r.truth).clamp(CLIP, 1.0 - CLIP).ln())),
+        ("ece", calibration_error(rows)),
+    ]);
+    let square = |r: &Judged<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
+    measures.insert("brier", mean(&|r| looked_at.iter().map(|c| square(r, *c)).sum()));
+    let counted: Vec<Counts> = looked_at.iter().map(|class| Counts::of(rows, *class)).collect();
+    let average = |of: fn(&Counts) -> f64| counted.iter().map(of).sum::<f64>() / counted.len() as f64;
+    measures.insert("precision", average(Counts::precision));
+    measures.insert("recall", average(Counts::recall));
+    measures.insert("f1", average(Counts::f1));
+    let areas: Option<Vec<f64>> = looked_at.iter().map(|class| area(rows, *class)).collect();
+    if let Some(areas) = areas {
+        measures.insert("auc", areas.iter().sum::<f64>() / areas.len() as f64);
+    }
+    measures
+}
+
+/// Right and wrong decisions for and against one class; shares of rows or rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub right: f64,
+    pub wrong: f64,
+    pub missed: f64,
+}
+
+impl Counts {
+    fn of(rows: &[Judged<'_>], class: usize) -> Self {
+        let count = |is: &dyn Fn(&Judged<'_>) -> bool| rows.iter().filter(|r| is(r)).count() as f64;
+        Self {
+            right: count(&|r| r.class == class && r.truth == class),
+            wrong: count(&|r| r.class == class && r.truth != class),
+            missed: count(&|r| r.class != class && r.truth == class),
+        }
+    }
+
+    pub(super) fn precision(&self) -> f64 {
+        share(self.right, self.right + self.wrong)
+    }
+
+    pub(super) fn recall(&self) -> f64 {
+        share(self.right, self.right + self.missed)
+    }
+
+    pub(super) fn f1(&self) -> f64 {
+        share(2.0 * self.right, 2.0 * self.right + self.wrong + self.missed)
+    }
+}
+
+/// 0 of nothing.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// The chance that a row of the class scores higher than one that is not; ties
+/// count half. None where there is only one kind.
+fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
+    let mut sorted: Vec<(f64, bool)> = rows.iter().map(|r| (r.score(class), r.truth == class)).collect();
+    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut won, mut of_class) = (0.0, 0.0, 0.0);
+    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let hits = tied.iter().filter(|(_, is)| *is).count() as f64;
+        let others = tied.len() as f64 - hits;
+        won += hits * (below + others / 2.0);
+        below += others;
+        of_class += hits;
+    }
+    (below > 0.0 && of_class > 0.0).then(|| won / (below * of_class))
+}
+
+/// How far the score of the class decided for is from how often it was right,
+/// over equal parts of the scores, weighed by their rows.
+fn calibration_error(rows: &[Judged<'_>]) -> f64 {
+    let mut bins = [(0.0, 0.0); ECE_BINS];
+    for row in rows {
+        let score = row.score(row.class);
+        // A part is open below: 0.1 belongs to the first.
+        let at = ((score * ECE_BINS as f64).ceil() as usize).clamp(1, ECE_BINS) - 1;
+        bins[at].0 += score;
+        bins[at].1 += f64::from(u8::from(row.class == row.truth));
+    }
+    bins.iter().map(|(score, right)| (score - right).abs()).sum::<f64>() / rows.len() as f64
+}
+
+fn regression(rows: &[(f64, f64)]) -> Measures {
+    if rows.is_empty() {
+        return Measures::new();
+    }
+    let n = rows.len() as f64;
+    let mean = |of: &dyn Fn(f64, f64) -> f64| rows.iter().map(|(value, truth)| of(*value, *truth)).sum::<f64>() / n;
+    let squared = mean(&|v, t| (t - v).powi(2));
+    let centre = mean(&|_, t| t);
+    let spread = mean(&|_, t| (t - centre).powi(2));
+    let pinball = |q: f64| mean(&|v, t| if t >= v { q * (t - v) } else { (1.0 - q) * (v - t) });
+    let mut measures = Measures::from([
+        ("mae", mean(&|v, t| (t - v).abs())),
+        ("rmse", squared.sqrt()),
+        ("bias", mean(&|v, t| v - t)),
+        ("quantile_loss_10", pinball(0.1)),
+        ("quantile_loss_90", pinball(0.9)),
+    ]);
+    if spread > 0.0 {
+        measures.insert("r2", 1.0 - squared / spread);
+    }
+    measures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_classes(rows: &[(u32, &[f32], usize)]) -> Measures {
+        let answers: Vec<(Answer, Truth)> = rows
+            .iter()
+            .map(|(class, scores, truth)| (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth)))
+            .collect();
+        measure(answers.iter().map(|(a, t)| (a, *t)))
+    }
+
+    fn check(measures: &Measures, name: &str, expected: f64) {
+        let found = measures.get(name).copied().unwrap_or(f64::NAN);
+        assert!((found - expected).abs() < 1e-7, "{name} is {found}, not {expected}");
+    }
+
+    #[test]
+    fn two_classes_are_measured_by_the_positive_one() {
+        let m = of_classes(&[(1, &[0.2, 0.8], 1), (1, &[0.4, 0.6], 0), (0, &[0.7, 0.3], 1), (0, &[0.9, 0.1], 0)]);
+        check(&m, "accuracy", 0.5);
+        check(&m, "precision", 0.5);
+        check(&m, "recall", 0.5);
+        check(&m, "f1", 0.5);
+        check(&m, "auc", 0.75);
+        check(&m, "brier", (0.04 + 0.36 + 0.49 + 0.01) / 4.0);
+        check(&m, "log_loss", -(0.8_f64.ln() + 0.4_f64.ln() + 0.3_f64.ln() + 0.9_f64.ln()) / 4.0);
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_left_out() {
+        let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
+        assert!(!m.contains_key("auc"), "there is only one class");
+        assert!(measure(std::iter::empty()).is_empty());
+        let value = Answer::Value(1.0);
+        assert!(measure([(&value, Truth::Class(1))].into_iter()).is_empty(), "a value has no class");
+        assert!(!measure([(&value, Truth::Value(2.0))].into_iter()).contains_key("r2"));
+    }
+
+    #[test]
+    fn values_are_measured_by_their_errors() {
+        let rows = [(Answer::Value(1.0), 2.0), (Answer::Value(3.0), 2.0), (Answer::Value(5.0), 8.0)];
+        let m = measure(rows.iter().map(|(a, t)| (a, Truth::Value(*t))));
+        check(&m, "mae", 5.0 / 3.0);
+        check(&m, "rmse", (11.0_f64 / 3.0).sqrt());
+        check(&m, "bias", -1.0);
+        check(&m, "quantile_loss_90", (0.9 + 0.1 + 2.7) / 3.0);
+        check(&m, "r2", 1.0 - 11.0 / 24.0);
+    }
+}

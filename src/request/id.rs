@@ -1,0 +1,102 @@
+//! Prediction ids: UUIDs of version 7 that carry a code only the fleet can make,
+//! so that a label for a prediction nobody made is refused without a search.
+//! Owns no store; the key is passed in.
+
+use arc_swap::ArcSwap;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// Bits of the code: one made-up id in 67 million passes, and then joins nothing.
+const CODE_BITS: u32 = 26;
+/// Bits that tell ids of one millisecond apart: 12 before the variant, 36 after.
+const OWN_BITS: u32 = 48;
+/// Odd, so that multiplying by it loses nothing: neighbours look unlike each other.
+const SPREAD: u64 = 0x9e37_79b9_7f4b;
+
+/// What a fleet signs its ids with.
+pub(crate) type Key = [u8; 16];
+
+/// Mints ids and recognises them.
+pub(crate) struct Mint {
+    key: ArcSwap<Key>,
+    next: AtomicU64,
+}
+
+impl Mint {
+    /// Starts with a key of its own, which no other server knows.
+    pub(crate) fn new() -> Self {
+        let key = Uuid::new_v4().into_bytes();
+        Self { key: ArcSwap::new(Arc::new(key)), next: AtomicU64::new(Uuid::new_v4().as_u64_pair().0) }
+    }
+
+    /// Signs with the fleet's key from now on.
+    pub(crate) fn adopt(&self, key: Key) {
+        self.key.store(Arc::new(key));
+    }
+
+    /// Mints the id of a prediction made now.
+    pub(crate) fn mint(&self) -> Uuid {
+        let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let own = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(SPREAD) & ((1 << OWN_BITS) - 1);
+        build(&self.key.load(), ms, own)
+    }
+
+    /// Tells whether a server of this fleet minted an id.
+    pub(crate) fn is_ours(&self, id: Uuid) -> bool {
+        let (high, low) = id.as_u64_pair();
+        let own = (high & 0xfff) << (OWN_BITS - 12) | (low >> CODE_BITS) & ((1 << (OWN_BITS - 12)) - 1);
+        build(&self.key.load(), high >> 16, own) == id
+    }
+}
+
+/// The moment an id was minted; none where it is of another version.
+pub(crate) fn minted(id: Uuid) -> Option<SystemTime> {
+    (id.get_version_num() == 7).then(|| UNIX_EPOCH + Duration::from_millis(id.as_u64_pair().0 >> 16))
+}
+
+/// 48 bits of time, the version, 12 bits, the variant, 36 bits, the code.
+fn build(key: &Key, ms: u64, own: u64) -> Uuid {
+    let high = ms << 16 | 7 << 12 | own >> (OWN_BITS - 12);
+    let low = 0b10 << 62 | (own & ((1 << (OWN_BITS - 12)) - 1)) << CODE_BITS;
+    let mut code = SipHasher24::new_with_key(key);
+    code.write_u64(high);
+    code.write_u64(low);
+    Uuid::from_u64_pair(high, low | code.finish() >> (64 - CODE_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_are_of_version_7_differ_and_tell_their_time() {
+        let mint = Mint::new();
+        let before = SystemTime::now() - Duration::from_millis(1);
+        let ids: Vec<Uuid> = (0..10_000).map(|_| mint.mint()).collect();
+        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        assert!(ids.iter().all(|id| minted(*id).is_some_and(|t| t >= before && t <= SystemTime::now())));
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+        assert_eq!(minted(Uuid::new_v4()), None);
+    }
+
+    #[test]
+    fn only_the_fleet_makes_its_ids() {
+        let (mint, sister, stranger) = (Mint::new(), Mint::new(), Mint::new());
+        sister.adopt([7; 16]);
+        mint.adopt([7; 16]);
+        let ids: Vec<Uuid> = (0..1_000).map(|_| mint.mint()).collect();
+        assert!(ids.iter().all(|id| mint.is_ours(*id) && sister.is_ours(*id)));
+        assert!(!ids.iter().any(|id| stranger.is_ours(*id)));
+        assert!((0..1_000).all(|_| !mint.is_ours(Uuid::now_v7()) && !mint.is_ours(Uuid::new_v4())));
+        // One bit anywhere makes it another's.
+        for bit in 0..128 {
+            let other = Uuid::from_u128(ids[0].as_u128() ^ 1 << bit);
+            assert!(!mint.is_ours(other), "bit {bit}");
+        }
+    }
+}
