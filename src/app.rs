@@ -1,12 +1,13 @@
 //! Wiring and stop order: the one place where every room meets.
 
 mod settings;
-mod watching;
+pub(crate) mod watching;
 
 use crate::api::listen::{self, Listening, Stop};
 use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::{Budget, Front, operator, ops};
+use crate::capture::Capture;
 use crate::config::{Config, ModelControl, Signatures};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -26,6 +27,7 @@ use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
 use crate::runtime::{Engine, Session, SessionOptions, library};
 use crate::store::Store;
+use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -55,6 +57,7 @@ pub(crate) struct App {
     background: tokio::runtime::Runtime,
     signals: Signals,
     manager_end: oneshot::Receiver<()>,
+    capture: Option<Arc<Mutex<Capture>>>,
     drain_delay: Duration,
     drain: Duration,
 }
@@ -76,6 +79,8 @@ impl Signals {
     }
 }
 
+/// What a prediction takes to be seen by what watches.
+const WATCHED: Duration = Duration::from_millis(100);
 /// How long lanes may take to end once nothing uses them.
 const LANES_END: Duration = Duration::from_secs(10);
 
@@ -95,7 +100,7 @@ impl App {
             .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let metrics = Metrics::new()?;
         let mint = Arc::new(Mint::new());
-        let Watching { monitor, feedback } = watching::start(config, &metrics, &mint, &background)?;
+        let Watching { monitor, feedback, capture } = watching::start(config, &metrics, &mint, &background)?;
         let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics), Arc::clone(&mint))?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
@@ -152,6 +157,7 @@ impl App {
             background,
             signals,
             manager_end,
+            capture,
             drain_delay: config.server.drain_delay,
             drain: config.server.drain,
         })
@@ -193,6 +199,11 @@ impl App {
         let cut = if gone.is_err() { connections.len() } else { 0 };
         self.stop.now.cancel();
         self.listening.join();
+        if let Some(capture) = self.capture {
+            // What was answered last is on its way through the monitor.
+            std::thread::sleep(WATCHED);
+            capture.lock().finish();
+        }
         self.background.shutdown_timeout(Duration::from_secs(1));
         // The last hold on the manager; its thread ends when it is gone.
         drop(self.front);

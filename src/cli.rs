@@ -5,6 +5,7 @@ mod monitor;
 mod performance;
 mod print;
 mod registry;
+mod replay;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;
@@ -40,6 +41,8 @@ enum Command {
     Predict(Predict),
     /// Say what a running server's models are asked that they were not made for.
     Drift(monitor::DriftArguments),
+    /// Sends captured predictions again and compares the answers
+    Replay(replay::ReplayArguments),
     /// Shows how good a model is, as labels and scores say, of a running server
     Performance(performance::PerformanceArguments),
     /// Make a baseline of a table and a model: what inputs and answers look like.
@@ -217,6 +220,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
+        Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),
         Command::Drift(arguments) => monitor::drift(&arguments)?,
         Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,

@@ -11,6 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use crate::capture::find::Finder;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
@@ -161,6 +162,21 @@ impl Feedback {
         found
     }
 
+    /// Puts down labels that were joined after they were taken.
+    async fn put_joined(&self, joined: Vec<Line>) {
+        if joined.is_empty() {
+            return;
+        }
+        let count = joined.len();
+        match self.log.append(joined.clone()).await {
+            Ok(()) => {
+                self.apply(&joined);
+                self.metrics.feedback.count("joined_late", count);
+            }
+            Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
+        }
+    }
+
     /// What is known of a model's versions, or of one, as JSON.
     pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
         self.state.lock().report(model, version)
@@ -170,9 +186,10 @@ impl Feedback {
 /// Reads the labels of everybody, and joins those of predictions made here.
 async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
-    let mut is_first = true;
+    let (mut is_first, mut finder) = (true, Finder::default());
     loop {
         let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else { return };
+        let asked = feedback.upgrade().map(|f| f.state.lock().wanted()).unwrap_or_default();
         let Some(hours) = feedback.upgrade().map(|f| f.options.age_max.as_secs().div_ceil(3600)) else { return };
         let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { LOOK_BACK_HOURS };
         match reader.read(&records, hours).await {
@@ -180,18 +197,21 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
                 is_first = false;
                 let Some(feedback) = feedback.upgrade() else { return };
                 let joined = feedback.apply(&lines);
-                if !joined.is_empty() {
-                    let count = joined.len();
-                    match feedback.log.append(joined).await {
-                        Ok(()) => feedback.metrics.feedback.count("joined_late", count),
-                        Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
-                    }
-                }
+                feedback.put_joined(joined).await;
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "the label log cannot be read");
             }
+        }
+        match finder.find(&records, &asked).await {
+            Ok(found) if !found.is_empty() => {
+                let Some(feedback) = feedback.upgrade() else { return };
+                let joined = feedback.state.lock().join_found(&found);
+                feedback.put_joined(joined).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "captured predictions cannot be searched for labels"),
         }
         tokio::time::sleep(poll).await;
     }

@@ -9,6 +9,7 @@ pub(crate) mod tensor;
 
 // Mechanisms: each knows the vocabulary.
 pub(crate) mod batch;
+pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod elements;
 pub(crate) mod feedback;

@@ -2,6 +2,7 @@
 //! sites hold handles and cannot spell a name. Labels are bounded: a model and
 //! a version appear only once they are loaded, and retire with their servable.
 
+pub(crate) mod capture;
 pub(crate) mod feedback;
 pub(crate) mod monitor;
 
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
     shadow: IntCounterVec,
+    /// What is kept of predictions.
+    pub capture: capture::Families,
     /// What labels say.
     pub feedback: feedback::Families,
     /// What the monitor sees.
@@ -136,6 +139,7 @@ impl Metrics {
                 &r,
                 Gauge::new("ortus_registry_staleness_seconds", "How long the registry's store has been silent."),
             )?,
+            capture: capture::Families::new(&r)?,
             feedback: feedback::Families::new(&r)?,
             monitor: monitor::Families::new(&r)?,
             holders: Mutex::default(),

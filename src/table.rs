@@ -1,8 +1,8 @@
 //! Tables of typed columns, as CSV and Parquet files hold them: whole in memory,
 //! up to a limit of rows and cells. Knows no model.
 
+pub(crate) mod columnar;
 mod csv;
-pub(crate) mod parquet;
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -91,8 +91,8 @@ impl Table {
         let mut file = std::fs::File::open(path).map_err(unreadable)?;
         let mut magic = [0; 4];
         let begins = std::io::Read::read(&mut file, &mut magic).map_err(unreadable)?;
-        let table = if begins == magic.len() && magic == *parquet::MAGIC {
-            parquet::read_file(file).map(|(table, _)| table)
+        let table = if begins == magic.len() && magic == *columnar::MAGIC {
+            columnar::read_file(file).map(|(table, _)| table)
         } else {
             std::io::Seek::rewind(&mut file).map_err(unreadable)?;
             csv::read(file)

@@ -1,14 +1,18 @@
 //! What watches the models, and what becomes of what it sees: alarms, labels.
 
-use crate::client::webhook::Webhook;
-use crate::config::Config;
-use crate::error::Result;
+use crate::capture::sheet::Redaction;
+use crate::capture::sweep::Retention;
+use crate::capture::{self, Capture};
+use crate::client::webhook::{Message, Webhook};
+use crate::config::{CaptureFormat, Config};
+use crate::error::{Error, Result};
 use crate::feedback::{self, Feedback};
 use crate::metrics::Metrics;
 use crate::monitor::alarm::{Rules, Thresholds};
 use crate::monitor::observer::{self, Monitor, Tap};
 use crate::records::Records;
 use crate::request::id::Mint;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +23,17 @@ const LABELS_SHARE: f64 = 0.1;
 /// Time between two attempts to learn the fleet's key.
 const KEY_RETRY: Duration = Duration::from_secs(5);
 
+/// How long a file may take to be stored.
+const PUT_MAX: Duration = Duration::from_secs(60);
+/// Time between two sweeps.
+const SWEEP: Duration = Duration::from_secs(600);
+
 /// Everything that watches.
 #[derive(Default)]
 pub(super) struct Watching {
     pub monitor: Option<Arc<Monitor>>,
     pub feedback: Option<Arc<Feedback>>,
+    pub capture: Option<Arc<Mutex<Capture>>>,
 }
 
 /// Starts it, as far as the configuration has it on.
@@ -41,7 +51,7 @@ pub(super) fn start(
     if let Some(records) = records.clone() {
         background.spawn(learn_key(records, Arc::clone(mint)));
     }
-    let feedback = records.filter(|_| config.feedback.enabled).map(|records| {
+    let feedback = records.clone().filter(|_| config.feedback.enabled).map(|records| {
         let webhook = webhook.clone();
         let sink = move |worse: &feedback::Worse| {
             let subject = format!("{}:{}", worse.model, worse.version);
@@ -50,13 +60,90 @@ pub(super) fn start(
         let place = (records, Arc::clone(mint));
         Feedback::start(place, labels(config), Arc::clone(metrics), Box::new(sink), background.handle())
     });
-    let taps: Vec<Tap> = feedback.iter().map(Feedback::tap).collect();
+    let capture = match (records.as_ref(), config.capture.share > 0.0, config.capture.format) {
+        (Some(records), true, CaptureFormat::Parquet) => Some(keep(config, records, metrics, (mint, background))?),
+        (None, true, CaptureFormat::Parquet) => {
+            return Err(Error::invalid(
+                "capture.share is set, and there is nowhere to keep predictions: set records.store",
+            ));
+        }
+        _ => None,
+    };
+    let mut taps: Vec<Tap> = feedback.iter().map(Feedback::tap).collect();
+    taps.extend(capture.iter().map(Capture::tap));
+    if config.capture.share > 0.0 && config.capture.format == CaptureFormat::CloudEvents {
+        taps.push(events(config, metrics, background)?);
+    }
     let sink = move |alarm: observer::Alarm| {
         let subject = format!("{}:{}", alarm.model, alarm.version);
         webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
     };
     let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(sink), taps)?;
-    Ok(Watching { monitor: Some(monitor), feedback })
+    Ok(Watching { monitor: Some(monitor), feedback, capture })
+}
+
+/// Keeps predictions in the store, and sweeps it.
+fn keep(
+    config: &Config,
+    records: &Records,
+    metrics: &Arc<Metrics>,
+    (mint, background): (&Arc<Mint>, &Runtime),
+) -> Result<Arc<Mutex<Capture>>> {
+    let c = &config.capture;
+    let options = capture::Options {
+        share: c.share,
+        rows_max: c.rows_max,
+        bytes_max: c.bytes_max,
+        age_max: c.age_max,
+        queue_bytes_max: c.queue_bytes_max,
+        request_bytes_max: c.request_bytes_max,
+        redaction: Redaction { drop: c.drop.clone(), hash: c.hash.clone() },
+    };
+    let (own, runtime) = (records.clone(), background.handle().clone());
+    let put = move |key: &str, bytes: Vec<u8>| {
+        let bytes = bytes::Bytes::from(bytes);
+        runtime.block_on(async {
+            let put = tokio::time::timeout(PUT_MAX, own.create(key, bytes)).await;
+            put.unwrap_or_else(|_| Err(Error::late("the store does not answer in time"))).map(drop)
+        })
+    };
+    let retention = Retention { age_max: c.retention, bytes_max: c.store_bytes_max as u64 };
+    background.spawn(sweep(records.clone(), retention));
+    let mint = Arc::clone(mint);
+    Capture::start(options, Arc::clone(metrics), Box::new(put), Box::new(move || mint.fleet_key()))
+}
+
+/// Lets go of captured files that are too old or too many, now and then.
+async fn sweep(records: Records, retention: Retention) {
+    loop {
+        match capture::sweep::sweep(&records, retention, chrono::Utc::now()).await {
+            Ok(swept) if swept.removed > 0 => {
+                tracing::info!(
+                    removed = swept.removed,
+                    kept = swept.kept,
+                    bytes = swept.kept_bytes,
+                    "captured files swept"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "captured files are not swept");
+            }
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+/// Posts predictions as events.
+fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Result<Tap> {
+    let url = config.capture.url.as_deref();
+    let url =
+        url.ok_or_else(|| Error::invalid("capture.format is \"cloudevents\": set capture.url to where they go"))?;
+    let webhook = Webhook::start(url, background).map_err(|e| e.context("capture.url"))?;
+    let send = move |event: capture::events::Event| webhook.post(Message { headers: event.headers, body: event.body });
+    let bounds = (config.capture.share, config.capture.request_bytes_max);
+    Ok(capture::events::tap(bounds, Arc::clone(metrics), Box::new(send)))
 }
 
 fn options(config: &Config) -> observer::Options {
@@ -81,7 +168,7 @@ fn options(config: &Config) -> observer::Options {
         queue_bytes_max: m.queue_bytes_max,
         cpu_share: m.cpu_share,
         columns_shown: m.columns_shown,
-        tapped_share: 0.0,
+        tapped_share: config.capture.share,
     }
 }
 
@@ -102,7 +189,7 @@ fn labels(config: &Config) -> feedback::Options {
 
 /// Where records are kept: as configured, in the registry, or in the user's
 /// state folder. None where that last one cannot be made, which is told.
-fn records(config: &Config) -> Result<Option<Records>> {
+pub(crate) fn records(config: &Config) -> Result<Option<Records>> {
     let namespace = &config.registry.namespace;
     if let Some(url) = config.records.store.as_ref().or(config.registry.url.as_ref()) {
         return Records::open(url, namespace).map(Some).map_err(|e| e.context("open the store of records"));

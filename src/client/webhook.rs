@@ -14,13 +14,19 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 /// The way to a webhook.
 #[derive(Clone)]
-pub(crate) struct Webhook(mpsc::Sender<serde_json::Value>);
+pub(crate) struct Webhook(mpsc::Sender<Message>);
+
+/// What is posted.
+pub(crate) struct Message {
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
 
 impl Webhook {
     /// Starts the task that posts to `url`, on this runtime.
     pub(crate) fn start(url: &str, runtime: &tokio::runtime::Runtime) -> Result<Self> {
         let post = Post::to(url)?;
-        let (events, mut inbox) = mpsc::channel::<serde_json::Value>(EVENTS_MAX);
+        let (events, mut inbox) = mpsc::channel::<Message>(EVENTS_MAX);
         runtime.spawn(async move {
             while let Some(event) = inbox.recv().await {
                 if let Err(error) = deliver(&post, &event).await {
@@ -44,13 +50,19 @@ impl Webhook {
             "datacontenttype": "application/json",
             "data": data,
         });
-        if self.0.try_send(event).is_err() {
+        let headers = vec![("content-type", "application/cloudevents+json".to_owned())];
+        if !self.post(Message { headers, body: event.to_string().into_bytes() }) {
             tracing::error!(kind, subject, "an event was dropped: the webhook is slower than they come");
         }
     }
+
+    /// Posts a message as it is, or tells that too many are waiting; never waits.
+    pub(crate) fn post(&self, message: Message) -> bool {
+        self.0.try_send(message).is_ok()
+    }
 }
 
-async fn deliver(post: &Post, event: &serde_json::Value) -> Result<()> {
+async fn deliver(post: &Post, event: &Message) -> Result<()> {
     let mut pauses = PAUSES.into_iter();
     loop {
         let sent = tokio::time::timeout(ATTEMPT, post.send(event)).await;
@@ -79,14 +91,14 @@ impl Post {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let legal = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         let url = reqwest::Url::parse(url).ok().filter(legal);
-        let url = url.ok_or_else(|| Error::invalid("monitor.webhook is no http:// or https:// address"))?;
+        let url = url.ok_or_else(|| Error::invalid("the webhook is no http:// or https:// address"))?;
         let client = reqwest::Client::builder().build();
         Ok(Self { client: client.map_err(|e| Error::internal("build the webhook's client").with_source(e))?, url })
     }
 
-    async fn send(&self, event: &serde_json::Value) -> Result<()> {
-        let request = self.client.post(self.url.clone());
-        let request = request.header("content-type", "application/cloudevents+json").body(event.to_string());
+    async fn send(&self, message: &Message) -> Result<()> {
+        let request = self.client.post(self.url.clone()).body(message.body.clone());
+        let request = message.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         let answer = request.send().await;
         let answer = answer.map_err(|e| Error::unavailable("post to the webhook").with_source(e.without_url()))?;
         let status = answer.status();
@@ -103,7 +115,7 @@ impl Post {
         Err(Error::invalid("this ortus is built without the feature `cloud`, which webhooks need"))
     }
 
-    async fn send(&self, _: &serde_json::Value) -> Result<()> {
+    async fn send(&self, _: &Message) -> Result<()> {
         Ok(())
     }
 }

@@ -108,7 +108,7 @@ fn value_of_the_wrong_form_is_refused_with_what_it_must_be() {
         ("server.drain = 25", "it must be a duration in a string"),
         ("server.drain = \"1.5s\"", "it must be a duration"),
         ("server.drain = \"-1s\"", "it must be a duration"),
-        ("server.drain = \"5d\"", "it must be a duration"),
+        ("server.drain = \"5w\"", "it must be a duration"),
         ("server.drain = \"99999999999999999999s\"", "it must be a duration"),
         ("server.drain = \"9999999999999999h\"", "it must be a duration"),
         ("server.ports_file = \"\"", "it must be a path"),
@@ -339,7 +339,7 @@ fn json_has_durations_as_text_and_sizes_as_integers() {
 fn every_key_can_be_set_and_each_section_lists_its_own() {
     let mut table = accept("").to_table();
     table.remove("model");
-    let unset = ["ports_file", "directory", "library"];
+    let unset = ["ports_file", "directory", "library", "webhook", "store", "url", "drop"];
     let count = |name: &str, keys: &[&str]| {
         let section = table[name].as_table().unwrap();
         let missing = keys.iter().filter(|key| !section.contains_key(**key));
@@ -350,7 +350,11 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("models", Models::KEYS);
     count("runtime", Runtime::KEYS);
     count("log", Log::KEYS);
-    assert_eq!(Model::KEYS.len(), 11);
+    count("monitor", Monitor::KEYS);
+    count("records", Records::KEYS);
+    count("feedback", Feedback::KEYS);
+    count("capture", Capture::KEYS);
+    assert_eq!(Model::KEYS.len(), 15);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::given::Given;
 use super::line::{FORMAT, Joined, Line};
 use super::recent::{Kept, Recent};
 use super::{Options, Worse};
+use crate::capture::find::Found as Captured;
 use crate::error::{Error, Result};
 use crate::metrics::feedback::Shown;
 use crate::model::{Digest, ModelName, Version};
@@ -14,12 +15,16 @@ use crate::monitor::performance::book::{Book, Row, Taken};
 use crate::monitor::performance::sequential::Trial;
 use crate::request::id::{Mint, minted};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::UNIX_EPOCH;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Versions whose labelled rows are kept; the ones least lately predicted with go first.
 const BOOKS_MAX: usize = 256;
+/// A prediction of this age is in a file, if it was captured.
+const CAPTURED: Duration = Duration::from_secs(5);
+/// Predictions searched at once.
+const WANTED_MAX: usize = 10_000;
 /// Labels kept whose prediction is not known here.
 const PENDING_MAX: usize = 100_000;
 /// A clock may be ahead of ours by this.
@@ -205,6 +210,30 @@ impl State {
             Ok(None) => self.wait(key, line.clone()),
             Err(error) => tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a label does not fit"),
         }
+    }
+
+    /// Predictions that labels wait for, old enough to be captured.
+    pub(super) fn wanted(&self) -> BTreeSet<Uuid> {
+        let old = |id| minted(id).and_then(|t| t.elapsed().ok()).is_some_and(|age| age >= CAPTURED);
+        self.pending.keys().map(|(id, _)| *id).filter(|id| old(*id)).take(WANTED_MAX).collect()
+    }
+
+    /// Joins labels with predictions that were found.
+    pub(super) fn join_found(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<Line> {
+        let mut joined = Vec::new();
+        for ((id, row), line) in &self.pending {
+            let Some(one) = found.get(id) else { continue };
+            let answer = one.answers.get(*row as usize).cloned().flatten();
+            let Some((answer, Ok(truth))) = answer.map(|answer| (answer, line.label.truth(&one.task))) else {
+                continue;
+            };
+            let (model, version, digest) = (one.model.clone(), one.version, one.digest.clone());
+            let found = Joined { model, version, digest, answer, truth: truth.into(), slices: BTreeMap::new() };
+            joined.push(Line { joined: Some(found), ..line.clone() });
+        }
+        // What was found and does not fit never will.
+        self.pending.retain(|(id, _), _| !found.contains_key(id));
+        joined
     }
 
     fn wait(&mut self, key: (Uuid, u32), line: Line) {

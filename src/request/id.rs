@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
@@ -23,6 +23,8 @@ pub(crate) type Key = [u8; 16];
 /// Mints ids and recognises them.
 pub(crate) struct Mint {
     key: ArcSwap<Key>,
+    /// Whether the key is the fleet's.
+    is_fleets: AtomicBool,
     next: AtomicU64,
 }
 
@@ -30,12 +32,19 @@ impl Mint {
     /// Starts with a key of its own, which no other server knows.
     pub(crate) fn new() -> Self {
         let key = Uuid::new_v4().into_bytes();
-        Self { key: ArcSwap::new(Arc::new(key)), next: AtomicU64::new(Uuid::new_v4().as_u64_pair().0) }
+        let is_fleets = AtomicBool::new(false);
+        Self { key: ArcSwap::new(Arc::new(key)), is_fleets, next: AtomicU64::new(Uuid::new_v4().as_u64_pair().0) }
     }
 
     /// Signs with the fleet's key from now on.
     pub(crate) fn adopt(&self, key: Key) {
         self.key.store(Arc::new(key));
+        self.is_fleets.store(true, Ordering::Release);
+    }
+
+    /// The fleet's key, once it is known.
+    pub(crate) fn fleet_key(&self) -> Option<Key> {
+        self.is_fleets.load(Ordering::Acquire).then(|| **self.key.load())
     }
 
     /// Mints the id of a prediction made now.

@@ -23,6 +23,9 @@ mod faults;
 /// HTTP/2 misused.
 mod http2;
 
+/// Predictions that are kept, and sent again.
+mod capture;
+
 /// Labels that come back, and what they measure.
 mod feedback;
 

@@ -21,7 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("table", &[]),
     ("monitor", &["metrics"]),
     ("records", &["store"]),
-    ("feedback", &["table", "monitor", "metrics", "records", "store"]),
+    ("capture", &["monitor", "metrics", "records", "table", "elements"]),
+    ("feedback", &["capture", "table", "monitor", "metrics", "records", "store"]),
     ("elements", &[]),
     ("golden", &["elements", "runtime"]),
     ("probe", &["runtime", "graph", "golden"]),
@@ -47,14 +48,20 @@ const LAYERS: &[(&str, &[&str])] = &[
             "operate", "registry",
         ],
     ),
-    ("cli", &["client", "config", "app", "elements", "logging", "runtime", "api", "operate", "registry"]),
+    (
+        "cli",
+        &[
+            "capture", "records", "client", "config", "app", "elements", "logging", "runtime", "api", "operate",
+            "registry",
+        ],
+    ),
     ("config", &["logging"]),
     ("logging", &[]),
     (
         "app",
         &[
-            "client", "feedback", "records", "monitor", "graph", "api", "probe", "config", "manager", "metrics",
-            "predict", "registry", "route", "runtime", "store",
+            "client", "capture", "feedback", "records", "monitor", "graph", "api", "probe", "config", "manager",
+            "metrics", "predict", "registry", "route", "runtime", "store",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
@@ -67,7 +74,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("ort::", &["runtime/onnx.rs", "runtime/provider.rs", "runtime/library.rs"]),
     ("unsafe ", &["runtime/onnx.rs", "probe/limits.rs", "bin/ortus.rs"]),
     ("object_store::", &["store"]),
-    ("parquet::", &["table"]),
+    ("parquet::", &["table/columnar.rs"]),
     ("hyper::", &["api", "client.rs", "app.rs"]),
     ("tonic::", &["api", "client.rs", "proto.rs"]),
 ];

@@ -1,0 +1,168 @@
+//! `replay`: captured predictions sent again, to any server and version, and
+//! what is answered otherwise.
+
+use super::print::{Table, line, note};
+use super::registry::split_target;
+use super::{block_on, load};
+use crate::capture::replay::{Comparison, Window, open};
+use crate::client;
+use crate::error::{Error, Result};
+use crate::records::Records;
+use crate::tensor::Tensor;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub(super) struct ReplayArguments {
+    /// What was captured: NAME, or NAME:VERSION for what one version answered.
+    target: String,
+    /// Where it is kept; as the configuration has it, where this is not given.
+    #[arg(long, value_name = "URL")]
+    records: Option<String>,
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// From this time on, as RFC 3339 has it; a day ago where it is not given.
+    #[arg(long, value_name = "TIME")]
+    from: Option<DateTime<Utc>>,
+    /// Before this time; now where it is not given.
+    #[arg(long, value_name = "TIME")]
+    to: Option<DateTime<Utc>>,
+    /// The gRPC listener of a running server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8001")]
+    server: String,
+    /// Who is asked: NAME, NAME:VERSION or NAME@ALIAS; the same model where it is not given.
+    #[arg(long, value_name = "TARGET")]
+    ask: Option<String>,
+    /// Requests at most.
+    #[arg(long, default_value_t = 10_000)]
+    limit: u64,
+    /// Requests under way at once.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    in_flight: u32,
+    /// End with exit code 3 where any answer is different or missing.
+    #[arg(long)]
+    strict: bool,
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Answers that differ, under `--strict`.
+const DIFFERENT: u8 = 3;
+
+/// Sends a window again; the exit code.
+pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
+    let (name, version) = split_target(&arguments.target)?;
+    let version = version.map(|v| v.parse().map_err(|_| Error::invalid(format!("'{v}' is no version number"))));
+    let to = arguments.to.unwrap_or_else(Utc::now);
+    let from = arguments.from.unwrap_or(to - chrono::TimeDelta::days(1));
+    let window = Window { model: name, version: version.transpose()?, from, to };
+    let config = load(&super::Common { config: arguments.config.clone(), ..Default::default() }, Vec::new())?;
+    let records = match &arguments.records {
+        Some(url) => Records::open(url, &arguments.namespace)?,
+        None => crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))?,
+    };
+    let mut found = block_on(send(arguments, &records, &window))?;
+    print(arguments, &mut found)?;
+    Ok(if arguments.strict && found.different + found.failed > 0 { DIFFERENT } else { 0 })
+}
+
+/// A request and what was answered to it.
+struct Asked {
+    id: String,
+    inputs: Vec<(String, Tensor)>,
+    outputs: Vec<(String, Tensor)>,
+}
+
+async fn send(arguments: &ReplayArguments, records: &Records, window: &Window) -> Result<Comparison> {
+    let (name, version) = match &arguments.ask {
+        Some(target) => split_target(target)?,
+        None => (window.model.clone(), None),
+    };
+    let (name, version) = (name.to_string(), version.unwrap_or_default());
+    let client = client::grpc(&arguments.server).await?;
+    let ask = |asked: Asked| {
+        let mut client = client.clone();
+        let request = client::infer_request(&name, &version, &asked.inputs);
+        async move {
+            let begun = Instant::now();
+            let answer = client::infer(&mut client, request).await;
+            (asked, answer, begun.elapsed())
+        }
+    };
+    let mut found = Comparison::default();
+    let mut under_way = FuturesUnordered::new();
+    let count = |found: &mut Comparison, (asked, answer, took): (Asked, Result<client::Answer>, Duration)| match answer
+    {
+        Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
+        Err(error) => found.failed(&asked.id, &error),
+    };
+    let mut begun = 0;
+    'files: for key in window.files(records).await? {
+        let Some(file) = open(records, &key).await? else { continue };
+        for request in file.requests()? {
+            if !window.holds(request.time) {
+                continue;
+            }
+            if begun >= arguments.limit {
+                note(&format!("stopped after {begun} requests; --limit says how many"));
+                break 'files;
+            }
+            begun += 1;
+            let id = request.prediction.to_string();
+            match (file.inputs(&request), file.outputs(&request)) {
+                (Ok(inputs), Ok(outputs)) => under_way.push(ask(Asked { id, inputs, outputs })),
+                (Err(error), _) | (_, Err(error)) => found.skipped(&id, &error),
+            }
+            if under_way.len() >= arguments.in_flight as usize
+                && let Some(done) = under_way.next().await
+            {
+                count(&mut found, done);
+            }
+        }
+    }
+    while let Some(done) = under_way.next().await {
+        count(&mut found, done);
+    }
+    if begun == 0 {
+        return Err(Error::not_found(format!(
+            "nothing of '{}' was captured from {} to {}",
+            window.model,
+            window.from.to_rfc3339(),
+            window.to.to_rfc3339()
+        )));
+    }
+    Ok(found)
+}
+
+fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
+    let (middle, late) = (found.time_us(0.5), found.time_us(0.99));
+    if arguments.json {
+        let mut json = serde_json::to_value(&*found).map_err(|e| Error::internal("print").with_source(e))?;
+        json["time_us"] = serde_json::json!({"p50": middle, "p99": late});
+        line(&json.to_string());
+        return Ok(());
+    }
+    let Comparison { sent, same, different, failed, skipped, outputs, examples, .. } = found;
+    line(&format!(
+        "{sent} sent: {same} the same, {different} different, {failed} failed; {skipped} cannot be sent; p50 {middle} µs, p99 {late} µs"
+    ));
+    let mut table = Table::new(&["output", "different", "largest difference", "mean difference"]);
+    for (name, output) in outputs {
+        let number = |n: f64| format!("{n:.3e}");
+        table.row(&[
+            name,
+            &output.different.to_string(),
+            &number(output.difference_max),
+            &number(output.difference_mean),
+        ]);
+    }
+    table.print();
+    examples.iter().for_each(|example| line(example));
+    Ok(())
+}

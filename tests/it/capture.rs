@@ -1,0 +1,146 @@
+//! Predictions that are kept: read by other tools, sent again, and found by
+//! labels that come after the server that made them is gone.
+
+use crate::optional::{or_not_run, python, run};
+use crate::support::{Directory, Server, eventually, http, model_file, ortus};
+use serde_json::{Value, json};
+use std::process::Command;
+
+struct Kept {
+    directory: Directory,
+    records: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new(models: &[&str]) -> Self {
+        Self { directory: Directory::with(models), records: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn url(&self) -> String {
+        self.records.path().display().to_string()
+    }
+
+    fn serve(&self, more: &[&str]) -> Server {
+        let store = format!("records.store={:?}", self.url());
+        let set = ["capture.share=1.0", "capture.age_max=1s", "feedback.poll=200ms", store.as_str()];
+        let all: Vec<&str> = set.iter().chain(more).flat_map(|s| ["--set", s]).collect();
+        Server::start_with(self.directory.path(), &all)
+    }
+
+    /// Ends a server as an operator would, so that what was gathered is written.
+    fn end(mut server: Server) {
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.wait(), Some(0));
+    }
+
+    fn replay(&self, server: &Server, more: &[&str]) -> (Option<i32>, Value) {
+        let mut command = ortus();
+        command.args(["replay", "--json", "--strict", "--records", &self.url(), "--server", &server.grpc]).args(more);
+        let output = command.output().expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), serde_json::from_str(&text).unwrap_or_else(|_| Value::String(said)))
+    }
+}
+
+/// Sends a model's sample; gives the prediction's id.
+fn ask(server: &Server, model: &str) -> String {
+    let sample = std::fs::read(crate::support::models_folder().join(model).join("sample.json")).expect("a sample");
+    let answer = server.post(&format!("/v2/models/{model}/infer"), &sample);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header("ortus-prediction-id").expect("an id").to_owned()
+}
+
+#[test]
+fn what_was_captured_is_answered_the_same_again_and_otherwise_by_another_version() {
+    let models = ["wine", "digits", "cancer-risk"];
+    let kept = Kept::new(&models);
+    let server = kept.serve(&[]);
+    for model in models {
+        (0..20).for_each(|_| drop(ask(&server, model)));
+    }
+    Kept::end(server);
+    kept.directory.put("wine", 2, &model_file("wine", "next"));
+    let server = kept.serve(&["model.wine.versions=\"all\"", "capture.share=0.0"]);
+    for model in models {
+        let ask = format!("{model}:1");
+        let (code, said) = kept.replay(&server, &[model, "--ask", &ask]);
+        assert_eq!((code, &said["sent"], &said["same"]), (Some(0), &json!(20), &json!(20)), "{said}");
+    }
+    let (code, said) = kept.replay(&server, &["wine:1", "--ask", "wine:2"]);
+    assert_eq!((code, &said["different"]), (Some(3), &json!(20)), "{said}");
+    assert!(said["outputs"]["probabilities"]["difference_max"].as_f64().is_some_and(|d| d > 0.0), "{said}");
+    let (code, said) = kept.replay(&server, &["wine", "--limit", "5", "--ask", "nobody"]);
+    assert_eq!((code, &said["failed"]), (Some(3), &json!(5)), "{said}");
+    let (code, said) = kept.replay(&server, &["wine", "--to", "2020-01-01T00:00:00Z"]);
+    assert!(code == Some(1) && said.as_str().is_some_and(|s| s.contains("nothing of 'wine' was captured")), "{said}");
+    let (code, said) = kept.replay(&server, &["wine:2"]);
+    assert_eq!(code, Some(1), "no answer of version 2 was kept: {said}");
+}
+
+#[test]
+fn other_tools_read_what_was_captured() {
+    let Some(python) = or_not_run("pyarrow", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let kept = Kept::new(&["cancer-risk"]);
+    let server =
+        kept.serve(&["capture.hash=[\"mean_area\", \"mean_radius\"]", "capture.drop=[\"cancer-risk/worst_area\"]"]);
+    let id = ask(&server, "cancer-risk");
+    ask(&server, "cancer-risk");
+    Kept::end(server);
+    let script = "import sys, json, pyarrow.dataset as d\n\
+        t = d.dataset(sys.argv[1], format='parquet', partitioning='hive').to_table().to_pylist()\n\
+        print(json.dumps([{k: str(v) for k, v in row.items()} for row in t]))";
+    let folder = kept.records.path().join("ns/default/records/capture");
+    let rows = run(Command::new(python).args(["-c", script]).arg(folder)).expect("pyarrow reads");
+    let rows: Value = serde_json::from_str(&rows).expect("JSON");
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    let sample: Value = crate::support::read_json(&crate::support::models_folder().join("cancer-risk/sample.json"));
+    let input = |name: &str| {
+        let inputs = sample["inputs"].as_array().expect("inputs");
+        inputs.iter().find(|i| i["name"] == name).expect("the input")["data"][1].as_str().expect("a word").to_owned()
+    };
+    let row = rows.iter().find(|r| r["prediction_id"] == json!(id) && r["row"] == "1").expect("the row");
+    assert_eq!((row["model"].as_str(), row["version"].as_str()), (Some("cancer-risk"), Some("1")));
+    assert_eq!(row["mean_texture"], json!(input("mean_texture")));
+    assert_eq!(row["mean_radius"].as_str().map(str::len), Some(32), "{row}");
+    assert!(row.get("worst_area").is_none() && row.get("probabilities[1]").is_some(), "{row}");
+}
+
+#[test]
+fn a_label_finds_the_prediction_of_a_server_that_is_gone() {
+    let kept = Kept::new(&["wine"]);
+    let server = kept.serve(&[]);
+    let id = ask(&server, "wine");
+    Kept::end(server);
+    let server = kept.serve(&[]);
+    let label = |row: usize, class: usize| json!({"prediction_id": id, "row": row, "label": class});
+    let body = json!({"labels": [label(0, 2), label(1, 1), label(2, 1)]}).to_string();
+    let answer = server.post("/v1/feedback", body.as_bytes());
+    assert_eq!((answer.status, &answer.json()["joined"]), (200, &json!(0)), "{}", answer.text());
+    let header = [("ortus-operator", "1")];
+    eventually("they are joined", || {
+        let asked = http(&server.operator, "GET", "/v1/models/wine/performance", &header, b"");
+        asked.status == 200 && asked.json()["measured"][0]["window"]["labelled_rows"] == 3
+    });
+    let asked = http(&server.operator, "GET", "/v1/models/wine/performance", &header, b"").json();
+    // The sample's answers are 2, 1 and 0.
+    let accuracy = asked["measured"][0]["window"]["measures"]["accuracy"].as_f64().expect("measured");
+    assert!((accuracy - 2.0 / 3.0).abs() < 1e-9, "{asked}");
+}
+
+#[test]
+fn capture_without_a_place_or_with_a_wrong_address_is_refused_at_the_start() {
+    let refused = |set: &[&str], part: &str| {
+        let directory = Directory::with(&["wine"]);
+        let mut command = ortus();
+        command.args(["serve", "--models"]).arg(directory.path());
+        let output = command.args(set.iter().flat_map(|s| ["--set", s])).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(part), "{set:?}: {said}");
+    };
+    refused(&["capture.share=0.5", "capture.format=\"cloudevents\""], "capture.url");
+    refused(&["capture.share=0.5", "capture.format=\"cloudevents\"", "capture.url=\"ftp://x\""], "http");
+    refused(&["capture.share=1.5"], "capture");
+    refused(&["records.store=\"nonsense://x\""], "records");
+}
