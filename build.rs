@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".tensorflow")
         .compile_well_known_types(false)
         .compile_fds(wire)?;
+    let traces = protox::compile(["opentelemetry/trace.proto"], ["proto"])?;
+    tonic_prost_build::configure().bytes(".").compile_fds(traces)?;
     let operator = protox::compile(["ortus/operator.proto"], ["proto"])?;
     fs::write(out.join("operator.bin"), operator.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(operator)?;

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::monitor::observer::Monitor;
 use crate::predict::Predictor;
 use crate::request::Deadline;
+use crate::request::trace::Context;
 use http::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,6 +108,16 @@ impl Drop for Charge {
         self.front.in_flight.0.fetch_sub(bytes, Ordering::Relaxed);
         self.front.metrics.bytes_in_flight.sub(bytes as i64);
     }
+}
+
+/// The header by which a caller says which trace a request is of.
+pub(crate) const TRACE_HEADER: &str = "traceparent";
+/// The header that names the span that followed it.
+pub(crate) const TRACED_HEADER: &str = "traceresponse";
+
+/// The trace that a request is of.
+pub(crate) fn context(headers: &HeaderMap) -> Option<Context> {
+    Context::parse(headers.get(TRACE_HEADER)?.to_str().ok()?)
 }
 
 /// The header that names the version that served.

@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::manager::{self, Control, Manager, Source};
 use crate::metrics::Metrics;
 use crate::model::{ModelName, Version};
-use crate::predict::Predictor;
+use crate::predict::{self, Predictor};
 use crate::probe::child::{self, Prober};
 use crate::registry::directory::Directory;
 use crate::registry::fleet::Addresses;
@@ -22,7 +22,6 @@ use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::sign::Policy;
 use crate::request::id::Mint;
-use crate::route::Routes;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::provider::{Provider, ProviderKind};
 use crate::runtime::{Engine, Session, SessionOptions, library};
@@ -101,7 +100,13 @@ impl App {
         let metrics = Metrics::new()?;
         let mint = Arc::new(Mint::new());
         let Watching { monitor, feedback, capture } = watching::start(config, &metrics, &mint, &background)?;
-        let predictor = Arc::new(Predictor::new(Arc::new(Routes::default()), Arc::clone(&metrics), Arc::clone(&mint))?);
+        let predictor = Arc::new(Predictor::new(predict::Parts {
+            routes: Arc::default(),
+            metrics: Arc::clone(&metrics),
+            mint: Arc::clone(&mint),
+            tracer: watching::tracer(config, &metrics, &background)?,
+            slow: Some(config.log.slow).filter(|slow| !slow.is_zero()),
+        })?);
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
             control: control(config),

@@ -19,7 +19,7 @@ use lane::Lane;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Entry, Queue, Rank};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -66,6 +66,8 @@ struct Shared {
     metrics: Arc<ServableMetrics>,
     /// Runs in place, in a row, that took far too long.
     slow_in_place: AtomicU32,
+    /// Batches run so far.
+    batches: AtomicU64,
     /// A session each; a lane empties its own when it ends.
     slots: Vec<Mutex<Option<Lane>>>,
 }
@@ -111,8 +113,15 @@ impl Batcher {
         let state = Mutex::new(State { queue, closed: false, idle_lanes: 0 });
         let slots: Vec<_> = sessions.into_iter().map(|session| Mutex::new(Some(Lane::new(session)))).collect();
         let lanes = slots.len();
-        let shared =
-            Arc::new(Shared { state, wake: Condvar::new(), options, metrics, slow_in_place: AtomicU32::new(0), slots });
+        let shared = Arc::new(Shared {
+            state,
+            wake: Condvar::new(),
+            options,
+            metrics,
+            slow_in_place: AtomicU32::new(0),
+            batches: AtomicU64::new(0),
+            slots,
+        });
         let batcher = Self { shared: Arc::clone(&shared) };
         let on_end = Arc::new(on_end);
         for at in 0..lanes {

@@ -1,11 +1,13 @@
 //! The command line: arguments, tables, JSON. Parses, calls, prints.
 
 mod demo;
+mod metrics;
 mod monitor;
 mod performance;
 mod print;
 mod registry;
 mod replay;
+mod report;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;
@@ -41,9 +43,16 @@ enum Command {
     Predict(Predict),
     /// Say what a running server's models are asked that they were not made for.
     Drift(monitor::DriftArguments),
-    /// Sends captured predictions again and compares the answers
+    /// Write a page about a running server's model: what it is asked, how good it is.
+    Report(report::ReportArguments),
+    /// Print the catalogue of metrics, and rules and dashboards made from it.
+    Metrics {
+        #[command(subcommand)]
+        verb: metrics::MetricsVerb,
+    },
+    /// Send captured predictions again and compare the answers.
     Replay(replay::ReplayArguments),
-    /// Shows how good a model is, as labels and scores say, of a running server
+    /// Say how good a running server's models are, by labels and by scores.
     Performance(performance::PerformanceArguments),
     /// Make a baseline of a table and a model: what inputs and answers look like.
     Profile(monitor::ProfileArguments),
@@ -220,6 +229,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
+        Command::Report(arguments) => report::report(&arguments)?,
+        Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),
         Command::Drift(arguments) => monitor::drift(&arguments)?,
         Command::Performance(arguments) => performance::performance(&arguments)?,

@@ -1,6 +1,7 @@
 //! Outbound calls: a small prediction client over either protocol. Used by the
 //! command line and the demo; owns no retry.
 
+pub(crate) mod otlp;
 pub(crate) mod webhook;
 
 use crate::error::{Error, Result};

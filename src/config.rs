@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub feedback: Feedback,
     /// `[capture]`.
     pub capture: Capture,
+    /// `[traces]`.
+    pub traces: Traces,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
@@ -315,6 +317,20 @@ section! {
         level: String as Level = "info".into();
         /// `text` or `json`; default `text`.
         format: Format = Format::Text;
+        /// How long a prediction takes that is logged with its ids, at most 1 h; default 1 s, 0 s for none. At most ten
+        /// a second are.
+        slow: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+    }
+}
+
+section! {
+    /// `[traces]`: predictions followed from end to end.
+    Traces {
+        /// The collector that takes spans, as OTLP over gRPC: `http://HOST:4317`; default none.
+        endpoint: Option<String> as Line = None;
+        /// The share of predictions followed whose caller says nothing, 0 to 1; default 0.01. A caller's `traceparent`
+        /// decides where it comes.
+        share: f64 = 0.01, in 0.0..=1.0;
     }
 }
 
@@ -372,6 +388,7 @@ impl Config {
         put("records", self.records.to_table());
         put("feedback", self.feedback.to_table());
         put("capture", self.capture.to_table());
+        put("traces", self.traces.to_table());
         put("runtime", self.runtime.to_table());
         put("log", self.log.to_table());
         let one = |name: &String| (name.clone(), Value::Table(self.model(name).to_table()));

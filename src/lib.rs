@@ -17,6 +17,7 @@ pub(crate) mod golden;
 pub(crate) mod graph;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod page;
 pub(crate) mod probe;
 pub(crate) mod proto;
 pub(crate) mod records;
@@ -24,6 +25,7 @@ pub(crate) mod registry;
 pub(crate) mod runtime;
 pub(crate) mod store;
 pub(crate) mod table;
+pub(crate) mod traces;
 
 // Serving.
 pub(crate) mod manager;

@@ -3,17 +3,19 @@
 //! a version appear only once they are loaded, and retire with their servable.
 
 pub(crate) mod capture;
+pub(crate) mod catalogue;
+pub(crate) mod deploy;
 pub(crate) mod feedback;
 pub(crate) mod monitor;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::model::{ModelName, Version};
 use crate::request::Protocol;
+use catalogue::{Catalogue, Kinded};
 use parking_lot::Mutex;
-use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Opts, TextEncoder,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 /// Every family, made once at start and passed to the rooms that need it.
 pub(crate) struct Metrics {
-    registry: Registry,
+    catalogue: Catalogue,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     queue_seconds: HistogramVec,
@@ -41,6 +43,8 @@ pub(crate) struct Metrics {
     pub connections: IntGauge,
     /// Connections closed at accept because of the limit.
     pub connections_refused: IntCounter,
+    /// Spans that no collector will see.
+    pub spans_dropped: IntCounter,
     /// Bytes of requests being read or served.
     pub bytes_in_flight: IntGauge,
     shadow: IntCounterVec,
@@ -68,16 +72,14 @@ const SECONDS: [f64; 24] = [
 const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const SERVED: &[&str] = &["model", "version"];
 
-fn put<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> Result<C> {
-    let family = made.map_err(|e| Error::internal("define a metric").with_source(e))?;
-    registry.register(Box::new(family.clone())).map_err(|e| Error::internal("register a metric").with_source(e))?;
-    Ok(family)
+fn put<C: Kinded>(catalogue: &Catalogue, made: prometheus::Result<C>) -> Result<C> {
+    catalogue.put(made)
 }
 
 impl Metrics {
     /// Makes the catalogue.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let r = Registry::new();
+        let r = Catalogue::default();
         let counter =
             |name: &str, help: &str, labels: &[&str]| put(&r, IntCounterVec::new(Opts::new(name, help), labels));
         let gauge = |name: &str, help: &str, labels: &[&str]| put(&r, IntGaugeVec::new(Opts::new(name, help), labels));
@@ -117,6 +119,10 @@ impl Metrics {
             input_bytes: counter("ortus_input_bytes_total", "Bytes of input tensors.", SERVED)?,
             output_bytes: counter("ortus_output_bytes_total", "Bytes of output tensors.", SERVED)?,
             connections: put(&r, IntGauge::new("ortus_connections", "Open connections on the data listeners."))?,
+            spans_dropped: put(
+                &r,
+                IntCounter::new("ortus_spans_dropped_total", "Spans that were not sent: the collector is too slow."),
+            )?,
             connections_refused: put(
                 &r,
                 IntCounter::new("ortus_connections_refused_total", "Connections closed at accept: over the limit."),
@@ -143,17 +149,42 @@ impl Metrics {
             feedback: feedback::Families::new(&r)?,
             monitor: monitor::Families::new(&r)?,
             holders: Mutex::default(),
-            registry: r.clone(),
+            catalogue: r,
         };
-        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
-            .map_err(|e| Error::internal("register the process metrics").with_source(e))?;
+        built.catalogue.adopt(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Arc::new(built))
+    }
+
+    /// How long a model's predictions took: for each version the rows of its
+    /// histogram, as upper bounds in seconds and the requests up to them.
+    pub(crate) fn times(&self, model: &str) -> BTreeMap<String, Vec<(f64, u64)>> {
+        let mut times: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+        let families = self.catalogue.gather();
+        let family = families.iter().find(|f| f.name() == "ortus_request_duration_seconds");
+        for metric in family.into_iter().flat_map(|f| f.get_metric()) {
+            let label = |name: &str| metric.get_label().iter().find(|l| l.name() == name).map(|l| l.value());
+            if label("model") != Some(model) {
+                continue;
+            }
+            let buckets = metric.get_histogram().get_bucket();
+            let sums = times.entry(label("version").unwrap_or_default().to_owned()).or_default();
+            sums.resize(buckets.len(), (0.0, 0));
+            for (sum, bucket) in sums.iter_mut().zip(buckets) {
+                *sum = (bucket.upper_bound(), sum.1 + bucket.cumulative_count());
+            }
+        }
+        times
+    }
+
+    /// Every family of its own, by name.
+    pub(crate) fn families(&self) -> Vec<catalogue::Family> {
+        self.catalogue.families()
     }
 
     /// Writes the exposition text.
     pub(crate) fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 << 10);
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&self.catalogue.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
         text

@@ -3,10 +3,12 @@
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Metrics, ServableMetrics};
 use crate::request::id::Mint;
-use crate::request::{Deadline, Protocol, Request, Response, Target};
+use crate::request::{Deadline, Protocol, Request, Response, Target, Timing};
 use crate::route::Routes;
 use crate::servable::Servable;
 use crate::shadow::{Copied, Shadows};
+use crate::traces::{Ended, Tracer};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -17,14 +19,29 @@ pub(crate) struct Predictor {
     metrics: Arc<Metrics>,
     shadows: Shadows,
     mint: Arc<Mint>,
+    tracer: Option<Tracer>,
+    slow: Slow,
     ready: watch::Sender<bool>,
+}
+
+/// What it needs.
+pub(crate) struct Parts {
+    pub routes: Arc<Routes>,
+    pub metrics: Arc<Metrics>,
+    pub mint: Arc<Mint>,
+    /// Follows predictions, where that is on.
+    pub tracer: Option<Tracer>,
+    /// How long a prediction takes that is told of in the log; none for never.
+    pub slow: Option<Duration>,
 }
 
 impl Predictor {
     /// Starts not ready.
-    pub(crate) fn new(routes: Arc<Routes>, metrics: Arc<Metrics>, mint: Arc<Mint>) -> Result<Self> {
+    pub(crate) fn new(parts: Parts) -> Result<Self> {
+        let Parts { routes, metrics, mint, tracer, slow } = parts;
         let shadows = Shadows::start(&metrics)?;
-        Ok(Self { routes, metrics, shadows, mint, ready: watch::Sender::new(false) })
+        let slow = Slow { from: slow, told: Mutex::new((Instant::now(), 0)) };
+        Ok(Self { routes, metrics, shadows, mint, tracer, slow, ready: watch::Sender::new(false) })
     }
 
     /// Says whether load balancers should send requests here.
@@ -62,13 +79,25 @@ impl Predictor {
     /// at fault. Dropping the future cancels the request.
     pub(crate) async fn predict_on(&self, servable: &Arc<Servable>, request: Request) -> Result<Response> {
         let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
+        let followed = self.tracer.as_ref().and_then(|tracer| tracer.follow(request.trace, request.arrived));
+        let (protocol, arrived) = (request.protocol, request.arrived);
         // Costs nothing where the client sent none.
         let id = request.id.clone();
-        let result = self.serve(servable, request).await;
+        let mut submitted = None;
+        let mut result = self.serve(servable, request, &mut submitted).await;
         trace.outcome = match &result {
             Ok(response) => Ok(response.timing.queue),
             Err(error) => Err(error.kind),
         };
+        if let (Some(tracer), Some(followed)) = (&self.tracer, &followed) {
+            let (model, version) = (servable.name.as_str(), servable.version.number());
+            let outcome = result.as_ref().map_err(|error| error.kind);
+            tracer.end(followed, &Ended { model, version, protocol: protocol.label(), submitted, outcome });
+            if let Ok(response) = &mut result {
+                response.trace = Some(followed.context.header(followed.span));
+            }
+        }
+        self.slow.look(servable, &result, arrived);
         let (model, version) = (servable.name.as_str(), servable.version.number());
         match &result {
             Ok(Response { prediction_id, timing, .. }) => {
@@ -87,7 +116,7 @@ impl Predictor {
         result
     }
 
-    async fn serve(&self, servable: &Servable, request: Request) -> Result<Response> {
+    async fn serve(&self, servable: &Servable, request: Request, submitted: &mut Option<Instant>) -> Result<Response> {
         let wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
         servable.metrics.input_bytes.inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
@@ -98,6 +127,7 @@ impl Predictor {
         let prediction_id = self.mint.mint();
         let observer = servable.observer.as_ref();
         let sampled = observer.and_then(|observer| observer.asked(prediction_id, &inputs));
+        *submitted = self.tracer.is_some().then(Instant::now);
         let done = servable.run(inputs, deadline, request.priority).await?;
         if let Some(observer) = observer {
             observer.answered(&done.outputs);
@@ -118,8 +148,54 @@ impl Predictor {
             id: request.id,
             prediction_id,
             outputs,
+            trace: None,
             timing: done.timing,
         })
+    }
+}
+
+/// Tells of predictions that take long, a few a second at most.
+struct Slow {
+    from: Option<Duration>,
+    /// The second under way, and how many were told in it.
+    told: Mutex<(Instant, u32)>,
+}
+
+/// Slow predictions told of in a second.
+const TOLD_MAX: u32 = 10;
+
+impl Slow {
+    fn look(&self, servable: &Servable, result: &Result<Response>, arrived: Instant) {
+        let Some(from) = self.from else { return };
+        let took = arrived.elapsed();
+        if took < from || !self.may_tell() {
+            return;
+        }
+        let (model, version) = (servable.name.as_str(), servable.version.number());
+        let took_us = took.as_micros();
+        match result {
+            Ok(Response { prediction_id, id, trace, timing, .. }) => {
+                let trace = trace.as_deref().and_then(|t| t.split('-').nth(1));
+                let Timing { queue, gather, run, batch_rows, batch } = *timing;
+                let (queue_us, gather_us, run_us) = (queue.as_micros(), gather.as_micros(), run.as_micros());
+                tracing::warn!(
+                    model, version, took_us, queue_us, gather_us, run_us, batch, batch_rows, %prediction_id, id, trace,
+                    "slow prediction"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(model, version, took_us, kind = error.kind.label(), %error, "slow prediction");
+            }
+        }
+    }
+
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock();
+        if told.0.elapsed() >= Duration::from_secs(1) {
+            *told = (Instant::now(), 0);
+        }
+        told.1 += 1;
+        told.1 <= TOLD_MAX
     }
 }
 

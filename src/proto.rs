@@ -25,6 +25,11 @@ pub mod operator {
     tonic::include_proto!("ortus.v1");
 }
 
+/// OpenTelemetry's spans, trimmed.
+pub mod opentelemetry {
+    tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
+}
+
 /// The ONNX model format, trimmed.
 pub mod onnx {
     tonic::include_proto!("onnx");

@@ -2,6 +2,7 @@
 //! version, by when, and what came back. Plain data.
 
 pub(crate) mod id;
+pub(crate) mod trace;
 
 use crate::error::{Error, Result};
 use crate::model::{Alias, ModelName, Version};
@@ -133,6 +134,8 @@ pub struct Request {
     pub inputs: Vec<(String, Tensor)>,
     /// The outputs wanted; none named means all.
     pub outputs: Vec<String>,
+    /// The trace that the caller is in.
+    pub trace: Option<trace::Context>,
 }
 
 impl Request {
@@ -159,6 +162,8 @@ pub struct Timing {
     pub run: Duration,
     /// Rows of the batch this request was part of.
     pub batch_rows: u32,
+    /// The number of that batch.
+    pub batch: u64,
 }
 
 /// A prediction that was made.
@@ -174,6 +179,8 @@ pub struct Response {
     pub prediction_id: uuid::Uuid,
     /// Named outputs, in the order asked for.
     pub outputs: Vec<(Arc<str>, Tensor)>,
+    /// The span that followed it, as a `traceparent` header.
+    pub trace: Option<String>,
     /// Where the time went.
     pub timing: Timing,
 }

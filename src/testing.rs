@@ -9,5 +9,6 @@ pub use crate::operate::conformance::many_models;
 pub use crate::proto::feedback;
 pub use crate::proto::inference;
 pub use crate::proto::onnx;
+pub use crate::proto::opentelemetry;
 pub use crate::proto::operator;
 pub use crate::proto::tensorflow;

@@ -67,6 +67,10 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
             Ok(Reply::json(performance(front, name, version)?.to_string()))
         }
+        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/report") => {
+            let name = &path["/v1/models/".len()..path.len() - "/report".len()];
+            Ok(Reply::json(report(front, name, parts.uri.query().unwrap_or_default())?.to_string()))
+        }
         ("POST", "/v1/nudge") => {
             front.manager.nudge();
             Ok(Reply::json("{}"))
@@ -80,7 +84,7 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             registry::answer(front, method, &path[REGISTRY.len()..], query, &body.to_bytes()).await
         }
         _ => Err(Error::not_found(
-            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/config, /v1/registry/models or POST /v1/nudge",
+            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
         )),
     }
 }
@@ -116,6 +120,24 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
         return Err(Error::not_found(format!("no{which} model '{name}' serves here")));
     }
     Ok(json!({"versions": found}))
+}
+
+/// Everything that a page about a model shows: `version=V&hours=H`.
+fn report(front: &Front, name: &str, query: &str) -> Result<Value> {
+    let value = |key: &str| query.split('&').filter_map(|p| p.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v);
+    let monitor = front.monitor.as_ref();
+    let monitor = monitor.ok_or_else(|| Error::precondition("nothing is watched here: monitor.enabled is false"))?;
+    let (model, version) = (ModelName::parse(name)?, value("version").map(Version::parse).transpose()?);
+    let hours = value("hours").map_or(Ok(24 * 7), str::parse::<u64>);
+    let hours = hours.map_err(|_| Error::invalid("hours is no whole number of 0 or more"))?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let watched = monitor.pictures(&model, version, now.saturating_sub(hours.saturating_mul(3600)));
+    if watched.is_empty() {
+        return Err(Error::not_found(format!("no version of model '{model}' serves here that was asked for")));
+    }
+    let measured = front.feedback.as_ref().map(|f| f.report(&model, version)).unwrap_or_default();
+    let times = front.metrics.times(model.as_str());
+    Ok(json!({"time": now, "hours": hours, "watched": watched, "measured": measured, "times": times}))
 }
 
 /// What labels say of a model's versions, or of one, and what its scores say.

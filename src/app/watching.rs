@@ -3,6 +3,7 @@
 use crate::capture::sheet::Redaction;
 use crate::capture::sweep::Retention;
 use crate::capture::{self, Capture};
+use crate::client::otlp;
 use crate::client::webhook::{Message, Webhook};
 use crate::config::{CaptureFormat, Config};
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::monitor::alarm::{Rules, Thresholds};
 use crate::monitor::observer::{self, Monitor, Tap};
 use crate::records::Records;
 use crate::request::id::Mint;
+use crate::traces::Tracer;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,6 +82,14 @@ pub(super) fn start(
     };
     let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(sink), taps)?;
     Ok(Watching { monitor: Some(monitor), feedback, capture })
+}
+
+/// What follows predictions, where a collector is set.
+pub(super) fn tracer(config: &Config, metrics: &Metrics, background: &Runtime) -> Result<Option<Tracer>> {
+    let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
+    let (tracer, outbox) = Tracer::new(config.traces.share, metrics.spans_dropped.clone());
+    otlp::start(endpoint, outbox, background.handle())?;
+    Ok(Some(tracer))
 }
 
 /// Keeps predictions in the store, and sweeps it.

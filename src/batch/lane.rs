@@ -209,6 +209,7 @@ impl Lane {
 
 fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
     for (job, outputs) in jobs.into_iter().zip(ran.parts) {
         let timing = Timing {
@@ -216,6 +217,7 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
             gather: ran.gather,
             run: ran.run,
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
+            batch,
         };
         // The receiver may have gone; then nobody wants the answer.
         let _ = job.reply.send(Ok(Done { outputs, timing }));

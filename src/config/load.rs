@@ -12,7 +12,7 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::{Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server};
+use super::{Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server, Traces};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 
@@ -35,6 +35,7 @@ enum Section {
     Records,
     Feedback,
     Capture,
+    Traces,
     Runtime,
     Log,
     Model(String),
@@ -227,6 +228,7 @@ impl Config {
             Section::Records => self.records.set(key, value),
             Section::Feedback => self.feedback.set(key, value),
             Section::Capture => self.capture.set(key, value),
+            Section::Traces => self.traces.set(key, value),
             Section::Runtime => self.runtime.set(key, value),
             Section::Log => self.log.set(key, value),
             Section::Defaults => self.defaults.set(key, value),
@@ -290,6 +292,7 @@ impl Section {
         "records",
         "feedback",
         "capture",
+        "traces",
         "runtime",
         "log",
         "model.NAME",
@@ -305,6 +308,7 @@ impl Section {
             "records" => Self::Records,
             "feedback" => Self::Feedback,
             "capture" => Self::Capture,
+            "traces" => Self::Traces,
             "runtime" => Self::Runtime,
             "log" => Self::Log,
             _ => match path.split_once(separator) {
@@ -334,6 +338,7 @@ impl Section {
             Self::Records => Records::KEYS,
             Self::Feedback => Feedback::KEYS,
             Self::Capture => Capture::KEYS,
+            Self::Traces => Traces::KEYS,
             Self::Runtime => Runtime::KEYS,
             Self::Log => Log::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
@@ -352,6 +357,7 @@ impl fmt::Display for Section {
             Self::Records => f.write_str("[records]"),
             Self::Feedback => f.write_str("[feedback]"),
             Self::Capture => f.write_str("[capture]"),
+            Self::Traces => f.write_str("[traces]"),
             Self::Runtime => f.write_str("[runtime]"),
             Self::Log => f.write_str("[log]"),
             Self::Defaults => f.write_str("[models.defaults]"),

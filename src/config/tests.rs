@@ -339,7 +339,7 @@ fn json_has_durations_as_text_and_sizes_as_integers() {
 fn every_key_can_be_set_and_each_section_lists_its_own() {
     let mut table = accept("").to_table();
     table.remove("model");
-    let unset = ["ports_file", "directory", "library", "webhook", "store", "url", "drop"];
+    let unset = ["ports_file", "directory", "library", "webhook", "store", "url", "drop", "endpoint"];
     let count = |name: &str, keys: &[&str]| {
         let section = table[name].as_table().unwrap();
         let missing = keys.iter().filter(|key| !section.contains_key(**key));
@@ -354,6 +354,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("records", Records::KEYS);
     count("feedback", Feedback::KEYS);
     count("capture", Capture::KEYS);
+    count("traces", Traces::KEYS);
     assert_eq!(Model::KEYS.len(), 15);
 }
 

@@ -310,6 +310,7 @@ impl State {
                 "window": open.book.summary(now.saturating_sub(DAYS * 24), now + 1),
                 "days": open.book.cohorts(24, COHORTS_MAX),
                 "slices": open.book.parts(),
+                "reliability": open.book.reliability(),
                 "loss_allowed": trial.and_then(|t| t.allowed),
                 "alarm": trial.is_some_and(|t| t.alarm.is_some()),
                 "pending_labels": self.pending.len(),

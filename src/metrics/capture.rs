@@ -1,8 +1,9 @@
 //! The series of predictions that are kept.
 
+use super::catalogue::Catalogue;
 use super::put;
 use crate::error::Result;
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts};
 
 /// The families.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ pub(crate) struct Families {
 
 impl Families {
     /// Makes them.
-    pub(super) fn new(r: &Registry) -> Result<Self> {
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
         let counter = |name: &str, help: &str| put(r, IntCounter::new(name, help));
         let by = |name: &str, help: &str, label| put(r, IntCounterVec::new(Opts::new(name, help), &[label]));
         Ok(Self {

@@ -1,8 +1,9 @@
 //! The series of labels and of what they measure.
 
+use super::catalogue::Catalogue;
 use super::put;
 use crate::error::Result;
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use std::collections::BTreeMap;
 
 /// The families.
@@ -29,7 +30,7 @@ const SERVED: &[&str] = &["model", "version"];
 
 impl Families {
     /// Makes them.
-    pub(super) fn new(r: &Registry) -> Result<Self> {
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
         let gauge = |name: &str, help: &str, labels: &[&str]| put(r, GaugeVec::new(Opts::new(name, help), labels));
         let whole = |name: &str, help: &str| put(r, IntGaugeVec::new(Opts::new(name, help), SERVED));
         Ok(Self {

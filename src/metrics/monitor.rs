@@ -2,10 +2,11 @@
 //! and alarms. Per column only of the columns that are shown; the rest is on the
 //! operator listener.
 
+use super::catalogue::Catalogue;
 use super::put;
 use crate::error::Result;
 use crate::model::{ModelName, Version};
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The families.
@@ -19,6 +20,7 @@ pub(crate) struct Families {
     drift_alarm: IntGaugeVec,
     alarms: IntGaugeVec,
     begun: IntCounterVec,
+    estimated: GaugeVec,
     /// The share of requests that is sampled.
     pub sample_share: Gauge,
 }
@@ -27,7 +29,7 @@ const SERVED: &[&str] = &["model", "version"];
 
 impl Families {
     /// Makes them.
-    pub(super) fn new(r: &Registry) -> Result<Self> {
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
         let counter =
             |name: &str, help: &str, labels: &[&str]| put(r, IntCounterVec::new(Opts::new(name, help), labels));
         let of_column = &["model", "version", "column", "metric"];
@@ -63,6 +65,16 @@ impl Families {
                 IntGaugeVec::new(Opts::new("ortus_drift_alarms", "Tests in alarm, of every column."), SERVED),
             )?,
             begun: counter("ortus_drift_alarms_total", "Alarms that began, of every column.", SERVED)?,
+            estimated: put(
+                r,
+                GaugeVec::new(
+                    Opts::new(
+                        "ortus_estimated_performance",
+                        "Estimated from the scores of the last window, without labels, by metric.",
+                    ),
+                    &["model", "version", "metric"],
+                ),
+            )?,
             sample_share: put(
                 r,
                 Gauge::new("ortus_monitor_sample_ratio", "The share of requests that counts in windows."),
@@ -82,6 +94,7 @@ impl Families {
             begun: self.begun.with_label_values(&served),
             counted: BTreeMap::new(),
             measured: BTreeSet::new(),
+            estimated: BTreeSet::new(),
             families: self.clone(),
             labels,
         }
@@ -109,6 +122,7 @@ pub(crate) struct MonitorMetrics {
     /// Breaches by column and kind, as far as they are counted.
     counted: BTreeMap<(String, &'static str), u64>,
     measured: BTreeSet<(String, &'static str)>,
+    estimated: BTreeSet<&'static str>,
     families: Families,
     labels: [String; 2],
 }
@@ -140,6 +154,17 @@ impl MonitorMetrics {
     }
 }
 
+impl MonitorMetrics {
+    /// Sets what the scores say.
+    pub(crate) fn estimate(&mut self, measures: &BTreeMap<&'static str, f64>) {
+        let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
+        for (metric, value) in measures {
+            self.families.estimated.with_label_values(&[model, version, metric]).set(*value);
+            self.estimated.insert(metric);
+        }
+    }
+}
+
 impl Drop for MonitorMetrics {
     fn drop(&mut self) {
         let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
@@ -148,6 +173,9 @@ impl Drop for MonitorMetrics {
             let _ = family.remove_label_values(&[model, version]);
         }
         let _ = self.families.alarms.remove_label_values(&[model, version]);
+        for metric in &self.estimated {
+            let _ = self.families.estimated.remove_label_values(&[model, version, metric]);
+        }
         for (column, kind) in self.counted.keys() {
             let _ = self.families.breaches.remove_label_values(&[model, version, column, kind]);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Watched {
     cells: Cells,
     counts: Vec<u64>,
     open: Tally,
+    /// The last windows, older ones counting less.
+    recent: Tally,
     spans: [Tally; SPANS.len()],
     /// The hour under way, and those of the week before by their number.
     hour: Tally,
@@ -52,6 +54,25 @@ pub(crate) struct Watched {
     tests: BTreeMap<(Against, u32, Metric), (Verdicts, Reading)>,
     kept: Vec<f64>,
     pub hints: Hints,
+}
+
+/// Base windows that a picture shows, about.
+const RECENT_WINDOWS: u64 = 64;
+
+/// A column's cells, then and now.
+#[derive(Serialize)]
+pub(crate) struct Picture<'c> {
+    pub name: &'c str,
+    pub side: super::layout::Side,
+    pub importance: Option<f64>,
+    /// Between the cells of numbers.
+    pub edges: &'c [f64],
+    /// Each has a cell; then come the others that are known, and the unseen.
+    pub words: Vec<&'c str>,
+    pub before: &'c [u64],
+    pub before_missing: u64,
+    pub now: &'c [u32],
+    pub now_missing: u32,
 }
 
 /// What looks wrong with a window, without a test.
@@ -73,6 +94,7 @@ impl Watched {
             place,
             counts: baseline.counts(),
             open: tally.clone(),
+            recent: tally.clone(),
             spans: [(); SPANS.len()].map(|()| tally.clone()),
             hour: tally,
             week: BTreeMap::new(),
@@ -105,6 +127,10 @@ impl Watched {
         self.hints = self.look();
         self.kept.clear();
         self.hour.add(&self.open);
+        if self.recent.rows() > RECENT_WINDOWS * self.open.rows().max(ROWS_MIN) {
+            self.recent.halve();
+        }
+        self.recent.add(&self.open);
         let mut begun = Vec::new();
         for (at, span) in SPANS.into_iter().enumerate() {
             self.spans[at].add(&self.open);
@@ -231,6 +257,31 @@ impl Watched {
         let spread = power(iqr, numbers.iqr).map(f64::round).filter(|p| *p != 0.0);
         let scale = spread.filter(|p| middle.is_none_or(|m| m.round() == *p)).map(|p| 10.0_f64.powf(p));
         Hints { constant, scale }
+    }
+
+    /// What there was and what there is, cell by cell.
+    pub(crate) fn picture(&self) -> Picture<'_> {
+        let (edges, words) = match &self.baseline.values {
+            Values::Numbers(numbers) => (numbers.edges.as_slice(), Vec::new()),
+            Values::Words(listed) => (&[][..], listed.words.iter().map(|(word, _)| word.as_str()).collect()),
+        };
+        Picture {
+            name: &self.place.name,
+            side: self.place.side,
+            importance: self.baseline.importance,
+            edges,
+            words,
+            before: &self.counts,
+            before_missing: self.baseline.missing,
+            now: &self.recent.counts,
+            now_missing: self.recent.missing,
+        }
+    }
+
+    /// How far the last base window was: its cells, and PSI.
+    pub(crate) fn distance(&self) -> Option<(f32, f32)> {
+        let of = |metric| self.tests.get(&(Against::Training, SPANS[0], metric)).map(|(_, r)| r.value as f32);
+        Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
     }
 
     /// What the tests last came to.

@@ -7,6 +7,7 @@ use super::column::Reading;
 use super::contract::Contracts;
 use super::layout::{Place, Side};
 use super::performance::answer::{Answer, answers};
+use super::share::{Work, next_share};
 use super::watch::{ColumnReport, Report, Subject, Watch};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -49,8 +50,6 @@ const TURN: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// How often the sampling share is adapted.
 const ADAPT: Duration = Duration::from_millis(200);
-/// The least share of requests that is sampled.
-const SHARE_MIN: f64 = 1.0 / 1024.0;
 
 /// Watches servables. Dropping it ends its thread.
 pub(crate) struct Monitor {
@@ -167,6 +166,15 @@ impl Monitor {
 
     /// What is known of a version, as JSON; none where it is not watched.
     pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+        self.look(model, version, None)
+    }
+
+    /// The same with what a page about it shows, since a time.
+    pub(crate) fn pictures(&self, model: &ModelName, version: Option<Version>, since: u64) -> Vec<serde_json::Value> {
+        self.look(model, version, Some(since))
+    }
+
+    fn look(&self, model: &ModelName, version: Option<Version>, since: Option<u64>) -> Vec<serde_json::Value> {
         let watches = self.shared.watches.lock();
         let of =
             |o: &&Observed| o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v);
@@ -177,6 +185,9 @@ impl Monitor {
             let mut report = serde_json::json!(o.watch.report(&self.shared.options.rules));
             report["sample_share"] = share.into();
             report["dropped_requests"] = o.series.dropped.get().into();
+            if let Some(since) = since {
+                report["shown"] = o.watch.pictures(since);
+            }
             report
         };
         found.into_iter().map(whole).collect()
@@ -259,19 +270,6 @@ impl Shared {
     }
 }
 
-/// The next sampling share, given the share of the work that was taken and the
-/// one that may be. Falls at once, and rises slowly.
-fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
-    let next = if taken > allowed {
-        share * allowed / taken
-    } else if taken < 0.7 * allowed {
-        share * 1.1
-    } else {
-        share
-    };
-    next.clamp(SHARE_MIN, 1.0)
-}
-
 fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
     let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
@@ -313,48 +311,23 @@ fn look(shared: &Shared, watch: &mut Watch, offer: &Offer) {
     }
 }
 
-/// Processor time so far: of this thread, and of the whole server.
-#[derive(Clone, Copy, Default)]
-struct Work {
-    own: Duration,
-    all: Duration,
-}
-
-impl Work {
-    fn now() -> Self {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let own = read("/proc/thread-self/schedstat");
-        let own = own.split(' ').next().and_then(|ns| ns.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
-        let stat = read("/proc/self/stat");
-        // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
-        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-        Self { own, all: Duration::from_millis(ticks * 10) }
-    }
-
-    /// The share of the server's work that was this thread's; none where there
-    /// was too little to tell.
-    fn since(&self, before: &Self) -> Option<f64> {
-        let (own, all) = (self.own.saturating_sub(before.own), self.all.saturating_sub(before.all));
-        (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
-    }
-}
-
-/// Work that is too little to share out.
-const LITTLE: Duration = Duration::from_millis(50);
-
 /// Closes windows, tells of alarms, sets series.
 fn tick(shared: &Shared, sink: &Sink) {
-    let hour = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() / 3600);
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let rules = &shared.options.rules;
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
-        let alarms = observed.watch.advance(Instant::now(), hour, rules);
+        let alarms = observed.watch.advance(Instant::now(), seconds / 3600, rules);
         observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(rules);
         begun.extend(alarms.into_iter().map(|(place, reading)| alarm(&report, place, reading)));
+        if let Some(estimated) = &report.estimated {
+            observed.series.estimate(&estimated.estimate.measures);
+        }
         let columns = shown(&report, shared.options.columns_shown);
-        observed.series.set((report.rows, report.sampled_rows), report.alarms, &columns);
+        let alarms = report.alarms;
+        observed.series.set((report.rows, report.sampled_rows), alarms, &columns);
+        observed.watch.remember(seconds, alarms);
     }
     for alarm in begun {
         let Alarm { model, version, column, test, .. } = &alarm;
@@ -418,22 +391,6 @@ fn alarm(report: &Report<'_>, place: Place, test: Reading) -> Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_share_falls_to_what_is_allowed_and_rises_again() {
-        // Each sampled request costs the same: what is taken follows the share.
-        let settle = |mut share: f64, cost: f64| {
-            for _ in 0..100 {
-                share = next_share(share, share * cost, 0.05);
-            }
-            share
-        };
-        assert_eq!(settle(1.0, 0.01), 1.0);
-        let busy = settle(1.0, 0.5);
-        assert!((0.05..=0.101).contains(&busy), "{busy}");
-        assert_eq!(settle(busy, 0.01), 1.0);
-        assert_eq!(settle(1.0, 1e6), SHARE_MIN, "it never stops looking");
-    }
 
     #[test]
     fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {

@@ -12,6 +12,7 @@ use super::baseline::Baseline;
 use super::cells::cut;
 use super::column::{Hints, Reading, Watched};
 use super::contract::{Breaches, Contracts};
+use super::history::{History, Point};
 use super::layout::{self, Place, Side, Value, each_value};
 use super::performance::answer::Answer;
 use super::performance::calibrate::Curve;
@@ -94,6 +95,8 @@ pub(crate) struct Watch {
     estimator: Option<Estimator>,
     /// What the last window's scores say.
     pub estimated: Option<Estimate>,
+    history: History,
+    remembered: u64,
 }
 
 impl Watch {
@@ -117,6 +120,8 @@ impl Watch {
             hour: None,
             estimator: estimator(&subject),
             estimated: None,
+            history: History::default(),
+            remembered: 0,
             subject: Arc::new(subject),
         };
         if let Some(baseline) = watch.subject.baseline.clone() {
@@ -216,6 +221,27 @@ impl Watch {
             }
         }
         begun
+    }
+
+    /// Remembers the window that closed last, if it is not remembered yet.
+    pub(crate) fn remember(&mut self, time: u64, alarms: usize) {
+        if self.closed == self.remembered {
+            return;
+        }
+        self.remembered = self.closed;
+        let columns = self.columns.iter().map(Watched::distance).collect();
+        let estimated_accuracy = self.estimated.as_ref().and_then(|e| e.measures.get("accuracy").copied());
+        self.history.add(Point { time, rows: self.sampled_rows, alarms, columns, estimated_accuracy });
+    }
+
+    /// What a page about it shows, since a time.
+    pub(crate) fn pictures(&self, since: u64) -> serde_json::Value {
+        serde_json::json!({
+            "pictures": self.columns.iter().map(Watched::picture).collect::<Vec<_>>(),
+            "history": self.history.since(since),
+            "calibration": self.subject.baseline.as_ref().map(|b| &b.calibration),
+            "performance": self.subject.baseline.as_ref().map(|b| &b.performance),
+        })
     }
 
     /// Everything that is known, for a person or a program.

@@ -45,6 +45,12 @@ impl Tally {
         self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
     }
 
+    /// Counts everything half.
+    pub(crate) fn halve(&mut self) {
+        self.counts.iter_mut().for_each(|n| *n /= 2);
+        self.missing /= 2;
+    }
+
     /// Rows with a value.
     pub(crate) fn present(&self) -> u64 {
         self.counts.iter().map(|n| u64::from(*n)).sum()

@@ -23,6 +23,12 @@ mod faults;
 /// HTTP/2 misused.
 mod http2;
 
+/// The page about a model.
+mod report;
+
+/// What others see: metrics, rules, spans, the log.
+mod observability;
+
 /// Predictions that are kept, and sent again.
 mod capture;
 

@@ -21,13 +21,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("table", &[]),
     ("monitor", &["metrics"]),
     ("records", &["store"]),
+    ("traces", &[]),
+    ("page", &[]),
     ("capture", &["monitor", "metrics", "records", "table", "elements"]),
     ("feedback", &["capture", "table", "monitor", "metrics", "records", "store"]),
     ("elements", &[]),
     ("golden", &["elements", "runtime"]),
     ("probe", &["runtime", "graph", "golden"]),
     ("registry", &["graph", "store"]),
-    ("client", &["proto"]),
+    ("client", &["proto", "traces"]),
     ("batch", &["runtime", "metrics"]),
     ("servable", &["monitor", "batch", "runtime", "metrics"]),
     ("route", &["servable"]),
@@ -40,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("operate", &["table", "monitor", "golden", "registry", "store", "graph", "probe", "runtime", "testing"]),
     ("shadow", &["servable", "metrics"]),
-    ("predict", &["route", "servable", "shadow", "metrics"]),
+    ("predict", &["traces", "route", "servable", "shadow", "metrics"]),
     (
         "api",
         &[
@@ -51,8 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "capture", "records", "client", "config", "app", "elements", "logging", "runtime", "api", "operate",
-            "registry",
+            "metrics", "page", "capture", "records", "client", "config", "app", "elements", "logging", "runtime",
+            "api", "operate", "registry",
         ],
     ),
     ("config", &["logging"]),
@@ -60,8 +62,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "client", "capture", "feedback", "records", "monitor", "graph", "api", "probe", "config", "manager",
-            "metrics", "predict", "registry", "route", "runtime", "store",
+            "traces", "client", "capture", "feedback", "records", "monitor", "graph", "api", "probe", "config",
+            "manager", "metrics", "predict", "registry", "route", "runtime", "store",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
@@ -76,7 +78,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("object_store::", &["store"]),
     ("parquet::", &["table/columnar.rs"]),
     ("hyper::", &["api", "client.rs", "app.rs"]),
-    ("tonic::", &["api", "client.rs", "proto.rs"]),
+    ("tonic::", &["api", "client.rs", "client/otlp.rs", "proto.rs"]),
 ];
 
 const LINES_MAX: usize = 450;

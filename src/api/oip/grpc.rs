@@ -2,7 +2,7 @@
 
 use super::{codec, describe};
 use crate::api::serve::Arrived;
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier, route_key};
+use crate::api::{Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::proto::inference as p;
@@ -43,14 +43,15 @@ impl Oip {
                 priority: decoded.priority,
                 inputs: decoded.inputs,
                 outputs: decoded.outputs,
+                trace: context(metadata.as_ref()),
             };
             Ok((servable, request, raw))
         })();
         let (servable, request, raw) = parsed.inspect_err(|error| predictor.refused(Protocol::OipGrpc, error))?;
         let answer = predictor.predict_on(&servable, request).await?;
-        let (version, id) = (answer.version, answer.prediction_id);
+        let (version, id, trace) = (answer.version, answer.prediction_id, answer.trace.clone());
         let mut response = Response::new(codec::encode(answer, raw));
-        stamp(response.metadata_mut(), version.number(), id);
+        stamp(response.metadata_mut(), version.number(), id, trace.as_deref());
         Ok(response)
     }
 
@@ -60,11 +61,14 @@ impl Oip {
 }
 
 /// Names the version that served and the prediction in the answer's headers.
-pub(crate) fn stamp(metadata: &mut MetadataMap, version: u64, id: uuid::Uuid) {
+pub(crate) fn stamp(metadata: &mut MetadataMap, version: u64, id: uuid::Uuid, trace: Option<&str>) {
     metadata.insert(VERSION_HEADER, version.into());
     let mut text = uuid::Uuid::encode_buffer();
     if let Ok(value) = id.hyphenated().encode_lower(&mut text).parse() {
         metadata.insert(PREDICTION_HEADER, value);
+    }
+    if let Some(value) = trace.and_then(|t| t.parse().ok()) {
+        metadata.insert(TRACED_HEADER, value);
     }
 }
 

@@ -4,7 +4,7 @@ use super::grpc::{refuse_load_parameters, statistics};
 use super::{describe, json};
 use crate::api::body::Metered;
 use crate::api::rest::{Call, Reply, Route};
-use crate::api::{Front, PREDICTION_HEADER, VERSION_HEADER, deadline, earlier, route_key};
+use crate::api::{Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::request::{Protocol, Request, Response, Target};
@@ -51,6 +51,7 @@ pub(crate) async fn infer(call: &Call<'_>, (name, version): (&str, &str), body: 
         priority: decoded.parameters.priority,
         inputs: decoded.inputs,
         outputs: decoded.outputs.iter().map(|(name, _)| name.clone()).collect(),
+        trace: context(call.headers),
     };
     let response = predictor.predict_on(&servable, request).await?;
     let binary = |name: &str| {
@@ -72,6 +73,9 @@ pub(crate) fn stamp(reply: &mut Reply, response: &Response) {
     reply.headers.insert(VERSION_HEADER, HeaderValue::from(response.version.number()));
     if let Ok(id) = HeaderValue::from_str(&response.prediction_id.to_string()) {
         reply.headers.insert(PREDICTION_HEADER, id);
+    }
+    if let Some(trace) = response.trace.as_deref().and_then(|t| HeaderValue::from_str(t).ok()) {
+        reply.headers.insert(TRACED_HEADER, trace);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::codec::{self, SIGNATURE};
 use crate::api::oip::grpc::stamp;
 use crate::api::serve::Arrived;
-use crate::api::{Front, deadline, route_key, status};
+use crate::api::{Front, context, deadline, route_key, status};
 use crate::error::{Error, Result};
 use crate::manager::{State, VersionStatus};
 use crate::model::{ModelName, Version};
@@ -42,6 +42,7 @@ impl Tfs {
                 priority: 0,
                 inputs: inputs.collect::<Result<_>>()?,
                 outputs: message.output_filter,
+                trace: context(metadata.as_ref()),
             };
             Ok((servable, request))
         })();
@@ -51,7 +52,7 @@ impl Tfs {
             outputs: answer.outputs.iter().map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t))).collect(),
             model_spec: Some(spec(&answer.model, answer.version)),
         });
-        stamp(response.metadata_mut(), answer.version.number(), answer.prediction_id);
+        stamp(response.metadata_mut(), answer.version.number(), answer.prediction_id, answer.trace.as_deref());
         Ok(response)
     }
 

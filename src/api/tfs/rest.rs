@@ -5,7 +5,7 @@ use super::json;
 use crate::api::body::Metered;
 use crate::api::oip::rest::stamp;
 use crate::api::rest::{Call, Reply};
-use crate::api::{Front, deadline, route_key};
+use crate::api::{Front, context, deadline, route_key};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::request::{Protocol, Request, Selector, Target};
@@ -29,6 +29,7 @@ pub(crate) async fn predict(call: &Call<'_>, name: &str, selector: Selector, bod
         priority: 0,
         inputs,
         outputs: Vec::new(),
+        trace: context(call.headers),
     };
     let response = predictor.predict_on(&servable, request).await?;
     let mut reply = Reply::json(json::encode(&response, form).inspect_err(refused)?);

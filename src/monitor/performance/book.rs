@@ -148,6 +148,22 @@ impl Book {
         starts.into_iter().map(|from| self.summary(from, from + hours)).collect()
     }
 
+    /// How often scores were right, in ten parts of them: the mean score, the
+    /// share, and the rows. Of the positive class where there are two, of the
+    /// class decided for where there are more.
+    pub(crate) fn reliability(&self) -> Vec<(f64, f64, u64)> {
+        let mut parts = [(0.0, 0.0, 0_u64); 10];
+        for row in self.hours.values().flat_map(|c| c.labelled.values()) {
+            let (Answer::Class(class, scores), Truth::Class(truth)) = (&row.answer, row.truth) else { continue };
+            let looked_at = if scores.len() == 2 { 1 } else { *class as usize };
+            let Some(score) = scores.get(looked_at).map(|s| f64::from(*s)) else { continue };
+            let part = &mut parts[((score * 10.0) as usize).min(9)];
+            *part = (part.0 + score, part.1 + f64::from(u8::from(truth == looked_at)), part.2 + 1);
+        }
+        let mean = |(score, hits, rows): (f64, f64, u64)| (score / rows as f64, hits / rows as f64, rows);
+        parts.into_iter().filter(|p| p.2 > 0).map(mean).collect()
+    }
+
     /// Every part of every slice, over all the hours.
     pub(crate) fn parts(&self) -> Vec<Part> {
         let mut found: BTreeMap<(usize, &str), Vec<&Row>> = BTreeMap::new();

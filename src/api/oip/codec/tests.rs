@@ -112,7 +112,7 @@ proptest! {
         }.expect("fits");
         let response = Response {
             model: ModelName::parse("m").expect("legal"), version: Version::new(3).expect("legal"), id: "i".into(),
-            prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], timing: Timing::default(),
+            prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], trace: None, timing: Timing::default(),
         };
         let wire = encode(response, raw);
         prop_assert!(!raw || wire.raw_output_contents.len() == 1);

@@ -186,6 +186,7 @@ fn response(outputs: Vec<(&str, Tensor)>) -> Response {
         id: "7\"".into(),
         prediction_id: uuid::Uuid::nil(),
         outputs: outputs.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect(),
+        trace: None,
         timing: Timing::default(),
     }
 }

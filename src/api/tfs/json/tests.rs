@@ -109,6 +109,7 @@ fn response(outputs: Vec<(&str, Tensor)>) -> Response {
         id: String::new(),
         prediction_id: uuid::Uuid::nil(),
         outputs: outputs.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect(),
+        trace: None,
         timing: Timing::default(),
     }
 }

@@ -1,0 +1,255 @@
+//! Prometheus rules and Grafana dashboards, made from the catalogue: what is in
+//! `deploy/` is what this prints, and a test holds the two against each other.
+
+#[cfg(test)]
+mod tests;
+
+use super::catalogue::{Family, Kind};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// A rule that calls a person.
+struct Alert {
+    name: &'static str,
+    expr: &'static str,
+    /// How long it must hold.
+    hold: &'static str,
+    severity: &'static str,
+    summary: &'static str,
+    what: &'static str,
+}
+
+/// Every rule. Thresholds are where to begin; each is a line to change.
+const ALERTS: &[Alert] = &[
+    Alert {
+        name: "OrtusModelDrift",
+        expr: "max by (model, version) (ortus_drift_alarms) > 0",
+        hold: "0m",
+        severity: "warning",
+        summary: "{{ $labels.model }}:{{ $labels.version }} is asked what it was not made for",
+        what: "A distance is beyond its threshold with the promised certainty. See `ortus drift {{ $labels.model }}`.",
+    },
+    Alert {
+        name: "OrtusModelLosesMore",
+        expr: "max by (model, version) (ortus_performance_alarm) > 0",
+        hold: "0m",
+        severity: "critical",
+        summary: "{{ $labels.model }}:{{ $labels.version }} is wrong more often than it was",
+        what: "Labels say so, with the promised certainty. See `ortus performance {{ $labels.model }}`.",
+    },
+    Alert {
+        name: "OrtusInvalidInputs",
+        expr: "sum by (model, version, column) (rate(ortus_contract_breaches_total{kind=~\"nan|infinite|unseen\"}[15m])) / on (model, version) group_left () sum by (model, version) (rate(ortus_monitor_rows_total[15m])) > 0.05",
+        hold: "15m",
+        severity: "warning",
+        summary: "Over 5 % of the values of {{ $labels.column }} of {{ $labels.model }} break its contract",
+        what: "They are NaN, infinite or a category that the baseline does not have.",
+    },
+    Alert {
+        name: "OrtusErrors",
+        expr: "sum by (model, version) (rate(ortus_requests_total{outcome=\"internal\"}[5m])) / sum by (model, version) (rate(ortus_requests_total[5m])) > 0.01",
+        hold: "5m",
+        severity: "critical",
+        summary: "Over 1 % of the predictions of {{ $labels.model }}:{{ $labels.version }} fail",
+        what: "They fail in the server or the runtime; the log names the cause.",
+    },
+    Alert {
+        name: "OrtusOverload",
+        expr: "sum by (protocol) (rate(ortus_rejected_total{reason=\"resource_exhausted\"}[5m])) + sum by (protocol) (rate(ortus_requests_total{outcome=\"resource_exhausted\"}[5m])) > 0",
+        hold: "5m",
+        severity: "warning",
+        summary: "Requests over {{ $labels.protocol }} are refused: a limit is reached",
+        what: "Add lanes or servers, or send less; README lists the limits.",
+    },
+    Alert {
+        name: "OrtusSlow",
+        expr: "histogram_quantile(0.99, sum by (model, le) (rate(ortus_request_duration_seconds_bucket[5m]))) > 1",
+        hold: "10m",
+        severity: "warning",
+        summary: "One prediction of {{ $labels.model }} in a hundred takes over a second",
+        what: "The queue's and the runtime's histograms tell which it is.",
+    },
+    Alert {
+        name: "OrtusModelNotReady",
+        expr: "max by (model, version) (ortus_model_ready) == 0",
+        hold: "5m",
+        severity: "warning",
+        summary: "{{ $labels.model }}:{{ $labels.version }} does not serve",
+        what: "`ortus models` names the reason.",
+    },
+    Alert {
+        name: "OrtusLoadFails",
+        expr: "increase(ortus_model_load_failures_total[15m]) > 0",
+        hold: "0m",
+        severity: "warning",
+        summary: "A version of {{ $labels.model }} is refused at load",
+        what: "What served goes on serving. `ortus models` names the reason.",
+    },
+    Alert {
+        name: "OrtusRegistryRefused",
+        expr: "ortus_registry_refused > 0",
+        hold: "1m",
+        severity: "critical",
+        summary: "The registry's log is refused: forked, rolled back, or from the future",
+        what: "The server goes on with what it had. See `ortus registry verify`.",
+    },
+    Alert {
+        name: "OrtusRegistrySilent",
+        expr: "ortus_registry_staleness_seconds > 300",
+        hold: "0m",
+        severity: "warning",
+        summary: "The registry's store has been silent for five minutes",
+        what: "The server goes on with what it had and does not see new versions.",
+    },
+    Alert {
+        name: "OrtusMonitorBlind",
+        expr: "sum by (model) (rate(ortus_monitor_dropped_total[5m])) > 0",
+        hold: "15m",
+        severity: "info",
+        summary: "The monitor does not see every sampled request of {{ $labels.model }}",
+        what: "Its queue is full: raise monitor.queue_bytes_max or monitor.cpu_share.",
+    },
+    Alert {
+        name: "OrtusCaptureLoses",
+        expr: "increase(ortus_capture_lost_rows_total[15m]) > 0 or sum(increase(ortus_capture_dropped_total{reason=\"full\"}[15m])) > 0",
+        hold: "0m",
+        severity: "warning",
+        summary: "Captured predictions are lost",
+        what: "The store is slow, full or away; serving is not touched.",
+    },
+];
+
+/// The rules, as a file of Prometheus.
+pub(crate) fn rules() -> String {
+    // A word in JSON is one in YAML too.
+    let word = |text: &str| Value::String(text.to_owned()).to_string();
+    let mut out = "# Made by `ortus metrics rules`; change it there.\ngroups:\n- name: ortus\n  rules:\n".to_owned();
+    for Alert { name, expr, hold, severity, summary, what } in ALERTS {
+        let (expr, summary, what) = (word(expr), word(summary), word(what));
+        let _ = writeln!(
+            out,
+            "  - alert: {name}\n    expr: {expr}\n    for: {hold}\n    labels:\n      severity: {severity}\n    annotations:\n      summary: {summary}\n      description: {what}"
+        );
+    }
+    out
+}
+
+/// A dashboard: its file, title, and the rows of panels, each of families whose
+/// names begin like this.
+struct Dashboard {
+    name: &'static str,
+    title: &'static str,
+    rows: &'static [(&'static str, &'static [&'static str])],
+}
+
+const DASHBOARDS: [Dashboard; 2] = [
+    Dashboard {
+        name: "serving",
+        title: "Ortus: serving",
+        rows: &[
+            ("Requests", &["ortus_requests_", "ortus_request_", "ortus_rejected_"]),
+            ("Queue, batches, runs", &["ortus_queue_", "ortus_batch_", "ortus_compute_"]),
+            ("Models and versions", &["ortus_model_", "ortus_shadow_", "ortus_registry_"]),
+            ("Traffic", &["ortus_input_", "ortus_output_", "ortus_bytes_", "ortus_connections", "ortus_spans_"]),
+        ],
+    },
+    Dashboard {
+        name: "effectiveness",
+        title: "Ortus: are the predictions still good?",
+        rows: &[
+            ("With labels", &["ortus_performance", "ortus_feedback_"]),
+            ("Without labels", &["ortus_estimated_"]),
+            ("Drift", &["ortus_drift"]),
+            ("Data quality", &["ortus_contract_"]),
+            ("The monitor itself", &["ortus_monitor_", "ortus_capture_"]),
+        ],
+    },
+];
+
+/// The names of the dashboards.
+pub(crate) fn dashboards() -> Vec<&'static str> {
+    DASHBOARDS.iter().map(|d| d.name).collect()
+}
+
+/// A dashboard, as Grafana imports it; none of another name.
+pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
+    let Dashboard { name, title, rows } = DASHBOARDS.iter().find(|d| d.name == name)?;
+    let (mut panels, mut y) = (Vec::new(), 0);
+    for (row, prefixes) in *rows {
+        panels.push(json!({
+            "type": "row", "title": row, "collapsed": false, "id": panels.len() + 1,
+            "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []
+        }));
+        y += 1;
+        let of_row: Vec<&Family> = families.iter().filter(|f| prefixes.iter().any(|p| f.name.starts_with(p))).collect();
+        for (at, family) in of_row.iter().enumerate() {
+            let place = json!({"x": at % 3 * 8, "y": y + at / 3 * 8, "w": 8, "h": 8});
+            panels.push(panel(family, panels.len() + 1, &place));
+        }
+        y += of_row.len().div_ceil(3) * 8;
+    }
+    let filter = |name: &str| {
+        json!({
+            "name": name, "label": name, "type": "query", "multi": true, "includeAll": true, "refresh": 2, "sort": 1,
+            "allValue": ".*", "current": {"text": "All", "value": "$__all"}, "datasource": source(),
+            "query": {"query": format!("label_values(ortus_model_ready, {name})"), "refId": name}
+        })
+    };
+    let whole = json!({
+        "uid": format!("ortus-{name}"), "title": title, "tags": ["ortus"], "editable": true, "schemaVersion": 39,
+        "version": 1, "refresh": "30s", "time": {"from": "now-6h", "to": "now"}, "timezone": "utc",
+        "templating": {"list": [
+            {"name": "source", "label": "source", "type": "datasource", "query": "prometheus"},
+            filter("model"), filter("version")
+        ]},
+        "panels": panels
+    });
+    let mut text = serde_json::to_string_pretty(&whole).expect("plain data is JSON");
+    text.push('\n');
+    Some(text)
+}
+
+fn source() -> Value {
+    json!({"type": "prometheus", "uid": "${source}"})
+}
+
+fn panel(family: &Family, id: usize, place: &Value) -> Value {
+    let Family { name, kind, labels, help } = family;
+    let has = |label: &str| labels.iter().any(|l| l == label);
+    let filters: Vec<String> =
+        ["model", "version"].iter().filter(|l| has(l)).map(|l| format!("{l}=~\"${l}\"")).collect();
+    let selected = format!("{{{}}}", filters.join(","));
+    let by = labels.join(", ");
+    let legend = labels.iter().map(|l| format!("{{{{{l}}}}}")).collect::<Vec<_>>().join(" ");
+    let queries: Vec<(String, String)> = match kind {
+        Kind::Counter if by.is_empty() => vec![(format!("sum(rate({name}{selected}[$__rate_interval]))"), legend)],
+        Kind::Counter => vec![(format!("sum by ({by}) (rate({name}{selected}[$__rate_interval]))"), legend)],
+        Kind::Gauge if by.is_empty() => vec![(format!("max({name}{selected})"), legend)],
+        Kind::Gauge => vec![(format!("max by ({by}) ({name}{selected})"), legend)],
+        Kind::Histogram => [0.5, 0.9, 0.99]
+            .map(|q| {
+                let rate = format!("rate({name}_bucket{selected}[$__rate_interval])");
+                (
+                    format!("histogram_quantile({q}, sum by (model, le) ({rate}))"),
+                    format!("{{{{model}}}} p{}", q * 100.0),
+                )
+            })
+            .into(),
+    };
+    let unit = match name {
+        n if n.ends_with("_seconds") => "s",
+        n if n.ends_with("bytes_total") => "Bps",
+        n if n.contains("bytes") => "bytes",
+        n if n.ends_with("_ratio") => "percentunit",
+        _ => "short",
+    };
+    let targets = queries.iter().zip('A'..).map(|((expr, legend), letter)| {
+        json!({"refId": letter, "expr": expr, "legendFormat": legend, "datasource": source()})
+    });
+    json!({
+        "type": "timeseries", "id": id, "title": help.trim_end_matches('.'), "description": name, "gridPos": place,
+        "datasource": source(), "targets": targets.collect::<Vec<_>>(),
+        "fieldConfig": {"defaults": {"unit": unit, "min": if *kind == Kind::Gauge { Value::Null } else { 0.into() }}, "overrides": []},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+    })
+}

@@ -1,0 +1,70 @@
+//! The monitor's share of the server's own work, and the share of requests that
+//! is sampled so that it is kept.
+
+use std::time::Duration;
+
+/// The least share of requests that is sampled.
+pub(super) const SHARE_MIN: f64 = 1.0 / 1024.0;
+/// Work that is too little to share out.
+const LITTLE: Duration = Duration::from_millis(50);
+
+/// The next sampling share, given the share of the work that was taken and the
+/// one that may be. Falls at once, and rises slowly.
+pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
+    let next = if taken > allowed {
+        share * allowed / taken
+    } else if taken < 0.7 * allowed {
+        share * 1.1
+    } else {
+        share
+    };
+    next.clamp(SHARE_MIN, 1.0)
+}
+
+/// Processor time so far: of this thread, and of the whole server.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Work {
+    own: Duration,
+    all: Duration,
+}
+
+impl Work {
+    pub(super) fn now() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let own = read("/proc/thread-self/schedstat");
+        let own = own.split(' ').next().and_then(|ns| ns.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
+        let stat = read("/proc/self/stat");
+        // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        Self { own, all: Duration::from_millis(ticks * 10) }
+    }
+
+    /// The share of the server's work that was this thread's; none where there
+    /// was too little to tell.
+    pub(super) fn since(&self, before: &Self) -> Option<f64> {
+        let (own, all) = (self.own.saturating_sub(before.own), self.all.saturating_sub(before.all));
+        (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_falls_to_what_is_allowed_and_rises_again() {
+        // Each sampled request costs the same: what is taken follows the share.
+        let settle = |mut share: f64, cost: f64| {
+            for _ in 0..100 {
+                share = next_share(share, share * cost, 0.05);
+            }
+            share
+        };
+        assert_eq!(settle(1.0, 0.01), 1.0);
+        let busy = settle(1.0, 0.5);
+        assert!((0.05..=0.101).contains(&busy), "{busy}");
+        assert_eq!(settle(busy, 0.01), 1.0);
+        assert_eq!(settle(1.0, 1e6), SHARE_MIN, "it never stops looking");
+    }
+}

@@ -1,0 +1,93 @@
+//! A page says what its report says, and nothing in a name gets out of its place.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn report() -> Value {
+    let test = json!({"metric": "ks", "against": "training", "span": 1, "value": 0.4, "lower": 0.3, "threshold": 0.05,
+        "rows": 1000, "effective_rows": 1000.0, "baseline_rows": 5000, "alarm": false});
+    let column = |name: &str, side: &str| {
+        json!({"name": name, "side": side, "contract": {"nan": 0, "above": 3},
+        "hints": {"constant": false}, "tests": [test]})
+    };
+    let picture = |name: &str, side: &str| {
+        json!({"name": name, "side": side, "importance": null, "edges": [1.0, 2.0],
+        "words": [], "before": [0, 10, 0], "before_missing": 0, "now": [5, 5, 0], "now_missing": 2})
+    };
+    json!({
+        "time": 1_763_900_000_u64, "hours": 168,
+        "watched": [{
+            "model": "m<b>", "version": 3, "digest": "sha256:00", "baseline": "training", "baseline_rows": 5000,
+            "rows": 2000, "sampled_rows": 2000, "windows": 2, "alpha": 1e-6, "alarms": 0,
+            "columns": [column("age", "input"), column("y", "output")],
+            "estimated": {"rows": 1000, "measures": {"accuracy": 0.9}, "margin": 0.01, "calibrated": true, "assumption": "holds if"},
+            "shown": {
+                "pictures": [picture("age", "input"), picture("y", "output")],
+                "history": [{"time": 1_763_890_000_u64, "rows": 1000, "alarms": 0, "columns": [[0.1, 0.2], null], "estimated_accuracy": 0.9}],
+                "calibration": [{"output": "y", "points": [[0.1, 0.2], [0.9, 0.8]]}],
+                "performance": {"accuracy": 0.95}
+            }
+        }],
+        "measured": [{
+            "model": "m", "version": 3, "digest": "sha256:00", "window_days": 7, "alarm": false, "loss_allowed": 0.08,
+            "window": {"from": "2025-11-16T12:00Z", "predicted_rows": 2000, "labelled_rows": 500, "maturity": 0.25, "measures": {"accuracy": 0.93}},
+            "days": [{"from": "2025-11-23T00:00Z", "predicted_rows": 2000, "labelled_rows": 500, "maturity": 0.25, "measures": {"accuracy": 0.93}}],
+            "slices": [{"slice": "age", "part": "≤ 3", "rows": 10, "measures": {"accuracy": 0.5}}],
+            "reliability": [[0.55, 0.5, 100]], "pending_labels": 0
+        }],
+        "times": {"3": [[0.001, 90], [0.01, 100], [80.0, 100]]}
+    })
+}
+
+fn page(report: &Value) -> String {
+    render(report.to_string().as_bytes()).expect("a page")
+}
+
+fn check(report: &Value, parts: &[&str]) {
+    let page = page(report);
+    parts.iter().for_each(|part| assert!(page.contains(part), "{part:?} is not in {page}"));
+}
+
+#[test]
+fn a_page_says_what_the_report_says() {
+    check(
+        &report(),
+        &[
+            "Nothing needs a look",
+            "5000 rows that came with the model",
+            "<td class=\"n\">0.95</td><td class=\"n\">0.93</td><td class=\"n\">0.9</td>",
+            "25 % of the rows that could have one",
+            "may lose 8 % of its rows",
+            "An estimate holds if",
+            "half took at most 1 ms",
+            "3 above",
+            "≤ 3",
+            "calibration",
+        ],
+    );
+    let page = page(&report());
+    assert!(!page.contains("m<b>") && page.contains("m&lt;b&gt;"), "names are text");
+    assert!(!page.contains("http") && !page.contains("<script"), "nothing to fetch and nothing to run");
+}
+
+#[test]
+fn what_needs_a_look_is_told_first() {
+    let mut bad = report();
+    bad["watched"][0]["columns"][0]["tests"][0]["alarm"] = true.into();
+    bad["watched"][0]["columns"][0]["hints"] = json!({"constant": true, "scale": 1000.0});
+    bad["measured"][0]["alarm"] = true.into();
+    check(&bad, &["4 things need a look", "wrong more often", "<b>age</b>", "another unit: 1000 times", "same value"]);
+}
+
+#[test]
+fn a_report_of_nothing_yet_is_a_page_too() {
+    let mut young = report();
+    young["watched"][0]["windows"] = 0.into();
+    young["watched"][0]["columns"] = json!([]);
+    young["watched"][0]["shown"] = json!({"pictures": [], "history": [], "calibration": null, "performance": null});
+    young["watched"][0]["estimated"] = Value::Null;
+    young["measured"] = json!([]);
+    young["times"] = json!({});
+    check(&young, &["Too few rows", "None: every value"]);
+    assert!(render(b"{}").is_err());
+}

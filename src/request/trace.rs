@@ -1,0 +1,66 @@
+//! The trace that a request belongs to, as W3C Trace Context has it.
+
+/// A caller's place in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Never 0.
+    pub trace: u128,
+    /// The caller's span; 0 where there is none.
+    pub parent: u64,
+    /// Whether the caller follows it.
+    pub sampled: bool,
+}
+
+impl Context {
+    /// Reads a `traceparent` header; none where it is malformed, for then a
+    /// receiver starts anew.
+    pub(crate) fn parse(header: &str) -> Option<Self> {
+        let mut parts = header.split('-');
+        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |text: &str, digits: usize| {
+            let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            text.len() == digits && text.bytes().all(legal)
+        };
+        let sound = hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
+        // Version 0 ends here; a later one may go on.
+        if !sound || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let trace = u128::from_str_radix(trace, 16).ok().filter(|n| *n != 0)?;
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|n| *n != 0)?;
+        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        Some(Self { trace, parent, sampled })
+    }
+
+    /// The header that names a span of it.
+    pub(crate) fn header(&self, span: u64) -> String {
+        format!("00-{:032x}-{span:016x}-{:02x}", self.trace, u8::from(self.sampled))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_the_standard_says() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let context = Context::parse(good).expect("sound");
+        assert_eq!((context.parent, context.sampled), (0x00f0_67aa_0ba9_02b7, true));
+        assert_eq!(context.header(context.parent), good);
+        assert!(Context::parse(&good.replace("-01", "-00")).is_some_and(|c| !c.sampled));
+        assert!(Context::parse(&good.replacen("00", "01", 1).replace("-01", "-01-more")).is_some());
+        for bad in [
+            "",
+            "00",
+            &good.replacen("00", "ff", 1),
+            &format!("{good}-more"),
+            &good.to_uppercase(),
+            &good.replace("4bf92f3577b34da6a3ce929d0e0e4736", "00000000000000000000000000000000"),
+            &good.replace("00f067aa0ba902b7", "0000000000000000"),
+            &good.replace("4bf9", "4bf"),
+        ] {
+            assert_eq!(Context::parse(bad), None, "{bad}");
+        }
+    }
+}
