@@ -218,6 +218,8 @@ section! {
         missing: f64 = 0.01, in 0.0..=1.0;
         /// Where alarms are posted, as CloudEvents in JSON: `http://…` or `https://…`; default none.
         webhook: Option<String> as Line = None;
+        /// Length of the windows that the servers of one registry or store add up, 1 s to 1 h; default 60 s, 0 s for none.
+        fleet_window: Duration = Duration::from_secs(60), in Duration::ZERO..=HOUR;
         /// Columns with series of their own among the metrics, at most 1000; default 20. The operator listener shows all.
         columns_shown: usize = 20, in 0..=1_000;
     }

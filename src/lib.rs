@@ -26,6 +26,7 @@ pub(crate) mod runtime;
 pub(crate) mod store;
 pub(crate) mod table;
 pub(crate) mod traces;
+pub(crate) mod windows;
 
 // Serving.
 pub(crate) mod manager;

@@ -14,6 +14,7 @@ pub(crate) mod observer;
 pub(crate) mod performance;
 pub(crate) mod profile;
 mod share;
+pub(crate) mod sketch;
 pub(crate) mod slice;
 pub(crate) mod watch;
 pub(crate) mod window;

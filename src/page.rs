@@ -4,133 +4,18 @@
 //! listener's report; asks nobody.
 
 mod chart;
+mod form;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
 use chart::{Series, bars, lines, number};
-use serde::Deserialize;
+use form::{Column, Measured, Picture, Report, Shown, Summary, Test, Watched};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Columns that are drawn; the others are listed.
 const DRAWN_MAX: usize = 40;
-
-#[derive(Deserialize)]
-struct Report {
-    time: u64,
-    hours: u64,
-    watched: Vec<Watched>,
-    measured: Vec<Measured>,
-    times: BTreeMap<String, Vec<(f64, u64)>>,
-}
-
-#[derive(Deserialize)]
-struct Watched {
-    model: String,
-    version: u64,
-    digest: String,
-    baseline: String,
-    baseline_rows: u64,
-    rows: u64,
-    sampled_rows: u64,
-    windows: u64,
-    columns: Vec<Column>,
-    estimated: Option<Estimated>,
-    shown: Shown,
-}
-
-#[derive(Deserialize)]
-struct Column {
-    name: String,
-    side: String,
-    contract: BTreeMap<String, u64>,
-    hints: Hints,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-struct Hints {
-    constant: bool,
-    scale: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Test {
-    metric: String,
-    against: String,
-    value: f64,
-    lower: f64,
-    threshold: f64,
-    rows: u64,
-    alarm: bool,
-}
-
-#[derive(Deserialize)]
-struct Estimated {
-    rows: u64,
-    measures: BTreeMap<String, f64>,
-    margin: f64,
-    calibrated: bool,
-    assumption: String,
-}
-
-#[derive(Deserialize)]
-struct Shown {
-    pictures: Vec<Picture>,
-    history: Vec<Point>,
-    calibration: Option<serde_json::Value>,
-    performance: Option<BTreeMap<String, f64>>,
-}
-
-#[derive(Deserialize)]
-struct Picture {
-    name: String,
-    side: String,
-    importance: Option<f64>,
-    edges: Vec<f64>,
-    words: Vec<String>,
-    before: Vec<u64>,
-    before_missing: u64,
-    now: Vec<u64>,
-    now_missing: u64,
-}
-
-#[derive(Deserialize)]
-struct Point {
-    time: u64,
-    columns: Vec<Option<(f64, f64)>>,
-    estimated_accuracy: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Measured {
-    version: u64,
-    digest: String,
-    window_days: u64,
-    window: Summary,
-    days: Vec<Summary>,
-    slices: Vec<Part>,
-    reliability: Vec<(f64, f64, u64)>,
-    alarm: bool,
-    loss_allowed: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    from: String,
-    labelled_rows: u64,
-    maturity: Option<f64>,
-    measures: BTreeMap<String, f64>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    slice: String,
-    part: String,
-    rows: u64,
-    measures: BTreeMap<String, f64>,
-}
 
 /// Makes the page of a report.
 pub(crate) fn render(report: &[u8]) -> Result<String> {
@@ -192,8 +77,10 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     }
     for column in &watched.columns {
         let name = escape(&column.name);
-        let raised: Vec<&Test> = column.tests.iter().filter(|t| t.alarm).collect();
-        if let Some(first) = raised.first() {
+        // The one that says most: how many times over what matters it is, at least.
+        let surest = |t: &&Test| t.lower / t.threshold.max(f64::MIN_POSITIVE);
+        let raised = column.tests.iter().filter(|t| t.alarm).max_by(|a, b| surest(a).total_cmp(&surest(b)));
+        if let Some(first) = raised {
             let against = if first.against == "last_week" { "the same hour a week ago" } else { "the baseline" };
             let side = if column.side == "input" { "What the model is asked" } else { "What it answers" };
             found.push(format!(
@@ -316,10 +203,12 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
 fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     let estimated: Vec<(f64, f64)> =
         watched.shown.history.iter().filter_map(|p| Some((p.time as f64, p.estimated_accuracy?))).collect();
+    let now = watched.shown.history.last().map_or(f64::INFINITY, |p| p.time as f64);
     let day = |s: &Summary| {
-        let at = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z")).ok()?.timestamp();
+        let begun = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z")).ok()?.timestamp();
         let name = if s.measures.contains_key("accuracy") { "accuracy" } else { "mae" };
-        Some((at as f64 + 43_200.0, *s.measures.get(name)?))
+        // At its end, or where that is still to come, now.
+        Some(((begun as f64 + 86_400.0).min(now), *s.measures.get(name)?))
     };
     let real: Vec<(f64, f64)> = measured.iter().flat_map(|m| &m.days).filter_map(day).collect();
     let of_values = measured.is_some_and(|m| m.window.measures.contains_key("mae"));

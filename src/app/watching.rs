@@ -12,8 +12,10 @@ use crate::metrics::Metrics;
 use crate::monitor::alarm::{Rules, Thresholds};
 use crate::monitor::observer::{self, Monitor, Tap};
 use crate::records::Records;
+use crate::registry::fleet;
 use crate::request::id::Mint;
 use crate::traces::Tracer;
+use crate::windows;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,11 +78,22 @@ pub(super) fn start(
     if config.capture.share > 0.0 && config.capture.format == CaptureFormat::CloudEvents {
         taps.push(events(config, metrics, background)?);
     }
-    let sink = move |alarm: observer::Alarm| {
+    let tell = move |alarm: observer::Alarm| {
         let subject = format!("{}:{}", alarm.model, alarm.version);
         webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
     };
-    let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(sink), taps)?;
+    let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(tell.clone()), taps)?;
+    if let Some(records) = records.filter(|_| is_shared(config)) {
+        let member = windows::Member {
+            records,
+            server: fleet::name(),
+            slot: config.monitor.fleet_window,
+            rules: Rules { window_min: config.monitor.fleet_window, ..options(config).rules },
+            sink: Box::new(tell),
+            series: metrics.monitor.fleet(),
+        };
+        windows::start(member, &monitor, background.handle())?;
+    }
     Ok(Watching { monitor: Some(monitor), feedback, capture })
 }
 
@@ -162,7 +175,9 @@ fn options(config: &Config) -> observer::Options {
         window_rows: m.window_rows.into(),
         window_min: m.window_min,
         window_max: m.window_max.max(m.window_min),
-        false_alarms_per_month: m.false_alarms_per_month * (1.0 - LABELS_SHARE),
+        // Where windows are merged too, each kind of test has half.
+        false_alarms_per_month: m.false_alarms_per_month * (1.0 - LABELS_SHARE)
+            / if is_shared(config) { 2.0 } else { 1.0 },
         thresholds: Thresholds {
             ks: m.ks,
             wasserstein: m.wasserstein,
@@ -180,6 +195,12 @@ fn options(config: &Config) -> observer::Options {
         columns_shown: m.columns_shown,
         tapped_share: config.capture.share,
     }
+}
+
+/// Whether other servers may have the same store, and windows are merged.
+fn is_shared(config: &Config) -> bool {
+    let is_named = config.records.store.is_some() || config.registry.url.is_some();
+    is_named && !config.monitor.fleet_window.is_zero()
 }
 
 fn labels(config: &Config) -> feedback::Options {

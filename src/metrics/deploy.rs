@@ -23,7 +23,7 @@ struct Alert {
 const ALERTS: &[Alert] = &[
     Alert {
         name: "OrtusModelDrift",
-        expr: "max by (model, version) (ortus_drift_alarms) > 0",
+        expr: "max by (model, version) (ortus_drift_alarms) > 0 or max by (model, version) (ortus_fleet_drift_alarms) > 0",
         hold: "0m",
         severity: "warning",
         summary: "{{ $labels.model }}:{{ $labels.version }} is asked what it was not made for",
@@ -159,7 +159,7 @@ const DASHBOARDS: [Dashboard; 2] = [
         rows: &[
             ("With labels", &["ortus_performance", "ortus_feedback_"]),
             ("Without labels", &["ortus_estimated_"]),
-            ("Drift", &["ortus_drift"]),
+            ("Drift", &["ortus_drift", "ortus_fleet_"]),
             ("Data quality", &["ortus_contract_"]),
             ("The monitor itself", &["ortus_monitor_", "ortus_capture_"]),
         ],

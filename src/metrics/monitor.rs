@@ -21,6 +21,8 @@ pub(crate) struct Families {
     alarms: IntGaugeVec,
     begun: IntCounterVec,
     estimated: GaugeVec,
+    fleet_alarms: IntGaugeVec,
+    fleet_servers: IntGauge,
     /// The share of requests that is sampled.
     pub sample_share: Gauge,
 }
@@ -65,6 +67,17 @@ impl Families {
                 IntGaugeVec::new(Opts::new("ortus_drift_alarms", "Tests in alarm, of every column."), SERVED),
             )?,
             begun: counter("ortus_drift_alarms_total", "Alarms that began, of every column.", SERVED)?,
+            fleet_alarms: put(
+                r,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ortus_fleet_drift_alarms",
+                        "Tests in alarm, of all servers' windows; told by who merges.",
+                    ),
+                    SERVED,
+                ),
+            )?,
+            fleet_servers: put(r, IntGauge::new("ortus_fleet_servers", "Servers whose windows were merged last."))?,
             estimated: put(
                 r,
                 GaugeVec::new(
@@ -80,6 +93,11 @@ impl Families {
                 Gauge::new("ortus_monitor_sample_ratio", "The share of requests that counts in windows."),
             )?,
         })
+    }
+
+    /// Hands out the series of the fleet.
+    pub(crate) fn fleet(&self) -> FleetSeries {
+        FleetSeries { servers: self.fleet_servers.clone(), alarms: self.fleet_alarms.clone() }
     }
 
     /// Hands out the series of one version; they retire with it.
@@ -98,6 +116,20 @@ impl Families {
             families: self.clone(),
             labels,
         }
+    }
+}
+
+/// The series of the fleet.
+pub(crate) struct FleetSeries {
+    pub servers: IntGauge,
+    alarms: IntGaugeVec,
+}
+
+impl FleetSeries {
+    /// Sets how many tests of a version are in alarm.
+    pub(crate) fn alarms(&self, model: &str, version: u64, alarms: usize) {
+        let version = version.to_string();
+        self.alarms.with_label_values(&[model, &version]).set(i64::try_from(alarms).unwrap_or(i64::MAX));
     }
 }
 

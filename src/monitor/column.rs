@@ -6,6 +6,7 @@ use super::baseline::{Cells, Column, Values};
 use super::drift::{Measured, Sizes, js, ks, largest, psi, wasserstein};
 use super::layout::{Place, Value, each_value};
 use super::profile::quantile;
+use super::sketch::Counted;
 use super::window::Tally;
 use crate::tensor::Tensor;
 use serde::Serialize;
@@ -46,6 +47,8 @@ pub(crate) struct Watched {
     open: Tally,
     /// The last windows, older ones counting less.
     recent: Tally,
+    /// What was counted since it was last told.
+    untold: Tally,
     spans: [Tally; SPANS.len()],
     /// The hour under way, and those of the week before by their number.
     hour: Tally,
@@ -95,6 +98,7 @@ impl Watched {
             counts: baseline.counts(),
             open: tally.clone(),
             recent: tally.clone(),
+            untold: tally.clone(),
             spans: [(); SPANS.len()].map(|()| tally.clone()),
             hour: tally,
             week: BTreeMap::new(),
@@ -131,6 +135,7 @@ impl Watched {
             self.recent.halve();
         }
         self.recent.add(&self.open);
+        self.untold.add(&self.open);
         let mut begun = Vec::new();
         for (at, span) in SPANS.into_iter().enumerate() {
             self.spans[at].add(&self.open);
@@ -282,6 +287,21 @@ impl Watched {
     pub(crate) fn distance(&self) -> Option<(f32, f32)> {
         let of = |metric| self.tests.get(&(Against::Training, SPANS[0], metric)).map(|(_, r)| r.value as f32);
         Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
+    }
+
+    /// What was counted since this was last asked.
+    pub(crate) fn told(&mut self) -> Counted {
+        let counted = Counted::of((&self.place.name, self.place.side), &self.untold);
+        self.untold.clear();
+        counted
+    }
+
+    /// Adds what another server counted to the window under way; passes over
+    /// what has other cells.
+    pub(crate) fn absorb(&mut self, counted: &Counted) {
+        if let Some(tally) = counted.tally(self.cells.len()) {
+            self.open.add(&tally);
+        }
     }
 
     /// What the tests last came to.

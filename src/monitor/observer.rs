@@ -8,6 +8,7 @@ use super::contract::Contracts;
 use super::layout::{Place, Side};
 use super::performance::answer::{Answer, answers};
 use super::share::{Work, next_share};
+use super::sketch::Sketch;
 use super::watch::{ColumnReport, Report, Subject, Watch};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -64,6 +65,8 @@ struct Shared {
     /// Of all numbers that a request may have; those above are not sampled.
     sampled_up_to: AtomicU64,
     ended: AtomicBool,
+    /// Servers that count, and what was merged of them.
+    fleet: Mutex<(u64, serde_json::Value)>,
     options: Options,
     metrics: Arc<Metrics>,
     taps: Vec<Tap>,
@@ -106,6 +109,9 @@ pub(crate) struct Alarm {
     pub importance: Option<f64>,
     pub test: Reading,
     pub alpha: f64,
+    /// Servers whose windows were added up; none of this server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<usize>,
 }
 
 /// An answered request, as taps are shown it.
@@ -138,6 +144,7 @@ impl Monitor {
             next: AtomicU64::new(0),
             sampled_up_to: AtomicU64::new(u64::MAX),
             ended: AtomicBool::new(false),
+            fleet: Mutex::new((1, serde_json::Value::Null)),
             options,
             metrics,
             taps,
@@ -174,17 +181,37 @@ impl Monitor {
         self.look(model, version, Some(since))
     }
 
+    /// What was counted since this was last asked, of every version.
+    pub(crate) fn sketches(&self) -> Vec<Sketch> {
+        self.shared.watches.lock().values_mut().filter_map(|o| o.watch.sketch()).collect()
+    }
+
+    /// What is watched here.
+    pub(crate) fn subjects(&self) -> Vec<Arc<Subject>> {
+        self.shared.watches.lock().values().map(|o| Arc::clone(&o.watch.subject)).collect()
+    }
+
+    /// Shows what was merged of so many servers, who share the promise.
+    pub(crate) fn show_fleet(&self, merged: serde_json::Value, servers: u64) {
+        *self.shared.fleet.lock() = (servers.max(1), merged);
+    }
+
     fn look(&self, model: &ModelName, version: Option<Version>, since: Option<u64>) -> Vec<serde_json::Value> {
         let watches = self.shared.watches.lock();
         let of =
             |o: &&Observed| o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v);
         let mut found: Vec<&Observed> = watches.values().filter(of).collect();
         found.sort_by_key(|o| o.watch.subject.version);
-        let share = self.shared.share();
+        let (share, rules) = (self.shared.share(), self.shared.rules());
+        let fleet = self.shared.fleet.lock();
         let whole = |o: &Observed| {
-            let mut report = serde_json::json!(o.watch.report(&self.shared.options.rules));
+            let mut report = serde_json::json!(o.watch.report(&rules));
             report["sample_share"] = share.into();
             report["dropped_requests"] = o.series.dropped.get().into();
+            let of = |v: &&serde_json::Value| v["digest"] == report["digest"];
+            if let Some(merged) = fleet.1["versions"].as_array().and_then(|all| all.iter().find(of)) {
+                report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
+            }
             if let Some(since) = since {
                 report["shown"] = o.watch.pictures(since);
             }
@@ -244,6 +271,13 @@ pub(crate) fn number(prediction: Uuid) -> u64 {
 }
 
 impl Shared {
+    /// The rules, with this server's part of the promise.
+    fn rules(&self) -> Rules {
+        let mut rules = self.options.rules.clone();
+        rules.false_alarms_per_month /= self.fleet.lock().0 as f64;
+        rules
+    }
+
     /// The share of requests that is sampled.
     fn share(&self) -> f64 {
         self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
@@ -314,13 +348,13 @@ fn look(shared: &Shared, watch: &mut Watch, offer: &Offer) {
 /// Closes windows, tells of alarms, sets series.
 fn tick(shared: &Shared, sink: &Sink) {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let rules = &shared.options.rules;
+    let rules = &shared.rules();
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
         let alarms = observed.watch.advance(Instant::now(), seconds / 3600, rules);
         observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(rules);
-        begun.extend(alarms.into_iter().map(|(place, reading)| alarm(&report, place, reading)));
+        begun.extend(alarms.into_iter().map(|(place, reading)| Alarm::of(&report, place, reading)));
         if let Some(estimated) = &report.estimated {
             observed.series.estimate(&estimated.estimate.measures);
         }
@@ -371,20 +405,24 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
     columns.iter().take(most).map(show).collect()
 }
 
-fn alarm(report: &Report<'_>, place: Place, test: Reading) -> Alarm {
-    let importance =
-        report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
-    Alarm {
-        model: report.model.to_owned(),
-        version: report.version,
-        digest: report.digest.clone(),
-        column: place.name,
-        side: place.side,
-        time: chrono::Utc::now(),
-        baseline: report.baseline,
-        importance,
-        test,
-        alpha: report.alpha,
+impl Alarm {
+    /// Of a test that began to alarm.
+    pub(crate) fn of(report: &Report<'_>, place: Place, test: Reading) -> Self {
+        let importance =
+            report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
+        Self {
+            servers: None,
+            model: report.model.to_owned(),
+            version: report.version,
+            digest: report.digest.clone(),
+            column: place.name,
+            side: place.side,
+            time: chrono::Utc::now(),
+            baseline: report.baseline,
+            importance,
+            test,
+            alpha: report.alpha,
+        }
     }
 }
 

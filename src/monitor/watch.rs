@@ -18,6 +18,7 @@ use super::performance::answer::Answer;
 use super::performance::calibrate::Curve;
 use super::performance::estimate::{ASSUMPTION, Estimate, Estimator};
 use super::profile::{Series, profile};
+use super::sketch::Sketch;
 use super::slice::Slicer;
 use crate::error::{Error, Result};
 use crate::model::task::Task;
@@ -89,6 +90,7 @@ pub(crate) struct Watch {
     gathered_rows: usize,
     pub sampled_rows: u64,
     window_rows: u64,
+    untold_rows: u64,
     opened: Instant,
     closed: u64,
     hour: Option<u64>,
@@ -115,6 +117,7 @@ impl Watch {
             places,
             sampled_rows: 0,
             window_rows: 0,
+            untold_rows: 0,
             opened: now,
             closed: 0,
             hour: None,
@@ -205,13 +208,7 @@ impl Watch {
         let mut begun = Vec::new();
         let alpha = rules.alpha(self.columns.len());
         if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
-            self.closed += 1;
-            self.estimated = self.estimator.as_mut().and_then(Estimator::close);
-            for column in &mut self.columns {
-                let readings = column.close(self.closed, rules, alpha);
-                begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
-            }
-            (self.window_rows, self.opened) = (0, now);
+            begun = self.close(now, rules);
         }
         if self.hour.replace(hour).is_some_and(|before| before != hour) {
             for column in &mut self.columns {
@@ -220,6 +217,50 @@ impl Watch {
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
             }
         }
+        begun
+    }
+
+    /// What was counted since this was last asked, of a version whose baseline came
+    /// with it: only then do all servers count in the same cells.
+    pub(crate) fn sketch(&mut self) -> Option<Sketch> {
+        let rows = std::mem::take(&mut self.untold_rows);
+        if self.source != Source::Training || rows == 0 {
+            return None;
+        }
+        Some(Sketch {
+            model: self.subject.model.to_string(),
+            version: self.subject.version.number(),
+            digest: self.subject.digest.to_string(),
+            rows,
+            columns: self.columns.iter_mut().map(Watched::told).collect(),
+        })
+    }
+
+    /// Adds what a server counted to the window under way.
+    pub(crate) fn absorb(&mut self, sketch: &Sketch) {
+        self.window_rows += sketch.rows;
+        self.sampled_rows += sketch.rows;
+        for counted in &sketch.columns {
+            let side = if counted.input { Side::Input } else { Side::Output };
+            let of = |column: &&mut Watched| column.place.side == side && column.place.name == counted.name;
+            if let Some(column) = self.columns.iter_mut().find(of) {
+                column.absorb(counted);
+            }
+        }
+    }
+
+    /// Closes the window under way, however many rows it has, and tests it.
+    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
+        self.closed += 1;
+        self.estimated = self.estimator.as_mut().and_then(Estimator::close).or(self.estimated.take());
+        let alpha = rules.alpha(self.columns.len());
+        let mut begun = Vec::new();
+        for column in &mut self.columns {
+            let readings = column.close(self.closed, rules, alpha);
+            begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+        }
+        self.untold_rows += self.window_rows;
+        (self.window_rows, self.opened) = (0, now);
         begun
     }
 

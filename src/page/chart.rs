@@ -24,7 +24,8 @@ pub(super) struct Series<'s> {
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     match size {
-        _ if value == 0.0 => "0".to_owned(),
+        // The edge below 0 is the number next to it.
+        s if s < 1e-30 => "0".to_owned(),
         _ if !value.is_finite() => value.to_string(),
         s if !(1e-3..1e6).contains(&s) => format!("{value:.1e}"),
         s if s >= 100.0 => format!("{value:.0}"),

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("monitor", &["metrics"]),
     ("records", &["store"]),
     ("traces", &[]),
+    ("windows", &["monitor", "metrics", "records", "store"]),
     ("page", &[]),
     ("capture", &["monitor", "metrics", "records", "table", "elements"]),
     ("feedback", &["capture", "table", "monitor", "metrics", "records", "store"]),
@@ -62,8 +63,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "traces", "client", "capture", "feedback", "records", "monitor", "graph", "api", "probe", "config",
-            "manager", "metrics", "predict", "registry", "route", "runtime", "store",
+            "traces", "windows", "client", "capture", "feedback", "records", "monitor", "graph", "api", "probe",
+            "config", "manager", "metrics", "predict", "registry", "route", "runtime", "store",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),

@@ -1,0 +1,60 @@
+//! What a server counted in a stretch of time, to be added up with what others
+//! counted: the cells of each column. Versioned, for servers of two releases
+//! meet in one store.
+
+use super::layout::Side;
+use super::window::Tally;
+use serde::{Deserialize, Serialize};
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A server's counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sketches {
+    pub format: u32,
+    pub versions: Vec<Sketch>,
+}
+
+/// The counts of one version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sketch {
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub rows: u64,
+    pub columns: Vec<Counted>,
+}
+
+/// The counts of one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counted {
+    pub name: String,
+    pub input: bool,
+    pub counts: Vec<u32>,
+    pub missing: u32,
+    /// The least and the greatest number; none where there was none.
+    pub ends: Option<(f64, f64)>,
+}
+
+impl Counted {
+    /// Of a column's tally.
+    pub(super) fn of((name, side): (&str, Side), tally: &Tally) -> Self {
+        Self {
+            name: name.to_owned(),
+            input: side == Side::Input,
+            counts: tally.counts.clone(),
+            missing: tally.missing,
+            ends: (tally.ends.0 <= tally.ends.1).then_some(tally.ends),
+        }
+    }
+
+    /// Back to a tally; none where it has other cells.
+    pub(super) fn tally(&self, cells: usize) -> Option<Tally> {
+        let ends = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+        (self.counts.len() == cells).then(|| Tally { counts: self.counts.clone(), missing: self.missing, ends })
+    }
+}
