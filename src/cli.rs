@@ -1,5 +1,6 @@
 //! The command line: arguments, tables, JSON. Parses, calls, prints.
 
+mod alarms;
 mod demo;
 mod metrics;
 mod monitor;
@@ -8,6 +9,7 @@ mod print;
 mod registry;
 mod replay;
 mod report;
+mod schema;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;
@@ -43,6 +45,10 @@ enum Command {
     Predict(Predict),
     /// Say what a running server's models are asked that they were not made for.
     Drift(monitor::DriftArguments),
+    /// Print the JSON Schema of a format, or the names of all.
+    Schema { name: Option<String> },
+    /// List the alarms that servers kept.
+    Alarms(alarms::AlarmsArguments),
     /// Write a page about a running server's model: what it is asked, how good it is.
     Report(report::ReportArguments),
     /// Print the catalogue of metrics, and rules and dashboards made from it.
@@ -229,6 +235,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Models(arguments) => block_on(models(&arguments))?,
         Command::Predict(arguments) => block_on(predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
+        Command::Schema { name } => schema::schema(name.as_deref())?,
+        Command::Alarms(arguments) => alarms::alarms(&arguments)?,
         Command::Report(arguments) => report::report(&arguments)?,
         Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),

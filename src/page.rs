@@ -382,8 +382,7 @@ fn speed(body: &mut String, times: Option<&Vec<(f64, u64)>>) {
             (format!("≤ {} ms", number(bound * 1e3)), share)
         })
         .collect();
-    let used = |of: &dyn Fn(&(String, f64)) -> bool| shares.iter().position(|s| of(s));
-    let from = used(&|s| s.1 > 0.0).unwrap_or(0);
+    let from = shares.iter().position(|s| s.1 > 0.0).unwrap_or(0);
     let to = shares.iter().rposition(|s| s.1 > 0.0).unwrap_or(0);
     let (labels, shares): (Vec<String>, Vec<f64>) = shares[from..=to].iter().cloned().unzip();
     let _ = write!(

@@ -2,6 +2,8 @@
 //! labels, captured predictions, windows, and the key that the fleet's ids are
 //! signed with. Knows where things lie, not what they are.
 
+pub(crate) mod alarms;
+
 use crate::error::{Error, Result};
 use crate::request::id::Key;
 use crate::store::{Created, Meta, Store};

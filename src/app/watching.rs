@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::monitor::alarm::{Rules, Thresholds};
 use crate::monitor::observer::{self, Monitor, Tap};
 use crate::records::Records;
+use crate::records::alarms::Alarms;
 use crate::registry::fleet;
 use crate::request::id::Mint;
 use crate::traces::Tracer;
@@ -55,11 +56,12 @@ pub(super) fn start(
     if let Some(records) = records.clone() {
         background.spawn(learn_key(records, Arc::clone(mint)));
     }
+    let server = fleet::name();
+    let told = Told { webhook, kept: records.clone().map(|r| Alarms::start(r, background.handle())), server };
     let feedback = records.clone().filter(|_| config.feedback.enabled).map(|records| {
-        let webhook = webhook.clone();
+        let told = told.clone();
         let sink = move |worse: &feedback::Worse| {
-            let subject = format!("{}:{}", worse.model, worse.version);
-            webhook.iter().for_each(|w| w.send("ortus.performance.alarm", &subject, &serde_json::json!(worse)));
+            told.tell("ortus.performance.alarm", (&worse.model, worse.version), serde_json::json!(worse));
         };
         let place = (records, Arc::clone(mint));
         Feedback::start(place, labels(config), Arc::clone(metrics), Box::new(sink), background.handle())
@@ -78,15 +80,15 @@ pub(super) fn start(
     if config.capture.share > 0.0 && config.capture.format == CaptureFormat::CloudEvents {
         taps.push(events(config, metrics, background)?);
     }
+    let server = told.server.clone();
     let tell = move |alarm: observer::Alarm| {
-        let subject = format!("{}:{}", alarm.model, alarm.version);
-        webhook.iter().for_each(|w| w.send("ortus.drift.alarm", &subject, &serde_json::json!(alarm)));
+        told.tell("ortus.drift.alarm", (&alarm.model, alarm.version), serde_json::json!(alarm));
     };
     let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(tell.clone()), taps)?;
     if let Some(records) = records.filter(|_| is_shared(config)) {
         let member = windows::Member {
             records,
-            server: fleet::name(),
+            server,
             slot: config.monitor.fleet_window,
             rules: Rules { window_min: config.monitor.fleet_window, ..options(config).rules },
             sink: Box::new(tell),
@@ -167,6 +169,22 @@ fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Resu
     let send = move |event: capture::events::Event| webhook.post(Message { headers: event.headers, body: event.body });
     let bounds = (config.capture.share, config.capture.request_bytes_max);
     Ok(capture::events::tap(bounds, Arc::clone(metrics), Box::new(send)))
+}
+
+/// Who is told of alarms, beside the log and the metrics.
+#[derive(Clone)]
+struct Told {
+    webhook: Option<Webhook>,
+    /// Evidence in the store.
+    kept: Option<Alarms>,
+    server: String,
+}
+
+impl Told {
+    fn tell(&self, kind: &str, (model, version): (&str, u64), alarm: serde_json::Value) {
+        self.webhook.iter().for_each(|w| w.send(kind, &format!("{model}:{version}"), &alarm));
+        self.kept.iter().for_each(|k| k.keep((kind, model), &self.server, alarm.clone()));
+    }
 }
 
 fn options(config: &Config) -> observer::Options {

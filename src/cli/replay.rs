@@ -1,9 +1,10 @@
 //! `replay`: captured predictions sent again, to any server and version, and
 //! what is answered otherwise.
 
+use super::alarms::Place;
+use super::block_on;
 use super::print::{Table, line, note};
 use super::registry::split_target;
-use super::{block_on, load};
 use crate::capture::replay::{Comparison, Window, open};
 use crate::client;
 use crate::error::{Error, Result};
@@ -12,18 +13,14 @@ use crate::tensor::Tensor;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub(super) struct ReplayArguments {
     /// What was captured: NAME, or NAME:VERSION for what one version answered.
     target: String,
-    /// Where it is kept; as the configuration has it, where this is not given.
-    #[arg(long, value_name = "URL")]
-    records: Option<String>,
-    #[arg(long, default_value = "default")]
-    namespace: String,
+    #[command(flatten)]
+    place: Place,
     /// From this time on, as RFC 3339 has it; a day ago where it is not given.
     #[arg(long, value_name = "TIME")]
     from: Option<DateTime<Utc>>,
@@ -45,8 +42,6 @@ pub(super) struct ReplayArguments {
     /// End with exit code 3 where any answer is different or missing.
     #[arg(long)]
     strict: bool,
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -62,11 +57,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
     let to = arguments.to.unwrap_or_else(Utc::now);
     let from = arguments.from.unwrap_or(to - chrono::TimeDelta::days(1));
     let window = Window { model: name, version: version.transpose()?, from, to };
-    let config = load(&super::Common { config: arguments.config.clone(), ..Default::default() }, Vec::new())?;
-    let records = match &arguments.records {
-        Some(url) => Records::open(url, &arguments.namespace)?,
-        None => crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))?,
-    };
+    let records = arguments.place.open()?;
     let mut found = block_on(send(arguments, &records, &window))?;
     print(arguments, &mut found)?;
     Ok(if arguments.strict && found.different + found.failed > 0 { DIFFERENT } else { 0 })

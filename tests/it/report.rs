@@ -4,8 +4,9 @@
 use crate::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, model_file, ortus};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A browser, of Debian's package `chromium`.
@@ -37,6 +38,79 @@ fn shown(page: &Path) -> String {
     run(&mut browser).expect("the browser shows it")
 }
 
+/// Holds what a server says and keeps against the published schemas, and damaged
+/// copies of it too.
+fn documents(python: &Path, server: &Server, folder: &Path) {
+    let json = |arguments: &[&str]| -> Value {
+        let text = run(ortus().args(arguments)).expect("answers");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let records = folder.join("records").display().to_string();
+    let alarms = json(&["alarms", "breast-cancer", "--records", &records, "--json"]);
+    let alarms = alarms["alarms"].as_array().expect("a list").clone();
+    assert!(alarms.iter().any(|a| a["alarm"]["column"] == "mean_radius"), "{alarms:?}");
+    let table = run(ortus().args(["alarms", "--records", &records])).expect("answers");
+    assert!(table.contains("mean_radius ks"), "{table}");
+    let first = |below: &str, ending: &str| {
+        let found = files(&folder.join("records/ns/default/records").join(below));
+        found.into_iter().find(|f| f.to_string_lossy().ends_with(ending)).unwrap_or_else(|| panic!("{below}"))
+    };
+    let text = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON") };
+    let label = std::fs::read_to_string(first("labels", ".jsonl")).expect("labels");
+    let label: Value = serde_json::from_str(label.lines().next().expect("a line")).expect("JSON");
+    assert!(label["joined"]["slices"]["mean_texture"].is_string(), "{label}");
+    let script =
+        "import sys, pyarrow.parquet as p; print(p.read_metadata(sys.argv[1]).metadata[b'ortus.capture'].decode())";
+    let note = run(Command::new(python).args(["-c", script]).arg(first("capture", ".parquet"))).expect("a note");
+    let request = json!({"labels": [{"prediction_id": label["prediction_id"], "row": 0, "label": 1}]});
+    let reply = server.post("/v1/feedback", request.to_string().as_bytes()).json();
+    let golden: Value = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/monitor/golden/baseline-1.json"));
+    let mut sound = vec![
+        ("baseline", text(&folder.join("baseline.json"))),
+        ("baseline", golden),
+        ("label", label),
+        ("feedback", request),
+        ("feedback-reply", reply),
+        ("capture", serde_json::from_str(&note).expect("JSON")),
+        ("windows", text(&first("windows/told", ".json"))),
+        ("drift", json(&["drift", "breast-cancer", "--json", "--server", &server.operator])),
+        ("performance", json(&["performance", "breast-cancer", "--json", "--server", &server.operator])),
+    ];
+    sound.extend(alarms.into_iter().map(|alarm| ("alarm", alarm)));
+    let named = run(ortus().arg("schema")).expect("names");
+    assert!(named.lines().all(|name| sound.iter().any(|(n, _)| *n == name)), "a schema without a document: {named}");
+    let schema = |name: &str| json(&["schema", name]);
+    let mut pairs = Vec::new();
+    for (name, document) in sound {
+        let mut strange = document.clone();
+        strange["something else"] = 1.into();
+        let mut lacking = document.clone();
+        let required = schema(name)["required"][0].as_str().expect("a member").to_owned();
+        lacking.as_object_mut().expect("an object").remove(&required);
+        pairs.push(json!([schema(name), document, true]));
+        pairs.push(json!([schema(name), strange, false]));
+        pairs.push(json!([schema(name), lacking, false]));
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/schemas.py");
+    let said = fed(Command::new(python).arg(script), json!(pairs).to_string().as_bytes());
+    assert!(said.is_empty(), "{said}");
+    let refused = ortus().args(["schema", "nothing"]).output().expect("runs");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("baseline"));
+}
+
+fn fed(command: &mut Command, input: &[u8]) -> String {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    child.stdin.take().expect("piped").write_all(input).expect("written");
+    let output = child.wait_with_output().expect("ends");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn the_page_tells_the_true_story_of_the_larger_tumours() {
     let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
@@ -59,7 +133,18 @@ fn the_page_tells_the_true_story_of_the_larger_tumours() {
     assert!(made["calibration"]["points"].as_array().is_some_and(|p| p.len() > 2));
     let directory = Directory::empty();
     directory.put_with("breast-cancer", 1, &model, &[("baseline.json", &baseline)]);
-    let set = ["monitor.window_rows=100", "monitor.window_min=1s", "monitor.cpu_share=1.0", "feedback.poll=200ms"];
+    let store = format!("records.store={:?}", at("records").display().to_string());
+    let set = [
+        "monitor.window_rows=100",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=1.0",
+        "monitor.fleet_window=1s",
+        "feedback.poll=200ms",
+        "capture.share=1.0",
+        "capture.age_max=1s",
+        "model.breast-cancer.slices=[\"mean_texture\"]",
+        store.as_str(),
+    ];
     let server = Server::start_with(directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
     let (_, rows) = table(&at("large.csv"));
     assert!(rows.len() > 250, "{}", rows.len());
@@ -105,6 +190,7 @@ fn the_page_tells_the_true_story_of_the_larger_tumours() {
         assert_eq!(shown.matches("<figure>").count(), text.matches("<figure>").count());
         assert_eq!(shown.matches("<td").count(), text.matches("<td").count());
     }
+    documents(&python, &server, folder.path());
     let refused = ortus().args(["report", "nobody", "-o"]).arg(&page).args(["--server", &server.operator]).output();
     assert!(!refused.expect("runs").status.success());
     let refused = ortus().args(["report", "breast-cancer", "--window", "7x", "-o"]).arg(&page).output().expect("runs");
