@@ -23,6 +23,9 @@ mod faults;
 /// HTTP/2 misused.
 mod http2;
 
+/// What the scores alone say of how good a model is.
+mod estimate;
+
 /// The page about a model.
 mod report;
 

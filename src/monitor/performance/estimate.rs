@@ -9,8 +9,11 @@ use super::measure::{Counts, Measures};
 use crate::model::task::Classification;
 use std::collections::BTreeMap;
 
-/// Equal parts of the scores, for the area under the curve.
-const BINS: usize = 256;
+/// Parts of the scores, for the area under the curve: equal ones of the
+/// logarithm of their odds, for sure models have most scores near 0 and 1.
+const BINS: usize = 1_024;
+/// The logarithm at which the outermost begin.
+const ODDS_MAX: f64 = 20.0;
 
 /// What is printed beside every estimate.
 pub(crate) const ASSUMPTION: &str =
@@ -84,8 +87,7 @@ impl Estimator {
                 sums.decided += 1;
                 sums.right += share;
             }
-            let score = f64::from(scores[*class_at]).clamp(0.0, 1.0);
-            let bin = &mut sums.bins[((score * BINS as f64) as usize).min(BINS - 1)];
+            let bin = &mut sums.bins[bin(scores[*class_at].into())];
             bin.0 = bin.0.saturating_add(1);
             bin.1 += share;
         }
@@ -133,6 +135,13 @@ impl Estimator {
         let calibrated = self.looked_at.iter().all(|class| self.curves[*class].is_some());
         Some(Estimate { rows, measures, margin: 1.96 * variance.sqrt() / n, calibrated })
     }
+}
+
+/// The part of a score.
+fn bin(score: f64) -> usize {
+    let odds = (score / (1.0 - score)).ln().clamp(-ODDS_MAX, ODDS_MAX);
+    // What is no score has no odds.
+    if odds.is_nan() { 0 } else { (((odds / ODDS_MAX + 1.0) / 2.0 * BINS as f64) as usize).min(BINS - 1) }
 }
 
 impl Sums {

@@ -6,6 +6,9 @@
 //! is found by many labels and a great one by few. Labels count in the order in
 //! which they come.
 
+#[cfg(test)]
+mod proof;
+
 use super::answer::{Answer, Truth};
 use crate::monitor::profile::quantile;
 use std::collections::BTreeMap;
