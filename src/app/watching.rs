@@ -15,6 +15,7 @@ use crate::records::Records;
 use crate::records::alarms::Alarms;
 use crate::registry::fleet;
 use crate::request::id::Mint;
+use crate::store::Store;
 use crate::traces::Tracer;
 use crate::windows;
 use parking_lot::Mutex;
@@ -240,8 +241,13 @@ fn labels(config: &Config) -> feedback::Options {
 /// state folder. None where that last one cannot be made, which is told.
 pub(crate) fn records(config: &Config) -> Result<Option<Records>> {
     let namespace = &config.registry.namespace;
-    if let Some(url) = config.records.store.as_ref().or(config.registry.url.as_ref()) {
-        return Records::open(url, namespace).map(Some).map_err(|e| e.context("open the store of records"));
+    let failed = |e: Error| e.context("open the store of records");
+    if let Some(url) = &config.records.store {
+        return Records::open(url, namespace).map(Some).map_err(failed);
+    }
+    if let Some(url) = &config.registry.url {
+        // A registry that is not there is not made by who reads it.
+        return Store::open(url, false).map(|store| Some(Records::of(store, namespace))).map_err(failed);
     }
     let folder = state_folder();
     let opened = folder.as_ref().map(|folder| Records::open(&folder.display().to_string(), namespace));
