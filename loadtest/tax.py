@@ -2,6 +2,8 @@
 
 python loadtest/tax.py ORTUS LOADTEST MODELS MODEL SAMPLE [IN_FLIGHT] [ROUNDS] [SECONDS]
 
+What else is on with the monitor stands in TAX_WITH, such as "capture.share=0.1 traces.share=0.01".
+
 Two servers of the same models run side by side, one with `monitor.enabled=false`; rounds alternate which is asked first.
 A model near the limit of 300 µs may be run in place by one server and by a lane in the other; such a pair is started anew.
 Prints a line of JSON: the rounds' ratios, their median, and both medians in CPU-µs per request.
@@ -23,6 +25,8 @@ def start(on):
     ports = tempfile.mktemp()
     flags = [f"--{p}=127.0.0.1:0" for p in ("http", "grpc", "ops", "operator")]
     flags += ["--set", f"monitor.enabled={str(on).lower()}", "--log-level", "error", "--ports-file", ports]
+    for setting in os.environ.get("TAX_WITH", "").split() if on else []:
+        flags += ["--set", setting]
     server = subprocess.Popen([ortus, "serve", "--models", models, *flags], env=env, stdout=subprocess.PIPE)
     server.stdout.readline()
     with open(ports) as file:

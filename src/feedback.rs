@@ -67,6 +67,7 @@ pub(crate) struct Feedback {
     options: Options,
     metrics: Arc<Metrics>,
     sink: Sink,
+    runtime: tokio::runtime::Handle,
 }
 
 /// How often series are set.
@@ -88,7 +89,7 @@ impl Feedback {
     ) -> Arc<Self> {
         let log = Log::start(records.clone(), runtime);
         let state = Mutex::new(State::new(&options));
-        let feedback = Arc::new(Self { mint, state, log, options, metrics, sink });
+        let feedback = Arc::new(Self { mint, state, log, options, metrics, sink, runtime: runtime.clone() });
         runtime.spawn(follow(Arc::downgrade(&feedback), records));
         runtime.spawn(show(Arc::downgrade(&feedback)));
         if let Some(folder) = feedback.options.drop.clone() {
@@ -105,6 +106,17 @@ impl Feedback {
                 feedback.state.lock().predicted(answered, &feedback.options);
             }
         })
+    }
+
+    /// Reads and takes labels away from the thread that asks: a request of many
+    /// is work for milliseconds, and that thread has predictions to answer.
+    pub(crate) async fn take_aside(
+        self: &Arc<Self>,
+        read: impl FnOnce() -> Result<Vec<Result<Given>>> + Send + 'static,
+    ) -> Result<Receipt> {
+        let feedback = Arc::clone(self);
+        let taken = self.runtime.spawn(async move { feedback.take(read()?).await });
+        taken.await.map_err(|e| Error::internal("take labels").with_source(e))?
     }
 
     /// Takes labels: once this returns, those accepted are in the store.
@@ -192,11 +204,14 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
         let asked = feedback.upgrade().map(|f| f.state.lock().wanted()).unwrap_or_default();
         let Some(hours) = feedback.upgrade().map(|f| f.options.age_max.as_secs().div_ceil(3600)) else { return };
         let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { LOOK_BACK_HOURS };
-        match reader.read(&records, hours).await {
-            Ok(lines) => {
+        let mut joined = Vec::new();
+        let mut apply = |lines: Vec<Line>| {
+            joined.extend(feedback.upgrade().map(|f| f.apply(&lines)).unwrap_or_default());
+        };
+        match reader.read(&records, hours, &mut apply).await {
+            Ok(()) => {
                 is_first = false;
                 let Some(feedback) = feedback.upgrade() else { return };
-                let joined = feedback.apply(&lines);
                 feedback.put_joined(joined).await;
             }
             Err(error) => {

@@ -13,16 +13,16 @@ use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-fn desk(front: &Front) -> Result<&Feedback> {
+fn desk(front: &Front) -> Result<&Arc<Feedback>> {
     let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
-    front.feedback.as_deref().ok_or_else(off)
+    front.feedback.as_ref().ok_or_else(off)
 }
 
 /// Answers `POST /v1/feedback`: 200 where any label was taken or known.
 pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Result<Reply> {
     let desk = desk(call.front)?;
     let body = call.body(body).await?;
-    let receipt = desk.take(given::read(&body)?).await?;
+    let receipt = desk.take_aside(move || given::read(&body)).await?;
     let mut reply = Reply::json(receipt.to_json().to_string());
     if let Some(kind) = receipt.error() {
         reply.status = status::http(kind);
@@ -37,8 +37,8 @@ pub(super) struct Desk(pub Arc<Front>);
 #[tonic::async_trait]
 impl feedback_server::Feedback for Desk {
     async fn give(&self, request: Request<p::GiveRequest>) -> Result<Response<p::GiveReply>, Status> {
-        let labels = request.into_inner().labels.into_iter().map(read).collect();
-        let receipt = desk(&self.0)?.take(labels).await?;
+        let labels = request.into_inner().labels;
+        let receipt = desk(&self.0)?.take_aside(move || Ok(labels.into_iter().map(read).collect())).await?;
         if let (Some(kind), Some(first)) = (receipt.error(), receipt.refused.first()) {
             let (index, message) = (first.index, &first.error.message);
             return Err(Error::new(kind, format!("label {index}: {message}")).into());

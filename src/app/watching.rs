@@ -26,6 +26,8 @@ use tokio::runtime::Runtime;
 
 /// The part of the false alarms promised that labels may take; drift has the rest.
 const LABELS_SHARE: f64 = 0.1;
+/// How long the start waits for the fleet's key.
+const KEY_WAIT: Duration = Duration::from_secs(2);
 /// Time between two attempts to learn the fleet's key.
 const KEY_RETRY: Duration = Duration::from_secs(5);
 
@@ -55,7 +57,11 @@ pub(super) fn start(
     let webhook = config.monitor.webhook.as_deref().map(|url| Webhook::start(url, background)).transpose()?;
     let records = records(config)?;
     if let Some(records) = records.clone() {
-        background.spawn(learn_key(records, Arc::clone(mint)));
+        // So that the first ids are the fleet's too; a store that is away does not hold the start up for long.
+        match background.block_on(async { tokio::time::timeout(KEY_WAIT, records.fleet_key()).await }) {
+            Ok(Ok(key)) => mint.adopt(key),
+            _ => drop(background.spawn(learn_key(records, Arc::clone(mint)))),
+        }
     }
     let server = fleet::name();
     let told = Told { webhook, kept: records.clone().map(|r| Alarms::start(r, background.handle())), server };

@@ -88,9 +88,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads what is new, in files of the last so many hours; the oldest first.
+    /// Reads what is new, file by file, of the last so many hours; the oldest first.
     /// Files that are damaged are told and passed over.
-    pub(crate) async fn read(&mut self, records: &Records, hours: u32) -> Result<Vec<Line>> {
+    pub(crate) async fn read(
+        &mut self,
+        records: &Records,
+        hours: u32,
+        take: &mut (dyn FnMut(Vec<Line>) + Send),
+    ) -> Result<()> {
         let oldest = hour(Utc::now() - TimeDelta::hours(i64::from(hours)));
         let folder = |key: &str| key.split('/').nth(1).unwrap_or_default().to_owned();
         let mut new: Vec<String> = Vec::new();
@@ -105,22 +110,17 @@ impl Reader {
             new.extend(listed.into_iter().map(|(key, _)| key).filter(fresh));
         }
         new.sort();
-        let mut lines = Vec::new();
         for key in new {
-            let bytes = match records.get(&key, FILE_BYTES_MAX).await {
-                Ok(bytes) => bytes,
-                // What was read counts; the rest is new the next time too.
-                Err(_) if !lines.is_empty() => break,
-                Err(error) => return Err(error),
-            };
+            // What was read counts; the rest is new the next time too.
+            let bytes = records.get(&key, FILE_BYTES_MAX).await?;
             match bytes.as_deref().map_or_else(|| Ok(Vec::new()), line::read) {
-                Ok(read) => lines.extend(read),
+                Ok(read) => take(read),
                 Err(error) => tracing::error!(file = key, %error, "a file of labels is passed over"),
             }
             self.read.insert(key);
         }
         // What can no longer be listed need not be known.
         self.read.retain(|key| folder(key) >= oldest);
-        Ok(lines)
+        Ok(())
     }
 }
