@@ -270,3 +270,20 @@ fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() 
     let begun = stream.send(300, &|random| ([1.0, 4.0], usual(random).1));
     assert!(begun.iter().any(|a| a == "x[0] missing") && begun.iter().any(|a| a == "x[1] ks"), "{begun:?}");
 }
+
+#[test]
+fn ten_thousand_features_are_watched_within_bounds() {
+    let wide = Signature { inputs: vec![spec("x", DType::F32, Some(10_000))], outputs: Vec::new() };
+    let features: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
+    let of = |features: Vec<String>| Subject { signature: wide.clone(), features, ..subject(None) };
+    // Too many to watch one by one, named or not: they are summed up.
+    for features in [Vec::new(), features] {
+        let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
+        let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
+        let rules = Rules { own_rows: 100, ..RULES };
+        (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &rules));
+        let report = watch.report(&rules);
+        // Eighteen sums, and the tensor itself, which is held to the contract.
+        assert_eq!((report.columns.len(), report.columns[0].name.as_str()), (19, "x.norm"));
+    }
+}
