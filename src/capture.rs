@@ -13,7 +13,7 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::model::Digest;
+use crate::model::{Digest, ModelName, Version};
 use crate::monitor::observer::{Answered, Tap, number};
 use crate::monitor::watch::Subject;
 use crate::request::id::{Key, minted};
@@ -157,13 +157,16 @@ struct Open {
     since: Instant,
 }
 
+/// What a file is of: a version and an hour. Two models may have the same bytes.
+type Of = (ModelName, Version, Digest, u64);
+
 /// The thread's own.
 struct Keeper {
     shared: Arc<Shared>,
     put: Put,
     keyed: Keyed,
     /// By version and hour; none where a version is not kept.
-    open: HashMap<(Digest, u64), Option<Open>>,
+    open: HashMap<Of, Option<Open>>,
 }
 
 impl Keeper {
@@ -176,7 +179,8 @@ impl Keeper {
             }
             let Options { rows_max, bytes_max, age_max, .. } = self.shared.options;
             let due = |o: &Open| o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max;
-            self.close(|open| open.as_ref().is_none_or(due));
+            // What is not kept is remembered, so that it is told of once.
+            self.close(|open| open.as_ref().is_some_and(due));
             if self.open.len() > OPEN_MAX {
                 self.close(|_| true);
             }
@@ -186,7 +190,8 @@ impl Keeper {
 
     fn take(&mut self, taken: &Taken) {
         let since = minted(taken.prediction).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-        let key = (taken.subject.digest, since.as_secs() / 3600);
+        let subject = &taken.subject;
+        let key = (subject.model.clone(), subject.version, subject.digest, since.as_secs() / 3600);
         let redaction = &self.shared.options.redaction;
         let open = self.open.entry(key).or_insert_with(|| {
             let sheet = Sheet::new(&taken.subject, redaction);
@@ -198,14 +203,15 @@ impl Keeper {
             let table = sheet.empty();
             Some(Open { head: Head::of(&taken.subject, sheet), table, bytes: 0, since: Instant::now() })
         });
+        let leads = taken.subject.signature.leads_with_dynamic();
+        let rows = if leads { taken.inputs.first().and_then(Tensor::rows).unwrap_or(1) } else { 1 };
+        let is_even = open.as_ref().is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
         let fleet = (self.keyed)();
         let hashes = !redaction.hash.is_empty();
-        let (Some(open), true) = (open, !hashes || fleet.is_some()) else {
+        let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
             self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
             return self.shared.metrics.capture.dropped("refused");
         };
-        let leads = taken.subject.signature.leads_with_dynamic();
-        let rows = if leads { taken.inputs.first().and_then(Tensor::rows).unwrap_or(1) } else { 1 };
         let [(_, Column::Words(ids)), (_, Column::I32(numbers)), (_, Column::Time(times)), ..] =
             open.table.columns.as_mut_slice()
         else {
@@ -222,11 +228,11 @@ impl Keeper {
 
     /// Writes the files of which this holds.
     fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
-        let keys: Vec<(Digest, u64)> = self.open.iter().filter(|(_, open)| due(open)).map(|(key, _)| *key).collect();
+        let keys: Vec<Of> = self.open.iter().filter(|(_, open)| due(open)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(Some(open)) = self.open.remove(&key) else { continue };
             let metrics = &self.shared.metrics.capture;
-            let file = open.head.key(key.1);
+            let file = open.head.key(key.3);
             let written = open.head.write(&open.table).and_then(|bytes| {
                 let length = bytes.len();
                 (self.put)(&file, bytes).map(|()| length)

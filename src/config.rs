@@ -268,8 +268,8 @@ section! {
         format: CaptureFormat = CaptureFormat::Parquet;
         /// Where CloudEvents are posted: `http://…` or `https://…`; default none.
         url: Option<String> as Line = None;
-        /// Rows at which a file is closed, 1 to 10000000; default 100000.
-        rows_max: usize = 100_000, in 1..=10_000_000;
+        /// Rows at which a file is closed, 1 to 1000000; default 100000.
+        rows_max: usize = 100_000, in 1..=1_000_000;
         /// … or its bytes in memory, 64 KiB to 1 GiB; default 32 MiB.
         bytes_max: usize as Size = 32 << 20, in 64 << 10..=1 << 30;
         /// … or its age, 1 s to 1 h; default 60 s.

@@ -24,10 +24,13 @@ use given::{Given, Receipt, Refused};
 use line::Line;
 use log::{Log, Reader};
 use parking_lot::Mutex;
+use recent::Kept;
 use state::{Judged, State};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// What is taken and kept. Each is a setting of `[feedback]`.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub(crate) type Sink = Box<dyn Fn(&Worse) + Send + Sync>;
 pub(crate) struct Feedback {
     mint: Arc<Mint>,
     state: Mutex<State>,
+    /// Predictions that were seen while the state was busy.
+    incoming: Mutex<VecDeque<(Uuid, Kept)>>,
     log: Log,
     options: Options,
     metrics: Arc<Metrics>,
@@ -74,6 +79,8 @@ pub(crate) struct Feedback {
 const TICK: Duration = Duration::from_secs(2);
 /// What a prediction takes, at most, from its answer to where labels find it.
 const UNDER_WAY: Duration = Duration::from_millis(50);
+/// Predictions that wait for a busy state.
+const INCOMING_MAX: usize = 64 << 10;
 /// Hours back in which other servers' labels are looked for.
 const LOOK_BACK_HOURS: u32 = 2;
 
@@ -89,7 +96,16 @@ impl Feedback {
     ) -> Arc<Self> {
         let log = Log::start(records.clone(), runtime);
         let state = Mutex::new(State::new(&options));
-        let feedback = Arc::new(Self { mint, state, log, options, metrics, sink, runtime: runtime.clone() });
+        let feedback = Arc::new(Self {
+            mint,
+            state,
+            incoming: Mutex::default(),
+            log,
+            options,
+            metrics,
+            sink,
+            runtime: runtime.clone(),
+        });
         runtime.spawn(follow(Arc::downgrade(&feedback), records));
         runtime.spawn(show(Arc::downgrade(&feedback)));
         if let Some(folder) = feedback.options.drop.clone() {
@@ -98,14 +114,41 @@ impl Feedback {
         feedback
     }
 
+    /// Remembers a prediction; never waits for whoever has the state.
+    fn saw(&self, answered: &Answered<'_>) {
+        let Some(kept) = Kept::of(answered) else { return };
+        let mut incoming = self.incoming.lock();
+        // Nobody took any for long: the oldest are the least likely to be labelled soon.
+        if incoming.len() >= INCOMING_MAX {
+            incoming.pop_front();
+        }
+        incoming.push_back((answered.prediction, kept));
+        if let Some(mut state) = self.state.try_lock() {
+            incoming.drain(..).for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+        }
+    }
+
+    /// The state, with every prediction that was seen.
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let incoming = std::mem::take(&mut *self.incoming.lock());
+        incoming.into_iter().for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+        state
+    }
+
     /// What the monitor shows it predictions by.
     pub(crate) fn tap(self: &Arc<Self>) -> Tap {
         let feedback = Arc::downgrade(self);
         Box::new(move |answered: &Answered<'_>| {
             if let Some(feedback) = feedback.upgrade() {
-                feedback.state.lock().predicted(answered, &feedback.options);
+                feedback.saw(answered);
             }
         })
+    }
+
+    /// Labels that a request may have.
+    pub(crate) fn labels_max(&self) -> usize {
+        self.options.labels_max
     }
 
     /// Reads and takes labels away from the thread that asks: a request of many
@@ -127,13 +170,13 @@ impl Feedback {
         if given.is_empty() || given.len() > most {
             return Err(Error::invalid(format!("{} labels are not 1 to {most}", given.len())));
         }
-        if self.state.lock().is_under_way(&given) {
+        if self.lock().is_under_way(&given) {
             tokio::time::sleep(UNDER_WAY).await;
         }
         let now = Utc::now();
         let (mut lines, mut receipt) = (Vec::new(), Receipt::default());
         {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             for (index, given) in given.into_iter().enumerate() {
                 match given.and_then(|given| state.judge(&self.mint, &given, now, &self.options)) {
                     Ok(Judged::New(line)) => lines.push(*line),
@@ -152,7 +195,9 @@ impl Feedback {
         self.metrics.feedback.count("refused", receipt.refused.len());
         self.metrics.feedback.count("pending", receipt.accepted - receipt.joined);
         self.metrics.feedback.count("joined", receipt.joined);
-        self.apply(&lines);
+        let found = self.apply(&lines);
+        // A prediction may become known while its label is put down.
+        self.put_joined(found).await;
         Ok(receipt)
     }
 
@@ -160,7 +205,7 @@ impl Feedback {
     /// Returns those that are joined by it and were not.
     fn apply(&self, lines: &[Line]) -> Vec<Line> {
         let (mut found, mut worse) = (Vec::new(), Vec::new());
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         for line in lines {
             state.apply(line, &self.options, (&mut found, &mut worse));
         }
@@ -191,26 +236,35 @@ impl Feedback {
 
     /// What is known of a model's versions, or of one, as JSON.
     pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
-        self.state.lock().report(model, version)
+        self.lock().report(model, version)
     }
+}
+
+/// Hours to look back on, for labels that came since a moment.
+fn hours_since(read: Instant) -> u32 {
+    u32::try_from(read.elapsed().as_secs() / 3600).unwrap_or(u32::MAX).saturating_add(LOOK_BACK_HOURS)
 }
 
 /// Reads the labels of everybody, and joins those of predictions made here.
 async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
-    let (mut is_first, mut finder) = (true, Finder::default());
+    let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
     loop {
         let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else { return };
-        let asked = feedback.upgrade().map(|f| f.state.lock().wanted()).unwrap_or_default();
+        let asked = feedback.upgrade().map(|f| f.lock().wanted()).unwrap_or_default();
         let Some(hours) = feedback.upgrade().map(|f| f.options.age_max.as_secs().div_ceil(3600)) else { return };
-        let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { LOOK_BACK_HOURS };
+        let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { hours_since(read) };
         let mut joined = Vec::new();
         let mut apply = |lines: Vec<Line>| {
-            joined.extend(feedback.upgrade().map(|f| f.apply(&lines)).unwrap_or_default());
+            let Some(feedback) = feedback.upgrade() else { return };
+            // Labels of before the start were bet on then.
+            feedback.lock().is_betting = !is_first;
+            joined.extend(feedback.apply(&lines));
+            feedback.lock().is_betting = true;
         };
         match reader.read(&records, hours, &mut apply).await {
             Ok(()) => {
-                is_first = false;
+                (is_first, read) = (false, Instant::now());
                 let Some(feedback) = feedback.upgrade() else { return };
                 feedback.put_joined(joined).await;
             }
@@ -222,7 +276,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
         match finder.find(&records, &asked).await {
             Ok(found) if !found.is_empty() => {
                 let Some(feedback) = feedback.upgrade() else { return };
-                let joined = feedback.state.lock().join_found(&found);
+                let joined = feedback.lock().join_found(&found);
                 feedback.put_joined(joined).await;
             }
             Ok(_) => {}
@@ -237,9 +291,18 @@ async fn show(feedback: Weak<Feedback>) {
     loop {
         tokio::time::sleep(TICK).await;
         let Some(feedback) = feedback.upgrade() else { return };
-        let shown = feedback.state.lock().shown();
-        for one in shown {
-            feedback.metrics.feedback.set(&one);
+        loop {
+            let shown = feedback.lock().shown();
+            let Some(shown) = shown else { break };
+            feedback.metrics.feedback.set(&shown);
+        }
+        let forgotten = std::mem::take(&mut feedback.lock().forgotten);
+        if forgotten > 0 {
+            tracing::warn!(
+                labels = forgotten,
+                "labels wait no longer for predictions that nobody knows; they are in the log"
+            );
+            feedback.metrics.feedback.count("forgotten", usize::try_from(forgotten).unwrap_or(usize::MAX));
         }
     }
 }

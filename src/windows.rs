@@ -9,11 +9,10 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::metrics::monitor::FleetSeries;
-use crate::model::Digest;
 use crate::monitor::alarm::Rules;
 use crate::monitor::observer::{Alarm, Monitor};
 use crate::monitor::sketch::{FORMAT, Sketch, Sketches};
-use crate::monitor::watch::Watch;
+use crate::monitor::watch::{Subject, Watch};
 use crate::records::Records;
 use crate::store::Created;
 use futures_util::stream::TryStreamExt;
@@ -21,8 +20,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Stretches read again by who takes over.
-const REPLAYED: u64 = 64;
+/// The longest window, in stretches.
+const LONGEST: u64 = 512;
+/// Stretches before it that are read too by who takes over: verdicts look back.
+const REPLAYED: u64 = 128;
 /// Hours that counts and leases are kept; what was merged is kept for longer.
 const KEPT_HOURS: u64 = 24;
 /// … and how long that is, in hours.
@@ -75,7 +76,7 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
 /// A server's part, and the tests where it merges.
 pub(crate) struct Merger {
     member: Member,
-    watches: HashMap<Digest, Watch>,
+    watches: HashMap<String, Watch>,
     /// The stretch merged last, here.
     merged: Option<u64>,
 }
@@ -90,11 +91,10 @@ impl Merger {
     /// if nobody does, and shows what the fleet came to.
     pub(crate) async fn turn(&mut self, monitor: &Monitor, ended: u64) -> Result<()> {
         let records = self.member.records.clone();
-        let versions = monitor.sketches();
-        if !versions.is_empty() {
-            let body = serde_json::to_vec(&Sketches { format: FORMAT, versions }).expect("plain data is JSON");
-            records.create(&format!("windows/told/{ended}/{}.json", self.member.server), body.into()).await?;
-        }
+        // Also where there is nothing to tell: who is there has a part of the promise.
+        let told = Sketches { format: FORMAT, versions: monitor.sketches() };
+        let body = serde_json::to_vec(&told).expect("plain data is JSON");
+        records.create(&format!("windows/told/{ended}/{}.json", self.member.server), body.into()).await?;
         let due = ended.saturating_sub(1);
         if self.leads(due).await? {
             self.merge(monitor, due).await?;
@@ -106,7 +106,11 @@ impl Merger {
             && let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state)
         {
             let servers = state["servers"].as_u64().unwrap_or(1);
-            self.member.series.servers.set(i64::try_from(servers).unwrap_or(1));
+            let reports = state["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let alarms = reports
+                .iter()
+                .filter_map(|r| Some((r["model"].as_str()?, r["version"].as_u64()?, r["alarms"].as_u64()?)));
+            self.member.series.set(servers, alarms);
             monitor.show_fleet(state, servers);
         }
         Ok(())
@@ -134,18 +138,24 @@ impl Merger {
             servers += 1;
             told.versions.into_iter().for_each(|sketch| add(&mut versions, sketch));
         }
-        // Who merges for the first time, or again after others did, catches up.
-        if self.merged != slot.checked_sub(1) {
-            self.watches.clear();
-            for before in slot.saturating_sub(REPLAYED)..slot {
-                if let Some(past) = self.read(&merged_key(before)).await? {
-                    drop(self.test(monitor, &past.versions));
-                }
+        // Who merges again after others did reads what they merged; who does for the
+        // first time, or after long, begins where the longest window does.
+        let from = match self.merged {
+            Some(last) if last + LONGEST > slot => last + 1,
+            _ => {
+                self.watches.clear();
+                (slot - slot % LONGEST).saturating_sub(REPLAYED)
+            }
+        };
+        for before in from..slot {
+            if let Some(past) = self.read(&merged_key(before)).await? {
+                // Whoever merged it told of its alarms.
+                drop(self.test(monitor, before, &past.versions));
             }
         }
         self.merged = Some(slot);
         let merged = Sketches { format: FORMAT, versions: versions.into_values().collect() };
-        let alarms = self.test(monitor, &merged.versions);
+        let alarms = self.test(monitor, slot, &merged.versions);
         let body = serde_json::to_vec(&merged).expect("plain data is JSON");
         self.member.records.create(&merged_key(slot), body.into()).await?;
         let reports: Vec<_> = self.watches.values().map(|w| serde_json::json!(w.report(&self.member.rules))).collect();
@@ -171,13 +181,20 @@ impl Merger {
     }
 
     /// Adds a merged stretch to the tests of the versions that serve here.
-    fn test(&mut self, monitor: &Monitor, versions: &[Sketch]) -> Vec<Alarm> {
+    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<Alarm> {
         let subjects = monitor.subjects();
-        self.watches.retain(|digest, _| subjects.iter().any(|s| s.digest == *digest));
+        self.watches.retain(|of, _| {
+            subjects.iter().any(|s| name(s.model.as_str(), s.version.number(), &s.digest.to_string()) == *of)
+        });
         let mut begun = Vec::new();
         for sketch in versions {
-            let Some(subject) = subjects.iter().find(|s| s.digest.to_string() == sketch.digest) else { continue };
-            let watch = match self.watches.entry(subject.digest) {
+            let is_it = |s: &&Arc<Subject>| {
+                s.model.as_str() == sketch.model
+                    && s.version.number() == sketch.version
+                    && s.digest.to_string() == sketch.digest
+            };
+            let Some(subject) = subjects.iter().find(is_it) else { continue };
+            let watch = match self.watches.entry(of(sketch)) {
                 std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::hash_map::Entry::Vacant(free) => {
                     match Watch::new(subject.as_ref().clone(), 1, Instant::now()) {
@@ -187,10 +204,11 @@ impl Merger {
                 }
             };
             watch.absorb(sketch);
+            // Which windows end here follows from the stretch, whoever merges it.
+            watch.count_from(slot);
             let alarms = watch.close(Instant::now(), &self.member.rules);
             let report = watch.report(&self.member.rules);
             begun.extend(alarms.into_iter().map(|(place, reading)| Alarm::of(&report, place, reading)));
-            self.member.series.alarms(report.model, report.version, report.alarms);
         }
         begun
     }
@@ -229,10 +247,19 @@ fn merged_key(slot: u64) -> String {
     format!("windows/merged/{slot}.json")
 }
 
+/// What counts are of: two models may have the same bytes.
+fn of(sketch: &Sketch) -> String {
+    name(&sketch.model, sketch.version, &sketch.digest)
+}
+
+fn name(model: &str, version: u64, digest: &str) -> String {
+    format!("{model}:{version} {digest}")
+}
+
 /// Adds a server's counts to those of others; passes over columns that differ.
 fn add(versions: &mut BTreeMap<String, Sketch>, sketch: Sketch) {
-    let Some(sum) = versions.get_mut(&sketch.digest) else {
-        versions.insert(sketch.digest.clone(), sketch);
+    let Some(sum) = versions.get_mut(&of(&sketch)) else {
+        versions.insert(of(&sketch), sketch);
         return;
     };
     sum.rows += sketch.rows;

@@ -22,7 +22,8 @@ fn desk(front: &Front) -> Result<&Arc<Feedback>> {
 pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Result<Reply> {
     let desk = desk(call.front)?;
     let body = call.body(body).await?;
-    let receipt = desk.take_aside(move || given::read(&body)).await?;
+    let labels_max = desk.labels_max();
+    let receipt = desk.take_aside(move || given::read(&body, labels_max)).await?;
     let mut reply = Reply::json(receipt.to_json().to_string());
     if let Some(kind) = receipt.error() {
         reply.status = status::http(kind);

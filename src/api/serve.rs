@@ -20,6 +20,9 @@ use tonic::codec::CompressionEncoding::Gzip;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
 
+/// What a label may take in a request, on the whole.
+const LABEL_BYTES_MAX: usize = 512;
+
 /// Everything that answers on a data listener.
 pub(crate) struct Router {
     front: Arc<Front>,
@@ -44,7 +47,10 @@ impl Router {
         let tfs = Tfs(Arc::clone(&front));
         let predict = PredictionServiceServer::new(tfs.clone()).max_decoding_message_size(max).accept_compressed(Gzip);
         let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
-        let feedback = FeedbackServer::new(Desk(Arc::clone(&front))).max_decoding_message_size(max);
+        // A label of two bytes takes a hundred in memory.
+        let labels = front.feedback.as_ref().map_or(0, |f| f.labels_max()).saturating_mul(LABEL_BYTES_MAX);
+        let feedback = FeedbackServer::new(Desk(Arc::clone(&front)))
+            .max_decoding_message_size(max.min(labels.max(LABEL_BYTES_MAX)));
         let feedback = feedback.accept_compressed(Gzip);
         let plain = Servers { oip, predict, model, feedback };
         let gzip = Servers {

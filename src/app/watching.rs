@@ -110,7 +110,7 @@ pub(super) fn start(
 pub(super) fn tracer(config: &Config, metrics: &Metrics, background: &Runtime) -> Result<Option<Tracer>> {
     let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
     let (tracer, outbox) = Tracer::new(config.traces.share, metrics.spans_dropped.clone());
-    otlp::start(endpoint, outbox, background.handle())?;
+    otlp::start(endpoint, outbox, metrics.spans_dropped.clone(), background.handle())?;
     Ok(Some(tracer))
 }
 
@@ -174,6 +174,9 @@ fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Resu
         url.ok_or_else(|| Error::invalid("capture.format is \"cloudevents\": set capture.url to where they go"))?;
     let webhook = Webhook::start(url, background).map_err(|e| e.context("capture.url"))?;
     let send = move |event: capture::events::Event| webhook.post(Message { headers: event.headers, body: event.body });
+    if !config.capture.drop.is_empty() || !config.capture.hash.is_empty() {
+        return Err(Error::invalid("capture.drop and capture.hash are for Parquet: events carry requests whole"));
+    }
     let bounds = (config.capture.share, config.capture.request_bytes_max);
     Ok(capture::events::tap(bounds, Arc::clone(metrics), Box::new(send)))
 }

@@ -3,13 +3,13 @@
 
 use super::file::{Captured, FOLDER, name};
 use super::replay::open;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::monitor::performance::answer::{Answer, answers};
 use crate::records::Records;
 use crate::request::id::minted;
 use crate::tensor::Tensor;
 use futures_util::stream::TryStreamExt;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
@@ -26,49 +26,72 @@ pub(crate) struct Found {
     pub answers: Vec<Option<Answer>>,
 }
 
-/// Files that were looked through in vain need not be opened again for the
-/// same predictions.
+/// What was looked for in vain need not be looked for in the same file again.
 #[derive(Default)]
 pub(crate) struct Finder {
-    seen: BTreeMap<String, u128>,
+    missed: BTreeMap<String, HashSet<Uuid>>,
 }
 
 impl Finder {
-    /// Finds predictions; those that are nowhere are left out.
+    /// Finds predictions; those that are nowhere are left out. A file that cannot
+    /// be read is told of and passed over.
     pub(crate) async fn find(&mut self, records: &Records, wanted: &BTreeSet<Uuid>) -> Result<HashMap<Uuid, Found>> {
         let mut found = HashMap::new();
-        let mut by_hour: BTreeMap<u64, Vec<Uuid>> = BTreeMap::new();
+        let mut by_hour: BTreeMap<u64, HashSet<Uuid>> = BTreeMap::new();
         for id in wanted {
             let since = minted(*id).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            by_hour.entry(since.as_secs() / 3600).or_default().push(*id);
+            by_hour.entry(since.as_secs() / 3600).or_default().insert(*id);
         }
         if by_hour.is_empty() {
+            self.missed.clear();
             return Ok(found);
         }
         let listed: Vec<(String, _)> = records.list(FOLDER).try_collect().await?;
         let mut opened = 0;
         for (hour, ids) in by_hour {
             let folder = format!("/hour={}/", name(hour));
-            // Whoever was wanted before and is wanted still is not in it.
-            let sum = ids.iter().fold(0_u128, |sum, id| sum.wrapping_add(id.as_u128()));
             for (key, _) in listed.iter().filter(|(key, _)| key.contains(&folder)) {
-                if self.seen.get(key) == Some(&sum) || opened >= FILES_MAX {
+                let missed = self.missed.entry(key.clone()).or_default();
+                let new: HashSet<Uuid> = ids.difference(missed).copied().collect();
+                if new.is_empty() || opened >= FILES_MAX {
                     continue;
                 }
                 opened += 1;
-                if let Some(file) = open(records, key).await? {
-                    look(&file, &ids, &mut found)?;
+                let file = match open(records, key).await {
+                    Ok(Some(file)) => file,
+                    Ok(None) => continue,
+                    // The store may be back the next time; what was found counts.
+                    Err(error) if error.kind == Kind::Unavailable => return Ok(found),
+                    Err(error) => {
+                        tracing::error!(file = key, %error, "a captured file is passed over");
+                        missed.extend(new);
+                        continue;
+                    }
+                };
+                let looked = tokio::task::spawn_blocking(move || (look(&file, &new), new)).await;
+                let (hits, new) = looked.map_err(|e| Error::internal("look into a captured file").with_source(e))?;
+                match hits {
+                    Ok(hits) => {
+                        missed.extend(new.into_iter().filter(|id| !hits.contains_key(id)));
+                        found.extend(hits);
+                    }
+                    Err(error) => {
+                        tracing::error!(file = key, %error, "a captured file is passed over");
+                        missed.extend(new);
+                    }
                 }
-                self.seen.insert(key.clone(), sum);
             }
         }
-        self.seen.retain(|key, _| listed.iter().any(|(k, _)| k == key));
+        self.missed.retain(|key, _| listed.iter().any(|(k, _)| k == key));
+        // Those that nobody waits for any more need no place.
+        self.missed.values_mut().for_each(|missed| missed.retain(|id| wanted.contains(id)));
         Ok(found)
     }
 }
 
-fn look(file: &Captured, wanted: &[Uuid], found: &mut HashMap<Uuid, Found>) -> Result<()> {
-    let Some(task) = file.head.task.as_ref().map(super::file::TaskNote::task) else { return Ok(()) };
+fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, Found>> {
+    let mut found = HashMap::new();
+    let Some(task) = file.head.task.as_ref().map(super::file::TaskNote::task) else { return Ok(found) };
     for request in file.requests()?.into_iter().filter(|r| wanted.contains(&r.prediction)) {
         let outputs: Vec<Tensor> = file.outputs(&request)?.into_iter().map(|(_, tensor)| tensor).collect();
         let head = &file.head;
@@ -83,5 +106,5 @@ fn look(file: &Captured, wanted: &[Uuid], found: &mut HashMap<Uuid, Found>) -> R
             },
         );
     }
-    Ok(())
+    Ok(found)
 }

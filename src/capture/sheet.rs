@@ -117,13 +117,24 @@ impl Sheet {
                 };
                 let form = match row.filter(|_| narrow) {
                     Some(row) => Form::Columns(row, own.iter().map(|p| kept(&p.name)).collect()),
-                    None => Form::Whole(kept(&spec.name)),
+                    None => {
+                        let mut whole = kept(&spec.name);
+                        // What is kept whole holds every column of it, under whatever name a rule has for one.
+                        let features = if input { subject.features.as_slice() } else { &[] };
+                        let names = own.iter().map(|p| p.name.as_str()).chain(features.iter().map(String::as_str));
+                        if names.map(|name| redaction.of(model, name)).any(|keep| keep != Keep::Value) {
+                            whole.keep = Keep::Nothing;
+                        }
+                        Form::Whole(whole)
+                    }
                 };
                 tensors.push(Spread { name: spec.name.clone(), input, datatype: spec.dtype.name().to_owned(), form });
             }
         }
         let sheet = Self { tensors };
-        let has = |column: &str| sheet.kept().any(|k| k.column.trim_start_matches("input.") == column);
+        let named =
+            |column: &str| subject.features.iter().any(|f| f == column) || places.iter().any(|p| p.name == column);
+        let has = |column: &str| named(column) || sheet.kept().any(|k| k.column.trim_start_matches("input.") == column);
         for rule in redaction.drop.iter().chain(&redaction.hash) {
             if let Some((_, column)) = rule.split_once('/').filter(|(m, c)| *m == model && !has(c)) {
                 let column = short(column);
@@ -168,6 +179,16 @@ impl Sheet {
             }
         }
         Table { columns, rows: 0 }
+    }
+
+    /// Whether a request has as many rows in each tensor that goes into columns.
+    pub(super) fn takes(&self, (inputs, outputs): (&[Tensor], &[Tensor]), rows: usize) -> bool {
+        let even = |(spread, tensor): (&Spread, &Tensor)| match &spread.form {
+            Form::Columns(row, _) => tensor.rows() == Some(rows) && tensor.shape().get(1..) == Some(row.as_slice()),
+            Form::Whole(_) => true,
+        };
+        let all = inputs.len() + outputs.len() == self.tensors.len();
+        rows > 0 && all && self.tensors.iter().zip(inputs.iter().chain(outputs)).all(even)
     }
 
     /// Adds the tensors of a request, in the signature's order, to columns that

@@ -2,6 +2,7 @@
 //! may be kept is.
 
 use super::file::Captured;
+use super::sheet::{Form, Keep};
 use super::*;
 use crate::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::request::id::Mint;
@@ -143,6 +144,55 @@ fn what_is_to_be_left_out_is_nowhere_in_the_file() {
     let refused = file.inputs(&request).expect_err("cannot be sent again");
     assert!(refused.message.contains("'name' was hashed"), "{refused}");
     assert_eq!(file.outputs(&request).expect("whole"), [("y".to_owned(), y)]);
+}
+
+#[test]
+fn two_models_of_the_same_bytes_keep_to_their_own_rules() {
+    let of = |model: &str| {
+        let one = subject(vec![spec("ssn", DType::String, &[-1])], vec![spec("y", DType::F32, &[-1])]);
+        Arc::new(Subject { model: ModelName::parse(model).expect("legal"), ..one.as_ref().clone() })
+    };
+    let word = Tensor::strings(vec![1], Strings::from_parts(["123-45"]).expect("text")).expect("fits");
+    let y = Tensor::from_f32(vec![1], &[3.0]).expect("fits");
+    let redaction = Redaction { drop: vec!["patients/ssn".to_owned()], hash: Vec::new() };
+    let written = Written::default();
+    let (capture, _) = start(Options { redaction, ..options() }, &written);
+    for model in ["demo", "patients"] {
+        show(&capture, &of(model), (std::slice::from_ref(&word), std::slice::from_ref(&y)));
+    }
+    capture.lock().finish();
+    for file in read(&written) {
+        assert_eq!(file.table.column("ssn").is_some(), file.head.model == "demo", "{}", file.head.model);
+    }
+    assert_eq!(read(&written).len(), 2);
+}
+
+#[test]
+fn a_column_of_a_tensor_that_is_kept_whole_leaves_out_all_of_it() {
+    // Its first axis is fixed: there are no rows to tell apart.
+    let one = subject(vec![spec("x", DType::F32, &[1, 2])], vec![spec("y", DType::F32, &[1])]);
+    let one = Arc::new(Subject { features: vec!["age".to_owned(), "ssn".to_owned()], ..one.as_ref().clone() });
+    let redaction = Redaction { drop: vec!["m/ssn".to_owned()], hash: Vec::new() };
+    let sheet = Sheet::new(&one, &redaction).expect("the model has it");
+    let Form::Whole(kept) = &sheet.tensors[0].form else { panic!("whole") };
+    assert_eq!(kept.keep, Keep::Nothing);
+    let kept = Sheet::new(&one, &Redaction::default()).expect("fits");
+    assert!(matches!(&kept.tensors[0].form, Form::Whole(k) if k.keep == Keep::Value));
+}
+
+#[test]
+fn a_request_whose_tensors_differ_in_rows_is_not_kept_and_spoils_no_file() {
+    let subject =
+        subject(vec![spec("a", DType::F32, &[-1]), spec("b", DType::F32, &[-1])], vec![spec("y", DType::F32, &[-1])]);
+    let rows = |n: usize| Tensor::from_f32(vec![n], &vec![1.0; n]).expect("fits");
+    let written = Written::default();
+    let (capture, metrics) = start(options(), &written);
+    for (a, b, y) in [(2, 2, 2), (2, 3, 2), (2, 2, 1), (0, 0, 0), (1, 1, 1)] {
+        show(&capture, &subject, (&[rows(a), rows(b)], &[rows(y)]));
+    }
+    capture.lock().finish();
+    assert_eq!(read(&written).remove(0).table.rows, 3);
+    assert!(text(&metrics).contains("ortus_capture_dropped_total{reason=\"refused\"} 3"));
 }
 
 #[test]

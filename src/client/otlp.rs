@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::proto::opentelemetry as p;
 use crate::proto::opentelemetry::trace_service_client::TraceServiceClient;
 use crate::traces::{Outbox, Span, Value};
+use prometheus::IntCounter;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
@@ -16,7 +17,12 @@ const GATHER: Duration = Duration::from_secs(1);
 const SEND: Duration = Duration::from_secs(10);
 
 /// Starts the task that sends to `http://HOST:PORT`, on this runtime.
-pub(crate) fn start(address: &str, outbox: Outbox, runtime: &tokio::runtime::Handle) -> Result<()> {
+pub(crate) fn start(
+    address: &str,
+    outbox: Outbox,
+    dropped: IntCounter,
+    runtime: &tokio::runtime::Handle,
+) -> Result<()> {
     let endpoint = Some(address).filter(|a| a.starts_with("http://"));
     let endpoint = endpoint.and_then(|a| Endpoint::from_shared(a.to_owned()).ok());
     let endpoint = endpoint.ok_or_else(|| {
@@ -25,12 +31,12 @@ pub(crate) fn start(address: &str, outbox: Outbox, runtime: &tokio::runtime::Han
     runtime.spawn(async move {
         // Connects when it first has something to send, and again when it must.
         let channel = endpoint.timeout(SEND).connect_lazy();
-        run(TraceServiceClient::new(channel), outbox).await;
+        run(TraceServiceClient::new(channel), outbox, dropped).await;
     });
     Ok(())
 }
 
-async fn run(mut client: TraceServiceClient<Channel>, mut outbox: Outbox) {
+async fn run(mut client: TraceServiceClient<Channel>, mut outbox: Outbox, dropped: IntCounter) {
     let mut is_told = false;
     let mut spans = Vec::new();
     while outbox.recv_many(&mut spans, BATCH_MAX).await > 0 {
@@ -46,8 +52,9 @@ async fn run(mut client: TraceServiceClient<Channel>, mut outbox: Outbox) {
         match client.export(request(spans.drain(..))).await {
             Ok(_) => is_told = false,
             // A collector that is away is told of once.
-            Err(_) if is_told => {}
+            Err(_) if is_told => dropped.inc_by(count as u64),
             Err(status) => {
+                dropped.inc_by(count as u64);
                 is_told = true;
                 tracing::warn!(spans = count, code = ?status.code(), message = status.message(), "spans are not taken");
             }

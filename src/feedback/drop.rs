@@ -4,7 +4,7 @@
 
 use super::Feedback;
 use super::given::Given;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::monitor::performance::answer::Label;
 use crate::table::{Cell, Column, Table};
 use std::path::{Path, PathBuf};
@@ -25,11 +25,11 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
             let note = match take(&feedback, &file).await {
                 Ok(note) => note,
                 // Not the file's fault: it is tried again.
-                Err(error) if matches!(error.kind, Kind::Unavailable | Kind::ResourceExhausted) => {
+                Err(Fault::Store(error)) => {
                     tracing::warn!(file = %file.display(), %error, "a file of labels waits");
                     continue;
                 }
-                Err(error) => {
+                Err(Fault::File(error)) => {
                     tracing::error!(file = %file.display(), %error, "a file of labels is refused");
                     serde_json::json!({"error": error.message})
                 }
@@ -59,10 +59,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value> {
+/// Whose fault it is.
+enum Fault {
+    File(Error),
+    Store(Error),
+}
+
+async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fault> {
     let path = file.to_owned();
     let read = tokio::task::spawn_blocking(move || labels(&path)).await;
-    let labels = read.map_err(|e| Error::internal("read a file of labels").with_source(e))??;
+    let labels = read.map_err(|e| Fault::Store(Error::internal("read a file of labels").with_source(e)))?;
+    let labels = labels.map_err(Fault::File)?;
     let (mut accepted, mut duplicates, mut refused, mut errors) = (0, 0, 0, Vec::new());
     let mut labels = labels.into_iter();
     let mut at = 0;
@@ -72,7 +79,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value> {
             break;
         }
         let count = some.len();
-        let receipt = feedback.take(some).await?;
+        let receipt = feedback.take(some).await.map_err(Fault::Store)?;
         accepted += receipt.accepted;
         duplicates += receipt.duplicates;
         refused += receipt.refused.len();
@@ -116,7 +123,10 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
 fn put_away(folder: &Path, file: &Path, note: &serde_json::Value) -> std::io::Result<()> {
     let taken = folder.join(TAKEN);
     std::fs::create_dir_all(&taken)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if taken.join(&name).exists() {
+        name = format!("{}-{name}", uuid::Uuid::now_v7());
+    }
     std::fs::rename(file, taken.join(&name))?;
     std::fs::write(taken.join(format!("{name}.json")), note.to_string())
 }

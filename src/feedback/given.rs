@@ -4,7 +4,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::short;
 use crate::monitor::performance::answer::Label;
 use chrono::{DateTime, Utc};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
+use std::fmt;
 use uuid::Uuid;
 
 /// A label as it came.
@@ -77,15 +79,78 @@ impl Given {
 
 /// Reads a request's body. Refuses what is no list of labels; what is wrong
 /// with one of them is told in its place.
-pub(crate) fn read(body: &[u8]) -> Result<Vec<Result<Given>>> {
-    let document: Value =
-        serde_json::from_slice(body).map_err(|e| Error::invalid(format!("the body is no JSON: {e}")))?;
-    let only = document.as_object().filter(|o| o.len() == 1).and_then(|o| o.get("labels"));
-    let labels = only.and_then(Value::as_array);
-    let labels = labels.ok_or_else(|| {
-        Error::invalid("the body is not {\"labels\": [{\"prediction_id\": …, \"row\": 0, \"label\": …}, …]}")
-    })?;
-    Ok(labels.iter().map(Given::of_json).collect())
+pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = Body { labels_max }.deserialize(&mut reader).and_then(|labels| reader.end().map(|()| labels));
+    read.map_err(|e| {
+        Error::invalid(format!(
+            "the body is not {{\"labels\": [{{\"prediction_id\": …, \"row\": 0, \"label\": …}}, …]}}: {e}"
+        ))
+    })
+}
+
+/// Reads label by label, and no more than there may be: a body of many small
+/// ones would take a hundred times its size.
+#[derive(Clone, Copy)]
+struct Body {
+    labels_max: usize,
+}
+
+impl<'d> DeserializeSeed<'d> for Body {
+    type Value = Vec<Result<Given>>;
+
+    fn deserialize<D: Deserializer<'d>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'d> Visitor<'d> for Body {
+    type Value = Vec<Result<Given>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the one member `labels`")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(self, mut members: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut labels = None;
+        while let Some(member) = members.next_key::<String>()? {
+            if member != "labels" || labels.is_some() {
+                return Err(A::Error::custom(format!("unexpected member '{}'", short(&member))));
+            }
+            labels = Some(members.next_value_seed(List(self))?);
+        }
+        labels.ok_or_else(|| A::Error::missing_field("labels"))
+    }
+}
+
+/// The list in it.
+struct List(Body);
+
+impl<'d> DeserializeSeed<'d> for List {
+    type Value = Vec<Result<Given>>;
+
+    fn deserialize<D: Deserializer<'d>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'d> Visitor<'d> for List {
+    type Value = Vec<Result<Given>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of labels")
+    }
+
+    fn visit_seq<A: SeqAccess<'d>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut labels = Vec::new();
+        while let Some(label) = seq.next_element::<Value>()? {
+            if labels.len() == self.0.labels_max {
+                return Err(A::Error::custom(format!("over {} labels are too many for a request", self.0.labels_max)));
+            }
+            labels.push(Given::of_json(&label));
+        }
+        Ok(labels)
+    }
 }
 
 /// Refusals told one by one; the others are only counted.
@@ -118,7 +183,7 @@ mod tests {
 
     fn check(label: &str, expected: Result<Given, &str>) {
         let body = format!("{{\"labels\":[{label}]}}");
-        let mut read = read(body.as_bytes()).expect("a list");
+        let mut read = read(body.as_bytes(), 10).expect("a list");
         match (read.remove(0), expected) {
             (Ok(given), Ok(expected)) => assert_eq!(given, expected),
             (Err(error), Err(part)) => assert!(error.message.contains(part), "{error} does not say {part:?}"),
@@ -147,8 +212,9 @@ mod tests {
     #[test]
     fn bodies_that_are_no_lists_are_refused() {
         for bad in ["", "[]", "{}", "{\"labels\":1}", "{\"labels\":[],\"more\":1}", "{\"labels\":[}"] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read(bad.as_bytes(), 10).is_err(), "{bad}");
         }
-        assert!(read(b"{\"labels\":[]}").expect("a list").is_empty());
+        assert!(read(b"{\"labels\":[]}", 10).expect("a list").is_empty());
+        assert!(read(b"{\"labels\":[0,0]}", 2).is_ok() && read(b"{\"labels\":[0,0,0]}", 2).is_err());
     }
 }

@@ -9,7 +9,6 @@ use crate::capture::find::Found as Captured;
 use crate::error::{Error, Result};
 use crate::metrics::feedback::Shown;
 use crate::model::{Digest, ModelName, Version};
-use crate::monitor::observer::Answered;
 use crate::monitor::performance::answer::Truth;
 use crate::monitor::performance::book::{Book, Row, Taken};
 use crate::monitor::performance::sequential::Trial;
@@ -49,6 +48,12 @@ pub(super) struct State {
     pending: HashMap<(Uuid, u32), Line>,
     order: VecDeque<(Uuid, u32)>,
     turn: u64,
+    /// When the last label was taken.
+    last: DateTime<Utc>,
+    /// Labels that waited too long among too many.
+    pub forgotten: u64,
+    /// Whether new rows are bet on: not those of before the start.
+    pub is_betting: bool,
 }
 
 /// The labelled rows of a version, and its trial.
@@ -74,6 +79,9 @@ impl State {
             pending: HashMap::new(),
             order: VecDeque::new(),
             turn: 0,
+            last: DateTime::UNIX_EPOCH,
+            forgotten: 0,
+            is_betting: true,
         }
     }
 
@@ -95,19 +103,18 @@ impl State {
     }
 
     /// Keeps a prediction for its labels.
-    pub(super) fn predicted(&mut self, answered: &Answered<'_>, options: &Options) {
-        let Some(kept) = Kept::of(answered) else { return };
-        let subject = answered.subject;
+    pub(super) fn predicted(&mut self, id: Uuid, kept: Kept, options: &Options) {
+        let subject = std::sync::Arc::clone(&kept.subject);
         let rows = kept.answers.iter().flatten().count() as u64;
         let key = (subject.model.clone(), subject.digest);
         let open = self.open(key, subject.version.number(), &subject.slices, options.rows_max);
-        open.book.predicted(hour_of(answered.prediction), rows);
+        open.book.predicted(hour_of(id), rows);
         if open.trial.is_none() {
             let measured = subject.baseline.as_ref().map(|b| (&b.performance, b.rows));
             let trial = measured.map(|(measured, rows)| Trial::new(measured, rows, options.loss_margin));
             open.trial = Some(trial.unwrap_or_default());
         }
-        self.recent.add(answered.prediction, kept);
+        self.recent.add(id, kept);
     }
 
     /// Tells whether a prediction was made so lately that it may not be known yet.
@@ -161,7 +168,10 @@ impl State {
             None if self.pending.get(&key).is_some_and(|known| known.label == *label) => return Ok(Judged::Known),
             None => {}
         }
-        let line = Line { format: FORMAT, prediction_id: *id, row: *row, label: label.clone(), time: now, joined };
+        // No two have one time: of two labels of a request for one row, the later holds.
+        self.last = (self.last + TimeDelta::microseconds(1)).max(now);
+        let time = self.last;
+        let line = Line { format: FORMAT, prediction_id: *id, row: *row, label: label.clone(), time, joined };
         Ok(Judged::New(Box::new(line)))
     }
 
@@ -195,7 +205,9 @@ impl State {
     pub(super) fn apply(&mut self, line: &Line, options: &Options, (found, worse): Found<'_>) {
         let key = (line.prediction_id, line.row);
         if let Some(joined) = &line.joined {
-            self.pending.remove(&key);
+            if self.pending.get(&key).is_some_and(|waiting| waiting.time <= line.time) {
+                self.pending.remove(&key);
+            }
             self.count(line, joined, options, worse);
             return;
         }
@@ -231,17 +243,22 @@ impl State {
             let found = Joined { model, version, digest, answer, truth: truth.into(), slices: BTreeMap::new() };
             joined.push(Line { joined: Some(found), ..line.clone() });
         }
-        // What was found and does not fit never will.
-        self.pending.retain(|(id, _), _| !found.contains_key(id));
+        // What was found and does not fit never will; what does waits until it is put down.
+        let fits = |key: &(Uuid, u32)| joined.iter().any(|l: &Line| (l.prediction_id, l.row) == *key);
+        self.pending.retain(|key, _| !found.contains_key(&key.0) || fits(key));
         joined
     }
 
     fn wait(&mut self, key: (Uuid, u32), line: Line) {
-        if self.pending.insert(key, line).is_none() {
-            self.order.push_back(key);
+        match self.pending.get(&key) {
+            Some(known) if known.time >= line.time => return,
+            Some(_) => {}
+            None => self.order.push_back(key),
         }
+        self.pending.insert(key, line);
         while self.order.len() > PENDING_MAX {
-            self.order.pop_front().into_iter().for_each(|oldest| drop(self.pending.remove(&oldest)));
+            let oldest = self.order.pop_front().and_then(|oldest| self.pending.remove(&oldest));
+            self.forgotten += u64::from(oldest.is_some());
         }
     }
 
@@ -250,18 +267,20 @@ impl State {
         let (id, hour) = (line.prediction_id, hour_of(line.prediction_id));
         let is_own = self.recent.get(id).is_some();
         let slices: Vec<String> = joined.slices.keys().cloned().collect();
+        let is_betting = self.is_betting;
         let open = self.open(of, joined.version, &slices, options.rows_max);
         let truth = Truth::from(joined.truth);
         let parts = open.book.slices.iter().map(|s| joined.slices.get(s).cloned().unwrap_or_default()).collect();
         let row = Row { answer: joined.answer.clone(), truth, parts, is_own, time_us: line.time.timestamp_micros() };
         let taken = open.book.label(hour, (id, line.row), row);
         match taken {
-            Taken::Same => return taken,
+            Taken::Same | Taken::Dropped => return taken,
             Taken::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
             Taken::New => {
                 let now = u64::try_from(line.time.timestamp() / 3600).unwrap_or(0);
                 let (alarms, margin) = (options.false_alarms_per_month, options.loss_margin);
-                let won = open.trial.as_mut().and_then(|t| t.take((&joined.answer, truth), now, alarms, margin));
+                let trial = open.trial.as_mut().filter(|_| is_betting);
+                let won = trial.and_then(|t| t.take((&joined.answer, truth), now, alarms, margin));
                 worse.extend(won.map(|won| Worse {
                     model: joined.model.clone(),
                     version: joined.version,
@@ -276,13 +295,21 @@ impl State {
     }
 
     /// What the series are set to, of versions that changed.
-    pub(super) fn shown(&mut self) -> Vec<Shown> {
+    pub(super) fn shown(&mut self) -> Option<Shown> {
         let now = u64::try_from(Utc::now().timestamp() / 3600).unwrap_or(0);
-        let mut shown = Vec::new();
-        for ((model, _), open) in self.books.iter_mut().filter(|(_, open)| open.changed && open.book.rows() > 0) {
+        for open in self.books.values_mut() {
+            // An alarm ends with its window, whether or not labels come.
+            if let Some(trial) = open.trial.as_mut().filter(|t| t.alarm.is_some_and(|(_, until)| now >= until)) {
+                trial.alarm = None;
+                open.changed = true;
+            }
+        }
+        // One at a time: whoever waits for the state must not wait for all of them.
+        let next = self.books.iter_mut().find(|(_, open)| open.changed && open.book.rows() > 0);
+        if let Some(((model, _), open)) = next {
             open.changed = false;
             let summary = open.book.summary(now.saturating_sub(DAYS * 24), now + 1);
-            shown.push(Shown {
+            return Some(Shown {
                 model: model.to_string(),
                 version: open.book.version.to_string(),
                 rows: summary.labelled_rows,
@@ -291,7 +318,7 @@ impl State {
                 alarm: open.trial.as_ref().is_some_and(|t| t.alarm.is_some()),
             });
         }
-        shown
+        None
     }
 
     /// What is known of a model's versions, or of one, as JSON.

@@ -167,6 +167,39 @@ fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
 }
 
 #[test]
+fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
+    run(async |folder| {
+        let desk = desk(folder, options());
+        let id = desk.predict();
+        let label = |word: &str| Ok(Given { id, row: 0, label: Label::Word(word.to_owned()), time: None });
+        let receipt = desk.feedback.take(vec![label("no"), label("yes")]).await.expect("taken");
+        assert_eq!(receipt.accepted, 2);
+        assert_eq!(desk.window()["measures"]["accuracy"], 0.0, "yes is the truth, no was answered");
+        // Back to what it was: read in any order, the last holds.
+        desk.check((id, 0, "no"), (0, 0, 0), "corrected").await;
+        let later = self::desk(folder, options());
+        later.until("a later one reads it", |w| w["labelled_rows"] == 1).await;
+        assert_eq!(later.window()["measures"]["accuracy"], 0.0);
+    });
+}
+
+#[test]
+fn labels_of_before_the_start_are_not_bet_on_again() {
+    run(async |folder| {
+        let first = desk(folder, options());
+        for round in 0..700 {
+            let id = first.predict();
+            first.check((id, 0, if round < 500 { "no" } else { "yes" }), (1, 1, 0), "").await;
+        }
+        assert_eq!(first.worse.lock().len(), 1);
+        let again = desk(folder, options());
+        again.predict();
+        again.until("they are read", |w| w["labelled_rows"] == 700).await;
+        assert_eq!(again.worse.lock().len(), 0, "it was told of then");
+    });
+}
+
+#[test]
 fn nothing_is_acknowledged_that_is_not_in_the_store() {
     run(async |folder| {
         let desk = desk(folder, options());

@@ -39,7 +39,7 @@ impl Families {
                 IntCounterVec::new(
                     Opts::new(
                         "ortus_feedback_labels_total",
-                        "Labels taken, by what became of them: joined, pending, joined_late, duplicate, refused.",
+                        "Labels taken, by what became of them: joined, pending, joined_late, duplicate, refused, forgotten.",
                     ),
                     &["outcome"],
                 ),

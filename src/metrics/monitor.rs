@@ -70,10 +70,7 @@ impl Families {
             fleet_alarms: put(
                 r,
                 IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_fleet_drift_alarms",
-                        "Tests in alarm, of all servers' windows; told by who merges.",
-                    ),
+                    Opts::new("ortus_fleet_drift_alarms", "Tests in alarm, of all servers' windows."),
                     SERVED,
                 ),
             )?,
@@ -121,15 +118,20 @@ impl Families {
 
 /// The series of the fleet.
 pub(crate) struct FleetSeries {
-    pub servers: IntGauge,
+    servers: IntGauge,
     alarms: IntGaugeVec,
 }
 
 impl FleetSeries {
-    /// Sets how many tests of a version are in alarm.
-    pub(crate) fn alarms(&self, model: &str, version: u64, alarms: usize) {
-        let version = version.to_string();
-        self.alarms.with_label_values(&[model, &version]).set(i64::try_from(alarms).unwrap_or(i64::MAX));
+    /// Sets how many servers there are, and how many tests of each version are in
+    /// alarm; versions that are not among them have no series.
+    pub(crate) fn set<'v>(&self, servers: u64, versions: impl Iterator<Item = (&'v str, u64, u64)>) {
+        self.servers.set(i64::try_from(servers).unwrap_or(i64::MAX));
+        self.alarms.reset();
+        for (model, version, alarms) in versions {
+            let version = version.to_string();
+            self.alarms.with_label_values(&[model, &version]).set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        }
     }
 }
 

@@ -208,7 +208,8 @@ impl Monitor {
             let mut report = serde_json::json!(o.watch.report(&rules));
             report["sample_share"] = share.into();
             report["dropped_requests"] = o.series.dropped.get().into();
-            let of = |v: &&serde_json::Value| v["digest"] == report["digest"];
+            let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
+            let of = |v: &&serde_json::Value| ["model", "version", "digest"].iter().all(|key| same(v, key));
             if let Some(merged) = fleet.1["versions"].as_array().and_then(|all| all.iter().find(of)) {
                 report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
             }
@@ -308,7 +309,9 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
     let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
-        while !inbox.is_empty() {
+        // Where requests come faster than they are looked at, the share must fall all the same.
+        let until = Instant::now() + ADAPT;
+        while !inbox.is_empty() && Instant::now() < until {
             let mut watches = shared.watches.lock();
             for offer in inbox.try_iter().take(TURN) {
                 shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);

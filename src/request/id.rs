@@ -25,6 +25,8 @@ pub(crate) struct Mint {
     key: ArcSwap<Key>,
     /// Whether the key is the fleet's.
     is_fleets: AtomicBool,
+    /// The one before it: ids that were minted before it was known are ours too.
+    first: Key,
     next: AtomicU64,
 }
 
@@ -33,7 +35,12 @@ impl Mint {
     pub(crate) fn new() -> Self {
         let key = Uuid::new_v4().into_bytes();
         let is_fleets = AtomicBool::new(false);
-        Self { key: ArcSwap::new(Arc::new(key)), is_fleets, next: AtomicU64::new(Uuid::new_v4().as_u64_pair().0) }
+        Self {
+            key: ArcSwap::new(Arc::new(key)),
+            is_fleets,
+            first: key,
+            next: AtomicU64::new(Uuid::new_v4().as_u64_pair().0),
+        }
     }
 
     /// Signs with the fleet's key from now on.
@@ -58,7 +65,7 @@ impl Mint {
     pub(crate) fn is_ours(&self, id: Uuid) -> bool {
         let (high, low) = id.as_u64_pair();
         let own = (high & 0xfff) << (OWN_BITS - 12) | (low >> CODE_BITS) & ((1 << (OWN_BITS - 12)) - 1);
-        build(&self.key.load(), high >> 16, own) == id
+        build(&self.key.load(), high >> 16, own) == id || build(&self.first, high >> 16, own) == id
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::metrics::Metrics;
-use crate::model::{Dim, ModelName, Signature, TensorSpec, Version};
+use crate::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
 use crate::monitor::alarm::Thresholds;
 use crate::monitor::baseline::{Baseline, FORMAT as BASELINE};
 use crate::monitor::observer;
@@ -88,7 +88,7 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
             }
             add(&mut merged, server.sketch().expect("rows were counted"));
         }
-        fleet.absorb(&merged["sha256:0101010101010101010101010101010101010101010101010101010101010101"]);
+        merged.values().for_each(|sum: &Sketch| fleet.absorb(sum));
         if !fleet.close(Instant::now(), &rules()).is_empty() {
             together = together.or(Some(slot));
         }
@@ -117,7 +117,7 @@ fn counts_add_up_and_strangers_columns_are_passed_over() {
     let mut stranger = sketch.clone();
     stranger.columns[0].counts.push(7);
     add(&mut sum, stranger);
-    let both = &sum[&sketch.digest];
+    let both = &sum[&of(&sketch)];
     let counts = |s: &Sketch| s.columns[0].counts.iter().sum::<u32>();
     assert_eq!((counts(both), both.columns[0].ends), (2 * counts(&sketch), sketch.columns[0].ends));
     let text = serde_json::to_string(&sketch).expect("JSON");
@@ -215,5 +215,12 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
         assert_eq!((two.merger.merged, two.told()), (Some(14), 0), "it was in alarm already");
         let listed: Vec<_> = records.list("windows/merged").try_collect().await.expect("listed");
         assert_eq!(listed.len(), 6, "{listed:?}");
+        // A third begins where the longest window does, and its windows end where everybody's do.
+        let three = server(&records, "three", 7);
+        let mut merger = three.merger;
+        merger.turn(&three.monitor, 17).await.expect("a turn");
+        assert_eq!(merger.merged, Some(16));
+        let windows = merger.watches.values().next().map(|w| w.report(&rules()).windows);
+        assert_eq!(windows, Some(15), "numbered by the last stretch that had rows");
     });
 }

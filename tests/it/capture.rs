@@ -141,6 +141,8 @@ fn capture_without_a_place_or_with_a_wrong_address_is_refused_at_the_start() {
     };
     refused(&["capture.share=0.5", "capture.format=\"cloudevents\""], "capture.url");
     refused(&["capture.share=0.5", "capture.format=\"cloudevents\"", "capture.url=\"ftp://x\""], "http");
+    let events = ["capture.share=0.5", "capture.format=\"cloudevents\"", "capture.url=\"http://127.0.0.1:9\""];
+    refused(&[events.as_slice(), &["capture.drop=[\"ssn\"]"]].concat(), "capture.drop");
     refused(&["capture.share=1.5"], "capture");
     refused(&["records.store=\"nonsense://x\""], "records");
 }

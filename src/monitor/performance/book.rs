@@ -72,8 +72,10 @@ pub(crate) enum Taken {
     New,
     /// Another truth than before.
     Corrected,
-    /// Known already.
+    /// Known already, or older than what is known.
     Same,
+    /// Not kept: there are newer ones enough.
+    Dropped,
 }
 
 impl Book {
@@ -94,7 +96,10 @@ impl Book {
     pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> Taken {
         let labelled = &mut self.hours.entry(hour).or_default().labelled;
         match labelled.get_mut(&key) {
-            Some(known) if known.truth == row.truth || known.time_us >= row.time_us => return Taken::Same,
+            Some(known) if known.truth == row.truth || known.time_us >= row.time_us => {
+                known.time_us = known.time_us.max(row.time_us);
+                return Taken::Same;
+            }
             Some(known) => {
                 (known.truth, known.time_us) = (row.truth, row.time_us);
                 return Taken::Corrected;
@@ -102,15 +107,27 @@ impl Book {
             None => labelled.insert(key, row),
         };
         self.rows += 1;
-        while self.rows > self.rows_max || self.hours.len() > HOURS_MAX {
+        while self.rows > self.rows_max {
+            self.drop_oldest_row();
+        }
+        while self.hours.len() > HOURS_MAX {
             self.drop_oldest();
         }
-        Taken::New
+        let is_kept = self.hours.get(&hour).is_some_and(|c| c.labelled.contains_key(&key));
+        if is_kept { Taken::New } else { Taken::Dropped }
     }
 
     /// Whether a row has a label.
     pub(crate) fn truth(&self, hour: u64, key: (Uuid, u32)) -> Option<Truth> {
         self.hours.get(&hour)?.labelled.get(&key).map(|row| row.truth)
+    }
+
+    /// Lets go of one row of the oldest hour that has any.
+    fn drop_oldest_row(&mut self) {
+        let oldest = self.hours.values_mut().find(|cohort| !cohort.labelled.is_empty());
+        if oldest.and_then(|cohort| cohort.labelled.pop_first()).is_some() {
+            self.rows -= 1;
+        }
     }
 
     fn drop_oldest(&mut self) {
@@ -232,6 +249,13 @@ mod tests {
             book.label(u64::try_from(n).expect("small"), key(n as u128), row(0.0, 0.0, ""));
         }
         assert_eq!((book.rows(), book.summary(0, 10).labelled_rows, book.summary(0, 2).labelled_rows), (3, 3, 0));
+        // One busy hour keeps its newest, and what is older than all of them is not kept.
+        for n in 10..20 {
+            book.label(9, key(n), row(0.0, 0.0, ""));
+        }
+        assert_eq!((book.rows(), book.summary(9, 10).labelled_rows), (3, 3));
+        assert_eq!(book.label(1, key(7), row(0.0, 0.0, "")), Taken::Dropped);
+        assert_eq!(book.rows(), 3);
         (0..3_000).for_each(|hour| book.predicted(hour, 1));
         assert!(book.cohorts(1, usize::MAX).len() <= HOURS_MAX);
     }

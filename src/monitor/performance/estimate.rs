@@ -139,6 +139,7 @@ impl Estimator {
 
 /// The part of a score.
 fn bin(score: f64) -> usize {
+    let score = score.clamp(0.0, 1.0);
     let odds = (score / (1.0 - score)).ln().clamp(-ODDS_MAX, ODDS_MAX);
     // What is no score has no odds.
     if odds.is_nan() { 0 } else { (((odds / ODDS_MAX + 1.0) / 2.0 * BINS as f64) as usize).min(BINS - 1) }
@@ -197,6 +198,12 @@ mod tests {
         assert!((estimate.measures["accuracy"] - real["accuracy"]).abs() < estimate.margin);
         assert!(!estimate.calibrated);
         assert_eq!(estimator.close(), None, "it starts again");
+    }
+
+    #[test]
+    fn scores_have_a_part_whatever_they_are() {
+        assert!(bin(0.1) < bin(0.5) && bin(0.5) < bin(0.999_999) && bin(0.999_999) < bin(1.0));
+        assert_eq!((bin(1.000_000_1), bin(-0.1), bin(f64::NAN)), (bin(1.0), bin(0.0), 0));
     }
 
     #[test]

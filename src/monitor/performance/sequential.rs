@@ -40,7 +40,7 @@ impl Bet {
     fn stake(&self, allowed: f64) -> f64 {
         let (lost, kept) = (self.lost as f64, (self.rows - self.lost) as f64);
         let odds = (allowed / (1.0 - allowed)).ln();
-        // Odds from 1.05 times those allowed to 60 times.
+        // Odds from 1.05 times those allowed to 27 times.
         let bet = |i: i32| {
             let other = odds + 0.05 * 1.2_f64.powi(i);
             let share = 1.0 / (1.0 + (-other).exp());
@@ -128,7 +128,7 @@ impl Trial {
         }
         let mut won = None;
         for (span, (of, bet)) in SPANS.into_iter().zip(&mut self.bets) {
-            if *of != hour / span {
+            if hour / span > *of {
                 (*of, *bet) = (hour / span, Bet::default());
             }
             // A third of what is promised for each span, shared out among a month's.

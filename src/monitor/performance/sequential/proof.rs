@@ -1,6 +1,7 @@
 //! The promise and the power of the test by labels: months in which nothing
 //! changed, and how soon a model that became worse is found. The long size is
 //! in `tests/runs`.
+#![allow(clippy::print_stdout)]
 
 use super::*;
 
