@@ -2,7 +2,7 @@
 //! labels that come after the server that made them is gone.
 
 use crate::optional::{or_not_run, python, run};
-use crate::support::{Directory, Server, eventually, http, model_file, ortus};
+use crate::support::{Directory, Server, eventually, http, listener, model_file, ortus};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -127,6 +127,29 @@ fn a_label_finds_the_prediction_of_a_server_that_is_gone() {
     // The sample's answers are 2, 1 and 0.
     let accuracy = asked["measured"][0]["window"]["measures"]["accuracy"].as_f64().expect("measured");
     assert!((accuracy - 2.0 / 3.0).abs() < 1e-9, "{asked}");
+}
+
+#[test]
+fn a_payload_logger_is_posted_requests_and_answers_as_events() {
+    let (logger, posted) = listener();
+    let directory = Directory::with(&["wine"]);
+    let url = format!("capture.url=\"http://{logger}/\"");
+    let set = ["capture.share=1.0", "capture.format=\"cloudevents\"", url.as_str()];
+    let server = Server::start_with(directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
+    let id = ask(&server, "wine");
+    let take = || posted.recv_timeout(std::time::Duration::from_secs(20)).expect("an event");
+    let (request, response) = (take(), take());
+    for (event, kind, side) in [(&request, "request", "inputs"), (&response, "response", "outputs")] {
+        let header = |name: &str| event.headers.get(name).map(String::as_str);
+        assert_eq!(header("ce-type"), Some(format!("org.kubeflow.serving.inference.{kind}").as_str()));
+        assert_eq!((header("ce-specversion"), header("ce-id")), (Some("1.0"), Some(id.as_str())));
+        assert_eq!(header("ce-inferenceservicename"), Some("wine"));
+        assert_eq!((&event.body["model_name"], &event.body["id"]), (&json!("wine"), &json!(id)));
+        assert!(event.body[side][0]["data"].as_array().is_some_and(|d| !d.is_empty()), "{}", event.body);
+    }
+    let sample = crate::support::read_json(&crate::support::models_folder().join("wine/sample.json"));
+    let sent = |body: &Value| body["inputs"][0]["data"].as_array().map(Vec::len);
+    assert_eq!(sent(&request.body), sent(&sample));
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! and what `ortus drift` says of them, held against NumPy and SciPy.
 
 use crate::optional::{or_not_run, python, run};
-use crate::support::{Directory, Server, eventually, http, ortus};
+use crate::support::{Directory, Server, eventually, http, listener, ortus};
 use ortus::testing::graphs;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write as _};
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -172,35 +172,10 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
     assert_eq!(compared, 5 + 5 + 5 + 4);
 }
 
-/// A listener that takes events; the first attempt at each is refused.
-fn webhook() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<serde_json::Value>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (sender, events) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for (i, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.expect("a connection");
-            let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
-            let (mut line, mut length) = (String::new(), 0);
-            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
-                let lower = line.to_lowercase();
-                length = lower.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().expect("a length"));
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).expect("a body");
-            let status = if i == 0 { "503 Not Now" } else { "204 No Content" };
-            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("answered");
-            let _ = (i > 0).then(|| sender.send(serde_json::from_slice(&body).expect("JSON")));
-        }
-    });
-    (address, events)
-}
-
 #[test]
 fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
     let watched = Watched::new();
-    let (hook, events) = webhook();
+    let (hook, events) = listener();
     let server = watched.serve_with(1_000, &format!("monitor.webhook=\"http://{hook}/alarms\""));
     let closed = |n: u64| eventually("windows close", || drift(&server)["windows"].as_u64() >= Some(n));
     for n in 1..=3 {
@@ -227,7 +202,7 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
     );
     assert_eq!(series("ortus_monitor_rows_total{model=\"m\",version=\"1\"}"), Some(7_000.0));
     assert!(server.log().contains("drift"), "{}", server.log());
-    let event = events.recv_timeout(Duration::from_secs(20)).expect("an event");
+    let event = events.recv_timeout(Duration::from_secs(20)).expect("an event").body;
     assert_eq!(
         (&event["specversion"], &event["type"], &event["subject"]),
         (&"1.0".into(), &"ortus.drift.alarm".into(), &"m:1".into())

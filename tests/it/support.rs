@@ -274,3 +274,36 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// What a listener was posted.
+pub struct Posted {
+    pub headers: BTreeMap<String, String>,
+    pub body: serde_json::Value,
+}
+
+/// A listener that takes what is posted; the first attempt of all is refused.
+pub fn listener() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Posted>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, posted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (i, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
+            let (mut line, mut headers) = (String::new(), BTreeMap::new());
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                let header = line.trim_end().split_once(": ");
+                headers.extend(header.map(|(name, value)| (name.to_lowercase(), value.to_owned())));
+                line.clear();
+            }
+            let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            let status = if i == 0 { "503 Not Now" } else { "204 No Content" };
+            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("answered");
+            let body = serde_json::from_slice(&body).expect("JSON");
+            let _ = (i > 0).then(|| sender.send(Posted { headers, body }));
+        }
+    });
+    (address, posted)
+}
