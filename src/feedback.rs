@@ -84,6 +84,14 @@ const INCOMING_MAX: usize = 64 << 10;
 /// Hours back in which other servers' labels are looked for.
 const LOOK_BACK_HOURS: u32 = 2;
 
+/// When labels were taken.
+#[derive(Clone, Copy)]
+enum Since {
+    /// Before this server started.
+    Before,
+    Start,
+}
+
 impl Feedback {
     /// Starts the tasks that write and read the log, on this runtime. Labels of
     /// before are read first, behind the scenes.
@@ -195,7 +203,7 @@ impl Feedback {
         self.metrics.feedback.count("refused", receipt.refused.len());
         self.metrics.feedback.count("pending", receipt.accepted - receipt.joined);
         self.metrics.feedback.count("joined", receipt.joined);
-        let found = self.apply(&lines);
+        let found = self.apply(&lines, Since::Start);
         // A prediction may become known while its label is put down.
         self.put_joined(found).await;
         Ok(receipt)
@@ -203,12 +211,15 @@ impl Feedback {
 
     /// Counts lines that are in the log; tells of models that lose too much.
     /// Returns those that are joined by it and were not.
-    fn apply(&self, lines: &[Line]) -> Vec<Line> {
+    fn apply(&self, lines: &[Line], since: Since) -> Vec<Line> {
         let (mut found, mut worse) = (Vec::new(), Vec::new());
         let mut state = self.lock();
+        // Labels of before the start were bet on then.
+        state.is_betting = matches!(since, Since::Start);
         for line in lines {
             state.apply(line, &self.options, (&mut found, &mut worse));
         }
+        state.is_betting = true;
         std::mem::drop(state);
         for one in worse {
             let Worse { model, version, won, .. } = &one;
@@ -227,7 +238,7 @@ impl Feedback {
         let count = joined.len();
         match self.log.append(joined.clone()).await {
             Ok(()) => {
-                self.apply(&joined);
+                self.apply(&joined, Since::Start);
                 self.metrics.feedback.count("joined_late", count);
             }
             Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
@@ -257,10 +268,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
         let mut joined = Vec::new();
         let mut apply = |lines: Vec<Line>| {
             let Some(feedback) = feedback.upgrade() else { return };
-            // Labels of before the start were bet on then.
-            feedback.lock().is_betting = !is_first;
-            joined.extend(feedback.apply(&lines));
-            feedback.lock().is_betting = true;
+            joined.extend(feedback.apply(&lines, if is_first { Since::Before } else { Since::Start }));
         };
         match reader.read(&records, hours, &mut apply).await {
             Ok(()) => {
