@@ -16,6 +16,7 @@ use crate::monitor::watch::{Subject, Watch};
 use crate::records::Records;
 use crate::store::Created;
 use futures_util::stream::TryStreamExt;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -183,25 +184,18 @@ impl Merger {
     /// Adds a merged stretch to the tests of the versions that serve here.
     fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<Alarm> {
         let subjects = monitor.subjects();
-        self.watches.retain(|of, _| {
-            subjects.iter().any(|s| name(s.model.as_str(), s.version.number(), &s.digest.to_string()) == *of)
-        });
+        let name_of = |s: &Arc<Subject>| name(s.model.as_str(), s.version.number(), &s.digest.to_string());
+        let subjects: HashMap<String, Arc<Subject>> = subjects.into_iter().map(|s| (name_of(&s), s)).collect();
+        self.watches.retain(|of, _| subjects.contains_key(of));
         let mut begun = Vec::new();
         for sketch in versions {
-            let is_it = |s: &&Arc<Subject>| {
-                s.model.as_str() == sketch.model
-                    && s.version.number() == sketch.version
-                    && s.digest.to_string() == sketch.digest
-            };
-            let Some(subject) = subjects.iter().find(is_it) else { continue };
+            let Some(subject) = subjects.get(&of(sketch)) else { continue };
             let watch = match self.watches.entry(of(sketch)) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    match Watch::new(subject.as_ref().clone(), 1, Instant::now()) {
-                        Ok(watch) => free.insert(watch),
-                        Err(_) => continue,
-                    }
-                }
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => match Watch::new(subject.as_ref().clone(), 1, Instant::now()) {
+                    Ok(watch) => free.insert(watch),
+                    Err(_) => continue,
+                },
             };
             watch.absorb(sketch);
             // Which windows end here follows from the stretch, whoever merges it.

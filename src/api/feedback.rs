@@ -9,11 +9,11 @@ use crate::feedback::given::{self, Given, Receipt};
 use crate::monitor::performance::answer::Label;
 use crate::proto::feedback as p;
 use crate::proto::feedback::feedback_server;
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-fn desk(front: &Front) -> Result<&Arc<Feedback>> {
+/// What takes labels here.
+pub(super) fn desk(front: &Front) -> Result<&Arc<Feedback>> {
     let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
     front.feedback.as_ref().ok_or_else(off)
 }
@@ -59,10 +59,7 @@ fn read(label: p::Label) -> Result<Given> {
     };
     let time = match label.time.as_str() {
         "" => None,
-        text => {
-            let time = DateTime::parse_from_rfc3339(text);
-            Some(time.map_err(|_| Error::invalid("time is none of RFC 3339"))?.with_timezone(&Utc))
-        }
+        text => Some(given::time(text)?),
     };
     Given::of_parts(&label.prediction_id, label.row, Label::of_json(&value)?, time)
 }

@@ -7,11 +7,13 @@ mod grpc;
 mod registry;
 
 use super::Front;
+use super::feedback;
 use super::oip::describe;
 use super::rest::Reply;
 use super::serve::is_grpc;
 use crate::error::{Error, Result};
 use crate::model::{ModelName, Version};
+use crate::monitor::observer::Monitor;
 use crate::servable::Batching;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -54,23 +56,19 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
 async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.as_str(), parts.uri.path());
+    if let ("GET", Some((name, verb))) = (method, of_model(path)) {
+        let query = parts.uri.query().unwrap_or_default();
+        let version = query.strip_prefix("version=");
+        let said = match verb {
+            "drift" => drift(front, name, version)?,
+            "performance" => performance(front, name, version)?,
+            _ => report(front, name, query)?,
+        };
+        return Ok(Reply::json(said.to_string()));
+    }
     match (method, path) {
         ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
         ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
-        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/drift") => {
-            let name = &path["/v1/models/".len()..path.len() - "/drift".len()];
-            let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
-            Ok(Reply::json(drift(front, name, version)?.to_string()))
-        }
-        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/performance") => {
-            let name = &path["/v1/models/".len()..path.len() - "/performance".len()];
-            let version = parts.uri.query().and_then(|q| q.strip_prefix("version="));
-            Ok(Reply::json(performance(front, name, version)?.to_string()))
-        }
-        ("GET", _) if path.starts_with("/v1/models/") && path.ends_with("/report") => {
-            let name = &path["/v1/models/".len()..path.len() - "/report".len()];
-            Ok(Reply::json(report(front, name, parts.uri.query().unwrap_or_default())?.to_string()))
-        }
         ("POST", "/v1/nudge") => {
             front.manager.nudge();
             Ok(Reply::json("{}"))
@@ -87,6 +85,18 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
         )),
     }
+}
+
+/// The name and the verb of `/v1/models/NAME/VERB`.
+fn of_model(path: &str) -> Option<(&str, &str)> {
+    let (name, verb) = path.strip_prefix("/v1/models/")?.rsplit_once('/')?;
+    matches!(verb, "drift" | "performance" | "report").then_some((name, verb))
+}
+
+/// What watches here.
+fn monitor(front: &Front) -> Result<&Monitor> {
+    let off = || Error::precondition("nothing is watched here: monitor.enabled is false");
+    front.monitor.as_deref().ok_or_else(off)
 }
 
 /// Where the registry's calls begin.
@@ -110,8 +120,7 @@ fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
 
 /// What the monitor knows of a model's versions, or of one.
 fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
-    let monitor = front.monitor.as_ref();
-    let monitor = monitor.ok_or_else(|| Error::precondition("nothing is watched here: monitor.enabled is false"))?;
+    let monitor = monitor(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
     let found = monitor.report(&name, version);
@@ -125,8 +134,7 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
 /// Everything that a page about a model shows: `version=V&hours=H`.
 fn report(front: &Front, name: &str, query: &str) -> Result<Value> {
     let value = |key: &str| query.split('&').filter_map(|p| p.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v);
-    let monitor = front.monitor.as_ref();
-    let monitor = monitor.ok_or_else(|| Error::precondition("nothing is watched here: monitor.enabled is false"))?;
+    let monitor = monitor(front)?;
     let (model, version) = (ModelName::parse(name)?, value("version").map(Version::parse).transpose()?);
     let hours = value("hours").map_or(Ok(24 * 7), str::parse::<u64>);
     let hours = hours.map_err(|_| Error::invalid("hours is no whole number of 0 or more"))?;
@@ -142,8 +150,7 @@ fn report(front: &Front, name: &str, query: &str) -> Result<Value> {
 
 /// What labels say of a model's versions, or of one, and what its scores say.
 fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
-    let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
-    let feedback = front.feedback.as_ref().ok_or_else(off)?;
+    let feedback = feedback::desk(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
     let measured = feedback.report(&name, version);
@@ -197,6 +204,15 @@ mod tests {
             headers.insert(OPERATOR_HEADER, http::HeaderValue::from_static("1"));
         }
         assert_eq!(admit(&headers, &http::Uri::from_static("/")).is_ok(), admitted, "{host}");
+    }
+
+    #[test]
+    fn paths_name_a_model_and_what_is_asked_of_it() {
+        assert_eq!(of_model("/v1/models/a/drift"), Some(("a", "drift")));
+        assert_eq!(of_model("/v1/models/a/b/report"), Some(("a/b", "report")));
+        for other in ["/v1/models/drift", "/v1/models/a", "/v1/models/a/other", "/v1/models", "/v1/models/"] {
+            assert_eq!(of_model(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -66,15 +66,17 @@ impl Given {
         let label = members.get("label").ok_or_else(|| Error::invalid("label is missing"))?;
         let time = match members.get("time") {
             None | Some(Value::Null) => None,
-            Some(time) => Some(
-                time.as_str()
-                    .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-                    .ok_or_else(|| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?
-                    .with_timezone(&Utc),
-            ),
+            Some(text) => Some(time(text.as_str().unwrap_or_default())?),
         };
         Self::of_parts(id, row, Label::of_json(label)?, time)
     }
+}
+
+/// Reads the time of a label.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text);
+    let time = time.map_err(|_| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?;
+    Ok(time.with_timezone(&Utc))
 }
 
 /// Reads a request's body. Refuses what is no list of labels; what is wrong
