@@ -380,6 +380,9 @@ impl Loop {
         let loaded = self.parts.source.read(name, version, found)?;
         if let Some(prober) = &self.parts.probe {
             prober.check(&load::subject(&loaded, settings))?;
+            if let Some(companion) = loaded.companion.as_deref().filter(|_| self.parts.monitor.is_some()) {
+                prober.check_companion(companion)?;
+            }
         }
         let made = load::load((name, version), loaded, settings, &self.parts)?;
         let took = start.elapsed();

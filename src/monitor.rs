@@ -8,6 +8,7 @@ pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod contract;
 pub(crate) mod drift;
+pub(crate) mod event;
 pub(crate) mod history;
 pub(crate) mod layout;
 pub(crate) mod observer;

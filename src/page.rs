@@ -176,16 +176,16 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
         );
     }
     if let Some(e) = estimated {
-        let scores = if e.calibrated {
-            "by how often its scores were right"
-        } else {
-            "taking its scores as they are, for no calibration came with it"
+        let (how, of) = match e.calibrated {
+            Some(true) => ("by how often its scores were right", "accuracy"),
+            Some(false) => ("taking its scores as they are, for no calibration came with it", "accuracy"),
+            None => ("by the errors that its companion expects", "mae"),
         };
+        let margin = e.margin.map_or_else(String::new, |m| format!("; {of} ± {}", number(m)));
         let _ = write!(
             body,
-            "<p class=\"quiet\">Estimated on {} rows, {scores}; accuracy ± {}. An estimate {}.</p>",
+            "<p class=\"quiet\">Estimated on {} rows, {how}{margin}. An estimate {}.</p>",
             e.rows,
-            number(e.margin),
             escape(&e.assumption)
         );
     }
@@ -202,7 +202,7 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
 
 fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     let estimated: Vec<(f64, f64)> =
-        watched.shown.history.iter().filter_map(|p| Some((p.time as f64, p.estimated_accuracy?))).collect();
+        watched.shown.history.iter().filter_map(|p| Some((p.time as f64, p.estimated?))).collect();
     let now = watched.shown.history.last().map_or(f64::INFINITY, |p| p.time as f64);
     let day = |s: &Summary| {
         let begun = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z")).ok()?.timestamp();
@@ -211,7 +211,8 @@ fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) 
         Some(((begun as f64 + 86_400.0).min(now), *s.measures.get(name)?))
     };
     let real: Vec<(f64, f64)> = measured.iter().flat_map(|m| &m.days).filter_map(day).collect();
-    let of_values = measured.is_some_and(|m| m.window.measures.contains_key("mae"));
+    let told = [measured.map(|m| &m.window.measures), watched.estimated.as_ref().map(|e| &e.measures)];
+    let of_values = told.into_iter().flatten().any(|m| m.contains_key("mae"));
     let what = if of_values { "mean absolute error" } else { "accuracy" };
     if estimated.is_empty() && real.is_empty() {
         return;

@@ -10,7 +10,7 @@ pub(crate) mod provider;
 use crate::error::Result;
 use crate::tensor::{Tensor, View};
 use bytes::Bytes;
-use provider::Provider;
+use provider::{Provider, ProviderKind};
 use std::path::PathBuf;
 
 /// What a session is made from.
@@ -32,6 +32,14 @@ pub(crate) struct SessionOptions {
     pub spinning: bool,
     /// Tried in order; the later ones are the only fallbacks allowed.
     pub providers: Vec<Provider>,
+}
+
+impl SessionOptions {
+    /// One thread on the CPU.
+    pub(crate) fn single() -> Self {
+        let provider = Provider { kind: ProviderKind::Cpu, options: std::collections::BTreeMap::new() };
+        Self { intra_op_threads: 1, spinning: false, providers: vec![provider] }
+    }
 }
 
 /// Makes sessions.

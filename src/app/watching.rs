@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::feedback::{self, Feedback};
 use crate::metrics::Metrics;
 use crate::monitor::alarm::{Rules, Thresholds};
+use crate::monitor::event::Alarm;
 use crate::monitor::observer::{self, Monitor, Tap};
 use crate::records::Records;
 use crate::records::alarms::Alarms;
@@ -88,7 +89,7 @@ pub(super) fn start(
         taps.push(events(config, metrics, background)?);
     }
     let server = told.server.clone();
-    let tell = move |alarm: observer::Alarm| {
+    let tell = move |alarm: Alarm| {
         told.tell("ortus.drift.alarm", (&alarm.model, alarm.version), serde_json::json!(alarm));
     };
     let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(tell.clone()), taps)?;

@@ -6,6 +6,7 @@ use super::registry::{Common as RegistryCommon, split_target};
 use super::{block_on, load};
 use crate::client;
 use crate::error::{Error, Result};
+use crate::model::task::{Kind, Wish};
 use crate::operate::profile::Profile;
 use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
 use bytes::Bytes;
@@ -45,11 +46,27 @@ pub(super) struct ProfileArguments {
     /// The column that says what was true: measures the model and calibrates its scores.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// What the answers mean, where the graph does not tell.
+    #[arg(long, requires = "label")]
+    task: Option<TaskArgument>,
+    /// The output with the scores, or with the value.
+    #[arg(long, value_name = "OUTPUT", requires = "label")]
+    score_output: Option<String>,
+    /// The classes, in the order of their scores.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', requires = "label")]
+    classes: Vec<String>,
     /// Columns of the table that are not the model's.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     ignore: Vec<String>,
     #[command(flatten)]
     common: RegistryCommon,
+}
+
+/// A task that labels have.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum TaskArgument {
+    Classification,
+    Regression,
 }
 
 /// Makes a baseline.
@@ -76,8 +93,20 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     };
     let config = load(&super::Common { config: arguments.common.config.clone(), ..Default::default() }, Vec::new())?;
     let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
-    let profile =
-        Profile { data: &arguments.data, features, ignore: arguments.ignore.clone(), label: arguments.label.clone() };
+    let profile = Profile {
+        data: &arguments.data,
+        features,
+        ignore: arguments.ignore.clone(),
+        label: arguments.label.clone(),
+        task: Wish {
+            kind: arguments.task.map(|task| match task {
+                TaskArgument::Classification => Kind::Classification,
+                TaskArgument::Regression => Kind::Regression,
+            }),
+            output: arguments.score_output.clone(),
+            classes: arguments.classes.clone(),
+        },
+    };
     let baseline = profile.make(&graph, session.as_mut())?;
     write(&arguments.output, &baseline.write())?;
     let text = format!(

@@ -65,8 +65,8 @@ struct Estimated {
 struct Estimate {
     rows: u64,
     measures: BTreeMap<String, f64>,
-    margin: f64,
-    calibrated: bool,
+    margin: Option<f64>,
+    calibrated: Option<bool>,
     assumption: String,
 }
 
@@ -86,9 +86,15 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
     for Estimated { version, estimated } in &answer.estimated {
         let Some(estimate) = estimated else { continue };
         let Estimate { rows, measures, margin, calibrated, assumption } = estimate;
-        let scores = if *calibrated { "calibrated scores" } else { "scores as they are, for there is no calibration" };
-        line(&format!("{name}:{version}  estimated without labels, from {scores} of {rows} rows"));
-        line(&format!("  {}  (accuracy ± {margin:.4})", words(measures)));
+        let from = match calibrated {
+            Some(true) => "calibrated scores",
+            Some(false) => "scores as they are, for there is no calibration",
+            None => "the errors that the companion expects",
+        };
+        line(&format!("{name}:{version}  estimated without labels, from {from} of {rows} rows"));
+        let of = if calibrated.is_some() { "accuracy" } else { "mae" };
+        let margin = margin.map_or_else(String::new, |m| format!("  ({of} ± {m:.4})"));
+        line(&format!("  {}{margin}", words(measures)));
         line(&format!("  {assumption}"));
     }
     Ok(())

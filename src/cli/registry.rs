@@ -263,9 +263,13 @@ async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
 async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     let name = parse(&arguments.name)?;
     let mut extra = Vec::new();
-    for (role, path) in
-        [(Role::Baseline, &arguments.baseline), (Role::Card, &arguments.card), (Role::Golden, &arguments.golden)]
-    {
+    let given = [
+        (Role::Baseline, &arguments.baseline),
+        (Role::Card, &arguments.card),
+        (Role::Golden, &arguments.golden),
+        (Role::Companion, &arguments.companion),
+    ];
+    for (role, path) in given {
         extra.extend(path.clone().map(|path| (role, path)));
     }
     let tags = arguments.tag.iter().map(|tag| {

@@ -3,17 +3,18 @@
 
 use super::{Parts, Settings};
 use crate::batch::{Options, cost::Cost};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::golden::Golden;
-use crate::model::task::Task;
+use crate::model::task::{Kind, Task};
 use crate::model::{Dim, ModelName, Version};
 use crate::monitor::baseline::Baseline;
 use crate::monitor::observer::Monitor;
+use crate::monitor::performance::companion::{Companion, Wiring};
 use crate::monitor::watch;
 use crate::probe::child::{Ask, Subject};
 use crate::probe::{self, Sample};
 use crate::registry::directory::Loaded;
-use crate::runtime::{Session, Source};
+use crate::runtime::{Engine, Session, SessionOptions, Source};
 use crate::servable::{self, Batching, Drained, Servable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,9 +52,11 @@ pub(super) fn load(
         let (features, slices) = (loaded.features.clone(), settings.slices.clone());
         let task = Task::find(&signature, &loaded.graph.ends, &settings.task)?;
         let digest = loaded.digest;
-        monitor.watch(watch::Subject { model, version, digest, signature, features, baseline, task, slices })
+        let subject = watch::Subject { model, version, digest, signature, features, baseline, task, slices };
+        let companion = companion(&loaded, &subject, settings.task.kind, engine.as_ref())?;
+        monitor.watch(subject, companion)
     };
-    // A baseline that is not its own refuses the version before anything is built.
+    // A baseline or a companion that is not its own refuses the version before anything is built.
     let observer = monitor.as_ref().map(watched).transpose()?;
     let source = Source { bytes: loaded.bytes, external_dir: loaded.external_dir };
     let mut first = engine.open(&source, &settings.session)?;
@@ -108,6 +111,22 @@ pub(super) fn load(
         metrics: metrics.servable(name, version),
         observer,
     })
+}
+
+/// Opens the companion, where there is one and answers are values.
+fn companion(
+    loaded: &Loaded,
+    subject: &watch::Subject,
+    wished: Option<Kind>,
+    engine: &dyn Engine,
+) -> Result<Option<Companion>> {
+    let Some(bytes) = loaded.companion.clone().filter(|_| wished != Some(Kind::Neither)) else { return Ok(None) };
+    let wiring = Wiring::read(&subject.signature, bytes.clone())?;
+    if !matches!(subject.task, Some(Task::Regression(_))) {
+        return Err(Error::precondition("a companion came with the model, but its answers are not taken for values"));
+    }
+    let session = engine.open(&Source { bytes, external_dir: None }, &SessionOptions::single())?;
+    Ok(Some(Companion::new(session, wiring)))
 }
 
 /// A model whose largest batch takes no longer runs on the thread that asks,

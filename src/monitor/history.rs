@@ -16,8 +16,8 @@ pub(crate) struct Point {
     /// Of each column: the distance of its cells (KS, or of words the largest
     /// difference), and PSI; none where there were too few rows.
     pub columns: Vec<Option<(f32, f32)>>,
-    /// The accuracy that the scores say.
-    pub estimated_accuracy: Option<f64>,
+    /// The accuracy that the scores say, or the mean absolute error of values.
+    pub estimated: Option<f64>,
 }
 
 /// The points.
@@ -61,7 +61,7 @@ mod tests {
     fn a_long_history_is_thinned_evenly() {
         let mut history = History::default();
         for time in 1..=10_000 {
-            history.add(Point { time, rows: 1, alarms: 0, columns: Vec::new(), estimated_accuracy: None });
+            history.add(Point { time, rows: 1, alarms: 0, columns: Vec::new(), estimated: None });
         }
         let times: Vec<u64> = history.since(0).iter().map(|p| p.time).collect();
         assert!((POINTS_MAX / 2..POINTS_MAX).contains(&times.len()), "{}", times.len());

@@ -3,10 +3,11 @@
 //! the processors by sampling. What does not fit is dropped and counted.
 
 use super::alarm::{Against, Rules, SPANS};
-use super::column::Reading;
 use super::contract::Contracts;
-use super::layout::{Place, Side};
+use super::event::Alarm;
+use super::layout::Side;
 use super::performance::answer::{Answer, answers};
+use super::performance::companion::Companion;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
 use super::watch::{ColumnReport, Report, Subject, Watch};
@@ -76,6 +77,7 @@ struct Shared {
 struct Observed {
     watch: Watch,
     series: MonitorMetrics,
+    companion: Option<Companion>,
 }
 
 /// An answered request on its way.
@@ -93,25 +95,6 @@ pub(crate) struct Observer {
     watch: u64,
     contracts: Arc<Contracts>,
     dropped: IntCounter,
-}
-
-/// An alarm that began.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Alarm {
-    pub model: String,
-    pub version: u64,
-    pub digest: String,
-    pub column: String,
-    pub side: Side,
-    pub time: chrono::DateTime<chrono::Utc>,
-    /// What windows are compared with.
-    pub baseline: super::watch::Source,
-    pub importance: Option<f64>,
-    pub test: Reading,
-    pub alpha: f64,
-    /// Servers whose windows were added up; none of this server's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub servers: Option<usize>,
 }
 
 /// An answered request, as taps are shown it.
@@ -159,7 +142,7 @@ impl Monitor {
     }
 
     /// Begins to watch a version. Refuses a baseline that is not its own.
-    pub(crate) fn watch(&self, subject: Subject) -> Result<Observer> {
+    pub(crate) fn watch(&self, subject: Subject, companion: Option<Companion>) -> Result<Observer> {
         let (model, version) = (subject.model.clone(), subject.version);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let watch = Watch::new(subject, threads, Instant::now())?;
@@ -167,7 +150,7 @@ impl Monitor {
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        self.shared.watches.lock().insert(id, Observed { watch, series });
+        self.shared.watches.lock().insert(id, Observed { watch, series, companion });
         Ok(Observer { shared: Arc::clone(&self.shared), watch: id, contracts, dropped })
     }
 
@@ -316,7 +299,7 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
             for offer in inbox.try_iter().take(TURN) {
                 shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
-                    look(shared, &mut observed.watch, &offer);
+                    look(shared, observed, &offer);
                 }
             }
         }
@@ -333,12 +316,21 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
 }
 
 /// Counts a request and shows it around.
-fn look(shared: &Shared, watch: &mut Watch, offer: &Offer) {
+fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
+    let Observed { watch, companion, .. } = observed;
     let Offer { prediction, inputs, outputs, .. } = offer;
     let answers = watch.subject.task.as_ref().map(|task| answers(task, outputs)).unwrap_or_default();
     if shared.is_sampled(number(*prediction)) {
         watch.observe(inputs, outputs, &shared.options.rules);
         watch.estimate(&answers);
+        if let Some(companion) = companion {
+            let (errors, failure) = companion.expect(inputs, outputs);
+            watch.expect(&errors);
+            if let Some(error) = failure {
+                let (model, version) = (watch.subject.model.as_str(), watch.subject.version.number());
+                tracing::warn!(model, version, %error, "the companion fails; such rows count in no estimate");
+            }
+        }
     }
     if !shared.taps.is_empty() {
         let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
@@ -406,27 +398,6 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
         }
     };
     columns.iter().take(most).map(show).collect()
-}
-
-impl Alarm {
-    /// Of a test that began to alarm.
-    pub(crate) fn of(report: &Report<'_>, place: Place, test: Reading) -> Self {
-        let importance =
-            report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
-        Self {
-            servers: None,
-            model: report.model.to_owned(),
-            version: report.version,
-            digest: report.digest.clone(),
-            column: place.name,
-            side: place.side,
-            time: chrono::Utc::now(),
-            baseline: report.baseline,
-            importance,
-            test,
-            alpha: report.alpha,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod book;
 pub(crate) mod calibrate;
+pub(crate) mod companion;
 pub(crate) mod estimate;
 pub(crate) mod measure;
 pub(crate) mod sequential;

@@ -16,7 +16,8 @@ use super::history::{History, Point};
 use super::layout::{self, Place, Side, Value, each_value};
 use super::performance::answer::Answer;
 use super::performance::calibrate::Curve;
-use super::performance::estimate::{ASSUMPTION, Estimate, Estimator};
+use super::performance::companion::{self, Errors};
+use super::performance::estimate::{self, Estimate, Estimator};
 use super::profile::{Series, profile};
 use super::sketch::Sketch;
 use super::slice::Slicer;
@@ -95,7 +96,8 @@ pub(crate) struct Watch {
     closed: u64,
     hour: Option<u64>,
     estimator: Option<Estimator>,
-    /// What the last window's scores say.
+    errors: Errors,
+    /// What the last window's scores, or its companion, say.
     pub estimated: Option<Estimate>,
     history: History,
     remembered: u64,
@@ -122,6 +124,7 @@ impl Watch {
             closed: 0,
             hour: None,
             estimator: estimator(&subject),
+            errors: Errors::new(subject.baseline.as_ref().map(|b| &b.performance)),
             estimated: None,
             history: History::default(),
             remembered: 0,
@@ -177,6 +180,11 @@ impl Watch {
         if let Some(estimator) = &mut self.estimator {
             answers.iter().flatten().for_each(|answer| estimator.take(answer));
         }
+    }
+
+    /// Takes how large the errors of a sampled request's rows are likely to be.
+    pub(crate) fn expect(&mut self, errors: &[f64]) {
+        errors.iter().for_each(|error| self.errors.take(*error));
     }
 
     fn profile_own(&mut self) {
@@ -257,7 +265,8 @@ impl Watch {
     /// Closes the window under way, however many rows it has, and tests it.
     pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
         self.closed += 1;
-        self.estimated = self.estimator.as_mut().and_then(Estimator::close).or(self.estimated.take());
+        let of_scores = self.estimator.as_mut().and_then(Estimator::close);
+        self.estimated = of_scores.or_else(|| self.errors.close()).or(self.estimated.take());
         let alpha = rules.alpha(self.columns.len());
         let mut begun = Vec::new();
         for column in &mut self.columns {
@@ -276,8 +285,9 @@ impl Watch {
         }
         self.remembered = self.closed;
         let columns = self.columns.iter().map(Watched::distance).collect();
-        let estimated_accuracy = self.estimated.as_ref().and_then(|e| e.measures.get("accuracy").copied());
-        self.history.add(Point { time, rows: self.sampled_rows, alarms, columns, estimated_accuracy });
+        let told = self.estimated.as_ref().map(|e| &e.measures);
+        let estimated = told.and_then(|m| m.get("accuracy").or_else(|| m.get("mae"))).copied();
+        self.history.add(Point { time, rows: self.sampled_rows, alarms, columns, estimated });
     }
 
     /// What a page about it shows, since a time.
@@ -325,7 +335,11 @@ impl Watch {
             sampled_rows: self.sampled_rows,
             windows: self.closed,
             alpha: rules.alpha(self.columns.len()),
-            estimated: self.estimated.as_ref().map(|estimate| Estimated { estimate, assumption: ASSUMPTION }),
+            estimated: self.estimated.as_ref().map(|estimate| {
+                let of_scores = estimate.calibrated.is_some();
+                let assumption = if of_scores { estimate::ASSUMPTION } else { companion::ASSUMPTION };
+                Estimated { estimate, assumption }
+            }),
             alarms: columns.iter().flat_map(|c| &c.tests).filter(|t| t.alarm).count(),
             columns,
         }

@@ -161,7 +161,7 @@ impl Operator {
         let named = |role| manifest.files.iter().find(|f| f.role == role).map(|f| (role, folder.path().join(&f.path)));
         let push = Push {
             path: folder.path().to_owned(),
-            extra: [Role::Baseline, Role::Card, Role::Golden].into_iter().filter_map(named).collect(),
+            extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion].into_iter().filter_map(named).collect(),
             features: manifest.features.clone(),
             licence: manifest.licence.clone(),
             tags: manifest.tags.clone(),

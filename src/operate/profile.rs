@@ -34,6 +34,8 @@ pub(crate) struct Profile<'p> {
     pub ignore: Vec<String>,
     /// The column that says what was true.
     pub label: Option<String>,
+    /// What the answers mean, as far as somebody says.
+    pub task: Wish,
 }
 
 impl Profile<'_> {
@@ -88,8 +90,12 @@ impl Profile<'_> {
         let Some(name) = &self.label else { return Ok(None) };
         let column = table.column(name);
         let column = column.ok_or_else(|| Error::invalid(format!("the table has no column '{}'", short(name))))?;
-        let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
-        let task = task.ok_or_else(|| Error::precondition("nothing in the graph tells what its answers mean"))?;
+        let task = Task::find(&graph.signature, &graph.ends, &self.task)?;
+        let task = task.ok_or_else(|| {
+            Error::precondition(
+                "nothing in the graph tells what its answers mean; say it with --task and --score-output",
+            )
+        })?;
         let one = |row: usize| {
             let label = match column.cell(row) {
                 Some(Cell::Whole(v)) => Label::Number(v as f64),

@@ -9,6 +9,7 @@ use crate::golden::Golden;
 use crate::graph::{Graph, MODEL_BYTES_MAX};
 use crate::model::{Alias, Digest, ModelName, Version};
 use crate::monitor::baseline::Baseline;
+use crate::monitor::performance::companion::Wiring;
 use crate::monitor::watch;
 use crate::probe::child::{Ask, Subject};
 use crate::registry::blob::{Progress, measure};
@@ -16,11 +17,11 @@ use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, Record, State};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX,
+    MODEL_PATH, Manifest, Role,
 };
 use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
-use crate::runtime::provider::{Provider, ProviderKind};
 use files::{Local, gather, open};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -196,7 +197,6 @@ impl Operator {
         let bytes = self.read_whole(model, MODEL_BYTES_MAX)?;
         let folder =
             fs::canonicalize(&model.path).map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
-        let provider = Provider { kind: ProviderKind::Cpu, options: BTreeMap::new() };
         // Weights beside the model are as much what is probed as the model is.
         let all: Vec<String> = files.iter().map(|l| format!("{} {}\n", l.file.path, l.file.digest)).collect();
         let has_weights = files.iter().any(|l| l.file.role == Role::Weights);
@@ -204,10 +204,13 @@ impl Operator {
             digest: crate::registry::entry::hash(all.concat().as_bytes()),
             bytes: &bytes,
             external_dir: folder.parent().filter(|_| has_weights),
-            options: &SessionOptions { intra_op_threads: 1, spinning: false, providers: vec![provider] },
+            options: &SessionOptions::single(),
             rows: PROBE_ROWS,
             golden: given.as_deref().map_or(Ask::Make, Ask::Hold),
         })?;
+        if let Some(companion) = files.iter().find(|l| l.file.role == Role::Companion) {
+            prober.check_companion(&self.read_whole(companion, COMPANION_BYTES_MAX)?)?;
+        }
         let mut values = match serde_json::to_value(&passed.measured) {
             Ok(serde_json::Value::Object(values)) => values,
             _ => return Err(Error::internal("a measurement is no object")),
@@ -282,6 +285,9 @@ impl Operator {
         manifest.files = files.iter().map(|l| l.file.clone()).collect();
         manifest.files.sort();
         manifest.features = push.features.clone();
+        if let Some(local) = files.iter().find(|l| l.file.role == Role::Companion) {
+            Wiring::read(&graph.signature, self.read_whole(local, COMPANION_BYTES_MAX)?.into())?;
+        }
         if let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) {
             let baseline = Some(Baseline::read(&self.read_whole(local, BASELINE_BYTES_MAX)?)?);
             let subject = watch::Subject {

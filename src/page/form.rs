@@ -57,8 +57,8 @@ pub(super) struct Test {
 pub(super) struct Estimated {
     pub rows: u64,
     pub measures: BTreeMap<String, f64>,
-    pub margin: f64,
-    pub calibrated: bool,
+    pub margin: Option<f64>,
+    pub calibrated: Option<bool>,
     pub assumption: String,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Picture {
 pub(super) struct Point {
     pub time: u64,
     pub columns: Vec<Option<(f64, f64)>>,
-    pub estimated_accuracy: Option<f64>,
+    pub estimated: Option<f64>,
 }
 
 #[derive(Deserialize)]

@@ -23,7 +23,7 @@ fn report() -> Value {
             "estimated": {"rows": 1000, "measures": {"accuracy": 0.9}, "margin": 0.01, "calibrated": true, "assumption": "holds if"},
             "shown": {
                 "pictures": [picture("age", "input"), picture("y", "output")],
-                "history": [{"time": 1_763_890_000_u64, "rows": 1000, "alarms": 0, "columns": [[0.1, 0.2], null], "estimated_accuracy": 0.9}],
+                "history": [{"time": 1_763_890_000_u64, "rows": 1000, "alarms": 0, "columns": [[0.1, 0.2], null], "estimated": 0.9}],
                 "calibration": [{"output": "y", "points": [[0.1, 0.2], [0.9, 0.8]]}],
                 "performance": {"accuracy": 0.95}
             }

@@ -24,6 +24,8 @@ pub(crate) const SUBCOMMAND: &str = "probe-model";
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
 /// Golden rows that are made, where rows may be joined.
 const MADE_ROWS: usize = 3;
+/// Rows of the largest batch that a companion is tried on.
+const COMPANION_ROWS: usize = 64;
 /// How often a running child is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -129,6 +131,14 @@ impl Prober {
         Ok(passed)
     }
 
+    /// Probes a companion of a model: on one thread, without golden rows.
+    pub(crate) fn check_companion(&self, bytes: &[u8]) -> Result<()> {
+        let (options, golden) = (&SessionOptions::single(), Ask::Nothing);
+        let subject =
+            Subject { digest: sha256(bytes), bytes, external_dir: None, options, rows: COMPANION_ROWS, golden };
+        self.check(&subject).map(drop).map_err(|e| e.context("the companion"))
+    }
+
     /// A verdict holds for the same model, program, library, options and processor.
     fn key(&self, subject: &Subject<'_>) -> String {
         let stamp = std::fs::metadata(&self.library).and_then(|m| Ok((m.len(), m.modified()?))).ok();
@@ -136,7 +146,7 @@ impl Prober {
         let model = cpu.lines().find(|l| l.starts_with("model name")).unwrap_or_default();
         let golden = match subject.golden {
             Ask::Nothing => "none".to_owned(),
-            Ask::Hold(bytes) => sha256(bytes),
+            Ask::Hold(bytes) => sha256(bytes).hex(),
             Ask::Make => "make".to_owned(),
         };
         let all = format!(
@@ -148,7 +158,7 @@ impl Prober {
             subject.rows,
             self.memory_bytes
         );
-        sha256(all.as_bytes())
+        sha256(all.as_bytes()).hex()
     }
 
     fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
@@ -203,8 +213,8 @@ impl Prober {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")).hex()
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {

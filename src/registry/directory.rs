@@ -56,6 +56,8 @@ pub(crate) struct Loaded {
     pub golden: Option<Bytes>,
     /// The baseline beside it, if there is one.
     pub baseline: Option<Bytes>,
+    /// The companion beside it, if there is one.
+    pub companion: Option<Bytes>,
     /// The names of the inputs' columns, where somebody gave them.
     pub features: Vec<String>,
 }

@@ -13,7 +13,7 @@ use super::directory::Loaded;
 use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, State};
 use super::log::Log;
-use super::manifest::{BASELINE_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role};
+use super::manifest::{BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role};
 use super::sign::{Policy, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
@@ -375,6 +375,7 @@ impl Follower {
             external_dir,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
+            companion: beside(Role::Companion, COMPANION_BYTES_MAX)?,
             features: folder.manifest.features.clone(),
         })
     }

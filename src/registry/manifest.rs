@@ -25,6 +25,10 @@ pub(crate) const BASELINE_BYTES_MAX: u64 = 64 << 20;
 pub(crate) const GOLDEN_PATH: &str = "golden.json";
 pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
+/// The name of a version's companion, and the most bytes of it.
+pub(crate) const COMPANION_PATH: &str = "companion.onnx";
+pub(crate) const COMPANION_BYTES_MAX: u64 = 64 << 20;
+
 /// The name under which the manifest itself lies beside a version's files.
 pub(crate) const MANIFEST_PATH: &str = "manifest.json";
 
@@ -91,6 +95,8 @@ pub(crate) enum Role {
     Card,
     /// Inputs with the outputs they must give.
     Golden,
+    /// A second model, which says how large the errors of the first are likely to be.
+    Companion,
     /// Anything else that was pushed with it.
     Other,
 }

@@ -153,7 +153,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         sink: Box::new(move |alarm| told.lock().push(alarm)),
         series: metrics.monitor.fleet(),
     };
-    let observer = monitor.watch(subject()).expect("watched");
+    let observer = monitor.watch(subject(), None).expect("watched");
     Server { monitor, observer, merger: Merger::new(member), alarms, random: Random(seed) }
 }
 

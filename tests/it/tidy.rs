@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &[]),
     ("store", &[]),
     ("table", &[]),
-    ("monitor", &["metrics"]),
+    ("monitor", &["metrics", "graph", "runtime"]),
     ("records", &["store"]),
     ("traces", &[]),
     ("windows", &["monitor", "metrics", "records", "store"]),

@@ -74,6 +74,9 @@ pub(in crate::cli) struct PushArguments {
     /// Inputs with the outputs they must give, in JSON.
     #[arg(long, value_name = "FILE")]
     pub golden: Option<PathBuf>,
+    /// A model that says how large the errors of this one are likely to be.
+    #[arg(long, value_name = "FILE")]
+    pub companion: Option<PathBuf>,
     /// The names of the input's columns.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub features: Vec<String>,

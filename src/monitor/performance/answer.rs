@@ -111,7 +111,7 @@ fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
 }
 
 /// A column of an output, as numbers.
-fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
+pub(super) fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
     let mut values = Vec::new();
     each_value(&place(tensor, at, element), tensor, |value| {
         values.push(match value {

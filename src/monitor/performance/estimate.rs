@@ -48,11 +48,14 @@ struct Sums {
 pub(crate) struct Estimate {
     pub rows: u64,
     pub measures: Measures,
-    /// The accuracy of as many labelled rows lies within this of the estimate 95
-    /// times of 100, if the assumption holds.
-    pub margin: f64,
-    /// Whether there was a curve for the scores; as they are where not.
-    pub calibrated: bool,
+    /// The accuracy, or mean absolute error, of as many labelled rows lies within
+    /// this of the estimate 95 times of 100, if the assumption holds; none where
+    /// nothing says how far errors are spread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// Of scores, whether there was a curve for them; as they are where not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<bool>,
 }
 
 impl Estimator {
@@ -133,7 +136,8 @@ impl Estimator {
             sums.bins.fill((0, 0.0));
         }
         let calibrated = self.looked_at.iter().all(|class| self.curves[*class].is_some());
-        Some(Estimate { rows, measures, margin: 1.96 * variance.sqrt() / n, calibrated })
+        let margin = Some(1.96 * variance.sqrt() / n);
+        Some(Estimate { rows, measures, margin, calibrated: Some(calibrated) })
     }
 }
 
@@ -195,8 +199,8 @@ mod tests {
         for (name, value) in &estimate.measures {
             assert!((value - real[name]).abs() < 0.01, "{name}: {value} for {}", real[name]);
         }
-        assert!((estimate.measures["accuracy"] - real["accuracy"]).abs() < estimate.margin);
-        assert!(!estimate.calibrated);
+        assert!((estimate.measures["accuracy"] - real["accuracy"]).abs() < estimate.margin.expect("a margin"));
+        assert_eq!(estimate.calibrated, Some(false));
         assert_eq!(estimator.close(), None, "it starts again");
     }
 

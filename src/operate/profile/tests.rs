@@ -35,7 +35,13 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(csv.as_bytes()).expect("written");
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-    let profile = Profile { data: file.path(), features: owned(features), ignore: owned(ignore), label: None };
+    let profile = Profile {
+        data: file.path(),
+        features: owned(features),
+        ignore: owned(ignore),
+        label: None,
+        task: Wish::default(),
+    };
     profile.make(&graph(), &mut Sum)
 }
 
@@ -66,4 +72,22 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
     refused("a,b,c\n1,2,3\n", &[], "takes 2 columns, the table gives 3: name them with --features");
     refused("a,b\n1,2\n", &["a", "z"], "no column 'z'; it has a, b");
     refused("a,b\n1,x\n", &[], "takes numbers, the table has words");
+}
+
+#[test]
+fn a_person_may_say_what_the_answers_mean() {
+    let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a file");
+    file.write_all(b"a,b,y\n0.1,0.2,0\n0.5,0.4,1\n").expect("written");
+    let make = |task: Wish| {
+        let (features, ignore) = (vec!["a".to_owned(), "b".to_owned()], Vec::new());
+        let profile = Profile { data: file.path(), features, ignore, label: Some("y".to_owned()), task };
+        profile.make(&graph(), &mut Sum).map(|b| b.performance.keys().cloned().collect::<Vec<_>>())
+    };
+    let measured = |wish| make(wish).map_err(|e| e.message);
+    assert!(measured(Wish::default()).is_ok_and(|m| m.contains(&"mae".to_owned())), "one number is a value");
+    let kind = Some(crate::model::task::Kind::Classification);
+    let classes = Wish { kind, output: Some("y".to_owned()), classes: vec!["0".to_owned(), "1".to_owned()] };
+    assert!(measured(classes).is_ok_and(|m| m.contains(&"accuracy".to_owned())));
+    let wrong = Wish { output: Some("z".to_owned()), ..Wish::default() };
+    assert!(measured(wrong).is_err_and(|e| e.contains("'z' is none of the model's")));
 }

@@ -4,7 +4,9 @@
 use super::{FILES_MAX, Push};
 use crate::error::{Error, Result};
 use crate::model::Digest;
-use crate::registry::manifest::{BASELINE_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path};
+use crate::registry::manifest::{
+    BASELINE_PATH, COMPANION_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path,
+};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,6 +78,7 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
             Role::Baseline => BASELINE_PATH,
             Role::Card => "README.md",
             Role::Golden => GOLDEN_PATH,
+            Role::Companion => COMPANION_PATH,
             Role::Model | Role::Weights | Role::Other => {
                 path.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::invalid("a file has no name"))?
             }
@@ -92,6 +95,7 @@ fn role_of(name: &str) -> Role {
         BASELINE_PATH => Role::Baseline,
         "README.md" => Role::Card,
         GOLDEN_PATH => Role::Golden,
+        COMPANION_PATH => Role::Companion,
         _ => Role::Other,
     }
 }

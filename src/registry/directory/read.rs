@@ -6,7 +6,9 @@ use super::{Loaded, walk};
 use crate::error::{Error, Result};
 use crate::graph::{self, Graph};
 use crate::model::short;
-use crate::registry::manifest::{BASELINE_BYTES_MAX, BASELINE_PATH, GOLDEN_BYTES_MAX, GOLDEN_PATH};
+use crate::registry::manifest::{
+    BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX, GOLDEN_PATH,
+};
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use std::fs::File;
@@ -29,9 +31,11 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     };
     let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;
     let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
+    let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
+    let features = Vec::new();
     if graph.external.is_empty() {
         let digest = crate::registry::entry::hash(&bytes);
-        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden, baseline, features: Vec::new() });
+        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden, baseline, companion, features });
     }
     let mut hash = Context::new(&SHA256);
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
@@ -44,7 +48,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     }
     let digest = crate::registry::blob::finish(hash);
     let external_dir = Some(folder.to_owned());
-    Ok(Loaded { bytes, graph, digest, external_dir, golden, baseline, features: Vec::new() })
+    Ok(Loaded { bytes, graph, digest, external_dir, golden, baseline, companion, features })
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.
