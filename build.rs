@@ -24,6 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure().compile_fds(operator)?;
     let onnx = protox::compile(["onnx/onnx.proto"], ["proto"])?;
     tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(onnx)?;
+    if env::var_os("CARGO_FEATURE_TRAIN").is_some() {
+        let export = protox::compile(["onnx/export.proto"], ["proto"])?;
+        tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(export)?;
+    }
     println!("cargo:rustc-env=ORTUS_TARGET={}", env::var("TARGET")?);
     Ok(())
 }

@@ -252,6 +252,7 @@ fn cores() -> usize {
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
+        program: child::OWN_PROGRAM.into(),
         library,
         timeout: config.models.probe_timeout,
         memory_bytes: config.models.probe_memory as u64,

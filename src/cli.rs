@@ -10,6 +10,8 @@ mod registry;
 mod replay;
 mod report;
 mod schema;
+#[cfg(feature = "train")]
+pub mod trainer;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;

@@ -4,12 +4,13 @@
 
 #[macro_use]
 mod section;
-mod form;
+pub(crate) mod form;
 mod load;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -42,7 +42,12 @@ pub mod cli;
 
 // Composition.
 pub(crate) mod app;
+#[macro_use]
 pub(crate) mod config;
 pub(crate) mod logging;
+
+// Offline: nothing of it is part of a server.
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "train")]
+pub mod train;

@@ -125,7 +125,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
 }
 

@@ -5,7 +5,7 @@ mod arguments;
 mod key;
 mod show;
 
-pub(super) use arguments::{Common, Verb, split_target};
+pub(super) use arguments::{By, Common, Verb, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
@@ -21,7 +21,7 @@ use crate::operate::report;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
 use crate::registry::sign::{Key, Policy};
-use arguments::{AuditVerb, By, NameAndVersion, PushArguments};
+use arguments::{AuditVerb, NameAndVersion, PushArguments};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -163,7 +163,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
 
 /// Tells servers of a change: those that are named, else those of the fleet.
 /// One that does not answer is no failure; it will see by itself.
-async fn nudge(operator: &Operator, by: &By) {
+pub(super) async fn nudge(operator: &Operator, by: &By) {
     let fleet = async || {
         let fleet = operator.log.fleet(crate::registry::log::now()).await.unwrap_or_default();
         fleet.into_iter().map(|server| server.addresses.operator).collect()
@@ -197,7 +197,7 @@ pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Resu
 }
 
 /// The configuration, under the flags.
-fn config(common: &Common) -> Result<Config> {
+pub(super) fn config(common: &Common) -> Result<Config> {
     let mut flags = Vec::new();
     let mut put = |key: &str, value: &Option<String>| {
         flags.extend(value.clone().map(|v| (key.to_owned(), toml::Value::String(v))));

@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
+use toml::Value;
 use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Value};
 
+use super::text::{Source, nearest, plain};
 use super::{Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server, Traces};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
@@ -95,25 +94,6 @@ pub(super) fn merge(
     Ok(config)
 }
 
-/// A file's text and the name that messages give it.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    name: &'a str,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    /// Names the line of a byte of the text.
-    fn origin(self, at: usize) -> String {
-        let line = 1 + self.text[..self.text.floor_char_boundary(at)].matches('\n').count();
-        format!("{}:{line}", self.name)
-    }
-
-    fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
-        Error::invalid(format!("{}: {fault}", self.origin(at)))
-    }
-}
-
 /// Lists the settings of a file in the order of their lines.
 fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
     let source = Source { name, text };
@@ -167,10 +147,6 @@ fn models<'a>(source: Source<'a>, table: DeTable<'a>, tables: &mut Vec<(Section,
         tables.push((Section::model(name.get_ref()).map_err(|fault| source.refuse(at, fault))?, table));
     }
     Ok(())
-}
-
-fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
-    Value::deserialize(value.into_deserializer()).map_err(|fault| fault.message().to_owned())
 }
 
 fn is_setting(variable: &str) -> bool {
@@ -368,29 +344,4 @@ impl fmt::Display for Section {
 
 fn outside(key: &str) -> String {
     format!("key '{}' is outside of any section; the sections are {}", short(key), Section::NAMES.join(", "))
-}
-
-/// Names the key that was probably meant, or all of them where none is near.
-fn nearest(given: &str, keys: &[&str]) -> String {
-    let far = |key: &&&str| distance(short(given), key);
-    match keys.iter().min_by_key(far) {
-        Some(key) if far(&key) <= key.len().max(given.len()) / 2 => format!("; did you mean '{key}'?"),
-        _ => format!("; known are {}", keys.join(", ")),
-    }
-}
-
-/// Counts the letters to add, drop or change (Levenshtein 1966).
-pub(super) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

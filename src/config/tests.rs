@@ -81,7 +81,7 @@ fn distance_counts_letters_added_dropped_or_changed() {
         ("ab", "ba", 2),
     ];
     for (a, b, letters) in cases {
-        assert_eq!(load::distance(a, b), letters, "{a} {b}");
+        assert_eq!(text::distance(a, b), letters, "{a} {b}");
     }
 }
 

@@ -11,7 +11,8 @@ use std::collections::HashMap;
 /// Operators that pass on what they are given.
 const PASSING: [&str; 7] = ["Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten", "Normalizer"];
 /// Attributes that name classes.
-const NAMING: [&[u8]; 3] = [b"classlabels_ints", b"classlabels_int64s", b"classlabels_strings"];
+const NAMING: [&[u8]; 5] =
+    [b"classlabels_ints", b"classlabels_int64s", b"classlabels_strings", b"values_int64s", b"values_strings"];
 /// Steps back; a longer way is not followed.
 const STEPS_MAX: usize = 16;
 

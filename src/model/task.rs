@@ -109,7 +109,11 @@ impl Task {
             Error::precondition(format!("output '{}' does not have 1 to {CLASSES_MAX} scores a row", short(&spec.name)))
         })?;
         let many = width.max(2);
-        let known = ends.get(scores).map_or(&[][..], |e| &e.classes);
+        let names = |o: &TensorSpec| matches!(o.dtype, DType::I64 | DType::I32 | DType::String | DType::Bool);
+        let label = signature.outputs.iter().position(|o| names(o) && self::width(o) == Some(1));
+        // Who names the class it decides for may name them all.
+        let of = |at: usize| ends.get(at).map(|e| &e.classes).filter(|c| c.len() == many);
+        let known = of(scores).or_else(|| of(label?)).map_or(&[][..], |c| c);
         let classes = match (wished.len(), known.len()) {
             (0, n) if n == many => known.to_vec(),
             (0, _) => (0..many).map(|n| n.to_string()).collect(),
@@ -119,8 +123,6 @@ impl Task {
                 return Err(Error::precondition(format!("{n} classes are named, output '{name}' has {many}")));
             }
         };
-        let names = |o: &TensorSpec| matches!(o.dtype, DType::I64 | DType::I32 | DType::String | DType::Bool);
-        let label = signature.outputs.iter().position(|o| names(o) && self::width(o) == Some(1));
         Ok(Self::Classification(Classification { scores, is_single: width == 1, label, classes }))
     }
 }

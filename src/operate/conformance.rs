@@ -198,6 +198,7 @@ async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
                         manifest,
                         blobs: Vec::new(),
                         signatures: Vec::new(),
+                        run: None,
                     };
                     Ok(vec![op].into())
                 };
@@ -280,7 +281,7 @@ pub fn many_models(url: &str, models: usize, entries: usize) {
             let manifest = hash(&at.to_le_bytes());
             let blobs = vec![Blob { digest: manifest, bytes: 1, generation: 0 }];
             let ops = vec![
-                Op::Version { model: model.clone(), version: next, manifest, blobs, signatures: Vec::new() },
+                Op::Version { model: model.clone(), version: next, manifest, blobs, signatures: Vec::new(), run: None },
                 Op::Promote { model, version: next, from },
             ];
             // As a commit would, without its syncs: this only makes the log.

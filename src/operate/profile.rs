@@ -38,15 +38,66 @@ pub(crate) struct Profile<'p> {
     pub task: Wish,
 }
 
+/// A baseline that is made of answered rows, batch by batch.
+pub(crate) struct Making {
+    signature: Signature,
+    features: Vec<String>,
+    task: Option<Task>,
+    places: Vec<layout::Place>,
+    series: Vec<Series>,
+    judged: Vec<Judged>,
+}
+
+impl Making {
+    /// Begins. `features` name the inputs' columns.
+    pub(crate) fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
+        let places = layout::places(&signature, &features);
+        let series = places.iter().map(watch::empty).collect();
+        Self { signature, features, task, places, series, judged: Vec::new() }
+    }
+
+    /// Takes answered rows, with what was true of each where that is known.
+    pub(crate) fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
+        if let Some(task) = &self.task {
+            self.judged.extend(answers(task, outputs).into_iter().zip(truths.iter().copied()));
+        }
+        for (place, series) in self.places.iter().zip(&mut self.series) {
+            let side = if place.side == Side::Input { inputs } else { outputs };
+            if let Some(tensor) = side.get(place.tensor) {
+                each_value(place, tensor, |value| watch::push(series, &value));
+            }
+        }
+    }
+
+    /// Makes the baseline.
+    pub(crate) fn finish(self, rows: usize, source: &str) -> Baseline {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for (place, series) in self.places.iter().zip(&self.series) {
+            let side = if place.side == Side::Input { &mut inputs } else { &mut outputs };
+            side.push(profile(&place.name, series));
+        }
+        let named = self.places.iter().filter(|p| p.side == Side::Input).map(|p| &p.name).eq(&self.features);
+        Baseline {
+            format: FORMAT,
+            rows: rows as u64,
+            source: source.to_owned(),
+            features: if named { self.features } else { Vec::new() },
+            inputs,
+            outputs,
+            calibration: self.task.as_ref().map(|t| curves(t, &self.signature, &self.judged)).unwrap_or_default(),
+            performance: performance(&self.judged),
+        }
+    }
+}
+
 impl Profile<'_> {
     /// Reads, runs, profiles. `open` builds a session of the graph.
     pub(crate) fn make(&self, graph: &Graph, session: &mut dyn Session) -> Result<Baseline> {
         let table = Table::read(self.data)?;
         let truths = self.truths(&table, graph)?;
-        let mut judged = Vec::new();
         let features = self.columns(&table, &graph.signature)?;
-        let places = layout::places(&graph.signature, &features);
-        let mut series: Vec<Series> = places.iter().map(watch::empty).collect();
+        let task = truths.as_ref().map(|(task, _)| task.clone());
+        let mut making = Making::new(graph.signature.clone(), features.clone(), task);
         let leads = graph.signature.leads_with_dynamic();
         let step = if leads { RUN_ROWS } else { 1 };
         let mut at = 0;
@@ -55,34 +106,11 @@ impl Profile<'_> {
             let inputs = tensors(&table, &features, &graph.signature, (at, rows))?;
             let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
             let outputs = session.run(&views).map_err(|e| e.context(format_args!("run rows {at} to {}", at + rows)))?;
-            if let Some((task, truths)) = &truths {
-                judged.extend(answers(task, &outputs).into_iter().zip(&truths[at..at + rows]));
-            }
-            for (place, series) in places.iter().zip(&mut series) {
-                let side = if place.side == Side::Input { &inputs } else { &outputs };
-                if let Some(tensor) = side.get(place.tensor) {
-                    each_value(place, tensor, |value| watch::push(series, &value));
-                }
-            }
+            making.take(&inputs, &outputs, truths.as_ref().map_or(&[], |(_, truths)| &truths[at..at + rows]));
             at += rows;
         }
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for (place, series) in places.iter().zip(&series) {
-            let side = if place.side == Side::Input { &mut inputs } else { &mut outputs };
-            side.push(profile(&place.name, series));
-        }
-        let named = places.iter().filter(|p| p.side == Side::Input).map(|p| &p.name).eq(&features);
         let file = self.data.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Baseline {
-            format: FORMAT,
-            rows: table.rows as u64,
-            source: format!("{} rows of {file}", table.rows),
-            features: if named { features } else { Vec::new() },
-            inputs,
-            outputs,
-            calibration: truths.as_ref().map(|(task, _)| curves(task, &graph.signature, &judged)).unwrap_or_default(),
-            performance: performance(&judged),
-        })
+        Ok(making.finish(table.rows, &format!("{} rows of {file}", table.rows)))
     }
 
     /// What was true of each row, and of which task; none where no column says.
@@ -149,11 +177,11 @@ impl Profile<'_> {
 }
 
 /// A row that was answered, where it could be judged, and what was true of it.
-type Judged<'j> = (Option<Answer>, &'j Truth);
+type Judged = (Option<Answer>, Truth);
 
 /// What labels make of the rows, in the words of the format.
-fn performance(judged: &[Judged<'_>]) -> BTreeMap<String, f64> {
-    let rows = || judged.iter().filter_map(|(answer, truth)| Some((answer.as_ref()?, **truth)));
+fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
+    let rows = || judged.iter().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
     let measures = measure(rows());
     if measures.is_empty() {
         return BTreeMap::new();
@@ -171,7 +199,7 @@ fn performance(judged: &[Judged<'_>]) -> BTreeMap<String, f64> {
 }
 
 /// How often scores were right: of the positive class of two, or of each.
-fn curves(task: &Task, signature: &Signature, judged: &[Judged<'_>]) -> Vec<Calibration> {
+fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibration> {
     let Task::Classification(task) = task else { return Vec::new() };
     let name = &signature.outputs[task.scores].name;
     let looked_at = if task.classes.len() == 2 { 1..2 } else { 0..task.classes.len() };

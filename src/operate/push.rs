@@ -52,6 +52,8 @@ pub(crate) struct Push {
     pub lineage: serde_json::Map<String, serde_json::Value>,
     pub evaluation: serde_json::Map<String, serde_json::Value>,
     pub allow_signature_change: bool,
+    /// The key of the training run that made it: pushing for it again finds the version that is there.
+    pub run: Option<Digest>,
 }
 
 /// What a push came to.
@@ -125,11 +127,13 @@ impl Operator {
                 if stale {
                     return Ok(Vec::new().into());
                 }
-                let mut ops = ops(now, name, &blobs, digest, push.alias.as_ref());
+                let mut ops = ops(now, name, &blobs, (digest, push.run), push.alias.as_ref());
                 if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {
                     return Err(Error::unavailable("the same version was retired meanwhile; push again"));
                 }
-                self.check_signed(now, name, digest)?;
+                if push.run.is_none() {
+                    self.check_signed(now, name, digest)?;
+                }
                 if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
                     signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
                 }
@@ -139,7 +143,7 @@ impl Operator {
             let committed = self.commit(state, &decide).await?;
             state = committed.state;
             if !again.load(Ordering::Relaxed) {
-                return pushed(&state, name, digest, committed.seq, push.alias.as_ref());
+                return pushed(&state, name, (digest, push.run), committed.seq, push.alias.as_ref());
             }
         }
     }
@@ -148,7 +152,7 @@ impl Operator {
     /// a version's signatures are those it came with.
     fn check_signed(&self, state: &State, name: &ModelName, manifest: Digest) -> Result<()> {
         let (Some(key), Some(model)) = (&self.key, state.models.get(name)) else { return Ok(()) };
-        let Some(version) = same(model, manifest) else { return Ok(()) };
+        let Some(version) = same(model, (manifest, None)) else { return Ok(()) };
         let signed = model.versions.get(&version).is_some_and(|r| r.signatures.iter().any(|s| s.key == key.public()));
         if signed {
             return Ok(());
@@ -336,17 +340,30 @@ fn champion_digest(state: &State, name: &ModelName) -> Option<Digest> {
 }
 
 /// The version in use that has this manifest.
-fn same(model: &Model, manifest: Digest) -> Option<Version> {
+fn same(model: &Model, (manifest, run): (Digest, Option<Digest>)) -> Option<Version> {
+    if let Some((version, _)) = run.and_then(|run| model.of_run(&run)) {
+        return Some(version);
+    }
     let mut versions = model.versions.iter().rev();
     versions.find(|(_, r)| r.manifest == manifest && r.retired.is_none()).map(|(v, _)| *v)
 }
 
 /// What is left to do on a state: publish, point the alias, both or nothing.
-fn ops(state: &State, name: &ModelName, blobs: &[Blob], manifest: Digest, alias: Option<&Alias>) -> Vec<Op> {
+fn ops(
+    state: &State,
+    name: &ModelName,
+    blobs: &[Blob],
+    (manifest, run): (Digest, Option<Digest>),
+    alias: Option<&Alias>,
+) -> Vec<Op> {
     let none = Model::default();
     let model = state.models.get(name).unwrap_or(&none);
     let mut ops = Vec::new();
-    let version = same(model, manifest).or_else(|| {
+    // Its alias moved with it then; it may have moved on since.
+    if run.is_some_and(|run| model.of_run(&run).is_some()) {
+        return ops;
+    }
+    let version = same(model, (manifest, run)).or_else(|| {
         let next = Version::new(model.versions.last_key_value().map_or(1, |(last, _)| last.number() + 1))?;
         ops.push(Op::Version {
             model: name.clone(),
@@ -354,6 +371,7 @@ fn ops(state: &State, name: &ModelName, blobs: &[Blob], manifest: Digest, alias:
             manifest,
             blobs: blobs.to_vec(),
             signatures: Vec::new(),
+            run,
         });
         Some(next)
     });
@@ -384,21 +402,21 @@ fn is_approved(state: &State, model: &Model, version: Version) -> bool {
 fn pushed(
     state: &State,
     name: &ModelName,
-    manifest: Digest,
+    made: (Digest, Option<Digest>),
     seq: Option<u64>,
     alias: Option<&Alias>,
 ) -> Result<Pushed> {
     let lost = || Error::internal("the version is not in the registry after it was committed");
     let model = state.model(name)?;
-    let version = same(model, manifest).ok_or_else(lost)?;
+    let version = same(model, made).ok_or_else(lost)?;
     let record = model.versions.get(&version).ok_or_else(lost)?;
     let reached = alias.is_none_or(|a| model.all_aliases().get(a) == Some(&version));
     Ok(Pushed {
         name: name.to_string(),
         version: version.number(),
-        digest: manifest.to_string(),
+        digest: record.manifest.to_string(),
         seq: seq.unwrap_or(record.seq),
         new: seq == Some(record.seq),
-        waiting: !reached,
+        waiting: !reached && (made.1.is_none() || seq == Some(record.seq)),
     })
 }

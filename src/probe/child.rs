@@ -29,9 +29,14 @@ const COMPANION_ROWS: usize = 64;
 /// How often a running child is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// This very program, even if its file was replaced meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts probes and remembers what passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Prober {
+    /// The program that probes.
+    pub program: PathBuf,
     /// The ONNX Runtime library.
     pub library: PathBuf,
     /// How long a probe may take.
@@ -185,8 +190,7 @@ impl Prober {
             make_golden: matches!(subject.golden, Ask::Make),
         };
         let failed = |e: std::io::Error| Error::internal("start the probe of a model").with_source(e);
-        // This very program, even if its file was replaced meanwhile.
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(&self.program);
         command.arg(SUBCOMMAND).env_clear().env("ORT_DISABLE_TELEMETRY", "1");
         // What other hardware's libraries are found by.
         for name in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"] {

@@ -65,6 +65,9 @@ pub(crate) enum Op {
         blobs: Vec<Blob>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         signatures: Vec<Signed>,
+        /// The key of the training run that made it: a run has one version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Digest>,
     },
     /// Makes a version champion; the champion becomes previous, and traffic
     /// weights end.

@@ -79,6 +79,9 @@ pub(crate) struct Record {
     pub blobs: Vec<Blob>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<Signed>,
+    /// The key of the training run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Digest>,
     /// The entry that brought it.
     pub seq: u64,
     pub time: DateTime<Utc>,
@@ -128,6 +131,11 @@ impl Record {
 }
 
 impl Model {
+    /// The version that a training run made, retired or not.
+    pub(crate) fn of_run(&self, run: &Digest) -> Option<(Version, &Record)> {
+        self.versions.iter().find(|(_, r)| r.run.as_ref() == Some(run)).map(|(version, record)| (*version, record))
+    }
+
     /// The version that serves those who ask for none.
     pub(crate) fn champion(&self) -> Option<Version> {
         self.champions.last().copied()

@@ -125,3 +125,13 @@ fn a_difference_names_the_element() {
     assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.25).as_deref(), Some("2 and not 2.5 at element 1"));
     assert_eq!(said(&[1.0], &[1.0, 1.0], 9.0).as_deref(), Some("FP32 [1] and not FP32 [2]"));
 }
+
+#[test]
+fn texts_are_the_same_wherever_in_a_buffer_they_lie() {
+    let words = |all: &[&str]| {
+        Tensor::strings(vec![all.len()], Strings::from_parts(all.iter().copied()).expect("fits")).expect("fits")
+    };
+    let parts = split(&words(&["a", "bc", "d"]), &[1, 1, 1]).expect("splits");
+    assert!(agree(&parts[1], &words(&["bc"])), "a part of a batch is what is answered alone");
+    assert!(!agree(&parts[1], &words(&["bd"])) && !agree(&words(&["ab", "c"]), &words(&["a", "bc"])));
+}

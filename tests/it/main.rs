@@ -23,6 +23,9 @@ mod faults;
 /// HTTP/2 misused.
 mod http2;
 
+/// From data to a version that is served.
+mod trainer;
+
 /// What the scores alone say of how good a model is.
 mod estimate;
 

@@ -55,7 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "metrics", "page", "capture", "records", "client", "config", "app", "elements", "logging", "runtime",
-            "api", "operate", "registry",
+            "api", "operate", "registry", "train",
         ],
     ),
     ("config", &["logging"]),
@@ -67,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config", "manager", "metrics", "predict", "registry", "route", "runtime", "store",
         ],
     ),
+    ("train", &["config", "golden", "graph", "monitor", "operate", "probe", "proto", "records", "registry", "runtime"]),
     ("testing", &["monitor", "proto", "operate"]),
     ("lib", &[]),
     ("bin", &["cli"]),
@@ -75,9 +76,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Libraries that only some rooms may name.
 const FENCED: &[(&str, &[&str])] = &[
     ("ort::", &["runtime/onnx.rs", "runtime/provider.rs", "runtime/library.rs"]),
-    ("unsafe ", &["runtime/onnx.rs", "probe/limits.rs", "bin/ortus.rs"]),
+    ("unsafe ", &["runtime/onnx.rs", "probe/limits.rs", "bin/ortus.rs", "bin/ortus-trainer.rs"]),
     ("object_store::", &["store"]),
     ("parquet::", &["table/columnar.rs"]),
+    ("datafusion::", &["train/data/source.rs", "train/data/columns.rs"]),
     ("hyper::", &["api", "client.rs", "app.rs"]),
     ("tonic::", &["api", "client.rs", "client/otlp.rs", "proto.rs"]),
 ];

@@ -32,11 +32,15 @@ impl Trial<'_> {
 
     fn change(&mut self, op: &Op, entry: &Entry, keys: &[String]) -> Result<()> {
         match op {
-            Op::Version { model, version, manifest, blobs, signatures } => {
+            Op::Version { model, version, manifest, blobs, signatures, run } => {
+                if let Some((before, _)) = run.and_then(|run| self.models.get(model)?.of_run(&run)) {
+                    return Err(Error::precondition(format!("the run already published version {before}")));
+                }
                 let record = Record {
                     manifest: *manifest,
                     blobs: blobs.clone(),
                     signatures: signatures.clone(),
+                    run: *run,
                     seq: entry.seq,
                     time: entry.time,
                     actor: entry.actor.clone(),

@@ -39,7 +39,14 @@ fn apply_signed(state: &mut State, actor: &str, keys: &[&str], ops: Vec<Op>) -> 
 
 fn push(number: u64, blobs: &[Blob]) -> Op {
     let manifest = hash(&number.to_be_bytes());
-    Op::Version { model: name("m"), version: version(number), manifest, blobs: blobs.to_vec(), signatures: Vec::new() }
+    Op::Version {
+        model: name("m"),
+        version: version(number),
+        manifest,
+        blobs: blobs.to_vec(),
+        signatures: Vec::new(),
+        run: None,
+    }
 }
 
 fn promote(to: u64, from: Option<u64>) -> Op {
@@ -166,7 +173,7 @@ fn where_signatures_are_asked_for_only_keys_approve_and_not_the_pushers_own() {
     let signed_push = |number: u64, key: &str| {
         let Op::Version { model, version, manifest, blobs, .. } = push(number, &[]) else { panic!("a push") };
         let signatures = vec![Signed { key: key.to_owned(), value: String::new() }];
-        Op::Version { model, version, manifest, blobs, signatures }
+        Op::Version { model, version, manifest, blobs, signatures, run: None }
     };
     let verdict = |to: u64, approve| Op::Verdict { model: name("m"), version: version(to), approve };
     let policy = |signatures| Op::Policy { approvals: 1, signatures, owners: Vec::new() };
@@ -229,4 +236,20 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
     assert!(apply(&mut state, "ann", vec![alias(3, Some(2))]).is_some_and(|why| why.contains("0 of the 1 approvals")));
     assert_eq!(apply(&mut state, "bob", vec![verdict(3)]), None);
     assert_eq!(apply(&mut state, "ann", vec![alias(3, Some(2))]), None);
+}
+
+#[test]
+fn a_training_run_has_one_version() {
+    let of = |number: u64, run: u8| {
+        let Op::Version { model, version, manifest, blobs, signatures, .. } = push(number, &[]) else {
+            panic!("a push")
+        };
+        Op::Version { model, version, manifest, blobs, signatures, run: Some(Digest([run; 32])) }
+    };
+    let mut state = State::default();
+    assert_eq!(apply(&mut state, "ann", vec![of(1, 7)]), None);
+    assert!(apply(&mut state, "ann", vec![of(2, 7)]).is_some_and(|w| w.contains("already published version 1")));
+    assert_eq!(apply(&mut state, "ann", vec![Op::Retire { model: name("m"), version: version(1) }]), None);
+    assert!(apply(&mut state, "ann", vec![of(2, 7)]).is_some(), "retired or not");
+    assert_eq!(apply(&mut state, "ann", vec![of(2, 8)]), None);
 }

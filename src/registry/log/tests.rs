@@ -34,7 +34,7 @@ fn add(state: &State) -> Result<Change> {
     let next = last.map_or(1, |(v, _)| v.number() + 1);
     let version = Version::new(next).expect("legal");
     let manifest = entry::hash(&next.to_le_bytes());
-    Ok(vec![Op::Version { model, version, manifest, blobs: Vec::new(), signatures: Vec::new() }].into())
+    Ok(vec![Op::Version { model, version, manifest, blobs: Vec::new(), signatures: Vec::new(), run: None }].into())
 }
 
 fn faulty() -> (Arc<Faulty>, Log) {

@@ -1,0 +1,334 @@
+//! `ortus-trainer`: parses, calls the trainer, prints.
+
+use super::print::{Table, line, note};
+use super::registry::{By, Common, config, open};
+use super::{block_on, monitor};
+use crate::error::{Error, Result};
+use crate::records::Records;
+use crate::runtime::onnx::OnnxRuntime;
+use crate::train::fit::trees::Round;
+use crate::train::gate::Verdict;
+use crate::train::history::{Became, History, Ran};
+use crate::train::spec::Spec;
+use crate::train::{self, Outcome, Trainer, Watcher};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// A gate failed, or could not tell.
+const NOT_PASSED: u8 = 3;
+
+/// Trains models for Ortus: reads data, fits, exports, proves, judges, publishes.
+#[derive(Parser)]
+#[command(name = "ortus-trainer", version, about, disable_help_subcommand = true)]
+struct OrtusTrainer {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a first train.toml by looking at the data.
+    Init {
+        /// A file or folder of Parquet, CSV or JSON lines.
+        data: PathBuf,
+        /// The column to predict.
+        #[arg(long, value_name = "COLUMN")]
+        target: String,
+        /// The file to write.
+        #[arg(short, long, value_name = "FILE", default_value = "train.toml")]
+        output: PathBuf,
+    },
+    /// Say what would run, and from what, without running it.
+    Plan {
+        /// The specification.
+        spec: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Train once, and publish what passes. Exits 0 where a version was published or an equal one
+    /// was there, 3 where a gate failed or could not tell, 1 on an error.
+    Run(RunArguments),
+    /// List the runs of a model.
+    Runs {
+        /// The model.
+        model: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say why a run became what it did.
+    Explain {
+        /// The model.
+        model: String,
+        /// The run's key, or how it begins.
+        run: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    #[command(name = "probe-model", hide = true)]
+    ProbeModel,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// The specification.
+    spec: PathBuf,
+    /// The server's program, which the model must load in [default: `ortus` beside this one].
+    #[arg(long, value_name = "PATH")]
+    ortus: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    by: By,
+}
+
+/// Runs the command line.
+pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let parsed = match OrtusTrainer::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(parsed.command) {
+        Ok(code) => code,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
+            note(&format!("ortus-trainer: {error}{}", cause.unwrap_or_default()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Init { data, target, output } => {
+            if output.exists() {
+                return Err(Error::invalid(format!("{} is there already", output.display())));
+            }
+            let text = block_on(train::init::init(&data, &target))?;
+            monitor::write(&output, text.as_bytes())?;
+            // What was written is read as any other: it must be right.
+            Spec::read(&output)?;
+            line(&output.display().to_string());
+        }
+        Command::Plan { spec, json } => block_on(plan(&spec, json))?,
+        Command::Run(arguments) => return block_on(once(&arguments)),
+        Command::Runs { model, common } => block_on(runs(&model, &common))?,
+        Command::Explain { model, run, common } => block_on(explain(&model, &run, &common))?,
+        Command::ProbeModel => crate::app::probe_model()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan(path: &Path, json: bool) -> Result<()> {
+    let spec = Spec::read(path)?;
+    let planned = train::plan(&spec, chrono::Utc::now()).await?;
+    if json {
+        line(&planned.to_string());
+        return Ok(());
+    }
+    let say = |pointer: &str| match planned.pointer(pointer) {
+        Some(serde_json::Value::String(word)) => word.clone(),
+        Some(other) => other.to_string(),
+        None => "-".to_owned(),
+    };
+    line(&format!("run {}", say("/run")));
+    line(&format!("{} rows of {}, {}", say("/data/rows"), say("/model"), say("/data_digest")));
+    for source in planned["data"]["sources"].as_array().into_iter().flatten() {
+        let files = source["files"].as_array().map_or(0, Vec::len);
+        line(&format!("  source {}: {files} files", source["name"].as_str().unwrap_or_default()));
+    }
+    line(&format!("predicts '{}' ({}) by {}", say("/target"), say("/task"), say("/algorithm")));
+    line(&format!(
+        "split by {}: learns from {}, stops by {}, is judged by {} rows; {} are left out",
+        say("/split/by"),
+        say("/split/train"),
+        say("/split/stop"),
+        say("/split/test"),
+        say("/split/left_out")
+    ));
+    for text in planned["notes"].as_array().into_iter().flatten() {
+        line(&format!("note: {}", text.as_str().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// Shows steps, and a bar of rounds with the loss.
+struct Shown {
+    bar: ProgressBar,
+    is_quiet: bool,
+}
+
+impl Watcher for Shown {
+    fn step(&mut self, what: &str) {
+        if !self.is_quiet {
+            self.bar.suspend(|| note(&format!("ortus-trainer: {what}")));
+        }
+    }
+
+    fn round(&mut self, round: Round) {
+        self.bar.set_length(round.of as u64);
+        self.bar.set_position(round.number as u64);
+        self.bar.set_message(round.loss.map_or_else(String::new, |loss| format!("loss {loss:.5}")));
+    }
+}
+
+async fn once(arguments: &RunArguments) -> Result<ExitCode> {
+    let spec = Spec::read(&arguments.spec)?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(spec.fit.threads).build_global();
+    threads.map_err(|e| Error::internal("start threads").with_source(e))?;
+    let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
+    let mut prober = crate::app::prober_of(&config(&arguments.common)?, &note)?;
+    prober.program = program(arguments.ortus.as_deref())?;
+    operator.prober = Some(prober.clone());
+    if operator.author.reason.is_empty() {
+        operator.author.reason = "trained by ortus-trainer".to_owned();
+    }
+    let engine = OnnxRuntime::load(&prober.library)?;
+    let began = chrono::Utc::now();
+    let clock = Instant::now();
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
+    let mut shown = Shown { bar: ProgressBar::new(0).with_style(style), is_quiet: arguments.common.json };
+    let trainer = Trainer { operator: &operator, engine: &engine, prober: &prober, now: began };
+    let ended = train::run(&trainer, &spec, &mut shown).await;
+    shown.bar.finish_and_clear();
+    let became = match &ended {
+        Ok(Outcome { version: Some(_), new: true, .. }) => Became::Published,
+        Ok(Outcome { version: Some(_), .. }) => Became::Equal,
+        Ok(Outcome { verdict: Verdict::Fail, .. }) => Became::Failed,
+        Ok(_) => Became::Inconclusive,
+        Err(_) => Became::Broken,
+    };
+    let record = match &ended {
+        Ok(outcome) => outcome.record.clone(),
+        Err(error) => serde_json::json!({"error": error.message}),
+    };
+    let model = crate::model::ModelName::parse(&spec.model.name)?;
+    let trigger = "manual".to_owned();
+    let seconds = clock.elapsed().as_secs_f64();
+    let ran = Ran { model: model.to_string(), began, seconds, trigger, became, record };
+    let history = History::new(Records::of(operator.log.store.clone(), operator.log.namespace()), model);
+    if let Err(error) = history.keep(&ran).await {
+        note(&format!("ortus-trainer: the run is not kept: {error}"));
+    }
+    let outcome = ended?;
+    if outcome.new {
+        super::registry::nudge(&operator, &arguments.by).await;
+    }
+    if arguments.common.json {
+        line(&serde_json::json!(ran).to_string());
+    } else {
+        show(&ran);
+    }
+    Ok(if outcome.version.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) })
+}
+
+/// The server's program: the one named, or the one beside this.
+fn program(named: Option<&Path>) -> Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => {
+            let own = std::env::current_exe().map_err(|e| Error::internal("find this program").with_source(e))?;
+            own.with_file_name("ortus")
+        }
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::invalid(format!("the server's program {} is not there; name it with --ortus", path.display())))
+}
+
+fn show(ran: &Ran) {
+    let record = &ran.record;
+    let version = record["version"].as_u64().map_or_else(String::new, |v| format!(" version {v}"));
+    line(&format!("{}: {}{version} after {:.1} s", ran.model, word(ran.became), ran.seconds));
+    line(&format!("run {}", ran.key()));
+    if let Some(error) = record["error"].as_str() {
+        line(error);
+    }
+    if record["waiting"].as_bool() == Some(true) {
+        line("the version waits for approvals before its alias can move");
+    }
+    let gates = record["gates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !gates.is_empty() {
+        let mut table = Table::new(&["gate", "verdict", "why"]);
+        for gate in gates {
+            let cell = |key: &str| gate[key].as_str().unwrap_or_default();
+            table.row(&[cell("name"), &cell("verdict").replace('_', " "), cell("reason")]);
+        }
+        table.print();
+    }
+    let metrics = record["metrics"].as_object();
+    let shown: Vec<String> = metrics
+        .into_iter()
+        .flatten()
+        .map(|(name, v)| format!("{name} {:.5}", v.as_f64().unwrap_or(f64::NAN)))
+        .collect();
+    if !shown.is_empty() {
+        line(&shown.join("  "));
+    }
+    for text in record["notes"].as_array().into_iter().flatten() {
+        line(&format!("note: {}", text.as_str().unwrap_or_default()));
+    }
+}
+
+fn word(became: Became) -> &'static str {
+    match became {
+        Became::Published => "published",
+        Became::Equal => "the same run made",
+        Became::Failed => "a gate failed",
+        Became::Inconclusive => "a gate could not tell",
+        Became::Broken => "ended with an error",
+    }
+}
+
+async fn history(model: &str, common: &Common) -> Result<History> {
+    let operator = open(common, None, false).await?;
+    let records = Records::of(operator.log.store.clone(), operator.log.namespace());
+    Ok(History::new(records, crate::model::ModelName::parse(model)?))
+}
+
+async fn runs(model: &str, common: &Common) -> Result<()> {
+    let all = history(model, common).await?.all().await?;
+    if common.json {
+        line(&serde_json::json!(all).to_string());
+        return Ok(());
+    }
+    let mut table = Table::new(&["began", "run", "became", "version", "seconds", "why"]);
+    for ran in &all {
+        let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
+        let version = ran.record["version"].as_u64().map_or_else(|| "-".to_owned(), |v| v.to_string());
+        let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let short = &key[..key.len().min(12)];
+        table.row(&[&began, short, word(ran.became), &version, &format!("{:.1}", ran.seconds), &ran.trigger]);
+    }
+    table.print();
+    Ok(())
+}
+
+async fn explain(model: &str, run: &str, common: &Common) -> Result<()> {
+    let ran = history(model, common).await?.find(run).await?;
+    if common.json {
+        line(&serde_json::json!(ran).to_string());
+        return Ok(());
+    }
+    show(&ran);
+    let record = &ran.record;
+    for source in record["data"]["sources"].as_array().into_iter().flatten() {
+        for file in source["files"].as_array().into_iter().flatten() {
+            let word = |key: &str| file[key].as_str().unwrap_or_default();
+            line(&format!(
+                "data: {} {} ({})",
+                source["name"].as_str().unwrap_or_default(),
+                word("path"),
+                word("digest")
+            ));
+        }
+    }
+    Ok(())
+}

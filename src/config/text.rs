@@ -1,0 +1,60 @@
+//! The text of a configuration: where something stands in it, and what was
+//! probably meant.
+
+use crate::error::Error;
+use crate::model::short;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use std::fmt;
+use toml::de::DeValue;
+use toml::{Spanned, Value};
+
+/// A file's text and the name that messages give it.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub name: &'a str,
+    pub text: &'a str,
+}
+
+impl Source<'_> {
+    /// Names the line of a byte of the text.
+    pub(crate) fn origin(self, at: usize) -> String {
+        let line = 1 + self.text[..self.text.floor_char_boundary(at)].matches('\n').count();
+        format!("{}:{line}", self.name)
+    }
+
+    /// Refuses what stands at a byte of the text.
+    pub(crate) fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
+        Error::invalid(format!("{}: {fault}", self.origin(at)))
+    }
+}
+
+/// A value without its place.
+pub(crate) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+    Value::deserialize(value.into_deserializer()).map_err(|fault| fault.message().to_owned())
+}
+
+/// Names the key that was probably meant, or all of them where none is near.
+pub(crate) fn nearest(given: &str, keys: &[&str]) -> String {
+    let far = |key: &&&str| distance(short(given), key);
+    match keys.iter().min_by_key(far) {
+        Some(key) if far(&key) <= key.len().max(given.len()) / 2 => format!("; did you mean '{key}'?"),
+        _ => format!("; known are {}", keys.join(", ")),
+    }
+}
+
+/// Counts the letters to add, drop or change (Levenshtein 1966).
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

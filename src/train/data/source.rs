@@ -1,0 +1,286 @@
+//! Files by name, and a query over them. DataFusion plans and runs it within a
+//! limit of memory; the answer is gathered batch by batch within a limit of rows.
+
+use super::super::spec::Spec;
+use super::columns::{Gathered, Growing};
+use crate::error::{Error, Result};
+use crate::model::{Digest, short};
+use crate::registry::blob;
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig, SessionContext,
+};
+use futures_util::stream::StreamExt;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The most files of a source.
+const FILES_MAX: usize = 10_000;
+/// The most bytes of what a planner says.
+const WORDS_MAX: usize = 400;
+/// Rows of a CSV file by which the types of its columns are found.
+const LOOK_ROWS: usize = 100_000;
+
+/// Where rows came from, exactly enough to see whether they are the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub sources: Vec<Source>,
+    pub sql: String,
+    pub rows: usize,
+    /// The answer's columns and their types.
+    pub columns: Vec<(String, String)>,
+    /// The first and the last time, where there is such a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// A table of files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub name: String,
+    pub files: Vec<SourceFile>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SourceFile {
+    /// Relative to the specification where it can be.
+    pub path: String,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Manifest {
+    /// The same for the same files and query, wherever they lie.
+    pub(crate) fn digest(&self) -> Digest {
+        let files = self.sources.iter().map(|s| {
+            let all: Vec<String> = s.files.iter().map(|f| f.digest.to_string()).collect();
+            (s.name.as_str(), all)
+        });
+        let text = serde_json::json!([files.collect::<Vec<_>>(), self.sql]).to_string();
+        crate::registry::entry::hash(text.as_bytes())
+    }
+}
+
+/// What kind of files a source is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+impl Format {
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Reads what the query answers.
+pub(super) async fn read(spec: &Spec) -> Result<(Vec<Gathered>, Manifest)> {
+    let context = context(spec)?;
+    let mut manifest = Manifest::default();
+    for (name, at) in &spec.sources.0 {
+        let files = files(&spec.folder, at).map_err(|e| e.context(format_args!("the source '{name}'")))?;
+        register(&context, name, &files).await.map_err(|e| e.context(format_args!("the source '{name}'")))?;
+        let describe = |path: &PathBuf| -> Result<SourceFile> {
+            let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
+            let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
+            let shown = path.strip_prefix(&spec.folder).unwrap_or(path);
+            Ok(SourceFile { path: shown.display().to_string(), digest, bytes })
+        };
+        manifest.sources.push(Source { name: name.clone(), files: files.iter().map(describe).collect::<Result<_>>()? });
+    }
+    let only = spec.sources.0.keys().next().cloned().unwrap_or_default();
+    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM {only}"));
+    let gathered = query(&context, &manifest.sql, spec.data.rows_max).await?;
+    manifest.rows = gathered.1;
+    let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
+    manifest.columns = types;
+    Ok((columns, manifest))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
+}
+
+/// A planner that keeps rows in their order and itself within its memory.
+fn context(spec: &Spec) -> Result<SessionContext> {
+    let failed = |e| Error::internal(format!("prepare to read data: {e}"));
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(spec.data.memory_max, 1.0).build().map_err(failed)?;
+    // One part: the same files and query give the same rows in the same order.
+    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(8_192);
+    config.options_mut().sql_parser.enable_ident_normalization = false;
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::new(runtime)).with_default_features();
+    Ok(SessionContext::new_with_state(state.build()))
+}
+
+/// The files of a source, sorted: one, or all of a folder.
+fn files(folder: &Path, at: &str) -> Result<Vec<PathBuf>> {
+    if let Some((scheme, _)) = at.split_once("://") {
+        return Err(Error::invalid(format!("'{}' is not read yet; copy it to a folder", short(scheme))));
+    }
+    let path = folder.join(at);
+    let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
+    let mut found = Vec::new();
+    if meta.is_file() {
+        found.push(path.clone());
+    } else {
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(|e| unreadable(&folder, e))? {
+                let path = entry.map_err(|e| unreadable(&folder, e))?.path();
+                let is_hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with(['.', '_']));
+                if is_hidden {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if Format::of(&path).is_some() {
+                    found.push(path);
+                }
+                if found.len() > FILES_MAX {
+                    return Err(Error::overloaded(format!("{} holds over {FILES_MAX} files", folder.display())));
+                }
+            }
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::invalid(format!("{} holds no Parquet, CSV or JSON-lines file", path.display())));
+    }
+    Ok(found)
+}
+
+/// Makes a table of the files. Refuses files whose columns differ.
+async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Result<()> {
+    let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
+    let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
+        return Err(Error::invalid("its files are not all Parquet, all CSV or all JSON lines, by their names"));
+    };
+    let mut first: Option<(SchemaRef, &PathBuf)> = None;
+    let mut tables = Vec::new();
+    for (at, path) in files.iter().enumerate() {
+        let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+        let whole = whole.to_str().ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
+        let alone = if files.len() == 1 { name.to_owned() } else { format!("{name}_file_{at}") };
+        let extension = path.extension().and_then(|e| e.to_str()).map(|e| format!(".{e}")).unwrap_or_default();
+        let table = datafusion::common::TableReference::bare(alone.clone());
+        let registered = match format {
+            Format::Parquet => {
+                let options = ParquetReadOptions { file_extension: &extension, ..ParquetReadOptions::default() };
+                context.register_parquet(table, whole, options).await
+            }
+            Format::Csv => {
+                let options = CsvReadOptions::new().file_extension(&extension).schema_infer_max_records(LOOK_ROWS);
+                context.register_csv(table, whole, options).await
+            }
+            Format::Json => {
+                let options = JsonReadOptions {
+                    file_extension: &extension,
+                    schema_infer_max_records: LOOK_ROWS,
+                    ..JsonReadOptions::default()
+                };
+                context.register_json(table, whole, options).await
+            }
+        };
+        let broken =
+            |e: datafusion::error::DataFusionError| Error::invalid(format!("{}: {}", path.display(), words(&e)));
+        registered.map_err(broken)?;
+        let frame = context.table(datafusion::common::TableReference::bare(alone)).await.map_err(broken)?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        if schema.fields().is_empty() {
+            return Err(Error::invalid(format!("{} has no column", path.display())));
+        }
+        match &first {
+            None => first = Some((schema, path)),
+            Some((known, of)) => same(known, &schema)
+                .map_err(|why| Error::invalid(format!("{} and {} differ: {why}", of.display(), path.display())))?,
+        }
+        tables.push(frame);
+    }
+    if tables.len() == 1 {
+        return Ok(());
+    }
+    // By name, in the order of the files.
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(words(&e));
+    let mut tables = tables.into_iter();
+    let Some(mut whole) = tables.next() else { return Ok(()) };
+    for next in tables {
+        whole = whole.union_by_name(next).map_err(broken)?;
+    }
+    context.register_table(datafusion::common::TableReference::bare(name), whole.into_view()).map_err(broken)?;
+    Ok(())
+}
+
+/// Whether two files have the same columns; numbers of all kinds are alike.
+fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
+    for field in one.fields() {
+        let Some((_, found)) = other.column_with_name(field.name()) else {
+            return Err(format!("only the first has '{}'", short(field.name())));
+        };
+        let (a, b) = (field.data_type(), found.data_type());
+        let is_free = |kind: &DataType| *kind == DataType::Null;
+        let alike = a == b || (a.is_numeric() && b.is_numeric()) || is_free(a) || is_free(b);
+        if !alike {
+            return Err(format!("'{}' is {a} in the first and {b} in the other", short(field.name())));
+        }
+    }
+    match other.fields().iter().find(|f| one.column_with_name(f.name()).is_none()) {
+        Some(more) => Err(format!("only the other has '{}'", short(more.name()))),
+        None => Ok(()),
+    }
+}
+
+type Typed = (Gathered, (String, String));
+
+async fn query(context: &SessionContext, sql: &str, rows_max: usize) -> Result<(Vec<Typed>, usize)> {
+    let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
+        datafusion::error::DataFusionError::ResourcesExhausted(_) => {
+            Error::overloaded(format!("the query needs more memory than 'memory_max' in [data] allows: {}", words(&e)))
+        }
+        _ => Error::invalid(format!("the query: {}", words(&e))),
+    };
+    let frame = context.sql_with_options(sql, only_reads).await.map_err(broken)?;
+    let schema = frame.schema().as_arrow().clone();
+    let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(Error::invalid(format!(
+            "the query answers two columns '{}'; name them apart with AS",
+            short(twice[0])
+        )));
+    }
+    let mut columns: Vec<Growing> =
+        schema.fields().iter().map(|f| Growing::new(f.name(), f.data_type())).collect::<Result<_>>()?;
+    let mut stream = frame.execute_stream().await.map_err(broken)?;
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(broken)?;
+        rows += batch.num_rows();
+        if rows > rows_max {
+            return Err(Error::overloaded(format!("the query answers over {rows_max} rows, 'rows_max' in [data]")));
+        }
+        columns.iter_mut().zip(batch.columns()).try_for_each(|(column, array)| column.push(array))?;
+    }
+    let types = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string()));
+    Ok((columns.into_iter().map(Growing::finish).zip(types).collect(), rows))
+}
+
+/// What a planner says, in one line.
+fn words(error: &datafusion::error::DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let line = text.lines().next().unwrap_or_default();
+    line[..line.floor_char_boundary(WORDS_MAX)].to_owned()
+}

@@ -1,0 +1,84 @@
+//! Weights as a graph: numbers brought to their scale, categories looked up.
+
+use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
+use super::super::fit::linear::{FAR, Linear, Term};
+use super::graph::Graph;
+use super::{Input, inputs};
+
+/// Adds the weights; gives the scores' name.
+pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -> String {
+    let width = linear.base.len() as i64;
+    let mut sum = graph.floats(&linear.base, &[1, width]);
+    let all = inputs(features);
+    let (words, numbers): (Vec<&Input>, Vec<&Input>) =
+        all.iter().partition(|input| features[input.features[0]].categories.is_some());
+    if !numbers.is_empty() {
+        let names: Vec<&str> = numbers.iter().map(|i| i.name.as_str()).collect();
+        let joined = if let [only] = names.as_slice() {
+            (*only).to_owned()
+        } else {
+            graph.node("Concat", &names, &[("axis", 1.into())])
+        };
+        let places: Vec<usize> = numbers.iter().flat_map(|i| i.features.iter().copied()).collect();
+        let found = weigh(graph, linear, &places, &joined);
+        sum = graph.node("Add", &[&found, &sum], &[]);
+    }
+    for input in words {
+        let at = input.features[0];
+        let (Term::Category(weights), Some(known)) = (&linear.terms[at], &features[at].categories) else { continue };
+        let found = look_up(graph, (weights, known), &input.name, width);
+        sum = graph.node("Add", &[&found, &sum], &[]);
+    }
+    sum
+}
+
+/// Numbers on their scales, times their weights; missing ones by weights of their own.
+fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> String {
+    let count = places.len() as i64;
+    let (mut means, mut spreads, mut weights, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for at in places {
+        if let Term::Number { mean, spread, weights: of, missing: without } = &linear.terms[*at] {
+            means.push(*mean);
+            spreads.push(*spread);
+            weights.extend(of);
+            missing.extend(without);
+        }
+    }
+    let width = linear.base.len() as i64;
+    let means = graph.floats(&means, &[1, count]);
+    let spreads = graph.floats(&spreads, &[1, count]);
+    let is_missing = graph.node("IsNaN", &[joined], &[]);
+    let filled = graph.node("Where", &[&is_missing, &means, joined], &[]);
+    let centred = graph.node("Sub", &[&filled, &means], &[]);
+    let scaled = graph.node("Div", &[&centred, &spreads], &[]);
+    let (low, high) = (graph.floats(&[-FAR], &[]), graph.floats(&[FAR], &[]));
+    let bounded = graph.node("Clip", &[&scaled, &low, &high], &[]);
+    let matrix = graph.floats(&weights, &[count, width]);
+    let sum = graph.node("MatMul", &[&bounded, &matrix], &[]);
+    if missing.iter().all(|w| *w == 0.0) {
+        return sum;
+    }
+    let as_number = graph.node("Cast", &[&is_missing], &[("to", 1.into())]);
+    let matrix = graph.floats(&missing, &[count, width]);
+    let without = graph.node("MatMul", &[&as_number, &matrix], &[]);
+    graph.node("Add", &[&sum, &without], &[])
+}
+
+/// A category's weights by its place in a table: the known ones, others, missing.
+fn look_up(graph: &mut Graph, (weights, known): (&[Vec<f32>], &[String]), input: &str, width: i64) -> String {
+    let count = known.len().min(CATEGORIES_MAX);
+    let words: Vec<&str> = known.iter().map(String::as_str).chain([""]).collect();
+    let places: Vec<i64> = (0..count as i64).chain([count as i64 + 1]).collect();
+    let attributes = [
+        ("keys_strings", words.as_slice().into()),
+        ("values_int64s", places.as_slice().into()),
+        ("default_int64", (count as i64).into()),
+    ];
+    let place = graph.node_of("ai.onnx.ml", "LabelEncoder", &[input], &attributes);
+    let rows = (0..count).chain([usize::from(OTHER), usize::from(ABSENT)]);
+    let table: Vec<f32> = rows.flat_map(|code| weights[code].iter().copied()).collect();
+    let table = graph.floats(&table, &[count as i64 + 2, width]);
+    let found = graph.node("Gather", &[&table, &place], &[("axis", 0.into())]);
+    let axis = graph.whole(&[1], &[1]);
+    graph.node("Squeeze", &[&found, &axis], &[])
+}

@@ -1,0 +1,166 @@
+//! Columns as bytes: a number becomes the part of its range that it lies in, a
+//! category its code. What trees are grown on: an eighth of the memory of
+//! numbers, and sums over parts instead of over values.
+
+use super::super::features::{self, ABSENT, Feature};
+use super::super::frame::{Frame, Values};
+use rayon::prelude::*;
+
+/// Parts of a number's range.
+pub(crate) const PARTS_MAX: usize = 255;
+/// Rows from which the parts are found.
+const SAMPLE_MAX: usize = 200_000;
+
+/// How a feature becomes a byte.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cut {
+    /// A number's part is that of the first edge that is not below it.
+    Number(Vec<f32>),
+    Category,
+}
+
+/// Rows as bytes, one after another.
+pub(crate) struct Binned {
+    pub rows: usize,
+    pub cuts: Vec<Cut>,
+    /// Row by row, a byte for each feature.
+    pub bytes: Vec<u8>,
+}
+
+impl Cut {
+    /// Finds the parts of a feature from some rows.
+    pub(crate) fn find(frame: &Frame, at: usize, rows: &[u32]) -> Self {
+        let Values::Numbers(all) = &frame.columns[at].values else { return Self::Category };
+        // Evenly through the rows, whatever their order.
+        let step = rows.len().div_ceil(SAMPLE_MAX).max(1);
+        let mut values: Vec<f32> =
+            rows.iter().step_by(step).map(|r| all[*r as usize]).filter(|v| v.is_finite()).collect();
+        values.sort_unstable_by(f32::total_cmp);
+        Self::Number(edges(&values))
+    }
+
+    /// The part of a number.
+    pub(crate) fn part(&self, value: f32) -> u8 {
+        match self {
+            Self::Number(_) if value.is_nan() => ABSENT,
+            Self::Number(edges) => edges.partition_point(|edge| *edge < value) as u8,
+            Self::Category => ABSENT,
+        }
+    }
+}
+
+/// Edges between sorted values, so that parts hold about as many each. A value
+/// of many rows has a part of its own.
+fn edges(values: &[f32]) -> Vec<f32> {
+    let mut distinct: Vec<(f32, usize)> = Vec::new();
+    for value in values {
+        // −0 is 0.
+        match distinct.last_mut() {
+            Some((last, count)) if *last == *value => *count += 1,
+            _ => distinct.push((*value, 1)),
+        }
+    }
+    let mut edges = Vec::new();
+    let (mut held, mut left, mut parts) = (0, values.len(), PARTS_MAX);
+    for (at, (value, count)) in distinct.iter().enumerate() {
+        let Some((next, next_count)) = distinct.get(at + 1) else { break };
+        held += count;
+        let share = left as f64 / parts as f64;
+        let few = distinct.len() <= PARTS_MAX;
+        // A heavy value that comes next begins a part of its own.
+        if few || held as f64 >= share || (*next_count as f64 >= share && held as f64 >= share / 2.0) {
+            edges.push(between(*value, *next));
+            left -= held;
+            held = 0;
+            parts -= 1;
+            if parts <= 1 {
+                break;
+            }
+        }
+    }
+    edges
+}
+
+/// A number that is not below `low` and is below `high`, halfway if there is one.
+fn between(low: f32, high: f32) -> f32 {
+    let middle = low / 2.0 + high / 2.0;
+    if middle >= low && middle < high { middle } else { low }
+}
+
+impl Binned {
+    /// Makes bytes of some rows.
+    pub(crate) fn of(frame: &Frame, features: &[Feature], cuts: Vec<Cut>, rows: &[u32]) -> Self {
+        let width = cuts.len();
+        let mut bytes = vec![0; rows.len() * width];
+        let codes: Vec<Vec<u8>> = frame
+            .columns
+            .iter()
+            .zip(features)
+            .map(|(column, feature)| match &column.values {
+                Values::Words(words) => feature.codes(&words.list),
+                Values::Numbers(_) => Vec::new(),
+            })
+            .collect();
+        const BLOCK: usize = 8_192;
+        bytes.par_chunks_mut(BLOCK * width.max(1)).zip(rows.par_chunks(BLOCK)).for_each(|(bytes, rows)| {
+            for (at, column) in frame.columns.iter().enumerate() {
+                let places = bytes[at..].iter_mut().step_by(width);
+                match &column.values {
+                    Values::Numbers(all) => {
+                        places.zip(rows).for_each(|(byte, row)| *byte = cuts[at].part(all[*row as usize]));
+                    }
+                    Values::Words(words) => places
+                        .zip(rows)
+                        .for_each(|(byte, row)| *byte = features::code(&codes[at], words.codes[*row as usize])),
+                }
+            }
+        });
+        Self { rows: rows.len(), cuts, bytes }
+    }
+
+    /// The bytes of a row.
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        let width = self.cuts.len();
+        &self.bytes[row * width..][..width]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_values_have_a_part_each_and_many_have_equal_ones() {
+        let cut = Cut::Number(edges(&[-0.0, 0.0, 1.0, 1.0, 2.0]));
+        let parts: Vec<u8> = [-5.0, 0.0, 0.4, 0.6, 1.0, 2.0, f32::INFINITY].iter().map(|v| cut.part(*v)).collect();
+        assert_eq!(parts, [0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!(cut.part(f32::NAN), ABSENT);
+        let values: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
+        let many = Cut::Number(edges(&values));
+        let mut counts = [0_usize; 256];
+        values.iter().for_each(|v| counts[many.part(*v) as usize] += 1);
+        let filled: Vec<usize> = counts.iter().copied().filter(|c| *c > 0).collect();
+        assert_eq!((filled.len(), counts[ABSENT as usize]), (PARTS_MAX, 0));
+        assert!(filled.iter().all(|c| (35..=45).contains(c)), "{filled:?}");
+    }
+
+    #[test]
+    fn a_value_of_half_the_rows_has_a_part_of_its_own() {
+        let mut values = vec![0.0; 10_000];
+        values.extend((1..=10_000).map(|i| i as f32));
+        let cut = Cut::Number(edges(&values));
+        assert!(cut.part(0.0) == 0 && cut.part(1.0) >= 1);
+        let Cut::Number(edges) = cut else { panic!("a number") };
+        assert!(edges.len() > 200, "{}", edges.len());
+    }
+
+    #[test]
+    fn an_edge_tells_neighbours_apart_to_the_last_bit() {
+        for low in [1.0_f32, 1e-40, -3.5, f32::MAX / 2.0, -f32::MIN_POSITIVE] {
+            let high = low.next_up();
+            let edge = between(low, high);
+            assert!(low <= edge && edge < high, "{low:e} {edge:e} {high:e}");
+        }
+        assert!(between(-f32::MAX, f32::MAX) == 0.0);
+    }
+}

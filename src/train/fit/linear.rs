@@ -1,0 +1,400 @@
+//! Linear and logistic regression: numbers brought to one scale, a weight for
+//! each category and for each number that is missing, weights shrunk (Hoerl and
+//! Kennard 1970). The best weights are found by limited-memory BFGS (Liu and
+//! Nocedal 1989) on the exact sum over all rows.
+
+use super::super::features::{self, ABSENT, Feature};
+use super::super::frame::{Frame, Values};
+use super::trees::loss::Loss;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Rows that one thread takes at a time.
+const BLOCK: usize = 4_096;
+/// Steps at most.
+const STEPS_MAX: usize = 2_000;
+/// Steps that are remembered.
+const MEMORY: usize = 12;
+/// No number counts for more than so many standard deviations.
+pub(crate) const FAR: f32 = 1e6;
+
+/// Weights, feature by feature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Linear {
+    /// What every row begins with, score by score.
+    pub base: Vec<f32>,
+    pub terms: Vec<Term>,
+    /// Whether the best weights were reached.
+    pub converged: bool,
+}
+
+/// What one feature adds to the scores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Term {
+    /// A number less its mean, over its spread; the mean where it is missing.
+    Number { mean: f32, spread: f32, weights: Vec<f32>, missing: Vec<f32> },
+    /// By code, those of no row too; one that is missing has a weight of its own.
+    Category(Vec<Vec<f32>>),
+}
+
+/// Rows as they are multiplied, and what is made of them.
+struct Problem<'p> {
+    rows: usize,
+    /// Row by row: numbers on one scale, then whether each is missing.
+    numbers: Vec<f32>,
+    width: usize,
+    /// Row by row: the place of each category among the weights.
+    categories: Vec<u32>,
+    category_width: usize,
+    /// Weights of one score, without its base.
+    size: usize,
+    targets: &'p [f32],
+    weights: Option<&'p [f32]>,
+    loss: Loss,
+    l2: f64,
+}
+
+/// Fits weights to rows of a frame.
+pub(crate) fn fit(
+    frame: &Frame,
+    features: &[Feature],
+    (targets, weights): (&[f32], Option<&[f32]>),
+    loss: Loss,
+    l2: f64,
+) -> Linear {
+    let scales: Vec<Option<(f32, f32)>> = frame.columns.iter().map(|c| scale(&c.values)).collect();
+    let scored = loss.scores();
+    let problem = Problem::new(frame, features, &scales, (targets, weights), (loss, l2));
+    let mut start = vec![0.0; (problem.size + 1) * scored];
+    for (score, base) in loss.base(targets, weights).into_iter().enumerate() {
+        start[score * (problem.size + 1) + problem.size] = base;
+    }
+    let (found, converged) = minimise(start, |at| problem.value(at));
+    let of = |place: usize| -> Vec<f32> { (0..scored).map(|s| found[s * (problem.size + 1) + place] as f32).collect() };
+    let count = scales.iter().flatten().count();
+    let (mut number, mut category) = (0, 2 * count);
+    let terms = features.iter().zip(&scales).map(|(feature, scale)| match scale {
+        Some((mean, spread)) => {
+            number += 1;
+            let (weights, missing) = (of(number - 1), of(count + number - 1));
+            Term::Number { mean: *mean, spread: *spread, weights, missing }
+        }
+        None => {
+            let known = feature.categories.as_ref().map_or(0, Vec::len);
+            let from = category;
+            category += known + 1;
+            let weights = |code: u8| match usize::from(code) {
+                at if at < known => of(from + at),
+                _ if code == ABSENT => of(from + known),
+                _ => vec![0.0; scored],
+            };
+            Term::Category((0..=u8::MAX).map(weights).collect())
+        }
+    });
+    let terms = terms.collect();
+    Linear { base: of(problem.size), terms, converged }
+}
+
+/// Mean and spread of what is there of a number.
+fn scale(values: &Values) -> Option<(f32, f32)> {
+    let Values::Numbers(all) = values else { return None };
+    let there = || all.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v));
+    let n = there().count().max(1) as f64;
+    let mean = there().sum::<f64>() / n;
+    let spread = (there().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32;
+    Some((mean as f32, if spread > 0.0 && spread.is_finite() { spread } else { 1.0 }))
+}
+
+/// A number on its scale; 0 where it is missing.
+pub(crate) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { ((value - mean) / spread).clamp(-FAR, FAR) }
+}
+
+impl<'p> Problem<'p> {
+    fn new(
+        frame: &Frame,
+        features: &[Feature],
+        scales: &[Option<(f32, f32)>],
+        (targets, weights): (&'p [f32], Option<&'p [f32]>),
+        (loss, l2): (Loss, f64),
+    ) -> Self {
+        let count = scales.iter().flatten().count();
+        let (width, category_width) = (2 * count, features.len() - count);
+        let mut numbers = vec![0.0; frame.rows * width];
+        let mut categories = vec![u32::MAX; frame.rows * category_width];
+        let (mut number, mut category, mut size) = (0, 0, width);
+        for ((column, feature), scale) in frame.columns.iter().zip(features).zip(scales) {
+            match (&column.values, scale) {
+                (Values::Numbers(all), Some((mean, spread))) => {
+                    for (row, value) in all.iter().enumerate() {
+                        numbers[row * width + number] = scaled(*value, *mean, *spread);
+                        numbers[row * width + count + number] = f32::from(u8::from(value.is_nan()));
+                    }
+                    number += 1;
+                }
+                (Values::Words(words), _) => {
+                    let codes = feature.codes(&words.list);
+                    let known = feature.categories.as_ref().map_or(0, Vec::len);
+                    for (row, word) in words.codes.iter().enumerate() {
+                        let code = usize::from(features::code(&codes, *word));
+                        let place = if code == usize::from(ABSENT) { known } else { code };
+                        if place <= known {
+                            categories[row * category_width + category] = (size + place) as u32;
+                        }
+                    }
+                    category += 1;
+                    size += known + 1;
+                }
+                (Values::Numbers(_), None) => {}
+            }
+        }
+        Self { rows: frame.rows, numbers, width, categories, category_width, size, targets, weights, loss, l2 }
+    }
+
+    /// The loss over all rows with what weights cost, and its slope.
+    fn value(&self, at: &[f64]) -> (f64, Vec<f64>) {
+        let (scored, stride) = (self.loss.scores(), self.size + 1);
+        let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.div_ceil(BLOCK))
+            .into_par_iter()
+            .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows)))
+            .collect();
+        let (mut value, mut slope) = (0.0, vec![0.0; at.len()]);
+        for (part, parts) in blocks {
+            value += part;
+            slope.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
+        }
+        for score in 0..scored {
+            for place in 0..self.size {
+                let weight = at[score * stride + place];
+                value += self.l2 / 2.0 * weight * weight;
+                slope[score * stride + place] += self.l2 * weight;
+            }
+        }
+        (value, slope)
+    }
+
+    fn block(&self, at: &[f64], rows: std::ops::Range<usize>) -> (f64, Vec<f64>) {
+        let (scored, stride) = (self.loss.scores(), self.size + 1);
+        let numbers = |row: usize| &self.numbers[row * self.width..][..self.width];
+        let categories = |row: usize| &self.categories[row * self.category_width..][..self.category_width];
+        let mut scores = Vec::with_capacity(rows.len() * scored);
+        for row in rows.clone() {
+            for score in 0..scored {
+                let weights = &at[score * stride..][..stride];
+                let mut sum = weights[self.size];
+                sum += numbers(row).iter().zip(weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
+                sum += categories(row).iter().filter_map(|place| weights.get(*place as usize)).sum::<f64>();
+                scores.push(sum);
+            }
+        }
+        let targets = &self.targets[rows.clone()];
+        let weights = self.weights.map(|w| &w[rows.clone()]);
+        let whole = weights.map_or(rows.len() as f64, |w| w.iter().map(|w| f64::from(*w)).sum());
+        let value = self.loss.mean(targets, weights, &scores) * whole;
+        let mut slope = vec![0.0; at.len()];
+        for (place, row) in rows.clone().enumerate() {
+            let weight = weights.map_or(1.0, |w| f64::from(w[place]));
+            let mut answer = self.loss.answer(&scores[place * scored..][..scored]);
+            // Of two classes one is scored.
+            if self.loss == Loss::Logistic {
+                answer.remove(0);
+            }
+            for (score, found) in answer.into_iter().enumerate() {
+                let truth = match self.loss {
+                    Loss::Softmax(_) => f64::from(u8::from(targets[place] as usize == score)),
+                    _ => f64::from(targets[place]),
+                };
+                let pull = weight * (found - truth);
+                let slope = &mut slope[score * stride..][..stride];
+                slope[self.size] += pull;
+                numbers(row).iter().zip(slope.iter_mut()).for_each(|(x, s)| *s += pull * f64::from(*x));
+                for category in categories(row).iter().filter(|place| **place != u32::MAX) {
+                    slope[*category as usize] += pull;
+                }
+            }
+        }
+        (value, slope)
+    }
+}
+
+/// Finds the lowest point of a convex function that tells its slope; whether it
+/// was reached.
+fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec<f64>, bool) {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let steep = |slope: &[f64]| slope.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
+    let (mut here, mut slope) = value(&at);
+    let enough = 1e-9 * steep(&slope).max(1.0);
+    let mut known: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
+    for _ in 0..STEPS_MAX {
+        if steep(&slope) <= enough {
+            return (at, true);
+        }
+        let mut way: Vec<f64> = slope.iter().map(|s| -s).collect();
+        let mut parts = Vec::with_capacity(known.len());
+        for (step, turn, along) in known.iter().rev() {
+            let part = dot(step, &way) / along;
+            way.iter_mut().zip(turn).for_each(|(w, t)| *w -= part * t);
+            parts.push(part);
+        }
+        let size = match known.back() {
+            Some((_, turn, along)) => along / dot(turn, turn),
+            None => 1.0 / steep(&slope).max(1.0),
+        };
+        way.iter_mut().for_each(|w| *w *= size);
+        for ((step, turn, along), part) in known.iter().zip(parts.into_iter().rev()) {
+            let back = dot(turn, &way) / along;
+            way.iter_mut().zip(step).for_each(|(w, s)| *w += (part - back) * s);
+        }
+        let down = dot(&slope, &way);
+        if down >= 0.0 {
+            // What is remembered misleads; go straight down.
+            known.clear();
+            way = slope.iter().map(|s| -s).collect();
+        }
+        let down = dot(&slope, &way);
+        let mut length = 1.0;
+        let next = loop {
+            let there: Vec<f64> = at.iter().zip(&way).map(|(a, w)| a + length * w).collect();
+            let (found, turned) = value(&there);
+            if found <= here + 1e-4 * length * down {
+                break Some((there, found, turned));
+            }
+            length /= 2.0;
+            if length < 1e-12 {
+                break None;
+            }
+        };
+        // As low as numbers go.
+        let Some((there, found, turned)) = next else { return (at, steep(&slope) <= enough * 1e4) };
+        let step: Vec<f64> = there.iter().zip(&at).map(|(t, a)| t - a).collect();
+        let turn: Vec<f64> = turned.iter().zip(&slope).map(|(t, s)| t - s).collect();
+        let along = dot(&step, &turn);
+        if along > 1e-14 * dot(&turn, &turn) {
+            known.push_back((step, turn, along));
+            if known.len() > MEMORY {
+                known.pop_front();
+            }
+        }
+        (at, here, slope) = (there, found, turned);
+    }
+    (at, false)
+}
+
+impl Linear {
+    /// The scores of a row: numbers, and categories by code.
+    pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
+        let mut scores: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
+        for (value, term) in row.iter().zip(&self.terms) {
+            match term {
+                Term::Number { missing, .. } if value.is_nan() => {
+                    scores.iter_mut().zip(missing).for_each(|(s, w)| *s += f64::from(*w));
+                }
+                Term::Number { mean, spread, weights, .. } => {
+                    let x = f64::from(scaled(*value, *mean, *spread));
+                    scores.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(*w));
+                }
+                Term::Category(weights) => {
+                    scores.iter_mut().zip(&weights[*value as usize]).for_each(|(s, w)| *s += f64::from(*w));
+                }
+            }
+        }
+        scores
+    }
+
+    /// How large the sums are that the scores of a row are made of: what
+    /// rounding is measured by.
+    pub(crate) fn size(&self, row: &[f32]) -> f64 {
+        let most = |weights: &[f32]| weights.iter().fold(0.0_f64, |most, w| most.max(f64::from(w.abs())));
+        let of = |(value, term): (&f32, &Term)| match term {
+            Term::Number { mean, spread, weights, .. } => {
+                f64::from(scaled(*value, *mean, *spread).abs()) * most(weights)
+            }
+            Term::Category(weights) => most(&weights[*value as usize]),
+        };
+        most(&self.base) + row.iter().zip(&self.terms).map(of).sum::<f64>()
+    }
+
+    /// How much each feature moves the scores; together one, if any does.
+    pub(crate) fn importances(&self) -> Vec<f64> {
+        let most = |weights: &[f32]| weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
+        let mut all: Vec<f64> = self
+            .terms
+            .iter()
+            .map(|term| match term {
+                Term::Number { weights, .. } => most(weights),
+                Term::Category(weights) => weights.iter().map(|w| most(w)).fold(0.0, f64::max),
+            })
+            .collect();
+        let whole: f64 = all.iter().sum();
+        if whole > 0.0 {
+            all.iter_mut().for_each(|i| *i /= whole);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::frame::{Coder, Column};
+    use super::*;
+
+    #[test]
+    fn the_weights_of_values_are_the_exact_ones() {
+        // Ridge on numbers of one scale has a closed form where they are independent.
+        let x = vec![-1.0_f32, -1.0, 1.0, 1.0];
+        let z = vec![-1.0_f32, 1.0, -1.0, 1.0];
+        let y: Vec<f32> = x.iter().zip(&z).map(|(x, z)| 5.0 + 3.0 * x - 2.0 * z).collect();
+        let numbers = |name: &str, all: &[f32]| Column { name: name.to_owned(), values: Values::Numbers(all.to_vec()) };
+        let frame = Frame { columns: vec![numbers("x", &x), numbers("z", &z)], rows: 4 };
+        let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3])).collect();
+        let fitted = fit(&frame, &features, (&y, None), Loss::Squared, 1.0);
+        assert!(fitted.converged);
+        let weight = |at: usize| match &fitted.terms[at] {
+            Term::Number { weights, .. } => weights[0],
+            Term::Category(_) => f32::NAN,
+        };
+        assert!((weight(0) - 3.0 * 4.0 / 5.0).abs() < 1e-5 && (weight(1) + 2.0 * 4.0 / 5.0).abs() < 1e-5);
+        assert!((fitted.base[0] - 5.0).abs() < 1e-5);
+        assert!((fitted.scores(&[f32::NAN, f32::INFINITY])[0]).is_finite());
+    }
+
+    #[test]
+    fn classes_follow_numbers_categories_and_what_is_missing() {
+        let mut state = 3_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        let (mut x, mut words, mut y) = (Vec::new(), Coder::default(), Vec::new());
+        for _ in 0..6_000 {
+            let (value, word) = (random() * 4.0 - 2.0, ["a", "b", "c"][(random() * 3.0) as usize]);
+            let is_missing = random() < 0.1;
+            let score = if is_missing { 1.0 } else { value } + if word == "a" { 1.5 } else { 0.0 };
+            y.push(if random() < 1.0 / (1.0 + (-2.0 * score).exp()) { 1.0 } else { 0.0 });
+            x.push(if is_missing { f32::NAN } else { value });
+            words.push(Some(word));
+        }
+        let columns = vec![
+            Column { name: "x".to_owned(), values: Values::Numbers(x) },
+            Column { name: "c".to_owned(), values: Values::Words(words.finish()) },
+        ];
+        let frame = Frame { columns, rows: 6_000 };
+        let rows: Vec<u32> = (0..6_000).collect();
+        let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();
+        let all = super::super::trees::rows(&frame, &features);
+        for (loss, classes) in [(Loss::Logistic, 1), (Loss::Softmax(2), 2)] {
+            let fitted = fit(&frame, &features, (&y, None), loss, 1.0);
+            assert!(fitted.converged);
+            let right = (0..6_000).filter(|row| {
+                let scores = fitted.scores(&all[row * 2..][..2]);
+                let decided = if classes == 1 { scores[0] > 0.0 } else { scores[1] > scores[0] };
+                decided == (y[*row] > 0.5)
+            });
+            let accuracy = right.count() as f64 / 6_000.0;
+            assert!(accuracy > 0.85, "{loss:?} {accuracy}");
+            assert!(fitted.importances().iter().all(|i| *i > 0.1), "{:?}", fitted.importances());
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Gradient-boosted trees, grown leaf by leaf on histograms of bytes (Friedman
+//! 2001; Ke et al. 2017): numbers with missing values, categories as they are,
+//! values, two classes or more. The same rows and options give the same trees,
+//! however many threads there are.
+
+mod grow;
+mod histogram;
+pub(crate) mod loss;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use super::super::features::{self, Feature};
+use super::super::frame::{Frame, Values};
+use super::bins::Binned;
+use grow::{Grown, grow};
+use loss::Loss;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How trees are grown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Options {
+    /// Rounds at most; each grows a tree, or one for each class of more than two.
+    pub rounds_max: usize,
+    /// Rounds without a better validation loss after which it ends.
+    pub patience: usize,
+    pub learning_rate: f64,
+    pub leaves_max: usize,
+    pub depth_max: usize,
+    pub leaf_rows_min: usize,
+    /// Added to the curvature of a leaf.
+    pub l2: f64,
+    pub curvature_min: f64,
+    /// Added to the curvature of a category where categories are sorted.
+    pub category_smooth: f64,
+    /// Rows below which a category is not told apart in a leaf.
+    pub category_rows_min: usize,
+    /// The most categories on one side of a test.
+    pub category_set_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds_max: 500,
+            patience: 30,
+            learning_rate: 0.1,
+            leaves_max: 31,
+            depth_max: 64,
+            leaf_rows_min: 20,
+            l2: 0.0,
+            curvature_min: 1e-3,
+            category_smooth: 10.0,
+            category_rows_min: 10,
+            category_set_max: 64,
+        }
+    }
+}
+
+/// A side of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// One tree; the root is the first node, or the only leaf.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tree {
+    pub nodes: Vec<Node>,
+    pub leaves: Vec<f32>,
+}
+
+/// A branch with its test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    pub feature: usize,
+    pub choice: Choice,
+    pub left: Branch,
+    pub right: Branch,
+    /// How much lower the loss got.
+    pub gain: f32,
+}
+
+/// Where a side leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Branch {
+    Node(usize),
+    Leaf(usize),
+}
+
+/// What goes left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Choice {
+    /// Numbers that are not above it, and missing ones as it says.
+    UpTo { threshold: f32, missing: Side },
+    /// Categories by code, a bit each.
+    OneOf([u64; 4]),
+}
+
+impl Choice {
+    fn is_left(&self, value: f32) -> bool {
+        match self {
+            Self::UpTo { missing, .. } if value.is_nan() => *missing == Side::Left,
+            Self::UpTo { threshold, .. } => value <= *threshold,
+            Self::OneOf(members) => {
+                let code = value as u8;
+                members[usize::from(code >> 6)] >> (code & 63) & 1 == 1
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// What it says of a row: numbers, and categories by code.
+    pub(crate) fn value(&self, row: &[f32]) -> f32 {
+        let mut at = if self.nodes.is_empty() { Branch::Leaf(0) } else { Branch::Node(0) };
+        loop {
+            match at {
+                Branch::Leaf(leaf) => return self.leaves[leaf],
+                Branch::Node(node) => {
+                    let node = &self.nodes[node];
+                    at = if node.choice.is_left(row[node.feature]) { node.left } else { node.right };
+                }
+            }
+        }
+    }
+}
+
+/// A trained model: scores before they become a value or probabilities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Booster {
+    /// What every row begins with, score by score.
+    pub base: Vec<f32>,
+    /// Round by round, one for each score.
+    pub trees: Vec<Tree>,
+}
+
+/// Rows to learn from, or to stop by.
+pub(crate) struct Sample<'s> {
+    pub data: &'s Binned,
+    /// The value, or the class.
+    pub targets: &'s [f32],
+    pub weights: Option<&'s [f32]>,
+}
+
+/// What a round came to, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    pub number: usize,
+    pub of: usize,
+    /// Of the rows to stop by, where there are any.
+    pub loss: Option<f64>,
+}
+
+/// Fits trees; stops by other rows where there are any.
+pub(crate) fn fit(
+    train: &Sample<'_>,
+    stop: Option<&Sample<'_>>,
+    loss: Loss,
+    options: &Options,
+    watch: &mut dyn FnMut(Round),
+) -> Booster {
+    let width = loss.scores();
+    let base = loss.base(train.targets, train.weights);
+    let mut booster = Booster { base: base.iter().map(|b| *b as f32).collect(), trees: Vec::new() };
+    let start = |rows: usize| base.iter().copied().cycle().take(rows * width).collect::<Vec<f64>>();
+    let (mut scores, mut stop_scores) = (start(train.data.rows), start(stop.map_or(0, |s| s.data.rows)));
+    let mut best = (f64::INFINITY, 0);
+    let mut order: Vec<u32> = (0..train.data.rows as u32).collect();
+    for number in 1..=options.rounds_max {
+        let gradients = loss.gradients(train.targets, train.weights, &scores);
+        for (at, gradients) in gradients.iter().enumerate() {
+            order.sort_unstable();
+            let Grown { tree, tests, leaves } = grow(train.data, &mut order, gradients, options);
+            for (leaf, rows) in leaves.iter().enumerate() {
+                let value = f64::from(tree.leaves[leaf]);
+                order[rows.clone()].iter().for_each(|row| scores[*row as usize * width + at] += value);
+            }
+            if let Some(stop) = stop {
+                let found = |row: usize| f64::from(by_bytes(&tree, &tests, stop.data.row(row)));
+                stop_scores
+                    .par_chunks_mut(width)
+                    .enumerate()
+                    .with_min_len(1_024)
+                    .for_each(|(row, scores)| scores[at] += found(row));
+            }
+            booster.trees.push(tree);
+        }
+        let found = stop.map(|stop| loss.mean(stop.targets, stop.weights, &stop_scores));
+        watch(Round { number, of: options.rounds_max, loss: found });
+        match found {
+            Some(found) if found < best.0 => best = (found, number),
+            Some(_) if number >= best.1 + options.patience => break,
+            Some(_) => {}
+            None => best.1 = number,
+        }
+        // Where no tree parts anything, none ever will.
+        if booster.trees[(number - 1) * width..].iter().all(|t| t.nodes.is_empty()) {
+            break;
+        }
+    }
+    booster.trees.truncate(best.1 * width);
+    booster
+}
+
+fn by_bytes(tree: &Tree, tests: &[split::Test], row: &[u8]) -> f32 {
+    let mut at = if tree.nodes.is_empty() { Branch::Leaf(0) } else { Branch::Node(0) };
+    loop {
+        match at {
+            Branch::Leaf(leaf) => return tree.leaves[leaf],
+            Branch::Node(node) => {
+                let branch = &tree.nodes[node];
+                at = if tests[node].is_left(row[branch.feature]) { branch.left } else { branch.right };
+            }
+        }
+    }
+}
+
+impl Booster {
+    /// The scores of a row: numbers, and categories by code.
+    pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
+        let mut scores: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
+        let width = scores.len();
+        for (at, tree) in self.trees.iter().enumerate() {
+            scores[at % width] += f64::from(tree.value(row));
+        }
+        scores
+    }
+
+    /// How much each feature lowered the loss; together one, if any did.
+    pub(crate) fn importances(&self, features: usize) -> Vec<f64> {
+        let mut gains = vec![0.0; features];
+        for node in self.trees.iter().flat_map(|t| &t.nodes) {
+            gains[node.feature] += f64::from(node.gain);
+        }
+        let whole: f64 = gains.iter().sum();
+        if whole > 0.0 {
+            gains.iter_mut().for_each(|g| *g /= whole);
+        }
+        gains
+    }
+}
+
+/// Rows as a model sees them, one after another: numbers, and categories by code.
+pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
+    let width = features.len();
+    let mut values = vec![0.0; frame.rows * width];
+    for (at, (column, feature)) in frame.columns.iter().zip(features).enumerate() {
+        let places = values.iter_mut().skip(at).step_by(width.max(1));
+        match &column.values {
+            Values::Numbers(all) => places.zip(all).for_each(|(place, value)| *place = *value),
+            Values::Words(words) => {
+                let codes = feature.codes(&words.list);
+                places.zip(&words.codes).for_each(|(place, word)| *place = f32::from(features::code(&codes, *word)));
+            }
+        }
+    }
+    values
+}

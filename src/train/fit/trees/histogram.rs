@@ -1,0 +1,97 @@
+//! Sums of gradients over the parts of every feature. Rows are added in fixed
+//! blocks and blocks in their order, so that the sums are the same to the last
+//! bit however many threads there are.
+
+use super::super::bins::Binned;
+use rayon::prelude::*;
+
+/// Gradient and curvature of a row, or their sums.
+pub(super) type Pair = [f64; 2];
+/// The sums of one feature, part by part.
+pub(super) type Parts = [Pair; 256];
+
+/// Rows of a block; fewer are added by one thread.
+const BLOCK_ROWS: usize = 16_384;
+/// The most blocks: each has a histogram of its own.
+const BLOCKS_MAX: usize = 16;
+
+/// The sums of every feature.
+#[derive(Clone)]
+pub(super) struct Histogram(pub Vec<Parts>);
+
+impl Histogram {
+    /// Sums up some rows.
+    pub(super) fn of(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
+        let blocks = (rows.len() / BLOCK_ROWS).clamp(1, BLOCKS_MAX);
+        if blocks == 1 {
+            return Self::of_block(data, rows, gradients);
+        }
+        let size = rows.len().div_ceil(blocks);
+        let sums: Vec<Self> = rows.par_chunks(size).map(|rows| Self::of_block(data, rows, gradients)).collect();
+        let mut sums = sums.into_iter();
+        let Some(mut whole) = sums.next() else { return Self(Vec::new()) };
+        let rest: Vec<Self> = sums.collect();
+        whole.0.par_iter_mut().enumerate().for_each(|(at, parts)| {
+            for other in &rest {
+                add(parts, &other.0[at]);
+            }
+        });
+        whole
+    }
+
+    fn of_block(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
+        let mut sums = Self(vec![[[0.0; 2]; 256]; data.cuts.len()]);
+        for row in rows {
+            let [g, h] = gradients[*row as usize];
+            let pair = [f64::from(g), f64::from(h)];
+            for (byte, parts) in data.row(*row as usize).iter().zip(&mut sums.0) {
+                let sum = &mut parts[*byte as usize];
+                *sum = [sum[0] + pair[0], sum[1] + pair[1]];
+            }
+        }
+        sums
+    }
+
+    /// What is left of these sums without those of some of their rows.
+    pub(super) fn without(mut self, part: &Self) -> Self {
+        for (all, part) in self.0.iter_mut().zip(&part.0) {
+            for (sum, less) in all.iter_mut().zip(part) {
+                *sum = [sum[0] - less[0], sum[1] - less[1]];
+            }
+        }
+        self
+    }
+}
+
+fn add(sums: &mut Parts, more: &Parts) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum = [sum[0] + more[0], sum[1] + more[1]];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::bins::Cut;
+    use super::*;
+
+    #[test]
+    fn sums_do_not_depend_on_threads_and_parts_add_up() {
+        let rows = 100_000;
+        let bytes = (0..rows * 3).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
+        let data = Binned { rows, cuts: vec![Cut::Category; 3], bytes };
+        let gradients: Vec<[f32; 2]> = (0..rows).map(|i| [(i as f32 * 0.37).sin(), 1.0]).collect();
+        let all: Vec<u32> = (0..rows as u32).collect();
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| Histogram::of(&data, &all, &gradients))
+        };
+        let (one, four) = (with(1), with(4));
+        assert!(one.0 == four.0, "to the last bit");
+        let counted: f64 = one.0[0].iter().map(|p| p[1]).sum();
+        assert_eq!(counted, rows as f64);
+        let part = Histogram::of(&data, &all[..1_000], &gradients);
+        let rest = one.without(&part);
+        let counted: f64 = rest.0[2].iter().map(|p| p[1]).sum();
+        assert_eq!(counted, (rows - 1_000) as f64);
+    }
+}

@@ -1,0 +1,185 @@
+//! The best way to part a leaf's rows in two, given the sums over each
+//! feature's parts. Pure.
+
+use super::super::super::features::ABSENT;
+use super::super::bins::Cut;
+use super::histogram::{Histogram, Pair, Parts};
+use super::{Options, Side};
+
+/// What a leaf's rows come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Total {
+    pub sums: Pair,
+    pub rows: usize,
+}
+
+/// A way to part rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub gain: f64,
+    pub feature: usize,
+    pub test: Test,
+    /// The sums of those that go left.
+    pub left: Pair,
+}
+
+/// Which rows go left, by their part.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Test {
+    /// Parts up to this one; missing ones as it says.
+    UpTo(u8, Side),
+    /// These codes.
+    OneOf([u64; 4]),
+}
+
+impl Test {
+    /// Whether a row of this part goes left.
+    pub(super) fn is_left(&self, part: u8) -> bool {
+        match self {
+            Self::UpTo(_, side) if part == ABSENT => *side == Side::Left,
+            Self::UpTo(last, _) => part <= *last,
+            Self::OneOf(members) => members[usize::from(part >> 6)] >> (part & 63) & 1 == 1,
+        }
+    }
+}
+
+/// Finds the best way over all features; none where no way is worth it.
+pub(super) fn find(sums: &Histogram, cuts: &[Cut], total: Total, options: &Options) -> Option<Found> {
+    use rayon::prelude::*;
+    let one = |(feature, parts): (usize, &Parts)| {
+        let search = Search { parts, total, options, feature };
+        match &cuts[feature] {
+            Cut::Number(edges) if edges.is_empty() && parts[usize::from(ABSENT)][1] == 0.0 => None,
+            Cut::Number(edges) => search.number(edges.len() + 1),
+            Cut::Category => search.category(),
+        }
+    };
+    let found: Vec<Option<Found>> = sums.0.par_iter().enumerate().with_min_len(8).map(one).collect();
+    // The first of equals, whatever thread found it first.
+    found.into_iter().flatten().reduce(|best, next| if next.gain > best.gain { next } else { best })
+}
+
+struct Search<'s> {
+    parts: &'s Parts,
+    total: Total,
+    options: &'s Options,
+    feature: usize,
+}
+
+impl Search<'_> {
+    /// What parting is worth: how much lower the loss gets; none where a side
+    /// would have too little.
+    fn gain(&self, left: Pair) -> Option<f64> {
+        let all = self.total.sums;
+        let right = [all[0] - left[0], all[1] - left[1]];
+        // How many rows there are follows from the curvature, closely enough.
+        let rows = |sums: Pair| sums[1] / all[1] * self.total.rows as f64 + 0.5;
+        let least = self.options.leaf_rows_min as f64;
+        let enough = |sums: Pair| sums[1] >= self.options.curvature_min && rows(sums) >= least;
+        if !enough(left) || !enough(right) {
+            return None;
+        }
+        let worth = |sums: Pair| sums[0] * sums[0] / (sums[1] + self.options.l2);
+        let gain = worth(left) + worth(right) - worth(all);
+        (gain > 1e-9 * worth(all).abs().max(1e-12)).then_some(gain)
+    }
+
+    fn better(&self, best: &mut Option<Found>, left: Pair, test: impl FnOnce() -> Test) {
+        if let Some(gain) = self.gain(left).filter(|gain| best.as_ref().is_none_or(|b| *gain > b.gain)) {
+            *best = Some(Found { gain, feature: self.feature, test: test(), left });
+        }
+    }
+
+    fn number(&self, count: usize) -> Option<Found> {
+        let missing = self.parts[usize::from(ABSENT)];
+        let has_missing = missing[1] > 0.0;
+        let mut best = None;
+        let mut left = [0.0; 2];
+        // The last one parts what is there from what is missing.
+        let last = if has_missing { count } else { count - 1 };
+        for part in 0..last {
+            left = [left[0] + self.parts[part][0], left[1] + self.parts[part][1]];
+            let at = part as u8;
+            if has_missing {
+                self.better(&mut best, left, || Test::UpTo(at, Side::Right));
+                if part + 1 < count {
+                    let with = [left[0] + missing[0], left[1] + missing[1]];
+                    self.better(&mut best, with, || Test::UpTo(at, Side::Left));
+                }
+            } else {
+                // Nobody said where a missing one belongs: with the many.
+                let side = if left[1] * 2.0 >= self.total.sums[1] { Side::Left } else { Side::Right };
+                self.better(&mut best, left, || Test::UpTo(at, side));
+            }
+        }
+        best
+    }
+
+    /// Sorts categories by what they want, and parts them as if they were
+    /// numbers (Fisher 1958); those of few rows stay together.
+    fn category(&self) -> Option<Found> {
+        let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
+        let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);
+        let mut codes: Vec<u8> = (0..=u8::MAX)
+            .filter(|code| rows(self.parts[usize::from(*code)]) + 0.5 >= self.options.category_rows_min as f64)
+            .collect();
+        let of = |code: &u8| self.parts[usize::from(*code)];
+        codes.sort_by(|a, b| want(of(a)).total_cmp(&want(of(b))));
+        let mut best = None;
+        for ends in [&mut codes.iter() as &mut dyn Iterator<Item = &u8>, &mut codes.iter().rev()] {
+            let (mut left, mut members) = ([0.0; 2], [0_u64; 4]);
+            for code in ends.take(self.options.category_set_max) {
+                let sums = of(code);
+                left = [left[0] + sums[0], left[1] + sums[1]];
+                members[usize::from(code >> 6)] |= 1 << (code & 63);
+                self.better(&mut best, left, || Test::OneOf(members));
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options { leaf_rows_min: 1, category_rows_min: 1, category_smooth: 0.0, l2: 0.0, ..Options::default() }
+    }
+
+    fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<Found> {
+        let mut all = [[0.0; 2]; 256];
+        parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
+        let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
+        let total = Total { sums, rows: sums[1] as usize };
+        find(&Histogram(vec![all]), &[cut], total, &options())
+    }
+
+    #[test]
+    fn rows_are_parted_where_their_gradients_change() {
+        let cut = Cut::Number(vec![1.0, 2.0, 3.0]);
+        let found = search(&[(0, -5.0, 5.0), (1, -5.0, 5.0), (2, 5.0, 5.0), (3, 5.0, 5.0)], cut).expect("worth it");
+        assert_eq!((found.test, found.left), (Test::UpTo(1, Side::Left), [-10.0, 10.0]));
+        assert!((found.gain - 20.0).abs() < 1e-12);
+        assert_eq!(search(&[(0, 5.0, 5.0), (1, 5.0, 5.0)], Cut::Number(vec![1.0])), None, "nothing is gained");
+    }
+
+    #[test]
+    fn missing_ones_go_where_they_belong() {
+        let absent = usize::from(ABSENT);
+        let cut = || Cut::Number(vec![1.0]);
+        let with = |g: f64| search(&[(0, -5.0, 5.0), (1, 5.0, 5.0), (absent, g, 5.0)], cut()).expect("worth it").test;
+        assert_eq!(with(-5.0), Test::UpTo(0, Side::Left));
+        assert_eq!(with(5.0), Test::UpTo(0, Side::Right));
+        let alone = search(&[(0, 5.0, 5.0), (1, 5.0, 5.0), (absent, -5.0, 5.0)], cut()).expect("worth it");
+        assert_eq!(alone.test, Test::UpTo(1, Side::Right), "missing ones against all others");
+        assert!(alone.test.is_left(1) && !alone.test.is_left(ABSENT));
+    }
+
+    #[test]
+    fn categories_are_parted_by_what_they_want_not_by_their_code() {
+        let found = search(&[(0, -5.0, 5.0), (70, 5.0, 5.0), (200, -5.0, 5.0)], Cut::Category).expect("worth it");
+        let left: Vec<u8> = (0..=u8::MAX).filter(|c| found.test.is_left(*c)).collect();
+        assert!(left == [0, 200] || left == [70], "{left:?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows in memory, column by column: numbers as FP32, which is what a served
+//! model sees, and words as codes into a list. Knows nothing of where they
+//! come from.
+
+use std::collections::HashMap;
+
+/// The code of a word that is missing.
+pub(crate) const MISSING: u32 = u32::MAX;
+
+/// Columns of the same length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Frame {
+    pub columns: Vec<Column>,
+    pub rows: usize,
+}
+
+/// A named column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Column {
+    pub name: String,
+    pub values: Values,
+}
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Values {
+    /// NaN where it is missing.
+    Numbers(Vec<f32>),
+    Words(Words),
+}
+
+/// Words by code, [`MISSING`] where there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Words {
+    pub codes: Vec<u32>,
+    pub list: Vec<String>,
+}
+
+impl Frame {
+    /// A column by its name.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The rows at these places, in their order. Words keep their whole list.
+    pub(crate) fn take(&self, rows: &[u32]) -> Self {
+        let columns = self.columns.iter().map(|c| Column { name: c.name.clone(), values: c.values.take(rows) });
+        Self { columns: columns.collect(), rows: rows.len() }
+    }
+}
+
+impl Values {
+    fn take(&self, rows: &[u32]) -> Self {
+        match self {
+            Self::Numbers(all) => Self::Numbers(rows.iter().map(|r| all[*r as usize]).collect()),
+            Self::Words(words) => Self::Words(Words {
+                codes: rows.iter().map(|r| words.codes[*r as usize]).collect(),
+                list: words.list.clone(),
+            }),
+        }
+    }
+}
+
+impl Words {
+    /// The word of a row.
+    pub(crate) fn get(&self, row: usize) -> Option<&str> {
+        self.list.get(self.codes[row] as usize).map(String::as_str)
+    }
+}
+
+/// Gathers words into codes.
+#[derive(Default)]
+pub(crate) struct Coder {
+    words: Words,
+    known: HashMap<String, u32>,
+}
+
+impl Coder {
+    /// Adds a row's word; an empty one is a missing one, as a served model has it.
+    pub(crate) fn push(&mut self, word: Option<&str>) {
+        let Some(word) = word.filter(|w| !w.is_empty()) else {
+            self.words.codes.push(MISSING);
+            return;
+        };
+        let code = match self.known.get(word) {
+            Some(code) => *code,
+            None => {
+                let code = self.words.list.len() as u32;
+                self.words.list.push(word.to_owned());
+                self.known.insert(word.to_owned(), code);
+                code
+            }
+        };
+        self.words.codes.push(code);
+    }
+
+    /// The words so far.
+    pub(crate) fn finish(self) -> Words {
+        self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_codes_and_nothing_is_missing() {
+        let mut coder = Coder::default();
+        [Some("a"), None, Some("b"), Some("a"), Some("")].into_iter().for_each(|w| coder.push(w));
+        let words = coder.finish();
+        assert_eq!(words.codes, [0, MISSING, 1, 0, MISSING]);
+        let column = Column { name: "c".to_owned(), values: Values::Words(words) };
+        let frame = Frame { columns: vec![column], rows: 5 };
+        let Values::Words(taken) = &frame.take(&[2, 4]).columns[0].values else { panic!("words") };
+        assert_eq!((taken.get(0), taken.get(1)), (Some("b"), None));
+    }
+}

@@ -1,0 +1,98 @@
+//! Every run of a model and what became of it, in the registry's store, for
+//! whoever asks later.
+
+use crate::error::{Error, Result};
+use crate::model::ModelName;
+use crate::records::Records;
+use chrono::{DateTime, Utc};
+use futures_util::stream::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The largest record.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Became {
+    /// A version.
+    Published,
+    /// Nothing new: the same run made a version before.
+    Equal,
+    /// A gate failed.
+    Failed,
+    /// A gate could not tell.
+    Inconclusive,
+    /// It ended before it was judged.
+    Broken,
+}
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ran {
+    pub model: String,
+    pub began: DateTime<Utc>,
+    pub seconds: f64,
+    /// Why it ran.
+    pub trigger: String,
+    pub became: Became,
+    /// The key, gates, metrics and data; of a broken one the error.
+    pub record: Value,
+}
+
+impl Ran {
+    /// The run's key, where it got one.
+    pub(crate) fn key(&self) -> &str {
+        self.record["run"].as_str().unwrap_or_default()
+    }
+}
+
+/// Where a model's runs are kept.
+pub(crate) struct History {
+    records: Records,
+    model: ModelName,
+}
+
+impl History {
+    pub(crate) fn new(records: Records, model: ModelName) -> Self {
+        Self { records, model }
+    }
+
+    fn folder(&self) -> String {
+        format!("train/{}/runs", self.model)
+    }
+
+    /// Keeps a run.
+    pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
+        let name = format!("{:020}-{}", ran.began.timestamp_micros(), uuid::Uuid::new_v4().simple());
+        let body = serde_json::to_vec(ran).map_err(|e| Error::internal("write a run down").with_source(e))?;
+        self.records.create(&format!("{}/{name}.json", self.folder()), body.into()).await.map(drop)
+    }
+
+    /// All runs, the first first; one that cannot be read is passed over.
+    pub(crate) async fn all(&self) -> Result<Vec<Ran>> {
+        let mut listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
+        listed.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut runs = Vec::new();
+        for (key, _) in listed {
+            let Some(bytes) = self.records.get(&key, BYTES_MAX).await? else { continue };
+            runs.extend(serde_json::from_slice::<Ran>(&bytes).ok());
+        }
+        Ok(runs)
+    }
+
+    /// The last run whose key begins so. Refuses one that is not there, and a
+    /// beginning of several.
+    pub(crate) async fn find(&self, begins: &str) -> Result<Ran> {
+        let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
+        let is = |ran: &Ran| ran.key().strip_prefix("sha256:").is_some_and(|k| k.starts_with(begins));
+        let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
+        let keys: std::collections::BTreeSet<String> = found.iter().map(|r| r.key().to_owned()).collect();
+        match (found.pop(), keys.len()) {
+            (Some(ran), 1) => Ok(ran),
+            (Some(_), n) => Err(Error::invalid(format!("{n} runs begin with '{}'", crate::model::short(begins)))),
+            (None, _) => Err(Error::not_found(format!("no run begins with '{}'", crate::model::short(begins)))),
+        }
+    }
+}

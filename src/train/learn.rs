@@ -1,0 +1,74 @@
+//! From rows to a model: learns which features there are, and fits what the
+//! specification asks for.
+
+use super::data::Rows;
+use super::features::Feature;
+use super::fit::bins::{Binned, Cut};
+use super::fit::linear;
+use super::fit::trees::{self, Round, Sample};
+use super::model::{Learned, Model, loss};
+use super::spec::{Algorithm, Spec};
+use super::split::Fold;
+
+/// Fits a model to the rows of a fold; `watch` is told of every round.
+pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut(Round)) -> Model {
+    let classes = rows.target.classes().map(<[String]>::to_vec);
+    let loss = loss(classes.as_ref().map(Vec::len));
+    let weights = weights(spec, rows, fold);
+    let targets = rows.target.numbers();
+    let of = |part: &[u32], all: &[f32]| part.iter().map(|r| all[*r as usize]).collect::<Vec<f32>>();
+    let weights_of = |part: &[u32]| weights.as_ref().map(|all| of(part, all));
+    let count = rows.frame.columns.len();
+    let (features, learned) = match spec.fit.algorithm {
+        Algorithm::Trees => {
+            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &fold.train)).collect();
+            let cuts: Vec<Cut> = (0..count).map(|at| Cut::find(&rows.frame, at, &fold.train)).collect();
+            let binned = |part: &[u32]| Binned::of(&rows.frame, &features, cuts.clone(), part);
+            let (train, stop) = (binned(&fold.train), binned(&fold.stop));
+            let (train_targets, stop_targets) = (of(&fold.train, &targets), of(&fold.stop, &targets));
+            let (train_weights, stop_weights) = (weights_of(&fold.train), weights_of(&fold.stop));
+            let train = Sample { data: &train, targets: &train_targets, weights: train_weights.as_deref() };
+            let stop = Sample { data: &stop, targets: &stop_targets, weights: stop_weights.as_deref() };
+            let booster = trees::fit(&train, Some(&stop), loss, &options(spec), watch);
+            (features, Learned::Trees(booster))
+        }
+        Algorithm::Linear => {
+            // Nothing has to be stopped: all of them are learned from.
+            let mut known = [&fold.train[..], &fold.stop].concat();
+            known.sort_unstable();
+            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &known)).collect();
+            let frame = rows.frame.take(&known);
+            let (targets, weights) = (of(&known, &targets), weights_of(&known));
+            let found = linear::fit(&frame, &features, (&targets, weights.as_deref()), loss, spec.linear.l2);
+            (features, Learned::Linear(found))
+        }
+    };
+    Model { features, classes, learned }
+}
+
+fn options(spec: &Spec) -> trees::Options {
+    let t = &spec.trees;
+    trees::Options {
+        rounds_max: t.rounds_max,
+        patience: t.patience,
+        learning_rate: t.learning_rate,
+        leaves_max: t.leaves_max,
+        depth_max: t.depth_max,
+        leaf_rows_min: t.leaf_rows_min,
+        l2: t.l2,
+        ..trees::Options::default()
+    }
+}
+
+/// What rows weigh: as they say, and as rare as their class is.
+fn weights(spec: &Spec, rows: &Rows, fold: &Fold) -> Option<Vec<f32>> {
+    let (true, super::data::Target::Classes { of, names }) = (spec.fit.balanced, &rows.target) else {
+        return rows.weight.clone();
+    };
+    let own = |row: usize| rows.weight.as_ref().map_or(1.0, |w| f64::from(w[row]));
+    let mut sums = vec![0.0; names.len()];
+    fold.train.iter().for_each(|row| sums[of[*row as usize] as usize] += own(*row as usize));
+    let whole: f64 = sums.iter().sum();
+    let weight = |row: usize| (own(row) * whole / (names.len() as f64 * sums[of[row] as usize])) as f32;
+    Some((0..rows.len()).map(weight).collect())
+}

@@ -1,0 +1,200 @@
+//! The trainer as a person runs it: from a file to a version that a server
+//! answers by, and what stops it.
+
+use crate::optional::{or_not_run, python, run};
+use crate::registry::Registry;
+use crate::support::ortus;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub fn trainer() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ortus-trainer"));
+    command.env("ORT_DISABLE_TELEMETRY", "1");
+    command
+}
+
+/// A trainer's folder with its data and registry.
+struct Place {
+    folder: tempfile::TempDir,
+    registry: Registry,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), registry: Registry::new() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.at(name), text).expect("written");
+        self.at(name)
+    }
+
+    /// Runs a specification; its exit code, and what it says in JSON.
+    fn run(&self, spec: &Path) -> (i32, Value, String) {
+        let mut command = trainer();
+        command.arg("run").arg(spec).args(["--registry", &self.registry.url(), "--json"]);
+        let output = command.output().expect("runs");
+        let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().expect("an exit code"), said, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn noise(row: usize, of: usize) -> f64 {
+    let mut z = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (of as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Rows with a time, numbers with gaps, a category, and a class.
+fn table(rows: usize, shift: f64) -> String {
+    let mut text = "id,at,age,income,colour,bought\n".to_owned();
+    for row in 0..rows {
+        let (age, income) = (20.0 + 60.0 * noise(row, 1), 1e3 * noise(row, 2));
+        let colour = ["red", "green", "blue"][(3.0 * noise(row, 3)) as usize];
+        let score = (age - 50.0) / 10.0 + if colour == "red" { 2.0 } else { -1.0 } + (income - 500.0) / 300.0 + shift;
+        let bought = if noise(row, 4) < 1.0 / (1.0 + (-score).exp()) { "yes" } else { "no" };
+        let age = if noise(row, 5) < 0.1 { String::new() } else { format!("{age:.2}") };
+        let (day, minute) = (row / 1440, row % 1440);
+        let at = format!("2026-{:02}-{:02}T{:02}:{:02}:00", 1 + day / 28, 1 + day % 28, minute / 60, minute % 60);
+        text.push_str(&format!("id{row},{at},{age},{income:.3},{colour},{bought}\n"));
+    }
+    text
+}
+
+#[test]
+fn from_a_file_to_answers_and_the_same_run_once() {
+    let place = Place::new();
+    let data = place.write("buyers.csv", &table(4_000, 0.0));
+    let spec = place.at("train.toml");
+    run(trainer().arg("init").arg(&data).args(["--target", "bought", "-o"]).arg(&spec)).expect("written");
+    let text = std::fs::read_to_string(&spec).expect("text");
+    assert!(text.contains("time = \"at\"") && text.contains("ignore = [\"id\"]"), "{text}");
+    let plan = run(trainer().arg("plan").arg(&spec)).expect("plans");
+    assert!(plan.contains("predicts 'bought' (classification) by trees"), "{plan}");
+    assert!(plan.contains("split by time"), "{plan}");
+
+    let (code, said, error) = place.run(&spec);
+    assert_eq!(code, 0, "{said} {error}");
+    assert_eq!((said["became"].clone(), said["record"]["version"].clone()), (json!("published"), json!(1)));
+    let accuracy = said["record"]["metrics"]["accuracy"].as_f64().expect("a measure");
+    assert!(accuracy > 0.75, "{said}");
+    let (code, again, _) = place.run(&spec);
+    assert_eq!((code, again["became"].clone(), again["record"]["version"].clone()), (0, json!("equal"), json!(1)));
+    assert_eq!(again["record"]["run"], said["record"]["run"]);
+
+    place.registry.does(&["promote", "buyers", "1"]);
+    let server = place.registry.serve(&[]);
+    let one = |name: &str, datatype: &str, value: Value| json!({"name": name, "datatype": datatype, "shape": [1, 1], "data": [value]});
+    let ask = |age: Value, colour: &str| {
+        let inputs =
+            [one("age", "FP32", age), one("income", "FP32", json!(500.0)), one("colour", "BYTES", json!(colour))];
+        let answer = server.post("/v2/models/buyers/infer", json!({"inputs": inputs}).to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let outputs = answer.json()["outputs"].as_array().expect("outputs").clone();
+        let of = |name: &str| outputs.iter().find(|o| o["name"] == name).expect("an output")["data"].clone();
+        (of("label")[0].as_str().expect("a word").to_owned(), of("probabilities")[1].as_f64().expect("a number"))
+    };
+    let (label, sure) = ask(json!(75.0), "red");
+    assert!(label == "yes" && sure > 0.9, "{label} {sure}");
+    let (label, sure) = ask(json!(25.0), "green");
+    assert!(label == "no" && sure < 0.1, "{label} {sure}");
+    assert_eq!(ask(json!(75.0), "no such colour").0, "yes");
+
+    let manifest: Value = serde_json::from_str(&place.registry.does(&["show", "buyers:1", "--json"])).expect("JSON");
+    let text = manifest.to_string();
+    assert!(text.contains("data_digest") && text.contains("\"age\",\"income\",\"colour\""), "{text}");
+    let list = run(trainer().args(["runs", "buyers", "--registry", &place.registry.url()])).expect("lists");
+    assert!(list.contains("published") && list.contains("the same run made"), "{list}");
+    let key = said["record"]["run"].as_str().expect("a key")["sha256:".len()..][..12].to_owned();
+    let why = run(trainer().args(["explain", "buyers", &key, "--registry", &place.registry.url()])).expect("explains");
+    assert!(why.contains("buyers.csv") && why.contains("version 1"), "{why}");
+    let drift: Value = serde_json::from_str(
+        &run(ortus().args(["drift", "buyers", "--json", "--server", &server.operator])).expect("answers"),
+    )
+    .expect("JSON");
+    assert!(drift.to_string().contains("\"baseline\":\"training\""), "it brought its baseline: {drift}");
+}
+
+#[test]
+fn what_does_not_pass_is_not_published_and_says_why() {
+    let place = Place::new();
+    place.write("rows.csv", &table(3_000, 0.0));
+    let spec = |more: &str| {
+        place.write(
+            "train.toml",
+            &format!("[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n{more}"),
+        )
+    };
+    let verdict = |said: &Value, gate: &str| {
+        let gates = said["record"]["gates"].as_array().cloned().unwrap_or_default();
+        gates.iter().find(|g| g["name"] == gate).map(|g| g["verdict"].clone()).unwrap_or_default()
+    };
+    let (code, said, _) = place.run(&spec("[gates]\nbound = 0.01\n"));
+    assert_eq!((code, verdict(&said, "bound"), said["became"].clone()), (3, json!("fail"), json!("failed")));
+    let (code, said, _) = place.run(&spec("[gates]\nfirst = \"refused\"\n"));
+    assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")));
+    assert!(place.registry.does(&["list"]).is_empty(), "nothing is published");
+
+    let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
+    assert_eq!((code, verdict(&said, "champion"), verdict(&said, "first")), (0, json!("not_gated"), json!("pass")));
+    // Half the labels are thrown: it must be worse than the champion.
+    let noisy: String = table(3_000, 0.0)
+        .lines()
+        .enumerate()
+        .map(|(row, line)| match line.rsplit_once(',') {
+            Some((rest, _)) if row > 0 && row < 2_300 => {
+                format!("{rest},{}\n", if noise(row, 9) < 0.5 { "yes" } else { "no" })
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    place.write("rows.csv", &noisy);
+    let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
+    assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")), "{said}");
+
+    for (more, why) in [
+        ("[fit]\nseeed = 1\n", "train.toml:9: unknown key 'seeed' in [fit]; did you mean 'seed'?"),
+        ("[data]\nsql = \"SELECT * FROM nothing\"\n", "the query:"),
+        ("[data]\nage_max = \"1h\"\n", "'age_max' in [data]"),
+        ("[gates]\nmeasure = \"mae\"\n", "of classes it is one of"),
+    ] {
+        let (code, _, error) = place.run(&spec(more));
+        assert!(code == 1 && error.contains(why), "{more}: {code} {error}");
+    }
+    let missing = trainer().args(["run", "nothing.toml", "--registry", &place.registry.url()]).output().expect("runs");
+    assert_eq!(missing.status.code(), Some(1));
+    let list = run(trainer().args(["runs", "m", "--registry", &place.registry.url()])).expect("lists");
+    assert!(list.contains("a gate failed") && list.contains("ended with an error"), "{list}");
+}
+
+#[test]
+fn exported_graphs_satisfy_the_onnx_checker_and_weights_are_scikit_learns() {
+    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let place = Place::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/train/linear.py");
+    run(Command::new(&python).arg(&script).arg("make").arg(place.folder.path())).expect("made");
+    for task in ["values", "two", "three"] {
+        for algorithm in ["linear", "trees"] {
+            let name = format!("{task}-{algorithm}");
+            let spec = place.write(
+                "train.toml",
+                &format!(
+                    "[model]\nname = \"{name}\"\n[data.sources]\nrows = \"{task}.csv\"\n[schema]\ntarget = \"y\"\ntime = \"t\"\n\
+                     [fit]\nalgorithm = \"{algorithm}\"\n[fit.trees]\nrounds_max = 50\n[fit.linear]\nl2 = 0.5\n"
+                ),
+            );
+            let (code, said, error) = place.run(&spec);
+            assert_eq!(code, 0, "{name}: {said} {error}");
+            place.registry.does(&["pull", &format!("{name}:1"), "-o", place.at(&name).to_str().expect("text")]);
+        }
+    }
+    let said = run(Command::new(&python).arg(&script).arg("check").arg(place.folder.path())).expect("agrees");
+    println!("{said}");
+    assert!(said.contains("all the same"), "{said}");
+}
