@@ -89,7 +89,10 @@ impl History {
         let is = |ran: &Ran| ran.key().strip_prefix("sha256:").is_some_and(|k| k.starts_with(begins));
         let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
         let keys: std::collections::BTreeSet<String> = found.iter().map(|r| r.key().to_owned()).collect();
-        match (found.pop(), keys.len()) {
+        // One that only found what another made has little to say.
+        let told = found.iter().rposition(|r| r.became != Became::Equal);
+        let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
+        match (told, keys.len()) {
             (Some(ran), 1) => Ok(ran),
             (Some(_), n) => Err(Error::invalid(format!("{n} runs begin with '{}'", crate::model::short(begins)))),
             (None, _) => Err(Error::not_found(format!("no run begins with '{}'", crate::model::short(begins)))),

@@ -130,3 +130,23 @@ fn the_same_inputs_are_the_same_run() {
     other.fit.threads = 3;
     assert_eq!(key(&other, &manifest("SELECT 1")), one, "threads change nothing");
 }
+
+#[test]
+fn a_tree_of_one_leaf_counts_among_others() {
+    use super::fit::trees::{Booster, Tree};
+    let engine = engine();
+    let rows = world(600, |_| 0.0, 0);
+    let spec = Spec::default();
+    let (folds, _) = split::split(&spec, &rows).expect("splits");
+    let mut model = learn::learn(&spec, &rows, &folds[0], &mut |_| {});
+    let super::model::Learned::Trees(Booster { base, mut trees }) = model.learned else { panic!("trees") };
+    trees.truncate(3);
+    trees.insert(1, Tree { nodes: Vec::new(), leaves: vec![0.25] });
+    trees.push(Tree { nodes: Vec::new(), leaves: vec![-1.5] });
+    model.learned = super::model::Learned::Trees(Booster { base, trees });
+    let bytes = Bytes::from(export::export(&model, "", &[]));
+    let graph = Graph::read(bytes.clone()).expect("reads");
+    let session = engine.open(&Source { bytes, external_dir: None }, &SessionOptions::single()).expect("opens");
+    let mut asked = Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
+    parity::check(&model, &mut asked, &rows.frame, 2_000, 11).expect("the same");
+}

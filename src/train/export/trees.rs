@@ -33,8 +33,11 @@ impl Ensemble {
         self.leaf_weights.extend(&tree.leaves);
         self.leaf_scores.extend(std::iter::repeat_n(score as i64, tree.leaves.len()));
         if tree.nodes.is_empty() {
-            // A tree begins with a test, even where it makes no difference.
-            self.node(0, &Choice::UpTo { threshold: 0.0, missing: Side::Left }, [(leaf, true), (leaf, true)]);
+            // A tree begins with a test, even where it makes no difference; where both
+            // sides are one leaf, ONNX Runtime 1.28 answers otherwise.
+            self.leaf_weights.extend(&tree.leaves);
+            self.leaf_scores.push(score as i64);
+            self.node(0, &Choice::UpTo { threshold: 0.0, missing: Side::Left }, [(leaf, true), (leaf + 1, true)]);
         }
         for found in &tree.nodes {
             let place = |branch: Branch| match branch {
