@@ -103,6 +103,7 @@ fn algorithm(spec: &Spec) -> &'static str {
     match spec.fit.algorithm {
         Algorithm::Trees => "trees",
         Algorithm::Linear => "linear",
+        Algorithm::Mlp => "mlp",
     }
 }
 

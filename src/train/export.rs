@@ -88,6 +88,7 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
             trees::scores(&mut graph, booster, &matrix, model.features.len())
         }
         Learned::Linear(linear) => linear::scores(&mut graph, linear, &model.features),
+        Learned::Mlp(mlp) => linear::perceptron(&mut graph, mlp, &model.features),
     };
     answer(&mut graph, model, &scores);
     for output in &signature(model).outputs {

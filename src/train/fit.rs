@@ -1,5 +1,7 @@
 //! Algorithms that learn from rows.
 
 pub(crate) mod bins;
+pub(crate) mod encode;
 pub(crate) mod linear;
+pub(crate) mod mlp;
 pub(crate) mod trees;

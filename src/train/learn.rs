@@ -4,8 +4,8 @@
 use super::data::Rows;
 use super::features::Feature;
 use super::fit::bins::{Binned, Cut};
-use super::fit::linear;
 use super::fit::trees::{self, Round, Sample};
+use super::fit::{linear, mlp};
 use super::model::{Learned, Model, loss};
 use super::spec::{Algorithm, Spec};
 use super::split::Fold;
@@ -31,6 +31,25 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
             let stop = Sample { data: &stop, targets: &stop_targets, weights: stop_weights.as_deref() };
             let booster = trees::fit(&train, Some(&stop), loss, &options(spec), watch);
             (features, Learned::Trees(booster))
+        }
+        Algorithm::Mlp => {
+            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &fold.train)).collect();
+            let (train, stop) = (rows.frame.take(&fold.train), rows.frame.take(&fold.stop));
+            let (train_targets, stop_targets) = (of(&fold.train, &targets), of(&fold.stop, &targets));
+            let (train_weights, stop_weights) = (weights_of(&fold.train), weights_of(&fold.stop));
+            let train = mlp::Rows { frame: &train, targets: &train_targets, weights: train_weights.as_deref() };
+            let stop = mlp::Rows { frame: &stop, targets: &stop_targets, weights: stop_weights.as_deref() };
+            let m = &spec.mlp;
+            let options = mlp::Options {
+                hidden: m.hidden,
+                rate: m.rate,
+                decay: m.decay,
+                epochs_max: m.epochs_max,
+                patience: m.patience,
+                seed: spec.fit.seed.into(),
+            };
+            let found = mlp::fit(&train, &stop, &features, (loss, &options), watch);
+            (features, Learned::Mlp(found))
         }
         Algorithm::Linear => {
             // Nothing has to be stopped: all of them are learned from.

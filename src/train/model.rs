@@ -3,6 +3,7 @@
 
 use super::features::Feature;
 use super::fit::linear::Linear;
+use super::fit::mlp::Mlp;
 use super::fit::trees::Booster;
 use super::fit::trees::loss::Loss;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub(crate) struct Model {
 pub(crate) enum Learned {
     Trees(Booster),
     Linear(Linear),
+    Mlp(Mlp),
 }
 
 impl Model {
@@ -37,6 +39,7 @@ impl Model {
         let scores = match &self.learned {
             Learned::Trees(booster) => booster.scores(row),
             Learned::Linear(linear) => linear.scores(row),
+            Learned::Mlp(mlp) => mlp.scores(row),
         };
         self.loss().answer(&scores)
     }
@@ -46,6 +49,7 @@ impl Model {
         match &self.learned {
             Learned::Trees(booster) => booster.importances(self.features.len()),
             Learned::Linear(linear) => linear.importances(),
+            Learned::Mlp(mlp) => mlp.importances(),
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Spec {
     pub fit: Fit,
     pub trees: Trees,
     pub linear: Linear,
+    pub mlp: Mlp,
     pub gates: Gates,
     pub publish: Publish,
     /// The folder that paths are relative to.
@@ -143,6 +144,8 @@ choice! {
         Trees = "trees",
         /// Linear or logistic regression.
         Linear = "linear",
+        /// A multilayer perceptron.
+        Mlp = "mlp",
     }
 }
 
@@ -185,6 +188,22 @@ section! {
     Linear {
         /// Shrinks weights of columns brought to one scale, 0 to 1e6; default 1. scikit-learn's `alpha`, and 1/`C`.
         l2: f64 = 1.0, in 0.0..=1e6;
+    }
+}
+
+section! {
+    /// `[fit.mlp]`.
+    Mlp {
+        /// Rectifiers of each of two hidden layers, 1 to 4096; default 64.
+        hidden: usize = 64, in 1..=4_096;
+        /// How far a step goes, 0.000001 to 1; default 0.001.
+        rate: f64 = 0.001, in 0.000_001..=1.0;
+        /// How much weights shrink with each step, as a share of it, 0 to 1; default 0.0001.
+        decay: f64 = 0.0001, in 0.0..=1.0;
+        /// Times that all rows are seen, 1 to 10000; default 200.
+        epochs_max: usize = 200, in 1..=10_000;
+        /// … without a lower loss on the rows to stop by, 1 to 1000; default 10.
+        patience: usize = 10, in 1..=1_000;
     }
 }
 
@@ -276,6 +295,7 @@ impl Spec {
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
             Algorithm::Linear => fit.insert("linear".to_owned(), Value::Table(self.linear.to_table())),
+            Algorithm::Mlp => fit.insert("mlp".to_owned(), Value::Table(self.mlp.to_table())),
         };
         // The result is the same on any number of threads.
         fit.remove("threads");

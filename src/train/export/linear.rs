@@ -1,7 +1,9 @@
 //! Weights as a graph: numbers brought to their scale, categories looked up.
 
 use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
-use super::super::fit::linear::{FAR, Linear, Term};
+use super::super::fit::encode::{FAR, Term};
+use super::super::fit::linear::Linear;
+use super::super::fit::mlp::Mlp;
 use super::graph::Graph;
 use super::{Input, inputs};
 
@@ -30,6 +32,20 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
     sum
+}
+
+/// Adds a perceptron; gives the scores' name.
+pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> String {
+    let mut found = scores(graph, &mlp.first, features);
+    for layer in &mlp.layers {
+        let width = layer.base.len() as i64;
+        let positive = graph.node("Relu", &[&found], &[]);
+        let weights = graph.floats(&layer.weights, &[layer.weights.len() as i64 / width, width]);
+        let base = graph.floats(&layer.base, &[1, width]);
+        let sum = graph.node("MatMul", &[&positive, &weights], &[]);
+        found = graph.node("Add", &[&sum, &base], &[]);
+    }
+    found
 }
 
 /// Numbers on their scales, times their weights; missing ones by weights of their own.

@@ -3,8 +3,9 @@
 //! Kennard 1970). The best weights are found by limited-memory BFGS (Liu and
 //! Nocedal 1989) on the exact sum over all rows.
 
-use super::super::features::{self, ABSENT, Feature};
-use super::super::frame::{Frame, Values};
+use super::super::features::Feature;
+use super::super::frame::Frame;
+use super::encode::{self, Encoded, Term};
 use super::trees::loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,6 @@ const BLOCK: usize = 4_096;
 const STEPS_MAX: usize = 2_000;
 /// Steps that are remembered.
 const MEMORY: usize = 12;
-/// No number counts for more than so many standard deviations.
-pub(crate) const FAR: f32 = 1e6;
 
 /// Weights, feature by feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,27 +28,9 @@ pub(crate) struct Linear {
     pub converged: bool,
 }
 
-/// What one feature adds to the scores.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Term {
-    /// A number less its mean, over its spread; the mean where it is missing.
-    Number { mean: f32, spread: f32, weights: Vec<f32>, missing: Vec<f32> },
-    /// By code, those of no row too; one that is missing has a weight of its own.
-    Category(Vec<Vec<f32>>),
-}
-
-/// Rows as they are multiplied, and what is made of them.
+/// Rows, and what is made of them.
 struct Problem<'p> {
-    rows: usize,
-    /// Row by row: numbers on one scale, then whether each is missing.
-    numbers: Vec<f32>,
-    width: usize,
-    /// Row by row: the place of each category among the weights.
-    categories: Vec<u32>,
-    category_width: usize,
-    /// Weights of one score, without its base.
-    size: usize,
+    rows: Encoded,
     targets: &'p [f32],
     weights: Option<&'p [f32]>,
     loss: Loss,
@@ -64,101 +45,26 @@ pub(crate) fn fit(
     loss: Loss,
     l2: f64,
 ) -> Linear {
-    let scales: Vec<Option<(f32, f32)>> = frame.columns.iter().map(|c| scale(&c.values)).collect();
+    let scales = encode::scales(frame);
     let scored = loss.scores();
-    let problem = Problem::new(frame, features, &scales, (targets, weights), (loss, l2));
-    let mut start = vec![0.0; (problem.size + 1) * scored];
+    let problem = Problem { rows: Encoded::of(frame, features, &scales), targets, weights, loss, l2 };
+    let stride = problem.rows.size + 1;
+    let mut start = vec![0.0; stride * scored];
     for (score, base) in loss.base(targets, weights).into_iter().enumerate() {
-        start[score * (problem.size + 1) + problem.size] = base;
+        start[score * stride + stride - 1] = base;
     }
     let (found, converged) = minimise(start, |at| problem.value(at));
-    let of = |place: usize| -> Vec<f32> { (0..scored).map(|s| found[s * (problem.size + 1) + place] as f32).collect() };
-    let count = scales.iter().flatten().count();
-    let (mut number, mut category) = (0, 2 * count);
-    let terms = features.iter().zip(&scales).map(|(feature, scale)| match scale {
-        Some((mean, spread)) => {
-            number += 1;
-            let (weights, missing) = (of(number - 1), of(count + number - 1));
-            Term::Number { mean: *mean, spread: *spread, weights, missing }
-        }
-        None => {
-            let known = feature.categories.as_ref().map_or(0, Vec::len);
-            let from = category;
-            category += known + 1;
-            let weights = |code: u8| match usize::from(code) {
-                at if at < known => of(from + at),
-                _ if code == ABSENT => of(from + known),
-                _ => vec![0.0; scored],
-            };
-            Term::Category((0..=u8::MAX).map(weights).collect())
-        }
-    });
-    let terms = terms.collect();
-    Linear { base: of(problem.size), terms, converged }
+    let of = |place: usize| -> Vec<f32> { (0..scored).map(|s| found[s * stride + place] as f32).collect() };
+    Linear { base: of(stride - 1), terms: encode::terms(features, &scales, of), converged }
 }
 
-/// Mean and spread of what is there of a number.
-fn scale(values: &Values) -> Option<(f32, f32)> {
-    let Values::Numbers(all) = values else { return None };
-    let there = || all.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v));
-    let n = there().count().max(1) as f64;
-    let mean = there().sum::<f64>() / n;
-    let spread = (there().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32;
-    Some((mean as f32, if spread > 0.0 && spread.is_finite() { spread } else { 1.0 }))
-}
-
-/// A number on its scale; 0 where it is missing.
-pub(crate) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
-    if value.is_nan() { 0.0 } else { ((value - mean) / spread).clamp(-FAR, FAR) }
-}
-
-impl<'p> Problem<'p> {
-    fn new(
-        frame: &Frame,
-        features: &[Feature],
-        scales: &[Option<(f32, f32)>],
-        (targets, weights): (&'p [f32], Option<&'p [f32]>),
-        (loss, l2): (Loss, f64),
-    ) -> Self {
-        let count = scales.iter().flatten().count();
-        let (width, category_width) = (2 * count, features.len() - count);
-        let mut numbers = vec![0.0; frame.rows * width];
-        let mut categories = vec![u32::MAX; frame.rows * category_width];
-        let (mut number, mut category, mut size) = (0, 0, width);
-        for ((column, feature), scale) in frame.columns.iter().zip(features).zip(scales) {
-            match (&column.values, scale) {
-                (Values::Numbers(all), Some((mean, spread))) => {
-                    for (row, value) in all.iter().enumerate() {
-                        numbers[row * width + number] = scaled(*value, *mean, *spread);
-                        numbers[row * width + count + number] = f32::from(u8::from(value.is_nan()));
-                    }
-                    number += 1;
-                }
-                (Values::Words(words), _) => {
-                    let codes = feature.codes(&words.list);
-                    let known = feature.categories.as_ref().map_or(0, Vec::len);
-                    for (row, word) in words.codes.iter().enumerate() {
-                        let code = usize::from(features::code(&codes, *word));
-                        let place = if code == usize::from(ABSENT) { known } else { code };
-                        if place <= known {
-                            categories[row * category_width + category] = (size + place) as u32;
-                        }
-                    }
-                    category += 1;
-                    size += known + 1;
-                }
-                (Values::Numbers(_), None) => {}
-            }
-        }
-        Self { rows: frame.rows, numbers, width, categories, category_width, size, targets, weights, loss, l2 }
-    }
-
+impl Problem<'_> {
     /// The loss over all rows with what weights cost, and its slope.
     fn value(&self, at: &[f64]) -> (f64, Vec<f64>) {
-        let (scored, stride) = (self.loss.scores(), self.size + 1);
-        let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.div_ceil(BLOCK))
+        let (scored, stride) = (self.loss.scores(), self.rows.size + 1);
+        let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.rows.div_ceil(BLOCK))
             .into_par_iter()
-            .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows)))
+            .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows.rows)))
             .collect();
         let (mut value, mut slope) = (0.0, vec![0.0; at.len()]);
         for (part, parts) in blocks {
@@ -166,7 +72,7 @@ impl<'p> Problem<'p> {
             slope.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
         }
         for score in 0..scored {
-            for place in 0..self.size {
+            for place in 0..self.rows.size {
                 let weight = at[score * stride + place];
                 value += self.l2 / 2.0 * weight * weight;
                 slope[score * stride + place] += self.l2 * weight;
@@ -176,16 +82,14 @@ impl<'p> Problem<'p> {
     }
 
     fn block(&self, at: &[f64], rows: std::ops::Range<usize>) -> (f64, Vec<f64>) {
-        let (scored, stride) = (self.loss.scores(), self.size + 1);
-        let numbers = |row: usize| &self.numbers[row * self.width..][..self.width];
-        let categories = |row: usize| &self.categories[row * self.category_width..][..self.category_width];
+        let (scored, stride) = (self.loss.scores(), self.rows.size + 1);
         let mut scores = Vec::with_capacity(rows.len() * scored);
         for row in rows.clone() {
             for score in 0..scored {
                 let weights = &at[score * stride..][..stride];
-                let mut sum = weights[self.size];
-                sum += numbers(row).iter().zip(weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
-                sum += categories(row).iter().filter_map(|place| weights.get(*place as usize)).sum::<f64>();
+                let mut sum = weights[stride - 1];
+                sum += self.rows.numbers(row).iter().zip(weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
+                sum += self.rows.categories(row).map(|place| weights[place]).sum::<f64>();
                 scores.push(sum);
             }
         }
@@ -208,11 +112,9 @@ impl<'p> Problem<'p> {
                 };
                 let pull = weight * (found - truth);
                 let slope = &mut slope[score * stride..][..stride];
-                slope[self.size] += pull;
-                numbers(row).iter().zip(slope.iter_mut()).for_each(|(x, s)| *s += pull * f64::from(*x));
-                for category in categories(row).iter().filter(|place| **place != u32::MAX) {
-                    slope[*category as usize] += pull;
-                }
+                slope[stride - 1] += pull;
+                self.rows.numbers(row).iter().zip(slope.iter_mut()).for_each(|(x, s)| *s += pull * f64::from(*x));
+                self.rows.categories(row).for_each(|place| slope[place] += pull);
             }
         }
         (value, slope)
@@ -286,58 +188,27 @@ impl Linear {
     /// The scores of a row: numbers, and categories by code.
     pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
         let mut scores: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
-        for (value, term) in row.iter().zip(&self.terms) {
-            match term {
-                Term::Number { missing, .. } if value.is_nan() => {
-                    scores.iter_mut().zip(missing).for_each(|(s, w)| *s += f64::from(*w));
-                }
-                Term::Number { mean, spread, weights, .. } => {
-                    let x = f64::from(scaled(*value, *mean, *spread));
-                    scores.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(*w));
-                }
-                Term::Category(weights) => {
-                    scores.iter_mut().zip(&weights[*value as usize]).for_each(|(s, w)| *s += f64::from(*w));
-                }
-            }
-        }
+        encode::add(&self.terms, row, &mut scores);
         scores
     }
 
     /// How large the sums are that the scores of a row are made of: what
     /// rounding is measured by.
-    pub(crate) fn size(&self, row: &[f32]) -> f64 {
-        let most = |weights: &[f32]| weights.iter().fold(0.0_f64, |most, w| most.max(f64::from(w.abs())));
-        let of = |(value, term): (&f32, &Term)| match term {
-            Term::Number { mean, spread, weights, .. } => {
-                f64::from(scaled(*value, *mean, *spread).abs()) * most(weights)
-            }
-            Term::Category(weights) => most(&weights[*value as usize]),
-        };
-        most(&self.base) + row.iter().zip(&self.terms).map(of).sum::<f64>()
+    pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
+        let mut sizes: Vec<f64> = self.base.iter().map(|b| f64::from(b.abs())).collect();
+        encode::size(&self.terms, row, &mut sizes);
+        sizes
     }
 
     /// How much each feature moves the scores; together one, if any does.
     pub(crate) fn importances(&self) -> Vec<f64> {
-        let most = |weights: &[f32]| weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
-        let mut all: Vec<f64> = self
-            .terms
-            .iter()
-            .map(|term| match term {
-                Term::Number { weights, .. } => most(weights),
-                Term::Category(weights) => weights.iter().map(|w| most(w)).fold(0.0, f64::max),
-            })
-            .collect();
-        let whole: f64 = all.iter().sum();
-        if whole > 0.0 {
-            all.iter_mut().for_each(|i| *i /= whole);
-        }
-        all
+        encode::importances(&self.terms)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::frame::{Coder, Column};
+    use super::super::super::frame::{Coder, Column, Values};
     use super::*;
 
     #[test]

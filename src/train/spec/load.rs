@@ -1,7 +1,7 @@
 //! Reads `train.toml` into its tree; a refusal names the file, the line and what
 //! was probably meant.
 
-use super::{Data, Fit, Gates, Linear, Model, Publish, Schema, Spec, Split, Trees};
+use super::{Data, Fit, Gates, Linear, Mlp, Model, Publish, Schema, Spec, Split, Trees};
 use crate::config::text::{Source, nearest, plain};
 use crate::error::{Error, Result};
 use crate::model::short;
@@ -12,8 +12,19 @@ use toml::de::{DeTable, DeValue};
 /// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The tables of the file.
-const TABLES: &[&str] =
-    &["model", "data", "data.sources", "schema", "split", "fit", "fit.trees", "fit.linear", "gates", "publish"];
+const TABLES: &[&str] = &[
+    "model",
+    "data",
+    "data.sources",
+    "schema",
+    "split",
+    "fit",
+    "fit.trees",
+    "fit.linear",
+    "fit.mlp",
+    "gates",
+    "publish",
+];
 
 pub(super) fn read(path: &Path) -> Result<Spec> {
     let name = path.display().to_string();
@@ -81,6 +92,7 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "fit" => spec.fit.set(key, value),
         "fit.trees" => spec.trees.set(key, value),
         "fit.linear" => spec.linear.set(key, value),
+        "fit.mlp" => spec.mlp.set(key, value),
         "gates" => spec.gates.set(key, value),
         "publish" => spec.publish.set(key, value),
         _ => Ok(false),
@@ -96,6 +108,7 @@ fn keys(path: &str) -> &'static [&'static str] {
         "fit" => Fit::KEYS,
         "fit.trees" => Trees::KEYS,
         "fit.linear" => Linear::KEYS,
+        "fit.mlp" => Mlp::KEYS,
         "gates" => Gates::KEYS,
         "publish" => Publish::KEYS,
         _ => &[],

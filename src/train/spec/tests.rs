@@ -22,7 +22,7 @@ fn what_is_not_known_is_refused_with_its_line_and_what_was_meant() {
     assert!(more("[fitt]\nseed = 1").contains("train.toml:7: unknown table 'fitt'; did you mean 'fit'?"));
     assert!(more("[fit.tree]\nx = 1").contains("unknown key 'tree' in [fit]"));
     assert!(more("[split]\ntest = 0.9").contains("'test' in [split] is 0.9; it must be from 0.01 to 0.5"));
-    assert!(more("[fit]\nalgorithm = \"forest\"").contains("one of \"trees\", \"linear\""));
+    assert!(more("[fit]\nalgorithm = \"forest\"").contains("one of \"trees\", \"linear\", \"mlp\""));
     assert!(refused("[model\n").starts_with("train.toml:1: "));
     assert!(refused("x = 1").contains("unknown table 'x'"));
 }

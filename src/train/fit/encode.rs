@@ -1,0 +1,205 @@
+//! Rows as weights are multiplied with: numbers brought to one scale, whether
+//! each is missing, and the place of each category among the weights.
+
+use super::super::features::{self, ABSENT, Feature};
+use super::super::frame::{Frame, Values};
+use serde::{Deserialize, Serialize};
+
+/// No number counts for more than so many standard deviations.
+pub(crate) const FAR: f32 = 1e4;
+/// The place of a category that has no weight.
+const NOWHERE: u32 = u32::MAX;
+
+/// What one feature adds, weight by weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Term {
+    /// A number less its mean, over its spread; the mean where it is missing.
+    Number { mean: f32, spread: f32, weights: Vec<f32>, missing: Vec<f32> },
+    /// By code, those of no row too; one that is missing has a weight of its own.
+    Category(Vec<Vec<f32>>),
+}
+
+/// Mean and spread of a number; none of a category.
+pub(super) type Scale = Option<(f32, f32)>;
+
+/// Rows, encoded.
+pub(super) struct Encoded {
+    pub rows: usize,
+    /// Row by row: numbers on one scale, then whether each is missing.
+    numbers: Vec<f32>,
+    width: usize,
+    /// Row by row: the place of each category among the weights.
+    categories: Vec<u32>,
+    category_width: usize,
+    /// Places that weights have.
+    pub size: usize,
+}
+
+/// Mean and spread of what is there of each number.
+pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
+    let of = |values: &Values| {
+        let Values::Numbers(all) = values else { return None };
+        let there = || all.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v));
+        let n = there().count().max(1) as f64;
+        let mean = there().sum::<f64>() / n;
+        let spread = (there().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32;
+        Some((mean as f32, if spread > 0.0 && spread.is_finite() { spread } else { 1.0 }))
+    };
+    frame.columns.iter().map(|c| of(&c.values)).collect()
+}
+
+/// A number on its scale; 0 where it is missing.
+pub(super) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { ((value - mean) / spread).clamp(-FAR, FAR) }
+}
+
+impl Encoded {
+    pub(super) fn of(frame: &Frame, features: &[Feature], scales: &[Scale]) -> Self {
+        let count = scales.iter().flatten().count();
+        let (width, category_width) = (2 * count, features.len() - count);
+        let mut numbers = vec![0.0; frame.rows * width];
+        let mut categories = vec![NOWHERE; frame.rows * category_width];
+        let (mut number, mut category, mut size) = (0, 0, width);
+        for ((column, feature), scale) in frame.columns.iter().zip(features).zip(scales) {
+            match (&column.values, scale) {
+                (Values::Numbers(all), Some((mean, spread))) => {
+                    for (row, value) in all.iter().enumerate() {
+                        numbers[row * width + number] = scaled(*value, *mean, *spread);
+                        numbers[row * width + count + number] = f32::from(u8::from(value.is_nan()));
+                    }
+                    number += 1;
+                }
+                (Values::Words(words), _) => {
+                    let codes = feature.codes(&words.list);
+                    let known = feature.categories.as_ref().map_or(0, Vec::len);
+                    for (row, word) in words.codes.iter().enumerate() {
+                        let place = match features::code(&codes, *word) {
+                            ABSENT => known,
+                            code if usize::from(code) < known => usize::from(code),
+                            _ => continue,
+                        };
+                        categories[row * category_width + category] = (size + place) as u32;
+                    }
+                    category += 1;
+                    size += known + 1;
+                }
+                (Values::Numbers(_), None) => {}
+            }
+        }
+        Self { rows: frame.rows, numbers, width, categories, category_width, size }
+    }
+
+    /// The numbers of a row; their places are the first ones.
+    pub(super) fn numbers(&self, row: usize) -> &[f32] {
+        &self.numbers[row * self.width..][..self.width]
+    }
+
+    /// The places of a row's categories that have a weight.
+    pub(super) fn categories(&self, row: usize) -> impl Iterator<Item = usize> {
+        let all = &self.categories[row * self.category_width..][..self.category_width];
+        all.iter().filter(|place| **place != NOWHERE).map(|place| *place as usize)
+    }
+}
+
+/// Weights by place as what each feature adds; `of` gives those of a place.
+pub(super) fn terms(features: &[Feature], scales: &[Scale], of: impl Fn(usize) -> Vec<f32>) -> Vec<Term> {
+    let count = scales.iter().flatten().count();
+    let (mut number, mut category) = (0, 2 * count);
+    let one = |(feature, scale): (&Feature, &Scale)| match scale {
+        Some((mean, spread)) => {
+            number += 1;
+            let (weights, missing) = (of(number - 1), of(count + number - 1));
+            Term::Number { mean: *mean, spread: *spread, weights, missing }
+        }
+        None => {
+            let known = feature.categories.as_ref().map_or(0, Vec::len);
+            let from = category;
+            category += known + 1;
+            let weights = |code: u8| match usize::from(code) {
+                _ if code == ABSENT => of(from + known),
+                at if at < known => of(from + at),
+                _ => vec![0.0; of(from).len()],
+            };
+            Term::Category((0..=u8::MAX).map(weights).collect())
+        }
+    };
+    features.iter().zip(scales).map(one).collect()
+}
+
+/// Adds what each feature of a row adds: numbers, and categories by code.
+pub(super) fn add(terms: &[Term], row: &[f32], sums: &mut [f64]) {
+    for (value, term) in row.iter().zip(terms) {
+        match term {
+            Term::Number { missing, .. } if value.is_nan() => {
+                sums.iter_mut().zip(missing).for_each(|(s, w)| *s += f64::from(*w));
+            }
+            Term::Number { mean, spread, weights, .. } => {
+                let x = f64::from(scaled(*value, *mean, *spread));
+                sums.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(*w));
+            }
+            Term::Category(weights) => {
+                sums.iter_mut().zip(&weights[*value as usize]).for_each(|(s, w)| *s += f64::from(*w));
+            }
+        }
+    }
+}
+
+/// How large what is added is, sign aside: what rounding is measured by.
+pub(super) fn size(terms: &[Term], row: &[f32], sums: &mut [f64]) {
+    for (value, term) in row.iter().zip(terms) {
+        let (x, weights) = match term {
+            Term::Number { missing, .. } if value.is_nan() => (1.0, missing),
+            Term::Number { mean, spread, weights, .. } => (f64::from(scaled(*value, *mean, *spread).abs()), weights),
+            Term::Category(weights) => (1.0, &weights[*value as usize]),
+        };
+        sums.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(w.abs()));
+    }
+}
+
+/// How much each feature moves what is added; together one, if any does.
+pub(super) fn importances(terms: &[Term]) -> Vec<f64> {
+    let most = |weights: &[f32]| weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
+    let of = |term: &Term| match term {
+        Term::Number { weights, .. } => most(weights),
+        Term::Category(weights) => weights.iter().map(|w| most(w)).fold(0.0, f64::max),
+    };
+    let mut all: Vec<f64> = terms.iter().map(of).collect();
+    let whole: f64 = all.iter().sum();
+    if whole > 0.0 {
+        all.iter_mut().for_each(|i| *i /= whole);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::frame::{Coder, Column};
+    use super::*;
+
+    #[test]
+    fn others_and_missing_ones_are_never_one_however_many_categories_there_are() {
+        let mut coder = Coder::default();
+        // As many as are told apart, each twice, and one that is not.
+        for word in (0..254).flat_map(|w| [w, w]) {
+            coder.push(Some(&format!("w{word}")));
+        }
+        coder.push(Some("zzz"));
+        coder.push(None);
+        let column = Column { name: "c".to_owned(), values: Values::Words(coder.finish()) };
+        let frame = Frame { columns: vec![column], rows: 510 };
+        let rows: Vec<u32> = (0..508).collect();
+        let features = vec![Feature::learn(&frame, 0, &rows)];
+        let scales = scales(&frame);
+        let encoded = Encoded::of(&frame, &features, &scales);
+        let places = |row: usize| encoded.categories(row).collect::<Vec<usize>>();
+        assert_eq!((places(508), places(509)), (vec![], vec![254]));
+        let terms = terms(&features, &scales, |place| vec![place as f32 + 1.0]);
+        let value = |code: u8| {
+            let mut sums = [0.0];
+            add(&terms, &[f32::from(code)], &mut sums);
+            sums[0]
+        };
+        assert_eq!((value(0), value(253), value(features::OTHER), value(ABSENT)), (1.0, 254.0, 0.0, 255.0));
+    }
+}
