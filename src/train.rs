@@ -144,7 +144,7 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     let of_test = |truths: Vec<_>| fold.test.iter().map(|row| truths[*row as usize]).collect::<Vec<_>>();
     let answers = asked.ask(&frame, &mut |_, _, _| {})?;
     let judged = judge(&answers, &of_test(truths(&rows.target, &asked.task)?), wrong);
-    let champion = champion(trainer, &name, &rows, (&frame, fold), wrong).await;
+    let champion = champion(trainer, &name, &rows, (&frame, fold), wrong).await?;
     let cluster = clusters(&rows, fold);
     let bench = Bench { wrong, cluster: &cluster, parts: parts(spec, &rows, fold)? };
     let against = champion.as_ref().map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
@@ -203,7 +203,7 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         parent,
         lineage,
         evaluation: object(&metrics),
-        allow_signature_change: false,
+        allow_signature_change: spec.publish.allow_signature_change,
         run: Some(run),
         ..Push::default()
     };
@@ -275,9 +275,10 @@ async fn champion(
     rows: &Rows,
     (frame, fold): (&frame::Frame, &Fold),
     wrong: Wrong,
-) -> Option<Champion> {
-    let state = trainer.operator.state().await.ok()?;
-    let version = state.models.get(name)?.champion()?;
+) -> Result<Option<Champion>> {
+    // A registry that does not answer is no registry without a champion.
+    let state = trainer.operator.state().await?;
+    let Some(version) = state.models.get(name).and_then(|m| m.champion()) else { return Ok(None) };
     let judged = async {
         let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
         let into = folder.path().join("champion");
@@ -295,7 +296,7 @@ async fn champion(
         let truths = truths(&rows.target, &asked.task)?;
         Ok(judge(&answers, &fold.test.iter().map(|row| truths[*row as usize]).collect::<Vec<_>>(), wrong))
     };
-    Some((version, judged.await))
+    Ok(Some((version, judged.await)))
 }
 
 /// What each row that it is judged by belongs to: its group, or its stretch of time.

@@ -256,6 +256,8 @@ section! {
     Publish {
         /// Where the alias goes; default `challenger`.
         policy: Policy = Policy::Challenger;
+        /// Whether it may take or answer otherwise than the champion, whose clients would break; default false.
+        allow_signature_change: bool = false;
     }
 }
 

@@ -95,7 +95,9 @@ pub(super) fn grow(data: &Binned, rows: &mut [u32], gradients: &[[f32; 2]], opti
         let number = tree.leaves.len();
         link(&mut tree, leaf.parent, Branch::Leaf(number));
         let [g, h] = leaf.total.sums;
-        tree.leaves.push((-g / (h + options.l2) * options.learning_rate) as f32);
+        // Rows that weigh nothing, or are as sure as numbers can be, want nothing.
+        let wanted = if h + options.l2 > 0.0 { -g / (h + options.l2) } else { 0.0 };
+        tree.leaves.push((wanted * options.learning_rate) as f32);
         leaves.push(leaf.from..leaf.to);
     }
     Grown { tree, tests, leaves }
