@@ -83,6 +83,7 @@ pub(crate) async fn plan(spec: &Spec, now: chrono::DateTime<chrono::Utc>) -> Res
     let mut rows = data::read(spec).await?;
     rows.notes.extend(data::check::check(spec, &rows, now)?);
     rows.manifest.time = span(&rows);
+    asked_for(spec, &rows)?;
     let (_, told) = split::split(spec, &rows)?;
     Ok(json!({
         "model": spec.model.name,
@@ -97,6 +98,16 @@ pub(crate) async fn plan(spec: &Spec, now: chrono::DateTime<chrono::Utc>) -> Res
         "split": told,
         "notes": rows.notes,
     }))
+}
+
+/// The measure that gates look at. Refuses one that is not of these answers, and
+/// slices that are no feature, before time is spent.
+fn asked_for(spec: &Spec, rows: &Rows) -> Result<Wrong> {
+    if let Some(name) = spec.gates.slices.iter().find(|name| rows.frame.column(name).is_none()) {
+        let name = crate::model::short(name);
+        return Err(Error::invalid(format!("'slices' in [gates] names '{name}', which is no feature")));
+    }
+    Wrong::parse(spec.gates.measure.as_deref(), rows.target.classes().is_some())
 }
 
 fn algorithm(spec: &Spec) -> &'static str {
@@ -118,12 +129,27 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     }
     rows.notes.extend(data::check::check(spec, &rows, trainer.now)?);
     rows.manifest.time = span(&rows);
-    let (folds, told) = split::split(spec, &rows)?;
+    let wrong = asked_for(spec, &rows)?;
+    let (folds, mut told) = split::split(spec, &rows)?;
+    if spec.fit.algorithm == Algorithm::Linear {
+        // Nothing has to be stopped.
+        (told.train, told.stop) = (told.train + told.stop, 0);
+    }
     let (fold, earlier) = folds.split_last().ok_or_else(|| Error::internal("there is no origin"))?;
-    let wrong = Wrong::parse(spec.gates.measure.as_deref(), rows.target.classes().is_some())?;
     let origins = earlier_origins(trainer, spec, &rows, earlier, watcher)?;
     watcher.step(&format!("learning from {} rows", told.train));
     let model = learn::learn(spec, &rows, fold, &mut |round| watcher.round(round));
+    match (&model.learned, model.converged()) {
+        (model::Learned::Mlp(_), false) => {
+            return Err(Error::precondition(
+                "no weights were found that are better than chance; try a smaller 'rate' in [fit.mlp]",
+            ));
+        }
+        (_, false) => {
+            rows.notes.push("the best weights were not quite reached; a larger 'l2' in [fit.linear] helps".to_owned())
+        }
+        (_, true) => {}
+    }
 
     watcher.step("exporting, and proving that the graph is what was learned");
     let properties = properties(spec, &model, &run);
@@ -182,7 +208,10 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     }
     watcher.step("publishing");
     let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
-    let held_out = [&fold.stop[..], &fold.test].concat();
+    let held_out = match spec.fit.algorithm {
+        Algorithm::Linear => fold.test.clone(),
+        _ => [&fold.stop[..], &fold.test].concat(),
+    };
     let baseline = package::baseline(&mut asked, &rows, &held_out, &rows.target, &importances)?;
     let golden = package::golden(&mut asked, &rows, &fold.test)?;
     let card = package::card(spec, &outcome.record);

@@ -110,6 +110,10 @@ fn run(command: Command) -> Result<ExitCode> {
             if output.exists() {
                 return Err(Error::invalid(format!("{} is there already", output.display())));
             }
+            // Paths are relative to the file that names them.
+            let is_here = output.parent().is_none_or(|folder| folder.as_os_str().is_empty());
+            let unreadable = |e| Error::invalid(format!("{} cannot be read", data.display())).with_source(e);
+            let data = if is_here { data.clone() } else { data.canonicalize().map_err(unreadable)? };
             let text = block_on(train::init::init(&data, &target))?;
             monitor::write(&output, text.as_bytes())?;
             // What was written is read as any other: it must be right.

@@ -219,11 +219,11 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
     words.codes.iter().filter(|c| **c != MISSING).for_each(|c| is_used[*c as usize] = true);
     let mut names: Vec<String> =
         words.list.iter().zip(&is_used).filter(|(_, used)| **used).map(|(word, _)| word.clone()).collect();
-    // Numbers by their size, words by their letters.
+    // Numbers first and by their size, then words by their letters.
     let number = |word: &String| word.parse::<f64>().ok();
     names.sort_by(|a, b| match (number(a), number(b)) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => a.cmp(b),
+        (Some(x), Some(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
+        (x, y) => x.is_none().cmp(&y.is_none()).then_with(|| a.cmp(b)),
     });
     if !spec.schema.classes.is_empty() {
         if let Some(stranger) = names.iter().find(|n| !spec.schema.classes.contains(n)) {

@@ -157,7 +157,7 @@ fn against(
     let found = mean(&worse, &cluster, certainty);
     let what = format!("{} against the champion's {before:.6}, worse by", bench.wrong.word());
     let mut gate = Gate::below(name, found, share * before, &what);
-    if worse.iter().all(|w| *w == 0.0) && !worse.is_empty() {
+    if share >= 0.0 && worse.iter().all(|w| *w == 0.0) && !worse.is_empty() {
         gate.verdict = Verdict::Pass;
         gate.reason = "it answers as the champion does".to_owned();
     }

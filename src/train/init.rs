@@ -57,7 +57,11 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     let _ = writeln!(out, "task = \"{task}\"");
     if !ignore.is_empty() {
         let all: Vec<String> = ignore.iter().map(|name| quoted(name)).collect();
-        let why = if remarks.is_empty() { String::new() } else { format!(" # {}", remarks.join(", ")) };
+        let why = if remarks.is_empty() {
+            String::new()
+        } else {
+            format!(" # {}", remarks.join(", ").replace(char::is_control, " "))
+        };
         let _ = writeln!(out, "ignore = [{}]{why}", all.join(", "));
     }
     let by = if looked.time.is_some() { "time" } else { "random" };

@@ -13,6 +13,9 @@ pub(crate) struct Interval {
     pub clusters: usize,
 }
 
+/// Observations below which nothing is sure.
+const CLUSTERS_MIN: usize = 6;
+
 /// The mean of values of rows and its bounds, each of which it is beyond with
 /// the rest of the certainty. `cluster` names what a row belongs to.
 pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval {
@@ -23,12 +26,18 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
         *sums.entry(*cluster).or_default() += value - mean;
     }
     let clusters = sums.len();
-    if clusters < 2 {
+    if clusters < CLUSTERS_MIN {
         return Interval { mean, low: f64::NEG_INFINITY, high: f64::INFINITY, clusters };
     }
     let k = clusters as f64;
     let variance = sums.values().map(|s| s * s).sum::<f64>() * k / (k - 1.0) / (n * n);
-    let reach = student(certainty, k - 1.0) * variance.sqrt();
+    let mut reach = student(certainty, k - 1.0) * variance.sqrt();
+    if variance == 0.0 {
+        // What never happened may yet, about as often as three of so many (Hanley and
+        // Lippman-Hand 1983).
+        let most = values.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+        reach = -(1.0 - certainty).ln() / k * if most > 0.0 { most } else { 1.0 };
+    }
     Interval { mean, low: mean - reach, high: mean + reach, clusters }
 }
 
@@ -102,8 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn of_one_cluster_nothing_is_sure() {
+    fn of_few_clusters_nothing_is_sure_and_of_none_that_was_wrong_little() {
         let found = mean(&[1.0, 2.0], &[0, 0], 0.95);
         assert!(found.low == f64::NEG_INFINITY && found.high == f64::INFINITY);
+        let rows: Vec<u32> = (0..10).collect();
+        let found = mean(&[0.0; 10], &rows, 0.95);
+        assert!((0.25..0.35).contains(&found.high), "ten right ones of ten: {found:?}");
     }
 }

@@ -156,15 +156,14 @@ pub(crate) enum Wrong {
 }
 
 impl Wrong {
-    /// By the name of a measure; `accuracy` is looked at as its error, `rmse` as
-    /// its square.
+    /// By the name of a measure.
     pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
         match (name, is_class) {
             (None | Some("log_loss"), true) => Ok(Self::LogLoss),
             (Some("brier"), true) => Ok(Self::Brier),
-            (Some("accuracy" | "error"), true) => Ok(Self::Error),
+            (Some("error"), true) => Ok(Self::Error),
             (None | Some("mae"), false) => Ok(Self::AbsoluteError),
-            (Some("rmse" | "mse"), false) => Ok(Self::SquaredError),
+            (Some("mse"), false) => Ok(Self::SquaredError),
             (Some(name), true) => Err(Error::invalid(format!(
                 "'measure' in [gates] is '{}'; of classes it is one of log_loss, brier, error",
                 short(name)

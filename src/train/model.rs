@@ -44,6 +44,16 @@ impl Model {
         self.loss().answer(&scores)
     }
 
+    /// Whether it got to where it was going: the best weights, or any that are
+    /// better than none.
+    pub(crate) fn converged(&self) -> bool {
+        match &self.learned {
+            Learned::Trees(_) => true,
+            Learned::Linear(linear) => linear.converged,
+            Learned::Mlp(mlp) => mlp.first.converged,
+        }
+    }
+
     /// How much each feature counts; together one, if any does.
     pub(crate) fn importances(&self) -> Vec<f64> {
         match &self.learned {

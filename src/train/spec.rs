@@ -53,7 +53,7 @@ section! {
         sql: Option<String> as Text = None;
         /// Rows beyond which the query is refused, 1 to 100 million; default 20 million.
         rows_max: usize = 20_000_000, in 1..=100_000_000;
-        /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. What sorts and joins need beyond it goes to disk.
+        /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. What sorts need beyond it goes to disk.
         memory_max: usize as Size = 4 << 30, in 16 << 20..=1 << 40;
         /// Rows below which training is refused, 2 to 100 million; default 100.
         rows_min: usize = 100, in 2..=100_000_000;
@@ -290,9 +290,9 @@ impl Spec {
     /// same meaning, however it is written.
     pub(crate) fn canonical(&self) -> String {
         let mut root = toml::Table::new();
+        // What the files hold counts, not where they lie, nor what reading them may cost.
         let mut data = self.data.to_table();
-        let sources = self.sources.0.iter().map(|(name, at)| (name.clone(), Value::String(at.clone())));
-        data.insert("sources".to_owned(), Value::Table(sources.collect()));
+        ["memory_max", "rows_max"].into_iter().for_each(|key| drop(data.remove(key)));
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
@@ -351,9 +351,10 @@ impl Spec {
         };
         needs(SplitBy::Time, &schema.time, "time")?;
         needs(SplitBy::Group, &schema.group, "group")?;
-        if self.split.by == SplitBy::Random && schema.time.is_some() && self.split.override_reason.is_none() {
+        let is_otherwise = matches!(self.split.by, SplitBy::Random | SplitBy::Group);
+        if is_otherwise && schema.time.is_some() && self.split.override_reason.is_none() {
             return refuse(
-                "rows that have a time are not split at random, for then the future tells of the past; say why all the \
+                "rows that have a time are split by it, for else the future tells of the past; say why otherwise all the \
                  same in 'override_reason' of [split]"
                     .to_owned(),
             );

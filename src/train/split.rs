@@ -72,8 +72,12 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
             )));
         }
     }
+    let weighs = |row: &u32| rows.weight.as_ref().is_none_or(|w| w[*row as usize] > 0.0);
+    if [&fold.train, &fold.stop].into_iter().any(|part| !part.iter().any(weighs)) {
+        return Err(Error::invalid("every row to learn from, or to stop by, weighs nothing"));
+    }
     if let super::data::Target::Classes { of, names } = &rows.target {
-        let seen: HashSet<u32> = fold.train.iter().map(|r| of[*r as usize]).collect();
+        let seen: HashSet<u32> = fold.train.iter().filter(|r| weighs(r)).map(|r| of[*r as usize]).collect();
         if let Some(absent) = (0..names.len()).find(|class| !seen.contains(&(*class as u32))) {
             let name = crate::model::short(&names[absent]);
             return Err(Error::invalid(format!("no row to learn from is of the class '{name}'")));

@@ -39,6 +39,8 @@ enum Grown {
     Times(Vec<i64>),
 }
 
+/// Whole numbers up to which FP64 tells all apart.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 /// The time that stands for none.
 pub(super) const NO_TIME: i64 = i64::MIN;
 
@@ -106,7 +108,8 @@ fn plain(kind: &DataType) -> &DataType {
 pub(super) fn in_words(all: &[f64]) -> Words {
     let mut coder = Coder::default();
     for value in all {
-        coder.push((!value.is_nan()).then(|| format!("{value}")).as_deref());
+        // −0 is 0.
+        coder.push((!value.is_nan()).then(|| format!("{}", value + 0.0)).as_deref());
     }
     coder.finish()
 }
@@ -116,6 +119,12 @@ impl Gathered {
     pub(super) fn feature(self, is_category: bool) -> Result<Column> {
         let name = self.name;
         let values = match self.values {
+            Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
+                return Err(Error::invalid(format!(
+                    "'{}' holds whole numbers beyond 2^53; CAST it to VARCHAR in the query",
+                    short(&name)
+                )));
+            }
             Raw::Numbers(all) if is_category && self.was_whole => Values::Words(in_words(&all)),
             Raw::Words(words) => Values::Words(words),
             Raw::Numbers(_) if is_category => {
@@ -158,7 +167,7 @@ impl Gathered {
             Raw::Numbers(all) => in_words(&all),
             Raw::Times(all) => {
                 let mut coder = Coder::default();
-                all.iter().for_each(|t| coder.push(Some(&t.to_string())));
+                all.iter().for_each(|t| coder.push((*t != NO_TIME).then(|| t.to_string()).as_deref()));
                 coder.finish()
             }
         };

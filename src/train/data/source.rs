@@ -101,7 +101,7 @@ pub(super) async fn read(spec: &Spec) -> Result<(Vec<Gathered>, Manifest)> {
         manifest.sources.push(Source { name: name.clone(), files: files.iter().map(describe).collect::<Result<_>>()? });
     }
     let only = spec.sources.0.keys().next().cloned().unwrap_or_default();
-    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM {only}"));
+    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
     let gathered = query(&context, &manifest.sql, spec.data.rows_max).await?;
     manifest.rows = gathered.1;
     let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();

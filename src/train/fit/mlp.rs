@@ -118,7 +118,7 @@ pub(crate) fn fit(
     let hidden = options.hidden;
     let of = |place: usize| of_features[place * hidden..][..hidden].to_vec();
     let terms = encode::terms(features, &scales, of);
-    let first = Linear { base: base.to_vec(), terms, converged: true };
+    let first = Linear { base: base.to_vec(), terms, converged: best_epoch > 0 };
     let mut layers: Vec<Layer> =
         (1..shape.layers()).map(part).map(|(w, b)| Layer { base: b.to_vec(), weights: w.to_vec() }).collect();
     if let Some(last) = layers.last_mut().filter(|_| loss == Loss::Squared) {

@@ -81,7 +81,7 @@ pub(crate) struct Node {
     pub left: Branch,
     pub right: Branch,
     /// How much lower the loss got.
-    pub gain: f32,
+    pub gain: f64,
 }
 
 /// Where a side leads.
@@ -236,7 +236,7 @@ impl Booster {
     pub(crate) fn importances(&self, features: usize) -> Vec<f64> {
         let mut gains = vec![0.0; features];
         for node in self.trees.iter().flat_map(|t| &t.nodes) {
-            gains[node.feature] += f64::from(node.gain);
+            gains[node.feature] += node.gain;
         }
         let whole: f64 = gains.iter().sum();
         if whole > 0.0 {

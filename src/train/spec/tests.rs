@@ -45,5 +45,6 @@ fn the_same_meaning_is_the_same_text() {
     let read = |text: &str| load::parse("train.toml", text).expect("reads").canonical();
     let same = format!("# a remark\n{LEAST}[split]\ntest = 0.2\n[fit]\nthreads = 3\n");
     assert_eq!(read(LEAST), read(&same), "a default, and what changes nothing");
+    assert_eq!(read(LEAST), read(&LEAST.replace("train.csv", "elsewhere/train.csv")), "where files lie");
     assert_ne!(read(LEAST), read(&format!("{LEAST}[fit]\nseed = 8\n")));
 }

@@ -54,7 +54,7 @@ pub(super) fn grow(data: &Binned, rows: &mut [u32], gradients: &[[f32; 2]], opti
             choice: choice(&found.test, &data.cuts[found.feature]),
             left: Branch::Leaf(0),
             right: Branch::Leaf(0),
-            gain: found.gain as f32,
+            gain: found.gain,
         });
         link(&mut tree, leaf.parent, Branch::Node(branch));
         let here = &mut rows[leaf.from..leaf.to];

@@ -92,7 +92,8 @@ impl Search<'_> {
 
     fn number(&self, count: usize) -> Option<Found> {
         let missing = self.parts[usize::from(ABSENT)];
-        let has_missing = missing[1] > 0.0;
+        // What is left of differences of sums is no row.
+        let has_missing = missing[1] > 1e-9 * self.total.sums[1];
         let mut best = None;
         let mut left = [0.0; 2];
         // The last one parts what is there from what is missing.
