@@ -212,7 +212,16 @@ enum ConfigVerb {
 
 /// Runs a command line; 0: did it, 1: refused or failed, 2: misuse.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    let parsed = match Ortus::try_parse_from(arguments) {
+    run_as("ortus", arguments, |parsed: Ortus| run(parsed.command))
+}
+
+/// Parses and runs a program's command line; tells why it did not do it.
+fn run_as<P: Parser>(
+    program: &str,
+    arguments: impl Iterator<Item = std::ffi::OsString>,
+    run: impl FnOnce(P) -> Result<ExitCode>,
+) -> ExitCode {
+    let parsed = match P::try_parse_from(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to stdout and are no misuse.
@@ -220,11 +229,11 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    match run(parsed.command) {
+    match run(parsed) {
         Ok(code) => code,
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
-            note(&format!("ortus: {error}{}", cause.unwrap_or_default()));
+            note(&format!("{program}: {error}{}", cause.unwrap_or_default()));
             ExitCode::FAILURE
         }
     }

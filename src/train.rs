@@ -33,11 +33,12 @@ use bytes::Bytes;
 use data::Rows;
 use fit::trees::Round;
 use gate::{Bench, Gate, Verdict};
-use judge::{Asked, Judged, Wrong, judge, truths};
+use judge::{Asked, Judged, Wrong, judge};
 use model::Model;
 use serde_json::{Value, json};
 use spec::{Algorithm, Policy, Spec};
 use split::Fold;
+use std::path::PathBuf;
 
 /// Rows that the graph is held against the model on.
 const PARITY_ROWS: usize = 20_000;
@@ -130,13 +131,9 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     rows.notes.extend(data::check::check(spec, &rows, trainer.now)?);
     rows.manifest.time = span(&rows);
     let wrong = asked_for(spec, &rows)?;
-    let (folds, mut told) = split::split(spec, &rows)?;
-    if spec.fit.algorithm == Algorithm::Linear {
-        // Nothing has to be stopped.
-        (told.train, told.stop) = (told.train + told.stop, 0);
-    }
+    let (folds, told) = split::split(spec, &rows)?;
     let (fold, earlier) = folds.split_last().ok_or_else(|| Error::internal("there is no origin"))?;
-    let origins = earlier_origins(trainer, spec, &rows, earlier, watcher)?;
+    let origins = earlier_origins(trainer, spec, (&rows, earlier), wrong, watcher)?;
     watcher.step(&format!("learning from {} rows", told.train));
     let model = learn::learn(spec, &rows, fold, &mut |round| watcher.round(round));
     match (&model.learned, model.converged()) {
@@ -154,12 +151,11 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     watcher.step("exporting, and proving that the graph is what was learned");
     let properties = properties(spec, &model, &run);
     let bytes = Bytes::from(export::export(&model, spec.model.about.as_deref().unwrap_or_default(), &properties));
-    let graph = Graph::read(bytes.clone())?;
-    let source = Source { bytes: bytes.clone(), external_dir: None };
-    let session = trainer.engine.open(&source, &SessionOptions::single())?;
     let columns = export::columns(&model.features);
-    let mut asked = Asked::new(&graph, &columns, session)?;
-    let parity = parity::check(&model, &mut asked, &rows.frame.take(&fold.train), PARITY_ROWS, 7);
+    let mut asked = open(trainer, bytes.clone(), None, &columns)?;
+    let step = fold.train.len().div_ceil(PARITY_ROWS);
+    let some: Vec<u32> = fold.train.iter().copied().step_by(step).collect();
+    let parity = parity::check(&model, &mut asked, &rows.frame.take(&some), PARITY_ROWS, 7);
     let mut gates = vec![match &parity {
         Ok(p) => Gate::plain("parity", Verdict::Pass, format!("{} rows, at most {:.1e} apart", p.rows, p.worst)),
         Err(e) => Gate::plain("parity", Verdict::Fail, e.message.clone()),
@@ -167,12 +163,11 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
 
     watcher.step(&format!("judging by {} rows", told.test));
     let frame = rows.frame.take(&fold.test);
-    let of_test = |truths: Vec<_>| fold.test.iter().map(|row| truths[*row as usize]).collect::<Vec<_>>();
-    let answers = asked.ask(&frame, &mut |_, _, _| {})?;
-    let judged = judge(&answers, &of_test(truths(&rows.target, &asked.task)?), wrong);
-    let champion = champion(trainer, &name, &rows, (&frame, fold), wrong).await?;
+    let target = rows.target.take(&fold.test);
+    let judged = judge(&mut asked, &frame, &target, wrong)?;
+    let champion = champion(trainer, &name, (&frame, &target), wrong).await?;
     let cluster = clusters(&rows, fold);
-    let bench = Bench { wrong, cluster: &cluster, parts: parts(spec, &rows, fold)? };
+    let bench = Bench { wrong, cluster: &cluster, parts: parts(spec, &rows, fold) };
     let against = champion.as_ref().map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
     gates.extend(gate::judge(&spec.gates, &bench, &judged, against));
     gates.push(robust(&mut asked, &rows, fold));
@@ -208,11 +203,8 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     }
     watcher.step("publishing");
     let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
-    let held_out = match spec.fit.algorithm {
-        Algorithm::Linear => fold.test.clone(),
-        _ => [&fold.stop[..], &fold.test].concat(),
-    };
-    let baseline = package::baseline(&mut asked, &rows, &held_out, &rows.target, &importances)?;
+    let held_out = [&fold.stop[..], &fold.test].concat();
+    let baseline = package::baseline(&mut asked, &rows, &held_out, &importances)?;
     let golden = package::golden(&mut asked, &rows, &fold.test)?;
     let card = package::card(spec, &outcome.record);
     package::write(folder.path(), &bytes, &baseline, golden.as_ref(), &card)?;
@@ -258,28 +250,29 @@ fn span(rows: &Rows) -> Option<(chrono::DateTime<chrono::Utc>, chrono::DateTime<
     Some((at(times.iter().min())?, at(times.iter().max())?))
 }
 
+/// Opens a version's file, to be asked.
+fn open(trainer: &Trainer<'_>, bytes: Bytes, external_dir: Option<PathBuf>, columns: &[String]) -> Result<Asked> {
+    let graph = Graph::read(bytes.clone())?;
+    let external_dir = external_dir.filter(|_| !graph.external.is_empty());
+    let session = trainer.engine.open(&Source { bytes, external_dir }, &SessionOptions::single())?;
+    Asked::new(&graph, columns, session)
+}
+
 /// What models of earlier origins come to: whether the last one was luck.
 fn earlier_origins(
     trainer: &Trainer<'_>,
     spec: &Spec,
-    rows: &Rows,
-    folds: &[Fold],
+    (rows, folds): (&Rows, &[Fold]),
+    wrong: Wrong,
     watcher: &mut dyn Watcher,
 ) -> Result<Vec<Value>> {
     let one = |(at, fold): (usize, &Fold)| -> Result<Value> {
         watcher.step(&format!("learning, origin {} of {}", at + 1, folds.len() + 1));
         let model = learn::learn(spec, rows, fold, &mut |round| watcher.round(round));
         let bytes = Bytes::from(export::export(&model, "", &[]));
-        let graph = Graph::read(bytes.clone())?;
-        let session = trainer.engine.open(&Source { bytes, external_dir: None }, &SessionOptions::single())?;
-        let mut asked = Asked::new(&graph, &export::columns(&model.features), session)?;
-        let answers = asked.ask(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
-        let truths = truths(&rows.target, &asked.task)?;
-        let truths: Vec<_> = fold.test.iter().map(|row| truths[*row as usize]).collect();
-        let wrong = Wrong::parse(spec.gates.measure.as_deref(), rows.target.classes().is_some())?;
-        Ok(
-            json!({"train": fold.train.len(), "test": fold.test.len(), "metrics": judge(&answers, &truths, wrong).measures}),
-        )
+        let mut asked = open(trainer, bytes, None, &export::columns(&model.features))?;
+        let judged = judge(&mut asked, &rows.frame.take(&fold.test), &rows.target.take(&fold.test), wrong)?;
+        Ok(json!({"train": fold.train.len(), "test": fold.test.len(), "metrics": judged.measures}))
     };
     folds.iter().enumerate().map(one).collect()
 }
@@ -301,8 +294,7 @@ type Champion = (crate::model::Version, Result<Judged>);
 async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
-    rows: &Rows,
-    (frame, fold): (&frame::Frame, &Fold),
+    (frame, target): (&frame::Frame, &data::Target),
     wrong: Wrong,
 ) -> Result<Option<Champion>> {
     // A registry that does not answer is no registry without a champion.
@@ -316,14 +308,8 @@ async fn champion(
             std::fs::read(into.join(name)).map_err(|e| Error::unavailable(format!("read {name}")).with_source(e))
         };
         let manifest = Manifest::read(&read(crate::registry::manifest::MANIFEST_PATH)?)?;
-        let bytes = Bytes::from(read(MODEL_PATH)?);
-        let graph = Graph::read(bytes.clone())?;
-        let external_dir = (!graph.external.is_empty()).then_some(into);
-        let session = trainer.engine.open(&Source { bytes, external_dir }, &SessionOptions::single())?;
-        let mut asked = Asked::new(&graph, &manifest.features, session)?;
-        let answers = asked.ask(frame, &mut |_, _, _| {})?;
-        let truths = truths(&rows.target, &asked.task)?;
-        Ok(judge(&answers, &fold.test.iter().map(|row| truths[*row as usize]).collect::<Vec<_>>(), wrong))
+        let bytes = read(MODEL_PATH)?.into();
+        judge(&mut open(trainer, bytes, Some(into), &manifest.features)?, frame, target, wrong)
     };
     Ok(Some((version, judged.await)))
 }
@@ -346,22 +332,20 @@ fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
 }
 
 /// The parts by which it must not be worse than the champion either.
-fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Vec<(String, Vec<u32>)>> {
+fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u32>)> {
     let mut all = Vec::new();
     for name in &spec.gates.slices {
-        let at = rows.frame.columns.iter().position(|c| c.name == *name).ok_or_else(|| {
-            Error::invalid(format!("'slices' in [gates] names '{}', which is no feature", crate::model::short(name)))
-        })?;
+        // Others were refused before.
+        let Some(column) = rows.frame.column(name) else { continue };
         let mut found: std::collections::BTreeMap<String, Vec<u32>> = std::collections::BTreeMap::new();
-        let edges = quarters(&rows.frame.columns[at].values, &fold.train);
+        let edges = quarters(&column.values, &fold.train);
         for (place, row) in fold.test.iter().enumerate() {
-            let part = match (&rows.frame.columns[at].values, rows.words(at)) {
-                (_, Some(words)) => words.get(*row as usize).unwrap_or("(missing)").to_owned(),
-                (frame::Values::Numbers(all), None) => match all[*row as usize] {
+            let part = match &column.values {
+                frame::Values::Words(words) => words.get(*row as usize).unwrap_or("(missing)").to_owned(),
+                frame::Values::Numbers(all) => match all[*row as usize] {
                     v if v.is_nan() => "(missing)".to_owned(),
                     v => format!("part {} of {}", edges.partition_point(|e| *e < v) + 1, edges.len() + 1),
                 },
-                _ => continue,
             };
             found.entry(part).or_default().push(place as u32);
         }
@@ -369,7 +353,7 @@ fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Vec<(String, Vec<u32>)
         found.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
         all.extend(found.into_iter().take(PARTS_MAX).map(|(part, rows)| (format!("{name} = {part}"), rows)));
     }
-    Ok(all)
+    all
 }
 
 /// Three numbers that part rows in four.

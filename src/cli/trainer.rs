@@ -2,8 +2,10 @@
 
 use super::print::{Table, line, note};
 use super::registry::{By, Common, config, open};
-use super::{block_on, monitor};
+use super::{block_on, monitor, run_as};
 use crate::error::{Error, Result};
+use crate::model::ModelName;
+use crate::operate::Operator;
 use crate::records::Records;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::train::fit::trees::Round;
@@ -85,23 +87,9 @@ struct RunArguments {
     by: By,
 }
 
-/// Runs the command line.
+/// Runs the command line; 0: did it, 1: refused or failed, 2: misuse, 3: a gate did not pass.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    let parsed = match OrtusTrainer::try_parse_from(arguments) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-        }
-    };
-    match run(parsed.command) {
-        Ok(code) => code,
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
-            note(&format!("ortus-trainer: {error}{}", cause.unwrap_or_default()));
-            ExitCode::FAILURE
-        }
-    }
+    run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| run(parsed.command))
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -212,12 +200,10 @@ async fn once(arguments: &RunArguments) -> Result<ExitCode> {
         Ok(outcome) => outcome.record.clone(),
         Err(error) => serde_json::json!({"error": error.message}),
     };
-    let model = crate::model::ModelName::parse(&spec.model.name)?;
     let trigger = "manual".to_owned();
     let seconds = clock.elapsed().as_secs_f64();
-    let ran = Ran { model: model.to_string(), began, seconds, trigger, became, record };
-    let history = History::new(Records::of(operator.log.store.clone(), operator.log.namespace()), model);
-    if let Err(error) = history.keep(&ran).await {
+    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, became, record };
+    if let Err(error) = history_of(&operator, &spec.model.name)?.keep(&ran).await {
         note(&format!("ortus-trainer: the run is not kept: {error}"));
     }
     let outcome = ended?;
@@ -292,9 +278,12 @@ fn word(became: Became) -> &'static str {
 }
 
 async fn history(model: &str, common: &Common) -> Result<History> {
-    let operator = open(common, None, false).await?;
+    history_of(&open(common, None, false).await?, model)
+}
+
+fn history_of(operator: &Operator, model: &str) -> Result<History> {
     let records = Records::of(operator.log.store.clone(), operator.log.namespace());
-    Ok(History::new(records, crate::model::ModelName::parse(model)?))
+    Ok(History::new(records, ModelName::parse(model)?))
 }
 
 async fn runs(model: &str, common: &Common) -> Result<()> {

@@ -218,7 +218,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
 }
 
 /// Columns that an input takes.
-fn width(spec: &TensorSpec) -> Result<usize> {
+pub(crate) fn width(spec: &TensorSpec) -> Result<usize> {
     let vague = || Error::invalid(format!("input '{}' is no table: its rows have no fixed width", spec.name));
     let dims = spec.shape.as_ref().ok_or_else(vague)?;
     let sizes: Option<Vec<usize>> =

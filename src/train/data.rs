@@ -8,7 +8,7 @@ mod source;
 mod tests;
 
 use super::export;
-use super::frame::{Column, Frame, MISSING, Values, Words};
+use super::frame::{Column, Frame, MISSING, Words};
 use super::spec::{Spec, Task};
 use crate::error::{Error, Result};
 use crate::model::short;
@@ -60,7 +60,8 @@ impl Target {
         }
     }
 
-    fn take(&self, rows: &[u32]) -> Self {
+    /// Those of the rows at these places.
+    pub(crate) fn take(&self, rows: &[u32]) -> Self {
         match self {
             Self::Values(values) => Self::Values(rows.iter().map(|r| values[*r as usize]).collect()),
             Self::Classes { of, names } => {
@@ -275,14 +276,6 @@ impl Rows {
             weight: of(self.weight.as_ref(), rows),
             manifest: self.manifest.clone(),
             notes: self.notes.clone(),
-        }
-    }
-
-    /// The words of a column, for whoever tells rows apart by it.
-    pub(crate) fn words(&self, column: usize) -> Option<&Words> {
-        match &self.frame.columns[column].values {
-            Values::Words(words) => Some(words),
-            Values::Numbers(_) => None,
         }
     }
 }

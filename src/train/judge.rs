@@ -10,6 +10,7 @@ use crate::model::task::{Task, Wish};
 use crate::model::{Dim, Signature, TensorSpec, short};
 use crate::monitor::performance::answer::{Answer, Truth, answers};
 use crate::monitor::performance::measure::{Measures, measure};
+use crate::operate::profile::width;
 use crate::runtime::Session;
 use crate::tensor::{DType, Strings, Tensor, View};
 use std::ops::Range;
@@ -118,15 +119,6 @@ impl Asked {
     }
 }
 
-/// Columns that an input takes.
-fn width(spec: &TensorSpec) -> Result<usize> {
-    let vague = || Error::precondition(format!("its input '{}' is no table", short(&spec.name)));
-    let dims = spec.shape.as_ref().ok_or_else(vague)?;
-    let fixed = |d: &Dim| if let Dim::Fixed(n) = d { Some(*n) } else { None };
-    let sizes: Option<Vec<usize>> = dims.iter().skip(1).map(fixed).collect();
-    sizes.and_then(|sizes| crate::tensor::elements(&sizes)).ok_or_else(vague)
-}
-
 /// What was true of rows, in the words of a task. Refuses classes it does not have.
 pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     match (target, task) {
@@ -222,12 +214,12 @@ pub(crate) struct Judged {
     pub measures: Measures,
 }
 
-/// Holds answers against what was true.
-pub(crate) fn judge(answers: &[Option<Answer>], truths: &[Truth], wrong: Wrong) -> Judged {
-    let rows = || answers.iter().zip(truths);
+/// Asks about rows and holds the answers against what was true.
+pub(crate) fn judge(asked: &mut Asked, frame: &Frame, target: &Target, wrong: Wrong) -> Result<Judged> {
+    let truths = truths(target, &asked.task)?;
+    let answers = asked.ask(frame, &mut |_, _, _| {})?;
+    let rows = || answers.iter().zip(&truths);
     let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
-    Judged {
-        wrong: rows().map(|(answer, truth)| wrong.of(answer.as_ref(), *truth)).collect(),
-        measures: measure(known),
-    }
+    let measures = measure(known);
+    Ok(Judged { wrong: rows().map(|(answer, truth)| wrong.of(answer.as_ref(), *truth)).collect(), measures })
 }

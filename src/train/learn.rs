@@ -19,9 +19,9 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
     let of = |part: &[u32], all: &[f32]| part.iter().map(|r| all[*r as usize]).collect::<Vec<f32>>();
     let weights_of = |part: &[u32]| weights.as_ref().map(|all| of(part, all));
     let count = rows.frame.columns.len();
-    let (features, learned) = match spec.fit.algorithm {
+    let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &fold.train)).collect();
+    let learned = match spec.fit.algorithm {
         Algorithm::Trees => {
-            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &fold.train)).collect();
             let cuts: Vec<Cut> = (0..count).map(|at| Cut::find(&rows.frame, at, &fold.train)).collect();
             let binned = |part: &[u32]| Binned::of(&rows.frame, &features, cuts.clone(), part);
             let (train, stop) = (binned(&fold.train), binned(&fold.stop));
@@ -30,10 +30,9 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
             let train = Sample { data: &train, targets: &train_targets, weights: train_weights.as_deref() };
             let stop = Sample { data: &stop, targets: &stop_targets, weights: stop_weights.as_deref() };
             let booster = trees::fit(&train, Some(&stop), loss, &options(spec), watch);
-            (features, Learned::Trees(booster))
+            Learned::Trees(booster)
         }
         Algorithm::Mlp => {
-            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &fold.train)).collect();
             let (train, stop) = (rows.frame.take(&fold.train), rows.frame.take(&fold.stop));
             let (train_targets, stop_targets) = (of(&fold.train, &targets), of(&fold.stop, &targets));
             let (train_weights, stop_weights) = (weights_of(&fold.train), weights_of(&fold.stop));
@@ -49,17 +48,13 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
                 seed: spec.fit.seed.into(),
             };
             let found = mlp::fit(&train, &stop, &features, (loss, &options), watch);
-            (features, Learned::Mlp(found))
+            Learned::Mlp(found)
         }
         Algorithm::Linear => {
-            // Nothing has to be stopped: all of them are learned from.
-            let mut known = [&fold.train[..], &fold.stop].concat();
-            known.sort_unstable();
-            let features: Vec<Feature> = (0..count).map(|at| Feature::learn(&rows.frame, at, &known)).collect();
-            let frame = rows.frame.take(&known);
-            let (targets, weights) = (of(&known, &targets), weights_of(&known));
+            let frame = rows.frame.take(&fold.train);
+            let (targets, weights) = (of(&fold.train, &targets), weights_of(&fold.train));
             let found = linear::fit(&frame, &features, (&targets, weights.as_deref()), loss, spec.linear.l2);
-            (features, Learned::Linear(found))
+            Learned::Linear(found)
         }
     };
     Model { features, classes, learned }

@@ -1,7 +1,7 @@
 //! What is published with a model: a baseline of rows it was not trained on,
 //! golden rows, and a card that is filled from the record.
 
-use super::data::{Rows, Target};
+use super::data::Rows;
 use super::judge::Asked;
 use super::spec::Spec;
 use crate::error::{Error, Result};
@@ -26,12 +26,11 @@ pub(crate) fn baseline(
     asked: &mut Asked,
     rows: &Rows,
     held_out: &[u32],
-    target: &Target,
     importances: &[(String, f64)],
 ) -> Result<Baseline> {
     let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
     let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
-    let truths = super::judge::truths(target, &asked.task)?;
+    let truths = super::judge::truths(&rows.target, &asked.task)?;
     let frame = rows.frame.take(&chosen);
     let mut making = Making::new(asked.signature.clone(), asked.columns.clone(), Some(asked.task.clone()));
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {

@@ -3,7 +3,7 @@
 //! on, with a gap before it. Pure.
 
 use super::data::Rows;
-use super::spec::{Spec, SplitBy};
+use super::spec::{Algorithm, Spec, SplitBy};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
     pub train: Vec<u32>,
+    /// None of an algorithm that is not stopped.
     pub stop: Vec<u32>,
     pub test: Vec<u32>,
 }
@@ -38,12 +39,19 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
         SplitBy::Auto => SplitBy::Random,
         by => by,
     };
-    let folds: Vec<Fold> = match by {
+    let mut folds: Vec<Fold> = match by {
         SplitBy::Time => by_time(spec, rows)?,
         _ => by_unit(spec, rows, by == SplitBy::Group || rows.group.is_some())?,
     };
     for (at, fold) in folds.iter().enumerate() {
         check(rows, fold).map_err(|e| e.context(format_args!("origin {} of {}", at + 1, folds.len())))?;
+    }
+    if spec.fit.algorithm == Algorithm::Linear {
+        // Nothing has to be stopped: those rows are learned from too.
+        for fold in &mut folds {
+            fold.train.append(&mut fold.stop);
+            fold.train.sort_unstable();
+        }
     }
     let last = folds.last().ok_or_else(|| Error::internal("there is no origin"))?;
     let used = last.train.len() + last.stop.len() + last.test.len();

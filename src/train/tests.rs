@@ -51,11 +51,9 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
     let mut asked = Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
     let parity = parity::check(&model, &mut asked, &rows.frame, PARITY, 11).expect("the same");
     assert_eq!(parity.rows, PARITY);
-    let answers = asked.ask(&rows.frame.take(&folds[0].test), &mut |_, _, _| {}).expect("answers");
-    let truths = truths(&rows.target, &asked.task).expect("of its kind");
-    let truths: Vec<_> = folds[0].test.iter().map(|row| truths[*row as usize]).collect();
     let wrong = Wrong::parse(None, rows.target.classes().is_some()).expect("a measure");
-    let measures = judge(&answers, &truths, wrong).measures;
+    let (frame, target) = (rows.frame.take(&folds[0].test), rows.target.take(&folds[0].test));
+    let measures = judge(&mut asked, &frame, &target, wrong).expect("of its kind").measures;
     let (name, least) = if rows.target.classes().is_some() { ("accuracy", 0.6) } else { ("r2", 0.2) };
     assert!(measures[name] > least, "{:?}: {measures:?}", spec.fit.algorithm);
     assert!(package::answers_nothing(&mut asked, rows).expect("asked"));

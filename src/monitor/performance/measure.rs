@@ -106,7 +106,11 @@ fn share(part: f64, whole: f64) -> f64 {
 /// The chance that a row of the class scores higher than one that is not; ties
 /// count half. None where there is only one kind.
 fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
-    let mut sorted: Vec<(f64, bool)> = rows.iter().map(|r| (r.score(class), r.truth == class)).collect();
+    area_of(rows.iter().map(|r| (r.score(class), r.truth == class)).collect())
+}
+
+/// The same of values, and whether each is of the class.
+pub(crate) fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut won, mut of_class) = (0.0, 0.0, 0.0);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {

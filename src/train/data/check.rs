@@ -6,6 +6,7 @@ use super::super::spec::Spec;
 use super::{Rows, Target};
 use crate::error::{Error, Result};
 use crate::model::short;
+use crate::monitor::performance::measure::area_of;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -156,24 +157,22 @@ fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
 /// The area under the curve of values for those with target 1; missing ones are
 /// below all others.
 fn area(values: &[f64], target: &[f64]) -> f64 {
-    let ranks = ranks(values);
-    let hits = target.iter().sum::<f64>();
-    let misses = target.len() as f64 - hits;
-    if hits == 0.0 || misses == 0.0 {
-        return 0.5;
-    }
-    let sum: f64 = ranks.iter().zip(target).map(|(r, t)| r * t).sum();
-    (sum - hits * (hits - 1.0) / 2.0) / (hits * misses)
+    let rows = values.iter().zip(target).map(|(value, target)| (there(*value), *target == 1.0));
+    area_of(rows.collect()).unwrap_or(0.5)
+}
+
+/// A value to be put in order; a missing one is below all others.
+fn there(value: f64) -> f64 {
+    if value.is_nan() { f64::NEG_INFINITY } else { value }
 }
 
 /// Places in order from 0, the middle one for equal values.
 fn ranks(values: &[f64]) -> Vec<f64> {
-    let key = |v: f64| if v.is_nan() { f64::NEG_INFINITY } else { v };
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| key(values[*a]).total_cmp(&key(values[*b])));
+    order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));
     let mut ranks = vec![0.0; values.len()];
     let mut from = 0;
-    for tied in order.chunk_by(|a, b| key(values[*a]) == key(values[*b])) {
+    for tied in order.chunk_by(|a, b| there(values[*a]) == there(values[*b])) {
         let middle = from as f64 + (tied.len() - 1) as f64 / 2.0;
         tied.iter().for_each(|at| ranks[*at] = middle);
         from += tied.len();

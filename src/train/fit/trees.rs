@@ -175,7 +175,7 @@ pub(crate) fn fit(
     for number in 1..=options.rounds_max {
         let gradients = loss.gradients(train.targets, train.weights, &scores);
         for (at, gradients) in gradients.iter().enumerate() {
-            order.sort_unstable();
+            order.iter_mut().zip(0..).for_each(|(place, row)| *place = row);
             let Grown { tree, tests, leaves } = grow(train.data, &mut order, gradients, options);
             for (leaf, rows) in leaves.iter().enumerate() {
                 let value = f64::from(tree.leaves[leaf]);
