@@ -4,7 +4,7 @@
 //! process of its own (`child`), which may crash, hang or ask for all memory.
 
 pub(crate) mod child;
-mod limits;
+pub(crate) mod limits;
 #[cfg(test)]
 mod tests;
 

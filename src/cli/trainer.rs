@@ -72,6 +72,8 @@ enum Command {
     },
     #[command(name = "probe-model", hide = true)]
     ProbeModel,
+    #[command(hide = true)]
+    Guard,
 }
 
 #[derive(Args)]
@@ -112,6 +114,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run(arguments) => return block_on(once(&arguments)),
         Command::Runs { model, common } => block_on(runs(&model, &common))?,
         Command::Explain { model, run, common } => block_on(explain(&model, &run, &common))?,
+        Command::Guard => train::command::guard::run()?,
         Command::ProbeModel => crate::app::probe_model()?,
     }
     Ok(ExitCode::SUCCESS)

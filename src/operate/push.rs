@@ -54,6 +54,8 @@ pub(crate) struct Push {
     pub allow_signature_change: bool,
     /// The key of the training run that made it: pushing for it again finds the version that is there.
     pub run: Option<Digest>,
+    /// The champion that it was held against, or none; refused where it is another now.
+    pub over: Option<Option<Version>>,
 }
 
 /// What a push came to.
@@ -126,6 +128,12 @@ impl Operator {
                 again.store(stale, Ordering::Relaxed);
                 if stale {
                     return Ok(Vec::new().into());
+                }
+                if let Some(over) = push.over
+                    && over != now.models.get(name).and_then(Model::champion)
+                    && push.run.is_none_or(|run| now.models.get(name).and_then(|m| m.of_run(&run)).is_none())
+                {
+                    return Err(Error::precondition("the champion is no longer the one that it was held against"));
                 }
                 let mut ops = ops(now, name, &blobs, (digest, push.run), push.alias.as_ref());
                 if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {

@@ -6,7 +6,7 @@ use super::data::Target;
 use super::frame::{Frame, Values};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::model::task::{Task, Wish};
+use crate::model::task::{Classification, Task, Wish};
 use crate::model::{Dim, Signature, TensorSpec, short};
 use crate::monitor::performance::answer::{Answer, Truth, answers};
 use crate::monitor::performance::measure::{Measures, measure};
@@ -126,13 +126,29 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
             Ok(values.iter().map(|v| Truth::Value(f64::from(*v))).collect())
         }
         (Target::Classes { of, names }, Task::Classification(task)) => {
-            let place = |name: &String| {
-                task.class(name).ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
-            };
-            let places: Vec<usize> = names.iter().map(place).collect::<Result<_>>()?;
+            let places = places(names, task)?;
             Ok(of.iter().map(|class| Truth::Class(places[*class as usize])).collect())
         }
         _ => Err(Error::precondition("it answers another kind of question")),
+    }
+}
+
+/// Where classes stand among those of a model. Refuses one that it does not have.
+fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
+    let place = |name: &String| {
+        task.class(name).ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
+    };
+    names.iter().map(place).collect()
+}
+
+impl Asked {
+    /// The place of each class of a target among the model's; of values nothing.
+    pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
+        match (target, &self.task) {
+            (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
+            (Target::Classes { names, .. }, Task::Classification(task)) => places(names, task),
+            _ => Err(Error::precondition("it answers another kind of question")),
+        }
     }
 }
 

@@ -9,9 +9,11 @@ use super::fit::{linear, mlp};
 use super::model::{Learned, Model, loss};
 use super::spec::{Algorithm, Spec};
 use super::split::Fold;
+use crate::error::{Error, Result};
 
-/// Fits a model to the rows of a fold; `watch` is told of every round.
-pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut(Round)) -> Model {
+/// Fits a model to the rows of a fold; `watch` is told of every round. Refuses
+/// one that is no better than chance.
+pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut(Round)) -> Result<Model> {
     let classes = rows.target.classes().map(<[String]>::to_vec);
     let loss = loss(classes.as_ref().map(Vec::len));
     let weights = weights(spec, rows, fold);
@@ -50,6 +52,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
             let found = mlp::fit(&train, &stop, &features, (loss, &options), watch);
             Learned::Mlp(found)
         }
+        Algorithm::Command => return Err(Error::internal("a program learns by itself")),
         Algorithm::Linear => {
             let frame = rows.frame.take(&fold.train);
             let (targets, weights) = (of(&fold.train, &targets), weights_of(&fold.train));
@@ -57,7 +60,13 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut
             Learned::Linear(found)
         }
     };
-    Model { features, classes, learned }
+    let model = Model { features, classes, learned };
+    if spec.fit.algorithm == Algorithm::Mlp && !model.converged() {
+        return Err(Error::precondition(
+            "no weights were found that are better than chance; try a smaller 'rate' in [fit.mlp]",
+        ));
+    }
+    Ok(model)
 }
 
 fn options(spec: &Spec) -> trees::Options {

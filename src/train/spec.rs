@@ -2,18 +2,18 @@
 //! is not said has a default; what is not known is refused, with its place.
 
 mod load;
+mod sections;
 #[cfg(test)]
 mod tests;
 
-use crate::config::form::{Form, Line, Size};
+use crate::config::form::Form;
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::Value;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) use sections::*;
 
 /// Everything that a run depends on.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,237 +28,11 @@ pub(crate) struct Spec {
     pub trees: Trees,
     pub linear: Linear,
     pub mlp: Mlp,
+    pub program: Program,
     pub gates: Gates,
     pub publish: Publish,
     /// The folder that paths are relative to.
     pub folder: PathBuf,
-}
-
-section! {
-    /// `[model]`: what is trained.
-    Model {
-        /// The model's name in the registry; required.
-        name: String as Line = String::new();
-        /// The model card: one line about what it is for.
-        about: Option<String> as Line = None;
-        /// The licence of the model, an SPDX expression.
-        licence: Option<String> as Line = None;
-    }
-}
-
-section! {
-    /// `[data]`: which rows it learns from.
-    Data {
-        /// The query; default `SELECT * FROM` the only source.
-        sql: Option<String> as Text = None;
-        /// Rows beyond which the query is refused, 1 to 100 million; default 20 million.
-        rows_max: usize = 20_000_000, in 1..=100_000_000;
-        /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. What sorts need beyond it goes to disk.
-        memory_max: usize as Size = 4 << 30, in 16 << 20..=1 << 40;
-        /// Rows below which training is refused, 2 to 100 million; default 100.
-        rows_min: usize = 100, in 2..=100_000_000;
-        /// How old the newest row may be, where there is a time column; default any age.
-        age_max: Option<Duration> = None;
-        /// The share of rows without a label that is left out silently; default 0.5. More are refused.
-        unlabelled_max: f64 = 0.5, in 0.0..=1.0;
-        /// The share of rows that are there twice; default 0.2. More are refused.
-        duplicates_max: f64 = 0.2, in 0.0..=1.0;
-        /// How well a single column may tell the target, 0.5 to 1 as the area under its curve; default 0.999. A better one
-        /// is taken for a leak and refused.
-        leak_max: f64 = 0.999, in 0.5..=1.0;
-    }
-}
-
-choice! {
-    /// What is learned.
-    Task {
-        /// Follows from the target: words, truth values and few whole numbers are classes.
-        Auto = "auto",
-        /// The class of a row.
-        Classification = "classification",
-        /// A value.
-        Regression = "regression",
-    }
-}
-
-section! {
-    /// `[schema]`: what the columns are.
-    Schema {
-        /// The column to predict; required.
-        target: String as Line = String::new();
-        /// What is learned; default `auto`.
-        task: Task = Task::Auto;
-        /// The columns to predict from, in the model's order; default all others.
-        features: Vec<String> as Line = Vec::new();
-        /// Columns to leave out.
-        ignore: Vec<String> as Line = Vec::new();
-        /// Columns of whole numbers that are categories.
-        categories: Vec<String> as Line = Vec::new();
-        /// The column that says when a row was; rows are then split by time.
-        time: Option<String> as Line = None;
-        /// The column whose equal values stay together.
-        group: Option<String> as Line = None;
-        /// The column of weights.
-        weight: Option<String> as Line = None;
-        /// The classes in order; default sorted. Of two the last is the positive one.
-        classes: Vec<String> as Line = Vec::new();
-    }
-}
-
-choice! {
-    /// How rows are split.
-    SplitBy {
-        /// By time where there is such a column, else by group, else at random.
-        Auto = "auto",
-        /// What was last is tested on.
-        Time = "time",
-        /// Groups stay together.
-        Group = "group",
-        /// At random.
-        Random = "random",
-    }
-}
-
-section! {
-    /// `[split]`: which rows are learned from, and which it is judged by.
-    Split {
-        /// How; default `auto`.
-        by: SplitBy = SplitBy::Auto;
-        /// The share of rows to judge by, 0.01 to 0.5; default 0.2.
-        test: f64 = 0.2, in 0.01..=0.5;
-        /// The share of the other rows to stop by, 0.01 to 0.5; default 0.15.
-        stop: f64 = 0.15, in 0.01..=0.5;
-        /// Time between those learned from and those judged by, at most 1000 d; default none.
-        embargo: Duration = Duration::ZERO, in Duration::ZERO..=1_000 * DAY;
-        /// Origins that the last rows are judged from, one after another, 1 to 20; default 1. The last one's model is published.
-        folds: usize = 1, in 1..=20;
-        /// Why rows that have a time are split at random all the same; recorded.
-        override_reason: Option<String> as Line = None;
-    }
-}
-
-choice! {
-    /// What learns.
-    Algorithm {
-        /// Gradient-boosted trees.
-        Trees = "trees",
-        /// Linear or logistic regression.
-        Linear = "linear",
-        /// A multilayer perceptron.
-        Mlp = "mlp",
-    }
-}
-
-section! {
-    /// `[fit]`: how it learns.
-    Fit {
-        /// The algorithm; default `trees`.
-        algorithm: Algorithm = Algorithm::Trees;
-        /// What chance depends on; default 7.
-        seed: u32 = 7;
-        /// Threads, at most 1024; default 0, one per core.
-        threads: usize = 0, in 0..=1024;
-        /// Whether rows of rare classes weigh more, so that every class weighs the same; default false.
-        balanced: bool = false;
-    }
-}
-
-section! {
-    /// `[fit.trees]`.
-    Trees {
-        /// Rounds at most, 1 to 100000; default 1000.
-        rounds_max: usize = 1_000, in 1..=100_000;
-        /// Rounds without a lower loss on the rows to stop by, 1 to 10000; default 50.
-        patience: usize = 50, in 1..=10_000;
-        /// How much of each tree is taken, 0.0001 to 1; default 0.05.
-        learning_rate: f64 = 0.05, in 0.0001..=1.0;
-        /// Leaves of a tree, 2 to 4096; default 31.
-        leaves_max: usize = 31, in 2..=4_096;
-        /// Branches one behind another, 1 to 64; default 64.
-        depth_max: usize = 64, in 1..=64;
-        /// Rows of a leaf, at least 1; default 20.
-        leaf_rows_min: usize = 20, in 1..=1_000_000;
-        /// Shrinks leaves, 0 to 1e6; default 0.
-        l2: f64 = 0.0, in 0.0..=1e6;
-    }
-}
-
-section! {
-    /// `[fit.linear]`.
-    Linear {
-        /// Shrinks weights of columns brought to one scale, 0 to 1e6; default 1. scikit-learn's `alpha`, and 1/`C`.
-        l2: f64 = 1.0, in 0.0..=1e6;
-    }
-}
-
-section! {
-    /// `[fit.mlp]`.
-    Mlp {
-        /// Rectifiers of each of two hidden layers, 1 to 4096; default 64.
-        hidden: usize = 64, in 1..=4_096;
-        /// How far a step goes, 0.000001 to 1; default 0.001.
-        rate: f64 = 0.001, in 0.000_001..=1.0;
-        /// How much weights shrink with each step, as a share of it, 0 to 1; default 0.0001.
-        decay: f64 = 0.0001, in 0.0..=1.0;
-        /// Times that all rows are seen, 1 to 10000; default 200.
-        epochs_max: usize = 200, in 1..=10_000;
-        /// … without a lower loss on the rows to stop by, 1 to 1000; default 10.
-        patience: usize = 10, in 1..=1_000;
-    }
-}
-
-section! {
-    /// `[gates]`: what a model must show before it is published. A gate that nothing is said of is reported, and passes nothing.
-    Gates {
-        /// The measure that gates look at; default `log_loss` of classes, `mae` of values.
-        measure: Option<String> as Line = None;
-        /// The worst that the measure's bound may be; default not gated.
-        bound: Option<f64> = None;
-        /// How much worse than the champion it may be on the same rows, as a share of the champion's; default 0.02.
-        regression_max: f64 = 0.02, in -1.0..=10.0;
-        /// The certainty of bounds, 0.5 to 0.9999; default 0.95.
-        confidence: f64 = 0.95, in 0.5..=0.9999;
-        /// Input columns by whose parts it must not be worse than the champion either; at most 8.
-        slices: Vec<String> as Line = Vec::new();
-        /// How much worse in one part, as a share; default 0.1.
-        slice_regression_max: f64 = 0.1, in 0.0..=10.0;
-        /// The calibration error of a classifier's scores, 0 to 1; default not gated.
-        calibration_max: Option<f64> = None;
-        /// What a model without a champion must do: `pass` the others, or be `refused`; default `pass`.
-        first: First = First::Pass;
-    }
-}
-
-choice! {
-    /// What becomes of the first model of its name.
-    First {
-        /// The other gates decide.
-        Pass = "pass",
-        /// It is published by a person.
-        Refused = "refused",
-    }
-}
-
-choice! {
-    /// What is published.
-    Policy {
-        /// A version that nothing points at.
-        Manual = "manual",
-        /// … that the alias `challenger` points at.
-        Challenger = "challenger",
-        /// The new champion.
-        Champion = "champion",
-    }
-}
-
-section! {
-    /// `[publish]`: what becomes of a model that passes.
-    Publish {
-        /// Where the alias goes; default `challenger`.
-        policy: Policy = Policy::Challenger;
-        /// Whether it may take or answer otherwise than the champion, whose clients would break; default false.
-        allow_signature_change: bool = false;
-    }
 }
 
 /// Text of several lines.
@@ -298,6 +72,12 @@ impl Spec {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
             Algorithm::Linear => fit.insert("linear".to_owned(), Value::Table(self.linear.to_table())),
             Algorithm::Mlp => fit.insert("mlp".to_owned(), Value::Table(self.mlp.to_table())),
+            Algorithm::Command => {
+                let mut program = self.program.to_table();
+                // What it may take, and how it is handed over, does not change what it makes.
+                ["deadline", "memory_max", "output_max", "attempts"].iter().for_each(|key| drop(program.remove(*key)));
+                fit.insert("command".to_owned(), Value::Table(program))
+            }
         };
         // The result is the same on any number of threads.
         fit.remove("threads");
@@ -357,6 +137,11 @@ impl Spec {
                 "rows that have a time are split by it, for else the future tells of the past; say why otherwise all the \
                  same in 'override_reason' of [split]"
                     .to_owned(),
+            );
+        }
+        if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
+            return refuse(
+                "'program' in [fit.command] is missing: the program that learns, and its arguments".to_owned(),
             );
         }
         if self.gates.slices.len() > 8 {

@@ -5,8 +5,10 @@ use super::data::{Manifest, Rows, Target};
 use super::frame::{Coder, Column, Frame, Values};
 use super::spec::{Algorithm, Spec};
 use super::*;
+use crate::graph::Graph;
 use crate::runtime::onnx::OnnxRuntime;
 use crate::runtime::onnx::tests::engine;
+use crate::runtime::{SessionOptions, Source};
 
 /// Of each of three tasks.
 const PARITY: usize = 34_000;
@@ -43,7 +45,7 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
 /// Learns, exports, and holds the graph against what was learned.
 fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
     let (folds, _) = split::split(spec, rows).expect("splits");
-    let model = learn::learn(spec, rows, &folds[0], &mut |_| {});
+    let model = learn::learn(spec, rows, &folds[0], &mut |_| {}).expect("learns");
     let bytes = Bytes::from(export::export(&model, "a test", &[("key", "value".to_owned())]));
     let graph = Graph::read(bytes.clone()).expect("reads");
     assert_eq!(graph.signature, export::signature(&model), "it declares what it should");
@@ -107,7 +109,7 @@ fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
     values.fill(3.5);
     let spec = Spec::default();
     let (folds, _) = split::split(&spec, &rows).expect("splits");
-    let model = learn::learn(&spec, &rows, &folds[0], &mut |_| {});
+    let model = learn::learn(&spec, &rows, &folds[0], &mut |_| {}).expect("learns");
     let bytes = Bytes::from(export::export(&model, "", &[]));
     let graph = Graph::read(bytes.clone()).expect("reads");
     let session = engine.open(&Source { bytes, external_dir: None }, &SessionOptions::single()).expect("opens");
@@ -120,15 +122,17 @@ fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
 fn the_same_inputs_are_the_same_run() {
     let manifest = |sql: &str| Manifest { sql: sql.to_owned(), ..Manifest::default() }.digest();
     let spec = Spec::default();
-    let one = key(&spec, &manifest("SELECT 1"));
-    assert_eq!(key(&spec.clone(), &manifest("SELECT 1")), one);
-    assert_ne!(key(&spec, &manifest("SELECT 2")), one);
+    let one = key(&spec, &[], &manifest("SELECT 1"));
+    assert_eq!(key(&spec.clone(), &[], &manifest("SELECT 1")), one);
+    assert_ne!(key(&spec, &[], &manifest("SELECT 2")), one);
+    let code = Code { path: "train.py".to_owned(), digest: manifest("SELECT 1") };
+    assert_ne!(key(&spec, &[code], &manifest("SELECT 1")), one);
     let mut other = spec.clone();
     other.fit.seed = 8;
-    assert_ne!(key(&other, &manifest("SELECT 1")), one);
+    assert_ne!(key(&other, &[], &manifest("SELECT 1")), one);
     other = spec.clone();
     other.fit.threads = 3;
-    assert_eq!(key(&other, &manifest("SELECT 1")), one, "threads change nothing");
+    assert_eq!(key(&other, &[], &manifest("SELECT 1")), one, "threads change nothing");
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn a_tree_of_one_leaf_counts_among_others() {
     let rows = world(600, |_| 0.0, 0);
     let spec = Spec::default();
     let (folds, _) = split::split(&spec, &rows).expect("splits");
-    let mut model = learn::learn(&spec, &rows, &folds[0], &mut |_| {});
+    let mut model = learn::learn(&spec, &rows, &folds[0], &mut |_| {}).expect("learns");
     let super::model::Learned::Trees(Booster { base, mut trees }) = model.learned else { panic!("trees") };
     trees.truncate(3);
     trees.insert(1, Tree { nodes: Vec::new(), leaves: vec![0.25] });

@@ -26,6 +26,9 @@ mod http2;
 /// From data to a version that is served.
 mod trainer;
 
+/// Programs of the user's own that learn.
+mod program;
+
 /// What the scores alone say of how good a model is.
 mod estimate;
 

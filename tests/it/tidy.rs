@@ -67,7 +67,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config", "manager", "metrics", "predict", "registry", "route", "runtime", "store",
         ],
     ),
-    ("train", &["config", "golden", "graph", "monitor", "operate", "probe", "proto", "records", "registry", "runtime"]),
+    (
+        "train",
+        &[
+            "config", "golden", "graph", "monitor", "operate", "probe", "proto", "records", "registry", "runtime",
+            "store", "table",
+        ],
+    ),
     ("testing", &["monitor", "proto", "operate"]),
     ("lib", &[]),
     ("bin", &["cli"]),

@@ -15,27 +15,27 @@ pub fn trainer() -> Command {
 }
 
 /// A trainer's folder with its data and registry.
-struct Place {
-    folder: tempfile::TempDir,
-    registry: Registry,
+pub struct Place {
+    pub folder: tempfile::TempDir,
+    pub registry: Registry,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), registry: Registry::new() }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
         std::fs::write(self.at(name), text).expect("written");
         self.at(name)
     }
 
     /// Runs a specification; its exit code, and what it says in JSON.
-    fn run(&self, spec: &Path) -> (i32, Value, String) {
+    pub fn run(&self, spec: &Path) -> (i32, Value, String) {
         let mut command = trainer();
         command.arg("run").arg(spec).args(["--registry", &self.registry.url(), "--json"]);
         let output = command.output().expect("runs");
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-fn noise(row: usize, of: usize) -> f64 {
+pub fn noise(row: usize, of: usize) -> f64 {
     let mut z = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (of as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -52,7 +52,7 @@ fn noise(row: usize, of: usize) -> f64 {
 }
 
 /// Rows with a time, numbers with gaps, a category, and a class.
-fn table(rows: usize, shift: f64) -> String {
+pub fn table(rows: usize, shift: f64) -> String {
     let mut text = "id,at,age,income,colour,bought\n".to_owned();
     for row in 0..rows {
         let (age, income) = (20.0 + 60.0 * noise(row, 1), 1e3 * noise(row, 2));

@@ -1,7 +1,7 @@
 //! Reads `train.toml` into its tree; a refusal names the file, the line and what
 //! was probably meant.
 
-use super::{Data, Fit, Gates, Linear, Mlp, Model, Publish, Schema, Spec, Split, Trees};
+use super::{Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Trees};
 use crate::config::text::{Source, nearest, plain};
 use crate::error::{Error, Result};
 use crate::model::short;
@@ -22,6 +22,7 @@ const TABLES: &[&str] = &[
     "fit.trees",
     "fit.linear",
     "fit.mlp",
+    "fit.command",
     "gates",
     "publish",
 ];
@@ -93,6 +94,7 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "fit.trees" => spec.trees.set(key, value),
         "fit.linear" => spec.linear.set(key, value),
         "fit.mlp" => spec.mlp.set(key, value),
+        "fit.command" => spec.program.set(key, value),
         "gates" => spec.gates.set(key, value),
         "publish" => spec.publish.set(key, value),
         _ => Ok(false),
@@ -109,6 +111,7 @@ fn keys(path: &str) -> &'static [&'static str] {
         "fit.trees" => Trees::KEYS,
         "fit.linear" => Linear::KEYS,
         "fit.mlp" => Mlp::KEYS,
+        "fit.command" => Program::KEYS,
         "gates" => Gates::KEYS,
         "publish" => Publish::KEYS,
         _ => &[],
