@@ -69,6 +69,22 @@ impl Column {
         }
     }
 
+    fn take(&self, rows: &[usize]) -> Self {
+        fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
+            rows.iter().map(|row| all[*row].clone()).collect()
+        }
+        match self {
+            Self::Bool(v) => Self::Bool(of(v, rows)),
+            Self::I32(v) => Self::I32(of(v, rows)),
+            Self::I64(v) => Self::I64(of(v, rows)),
+            Self::F32(v) => Self::F32(of(v, rows)),
+            Self::F64(v) => Self::F64(of(v, rows)),
+            Self::Time(v) => Self::Time(of(v, rows)),
+            Self::Words(v) => Self::Words(of(v, rows)),
+            Self::Bytes(v) => Self::Bytes(of(v, rows)),
+        }
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -84,6 +100,12 @@ impl Column {
 }
 
 impl Table {
+    /// The rows at these places, in their order.
+    pub(crate) fn take(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.take(rows)));
+        Self { columns: columns.collect(), rows: rows.len() }
+    }
+
     /// Reads a file: Parquet if it begins like one, else CSV with a header.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let unreadable =

@@ -2,6 +2,7 @@
 //! export, prove, judge, publish. The same data and specification are one run,
 //! and a run has at most one version.
 
+pub(crate) mod attempt;
 mod candidate;
 pub(crate) mod command;
 pub(crate) mod data;
@@ -15,6 +16,8 @@ pub(crate) mod init;
 pub(crate) mod interval;
 pub(crate) mod judge;
 pub(crate) mod learn;
+pub(crate) mod lease;
+pub(crate) mod listen;
 pub(crate) mod model;
 mod package;
 pub(crate) mod parity;
@@ -24,21 +27,23 @@ pub(crate) mod split;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trigger;
+pub(crate) mod watch;
 
 use crate::error::{Error, Result};
 use crate::model::{Alias, Digest, ModelName, Version};
 use crate::operate::Operator;
 use crate::operate::push::{Push, Pushed};
-use crate::probe::child::Prober;
 use crate::records::Records;
 use crate::runtime::Engine;
 use bytes::Bytes;
 use candidate::Fitted;
 use command::Code;
-use data::Rows;
+use data::{Reach, Rows};
 use fit::trees::Round;
 use gate::{Bench, Gate, Verdict};
 use judge::{Asked, Judged, Wrong, judge};
+use lease::Lease;
 use parity::Parity;
 use serde_json::{Value, json};
 use spec::{Algorithm, Policy, Spec};
@@ -50,11 +55,14 @@ const CHAMPIONS_MAX: usize = 5;
 
 /// What a run needs beside its specification.
 pub(crate) struct Trainer<'t> {
+    /// Its prober makes the first run, in a process of the server's own program.
     pub operator: &'t Operator,
     pub engine: &'t dyn Engine,
-    /// Makes the first run, in a process of the server's own program.
-    pub prober: &'t Prober,
     pub now: chrono::DateTime<chrono::Utc>,
+    /// The time that counts as now for the data; none: now.
+    pub as_of: Option<chrono::DateTime<chrono::Utc>>,
+    /// What is held while it runs.
+    pub lease: Option<&'t Lease>,
 }
 
 /// What a run came to.
@@ -81,10 +89,10 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
 }
 
 /// What would run: the key, the data, the split.
-pub(crate) async fn plan(spec: &Spec, now: chrono::DateTime<chrono::Utc>) -> Result<Value> {
-    let mut rows = data::read(spec).await?;
+pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<Value> {
+    let mut rows = data::read(spec, reach).await?;
     let code = command::code(spec)?;
-    rows.notes.extend(data::check::check(spec, &rows, now)?);
+    rows.notes.extend(data::check::check(spec, &rows, reach.now)?);
     rows.manifest.time = span(&rows);
     asked_for(spec, &rows)?;
     let (_, told) = split::split(spec, &rows)?;
@@ -140,7 +148,7 @@ struct Made<'m> {
 pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Watcher) -> Result<Outcome> {
     let name = ModelName::parse(&spec.model.name)?;
     watcher.step("reading the data");
-    let mut rows = data::read(spec).await?;
+    let mut rows = data::read(spec, &trainer.reach()).await?;
     let code = command::code(spec)?;
     let run = key(spec, &code, &rows.manifest.digest());
     if let Some(outcome) = published(trainer, &name, &run).await? {
@@ -171,7 +179,7 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         Err(e) => Gate::plain("parity", Verdict::Fail, e.message.clone()),
     }];
     proven.push(referee::robust(&mut asked, &rows, fold, fitted.bears_nothing()));
-    proven.push(referee::mechanical(trainer.prober, &graph, &run));
+    proven.push(referee::mechanical(trainer.operator.prober.as_ref(), &graph, &run));
 
     let frame = rows.frame.take(&fold.test);
     let target = rows.target.take(&fold.test);
@@ -191,6 +199,7 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
             return Ok(Outcome { version: None, new: false, verdict, record });
         }
         watcher.step("publishing");
+        trainer.lease.map_or(Ok(()), Lease::check)?;
         let over = champion.as_ref().map(|(version, _)| *version);
         match publish(trainer, spec, (&name, &made), &mut asked, (&record, over)).await {
             Err(_) if trainer.champion_of(&name).await? != over => {
@@ -213,6 +222,10 @@ impl Trainer<'_> {
     /// Where runs keep what they leave.
     pub(crate) fn records(&self) -> Records {
         Records::of(self.operator.log.store.clone(), self.operator.log.namespace())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach { records: Some(self.records()), as_of: self.as_of, now: self.now }
     }
 
     /// A registry that does not answer is no registry without a champion.

@@ -5,7 +5,7 @@ mod arguments;
 mod key;
 mod show;
 
-pub(super) use arguments::{By, Common, Verb, split_target};
+pub(super) use arguments::{By, Common, Verb, instant, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
@@ -44,7 +44,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 show::shown(&open(&common, None, false).await?.show(&name, which.as_deref()).await?, common.json)
             }
             Verb::History { name, at, common } => {
-                let until = at.as_deref().map(arguments::instant).transpose()?;
+                let until = at.as_deref().map(instant).transpose()?;
                 let happened = open(&common, None, false).await?.history(&parse(&name)?, until).await?;
                 show::history(&happened, common.json)
             }

@@ -1,5 +1,7 @@
 //! `ortus-trainer`: parses, calls the trainer, prints.
 
+mod watching;
+
 use super::print::{Table, line, note};
 use super::registry::{By, Common, config, open};
 use super::{block_on, monitor, run_as};
@@ -8,16 +10,17 @@ use crate::model::ModelName;
 use crate::operate::Operator;
 use crate::records::Records;
 use crate::runtime::onnx::OnnxRuntime;
+use crate::train::attempt::{Cause, attempt};
+use crate::train::data::Reach;
 use crate::train::fit::trees::Round;
-use crate::train::gate::Verdict;
 use crate::train::history::{Became, History, Ran};
 use crate::train::spec::Spec;
-use crate::train::{self, Outcome, Trainer, Watcher};
+use crate::train::{self, Trainer, Watcher};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use watching::{BackfillArguments, WatchArguments};
 
 /// A gate failed, or could not tell.
 const NOT_PASSED: u8 = 3;
@@ -47,13 +50,32 @@ enum Command {
     Plan {
         /// The specification.
         spec: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        common: Common,
     },
     /// Train once, and publish what passes. Exits 0 where a version was published or an equal one
     /// was there, 3 where a gate failed or could not tell, 1 on an error.
     Run(RunArguments),
+    /// Run whenever a specification says so, until it is ended.
+    Watch(WatchArguments),
+    /// Say what ran, what is due, and what waits for what.
+    Status {
+        /// The specification.
+        spec: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Ask for a run, of whoever watches the model.
+    Trigger {
+        /// The model.
+        model: String,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Run as of times that are gone, with what was known then; versions that nothing points at.
+    Backfill(BackfillArguments),
     /// List the runs of a model.
     Runs {
         /// The model.
@@ -110,20 +132,28 @@ fn run(command: Command) -> Result<ExitCode> {
             Spec::read(&output)?;
             line(&output.display().to_string());
         }
-        Command::Plan { spec, json } => block_on(plan(&spec, json))?,
+        Command::Plan { spec, common } => block_on(plan(&spec, &common))?,
         Command::Run(arguments) => return block_on(once(&arguments)),
         Command::Runs { model, common } => block_on(runs(&model, &common))?,
         Command::Explain { model, run, common } => block_on(explain(&model, &run, &common))?,
+        Command::Watch(arguments) => return block_on(watching::watch(&arguments)),
+        Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
+        Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
+        Command::Backfill(arguments) => return block_on(watching::backfill(&arguments)),
         Command::Guard => train::command::guard::run()?,
         Command::ProbeModel => crate::app::probe_model()?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn plan(path: &Path, json: bool) -> Result<()> {
+async fn plan(path: &Path, common: &Common) -> Result<()> {
     let spec = Spec::read(path)?;
-    let planned = train::plan(&spec, chrono::Utc::now()).await?;
-    if json {
+    let mut reach = Reach::files();
+    if spec.has_seen() {
+        reach.records = Some(records_of(&open(common, None, false).await?));
+    }
+    let planned = train::plan(&spec, &reach).await?;
+    if common.json {
         line(&planned.to_string());
         return Ok(());
     }
@@ -159,6 +189,13 @@ struct Shown {
     is_quiet: bool,
 }
 
+impl Shown {
+    fn new(is_quiet: bool) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
+        Self { bar: ProgressBar::new(0).with_style(style), is_quiet }
+    }
+}
+
 impl Watcher for Shown {
     fn step(&mut self, what: &str) {
         if !self.is_quiet {
@@ -175,43 +212,15 @@ impl Watcher for Shown {
 
 async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(spec.fit.threads).build_global();
-    threads.map_err(|e| Error::internal("start threads").with_source(e))?;
-    let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
-    let mut prober = crate::app::prober_of(&config(&arguments.common)?, &note)?;
-    prober.program = program(arguments.ortus.as_deref())?;
-    operator.prober = Some(prober.clone());
-    if operator.author.reason.is_empty() {
-        operator.author.reason = "trained by ortus-trainer".to_owned();
-    }
-    let engine = OnnxRuntime::load(&prober.library)?;
-    let began = chrono::Utc::now();
-    let clock = Instant::now();
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
-    let mut shown = Shown { bar: ProgressBar::new(0).with_style(style), is_quiet: arguments.common.json };
-    let trainer = Trainer { operator: &operator, engine: &engine, prober: &prober, now: began };
-    let ended = train::run(&trainer, &spec, &mut shown).await;
+    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, spec.fit.threads).await?;
+    let mut shown = Shown::new(arguments.common.json);
+    let trainer = setup.trainer(chrono::Utc::now());
+    let history = history_of(&setup.operator, &spec.model.name)?;
+    let (ran, ended) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
     shown.bar.finish_and_clear();
-    let became = match &ended {
-        Ok(Outcome { version: Some(_), new: true, .. }) => Became::Published,
-        Ok(Outcome { version: Some(_), .. }) => Became::Equal,
-        Ok(Outcome { verdict: Verdict::Fail, .. }) => Became::Failed,
-        Ok(_) => Became::Inconclusive,
-        Err(_) => Became::Broken,
-    };
-    let record = match &ended {
-        Ok(outcome) => outcome.record.clone(),
-        Err(error) => serde_json::json!({"error": error.message}),
-    };
-    let trigger = "manual".to_owned();
-    let seconds = clock.elapsed().as_secs_f64();
-    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, became, record };
-    if let Err(error) = history_of(&operator, &spec.model.name)?.keep(&ran).await {
-        note(&format!("ortus-trainer: the run is not kept: {error}"));
-    }
     let outcome = ended?;
     if outcome.new {
-        super::registry::nudge(&operator, &arguments.by).await;
+        super::registry::nudge(&setup.operator, &arguments.by).await;
     }
     if arguments.common.json {
         line(&serde_json::json!(ran).to_string());
@@ -219,6 +228,33 @@ async fn once(arguments: &RunArguments) -> Result<ExitCode> {
         show(&ran);
     }
     Ok(if outcome.version.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) })
+}
+
+/// What every run needs.
+struct Setup {
+    /// With what makes the first run of a model.
+    operator: Operator,
+    engine: OnnxRuntime,
+}
+
+impl Setup {
+    async fn new(ortus: Option<&Path>, common: &Common, by: &By, threads: usize) -> Result<Self> {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        threads.map_err(|e| Error::internal("start threads").with_source(e))?;
+        let mut operator = open(common, Some(by), true).await?;
+        let mut prober = crate::app::prober_of(&config(common)?, &note)?;
+        prober.program = program(ortus)?;
+        if operator.author.reason.is_empty() {
+            operator.author.reason = "trained by ortus-trainer".to_owned();
+        }
+        let engine = OnnxRuntime::load(&prober.library)?;
+        operator.prober = Some(prober);
+        Ok(Self { operator, engine })
+    }
+
+    fn trainer(&self, now: chrono::DateTime<chrono::Utc>) -> Trainer<'_> {
+        Trainer { operator: &self.operator, engine: &self.engine, now, as_of: None, lease: None }
+    }
 }
 
 /// The server's program: the one named, or the one beside this.
@@ -240,9 +276,13 @@ fn show(ran: &Ran) {
     let record = &ran.record;
     let version = record["version"].as_u64().map_or_else(String::new, |v| format!(" version {v}"));
     line(&format!("{}: {}{version} after {:.1} s", ran.model, word(ran.became), ran.seconds));
-    line(&format!("run {}", ran.key()));
-    if let Some(error) = record["error"].as_str() {
-        line(error);
+    if !ran.key().is_empty() {
+        line(&format!("run {}", ran.key()));
+    }
+    for key in ["error", "reason"] {
+        if let Some(why) = record[key].as_str() {
+            line(why);
+        }
     }
     if record["waiting"].as_bool() == Some(true) {
         line("the version waits for approvals before its alias can move");
@@ -277,6 +317,8 @@ fn word(became: Became) -> &'static str {
         Became::Failed => "a gate failed",
         Became::Inconclusive => "a gate could not tell",
         Became::Broken => "ended with an error",
+        Became::Skipped => "skipped",
+        Became::Tried => "tried",
     }
 }
 
@@ -284,9 +326,12 @@ async fn history(model: &str, common: &Common) -> Result<History> {
     history_of(&open(common, None, false).await?, model)
 }
 
+fn records_of(operator: &Operator) -> Records {
+    Records::of(operator.log.store.clone(), operator.log.namespace())
+}
+
 fn history_of(operator: &Operator, model: &str) -> Result<History> {
-    let records = Records::of(operator.log.store.clone(), operator.log.namespace());
-    Ok(History::new(records, ModelName::parse(model)?))
+    Ok(History::new(records_of(operator), ModelName::parse(model)?))
 }
 
 async fn runs(model: &str, common: &Common) -> Result<()> {

@@ -64,6 +64,7 @@ macro_rules! section {
             }
 
             /// Writes every setting that has a value.
+            #[allow(dead_code, reason = "not every section is written back")]
             pub(crate) fn to_table(&self) -> toml::Table {
                 let mut table = toml::Table::new();
                 $(if let Some(value) = <form!($($form)?) as $crate::config::form::Form<$type>>::write(&self.$field) {

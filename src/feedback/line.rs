@@ -14,6 +14,14 @@ use uuid::Uuid;
 /// The format written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
 
+/// The folder of all labels.
+pub(crate) const FOLDER: &str = "labels";
+
+/// The hour of a time as files are named by it.
+pub(crate) fn hour(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H").to_string()
+}
+
 /// One label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,11 +2,11 @@
 //! store together, and says when they are there. Others' files are found by
 //! their names, which tell the hour.
 
-use super::line::{self, Line};
+use super::line::{self, FOLDER, Line, hour};
 use crate::error::{Error, Result};
 use crate::records::Records;
 use crate::store::Created;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -70,15 +70,11 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
 }
 
 async fn put(records: &Records, lines: &[Line]) -> Result<()> {
-    let key = format!("labels/{}/{}.jsonl", hour(Utc::now()), uuid::Uuid::now_v7());
+    let key = format!("{FOLDER}/{}/{}.jsonl", hour(Utc::now()), uuid::Uuid::now_v7());
     match records.create(&key, line::write(lines)).await? {
         // A name of its own: what is there can only be this, written by an attempt before.
         Created::Yes | Created::Exists => Ok(()),
     }
-}
-
-fn hour(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%dT%H").to_string()
 }
 
 /// What of the log was read.
@@ -101,8 +97,10 @@ impl Reader {
         let mut new: Vec<String> = Vec::new();
         // A short look back needs no list of everything.
         let folders: Vec<String> = match hours {
-            0..=3 => (0..=hours).map(|n| format!("labels/{}", hour(Utc::now() - TimeDelta::hours(n.into())))).collect(),
-            _ => vec!["labels".to_owned()],
+            0..=3 => {
+                (0..=hours).map(|n| format!("{FOLDER}/{}", hour(Utc::now() - TimeDelta::hours(n.into())))).collect()
+            }
+            _ => vec![FOLDER.to_owned()],
         };
         for below in folders {
             let listed: Vec<_> = records.list(&below).try_collect().await?;

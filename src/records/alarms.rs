@@ -71,8 +71,19 @@ impl Alarms {
 }
 
 async fn write(records: &Records, kept: &Kept) -> Result<()> {
+    put(records, kept, &uuid::Uuid::now_v7().to_string()).await
+}
+
+/// Keeps an alarm that came from elsewhere, once for each name that it came with.
+pub(crate) async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+    let id: String = digest.as_ref().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    put(records, kept, &id).await
+}
+
+async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let (model, time) = (&kept.model, kept.time.format("%Y-%m-%dT%H-%M-%S"));
-    let key = format!("alarms/model={model}/{time}-{}.json", uuid::Uuid::now_v7());
+    let key = format!("alarms/model={model}/{time}-{id}.json");
     let mut body = serde_json::to_vec(kept).expect("plain data is JSON");
     body.push(b'\n');
     records.create(&key, body.into()).await.map(drop)

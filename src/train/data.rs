@@ -3,7 +3,9 @@
 
 pub(crate) mod check;
 mod columns;
+pub(crate) mod seen;
 mod source;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +14,27 @@ use super::frame::{Column, Frame, MISSING, Words};
 use super::spec::{Spec, Task};
 use crate::error::{Error, Result};
 use crate::model::short;
+use crate::records::Records;
+use chrono::{DateTime, Utc};
 use columns::Gathered;
 pub(crate) use source::Manifest;
+
+/// What data can be read from beside files, and until when.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    /// Where captured predictions lie.
+    pub records: Option<Records>,
+    /// What came later is left out.
+    pub as_of: Option<DateTime<Utc>>,
+    pub now: DateTime<Utc>,
+}
+
+impl Reach {
+    /// Files only.
+    pub(crate) fn files() -> Self {
+        Self { records: None, as_of: None, now: Utc::now() }
+    }
+}
 
 /// What there is to learn from.
 pub(crate) struct Rows {
@@ -73,9 +94,24 @@ impl Target {
 
 /// Reads what the specification asks for. Refuses files and queries that do not
 /// fit, columns that are not there, and a target that cannot be learned.
-pub(crate) async fn read(spec: &Spec) -> Result<Rows> {
-    let (gathered, manifest) = source::read(spec).await?;
-    shape(spec, gathered, manifest)
+pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
+    let (gathered, manifest) = source::read(spec, reach).await?;
+    let mut rows = shape(spec, gathered, manifest)?;
+    if let (Some(as_of), Some(times)) = (reach.as_of, &rows.time) {
+        let known: Vec<u32> =
+            (0..rows.len() as u32).filter(|r| times[*r as usize] <= as_of.timestamp_micros()).collect();
+        if known.len() < rows.len() {
+            rows.notes.push(format!("{} rows are of a later time and left out", rows.len() - known.len()));
+            rows = rows.take(&known);
+        }
+    }
+    Ok(rows)
+}
+
+/// Counts the rows that have a target, of a later time than `after` where the
+/// rows have one.
+pub(crate) async fn count(spec: &Spec, reach: &Reach, after: Option<DateTime<Utc>>) -> Result<usize> {
+    source::count(spec, reach, after).await
 }
 
 /// What is seen of columns before anybody says what they are for.
@@ -90,7 +126,7 @@ pub(crate) struct Looked {
 
 /// Looks at the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
-    let (gathered, _) = source::read(spec).await?;
+    let (gathered, _) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked { time: None, times: Vec::new(), unfit: Vec::new() };
     for column in &gathered {
         match &column.values {

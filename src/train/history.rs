@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The largest record.
 const BYTES_MAX: u64 = 4 << 20;
@@ -26,6 +27,22 @@ pub(crate) enum Became {
     Inconclusive,
     /// It ended before it was judged.
     Broken,
+    /// There was none, though one was due.
+    Skipped,
+    /// One of several that were tried; not published.
+    Tried,
+}
+
+impl Became {
+    /// Whether there was a run at all.
+    pub(crate) fn is_run(self) -> bool {
+        !matches!(self, Self::Skipped | Self::Tried)
+    }
+
+    /// Whether it came as far as the gates.
+    pub(crate) fn is_judged(self) -> bool {
+        matches!(self, Self::Published | Self::Equal | Self::Failed | Self::Inconclusive)
+    }
 }
 
 /// One run.
@@ -36,6 +53,9 @@ pub(crate) struct Ran {
     pub seconds: f64,
     /// Why it ran.
     pub trigger: String,
+    /// What it dealt with, so that nothing is dealt with twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     pub became: Became,
     /// The key, gates, metrics and data; of a broken one the error.
     pub record: Value,
@@ -72,14 +92,22 @@ impl History {
 
     /// All runs, the first first; one that cannot be read is passed over.
     pub(crate) async fn all(&self) -> Result<Vec<Ran>> {
-        let mut listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
-        listed.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut runs = Vec::new();
+        let mut known = BTreeMap::new();
+        self.refresh(&mut known).await?;
+        Ok(known.into_values().flatten().collect())
+    }
+
+    /// Reads what is new beside what is known, by name; the names tell the order.
+    pub(crate) async fn refresh(&self, known: &mut BTreeMap<String, Option<Ran>>) -> Result<()> {
+        let listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
         for (key, _) in listed {
-            let Some(bytes) = self.records.get(&key, BYTES_MAX).await? else { continue };
-            runs.extend(serde_json::from_slice::<Ran>(&bytes).ok());
+            if !known.contains_key(&key)
+                && let Some(bytes) = self.records.get(&key, BYTES_MAX).await?
+            {
+                known.insert(key, serde_json::from_slice(&bytes).ok());
+            }
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// The last run whose key begins so. Refuses one that is not there, and a

@@ -1,6 +1,6 @@
 //! Writes a first `train.toml` by looking at the data.
 
-use super::data::{self, Target};
+use super::data::{self, Reach, Target};
 use super::frame::Values;
 use super::spec::Spec;
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     let mut spec = Spec { schema: super::spec::Schema { time: looked.time.clone(), ..spec.schema.clone() }, ..spec };
     let more_times = looked.times.iter().filter(|t| Some(*t) != looked.time.as_ref()).cloned();
     spec.schema.ignore = more_times.chain(looked.unfit.iter().cloned()).collect();
-    let rows = data::read(&spec).await?;
+    let rows = data::read(&spec, &Reach::files()).await?;
     let mut ignore = spec.schema.ignore.clone();
     let mut remarks = Vec::new();
     for column in &rows.frame.columns {

@@ -6,6 +6,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use super::data::seen::Seen;
 use crate::config::form::Form;
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
@@ -31,6 +32,7 @@ pub(crate) struct Spec {
     pub program: Program,
     pub gates: Gates,
     pub publish: Publish,
+    pub triggers: Triggers,
     /// The folder that paths are relative to.
     pub folder: PathBuf,
 }
@@ -66,7 +68,7 @@ impl Spec {
         let mut root = toml::Table::new();
         // What the files hold counts, not where they lie, nor what reading them may cost.
         let mut data = self.data.to_table();
-        ["memory_max", "rows_max"].into_iter().for_each(|key| drop(data.remove(key)));
+        ["memory_max", "rows_max", "staged_max"].into_iter().for_each(|key| drop(data.remove(key)));
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
@@ -94,6 +96,11 @@ impl Spec {
         root.to_string()
     }
 
+    /// Whether it learns from what a registry's servers saw.
+    pub(crate) fn has_seen(&self) -> bool {
+        self.sources.0.values().any(|at| matches!(Seen::parse(at), Ok(Some(_))))
+    }
+
     /// Checks what no single setting shows.
     fn check(&self) -> Result<()> {
         let refuse = |why: String| Err(Error::invalid(why));
@@ -109,6 +116,9 @@ impl Spec {
                 "[data.sources] is missing: a table's name and where it lies, such as rows = \"train.parquet\""
                     .to_owned(),
             );
+        }
+        for at in self.sources.0.values() {
+            Seen::parse(at).map_err(|e| e.context("[data.sources]"))?;
         }
         if self.data.sql.is_none() && self.sources.0.len() > 1 {
             return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
@@ -143,6 +153,9 @@ impl Spec {
             return refuse(
                 "'program' in [fit.command] is missing: the program that learns, and its arguments".to_owned(),
             );
+        }
+        if let Some(cron) = &self.triggers.cron {
+            super::trigger::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
         }
         if self.gates.slices.len() > 8 {
             return refuse("'slices' in [gates] names over 8 columns".to_owned());

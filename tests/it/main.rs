@@ -26,6 +26,9 @@ mod http2;
 /// From data to a version that is served.
 mod trainer;
 
+/// What starts a run, and what keeps it from running twice.
+mod watch;
+
 /// Programs of the user's own that learn.
 mod program;
 

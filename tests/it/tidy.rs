@@ -70,8 +70,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "train",
         &[
-            "config", "golden", "graph", "monitor", "operate", "probe", "proto", "records", "registry", "runtime",
-            "store", "table",
+            "capture", "config", "feedback", "golden", "graph", "monitor", "operate", "probe", "proto", "records",
+            "registry", "runtime", "store", "table",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
@@ -86,7 +86,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("object_store::", &["store"]),
     ("parquet::", &["table/columnar.rs"]),
     ("datafusion::", &["train/data/source.rs", "train/data/columns.rs"]),
-    ("hyper::", &["api", "client.rs", "app.rs"]),
+    ("hyper::", &["api", "client.rs", "app.rs", "train/listen.rs"]),
     ("tonic::", &["api", "client.rs", "client/otlp.rs", "proto.rs"]),
 ];
 

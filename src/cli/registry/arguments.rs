@@ -392,7 +392,7 @@ pub(super) fn beginning(text: &str) -> Result<DateTime<Utc>> {
 }
 
 /// Reads a date, which stands for its end in UTC, or an RFC 3339 time.
-pub(super) fn instant(text: &str) -> Result<DateTime<Utc>> {
+pub(in crate::cli) fn instant(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }

@@ -2,10 +2,12 @@
 //! limit of memory; the answer is gathered batch by batch within a limit of rows.
 
 use super::super::spec::Spec;
+use super::Reach;
 use super::columns::{Gathered, Growing};
+use super::seen::Seen;
+use super::staged::{self, Staged};
 use crate::error::{Error, Result};
 use crate::model::{Digest, short};
-use crate::registry::blob;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SessionStateBuilder;
@@ -17,9 +19,8 @@ use futures_util::stream::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempDir;
 
-/// The most files of a source.
-const FILES_MAX: usize = 10_000;
 /// The most bytes of what a planner says.
 const WORDS_MAX: usize = 400;
 /// Rows of a CSV file by which the types of its columns are found.
@@ -33,6 +34,9 @@ pub(crate) struct Manifest {
     pub rows: usize,
     /// The answer's columns and their types.
     pub columns: Vec<(String, String)>,
+    /// The time that counts as now: what came later is not among the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
     /// The first and the last time, where there is such a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<(DateTime<Utc>, DateTime<Utc>)>,
@@ -61,21 +65,26 @@ impl Manifest {
             let all: Vec<String> = s.files.iter().map(|f| f.digest.to_string()).collect();
             (s.name.as_str(), all)
         });
-        let text = serde_json::json!([files.collect::<Vec<_>>(), self.sql]).to_string();
+        let files: Vec<_> = files.collect();
+        let text = match self.as_of {
+            None => serde_json::json!([files, self.sql]),
+            Some(as_of) => serde_json::json!([files, self.sql, as_of]),
+        };
+        let text = text.to_string();
         crate::registry::entry::hash(text.as_bytes())
     }
 }
 
 /// What kind of files a source is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Parquet,
     Csv,
     Json,
 }
 
 impl Format {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" => Some(Self::Parquet),
             "csv" => Some(Self::Csv),
@@ -86,22 +95,8 @@ impl Format {
 }
 
 /// Reads what the query answers.
-pub(super) async fn read(spec: &Spec) -> Result<(Vec<Gathered>, Manifest)> {
-    let context = context(spec)?;
-    let mut manifest = Manifest::default();
-    for (name, at) in &spec.sources.0 {
-        let files = files(&spec.folder, at).map_err(|e| e.context(format_args!("the source '{name}'")))?;
-        register(&context, name, &files).await.map_err(|e| e.context(format_args!("the source '{name}'")))?;
-        let describe = |path: &PathBuf| -> Result<SourceFile> {
-            let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
-            let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
-            let shown = path.strip_prefix(&spec.folder).unwrap_or(path);
-            Ok(SourceFile { path: shown.display().to_string(), digest, bytes })
-        };
-        manifest.sources.push(Source { name: name.clone(), files: files.iter().map(describe).collect::<Result<_>>()? });
-    }
-    let only = spec.sources.0.keys().next().cloned().unwrap_or_default();
-    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
+pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, Manifest)> {
+    let (context, mut manifest, _staging) = prepare(spec, reach).await?;
     let gathered = query(&context, &manifest.sql, spec.data.rows_max).await?;
     manifest.rows = gathered.1;
     let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
@@ -109,7 +104,72 @@ pub(super) async fn read(spec: &Spec) -> Result<(Vec<Gathered>, Manifest)> {
     Ok((columns, manifest))
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
+/// Counts what the query answers: rows with a target, of a later time than `after`.
+pub(super) async fn count(spec: &Spec, reach: &Reach, after: Option<DateTime<Utc>>) -> Result<usize> {
+    use datafusion::common::{Column, ScalarValue};
+    use datafusion::logical_expr::{col, lit};
+    // What was captured may have no label yet: then there is nothing new.
+    let (context, manifest, _staging) = match prepare(spec, reach).await {
+        Err(error) if error.kind == crate::error::Kind::NotFound => return Ok(0),
+        prepared => prepared?,
+    };
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let column = |name: &str| col(Column::new_unqualified(name));
+    let mut frame = context.sql_with_options(&manifest.sql, only_reads()).await.map_err(broken)?;
+    frame = frame.filter(column(&spec.schema.target).is_not_null()).map_err(broken)?;
+    if let (Some(name), Some(after)) = (&spec.schema.time, after) {
+        let kind = frame.schema().field_with_unqualified_name(name).map_err(broken)?.data_type().clone();
+        let micros = after.timestamp_micros();
+        let after = match kind {
+            // As the data are read: seconds.
+            kind if kind.is_numeric() => lit(micros as f64 / 1e6),
+            kind => {
+                let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
+                lit(time.cast_to(&kind).map_err(broken)?)
+            }
+        };
+        frame = frame.filter(column(name).gt(after)).map_err(broken)?;
+    }
+    frame.count().await.map_err(broken)
+}
+
+fn only_reads() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// Makes the sources tables of a planner; files that were copied live as long as
+/// the folder.
+async fn prepare(spec: &Spec, reach: &Reach) -> Result<(SessionContext, Manifest, TempDir)> {
+    let context = context(spec)?;
+    let staging = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
+    let mut manifest = Manifest { as_of: reach.as_of, ..Manifest::default() };
+    for (name, at) in &spec.sources.0 {
+        let about = |e: Error| e.context(format_args!("the source '{name}'"));
+        let into = staging.path().join(name);
+        std::fs::create_dir_all(&into).map_err(|e| unreadable(&into, e))?;
+        let staged = staged(spec, reach, at, &into).await.map_err(about)?;
+        register(&context, name, &staged.tables).await.map_err(about)?;
+        manifest.sources.push(Source { name: name.clone(), files: staged.files });
+    }
+    let only = spec.sources.0.keys().next().cloned().unwrap_or_default();
+    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
+    Ok((context, manifest, staging))
+}
+
+async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
+    if let Some(seen) = Seen::parse(at)? {
+        let records = reach.records.as_ref();
+        let records = records.ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
+        return seen.stage(records, reach.as_of.unwrap_or(reach.now), into).await;
+    }
+    match at.split_once("://") {
+        Some(("file", path)) => staged::local(&spec.folder, path),
+        Some(_) => staged::bucket(at, into, spec.data.staged_max as u64).await,
+        None => staged::local(&spec.folder, at),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
     Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
 }
 
@@ -123,43 +183,6 @@ fn context(spec: &Spec) -> Result<SessionContext> {
     let state =
         SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::new(runtime)).with_default_features();
     Ok(SessionContext::new_with_state(state.build()))
-}
-
-/// The files of a source, sorted: one, or all of a folder.
-fn files(folder: &Path, at: &str) -> Result<Vec<PathBuf>> {
-    if let Some((scheme, _)) = at.split_once("://") {
-        return Err(Error::invalid(format!("'{}' is not read yet; copy it to a folder", short(scheme))));
-    }
-    let path = folder.join(at);
-    let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
-    let mut found = Vec::new();
-    if meta.is_file() {
-        found.push(path.clone());
-    } else {
-        let mut folders = vec![path.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).map_err(|e| unreadable(&folder, e))? {
-                let path = entry.map_err(|e| unreadable(&folder, e))?.path();
-                let is_hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with(['.', '_']));
-                if is_hidden {
-                    continue;
-                }
-                if path.is_dir() {
-                    folders.push(path);
-                } else if Format::of(&path).is_some() {
-                    found.push(path);
-                }
-                if found.len() > FILES_MAX {
-                    return Err(Error::overloaded(format!("{} holds over {FILES_MAX} files", folder.display())));
-                }
-            }
-        }
-    }
-    found.sort();
-    if found.is_empty() {
-        return Err(Error::invalid(format!("{} holds no Parquet, CSV or JSON-lines file", path.display())));
-    }
-    Ok(found)
 }
 
 /// Makes a table of the files. Refuses files whose columns differ.
@@ -245,14 +268,13 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
 type Typed = (Gathered, (String, String));
 
 async fn query(context: &SessionContext, sql: &str, rows_max: usize) -> Result<(Vec<Typed>, usize)> {
-    let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
         datafusion::error::DataFusionError::ResourcesExhausted(_) => {
             Error::overloaded(format!("the query needs more memory than 'memory_max' in [data] allows: {}", words(&e)))
         }
         _ => Error::invalid(format!("the query: {}", words(&e))),
     };
-    let frame = context.sql_with_options(sql, only_reads).await.map_err(broken)?;
+    let frame = context.sql_with_options(sql, only_reads()).await.map_err(broken)?;
     let schema = frame.schema().as_arrow().clone();
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();

@@ -21,7 +21,7 @@ fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
 
 fn run(spec: &Spec) -> Result<Rows> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(read(spec))
+    runtime.block_on(read(spec, &Reach::files()))
 }
 
 fn of(text: &str, more: &[(&str, &str)]) -> Result<Rows> {

@@ -1,7 +1,7 @@
 //! Reads `train.toml` into its tree; a refusal names the file, the line and what
 //! was probably meant.
 
-use super::{Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Trees};
+use super::{Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Trees, Triggers};
 use crate::config::text::{Source, nearest, plain};
 use crate::error::{Error, Result};
 use crate::model::short;
@@ -25,6 +25,7 @@ const TABLES: &[&str] = &[
     "fit.command",
     "gates",
     "publish",
+    "triggers",
 ];
 
 pub(super) fn read(path: &Path) -> Result<Spec> {
@@ -97,6 +98,7 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "fit.command" => spec.program.set(key, value),
         "gates" => spec.gates.set(key, value),
         "publish" => spec.publish.set(key, value),
+        "triggers" => spec.triggers.set(key, value),
         _ => Ok(false),
     }
 }
@@ -114,6 +116,7 @@ fn keys(path: &str) -> &'static [&'static str] {
         "fit.command" => Program::KEYS,
         "gates" => Gates::KEYS,
         "publish" => Publish::KEYS,
+        "triggers" => Triggers::KEYS,
         _ => &[],
     }
 }

@@ -28,6 +28,8 @@ section! {
         rows_max: usize = 20_000_000, in 1..=100_000_000;
         /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. What sorts need beyond it goes to disk.
         memory_max: usize as Size = 4 << 30, in 16 << 20..=1 << 40;
+        /// Bytes of a bucket that are copied, 1 MiB to 1 PiB; default 64 GiB.
+        staged_max: usize as Size = 64 << 30, in 1 << 20..=1 << 50;
         /// Rows below which training is refused, 2 to 100 million; default 100.
         rows_min: usize = 100, in 2..=100_000_000;
         /// How old the newest row may be, where there is a time column; default any age.
@@ -245,6 +247,44 @@ choice! {
         Pass = "pass",
         /// It is published by a person.
         Refused = "refused",
+    }
+}
+
+choice! {
+    /// What becomes of times that nobody watched at.
+    Missed {
+        /// One run for all of them.
+        Once = "once",
+        /// They are skipped.
+        Skip = "skip",
+    }
+}
+
+section! {
+    /// `[triggers]`: when `ortus-trainer watch` runs. What is not said starts nothing.
+    Triggers {
+        /// Times, as cron has them, in UTC: minute, hour, day, month, weekday.
+        cron: Option<String> as Line = None;
+        /// What becomes of times that nobody watched at; default `once`.
+        missed: Missed = Missed::Once;
+        /// Rows that are new since the last run, 1 to 100 million; default none, which starts nothing.
+        new_rows: Option<usize> = None;
+        /// An alarm that the data or the answers drift; default false.
+        drift: bool = false;
+        /// An alarm that the champion loses more than it did, by labels; default false.
+        loss: bool = false;
+        /// A change of this file; default false.
+        spec: bool = false;
+        /// Time after a run in which nothing but a person starts another, at most 1000 d; default 1 h.
+        cooldown: Duration = Duration::from_secs(3_600), in Duration::ZERO..=1_000 * DAY;
+        /// Runs within 24 h, 1 to 10000; default 24. A person's count, and are never refused.
+        runs_max: usize = 24, in 1..=10_000;
+        /// Time that runs may take within 24 h, 1 s to 24 h; default 24 h.
+        time_max: Duration = DAY, in Duration::from_secs(1)..=DAY;
+        /// How often it is looked, 100 ms to 1 d; default 30 s.
+        poll: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=DAY;
+        /// How long another trainer that is silent is waited for, 1 s to 1 d; default 60 s.
+        lease: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=DAY;
     }
 }
 

@@ -1,0 +1,61 @@
+//! A run from its cause to its record: whatever becomes of it is kept.
+
+use super::gate::Verdict;
+use super::history::{Became, History, Ran};
+use super::spec::Spec;
+use super::{Outcome, Trainer, Watcher, run};
+use crate::error::{Kind, Result};
+use std::time::Instant;
+
+/// Why it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    /// For a person.
+    pub trigger: String,
+    /// What it deals with.
+    pub events: Vec<String>,
+}
+
+impl Cause {
+    /// A person started it.
+    pub(crate) fn manual() -> Self {
+        Self { trigger: MANUAL.to_owned(), events: Vec::new() }
+    }
+}
+
+/// The trigger of a run that a person started.
+pub(crate) const MANUAL: &str = "manual";
+
+/// Runs, and keeps what became of it. One that ends because something is away
+/// deals with nothing: it is to be tried again.
+pub(crate) async fn attempt(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    cause: Cause,
+    history: &History,
+    watcher: &mut dyn Watcher,
+) -> (Ran, Result<Outcome>) {
+    let (began, clock) = (chrono::Utc::now(), Instant::now());
+    let ended = run(trainer, spec, watcher).await;
+    let became = match &ended {
+        Ok(Outcome { version: Some(_), new: true, .. }) => Became::Published,
+        Ok(Outcome { version: Some(_), .. }) => Became::Equal,
+        Ok(Outcome { verdict: Verdict::Fail, .. }) => Became::Failed,
+        Ok(_) => Became::Inconclusive,
+        Err(_) => Became::Broken,
+    };
+    let record = match &ended {
+        Ok(outcome) => outcome.record.clone(),
+        Err(error) => serde_json::json!({"error": error.message, "spec": spec.canonical()}),
+    };
+    let Cause { trigger, mut events } = cause;
+    if matches!(&ended, Err(error) if error.kind == Kind::Unavailable) {
+        events.clear();
+    }
+    let seconds = clock.elapsed().as_secs_f64();
+    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, events, became, record };
+    if let Err(error) = history.keep(&ran).await {
+        watcher.step(&format!("the run is not kept: {error}"));
+    }
+    (ran, ended)
+}

@@ -1,0 +1,140 @@
+//! What makes a run due, once; and what keeps it from being run.
+
+use super::*;
+use serde_json::json;
+
+fn at(text: &str) -> DateTime<Utc> {
+    format!("2026-03-{text}Z").parse().expect("a time")
+}
+
+fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) -> Ran {
+    let events = events.iter().map(|e| (*e).to_owned()).collect();
+    let trigger = "the clock".to_owned();
+    Ran { model: "m".to_owned(), began: at(began), seconds: 600.0, trigger, events, became, record }
+}
+
+fn found(now: &str) -> Found {
+    Found {
+        now: at(now),
+        since: at("01T00:00:00"),
+        spec: spec("a"),
+        asks: Vec::new(),
+        alarms: Vec::new(),
+        champion: Some(2),
+        new_rows: None,
+    }
+}
+
+fn alarm_of(time: &str, version: u64) -> Kept {
+    Kept {
+        format: 1,
+        kind: "ortus.drift.alarm".to_owned(),
+        model: "m".to_owned(),
+        time: at(time),
+        server: "s".to_owned(),
+        alarm: json!({"version": version, "column": "age"}),
+    }
+}
+
+fn keys(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|e| e.key.as_str()).collect()
+}
+
+/// Deals with all that is due as the trainer would; says what was done.
+fn deal(triggers: &Triggers, runs: &mut Vec<Ran>, found: &Found) -> Vec<String> {
+    let mut done = Vec::new();
+    loop {
+        let past = Past::of(runs.iter(), found.now);
+        let events = due(triggers, &past, found).expect("due");
+        let (events, became, word) = match decide(triggers, &past, events, found.now) {
+            Decision::Nothing | Decision::Wait(..) => return done,
+            Decision::Run(events) => (events, Became::Published, "run".to_owned()),
+            Decision::Skip(events, why) => (events, Became::Skipped, format!("skip, {why}")),
+        };
+        done.push(format!("{word}: {}", keys(&events).join(" ")));
+        let record = json!({"spec": "a", "data": {"rows": 10}});
+        let events: Vec<&str> = keys(&events);
+        runs.push(Ran { began: found.now, ..ran("01T00:00:00", became, &events, record) });
+    }
+}
+
+#[test]
+fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
+    let triggers = Triggers { cron: Some("0 3 * * *".to_owned()), cooldown: Duration::ZERO, ..Triggers::default() };
+    let mut runs = Vec::new();
+    assert_eq!(deal(&triggers, &mut runs, &found("01T02:59:59")), Vec::<String>::new());
+    assert_eq!(deal(&triggers, &mut runs, &found("01T03:00:10")), ["run: cron-20260301T030000Z"]);
+    assert_eq!(deal(&triggers, &mut runs, &found("01T03:00:40")), Vec::<String>::new(), "once");
+    let late = deal(&triggers, &mut runs, &found("04T12:00:00"));
+    assert_eq!(
+        late,
+        [
+            "skip, missed; one run stands for all that were: cron-20260302T030000Z cron-20260303T030000Z",
+            "run: cron-20260304T030000Z"
+        ]
+    );
+    let skipping = Triggers { missed: Missed::Skip, ..triggers };
+    let late = deal(&skipping, &mut runs, &found("06T12:00:00"));
+    assert_eq!(late, ["skip, missed; nobody watched at that time: cron-20260305T030000Z cron-20260306T030000Z"]);
+    assert_eq!(deal(&skipping, &mut runs, &found("07T03:00:30")), ["run: cron-20260307T030000Z"]);
+    assert!(cron("at three").is_err() && cron("0 3 * *").is_err());
+}
+
+#[test]
+fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
+    let triggers = Triggers { drift: true, ..Triggers::default() };
+    let mut runs = Vec::new();
+    let alarms = |all: &[(&str, u64)]| all.iter().map(|(time, version)| alarm_of(time, *version)).collect();
+    let mut look = found("01T10:00:00");
+    look.alarms = alarms(&[("01T09:58:00", 2), ("01T09:59:00", 2), ("01T09:59:30", 1)]);
+    let done = deal(&triggers, &mut runs, &look);
+    assert_eq!(done.len(), 2, "{done:?}");
+    assert!(done[0].starts_with("skip, it is about version 1; version 2 is champion"), "{done:?}");
+    assert!(done[1].starts_with("run: alarm-20260301T095800Z"), "both at once: {done:?}");
+    assert_eq!(deal(&triggers, &mut runs, &look), Vec::<String>::new(), "dealt with");
+    look.now = at("01T10:30:00");
+    look.alarms.extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
+    let done = deal(&triggers, &mut runs, &look);
+    assert!(done.len() == 1 && done[0].starts_with("skip, 'cooldown' lasts until 2026-03-01 11:10:00"), "{done:?}");
+    look.now = at("01T12:00:00");
+    look.alarms.extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
+    let done = deal(&triggers, &mut runs, &look);
+    assert!(done.len() == 1 && done[0].starts_with("skip, a run began after it"), "{done:?}");
+    let deaf = deal(&Triggers::default(), &mut Vec::new(), &look);
+    assert_eq!(deaf, Vec::<String>::new(), "nobody asked for alarms");
+}
+
+#[test]
+fn what_stays_due_waits_and_a_person_does_not() {
+    let triggers = Triggers { new_rows: Some(100), spec: true, ..Triggers::default() };
+    let record = json!({"spec": "a", "data": {"rows": 10, "time": ["2026-03-01T00:00:00Z", "2026-03-01T09:00:00Z"]}});
+    let mut runs = vec![ran("01T10:00:00", Became::Failed, &[], record)];
+    let mut look = Found { new_rows: Some(150), spec: spec("b"), ..found("01T10:30:00") };
+    let past = Past::of(runs.iter(), look.now);
+    assert_eq!(past.last.as_ref().and_then(|l| l.newest), Some(at("01T09:00:00")));
+    let events = due(&triggers, &past, &look).expect("due");
+    assert_eq!(events.iter().map(|e| e.kind).collect::<Vec<_>>(), [Kind::Spec, Kind::Rows]);
+    assert!(matches!(decide(&triggers, &past, events, look.now), Decision::Wait(both, _) if both.len() == 2));
+    let ask = Ask { id: "1".to_owned(), time: look.now, actor: "me".to_owned(), reason: "now".to_owned() };
+    let asked = Found { asks: vec![ask], ..look.clone() };
+    let done = deal(&triggers, &mut runs.clone(), &asked);
+    assert!(done[0].starts_with("run: ask-1 spec-"), "{done:?}");
+    look.now = at("01T11:11:00");
+    assert!(deal(&triggers, &mut runs, &look)[0].starts_with("run: spec-"), "it waited");
+    let few = Found { new_rows: Some(99), ..found("02T11:11:00") };
+    assert_eq!(deal(&triggers, &mut runs, &few), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_has_so_many_runs_and_so_much_time() {
+    let triggers = Triggers { drift: true, cooldown: Duration::ZERO, runs_max: 2, ..Triggers::default() };
+    let mut runs: Vec<Ran> = (1..=2).map(|h| ran(&format!("01T0{h}:00:00"), Became::Failed, &[], json!({}))).collect();
+    let look = |time: &str, now: &str| Found { alarms: vec![alarm_of(time, 2)], ..found(now) };
+    let done = deal(&triggers, &mut runs, &look("01T10:00:00", "01T10:00:01"));
+    assert!(done.len() == 1 && done[0].contains("2 runs within a day, 'runs_max' is 2"), "{done:?}");
+    let done = deal(&triggers, &mut runs, &look("02T02:00:00", "02T02:00:01"));
+    assert!(done[0].starts_with("run: "), "the first is over a day ago: {done:?}");
+    let triggers = Triggers { time_max: Duration::from_secs(600), runs_max: 100, ..triggers };
+    let done = deal(&triggers, &mut runs, &look("02T02:05:00", "02T02:30:01"));
+    assert!(done[0].contains("'time_max' is 600 s"), "{done:?}");
+}
