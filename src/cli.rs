@@ -66,6 +66,13 @@ enum Command {
     Profile(monitor::ProfileArguments),
     #[command(flatten)]
     Registry(registry::Verb),
+    /// Train models: what `ortus-trainer` does.
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Trainer(trainer::Command),
+    #[cfg(feature = "train")]
+    #[command(hide = true)]
+    Guard,
     /// Find or install the ONNX Runtime library.
     Runtime {
         #[command(subcommand)]
@@ -158,6 +165,15 @@ struct Demo {
     /// Never fetch the ONNX Runtime library.
     #[arg(long)]
     offline: bool,
+    /// Show the loop instead: a stream drifts, the monitor alarms, the trainer retrains, and the answers are good again.
+    #[arg(long = "loop")]
+    looped: bool,
+    /// With --loop: leave the registry, data and logs in this new folder.
+    #[arg(long, value_name = "DIR", requires = "looped")]
+    keep: Option<PathBuf>,
+    /// With --loop: print what came of it as JSON.
+    #[arg(long, requires = "looped")]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -255,6 +271,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),
+        #[cfg(feature = "train")]
+        Command::Trainer(command) => return trainer::run(command),
+        #[cfg(feature = "train")]
+        Command::Guard => return trainer::run(trainer::Command::Guard),
         Command::Runtime { verb: RuntimeVerb::Install } => {
             line(&format!("{}", library::install(&note)?.display()));
         }

@@ -69,6 +69,7 @@ impl Column {
         }
     }
 
+    #[cfg(feature = "train")]
     fn take(&self, rows: &[usize]) -> Self {
         fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter().map(|row| all[*row].clone()).collect()
@@ -101,6 +102,7 @@ impl Column {
 
 impl Table {
     /// The rows at these places, in their order.
+    #[cfg(feature = "train")]
     pub(crate) fn take(&self, rows: &[usize]) -> Self {
         let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.take(rows)));
         Self { columns: columns.collect(), rows: rows.len() }

@@ -61,6 +61,8 @@ pub(crate) struct Trainer<'t> {
     pub now: chrono::DateTime<chrono::Utc>,
     /// The time that counts as now for the data; none: now.
     pub as_of: Option<chrono::DateTime<chrono::Utc>>,
+    /// Why it runs.
+    pub trigger: Option<&'t str>,
     /// What is held while it runs.
     pub lease: Option<&'t Lease>,
 }
@@ -194,7 +196,8 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         let against = champion.as_ref().map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
         let gates = [proven.clone(), gate::judge(&spec.gates, &bench, &judged, against)].concat();
         let verdict = gate::whole(&gates);
-        let mut record = record(spec, &made, parity.as_ref().ok(), &gates, (&judged, champion.as_ref()));
+        let mut record =
+            record(spec, (&made, trainer.trigger), parity.as_ref().ok(), &gates, (&judged, champion.as_ref()));
         if verdict != Verdict::Pass {
             return Ok(Outcome { version: None, new: false, verdict, record });
         }
@@ -260,13 +263,14 @@ async fn fitted(
 /// Everything about a run, for whoever asks later.
 fn record(
     spec: &Spec,
-    made: &Made<'_>,
+    (made, trigger): (&Made<'_>, Option<&str>),
     parity: Option<&Parity>,
     gates: &[Gate],
     (judged, champion): (&Judged, Option<&referee::Champion>),
 ) -> Value {
     json!({
         "run": made.run.to_string(),
+        "trigger": trigger,
         "algorithm": algorithm(spec),
         "code": made.code,
         "data": made.rows.manifest,

@@ -33,6 +33,11 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
+    /// Files that were looked into in vain.
+    pub(crate) fn looked_into(&self) -> usize {
+        self.missed.values().filter(|missed| !missed.is_empty()).count()
+    }
+
     /// Finds predictions; those that are nowhere are left out. A file that cannot
     /// be read is told of and passed over.
     pub(crate) async fn find(&mut self, records: &Records, wanted: &BTreeSet<Uuid>) -> Result<HashMap<Uuid, Found>> {

@@ -9,6 +9,7 @@ pub(super) use arguments::{By, Common, Verb, instant, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
+use crate::capture::find::Finder;
 use crate::client;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ use crate::operate::change::Changed;
 use crate::operate::gc::Rules;
 use crate::operate::push::Push;
 use crate::operate::report;
+use crate::records::Records;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
 use crate::registry::sign::{Key, Policy};
@@ -115,9 +117,13 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 show::fleet(&operator.log.fleet(crate::registry::log::now()).await?, newest, common.json)
             }
             Verb::Key { verb } => key::run(verb),
-            Verb::Lineage { target, common } => {
-                let (name, which) = split_target(&target)?;
-                let lineage = open(&common, None, false).await?.lineage(&name, which.as_deref()).await?;
+            Verb::Lineage { target, prediction, common } => {
+                let operator = open(&common, None, false).await?;
+                let (name, which) = match (target, prediction) {
+                    (Some(target), _) => split_target(&target)?,
+                    (None, id) => answered_by(&operator, &common, id.unwrap_or_default()).await?,
+                };
+                let lineage = operator.lineage(&name, which.as_deref()).await?;
                 show::shown(&Value::Array(lineage), common.json)
             }
             Verb::Export { target, output, common } => {
@@ -178,6 +184,35 @@ pub(super) async fn nudge(operator: &Operator, by: &By) {
             note(&format!("ortus: not nudged: {error}"));
         }
     }
+}
+
+/// The version that answered a prediction, by what was captured.
+async fn answered_by(
+    operator: &Operator,
+    common: &Common,
+    prediction: uuid::Uuid,
+) -> Result<(ModelName, Option<String>)> {
+    let config = config(common)?;
+    let records = match &config.records.store {
+        Some(url) => Records::open(url, operator.log.namespace())?,
+        None => Records::of(operator.log.store.clone(), operator.log.namespace()),
+    };
+    let mut finder = Finder::default();
+    // So many files at a look.
+    let found = loop {
+        let before = finder.looked_into();
+        let found = finder.find(&records, &[prediction].into()).await?;
+        if !found.is_empty() || finder.looked_into() == before {
+            break found;
+        }
+    };
+    let answered = found.get(&prediction).ok_or_else(|| {
+        let when = crate::request::id::minted(prediction).map(chrono::DateTime::<chrono::Utc>::from);
+        let when =
+            when.map_or_else(|| "its id tells no time".to_owned(), |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+        Error::not_found(format!("no captured prediction is {prediction} ({when}); name the version that answered it"))
+    })?;
+    Ok((parse(&answered.model)?, Some(answered.version.to_string())))
 }
 
 /// The most servers that a command nudges.

@@ -34,7 +34,7 @@ struct OrtusTrainer {
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Write a first train.toml by looking at the data.
     Init {
         /// A file or folder of Parquet, CSV or JSON lines.
@@ -99,7 +99,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct RunArguments {
+pub(super) struct RunArguments {
     /// The specification.
     spec: PathBuf,
     /// The server's program, which the model must load in [default: `ortus` beside this one].
@@ -116,7 +116,8 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| run(parsed.command))
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+/// Runs a command.
+pub(super) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Init { data, target, output } => {
             if output.exists() {
@@ -253,7 +254,7 @@ impl Setup {
     }
 
     fn trainer(&self, now: chrono::DateTime<chrono::Utc>) -> Trainer<'_> {
-        Trainer { operator: &self.operator, engine: &self.engine, now, as_of: None, lease: None }
+        Trainer { operator: &self.operator, engine: &self.engine, now, as_of: None, trigger: None, lease: None }
     }
 }
 

@@ -85,9 +85,11 @@ impl Operator {
         Ok(moves)
     }
 
-    /// What a version was made from, back to its first ancestor.
+    /// What a version was made from, back to its first ancestor, and who made each
+    /// champion.
     pub(crate) async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
+        let moves = self.moves(Some(name), (None, None)).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
         let mut all: Vec<Value> = Vec::new();
         while let Some(version) = next {
@@ -96,6 +98,9 @@ impl Operator {
             all.push(json!({
                 "version": version.number(), "digest": record.manifest.to_string(), "seq": record.seq,
                 "pushed_by": record.actor, "time": record.time, "parent": manifest.parent.map(Version::number),
+                "made_champion": moves.iter().filter(|m| m.to == version.number()).map(|m| json!({
+                    "seq": m.seq, "time": m.time, "by": m.actor, "reason": m.reason, "verdicts": m.verdicts, "keys": m.keys,
+                })).collect::<Vec<_>>(),
                 "lineage": manifest.lineage, "evaluation": manifest.evaluation,
                 "files": manifest.files.iter().map(|f| json!({"path": f.path, "digest": f.digest})).collect::<Vec<_>>(),
             }));

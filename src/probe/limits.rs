@@ -3,8 +3,8 @@
 //! `unsafe` outside `main`.
 
 use crate::error::{Error, Result};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+#[cfg(feature = "train")]
+use std::{os::unix::process::CommandExt, process::Command};
 
 /// Ends with the parent, leaves no core, opens few files, and is bound in
 /// address space (0: not) and in CPU seconds.
@@ -28,6 +28,7 @@ pub(super) fn set(parent: u32, memory_bytes: u64, cpu_seconds: u64) -> Result<()
 
 /// Bounds a program that is about to be started, and all that it starts, in
 /// address space and in the size of a file; it leaves no core, and ends with us.
+#[cfg(feature = "train")]
 pub(crate) fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
     let before = move || {
         // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and no pointer.
@@ -54,6 +55,7 @@ fn limit(all: impl IntoIterator<Item = (libc::__rlimit_resource_t, u64)>) -> std
 
 /// Makes this process the parent of whatever is left below it when its parent
 /// ends, so that nothing gets out of reach.
+#[cfg(feature = "train")]
 pub(crate) fn adopt() -> Result<()> {
     // SAFETY: prctl with PR_SET_CHILD_SUBREAPER takes a number and no pointer.
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
@@ -63,12 +65,14 @@ pub(crate) fn adopt() -> Result<()> {
 }
 
 /// Ends a process at once. One that is gone is no error.
+#[cfg(feature = "train")]
 pub(crate) fn end(process: i32) {
     // SAFETY: kill takes numbers and no pointer; a positive number names one process.
     let _ = unsafe { libc::kill(process.max(1), libc::SIGKILL) };
 }
 
 /// Takes leave of a child that ended; false where there is no child any more.
+#[cfg(feature = "train")]
 pub(crate) fn reap() -> bool {
     // SAFETY: a null pointer for the status is allowed.
     unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) >= 0 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -75,6 +76,7 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
 }
 
 /// Keeps an alarm that came from elsewhere, once for each name that it came with.
+#[cfg(feature = "train")]
 pub(crate) async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
     let id: String = digest.as_ref().iter().take(16).map(|b| format!("{b:02x}")).collect();
@@ -92,23 +94,37 @@ async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
 /// Reads the alarms of a model, or of all, since a time; the oldest first.
 /// Those that are damaged or of another format are passed over, and counted.
 pub(crate) async fn list(records: &Records, model: Option<&str>, since: DateTime<Utc>) -> Result<(Vec<Kept>, usize)> {
-    let folder = model.map_or_else(|| "alarms".to_owned(), |model| format!("alarms/model={model}"));
-    let listed: Vec<_> = records.list(&folder).try_collect().await?;
-    let from = since.format("%Y-%m-%dT%H-%M-%S").to_string();
-    let (mut alarms, mut damaged) = (Vec::new(), 0);
-    for (key, _) in listed {
-        let name = key.rsplit('/').next().unwrap_or_default();
-        if name < from.as_str() {
-            continue;
-        }
-        let bytes = records.get(&key, BYTES_MAX).await?.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
-        match serde_json::from_slice::<Kept>(&bytes) {
-            Ok(kept) if kept.format == FORMAT => alarms.push(kept),
-            _ => damaged += 1,
-        }
-    }
+    let mut known = Known::new();
+    refresh(records, model, since, &mut known).await?;
+    let damaged = known.values().filter(|kept| kept.is_none()).count();
+    let mut alarms: Vec<Kept> = known.into_values().flatten().collect();
     alarms.sort_by_key(|kept| kept.time);
     Ok((alarms, damaged))
+}
+
+/// Alarms by the names of their objects; none of one that is damaged.
+pub(crate) type Known = BTreeMap<String, Option<Kept>>;
+
+/// Reads what is new beside what is known, and forgets what is older than `since`.
+pub(crate) async fn refresh(
+    records: &Records,
+    model: Option<&str>,
+    since: DateTime<Utc>,
+    known: &mut Known,
+) -> Result<()> {
+    let folder = model.map_or_else(|| "alarms".to_owned(), |model| format!("alarms/model={model}"));
+    let from = since.format("%Y-%m-%dT%H-%M-%S").to_string();
+    let is_new = |key: &str| key.rsplit('/').next().unwrap_or_default() >= from.as_str();
+    known.retain(|key, _| is_new(key));
+    let listed: Vec<_> = records.list(&folder).try_collect().await?;
+    for (key, _) in listed.into_iter().filter(|(key, _)| is_new(key)) {
+        if let Entry::Vacant(place) = known.entry(key) {
+            let bytes = records.get(place.key(), BYTES_MAX).await?;
+            let bytes = bytes.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
+            place.insert(serde_json::from_slice::<Kept>(&bytes).ok().filter(|kept| kept.format == FORMAT));
+        }
+    }
+    Ok(())
 }
 
 /// What was written lately.

@@ -36,7 +36,8 @@ pub(crate) async fn attempt(
     watcher: &mut dyn Watcher,
 ) -> (Ran, Result<Outcome>) {
     let (began, clock) = (chrono::Utc::now(), Instant::now());
-    let ended = run(trainer, spec, watcher).await;
+    let trainer = Trainer { trigger: Some(&cause.trigger), ..*trainer };
+    let ended = run(&trainer, spec, watcher).await;
     let became = match &ended {
         Ok(Outcome { version: Some(_), new: true, .. }) => Became::Published,
         Ok(Outcome { version: Some(_), .. }) => Became::Equal,

@@ -38,11 +38,6 @@ impl Became {
     pub(crate) fn is_run(self) -> bool {
         !matches!(self, Self::Skipped | Self::Tried)
     }
-
-    /// Whether it came as far as the gates.
-    pub(crate) fn is_judged(self) -> bool {
-        matches!(self, Self::Published | Self::Equal | Self::Failed | Self::Inconclusive)
-    }
 }
 
 /// One run.

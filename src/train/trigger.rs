@@ -9,11 +9,13 @@ use crate::records::alarms::Kept;
 use crate::registry::entry::hash;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Times of the clock that are told one by one; what was missed before them is forgotten.
 const TIMES_MAX: usize = 1_000;
+/// Runs for one alarm that do not pass; then it takes a person.
+const TRIES_MAX: u32 = 10;
 /// A time that is this long ago was missed, or two looks, whichever is longer.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -43,9 +45,15 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Whether it stays due until there is a run, however often it is looked at.
+    /// Whether it stays due until there is a run: what is wrong does not pass
+    /// with time, as a time of the clock does.
     fn stays(&self) -> bool {
-        matches!(self.kind, Kind::Spec | Kind::Rows)
+        !matches!(self.kind, Kind::Asked | Kind::Cron)
+    }
+
+    /// Whether a run that did not pass leaves it due.
+    fn is_alarm(&self) -> bool {
+        matches!(self.kind, Kind::Drift | Kind::Loss)
     }
 }
 
@@ -63,6 +71,10 @@ pub(crate) struct Ask {
 pub(crate) struct Past {
     /// Events that something was done about.
     handled: BTreeSet<String>,
+    /// … that a run was for that did not pass, and how many were.
+    tried: BTreeMap<String, u32>,
+    /// When the last run that passed began.
+    passed: Option<DateTime<Utc>>,
     pub last: Option<Last>,
     /// Runs within a day that nobody asked for.
     pub runs: usize,
@@ -87,7 +99,15 @@ impl Past {
     pub(crate) fn of<'r>(runs: impl IntoIterator<Item = &'r Ran>, now: DateTime<Utc>) -> Self {
         let mut past = Self::default();
         for ran in runs {
-            past.handled.extend(ran.events.iter().cloned());
+            match ran.became {
+                Became::Failed | Became::Inconclusive | Became::Broken => {
+                    ran.events.iter().for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
+                }
+                _ => past.handled.extend(ran.events.iter().cloned()),
+            }
+            if matches!(ran.became, Became::Published | Became::Equal) {
+                past.passed = Some(ran.began);
+            }
             if !ran.became.is_run() {
                 continue;
             }
@@ -115,6 +135,16 @@ impl Past {
     /// Whether something was done about an event.
     pub(crate) fn has_handled(&self, key: &str) -> bool {
         self.handled.contains(key)
+    }
+
+    fn tries(&self, event: &Event) -> u32 {
+        self.tried.get(&event.key).copied().unwrap_or(0)
+    }
+
+    /// Whether there is nothing more to be done about an event.
+    fn is_done(&self, event: &Event) -> bool {
+        let tries_max = if event.is_alarm() { TRIES_MAX } else { 1 };
+        self.has_handled(&event.key) || self.tries(event) >= tries_max
     }
 }
 
@@ -176,7 +206,8 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
         let why = format!("{rows} rows are new");
         all.push(Event { kind: Kind::Rows, key, time: found.now, why, moot: None });
     }
-    all.retain(|event| event.stays() || !past.has_handled(&event.key));
+    let is_level = |event: &Event| matches!(event.kind, Kind::Spec | Kind::Rows);
+    all.retain(|event| is_level(event) || !past.is_done(event));
     all.sort_by_key(|event| (event.kind, event.time));
     Ok(all)
 }
@@ -189,7 +220,7 @@ fn hex(digest: &Digest) -> String {
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else { return Ok(Vec::new()) };
     let cron = cron(pattern)?;
-    let dealt = past.handled.iter().filter_map(|key| cron_time(key)).max();
+    let dealt = past.handled.iter().chain(past.tried.keys()).filter_map(|key| cron_time(key)).max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
     let mut times = std::collections::VecDeque::new();
     while let Ok(next) = cron.find_next_occurrence(&after, false) {
@@ -238,8 +269,8 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     let what = if kind == Kind::Drift { "drift" } else { "losses" };
     let of = version.map_or_else(String::new, |v| format!(", version {v}"));
     let mut moot = None;
-    if let Some(last) = past.last.as_ref().filter(|last| last.began >= kept.time && last.became.is_judged()) {
-        moot = Some(format!("a run began after it, at {}", last.began.format("%Y-%m-%d %H:%M:%S UTC")));
+    if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
+        moot = Some(format!("a run that passed began after it, at {}", passed.format("%Y-%m-%d %H:%M:%S UTC")));
     } else if let (Some(version), Some(champion)) = (version, found.champion)
         && version != champion
     {
@@ -274,14 +305,21 @@ pub(crate) fn decide(triggers: &Triggers, past: &Past, events: Vec<Event>, now: 
     if events.iter().any(|event| event.kind == Kind::Asked) {
         return Decision::Run(events);
     }
-    let Some(why) = refused(triggers, past, now) else { return Decision::Run(events) };
+    // After each run that did not pass an alarm waits for twice as long.
+    let why = events.iter().map(|event| refused_after(triggers, past, past.tries(event), now)).min();
+    let Some(Some(why)) = why else { return Decision::Run(events) };
     let (waiting, gone): (Vec<Event>, Vec<Event>) = events.into_iter().partition(Event::stays);
     if gone.is_empty() { Decision::Wait(waiting, why) } else { Decision::Skip(gone, why) }
 }
 
 /// Why nothing but a person may start a run now.
 pub(crate) fn refused(triggers: &Triggers, past: &Past, now: DateTime<Utc>) -> Option<String> {
-    let cooldown = TimeDelta::from_std(triggers.cooldown).unwrap_or(TimeDelta::MAX);
+    refused_after(triggers, past, 0, now)
+}
+
+fn refused_after(triggers: &Triggers, past: &Past, tries: u32, now: DateTime<Utc>) -> Option<String> {
+    let cooldown = triggers.cooldown.saturating_mul(1 << tries.min(TRIES_MAX));
+    let cooldown = TimeDelta::from_std(cooldown).unwrap_or(TimeDelta::MAX);
     let cool = past.last.as_ref().and_then(|last| last.ended.checked_add_signed(cooldown)).filter(|cool| *cool > now);
     if let Some(cool) = cool {
         return Some(format!("'cooldown' lasts until {}", cool.format("%Y-%m-%d %H:%M:%S UTC")));

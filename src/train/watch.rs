@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// The largest small object.
 const BYTES_MAX: u64 = 64 << 10;
 /// How far back alarms are looked at.
-const ALARM_DAYS: i64 = 2;
+const ALARM_DAYS: i64 = 14;
 /// Counting rows may take one part in so many of the time.
 const COUNT_SHARE: u32 = 10;
 /// The most causes of a look.
@@ -34,6 +34,7 @@ pub(crate) struct Watch {
     /// Names this trainer among others.
     holder: String,
     known: BTreeMap<String, Option<Ran>>,
+    alarms: alarms::Known,
     counted: Option<Counted>,
 }
 
@@ -91,7 +92,13 @@ pub(crate) async fn busy(records: &Records, model: &ModelName) -> Result<Option<
 
 impl Watch {
     pub(crate) fn new(path: &Path, holder: &str) -> Self {
-        Self { path: path.to_owned(), holder: holder.to_owned(), known: BTreeMap::new(), counted: None }
+        Self {
+            path: path.to_owned(),
+            holder: holder.to_owned(),
+            known: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            counted: None,
+        }
     }
 
     /// Reads the specification as it is now.
@@ -108,10 +115,10 @@ impl Watch {
         let past = Past::of(self.known.values().flatten().filter(|ran| ran.counts()), now);
         let since = since(&records, &model, now).await?;
         let from = since.max(now - TimeDelta::days(ALARM_DAYS));
-        let alarms = match spec.triggers.drift || spec.triggers.loss {
-            true => alarms::list(&records, Some(model.as_str()), from).await?.0,
-            false => Vec::new(),
-        };
+        if spec.triggers.drift || spec.triggers.loss {
+            alarms::refresh(&records, Some(model.as_str()), from, &mut self.alarms).await?;
+        }
+        let alarms = self.alarms.values().flatten().cloned().collect();
         let champion = operator.state().await?.models.get(&model).and_then(|m| m.champion());
         let found = Found {
             now,
@@ -208,7 +215,7 @@ impl Ran {
 
 /// What is written down of events that wait.
 fn waiting(events: &[Event]) -> String {
-    format!("waits-{}", keys(events).join("-"))
+    format!("waits-{}", events.first().map_or("none", |event| &event.key))
 }
 
 fn keys(events: &[Event]) -> Vec<String> {
@@ -219,10 +226,16 @@ fn keys(events: &[Event]) -> Vec<String> {
 const TOLD_MAX: usize = 3;
 
 fn words(events: &[Event]) -> String {
-    let told: Vec<&str> = events.iter().take(TOLD_MAX).map(|event| event.why.as_str()).collect();
-    match events.len().saturating_sub(TOLD_MAX) {
-        0 => told.join("; "),
-        more => format!("{}; and {more} more", told.join("; ")),
+    let mut all: Vec<&str> = Vec::new();
+    for event in events {
+        if !all.contains(&event.why.as_str()) {
+            all.push(&event.why);
+        }
+    }
+    let told = all.iter().take(TOLD_MAX).copied().collect::<Vec<_>>().join("; ");
+    match all.len().saturating_sub(TOLD_MAX) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
     }
 }
 

@@ -26,6 +26,9 @@ mod http2;
 /// From data to a version that is served.
 mod trainer;
 
+/// A stream drifts, and the trainer mends it.
+mod looped;
+
 /// What starts a run, and what keeps it from running twice.
 mod watch;
 

@@ -146,10 +146,14 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Show what a version was made from, back to its first ancestor.
+    /// Show what a version was made from, back to its first ancestor, and who made it champion.
     Lineage {
         /// NAME, NAME@ALIAS or NAME:VERSION.
-        target: String,
+        #[arg(required_unless_present = "prediction", conflicts_with = "prediction")]
+        target: Option<String>,
+        /// The version that answered a captured prediction, by its id.
+        #[arg(long, value_name = "ID")]
+        prediction: Option<uuid::Uuid>,
         #[command(flatten)]
         common: Common,
     },

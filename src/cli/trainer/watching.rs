@@ -26,7 +26,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 const TIMES_MAX: usize = 10_000;
 
 #[derive(Args)]
-pub(super) struct WatchArguments {
+pub(in crate::cli) struct WatchArguments {
     /// The specifications; each says by what it is started.
     #[arg(required = true)]
     specs: Vec<PathBuf>,
@@ -46,7 +46,7 @@ pub(super) struct WatchArguments {
 }
 
 #[derive(Args)]
-pub(super) struct BackfillArguments {
+pub(in crate::cli) struct BackfillArguments {
     #[command(flatten)]
     run: RunArguments,
     /// The first time, a date or RFC 3339.

@@ -94,14 +94,40 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
     assert_eq!(deal(&triggers, &mut runs, &look), Vec::<String>::new(), "dealt with");
     look.now = at("01T10:30:00");
     look.alarms.extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
-    let done = deal(&triggers, &mut runs, &look);
-    assert!(done.len() == 1 && done[0].starts_with("skip, 'cooldown' lasts until 2026-03-01 11:10:00"), "{done:?}");
+    assert_eq!(deal(&triggers, &mut runs, &look), Vec::<String>::new(), "it waits, what is wrong stays wrong");
+    let past = Past::of(runs.iter(), look.now);
+    let waits = decide(&triggers, &past, due(&triggers, &past, &look).expect("due"), look.now);
+    assert!(matches!(waits, Decision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC"));
     look.now = at("01T12:00:00");
     look.alarms.extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
     let done = deal(&triggers, &mut runs, &look);
-    assert!(done.len() == 1 && done[0].starts_with("skip, a run began after it"), "{done:?}");
+    assert!(done.len() == 2 && done[0].starts_with("skip, a run that passed began after it"), "{done:?}");
+    assert!(done[1].starts_with("run: alarm-20260301T102000Z"), "{done:?}");
     let deaf = deal(&Triggers::default(), &mut Vec::new(), &look);
     assert_eq!(deaf, Vec::<String>::new(), "nobody asked for alarms");
+}
+
+#[test]
+fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not() {
+    let triggers = Triggers { drift: true, runs_max: 100, ..Triggers::default() };
+    let mut look = Found { alarms: vec![alarm_of("01T09:58:00", 2)], ..found("01T10:00:00") };
+    let mut runs: Vec<Ran> = Vec::new();
+    let mut began = Vec::new();
+    while look.now < at("03T10:00:00") {
+        let past = Past::of(runs.iter(), look.now);
+        let events = due(&triggers, &past, &look).expect("due");
+        if let Decision::Run(events) = decide(&triggers, &past, events, look.now) {
+            began.push(look.now.format("%dT%H:%M").to_string());
+            runs.push(Ran { began: look.now, ..ran("01T00:00:00", Became::Failed, &keys(&events), json!({})) });
+        }
+        look.now += TimeDelta::minutes(10);
+    }
+    // Each took ten minutes; then one hour, two, four …
+    assert_eq!(began, ["01T10:00", "01T12:10", "01T16:20", "02T00:30", "02T16:40"]);
+    runs.push(ran("03T11:00:00", Became::Published, &[], json!({})));
+    look.now = at("06T10:00:00");
+    let done = deal(&triggers, &mut runs, &look);
+    assert!(done.len() == 1 && done[0].starts_with("skip, a run that passed began after it"), "{done:?}");
 }
 
 #[test]
@@ -131,10 +157,13 @@ fn a_day_has_so_many_runs_and_so_much_time() {
     let mut runs: Vec<Ran> = (1..=2).map(|h| ran(&format!("01T0{h}:00:00"), Became::Failed, &[], json!({}))).collect();
     let look = |time: &str, now: &str| Found { alarms: vec![alarm_of(time, 2)], ..found(now) };
     let done = deal(&triggers, &mut runs, &look("01T10:00:00", "01T10:00:01"));
-    assert!(done.len() == 1 && done[0].contains("2 runs within a day, 'runs_max' is 2"), "{done:?}");
+    assert_eq!(done, Vec::<String>::new());
+    let past = Past::of(runs.iter(), at("01T10:00:01"));
+    let why = refused(&triggers, &past, at("01T10:00:01"));
+    assert_eq!(why.as_deref(), Some("2 runs within a day, 'runs_max' is 2"));
     let done = deal(&triggers, &mut runs, &look("02T02:00:00", "02T02:00:01"));
     assert!(done[0].starts_with("run: "), "the first is over a day ago: {done:?}");
     let triggers = Triggers { time_max: Duration::from_secs(600), runs_max: 100, ..triggers };
-    let done = deal(&triggers, &mut runs, &look("02T02:05:00", "02T02:30:01"));
-    assert!(done[0].contains("'time_max' is 600 s"), "{done:?}");
+    let past = Past::of(runs.iter(), at("02T02:30:01"));
+    assert!(refused(&triggers, &past, at("02T02:30:01")).is_some_and(|why| why.contains("'time_max' is 600 s")));
 }
