@@ -5,6 +5,8 @@
 
 mod chart;
 mod form;
+#[cfg(feature = "train")]
+pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 

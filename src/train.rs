@@ -6,6 +6,7 @@ pub(crate) mod attempt;
 mod candidate;
 pub(crate) mod command;
 pub(crate) mod data;
+mod evidence;
 pub(crate) mod export;
 pub(crate) mod features;
 pub(crate) mod fit;
@@ -35,6 +36,7 @@ use crate::model::{Alias, Digest, ModelName, Version};
 use crate::operate::Operator;
 use crate::operate::push::{Push, Pushed};
 use crate::records::Records;
+use crate::registry::entry::Evidence;
 use crate::runtime::Engine;
 use bytes::Bytes;
 use candidate::Fitted;
@@ -42,6 +44,7 @@ use command::Code;
 use data::{Reach, Rows};
 use fit::trees::Round;
 use gate::{Bench, Gate, Verdict};
+use history::History;
 use judge::{Asked, Judged, Wrong, judge};
 use lease::Lease;
 use parity::Parity;
@@ -198,13 +201,19 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         let verdict = gate::whole(&gates);
         let mut record =
             record(spec, (&made, trainer.trigger), parity.as_ref().ok(), &gates, (&judged, champion.as_ref()));
+        let beside = champion.as_ref().and_then(|(_, judged)| judged.as_ref().ok());
+        let page = evidence::page(&record, &bench, &judged, beside, spec.gates.confidence);
+        let kept = History::new(trainer.records(), name.clone()).keep_page(&run, &page).await;
+        if let Err(error) = kept {
+            watcher.step(&format!("the page about it is not kept: {error}"));
+        }
         if verdict != Verdict::Pass {
             return Ok(Outcome { version: None, new: false, verdict, record });
         }
         watcher.step("publishing");
         trainer.lease.map_or(Ok(()), Lease::check)?;
         let over = champion.as_ref().map(|(version, _)| *version);
-        match publish(trainer, spec, (&name, &made), &mut asked, (&record, over)).await {
+        match publish(trainer, spec, (&name, &made), &mut asked, (&record, &page, over)).await {
             Err(_) if trainer.champion_of(&name).await? != over => {
                 watcher.step("the champion changed meanwhile");
             }
@@ -269,6 +278,7 @@ fn record(
     (judged, champion): (&Judged, Option<&referee::Champion>),
 ) -> Value {
     json!({
+        "model": spec.model.name,
         "run": made.run.to_string(),
         "trigger": trigger,
         "algorithm": algorithm(spec),
@@ -292,20 +302,36 @@ fn record(
     })
 }
 
+/// What stands beside the version in the log.
+fn evidence(record: &Value, page: &str) -> Evidence {
+    let gates = record["gates"].as_array().into_iter().flatten();
+    let verdicts: serde_json::Map<String, Value> =
+        gates.filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone()))).collect();
+    let report = crate::registry::entry::hash(page.as_bytes()).to_string();
+    let values = json!({"run": record["run"], "trigger": record["trigger"], "gates": verdicts, "report": report});
+    Evidence { kind: "trained".to_owned(), values: values.as_object().cloned().unwrap_or_default() }
+}
+
 /// Publishes what passed, where the champion is still the one it was held against.
 async fn publish(
     trainer: &Trainer<'_>,
     spec: &Spec,
     (name, made): (&ModelName, &Made<'_>),
     asked: &mut Asked,
-    (record, over): (&Value, Option<Version>),
+    (record, page, over): (&Value, &str, Option<Version>),
 ) -> Result<Pushed> {
     let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
     let held_out = [&made.fold.stop[..], &made.fold.test].concat();
     let baseline = package::baseline(asked, made.rows, &held_out, &made.fitted.importances())?;
     let golden = package::golden(asked, made.rows, &made.fold.test)?;
     let card = package::card(spec, record);
-    package::write(folder.path(), &made.graph, &baseline, golden.as_ref(), &card)?;
+    package::write(
+        folder.path(),
+        &made.graph,
+        &baseline,
+        golden.as_ref(),
+        &[(package::CARD, &card), (package::PAGE, page)],
+    )?;
     let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let mut lineage = object(record);
     let metrics = lineage.remove("metrics").unwrap_or_default();
@@ -324,6 +350,7 @@ async fn publish(
         allow_signature_change: spec.publish.allow_signature_change,
         run: Some(made.run),
         over: Some(over),
+        evidence: vec![evidence(record, page)],
         ..Push::default()
     };
     trainer.operator.push(name, &push, &|_| {}).await

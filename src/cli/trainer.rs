@@ -89,6 +89,9 @@ pub(super) enum Command {
         model: String,
         /// The run's key, or how it begins.
         run: String,
+        /// Write the page about it to this file.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -136,7 +139,7 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Plan { spec, common } => block_on(plan(&spec, &common))?,
         Command::Run(arguments) => return block_on(once(&arguments)),
         Command::Runs { model, common } => block_on(runs(&model, &common))?,
-        Command::Explain { model, run, common } => block_on(explain(&model, &run, &common))?,
+        Command::Explain { model, run, html, common } => block_on(explain(&model, &run, html.as_deref(), &common))?,
         Command::Watch(arguments) => return block_on(watching::watch(&arguments)),
         Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
         Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
@@ -353,8 +356,12 @@ async fn runs(model: &str, common: &Common) -> Result<()> {
     Ok(())
 }
 
-async fn explain(model: &str, run: &str, common: &Common) -> Result<()> {
-    let ran = history(model, common).await?.find(run).await?;
+async fn explain(model: &str, run: &str, html: Option<&Path>, common: &Common) -> Result<()> {
+    let history = history(model, common).await?;
+    let ran = history.find(run).await?;
+    if let Some(file) = html {
+        return monitor::write(file, &history.page(ran.key()).await?);
+    }
     if common.json {
         line(&serde_json::json!(ran).to_string());
         return Ok(());

@@ -54,6 +54,8 @@ pub(crate) struct Push {
     pub allow_signature_change: bool,
     /// The key of the training run that made it: pushing for it again finds the version that is there.
     pub run: Option<Digest>,
+    /// What stands beside the version in the log.
+    pub evidence: Vec<Evidence>,
     /// The champion that it was held against, or none; refused where it is another now.
     pub over: Option<Option<Version>>,
 }
@@ -88,7 +90,7 @@ impl Operator {
         let mut state = self.state().await?;
         let known = self.known(&state, name, &manifest).await?;
         let is_known = known.is_some();
-        let mut evidence = Vec::new();
+        let mut evidence = push.evidence.clone();
         if let Some(known) = known {
             manifest = known;
         } else {

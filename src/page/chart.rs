@@ -117,6 +117,45 @@ pub(super) fn lines(title: &str, series: &[Series<'_>], (left, right): (&str, &s
     frame(title, &body)
 }
 
+/// Intervals one below another around naught, each with its name.
+#[cfg(feature = "train")]
+pub(super) fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> String {
+    const ROW: f64 = 20.0;
+    const NAMES: f64 = 260.0;
+    const WIDE: f64 = 820.0;
+    let finite = || rows.iter().flat_map(|(_, (low, _, high))| [*low, *high]).filter(|v| v.is_finite());
+    let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
+    let span = (high - low).max(1e-9) * 1.1;
+    let x = |v: f64| NAMES + (v.clamp(low, high) - low + span * 0.045) / span * (WIDE - NAMES - 10.0);
+    let tall = ROW * rows.len() as f64 + 24.0;
+    let mut body =
+        format!("<line class=\"level\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"0\" y2=\"{1:.1}\"/>", x(0.0), tall - 20.0);
+    for (at, (name, (low, mean, high))) in rows.iter().enumerate() {
+        let y = ROW * (at as f64 + 0.6);
+        let _ = write!(
+            body,
+            "<text x=\"0\" y=\"{:.1}\">{name}</text><polyline class=\"now\" points=\"{:.1},{y:.1} {:.1},{y:.1}\"/><circle class=\"now\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{} from {} to {}</title></circle>",
+            y + 4.0,
+            x(*low),
+            x(*high),
+            x(*mean),
+            number(*mean),
+            number(*low),
+            number(*high)
+        );
+    }
+    let _ = write!(
+        body,
+        "<text x=\"{NAMES}\" y=\"{0:.1}\">{1}</text><text class=\"end\" x=\"{WIDE}\" y=\"{0:.1}\">{2}</text>",
+        tall - 4.0,
+        number(low),
+        number(high)
+    );
+    format!(
+        "<figure><svg viewBox=\"0 0 {WIDE} {tall}\" style=\"max-width:{WIDE}px\" role=\"img\" aria-label=\"{title}\">{body}</svg><figcaption>{title}</figcaption></figure>"
+    )
+}
+
 /// The left axis with three ticks.
 fn axis(low: f64, top: f64) -> String {
     let height = HEIGHT - TOP - BOTTOM;

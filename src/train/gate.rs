@@ -189,10 +189,9 @@ fn slices(gates: &Gates, bench: &Bench<'_>, model: &Judged, champion: &Judged) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::performance::measure::Measures;
 
     fn judged(wrong: &[f64]) -> Judged {
-        Judged { wrong: wrong.to_vec(), measures: Measures::new() }
+        Judged { wrong: wrong.to_vec(), ..Judged::default() }
     }
 
     fn noise(rows: usize, by: f64) -> Vec<f64> {

@@ -2,8 +2,9 @@
 //! whoever asks later.
 
 use crate::error::{Error, Result};
-use crate::model::ModelName;
+use crate::model::{Digest, ModelName};
 use crate::records::Records;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,21 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    fn page_key(&self, run: &str) -> String {
+        format!("train/{}/reports/{}.html", self.model, run.trim_start_matches("sha256:"))
+    }
+
+    /// Keeps the page about a run that was judged; the newest counts.
+    pub(crate) async fn keep_page(&self, run: &Digest, page: &str) -> Result<()> {
+        self.records.overwrite(&self.page_key(&run.to_string()), page.to_owned().into()).await
+    }
+
+    /// The page about a run. Refuses one that came to no judgement.
+    pub(crate) async fn page(&self, run: &str) -> Result<Bytes> {
+        let page = self.records.get(&self.page_key(run), BYTES_MAX).await?;
+        page.ok_or_else(|| Error::not_found("there is no page about this run: it was not judged"))
     }
 
     /// The last run whose key begins so. Refuses one that is not there, and a

@@ -224,10 +224,14 @@ impl Wrong {
 }
 
 /// What a version made of rows.
+#[derive(Default)]
 pub(crate) struct Judged {
     /// Row by row.
     pub wrong: Vec<f64>,
     pub measures: Measures,
+    /// What it answered, and what was true, in its own terms.
+    pub answers: Vec<Option<Answer>>,
+    pub truths: Vec<Truth>,
 }
 
 /// Asks about rows and holds the answers against what was true.
@@ -237,5 +241,6 @@ pub(crate) fn judge(asked: &mut Asked, frame: &Frame, target: &Target, wrong: Wr
     let rows = || answers.iter().zip(&truths);
     let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
     let measures = measure(known);
-    Ok(Judged { wrong: rows().map(|(answer, truth)| wrong.of(answer.as_ref(), *truth)).collect(), measures })
+    let wrong = rows().map(|(answer, truth)| wrong.of(answer.as_ref(), *truth)).collect();
+    Ok(Judged { wrong, measures, answers, truths })
 }

@@ -15,6 +15,10 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// The model card.
+pub(crate) const CARD: &str = "README.md";
+/// The page about the run that made it.
+pub(crate) const PAGE: &str = "report.html";
 /// Rows of the baseline.
 const BASELINE_ROWS: usize = 200_000;
 /// Golden rows.
@@ -96,7 +100,7 @@ pub(crate) fn write(
     model: &[u8],
     baseline: &Baseline,
     golden: Option<&Golden>,
-    card: &str,
+    pages: &[(&str, &str)],
 ) -> Result<()> {
     let put = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
@@ -107,7 +111,7 @@ pub(crate) fn write(
     if let Some(golden) = golden {
         put(GOLDEN_PATH, &golden.write())?;
     }
-    put("README.md", card.as_bytes())
+    pages.iter().try_for_each(|(name, text)| put(name, text.as_bytes()))
 }
 
 /// The model card, in Markdown.

@@ -32,6 +32,9 @@ mod looped;
 /// What starts a run, and what keeps it from running twice.
 mod watch;
 
+/// Trainers killed at any moment.
+mod chaos;
+
 /// Programs of the user's own that learn.
 mod program;
 

@@ -70,8 +70,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "train",
         &[
-            "capture", "config", "feedback", "golden", "graph", "monitor", "operate", "probe", "proto", "records",
-            "registry", "runtime", "store", "table",
+            "capture", "config", "feedback", "golden", "graph", "monitor", "operate", "page", "probe", "proto",
+            "records", "registry", "runtime", "store", "table",
         ],
     ),
     ("testing", &["monitor", "proto", "operate"]),
