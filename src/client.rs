@@ -1,6 +1,8 @@
 //! Outbound calls: a small prediction client over either protocol. Used by the
 //! command line and the demo; owns no retry.
 
+#[cfg(feature = "train")]
+pub(crate) mod mlflow;
 pub(crate) mod otlp;
 pub(crate) mod webhook;
 

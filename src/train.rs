@@ -26,6 +26,7 @@ mod referee;
 pub(crate) mod spec;
 pub(crate) mod split;
 mod steps;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trigger;

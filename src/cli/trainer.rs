@@ -1,5 +1,6 @@
 //! `ortus-trainer`: parses, calls the trainer, prints.
 
+mod experiments;
 mod watching;
 
 use super::print::{Table, line, note};
@@ -76,6 +77,18 @@ pub(super) enum Command {
     },
     /// Run as of times that are gone, with what was known then; versions that nothing points at.
     Backfill(BackfillArguments),
+    /// Try the settings of [sweep], and publish the best by the same gates as any.
+    Sweep(RunArguments),
+    /// Put two runs beside each other.
+    Compare {
+        /// The model.
+        model: String,
+        /// The runs' keys, or how they begin.
+        one: String,
+        other: String,
+        #[command(flatten)]
+        common: Common,
+    },
     /// List the runs of a model.
     Runs {
         /// The model.
@@ -108,6 +121,9 @@ pub(super) struct RunArguments {
     /// The server's program, which the model must load in [default: `ortus` beside this one].
     #[arg(long, value_name = "PATH")]
     ortus: Option<PathBuf>,
+    /// Tell MLflow of runs: a folder such as mlruns, or the address of its tracking server.
+    #[arg(long, value_name = "URI")]
+    mlflow: Option<String>,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -141,6 +157,10 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Runs { model, common } => block_on(runs(&model, &common))?,
         Command::Explain { model, run, html, common } => block_on(explain(&model, &run, html.as_deref(), &common))?,
         Command::Watch(arguments) => return block_on(watching::watch(&arguments)),
+        Command::Sweep(arguments) => return block_on(experiments::sweep(&arguments)),
+        Command::Compare { model, one, other, common } => {
+            block_on(experiments::compare(&model, (&one, &other), &common))?;
+        }
         Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
         Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
         Command::Backfill(arguments) => return block_on(watching::backfill(&arguments)),
@@ -222,6 +242,7 @@ async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let history = history_of(&setup.operator, &spec.model.name)?;
     let (ran, ended) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
     shown.bar.finish_and_clear();
+    experiments::tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
     if outcome.new {
         super::registry::nudge(&setup.operator, &arguments.by).await;

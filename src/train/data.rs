@@ -300,7 +300,8 @@ impl Rows {
         self.frame.rows
     }
 
-    fn take(&self, rows: &[u32]) -> Self {
+    /// Those at these places, in their order.
+    pub(crate) fn take(&self, rows: &[u32]) -> Self {
         fn of<T: Copy>(all: Option<&Vec<T>>, rows: &[u32]) -> Option<Vec<T>> {
             all.map(|all| rows.iter().map(|r| all[*r as usize]).collect())
         }

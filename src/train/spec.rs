@@ -33,6 +33,9 @@ pub(crate) struct Spec {
     pub gates: Gates,
     pub publish: Publish,
     pub triggers: Triggers,
+    pub sweep: Sweep,
+    /// `[sweep.values]`: settings by name, and what to try for each.
+    pub sweep_values: Tried,
     /// The folder that paths are relative to.
     pub folder: PathBuf,
 }
@@ -55,7 +58,77 @@ impl Form<Option<String>> for Text {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources(pub BTreeMap<String, String>);
 
+/// Settings by name, and what to try for each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tried(pub BTreeMap<String, Values>);
+
+/// What to try for a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Values {
+    List(Vec<Value>),
+    Range { from: f64, to: f64, is_log: bool, is_whole: bool },
+}
+
+impl Values {
+    /// Reads a list, or a range. Refuses what is neither.
+    fn read(value: &Value) -> Result<Self, String> {
+        let must = "a list of values, or a range such as { from = 0.01, to = 0.3, log = true }";
+        if let Some(list) = value.as_array().filter(|list| !list.is_empty()) {
+            return Ok(Self::List(list.clone()));
+        }
+        let table = value.as_table().ok_or(must)?;
+        if table.keys().any(|key| !["from", "to", "log"].contains(&key.as_str())) {
+            return Err(must.to_owned());
+        }
+        let number = |key: &str| table.get(key).and_then(|v| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)));
+        let (from, to) = number("from").zip(number("to")).filter(|(from, to)| from < to).ok_or(must)?;
+        let is_log = table.get("log").is_some_and(|log| log.as_bool() == Some(true));
+        if is_log && from <= 0.0 {
+            return Err("above 0, for a range that is drawn from by size".to_owned());
+        }
+        let is_whole = [table.get("from"), table.get("to")].iter().flatten().all(|v| v.is_integer());
+        Ok(Self::Range { from, to, is_log, is_whole })
+    }
+
+    /// One of them, by chance.
+    pub(crate) fn draw(&self, chance: &mut dyn FnMut() -> f64) -> Value {
+        match self {
+            Self::List(list) => list[((chance() * list.len() as f64) as usize).min(list.len() - 1)].clone(),
+            Self::Range { from, to, is_log, is_whole } => {
+                let at = chance();
+                let value =
+                    if *is_log { (from.ln() + (to.ln() - from.ln()) * at).exp() } else { from + (to - from) * at };
+                let value = value.clamp(*from, *to);
+                if *is_whole { Value::Integer(value.round() as i64) } else { Value::Float(value) }
+            }
+        }
+    }
+
+    /// Its ends, which must be legal.
+    fn ends(&self) -> Vec<Value> {
+        match self {
+            Self::List(list) => list.clone(),
+            Self::Range { from, to, is_whole: true, .. } => {
+                vec![Value::Integer(*from as i64), Value::Integer(*to as i64)]
+            }
+            Self::Range { from, to, .. } => vec![Value::Float(*from), Value::Float(*to)],
+        }
+    }
+}
+
 impl Spec {
+    /// Reads the text of a file called so.
+    #[cfg(test)]
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
+        load::parse(name, text)
+    }
+
+    /// Sets one setting by its whole name, such as `fit.trees.leaves_max`. Refuses
+    /// what changes more than what is learned.
+    pub(crate) fn put(&mut self, name: &str, value: &Value) -> Result<()> {
+        load::put(self, name, value).map_err(Error::invalid)
+    }
+
     /// Reads a file. Refuses unknown keys, values out of range, and what does not
     /// fit together, each with its line.
     pub(crate) fn read(path: &Path) -> Result<Self> {

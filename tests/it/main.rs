@@ -35,6 +35,9 @@ mod watch;
 /// Trainers killed at any moment.
 mod chaos;
 
+/// Settings that are tried, and MLflow.
+mod experiments;
+
 /// Programs of the user's own that learn.
 mod program;
 

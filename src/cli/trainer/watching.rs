@@ -1,6 +1,7 @@
 //! `ortus-trainer watch` and what belongs to it: what is due, asking for a run,
 //! and runs as of times that are gone.
 
+use super::experiments::tell;
 use super::{NOT_PASSED, RunArguments, Setup, Shown, history_of, records_of, show, word};
 use crate::cli::print::{line, note};
 use crate::cli::registry::{By, Common, instant, nudge, open};
@@ -39,6 +40,9 @@ pub(in crate::cli) struct WatchArguments {
     /// The server's program, which models must load in [default: `ortus` beside this one].
     #[arg(long, value_name = "PATH")]
     ortus: Option<PathBuf>,
+    /// Tell MLflow of runs: a folder such as mlruns, or the address of its tracking server.
+    #[arg(long, value_name = "URI")]
+    mlflow: Option<String>,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -140,6 +144,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
     let Some((ran, ended)) = ran else { return Ok(true) };
     say(&ran, &arguments.common);
+    tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
     if outcome.new {
         nudge(&setup.operator, &arguments.by).await;
@@ -262,6 +267,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         let (ran, ended) = attempt(&trainer, &spec, cause, &history, &mut shown).await;
         shown.bar.finish_and_clear();
         say(&ran, &run.common);
+        tell(run.mlflow.as_deref(), &ran).await;
         match ended {
             Ok(outcome) => passed &= outcome.version.is_some(),
             Err(error) => broken = Some(error),

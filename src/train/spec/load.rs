@@ -1,7 +1,9 @@
 //! Reads `train.toml` into its tree; a refusal names the file, the line and what
 //! was probably meant.
 
-use super::{Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Trees, Triggers};
+use super::{
+    Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees, Triggers, Values,
+};
 use crate::config::text::{Source, nearest, plain};
 use crate::error::{Error, Result};
 use crate::model::short;
@@ -26,6 +28,8 @@ const TABLES: &[&str] = &[
     "gates",
     "publish",
     "triggers",
+    "sweep",
+    "sweep.values",
 ];
 
 pub(super) fn read(path: &Path) -> Result<Spec> {
@@ -99,7 +103,32 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "gates" => spec.gates.set(key, value),
         "publish" => spec.publish.set(key, value),
         "triggers" => spec.triggers.set(key, value),
+        "sweep" => spec.sweep.set(key, value),
+        "sweep.values" => {
+            let values = Values::read(value)?;
+            for end in values.ends() {
+                put(&mut spec.clone(), key, &end)?;
+            }
+            spec.sweep_values.0.insert(key.to_owned(), values);
+            Ok(true)
+        }
         _ => Ok(false),
+    }
+}
+
+/// Sets one setting by its whole name. Refuses unknown ones, and those that do
+/// more than change what is learned.
+pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
+    let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
+    if path != "fit" && !path.starts_with("fit.") && path != "schema" {
+        return Err("a name such as \"fit.trees.leaves_max\": only settings of [fit] and [schema] are tried".to_owned());
+    }
+    match set(spec, path, key, value) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("a setting that there is; unknown setting '{}'", short(name))),
+        Err(must) => {
+            Err(format!("of legal values: {} for '{}', it must be {must}", short(&value.to_string()), short(name)))
+        }
     }
 }
 
@@ -117,6 +146,7 @@ fn keys(path: &str) -> &'static [&'static str] {
         "gates" => Gates::KEYS,
         "publish" => Publish::KEYS,
         "triggers" => Triggers::KEYS,
+        "sweep" => Sweep::KEYS,
         _ => &[],
     }
 }

@@ -289,6 +289,30 @@ section! {
 }
 
 choice! {
+    /// How settings to try are found.
+    Method {
+        /// All combinations.
+        Grid = "grid",
+        /// At random.
+        Random = "random",
+    }
+}
+
+section! {
+    /// `[sweep]`: what `ortus-trainer sweep` tries; the settings are in [sweep.values].
+    Sweep {
+        /// How; default `grid`.
+        method: Method = Method::Grid;
+        /// How many are tried at most, 1 to 10000; default 50.
+        runs_max: usize = 50, in 1..=10_000;
+        /// How long it may take, 1 s to 30 d; default 1 h.
+        time_max: Duration = crate::train::sweep::TIME, in Duration::from_secs(1)..=30 * DAY;
+        /// What chance depends on; default 7.
+        seed: u32 = 7;
+    }
+}
+
+choice! {
     /// What is published.
     Policy {
         /// A version that nothing points at.
