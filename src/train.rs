@@ -341,8 +341,10 @@ async fn publish(
         alias: match spec.publish.policy {
             Policy::Manual => None,
             Policy::Challenger => Some(Alias::parse("challenger")?),
-            Policy::Champion => Some(Alias::champion()),
+            Policy::Canary if over.is_some() => Some(Alias::parse("canary")?),
+            Policy::Canary | Policy::Champion => Some(Alias::champion()),
         },
+        share: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
         features: made.columns.clone(),
         licence: spec.model.licence.clone().unwrap_or_default(),
         parent: over,

@@ -54,6 +54,8 @@ pub(crate) struct Push {
     pub allow_signature_change: bool,
     /// The key of the training run that made it: pushing for it again finds the version that is there.
     pub run: Option<Digest>,
+    /// The percentage of the champion's traffic that the alias gets in the same entry.
+    pub share: Option<u32>,
     /// What stands beside the version in the log.
     pub evidence: Vec<Evidence>,
     /// The champion that it was held against, or none; refused where it is another now.
@@ -137,7 +139,7 @@ impl Operator {
                 {
                     return Err(Error::precondition("the champion is no longer the one that it was held against"));
                 }
-                let mut ops = ops(now, name, &blobs, (digest, push.run), push.alias.as_ref());
+                let mut ops = ops(now, name, &blobs, (digest, push.run), (push.alias.as_ref(), push.share));
                 if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {
                     return Err(Error::unavailable("the same version was retired meanwhile; push again"));
                 }
@@ -364,7 +366,7 @@ fn ops(
     name: &ModelName,
     blobs: &[Blob],
     (manifest, run): (Digest, Option<Digest>),
-    alias: Option<&Alias>,
+    (alias, share): (Option<&Alias>, Option<u32>),
 ) -> Vec<Op> {
     let none = Model::default();
     let model = state.models.get(name).unwrap_or(&none);
@@ -389,9 +391,14 @@ fn ops(
     if model.all_aliases().get(alias) == Some(&version) {
         return ops;
     }
+    // Without a champion there is no traffic to share.
+    let weights = share.filter(|_| model.champion().is_some()).map(|share| {
+        BTreeMap::from([("champion".to_owned(), 100 - share.min(100)), (alias.to_string(), share.min(100))])
+    });
     let is_champion = *alias == Alias::champion();
     // What would take traffic waits where it is not approved.
-    if (is_champion || model.traffic.contains_key(&alias.to_string())) && !is_approved(state, model, version) {
+    let gets_traffic = is_champion || weights.is_some() || model.traffic.contains_key(&alias.to_string());
+    if gets_traffic && !is_approved(state, model, version) {
         return ops;
     }
     ops.push(match is_champion {
@@ -401,6 +408,9 @@ fn ops(
             Op::Alias { model: name.clone(), alias: alias.clone(), version: Some(version), from }
         }
     });
+    if let Some(weights) = weights.filter(|weights| model.traffic != *weights && !is_champion) {
+        ops.push(Op::Traffic { model: name.clone(), weights });
+    }
     ops
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 mod columns;
+mod joins;
 pub(crate) mod seen;
 mod source;
 mod staged;

@@ -23,6 +23,8 @@ pub(crate) struct Spec {
     pub data: Data,
     /// `[data.sources]`: tables by name, and where they lie.
     pub sources: Sources,
+    /// `[data.joins.NAME]`.
+    pub joins: Joins,
     pub schema: Schema,
     pub split: Split,
     pub fit: Fit,
@@ -116,7 +118,17 @@ impl Values {
     }
 }
 
+/// Sources that are joined by time, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Joins(pub BTreeMap<String, Join>);
+
 impl Spec {
+    /// The source that is all there is to learn from, where nothing is asked of them.
+    pub(crate) fn only_source(&self) -> Option<&String> {
+        let mut others = self.sources.0.keys().filter(|name| !self.joins.0.contains_key(*name));
+        others.next().filter(|_| others.next().is_none())
+    }
+
     /// Reads the text of a file called so.
     #[cfg(test)]
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
@@ -142,6 +154,9 @@ impl Spec {
         // What the files hold counts, not where they lie, nor what reading them may cost.
         let mut data = self.data.to_table();
         ["memory_max", "rows_max", "staged_max"].into_iter().for_each(|key| drop(data.remove(key)));
+        for (name, join) in &self.joins.0 {
+            data.insert(format!("joins.{name}"), Value::Table(join.to_table()));
+        }
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
@@ -193,7 +208,19 @@ impl Spec {
         for at in self.sources.0.values() {
             Seen::parse(at).map_err(|e| e.context("[data.sources]"))?;
         }
-        if self.data.sql.is_none() && self.sources.0.len() > 1 {
+        for (name, join) in &self.joins.0 {
+            let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
+            if !self.sources.0.contains_key(name) {
+                return refuse("there is no source of that name in [data.sources]");
+            }
+            if join.on.is_empty() || join.time.is_empty() {
+                return refuse("'on' and 'time' say which rows belong together, and since when they are known");
+            }
+            if self.schema.time.is_none() {
+                return refuse("'time' in [schema] is missing: the time at which it must have been known");
+            }
+        }
+        if self.data.sql.is_none() && self.only_source().is_none() {
             return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
         }
         let schema = &self.schema;

@@ -85,7 +85,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("unsafe ", &["runtime/onnx.rs", "probe/limits.rs", "bin/ortus.rs", "bin/ortus-trainer.rs"]),
     ("object_store::", &["store"]),
     ("parquet::", &["table/columnar.rs"]),
-    ("datafusion::", &["train/data/source.rs", "train/data/columns.rs"]),
+    ("datafusion::", &["train/data/source.rs", "train/data/columns.rs", "train/data/joins.rs"]),
     ("hyper::", &["api", "client.rs", "app.rs", "train/listen.rs"]),
     ("tonic::", &["api", "client.rs", "client/otlp.rs", "proto.rs"]),
 ];

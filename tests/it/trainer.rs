@@ -159,6 +159,14 @@ fn what_does_not_pass_is_not_published_and_says_why() {
     let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
     assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")), "{said}");
 
+    let (code, said, _) =
+        place.run(&spec("[gates]\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n"));
+    assert_eq!((code, said["record"]["version"].clone()), (0, json!(2)), "{said}");
+    let shown: Value = serde_json::from_str(&place.registry.does(&["show", "m", "--json"])).expect("JSON");
+    assert_eq!(shown["traffic"], json!({"champion": 80, "canary": 20}), "in the same entry: {shown}");
+    let history: Value = serde_json::from_str(&place.registry.does(&["history", "m", "--json"])).expect("JSON");
+    assert_eq!(history.as_array().map(Vec::len), Some(2), "{history}");
+
     for (more, why) in [
         ("[fit]\nseeed = 1\n", "train.toml:10: unknown key 'seeed' in [fit]; did you mean 'seed'?"),
         ("[data]\nsql = \"SELECT * FROM nothing\"\n", "the query:"),

@@ -4,6 +4,7 @@
 use super::super::spec::Spec;
 use super::Reach;
 use super::columns::{Gathered, Growing};
+use super::joins;
 use super::seen::Seen;
 use super::staged::{self, Staged};
 use crate::error::{Error, Result};
@@ -97,7 +98,7 @@ impl Format {
 /// Reads what the query answers.
 pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, Manifest)> {
     let (context, mut manifest, _staging) = prepare(spec, reach).await?;
-    let gathered = query(&context, &manifest.sql, spec.data.rows_max).await?;
+    let gathered = query(&context, &manifest.sql, spec).await?;
     manifest.rows = gathered.1;
     let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
     manifest.columns = types;
@@ -151,7 +152,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<(SessionContext, Manifest
         register(&context, name, &staged.tables).await.map_err(about)?;
         manifest.sources.push(Source { name: name.clone(), files: staged.files });
     }
-    let only = spec.sources.0.keys().next().cloned().unwrap_or_default();
+    let only = spec.only_source().map_or("", String::as_str);
     manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
     Ok((context, manifest, staging))
 }
@@ -267,7 +268,8 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
 
 type Typed = (Gathered, (String, String));
 
-async fn query(context: &SessionContext, sql: &str, rows_max: usize) -> Result<(Vec<Typed>, usize)> {
+async fn query(context: &SessionContext, sql: &str, spec: &Spec) -> Result<(Vec<Typed>, usize)> {
+    let rows_max = spec.data.rows_max;
     let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
         datafusion::error::DataFusionError::ResourcesExhausted(_) => {
             Error::overloaded(format!("the query needs more memory than 'memory_max' in [data] allows: {}", words(&e)))
@@ -275,6 +277,10 @@ async fn query(context: &SessionContext, sql: &str, rows_max: usize) -> Result<(
         _ => Error::invalid(format!("the query: {}", words(&e))),
     };
     let frame = context.sql_with_options(sql, only_reads()).await.map_err(broken)?;
+    let frame = match &spec.schema.time {
+        Some(time) if !spec.joins.0.is_empty() => joins::join(context, frame, &spec.joins, time).await?,
+        _ => frame,
+    };
     let schema = frame.schema().as_arrow().clone();
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();
@@ -301,7 +307,7 @@ async fn query(context: &SessionContext, sql: &str, rows_max: usize) -> Result<(
 }
 
 /// What a planner says, in one line.
-fn words(error: &datafusion::error::DataFusionError) -> String {
+pub(super) fn words(error: &datafusion::error::DataFusionError) -> String {
     let text = error.strip_backtrace();
     let line = text.lines().next().unwrap_or_default();
     line[..line.floor_char_boundary(WORDS_MAX)].to_owned()

@@ -191,3 +191,50 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
     spec.data.age_max = Some(std::time::Duration::from_secs(3_600));
     assert!(look(&timed, &spec).is_err_and(|e| e.contains("age_max")));
 }
+
+/// What was known of customers, and what is to be predicted of them.
+fn joined(lag: &str, within: &str, more: &str) -> Result<Rows> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write(
+        "calls.csv",
+        "who,day,y\n1,2026-01-10T00:00:00,1\n2,2026-01-10T00:00:00,0\n1,2026-01-20T00:00:00,0\n,2026-01-20T00:00:00,1\n3,2026-01-05T00:00:00,1\n",
+    );
+    write(
+        "balances.csv",
+        "who,known,amount,kind\n1,2026-01-15T00:00:00,150,b\n1,2026-01-01T00:00:00,100,a\n1,2026-01-10T00:00:00,110,c\n2,2026-01-11T00:00:00,200,d\n,2026-01-01T00:00:00,999,e\n3,2025-11-01T00:00:00,300,f\n",
+    );
+    let text = format!(
+        "[model]\nname = \"m\"\n[data]\nrows_min = 2\n[data.sources]\ncalls = \"calls.csv\"\nbalances = \"balances.csv\"\n\
+         [data.joins.balances]\non = [\"who\"]\ntime = \"known\"\n{lag}{within}[schema]\ntarget = \"y\"\ntime = \"day\"\nignore = [\"who\"]\n{more}"
+    );
+    let spec = Spec::parse("train.toml", &text)?;
+    run(&Spec { folder: folder.path().to_owned(), ..spec })
+}
+
+#[test]
+fn a_row_is_joined_with_what_was_known_at_its_time() {
+    let amounts = |lag: &str, within: &str| -> Vec<Option<f32>> {
+        let rows = joined(lag, within, "").expect("joins");
+        let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["balances_amount", "balances_kind"]);
+        let Values::Numbers(all) = &rows.frame.columns[0].values else { panic!("numbers") };
+        all.iter().map(|v| Some(*v).filter(|v| !v.is_nan())).collect()
+    };
+    let (a, b, c, f) = (Some(100.0), Some(110.0), Some(150.0), Some(300.0));
+    // The order of the query; what is known at the very moment counts, what comes later and what is nobody's does not.
+    assert_eq!(amounts("", ""), [b, None, c, None, f]);
+    assert_eq!(amounts("lag = \"1s\"\n", ""), [a, None, c, None, f]);
+    assert_eq!(amounts("lag = \"6d\"\n", ""), [a, None, b, None, f]);
+    assert_eq!(amounts("", "within = \"30d\"\n"), [b, None, c, None, None]);
+    let refused = |text: &str, why: &str| {
+        let error = match joined("", "", text) {
+            Err(error) => error.message,
+            Ok(_) => panic!("taken: {text}"),
+        };
+        assert!(error.contains(why), "{error}");
+    };
+    refused("[data.joins.nothing]\non = [\"who\"]\ntime = \"known\"\n", "no source of that name");
+    refused("[data.joins.calls]\non = [\"whom\"]\ntime = \"day\"\n", "'sql' in [data] is missing");
+    refused("[data.joins.more]\nonn = [\"who\"]\n", "did you mean 'on'");
+}

@@ -1,6 +1,7 @@
 //! Reads `train.toml` into its tree; a refusal names the file, the line and what
 //! was probably meant.
 
+use super::Join;
 use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees, Triggers, Values,
 };
@@ -13,11 +14,14 @@ use toml::de::{DeTable, DeValue};
 
 /// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The table of tables, each of a source's name.
+const JOINS: &str = "data.joins";
 /// The tables of the file.
 const TABLES: &[&str] = &[
     "model",
     "data",
     "data.sources",
+    JOINS,
     "schema",
     "split",
     "fit",
@@ -62,7 +66,7 @@ fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) ->
         let key = key.into_inner().into_owned();
         let whole = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         if let DeValue::Table(_) = value.get_ref()
-            && TABLES.contains(&whole.as_str())
+            && (TABLES.contains(&whole.as_str()) || path == JOINS)
         {
             let DeValue::Table(inner) = value.into_inner() else { continue };
             table(spec, source, &whole, inner)?;
@@ -92,6 +96,10 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
             let must = "a path or an address, under a name of letters, digits and _";
             spec.sources.0.insert(key.to_owned(), at.ok_or(must)?.to_owned());
             Ok(true)
+        }
+        _ if path.starts_with("data.joins.") => {
+            let name = path["data.joins.".len()..].to_owned();
+            spec.joins.0.entry(name).or_default().set(key, value)
         }
         "schema" => spec.schema.set(key, value),
         "split" => spec.split.set(key, value),
@@ -136,6 +144,7 @@ fn keys(path: &str) -> &'static [&'static str] {
     match path {
         "model" => Model::KEYS,
         "data" => Data::KEYS,
+        _ if path.starts_with("data.joins.") => Join::KEYS,
         "schema" => Schema::KEYS,
         "split" => Split::KEYS,
         "fit" => Fit::KEYS,

@@ -44,6 +44,20 @@ section! {
     }
 }
 
+section! {
+    /// `[data.joins.NAME]`: what was known of a row at its time, from the source of that name.
+    Join {
+        /// Columns that are equal; required.
+        on: Vec<String> as Line = Vec::new();
+        /// The source's column that says when a row of it came to be known; required.
+        time: String as Line = String::new();
+        /// How long after that it counts as known, at most 1000 d; default at once.
+        lag: Duration = Duration::ZERO, in Duration::ZERO..=1_000 * DAY;
+        /// How old it may be; default any age.
+        within: Option<Duration> = None;
+    }
+}
+
 choice! {
     /// What is learned.
     Task {
@@ -319,6 +333,8 @@ choice! {
         Manual = "manual",
         /// … that the alias `challenger` points at.
         Challenger = "challenger",
+        /// … that the alias `canary` points at, with a share of the champion's traffic; where there is no champion, the champion.
+        Canary = "canary",
         /// The new champion.
         Champion = "champion",
     }
@@ -329,6 +345,8 @@ section! {
     Publish {
         /// Where the alias goes; default `challenger`.
         policy: Policy = Policy::Challenger;
+        /// The percentage of traffic that a canary gets, 1 to 50; default 5.
+        canary_percent: u32 = 5, in 1..=50;
         /// Whether it may take or answer otherwise than the champion, whose clients would break; default false.
         allow_signature_change: bool = false;
     }
