@@ -28,6 +28,12 @@ impl Records {
         Self { store, folder: format!("ns/{namespace}/records/") }
     }
 
+    /// The same part of the same store, with connections of its own.
+    #[cfg(feature = "train")]
+    pub(crate) fn apart(&self) -> Result<Self> {
+        Ok(Self { store: self.store.reopen()?, folder: self.folder.clone() })
+    }
+
     fn key(&self, below: &str) -> String {
         format!("{}{below}", self.folder)
     }

@@ -74,6 +74,17 @@ impl Store {
         Ok(Self { objects, root, name: name.into(), folder })
     }
 
+    /// The same store, with connections of its own.
+    #[cfg(feature = "train")]
+    pub(crate) fn reopen(&self) -> Result<Self> {
+        match self.name.split_once("://") {
+            Some(("memory", _)) | None => Ok(self.clone()),
+            // A folder has no connections.
+            Some(("file", _)) => Ok(self.clone()),
+            Some(_) => Self::open(&self.name, false),
+        }
+    }
+
     /// Wraps a store that is there already.
     #[cfg(test)]
     pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {

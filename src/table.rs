@@ -70,6 +70,22 @@ impl Column {
     }
 
     #[cfg(feature = "train")]
+    /// Adds the values of another; false where they are of another kind.
+    fn append(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
+            (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
+            (Self::I64(a), Self::I64(b)) | (Self::Time(a), Self::Time(b)) => a.extend_from_slice(b),
+            (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
+            (Self::F64(a), Self::F64(b)) => a.extend_from_slice(b),
+            (Self::Words(a), Self::Words(b)) => a.extend_from_slice(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.extend_from_slice(b),
+            _ => return false,
+        }
+        true
+    }
+
+    #[cfg(feature = "train")]
     fn take(&self, rows: &[usize]) -> Self {
         fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter().map(|row| all[*row].clone()).collect()
@@ -101,6 +117,19 @@ impl Column {
 }
 
 impl Table {
+    /// Adds the rows of another; false, and nothing added, where the columns are not the same.
+    #[cfg(feature = "train")]
+    pub(crate) fn append(&mut self, other: &Self) -> bool {
+        let same = |(a, b): (&(String, Column), &(String, Column))| {
+            a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
+        };
+        if self.columns.len() != other.columns.len() || !self.columns.iter().zip(&other.columns).all(same) {
+            return false;
+        }
+        self.rows += other.rows;
+        self.columns.iter_mut().zip(&other.columns).all(|((_, a), (_, b))| a.append(b))
+    }
+
     /// The rows at these places, in their order.
     #[cfg(feature = "train")]
     pub(crate) fn take(&self, rows: &[usize]) -> Self {

@@ -23,6 +23,7 @@ pub(crate) mod model;
 mod package;
 pub(crate) mod parity;
 mod referee;
+pub(crate) mod scratch;
 pub(crate) mod spec;
 pub(crate) mod split;
 mod steps;
@@ -53,7 +54,10 @@ use serde_json::{Value, json};
 use spec::{Algorithm, Policy, Spec};
 use split::Fold;
 use steps::Steps;
+use watch::Pinned;
 
+/// Files of the data that a record tells one by one.
+const FILES_TOLD: usize = 2_000;
 /// How often it is judged anew because the champion changed.
 const CHAMPIONS_MAX: usize = 5;
 
@@ -65,6 +69,10 @@ pub(crate) struct Trainer<'t> {
     pub now: chrono::DateTime<chrono::Utc>,
     /// The time that counts as now for the data; none: now.
     pub as_of: Option<chrono::DateTime<chrono::Utc>>,
+    /// Where servers keep what they record.
+    pub seen: &'t Records,
+    /// What was written down of why it runs.
+    pub pinned: Option<&'t Pinned>,
     /// Why it runs.
     pub trigger: Option<&'t str>,
     /// What is held while it runs.
@@ -160,11 +168,22 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     if let Some(outcome) = published(trainer, &name, &run).await? {
         return Ok(outcome);
     }
+    if let Some(pinned) = trainer.pinned {
+        // A trainer before this one may have come to the end of it, from files that are no longer the same.
+        if let Some(earlier) = pinned.run.filter(|earlier| *earlier != run)
+            && let Some(outcome) = published(trainer, &name, &earlier).await?
+        {
+            return Ok(outcome);
+        }
+        pinned.note(&run).await?;
+    }
     rows.notes.extend(data::check::check(spec, &rows, trainer.now)?);
     rows.manifest.time = span(&rows);
     let wrong = asked_for(spec, &rows)?;
     let (folds, told) = split::split(spec, &rows)?;
     let (fold, earlier) = folds.split_last().ok_or_else(|| Error::internal("there is no origin"))?;
+    let history = History::new(trainer.records(), name.clone());
+    history.keep_data(&rows.manifest.digest(), &json!(rows.manifest)).await?;
     let steps = Steps::of(trainer.records(), &name, &run);
     // Left over, they cost room only.
     let _ = steps::clear_old(&trainer.records(), &name, trainer.now).await;
@@ -195,6 +214,9 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     let made = Made { run, code, rows: &rows, fold, told, origins, fitted, graph, columns };
     // Whoever becomes champion meanwhile is whom it has to be as good as.
     for _ in 0..CHAMPIONS_MAX {
+        if let Some(outcome) = published(trainer, &name, &run).await? {
+            return Ok(outcome);
+        }
         watcher.step(&format!("judging by {} rows", frame.rows));
         let champion = referee::champion(trainer, &name, (&frame, &target), wrong).await?;
         let against = champion.as_ref().map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
@@ -204,11 +226,13 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
             record(spec, (&made, trainer.trigger), parity.as_ref().ok(), &gates, (&judged, champion.as_ref()));
         let beside = champion.as_ref().and_then(|(_, judged)| judged.as_ref().ok());
         let page = evidence::page(&record, &bench, &judged, beside, spec.gates.confidence);
-        let kept = History::new(trainer.records(), name.clone()).keep_page(&run, &page).await;
+        let kept = history.keep_page(&run, &page).await;
         if let Err(error) = kept {
             watcher.step(&format!("the page about it is not kept: {error}"));
         }
         if verdict != Verdict::Pass {
+            // They would be swept in time.
+            let _ = steps.clear().await;
             return Ok(Outcome { version: None, new: false, verdict, record });
         }
         watcher.step("publishing");
@@ -238,7 +262,7 @@ impl Trainer<'_> {
     }
 
     fn reach(&self) -> Reach {
-        Reach { records: Some(self.records()), as_of: self.as_of, now: self.now }
+        Reach { records: Some(self.seen.clone()), as_of: self.as_of, now: self.now }
     }
 
     /// A registry that does not answer is no registry without a champion.
@@ -284,7 +308,7 @@ fn record(
         "trigger": trigger,
         "algorithm": algorithm(spec),
         "code": made.code,
-        "data": made.rows.manifest,
+        "data": told_of(&made.rows.manifest),
         "data_digest": made.rows.manifest.digest().to_string(),
         "notes": made.rows.notes,
         "split": made.told,
@@ -301,6 +325,25 @@ fn record(
         "seed": spec.fit.seed,
         "trainer": format!("ortus-trainer {}", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// The manifest as a record has it: of many files the first. The whole is kept
+/// by its digest.
+fn told_of(manifest: &data::Manifest) -> Value {
+    let mut manifest = manifest.clone();
+    let most = FILES_TOLD / manifest.sources.len().max(1);
+    let mut files = serde_json::Map::new();
+    for source in &mut manifest.sources {
+        if source.files.len() > most {
+            files.insert(source.name.clone(), source.files.len().into());
+            source.files.truncate(most);
+        }
+    }
+    let mut told = json!(manifest);
+    if !files.is_empty() {
+        told["files_in_all"] = files.into();
+    }
+    told
 }
 
 /// What stands beside the version in the log.
@@ -321,7 +364,7 @@ async fn publish(
     asked: &mut Asked,
     (record, page, over): (&Value, &str, Option<Version>),
 ) -> Result<Pushed> {
-    let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
+    let folder = scratch::folder()?;
     let held_out = [&made.fold.stop[..], &made.fold.test].concat();
     let baseline = package::baseline(asked, made.rows, &held_out, &made.fitted.importances())?;
     let golden = package::golden(asked, made.rows, &made.fold.test)?;
@@ -363,7 +406,11 @@ async fn publish(
 async fn published(trainer: &Trainer<'_>, name: &ModelName, run: &Digest) -> Result<Option<Outcome>> {
     let state = trainer.operator.state().await?;
     let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else { return Ok(None) };
-    let record = json!({"run": run.to_string(), "version": version.number()});
+    // It says of itself what it was made of.
+    let lineage = trainer.operator.lineage(name, Some(&version.number().to_string())).await?;
+    let mut record = lineage.first().map(|of| of["lineage"].clone()).unwrap_or_default();
+    record["run"] = run.to_string().into();
+    record["version"] = version.number().into();
     Ok(Some(Outcome { version: Some(version.number()), new: false, verdict: Verdict::Pass, record }))
 }
 

@@ -174,7 +174,7 @@ async fn plan(path: &Path, common: &Common) -> Result<()> {
     let spec = Spec::read(path)?;
     let mut reach = Reach::files();
     if spec.has_seen() {
-        reach.records = Some(records_of(&open(common, None, false).await?));
+        reach.records = Some(seen_by(common, &open(common, None, false).await?)?);
     }
     let planned = train::plan(&spec, &reach).await?;
     if common.json {
@@ -240,8 +240,11 @@ async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let mut shown = Shown::new(arguments.common.json);
     let trainer = setup.trainer(chrono::Utc::now());
     let history = history_of(&setup.operator, &spec.model.name)?;
-    let (ran, ended) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
+    let (ran, ended, kept) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
     shown.bar.finish_and_clear();
+    if let Err(error) = kept {
+        note(&format!("ortus-trainer: the run is not kept: {error}"));
+    }
     experiments::tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
     if outcome.new {
@@ -260,10 +263,13 @@ struct Setup {
     /// With what makes the first run of a model.
     operator: Operator,
     engine: OnnxRuntime,
+    /// Where servers keep what they record.
+    seen: Records,
 }
 
 impl Setup {
     async fn new(ortus: Option<&Path>, common: &Common, by: &By, threads: usize) -> Result<Self> {
+        train::scratch::begin();
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         threads.map_err(|e| Error::internal("start threads").with_source(e))?;
         let mut operator = open(common, Some(by), true).await?;
@@ -274,11 +280,21 @@ impl Setup {
         }
         let engine = OnnxRuntime::load(&prober.library)?;
         operator.prober = Some(prober);
-        Ok(Self { operator, engine })
+        let seen = seen_by(common, &operator)?;
+        Ok(Self { operator, engine, seen })
     }
 
     fn trainer(&self, now: chrono::DateTime<chrono::Utc>) -> Trainer<'_> {
-        Trainer { operator: &self.operator, engine: &self.engine, now, as_of: None, trigger: None, lease: None }
+        Trainer {
+            operator: &self.operator,
+            engine: &self.engine,
+            now,
+            as_of: None,
+            seen: &self.seen,
+            pinned: None,
+            trigger: None,
+            lease: None,
+        }
     }
 }
 
@@ -304,7 +320,7 @@ fn show(ran: &Ran) {
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
     }
-    for key in ["error", "reason"] {
+    for key in ["error", "said", "reason"] {
         if let Some(why) = record[key].as_str() {
             line(why);
         }
@@ -349,6 +365,14 @@ fn word(became: Became) -> &'static str {
 
 async fn history(model: &str, common: &Common) -> Result<History> {
     history_of(&open(common, None, false).await?, model)
+}
+
+/// Where servers keep what they record: labels, captured predictions, alarms.
+fn seen_by(common: &Common, operator: &Operator) -> Result<Records> {
+    match &config(common)?.records.store {
+        Some(url) => Records::open(url, operator.log.namespace()),
+        None => Ok(records_of(operator)),
+    }
 }
 
 fn records_of(operator: &Operator) -> Records {

@@ -53,6 +53,14 @@ fn limit(all: impl IntoIterator<Item = (libc::__rlimit_resource_t, u64)>) -> std
     Ok(())
 }
 
+/// Keeps other processes of the same user from reading this one's memory and
+/// environment.
+#[cfg(feature = "train")]
+pub(crate) fn hide() {
+    // SAFETY: prctl with PR_SET_DUMPABLE takes a number and no pointer.
+    let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
 /// Makes this process the parent of whatever is left below it when its parent
 /// ends, so that nothing gets out of reach.
 #[cfg(feature = "train")]

@@ -117,8 +117,12 @@ pub(crate) async fn refresh(
     let is_new = |key: &str| key.rsplit('/').next().unwrap_or_default() >= from.as_str();
     known.retain(|key, _| is_new(key));
     let listed: Vec<_> = records.list(&folder).try_collect().await?;
-    for (key, _) in listed.into_iter().filter(|(key, _)| is_new(key)) {
+    for (key, meta) in listed.into_iter().filter(|(key, _)| is_new(key)) {
         if let Entry::Vacant(place) = known.entry(key) {
+            if meta.bytes > BYTES_MAX {
+                place.insert(None);
+                continue;
+            }
             let bytes = records.get(place.key(), BYTES_MAX).await?;
             let bytes = bytes.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
             place.insert(serde_json::from_slice::<Kept>(&bytes).ok().filter(|kept| kept.format == FORMAT));

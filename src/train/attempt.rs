@@ -1,10 +1,12 @@
 //! A run from its cause to its record: whatever becomes of it is kept.
 
+use super::command::Said;
 use super::gate::Verdict;
 use super::history::{Became, History, Ran};
 use super::spec::Spec;
 use super::{Outcome, Trainer, Watcher, run};
 use crate::error::{Kind, Result};
+use serde_json::json;
 use std::time::Instant;
 
 /// Why it runs.
@@ -14,27 +16,30 @@ pub(crate) struct Cause {
     pub trigger: String,
     /// What it deals with.
     pub events: Vec<String>,
+    /// Whether it is of another time.
+    pub apart: bool,
 }
 
 impl Cause {
     /// A person started it.
     pub(crate) fn manual() -> Self {
-        Self { trigger: MANUAL.to_owned(), events: Vec::new() }
+        Self { trigger: MANUAL.to_owned(), events: Vec::new(), apart: false }
     }
 }
 
 /// The trigger of a run that a person started.
 pub(crate) const MANUAL: &str = "manual";
 
-/// Runs, and keeps what became of it. One that ends because something is away
-/// deals with nothing: it is to be tried again.
+/// Runs, and keeps what became of it; the last says whether it is kept. One that
+/// ends because the registry or a source is away deals with nothing: it is to be
+/// tried again.
 pub(crate) async fn attempt(
     trainer: &Trainer<'_>,
     spec: &Spec,
     cause: Cause,
     history: &History,
     watcher: &mut dyn Watcher,
-) -> (Ran, Result<Outcome>) {
+) -> (Ran, Result<Outcome>, Result<()>) {
     let (began, clock) = (chrono::Utc::now(), Instant::now());
     let trainer = Trainer { trigger: Some(&cause.trigger), ..*trainer };
     let ended = run(&trainer, spec, watcher).await;
@@ -47,16 +52,17 @@ pub(crate) async fn attempt(
     };
     let record = match &ended {
         Ok(outcome) => outcome.record.clone(),
-        Err(error) => serde_json::json!({"error": error.message, "spec": spec.canonical()}),
+        Err(error) => {
+            let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
+            json!({"error": error.message, "spec": spec.canonical(), "said": said.map(|Said(text)| text)})
+        }
     };
-    let Cause { trigger, mut events } = cause;
+    let Cause { trigger, mut events, apart } = cause;
     if matches!(&ended, Err(error) if error.kind == Kind::Unavailable) {
         events.clear();
     }
     let seconds = clock.elapsed().as_secs_f64();
-    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, events, became, record };
-    if let Err(error) = history.keep(&ran).await {
-        watcher.step(&format!("the run is not kept: {error}"));
-    }
-    (ran, ended)
+    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, events, apart, became, record };
+    let kept = history.keep(&ran).await;
+    (ran, ended, kept)
 }

@@ -60,6 +60,11 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         Ok(Code { path: path.strip_prefix(&spec.folder).unwrap_or(path).display().to_string(), digest })
     };
     let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
+    // What it is told by the environment counts as much.
+    for name in &spec.program.env {
+        let value = std::env::var(name).unwrap_or_default();
+        all.push(Code { path: format!("${name}"), digest: crate::registry::entry::hash(value.as_bytes()) });
+    }
     all.sort();
     all.dedup();
     Ok(all)
@@ -86,7 +91,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
+        let folder = super::scratch::folder()?;
         exchange::hand_over(folder.path(), spec, rows, fold)?;
         let verdict = run_guarded(&order(spec, folder.path())?)?;
         if verdict.ended == Ended::Code(AGAIN) && attempt < spec.program.attempts {
@@ -94,7 +99,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
             continue;
         }
         check(spec, &verdict, attempt)?;
-        let mut back = exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| e.context(last(&verdict)))?;
+        let mut back = exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
         if verdict.left > 0 {
             back.said.notes.push(format!("the program left {} processes behind, which were ended", verdict.left));
         }
@@ -144,19 +149,34 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
     let how = match verdict.ended {
         Ended::Code(0) => return Ok(()),
         Ended::Code(AGAIN) => {
-            return Err(Error::unavailable(format!("asked {attempt} times to be tried again")).context(last(verdict)));
+            let how = format!("asked {attempt} times to be tried again");
+            return Err(told(Error::precondition(how), verdict));
         }
         Ended::Code(code) => format!("ended with {code}"),
         Ended::Signal(signal) => format!("was ended by signal {signal}"),
         Ended::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
-            return Err(
-                Error::late(format!("took over {deadline} s, 'deadline' in [fit.command]")).context(last(verdict))
-            );
+            return Err(told(Error::late(format!("took over {deadline} s, 'deadline' in [fit.command]")), verdict));
         }
         Ended::NotStarted => format!("cannot be started: {}", verdict.said),
     };
-    Err(Error::precondition(how).context(last(verdict)))
+    Err(told(Error::precondition(how), verdict))
+}
+
+/// The last that a program said, for the record.
+#[derive(Debug)]
+pub(crate) struct Said(pub String);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Said {}
+
+fn told(error: Error, verdict: &Verdict) -> Error {
+    error.context(last(verdict)).with_source(Said(verdict.said.clone()))
 }
 
 /// The program, and the last that it said.

@@ -96,16 +96,9 @@ impl Target {
 /// Reads what the specification asks for. Refuses files and queries that do not
 /// fit, columns that are not there, and a target that cannot be learned.
 pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
-    let (gathered, manifest) = source::read(spec, reach).await?;
+    let (gathered, manifest, notes) = source::read(spec, reach).await?;
     let mut rows = shape(spec, gathered, manifest)?;
-    if let (Some(as_of), Some(times)) = (reach.as_of, &rows.time) {
-        let known: Vec<u32> =
-            (0..rows.len() as u32).filter(|r| times[*r as usize] <= as_of.timestamp_micros()).collect();
-        if known.len() < rows.len() {
-            rows.notes.push(format!("{} rows are of a later time and left out", rows.len() - known.len()));
-            rows = rows.take(&known);
-        }
-    }
+    rows.notes.extend(notes);
     Ok(rows)
 }
 
@@ -127,7 +120,7 @@ pub(crate) struct Looked {
 
 /// Looks at the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
-    let (gathered, _) = source::read(spec, &Reach::files()).await?;
+    let (gathered, ..) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked { time: None, times: Vec::new(), unfit: Vec::new() };
     for column in &gathered {
         match &column.values {

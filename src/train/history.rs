@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The largest record.
@@ -52,12 +52,20 @@ pub(crate) struct Ran {
     /// What it dealt with, so that nothing is dealt with twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
+    /// Whether it is of another time, and says nothing of when the next is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
     pub became: Became,
     /// The key, gates, metrics and data; of a broken one the error.
     pub record: Value,
 }
 
 impl Ran {
+    /// Whether what it was for is still to be done: something was away.
+    pub(crate) fn is_tried_again(&self) -> bool {
+        self.became == Became::Broken && self.events.is_empty() && self.trigger != super::attempt::MANUAL
+    }
+
     /// The run's key, where it got one.
     pub(crate) fn key(&self) -> &str {
         self.record["run"].as_str().unwrap_or_default()
@@ -79,11 +87,26 @@ impl History {
         format!("train/{}/runs", self.model)
     }
 
-    /// Keeps a run.
+    /// Keeps a run; of one that is too large to be read back only what it came to.
     pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
         let name = format!("{:020}-{}", ran.began.timestamp_micros(), uuid::Uuid::new_v4().simple());
         let body = serde_json::to_vec(ran).map_err(|e| Error::internal("write a run down").with_source(e))?;
+        let body = if body.len() as u64 > BYTES_MAX {
+            let of = |key: &str| ran.record[key].clone();
+            let record = json!({"run": of("run"), "spec": of("spec"), "version": of("version"), "verdict": of("verdict"),
+                "reason": "its record is too large to be kept"});
+            serde_json::to_vec(&Ran { record, ..ran.clone() })
+                .map_err(|e| Error::internal("write a run down").with_source(e))?
+        } else {
+            body
+        };
         self.records.create(&format!("{}/{name}.json", self.folder()), body.into()).await.map(drop)
+    }
+
+    /// Keeps the whole of what was learned from, by its digest.
+    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Value) -> Result<()> {
+        let key = format!("train/{}/data/{}.json", self.model, digest.to_string().trim_start_matches("sha256:"));
+        self.records.create(&key, manifest.to_string().into()).await.map(drop)
     }
 
     /// All runs, the first first; one that cannot be read is passed over.
@@ -96,12 +119,12 @@ impl History {
     /// Reads what is new beside what is known, by name; the names tell the order.
     pub(crate) async fn refresh(&self, known: &mut BTreeMap<String, Option<Ran>>) -> Result<()> {
         let listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
-        for (key, _) in listed {
-            if !known.contains_key(&key)
-                && let Some(bytes) = self.records.get(&key, BYTES_MAX).await?
-            {
-                known.insert(key, serde_json::from_slice(&bytes).ok());
+        for (key, meta) in listed {
+            if known.contains_key(&key) {
+                continue;
             }
+            let bytes = if meta.bytes > BYTES_MAX { None } else { self.records.get(&key, BYTES_MAX).await? };
+            known.insert(key, bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// The largest event.
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 64 << 10;
 /// Connections at once; the next wait.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a connection may take, from beginning to end.

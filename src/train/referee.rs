@@ -48,7 +48,7 @@ pub(super) async fn champion(
     let state = trainer.operator.state().await?;
     let Some(version) = state.models.get(name).and_then(|m| m.champion()) else { return Ok(None) };
     let judged = async {
-        let folder = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
+        let folder = super::scratch::folder()?;
         let into = folder.path().join("champion");
         trainer.operator.pull(name, Some(&version.number().to_string()), &into, &|_| {}).await?;
         let read = |name: &str| {

@@ -254,6 +254,12 @@ impl Spec {
                 "'program' in [fit.command] is missing: the program that learns, and its arguments".to_owned(),
             );
         }
+        if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
+            return refuse(
+                "'new_rows' in [triggers] counts by time: name it in 'time' of [schema], as captured rows come and go"
+                    .to_owned(),
+            );
+        }
         if let Some(cron) = &self.triggers.cron {
             super::trigger::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
         }

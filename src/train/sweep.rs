@@ -96,7 +96,16 @@ pub(crate) async fn sweep(
         let trigger = format!("sweep: {what}");
         let model = name.to_string();
         history
-            .keep(&Ran { model, began, seconds, trigger, events: Vec::new(), became: Became::Tried, record })
+            .keep(&Ran {
+                model,
+                began,
+                seconds,
+                trigger,
+                apart: true,
+                events: Vec::new(),
+                became: Became::Tried,
+                record,
+            })
             .await?;
         trials.push(Trial { spec, set, loss });
     }

@@ -51,9 +51,9 @@ impl Event {
         !matches!(self.kind, Kind::Asked | Kind::Cron)
     }
 
-    /// Whether a run that did not pass leaves it due.
-    fn is_alarm(&self) -> bool {
-        matches!(self.kind, Kind::Drift | Kind::Loss)
+    /// Whether it may come again under the same name.
+    fn recurs(&self) -> bool {
+        matches!(self.kind, Kind::Spec | Kind::Rows)
     }
 }
 
@@ -98,28 +98,35 @@ impl Past {
     /// Looks back from a time.
     pub(crate) fn of<'r>(runs: impl IntoIterator<Item = &'r Ran>, now: DateTime<Utc>) -> Self {
         let mut past = Self::default();
-        for ran in runs {
+        for ran in runs.into_iter().filter(|ran| !ran.apart) {
+            let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
+            let is_recent = now - ended < TimeDelta::days(1);
+            if is_recent && ran.became.is_run() {
+                past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
+            }
+            if ran.is_tried_again() {
+                continue;
+            }
             match ran.became {
                 Became::Failed | Became::Inconclusive | Became::Broken => {
                     ran.events.iter().for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
             }
-            if matches!(ran.became, Became::Published | Became::Equal) {
+            if ran.became == Became::Published {
                 past.passed = Some(ran.began);
             }
             if !ran.became.is_run() {
                 continue;
             }
-            let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
-            if now - ended < TimeDelta::days(1) {
-                past.runs += usize::from(ran.trigger != "manual" && !ran.events.iter().any(|e| e.starts_with("ask-")));
-                past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
-            }
+            let is_asked = ran.trigger == super::attempt::MANUAL || ran.events.iter().any(|e| e.starts_with("ask-"));
+            past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
             let newest = record.pointer("/data/time/1").and_then(|t| t.as_str()?.parse().ok());
-            let rows = record.pointer("/data/rows").and_then(serde_json::Value::as_u64);
+            // Those with a target: the others are not counted as new either.
+            let parts = ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
+            let rows = parts[0].map(|_| parts.iter().flatten().sum::<u64>());
             past.last = Some(Last {
                 began: ran.began,
                 ended,
@@ -143,8 +150,8 @@ impl Past {
 
     /// Whether there is nothing more to be done about an event.
     fn is_done(&self, event: &Event) -> bool {
-        let tries_max = if event.is_alarm() { TRIES_MAX } else { 1 };
-        self.has_handled(&event.key) || self.tries(event) >= tries_max
+        let tries_max = if event.stays() { TRIES_MAX } else { 1 };
+        (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
     }
 }
 
@@ -200,14 +207,13 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
         && rows >= least
     {
         let key = match &past.last {
-            Some(last) => format!("rows-after-{}", last.began.format("%Y%m%dT%H%M%S%6fZ")),
-            None => "rows".to_owned(),
+            Some(Last { newest: Some(newest), .. }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
+            last => format!("rows-over-{}", last.as_ref().map_or(0, |last| last.rows)),
         };
         let why = format!("{rows} rows are new");
         all.push(Event { kind: Kind::Rows, key, time: found.now, why, moot: None });
     }
-    let is_level = |event: &Event| matches!(event.kind, Kind::Spec | Kind::Rows);
-    all.retain(|event| is_level(event) || !past.is_done(event));
+    all.retain(|event| !past.is_done(event));
     all.sort_by_key(|event| (event.kind, event.time));
     Ok(all)
 }

@@ -9,7 +9,7 @@ use super::spec::Spec;
 use super::trigger::{self, Ask, Decision, Event, Found, Kind, Past};
 use super::{Outcome, Trainer, Watcher};
 use crate::error::{Error, Result};
-use crate::model::ModelName;
+use crate::model::{Digest, ModelName};
 use crate::operate::Operator;
 use crate::records::{Records, alarms};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// The largest small object.
 const BYTES_MAX: u64 = 64 << 10;
+/// The most words of who asks for a run and why.
+const WORDS_MAX: usize = 4 << 10;
+/// How long files may be on their way after they were named.
+const ARRIVING: TimeDelta = TimeDelta::seconds(2);
 /// How far back alarms are looked at.
 const ALARM_DAYS: i64 = 14;
 /// Counting rows may take one part in so many of the time.
@@ -44,7 +48,7 @@ struct Counted {
     took: Duration,
     /// Beside which run.
     after: Option<DateTime<Utc>>,
-    rows: usize,
+    rows: Option<usize>,
 }
 
 /// What came of a look.
@@ -66,18 +70,15 @@ pub(crate) struct State {
     pub due: Vec<Event>,
 }
 
-/// The time that counts as now for a cause, written down before it is run.
-#[derive(Serialize, Deserialize)]
-struct Pin {
-    as_of: DateTime<Utc>,
-}
-
 fn folder(model: &ModelName, what: &str) -> String {
     format!("train/{model}/{what}")
 }
 
 /// Asks for a run, as a person.
 pub(crate) async fn ask(records: &Records, model: &ModelName, actor: &str, reason: &str) -> Result<Ask> {
+    if actor.len() + reason.len() > WORDS_MAX {
+        return Err(Error::invalid(format!("who asks and why are over {WORDS_MAX} bytes")));
+    }
     let id = uuid::Uuid::now_v7().simple().to_string();
     let ask = Ask { id, time: Utc::now(), actor: actor.to_owned(), reason: reason.to_owned() };
     let text = serde_json::to_vec(&ask).map_err(|e| Error::internal("write a request").with_source(e))?;
@@ -86,8 +87,8 @@ pub(crate) async fn ask(records: &Records, model: &ModelName, actor: &str, reaso
 }
 
 /// Who trains a model now.
-pub(crate) async fn busy(records: &Records, model: &ModelName) -> Result<Option<String>> {
-    lease::holder(records, &folder(model, "lease")).await
+pub(crate) async fn busy(records: &Records, model: &ModelName, time: Duration) -> Result<Option<String>> {
+    lease::holder(records, &folder(model, "lease"), time).await
 }
 
 impl Watch {
@@ -107,16 +108,21 @@ impl Watch {
     }
 
     /// Finds out what is due.
-    pub(crate) async fn state(&mut self, operator: &Operator, spec: &Spec) -> Result<State> {
+    pub(crate) async fn state(&mut self, operator: &Operator, seen: &Records, spec: &Spec) -> Result<State> {
         let model = ModelName::parse(&spec.model.name)?;
         let records = Records::of(operator.log.store.clone(), operator.log.namespace());
         History::new(records.clone(), model.clone()).refresh(&mut self.known).await?;
         let now = Utc::now();
-        let past = Past::of(self.known.values().flatten().filter(|ran| ran.counts()), now);
-        let since = since(&records, &model, now).await?;
+        let past = Past::of(self.known.values().flatten(), now);
+        // Who only asks does not begin to watch.
+        let since = if self.holder.is_empty() {
+            known_since(&records, &model).await?.unwrap_or(now)
+        } else {
+            since(&records, &model, now).await?
+        };
         let from = since.max(now - TimeDelta::days(ALARM_DAYS));
         if spec.triggers.drift || spec.triggers.loss {
-            alarms::refresh(&records, Some(model.as_str()), from, &mut self.alarms).await?;
+            alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
         }
         let alarms = self.alarms.values().flatten().cloned().collect();
         let champion = operator.state().await?.models.get(&model).and_then(|m| m.champion());
@@ -127,7 +133,7 @@ impl Watch {
             asks: asks(&records, &model, &past).await?,
             alarms,
             champion: champion.map(|version| version.number()),
-            new_rows: self.count(spec, &records, &past).await?,
+            new_rows: self.count(spec, seen, &past).await,
         };
         let due = trigger::due(&spec.triggers, &past, &found)?;
         Ok(State { past, found, due })
@@ -135,25 +141,24 @@ impl Watch {
 
     /// Rows since the last run, where they start one and it is not too soon to
     /// count them again.
-    async fn count(&mut self, spec: &Spec, records: &Records, past: &Past) -> Result<Option<usize>> {
-        if spec.triggers.new_rows.is_none() {
-            return Ok(None);
-        }
+    async fn count(&mut self, spec: &Spec, seen: &Records, past: &Past) -> Option<usize> {
+        spec.triggers.new_rows?;
         let after = past.last.as_ref().map(|last| last.began);
         if let Some(counted) = &self.counted
             && counted.after == after
             && counted.at.elapsed() < counted.took * COUNT_SHARE
         {
-            return Ok(Some(counted.rows));
+            return counted.rows;
         }
         let at = Instant::now();
-        let reach = Reach { records: Some(records.clone()), as_of: None, now: Utc::now() };
+        let reach = Reach { records: Some(seen.clone()), as_of: None, now: Utc::now() };
         let newest = past.last.as_ref().and_then(|last| last.newest);
-        let all = data::count(spec, &reach, newest).await?;
+        // What cannot be counted starts nothing; a run, whoever starts it, says why.
+        let all = data::count(spec, &reach, newest).await.ok();
         let known = past.last.as_ref().filter(|_| newest.is_none()).map_or(0, |last| last.rows);
-        let rows = all.saturating_sub(known);
+        let rows = all.map(|all| all.saturating_sub(known));
         self.counted = Some(Counted { at: Instant::now(), took: at.elapsed(), after, rows });
-        Ok(Some(rows))
+        rows
     }
 
     /// Looks once, and does what is due.
@@ -161,7 +166,7 @@ impl Watch {
         let spec = self.spec()?;
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
-        let state = self.state(trainer.operator, &spec).await?;
+        let state = self.state(trainer.operator, trainer.seen, &spec).await?;
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
             Decision::Nothing => return Ok(Looked::Idle),
             Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => return Ok(Looked::Waits(why)),
@@ -175,7 +180,7 @@ impl Watch {
         let mut skipped = Vec::new();
         // Another may have seen to it meanwhile; and one look may find several things.
         for _ in 0..DECISIONS_MAX {
-            let state = self.state(trainer.operator, &spec).await?;
+            let state = self.state(trainer.operator, trainer.seen, &spec).await?;
             let (events, why) = match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
                 Decision::Nothing => break,
                 Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
@@ -183,13 +188,20 @@ impl Watch {
                 Decision::Wait(events, why) => (vec![Event { key: waiting(&events), ..events[0].clone() }], why),
                 Decision::Skip(events, why) => (events, why),
                 Decision::Run(events) => {
-                    let as_of = pin(&records, &model, &events, state.found.now).await?;
-                    let trainer = Trainer { now: Utc::now(), as_of: Some(as_of), lease: Some(&lease), ..*trainer };
-                    let cause = Cause { trigger: words(&events), events: keys(&events) };
-                    let (ran, ended) = attempt(&trainer, &spec, cause, &history, watcher).await;
+                    let pinned = Pinned::new(&records, &model, &events, state.found.now).await?;
+                    let trainer = Trainer {
+                        now: Utc::now(),
+                        as_of: Some(pinned.as_of),
+                        lease: Some(&lease),
+                        pinned: Some(&pinned),
+                        ..*trainer
+                    };
+                    let cause = Cause { trigger: words(&events), events: keys(&events), apart: false };
+                    let (ran, ended, kept) = attempt(&trainer, &spec, cause, &history, watcher).await;
+                    // What is not written down is not done: it is found again, pinned as it was.
+                    kept.map_err(|e| e.context("the run is not kept"))?;
                     if !ran.events.is_empty() {
-                        // It would only be in the way.
-                        let _ = records.delete(&pin_key(&model, &events)).await;
+                        pinned.done().await;
                     }
                     return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
                 }
@@ -197,19 +209,20 @@ impl Watch {
             let record = serde_json::json!({"reason": why});
             let (trigger, events) = (words(&events), keys(&events));
             let model = spec.model.name.clone();
-            let ran =
-                Ran { model, began: state.found.now, seconds: 0.0, trigger, events, became: Became::Skipped, record };
+            let ran = Ran {
+                model,
+                began: state.found.now,
+                seconds: 0.0,
+                trigger,
+                events,
+                apart: false,
+                became: Became::Skipped,
+                record,
+            };
             history.keep(&ran).await?;
             skipped.push(ran);
         }
         Ok(if skipped.is_empty() { Looked::Idle } else { Looked::Did(skipped, None) })
-    }
-}
-
-impl Ran {
-    /// Whether it counts for when the next may be: not one that will be tried again.
-    fn counts(&self) -> bool {
-        self.became != Became::Broken || !self.events.is_empty() || self.trigger == super::attempt::MANUAL
     }
 }
 
@@ -241,23 +254,27 @@ fn words(events: &[Event]) -> String {
 
 /// Since when anybody watches a model.
 async fn since(records: &Records, model: &ModelName, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-    let key = folder(model, "since.json");
-    let read = async || -> Result<Option<DateTime<Utc>>> {
-        Ok(records.get(&key, BYTES_MAX).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-    };
-    if let Some(since) = read().await? {
+    if let Some(since) = known_since(records, model).await? {
         return Ok(since);
     }
+    let key = folder(model, "since.json");
     let text = serde_json::to_vec(&now).map_err(|e| Error::internal("write a time").with_source(e))?;
     records.create(&key, text.into()).await?;
-    read().await?.ok_or_else(|| Error::precondition(format!("{key} of the registry's records is damaged")))
+    known_since(records, model)
+        .await?
+        .ok_or_else(|| Error::precondition(format!("{key} of the registry's records is damaged")))
+}
+
+async fn known_since(records: &Records, model: &ModelName) -> Result<Option<DateTime<Utc>>> {
+    let bytes = records.get(&folder(model, "since.json"), BYTES_MAX).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// What people asked for that was not dealt with.
 async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<Ask>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();
-    for (key, _) in listed {
+    for (key, _) in listed.into_iter().filter(|(_, meta)| meta.bytes <= BYTES_MAX) {
         let id = key.rsplit('/').next().and_then(|name| name.strip_suffix(".json")).unwrap_or_default();
         if past.has_handled(&format!("ask-{id}")) {
             continue;
@@ -268,22 +285,65 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<A
     Ok(asks)
 }
 
-fn pin_key(model: &ModelName, events: &[Event]) -> String {
-    format!("{}/{}.json", folder(model, "pins"), events.first().map_or("none", |event| &event.key))
+/// What is written down of a cause before anything is done about it, so that
+/// whoever goes on where another was killed makes the same run.
+pub(crate) struct Pinned {
+    records: Records,
+    keys: Vec<String>,
+    pub as_of: DateTime<Utc>,
+    /// The run that was begun for it.
+    pub run: Option<Digest>,
 }
 
-/// The time that counts as now for a run: a time of the clock itself, else the
-/// moment at which the first trainer began with it, so that one that goes on
-/// where another was killed learns from the same rows.
-async fn pin(records: &Records, model: &ModelName, events: &[Event], now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-    let of_clock = events.iter().filter(|event| event.kind == Kind::Cron).map(|event| event.time).max();
-    if let Some(time) = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron)) {
-        return Ok(time);
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    /// The time that counts as now.
+    as_of: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+}
+
+impl Pinned {
+    /// Pins causes to a time: that of the clock itself, or that at which the first
+    /// trainer began with one of them.
+    async fn new(records: &Records, model: &ModelName, events: &[Event], now: DateTime<Utc>) -> Result<Self> {
+        let of_clock = events.iter().filter(|event| event.kind == Kind::Cron).map(|event| event.time).max();
+        let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
+        let keys = events.iter().map(|event| format!("{}/{}.json", folder(model, "pins"), event.key)).collect();
+        // Files that were named by then should have arrived.
+        let as_of = of_clock.unwrap_or(now - ARRIVING);
+        let mut pinned = Self { records: records.clone(), keys, as_of, run: None };
+        for key in &pinned.keys {
+            records.create(key, pin_text(as_of, None)?).await?;
+            let bytes = records.get(key, BYTES_MAX).await?;
+            let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let damaged = || Error::precondition(format!("{key} of the registry's records is damaged"));
+            let pin = pin.ok_or_else(damaged)?;
+            pinned.as_of = pinned.as_of.min(pin.as_of);
+            pinned.run = pinned.run.or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
+        }
+        Ok(pinned)
     }
-    let key = pin_key(model, events);
-    let text = serde_json::to_vec(&Pin { as_of: now }).map_err(|e| Error::internal("write a time").with_source(e))?;
-    records.create(&key, text.into()).await?;
-    let bytes = records.get(&key, BYTES_MAX).await?;
-    let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    pin.map(|pin| pin.as_of).ok_or_else(|| Error::precondition(format!("{key} of the registry's records is damaged")))
+
+    /// Writes down which run it is.
+    pub(crate) async fn note(&self, run: &Digest) -> Result<()> {
+        let text = pin_text(self.as_of, Some(run))?;
+        for key in &self.keys {
+            self.records.overwrite(key, text.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes it back, once what came of it is kept.
+    async fn done(&self) {
+        for key in &self.keys {
+            // It would only be in the way.
+            let _ = self.records.delete(key).await;
+        }
+    }
+}
+
+fn pin_text(as_of: DateTime<Utc>, run: Option<&Digest>) -> Result<bytes::Bytes> {
+    let pin = Pin { as_of, run: run.map(ToString::to_string) };
+    serde_json::to_vec(&pin).map(Into::into).map_err(|e| Error::internal("write a pin").with_source(e))
 }

@@ -192,10 +192,24 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
         became("broken")
     );
     assert!(keys.len() > kills / 6, "{} versions", keys.len());
-    let file = place.registry.store().join("ns/default");
-    let mut torn = Vec::new();
-    crate::registry::files(&file, &mut torn);
-    assert!(torn.len() > keys.len(), "something is there");
+    // No cause has two versions: a run that published is the only record of its version, and of its causes.
+    let published: Vec<&Value> = all.iter().filter(|ran| ran["became"] == json!("published")).collect();
+    let causes: Vec<String> = all
+        .iter()
+        .filter(|ran| ran["became"] == json!("published") || ran["became"] == json!("equal"))
+        .flat_map(|ran| ran["events"].as_array().cloned().unwrap_or_default())
+        .filter_map(|event| event.as_str().filter(|e| e.starts_with("ask-")).map(str::to_owned))
+        .collect();
+    assert_eq!(causes.iter().collect::<BTreeSet<_>>().len(), causes.len(), "a cause has two runs");
+    assert!(
+        published.len() <= keys.len()
+            && keys.len() <= all.iter().filter(|ran| !ran["record"]["version"].is_null()).count()
+    );
+    // What was written down on the way is taken back.
+    let mut left = Vec::new();
+    crate::registry::files(&place.registry.store().join("ns/default/records/train/m/pins"), &mut left);
+    crate::registry::files(&place.registry.store().join("ns/default/records/train/m/steps"), &mut left);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -63,6 +63,16 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         let (code, said, error) = place.run(&shell(&place, line, more));
         assert!(code == 1 && error.contains(why), "{line}: {code} {said} {error}");
     }
+    let hungry = "python3 -c 'b = bytearray(1 << 30); print(len(b))' || exit 5";
+    let (code, _, error) = place.run(&shell(&place, hungry, "memory_max = \"256MiB\"\n"));
+    assert!(code == 1 && error.contains("MemoryError") && error.contains("ended with 5"), "{error}");
+    // More than fits an error is in the record.
+    let (code, _, _) = place.run(&shell(&place, "echo first of all; echo then >&2; exit 4", ""));
+    let list = run(crate::trainer::trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()]))
+        .expect("lists");
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let last = list.as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
+    assert_eq!((code, last["record"]["said"].clone()), (1, json!("first of all\nthen\n")));
     let (code, _, error) = place.run(&place.write(
         "train.toml",
         "[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\", \"at\"]\n[fit]\nalgorithm = \"command\"\n[fit.command]\nprogram = [\"no-such-program\"]\n",

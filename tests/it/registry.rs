@@ -12,13 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An S3 server with one empty bucket; ends with the test.
-struct S3 {
+pub struct S3 {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl S3 {
-    fn start() -> Result<Self, String> {
+    pub fn start() -> Result<Self, String> {
         let python = python("test-s3", "s3/requirements.txt")?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/serve.py");
         let mut server = Command::new(python);
@@ -33,7 +33,7 @@ impl S3 {
         if made.status == 200 { Ok(s3) } else { Err(format!("no bucket: {}", made.text())) }
     }
 
-    fn env(&self) -> Vec<(&'static str, String)> {
+    pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
             ("AWS_ALLOW_HTTP", "true".to_owned()),

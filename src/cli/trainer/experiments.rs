@@ -37,9 +37,12 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let loss = best.loss.unwrap_or(f64::NAN);
     let trigger =
         format!("the best of {} tried, {} {loss:.6}: {}", swept.trials.len(), swept.measure, sweep::words(&best.set));
-    let cause = Cause { trigger, events: Vec::new() };
-    let (ran, ended) = attempt(&setup.trainer(chrono::Utc::now()), &best.spec, cause, &history, &mut shown).await;
+    let cause = Cause { trigger, ..Cause::manual() };
+    let (ran, ended, kept) = attempt(&setup.trainer(chrono::Utc::now()), &best.spec, cause, &history, &mut shown).await;
     shown.bar.finish_and_clear();
+    if let Err(error) = kept {
+        note(&format!("ortus-trainer: the run is not kept: {error}"));
+    }
     tell(arguments.mlflow.as_deref(), &ran).await;
     if arguments.common.json {
         let trials = swept.trials.iter().map(|trial| json!({"values": trial.set, "loss": trial.loss}));

@@ -69,7 +69,6 @@ pub(in crate::cli) struct BackfillArguments {
 
 /// Watches until it is ended.
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
-    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, 0).await?;
     let holder = crate::registry::fleet::name();
     let mut watches: Vec<Watch> = arguments.specs.iter().map(|path| Watch::new(path, &holder)).collect();
     // What is wrong from the beginning is refused; later it is told, and looked at again.
@@ -78,30 +77,39 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     if models.len() < specs.len() {
         return Err(Error::invalid("two of the specifications are of one model"));
     }
+    // The most that one of them asks for; none: all there are.
+    let threads = specs.iter().map(|spec| spec.fit.threads);
+    let threads = if threads.clone().any(|threads| threads == 0) { 0 } else { threads.max().unwrap_or(0) };
+    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, threads).await?;
     let (told, hears) = crossbeam_channel::bounded(1);
     if let Some(address) = arguments.listen {
-        let bound = crate::train::listen::start(address, records_of(&setup.operator), models, told.clone())?;
+        let bound = crate::train::listen::start(address, setup.seen.clone(), models, told.clone())?;
         note(&format!("ortus-trainer: takes alarms at http://{bound}"));
     }
     let mut pace = Pace { hears, failed: 0 };
     loop {
         let mut poll = PAUSE_MAX;
-        let (mut is_failed, mut passed) = (false, true);
+        let (mut failed, mut passed) = (0, true);
+        let mut broken = None;
         for watch in &mut watches {
             match look(watch, &setup, arguments).await {
                 Ok(ok) => passed &= ok,
-                Err(error) if arguments.once => return Err(error),
                 Err(error) => {
-                    is_failed = true;
+                    failed += 1;
                     note(&format!("ortus-trainer: {error}"));
+                    broken = Some(error);
                 }
             }
             poll = poll.min(watch.spec().map_or(PAUSE_MAX, |spec| spec.triggers.poll));
         }
+        if let Some(error) = broken.filter(|_| arguments.once) {
+            return Err(error);
+        }
         if arguments.once {
             return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) });
         }
-        pace.wait(poll, is_failed);
+        // One that fails does not hold up the others.
+        pace.wait(poll, failed == watches.len());
     }
 }
 
@@ -166,9 +174,9 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let operator = open(common, None, false).await?;
     let mut watch = Watch::new(path, "");
     let spec = watch.spec()?;
-    let state = watch.state(&operator, &spec).await?;
+    let state = watch.state(&operator, &super::seen_by(common, &operator)?, &spec).await?;
     let model = ModelName::parse(&spec.model.name)?;
-    let busy = watch::busy(&records_of(&operator), &model).await?;
+    let busy = watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?;
     let refused = trigger::refused(&spec.triggers, &state.past, state.found.now);
     let next = spec.triggers.cron.as_deref().map(|cron| trigger::next(cron, state.found.now)).transpose()?;
     let last = state.past.last.as_ref();
@@ -262,10 +270,16 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         let mut trainer = setup.trainer(time);
         trainer.as_of = Some(time);
         let mut shown = Shown::new(run.common.json);
-        let cause =
-            Cause { trigger: format!("backfill, as of {}", time.format("%Y-%m-%d %H:%M UTC")), events: Vec::new() };
-        let (ran, ended) = attempt(&trainer, &spec, cause, &history, &mut shown).await;
+        let cause = Cause {
+            trigger: format!("backfill, as of {}", time.format("%Y-%m-%d %H:%M UTC")),
+            events: Vec::new(),
+            apart: true,
+        };
+        let (ran, ended, kept) = attempt(&trainer, &spec, cause, &history, &mut shown).await;
         shown.bar.finish_and_clear();
+        if let Err(error) = kept {
+            note(&format!("ortus-trainer: the run is not kept: {error}"));
+        }
         say(&ran, &run.common);
         tell(run.mlflow.as_deref(), &ran).await;
         match ended {

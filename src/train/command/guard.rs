@@ -24,6 +24,8 @@ const SAID_MAX: usize = 8 << 10;
 const LOOK: Duration = Duration::from_millis(5);
 /// How long whatever it left is ended; a bomb of forks may outrun that.
 const CLEARING: Duration = Duration::from_secs(20);
+/// How long the last words of what ended are waited for.
+const HEARING: Duration = Duration::from_secs(5);
 /// The longest order and verdict.
 const WORDS_MAX: u64 = 4 << 20;
 
@@ -69,6 +71,8 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         let what = format!("{what} the guard of a program");
         move |e: std::io::Error| Error::unavailable(what).with_source(e)
     };
+    // Our environment may hold credentials, and the program runs as the same user.
+    limits::hide();
     let mut child = Command::new(crate::probe::child::OWN_PROGRAM)
         .arg(SUBCOMMAND)
         .env_clear()
@@ -85,12 +89,25 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
     text.push(b'\n');
     let told = input.write_all(&text).and_then(|()| input.flush());
     // The input stays open: its end tells the guard that we are gone.
-    let mut said = Vec::new();
-    let heard = output.take(WORDS_MAX).read_to_end(&mut said);
+    let hearing = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        output.take(WORDS_MAX).read_to_end(&mut said).map(|_| said)
+    });
+    let until = Instant::now() + order.deadline + CLEARING + HEARING * 2;
+    while !hearing.is_finished() && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
     drop(input);
+    if !hearing.is_finished() {
+        // It was stopped or is stuck; what it guards ends with it.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::late("the guard of a program did not end in time, and was ended"));
+    }
     let status = child.wait().map_err(failed("wait for"))?;
     told.map_err(failed("tell"))?;
-    heard.map_err(failed("hear"))?;
+    let heard = hearing.join().map_err(|_| Error::internal("hear the guard of a program"))?;
+    let said = heard.map_err(failed("hear"))?;
     let verdict = serde_json::from_slice(&said).ok().filter(|_| status.success());
     verdict.ok_or_else(|| Error::unavailable(format!("the guard of a program ended without a verdict ({status})")))
 }
@@ -151,7 +168,15 @@ fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
     let seconds = begun.elapsed().as_secs_f64();
     // Of one that ended by itself whatever is there now was left.
     let left = clear().saturating_sub(usize::from(ended == Ended::Late));
+    let until = Instant::now() + HEARING;
     let text = |listened: Option<JoinHandle<VecDeque<u8>>>| {
+        let listened = listened.filter(|thread| {
+            // What could not be ended may hold the stream open for ever.
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(LOOK);
+            }
+            thread.is_finished()
+        });
         let bytes: Vec<u8> = listened.and_then(|thread| thread.join().ok()).unwrap_or_default().into();
         String::from_utf8_lossy(&bytes).into_owned()
     };

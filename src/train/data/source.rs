@@ -11,10 +11,12 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, short};
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{
-    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig, SessionContext,
+    CsvReadOptions, Expr, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig, SessionContext, col, lit,
 };
 use futures_util::stream::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,9 @@ pub(crate) struct Manifest {
 pub(crate) struct Source {
     pub name: String,
     pub files: Vec<SourceFile>,
+    /// What was made of the files, where that is what counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<Digest>,
 }
 
 /// One of them.
@@ -63,7 +68,10 @@ impl Manifest {
     /// The same for the same files and query, wherever they lie.
     pub(crate) fn digest(&self) -> Digest {
         let files = self.sources.iter().map(|s| {
-            let all: Vec<String> = s.files.iter().map(|f| f.digest.to_string()).collect();
+            let all: Vec<String> = match s.rows_digest {
+                Some(rows) => vec![rows.to_string()],
+                None => s.files.iter().map(|f| f.digest.to_string()).collect(),
+            };
             (s.name.as_str(), all)
         });
         let files: Vec<_> = files.collect();
@@ -96,42 +104,52 @@ impl Format {
 }
 
 /// Reads what the query answers.
-pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, Manifest)> {
-    let (context, mut manifest, _staging) = prepare(spec, reach).await?;
-    let gathered = query(&context, &manifest.sql, spec).await?;
+pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, Manifest, Vec<String>)> {
+    let Prepared { context, mut manifest, notes, stamps, staging } = prepare(spec, reach).await?;
+    let gathered = query(&context, &manifest.sql, spec, reach).await?;
+    staged::unchanged(&stamps)?;
+    // What was copied had to be there until now.
+    drop(staging);
     manifest.rows = gathered.1;
     let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
     manifest.columns = types;
-    Ok((columns, manifest))
+    Ok((columns, manifest, notes))
 }
 
 /// Counts what the query answers: rows with a target, of a later time than `after`.
 pub(super) async fn count(spec: &Spec, reach: &Reach, after: Option<DateTime<Utc>>) -> Result<usize> {
-    use datafusion::common::{Column, ScalarValue};
-    use datafusion::logical_expr::{col, lit};
     // What was captured may have no label yet: then there is nothing new.
-    let (context, manifest, _staging) = match prepare(spec, reach).await {
+    let prepared = match prepare(spec, reach).await {
         Err(error) if error.kind == crate::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
     };
     let broken = |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
-    let column = |name: &str| col(Column::new_unqualified(name));
-    let mut frame = context.sql_with_options(&manifest.sql, only_reads()).await.map_err(broken)?;
+    let mut frame = prepared.context.sql_with_options(&prepared.manifest.sql, only_reads()).await.map_err(broken)?;
     frame = frame.filter(column(&spec.schema.target).is_not_null()).map_err(broken)?;
-    if let (Some(name), Some(after)) = (&spec.schema.time, after) {
-        let kind = frame.schema().field_with_unqualified_name(name).map_err(broken)?.data_type().clone();
-        let micros = after.timestamp_micros();
-        let after = match kind {
-            // As the data are read: seconds.
-            kind if kind.is_numeric() => lit(micros as f64 / 1e6),
-            kind => {
-                let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
-                lit(time.cast_to(&kind).map_err(broken)?)
-            }
-        };
-        frame = frame.filter(column(name).gt(after)).map_err(broken)?;
+    if let Some(name) = &spec.schema.time {
+        if let Some(after) = after {
+            frame = frame.clone().filter(column(name).gt(moment(&frame, name, after)?)).map_err(broken)?;
+        }
+        // What is still to come is not there yet.
+        frame = frame.clone().filter(column(name).lt_eq(moment(&frame, name, reach.now)?)).map_err(broken)?;
     }
     frame.count().await.map_err(broken)
+}
+
+/// A time as a column of times has it.
+fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let field = frame.schema().field_with_unqualified_name(column);
+    let kind = field.map_err(|_| Error::invalid(format!("the data has no column '{}', the time", short(column))))?;
+    let micros = time.timestamp_micros();
+    match kind.data_type() {
+        // As the data are read: seconds.
+        kind if kind.is_numeric() => Ok(lit(micros as f64 / 1e6)),
+        kind => {
+            let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
+            Ok(lit(time.cast_to(kind).map_err(broken)?))
+        }
+    }
 }
 
 fn only_reads() -> SQLOptions {
@@ -140,28 +158,41 @@ fn only_reads() -> SQLOptions {
 
 /// Makes the sources tables of a planner; files that were copied live as long as
 /// the folder.
-async fn prepare(spec: &Spec, reach: &Reach) -> Result<(SessionContext, Manifest, TempDir)> {
+async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     let context = context(spec)?;
-    let staging = tempfile::tempdir().map_err(|e| Error::unavailable("make a temporary folder").with_source(e))?;
+    let staging = crate::train::scratch::folder()?;
     let mut manifest = Manifest { as_of: reach.as_of, ..Manifest::default() };
+    let (mut notes, mut stamps) = (Vec::new(), Vec::new());
     for (name, at) in &spec.sources.0 {
         let about = |e: Error| e.context(format_args!("the source '{name}'"));
         let into = staging.path().join(name);
         std::fs::create_dir_all(&into).map_err(|e| unreadable(&into, e))?;
         let staged = staged(spec, reach, at, &into).await.map_err(about)?;
         register(&context, name, &staged.tables).await.map_err(about)?;
-        manifest.sources.push(Source { name: name.clone(), files: staged.files });
+        manifest.sources.push(Source { name: name.clone(), files: staged.files, rows_digest: staged.rows_digest });
+        notes.extend(staged.notes);
+        stamps.extend(staged.stamps);
     }
     let only = spec.only_source().map_or("", String::as_str);
     manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
-    Ok((context, manifest, staging))
+    Ok(Prepared { context, manifest, notes, stamps, staging })
+}
+
+/// A planner with the sources as tables.
+struct Prepared {
+    context: SessionContext,
+    manifest: Manifest,
+    notes: Vec<String>,
+    stamps: Vec<(PathBuf, staged::Stamp)>,
+    /// Where what was copied lies.
+    staging: TempDir,
 }
 
 async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
     if let Some(seen) = Seen::parse(at)? {
         let records = reach.records.as_ref();
         let records = records.ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
-        return seen.stage(records, reach.as_of.unwrap_or(reach.now), into).await;
+        return seen.stage(records, reach.as_of.unwrap_or(reach.now), (into, spec.data.staged_max as u64)).await;
     }
     match at.split_once("://") {
         Some(("file", path)) => staged::local(&spec.folder, path),
@@ -268,7 +299,12 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
 
 type Typed = (Gathered, (String, String));
 
-async fn query(context: &SessionContext, sql: &str, spec: &Spec) -> Result<(Vec<Typed>, usize)> {
+/// A column by its very name.
+fn column(name: &str) -> Expr {
+    col(datafusion::common::Column::new_unqualified(name))
+}
+
+async fn query(context: &SessionContext, sql: &str, spec: &Spec, reach: &Reach) -> Result<(Vec<Typed>, usize)> {
     let rows_max = spec.data.rows_max;
     let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
         datafusion::error::DataFusionError::ResourcesExhausted(_) => {
@@ -277,6 +313,14 @@ async fn query(context: &SessionContext, sql: &str, spec: &Spec) -> Result<(Vec<
         _ => Error::invalid(format!("the query: {}", words(&e))),
     };
     let frame = context.sql_with_options(sql, only_reads()).await.map_err(broken)?;
+    // What came later must not be seen at all: not as a class, not in a join.
+    let frame = match (&spec.schema.time, reach.as_of) {
+        (Some(time), Some(as_of)) => {
+            let until = moment(&frame, time, as_of)?;
+            frame.filter(column(time).lt_eq(until)).map_err(broken)?
+        }
+        _ => frame,
+    };
     let frame = match &spec.schema.time {
         Some(time) if !spec.joins.0.is_empty() => joins::join(context, frame, &spec.joins, time).await?,
         _ => frame,

@@ -19,6 +19,31 @@ pub(super) struct Staged {
     pub tables: Vec<PathBuf>,
     /// What those were made of.
     pub files: Vec<SourceFile>,
+    /// What they hold, where that is less than what those were made of.
+    pub rows_digest: Option<Digest>,
+    /// What was left out, for a person.
+    pub notes: Vec<String>,
+    /// How files that are read in place looked when they were measured.
+    pub stamps: Vec<(PathBuf, Stamp)>,
+}
+
+/// How a file looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64, u64, Option<std::time::SystemTime>);
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Self> {
+        let meta = std::fs::metadata(path).map_err(|e| unreadable(path, e))?;
+        Ok(Self(meta.len(), std::os::unix::fs::MetadataExt::ino(&meta), meta.modified().ok()))
+    }
+}
+
+/// Refuses files that are no longer what was measured.
+pub(super) fn unchanged(stamps: &[(PathBuf, Stamp)]) -> Result<()> {
+    match stamps.iter().find(|(path, stamp)| Stamp::of(path).ok().as_ref() != Some(stamp)) {
+        Some((path, _)) => Err(Error::unavailable(format!("{} changed while it was read", path.display()))),
+        None => Ok(()),
+    }
 }
 
 /// The files of a source, sorted: one, or all of a folder.
@@ -51,6 +76,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
     if found.is_empty() {
         return Err(Error::invalid(format!("{} holds no Parquet, CSV or JSON-lines file", path.display())));
     }
+    let stamps = found.iter().map(|path| Ok((path.clone(), Stamp::of(path)?))).collect::<Result<_>>()?;
     let describe = |path: &PathBuf| -> Result<SourceFile> {
         let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
         let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
@@ -58,7 +84,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
         Ok(SourceFile { path: shown.display().to_string(), digest, bytes })
     };
     let files = found.iter().map(describe).collect::<Result<_>>()?;
-    Ok(Staged { tables: found, files })
+    Ok(Staged { tables: found, files, rows_digest: None, notes: Vec::new(), stamps })
 }
 
 /// Files that are hidden, or being written, as tools for tables name them.
@@ -101,7 +127,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
         files.push(SourceFile { path: if key.is_empty() { store.to_string() } else { key }, digest, bytes });
         tables.push(path);
     }
-    Ok(Staged { tables, files })
+    Ok(Staged { tables, files, rows_digest: None, notes: Vec::new(), stamps: Vec::new() })
 }
 
 async fn copy(store: &Store, key: &str, path: &Path) -> Result<(Digest, u64)> {

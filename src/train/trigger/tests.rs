@@ -10,7 +10,8 @@ fn at(text: &str) -> DateTime<Utc> {
 fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) -> Ran {
     let events = events.iter().map(|e| (*e).to_owned()).collect();
     let trigger = "the clock".to_owned();
-    Ran { model: "m".to_owned(), began: at(began), seconds: 600.0, trigger, events, became, record }
+    let apart = false;
+    Ran { model: "m".to_owned(), began: at(began), seconds: 600.0, trigger, events, apart, became, record }
 }
 
 fn found(now: &str) -> Found {
