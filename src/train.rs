@@ -5,6 +5,7 @@
 pub(crate) mod attempt;
 mod candidate;
 pub(crate) mod command;
+mod companion;
 pub(crate) mod data;
 mod evidence;
 pub(crate) mod export;
@@ -49,6 +50,7 @@ use gate::{Bench, Gate, Verdict};
 use history::History;
 use judge::{Asked, Judged, Wrong, judge};
 use lease::Lease;
+use package::Graphs;
 use parity::Parity;
 use serde_json::{Value, json};
 use spec::{Algorithm, Policy, Spec};
@@ -147,6 +149,8 @@ fn algorithm(spec: &Spec) -> &'static str {
 
 /// What a run has made, before anybody judges it.
 struct Made<'m> {
+    /// What says how large its errors are, and what that comes to.
+    companion: Option<(Bytes, Value)>,
     run: Digest,
     code: Vec<Code>,
     rows: &'m Rows,
@@ -211,7 +215,8 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     let cluster = referee::clusters(&rows, fold);
     let bench = Bench { wrong, cluster: &cluster, parts: referee::parts(spec, &rows, fold) };
     let judged = judge(&mut asked, &frame, &target, wrong)?;
-    let made = Made { run, code, rows: &rows, fold, told, origins, fitted, graph, columns };
+    let companion = companion::learn_errors(trainer, spec, (&rows, fold), &mut asked)?;
+    let made = Made { companion, run, code, rows: &rows, fold, told, origins, fitted, graph, columns };
     // Whoever becomes champion meanwhile is whom it has to be as good as.
     for _ in 0..CHAMPIONS_MAX {
         if let Some(outcome) = published(trainer, &name, &run).await? {
@@ -320,6 +325,7 @@ fn record(
         "own_metrics": made.fitted.told(),
         "champion_metrics": champion.and_then(|(_, j)| j.as_ref().ok()).map(|j| &j.measures),
         "parent": champion.map(|(version, _)| version.number()),
+        "companion": made.companion.as_ref().map(|(_, told)| told),
         "importances": made.fitted.importances(),
         "spec": spec.canonical(),
         "seed": spec.fit.seed,
@@ -369,9 +375,10 @@ async fn publish(
     let baseline = package::baseline(asked, made.rows, &held_out, &made.fitted.importances())?;
     let golden = package::golden(asked, made.rows, &made.fold.test)?;
     let card = package::card(spec, record);
+    let graphs = Graphs { model: &made.graph, companion: made.companion.as_ref().map(|(bytes, _)| &bytes[..]) };
     package::write(
         folder.path(),
-        &made.graph,
+        &graphs,
         &baseline,
         golden.as_ref(),
         &[(package::CARD, &card), (package::PAGE, page)],

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::golden::Golden;
 use crate::monitor::baseline::Baseline;
 use crate::operate::profile::Making;
-use crate::registry::manifest::{BASELINE_PATH, GOLDEN_PATH, MODEL_PATH};
+use crate::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
 use crate::tensor::Tensor;
 use crate::tensor::compare::{Tolerance, difference};
 use serde_json::Value;
@@ -94,10 +94,16 @@ pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
     Ok(asked.ask(&frame, &mut |_, _, _| {})?[0].is_some())
 }
 
+/// The graphs of a version.
+pub(crate) struct Graphs<'g> {
+    pub model: &'g [u8],
+    pub companion: Option<&'g [u8]>,
+}
+
 /// Writes the files of a version into a folder.
 pub(crate) fn write(
     folder: &Path,
-    model: &[u8],
+    graphs: &Graphs<'_>,
     baseline: &Baseline,
     golden: Option<&Golden>,
     pages: &[(&str, &str)],
@@ -106,7 +112,8 @@ pub(crate) fn write(
         let path = folder.join(name);
         std::fs::write(&path, bytes).map_err(|e| Error::unavailable(format!("write {}", path.display())).with_source(e))
     };
-    put(MODEL_PATH, model)?;
+    put(MODEL_PATH, graphs.model)?;
+    graphs.companion.map_or(Ok(()), |companion| put(COMPANION_PATH, companion))?;
     put(BASELINE_PATH, &baseline.write())?;
     if let Some(golden) = golden {
         put(GOLDEN_PATH, &golden.write())?;

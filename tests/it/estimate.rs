@@ -34,7 +34,7 @@ fn predict(server: &Server, model: &str, rows: &[Vec<f64>], input: &str, output:
 }
 
 /// What is estimated once a window of so many rows has closed.
-fn estimated(server: &Server, model: &str, rows: u64) -> Value {
+pub fn estimated(server: &Server, model: &str, rows: u64) -> Value {
     eventually("the window closes", || estimates(server, model)["rows"] == rows);
     estimates(server, model)
 }

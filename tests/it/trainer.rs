@@ -183,6 +183,143 @@ fn what_does_not_pass_is_not_published_and_says_why() {
 }
 
 #[test]
+fn origins_slices_calibration_and_balance_are_heeded() {
+    let place = Place::new();
+    place.write("rows.csv", &table(4_000, -2.0));
+    let spec = |more: &str| {
+        place.write(
+            "train.toml",
+            &format!("[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n[fit.trees]\nrounds_max = 60\n{more}"),
+        )
+    };
+    let (code, plain, error) =
+        place.run(&spec("[split]\nfolds = 3\n[gates]\ncalibration_max = 0.2\n[publish]\npolicy = \"champion\"\n"));
+    assert_eq!(code, 0, "{plain} {error}");
+    let origins = plain["record"]["origins"].as_array().expect("origins");
+    assert_eq!(origins.len(), 2, "the last is the one that counts");
+    assert!(
+        origins[0]["train"].as_u64() < origins[1]["train"].as_u64() && origins[1]["metrics"]["auc"].is_number(),
+        "{origins:?}"
+    );
+    let gate = |said: &Value, name: &str| {
+        said["record"]["gates"]
+            .as_array()
+            .and_then(|all| all.iter().find(|g| g["name"] == name).cloned())
+            .unwrap_or_default()
+    };
+    assert_eq!(gate(&plain, "calibration")["verdict"], json!("pass"));
+    // Rare buyers weigh more: more of them are found, and scores say too much.
+    let balanced = "[fit]\nbalanced = true\n[gates]\ncalibration_max = 0.02\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 9.0\n";
+    let (code, said, error) = place.run(&spec(balanced));
+    assert_eq!(code, 3, "{said} {error}");
+    let recall = |said: &Value| said["record"]["metrics"]["recall"].as_f64().expect("a measure");
+    assert!(recall(&said) > recall(&plain) + 0.05, "{} {}", recall(&said), recall(&plain));
+    let verdict = |name: &str| gate(&said, name)["verdict"].clone();
+    assert!(verdict("calibration") != json!("pass") && verdict("slices") == json!("pass"), "{said}");
+    // A part that is answered worse is found, though the whole is allowed to be.
+    let blind = "[fit]\nalgorithm = \"linear\"\n[fit.linear]\nl2 = 100000.0\n[gates]\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 0.02\n";
+    let (code, said, _) = place.run(&spec(blind));
+    let slices = gate(&said, "slices");
+    assert!(
+        code == 3
+            && slices["verdict"] == json!("fail")
+            && slices["reason"].as_str().is_some_and(|r| r.starts_with("colour = ")),
+        "{slices}"
+    );
+}
+
+#[test]
+fn a_registry_that_goes_away_and_a_champion_that_cannot_be_asked_publish_nothing() {
+    let place = Place::new();
+    place.write("rows.csv", &table(3_000, 0.0));
+    let spec = |name: &str| {
+        place.write(
+            "train.toml",
+            &format!("[model]\nname = \"{name}\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n[fit.trees]\nrounds_max = 400\npatience = 400\n"),
+        )
+    };
+    let wine = crate::support::models_folder().join("wine/1/model.onnx");
+    place.registry.does(&["push", "other", wine.to_str().expect("text"), "--alias", "champion"]);
+    let (code, said, _) = place.run(&spec("other"));
+    let gates = said["record"]["gates"].as_array().cloned().unwrap_or_default();
+    let champion = gates.iter().find(|g| g["name"] == "champion").cloned().unwrap_or_default();
+    assert_eq!((code, champion["verdict"].clone()), (3, json!("inconclusive")), "{said}");
+    assert!(champion["reason"].as_str().is_some_and(|r| r.contains("cannot be compared")), "{champion}");
+
+    let mut command = trainer();
+    command.arg("run").arg(spec("m")).args(["--registry", &place.registry.url()]);
+    let mut child =
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("runs");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")));
+    while !lines.next().expect("it goes on").expect("text").contains("learning from") {}
+    // In the middle of it a file takes the store's place.
+    let (store, away) = (place.registry.store(), place.at("away"));
+    std::fs::rename(&store, &away).expect("moved");
+    std::fs::write(&store, "").expect("written");
+    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("ended").code(), Some(1), "{said:?}");
+    assert!(said.last().is_some_and(|line| line.contains("in the store")), "{said:?}");
+    std::fs::remove_file(&store).expect("removed");
+    std::fs::rename(&away, &store).expect("back");
+    assert_eq!(place.registry.run(&["show", "m"]).0, 1, "nothing is published");
+    let (code, said, error) = place.run(&spec("m"));
+    assert_eq!((code, said["record"]["version"].clone()), (0, json!(1)), "{error}");
+    place.registry.does(&["audit", "verify"]);
+}
+
+#[test]
+fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
+    let place = Place::new();
+    let mut text = "size,street,price\n".to_owned();
+    for row in 0..6_000 {
+        let size = 20.0 + 200.0 * noise(row, 1);
+        let street = ["quiet", "loud"][(2.0 * noise(row, 2)) as usize];
+        // Dear on quiet streets, and nobody knows how dear.
+        let spread = if street == "quiet" { 40.0 } else { 4.0 };
+        let price = 3.0 * size + spread * (noise(row, 3) + noise(row, 4) - 1.0);
+        text.push_str(&format!("{size:.2},{street},{price:.3}\n"));
+    }
+    place.write("rows.csv", &text);
+    let spec = place.write(
+        "train.toml",
+        "[model]\nname = \"prices\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"price\"\ntask = \"regression\"\n[fit.trees]\nrounds_max = 150\n[publish]\npolicy = \"champion\"\n",
+    );
+    let (code, said, error) = place.run(&spec);
+    assert_eq!(code, 0, "{said} {error}");
+    let told = |key: &str| said["record"]["companion"][key].as_f64().expect("a number");
+    assert!((told("estimated_mae") / told("mae") - 1.0).abs() < 0.15, "{}", said["record"]["companion"]);
+    let into = place.at("pulled");
+    place.registry.does(&["pull", "prices:1", "-o", into.to_str().expect("text")]);
+    assert!(into.join("companion.onnx").is_file() && into.join("report.html").is_file());
+    // Served, the estimate follows what is asked.
+    let server = place.registry.serve(&[
+        "--set",
+        "monitor.window_rows=500",
+        "--set",
+        "monitor.window_min=1s",
+        "--set",
+        "monitor.cpu_share=1.0",
+    ]);
+    let ask = |street: &str| {
+        for at in 0..40 {
+            let sizes: Vec<f64> = (0..50).map(|row| 20.0 + 200.0 * noise(row + at * 50, 7)).collect();
+            let body = json!({"inputs": [
+                {"name": "size", "datatype": "FP32", "shape": [50, 1], "data": sizes},
+                {"name": "street", "datatype": "BYTES", "shape": [50, 1], "data": vec![street; 50]},
+            ]});
+            let answer = server.post("/v2/models/prices/infer", body.to_string().as_bytes());
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    };
+    ask("quiet");
+    let found = crate::estimate::estimated(&server, "prices", 2_000)["measures"]["mae"].as_f64().expect("a number");
+    // On quiet streets alone it is off by twice as much as on all.
+    let real = 40.0 / 3.0;
+    println!("estimated {found:.2}, really about {real:.2}; {:.2} on all streets", told("mae"));
+    assert!((found / real - 1.0).abs() < 0.25 && found > 1.5 * told("mae"), "{found}");
+}
+
+#[test]
 fn rows_come_from_a_bucket_and_the_registry_may_be_one() {
     let Some(s3) = or_not_run("an S3 server", crate::registry::S3::start()) else { return };
     let place = Place::new();

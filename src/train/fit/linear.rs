@@ -17,6 +17,8 @@ const BLOCK: usize = 4_096;
 const STEPS_MAX: usize = 2_000;
 /// Steps that are remembered.
 const MEMORY: usize = 12;
+/// Steps one after another that change nothing.
+const STALLS_MAX: usize = 8;
 
 /// Weights, feature by feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +131,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
     let (mut here, mut slope) = value(&at);
     let enough = 1e-9 * steep(&slope).max(1.0);
     let mut known: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
+    let mut stalls = 0;
     for _ in 0..STEPS_MAX {
         if steep(&slope) <= enough {
             return (at, true);
@@ -179,7 +182,12 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 known.pop_front();
             }
         }
+        // Steps that go nowhere any more, for the value is as exact as numbers are.
+        stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() { stalls + 1 } else { 0 };
         (at, here, slope) = (there, found, turned);
+        if stalls >= STALLS_MAX {
+            return (at, steep(&slope) <= enough * 1e4);
+        }
     }
     (at, false)
 }
