@@ -61,7 +61,8 @@ pub(crate) fn start(
     let socket = std::net::TcpListener::bind(address).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
-    let inbox = Arc::new(Inbox { records, models, told });
+    // Connections of the thread that learns are not looked after meanwhile.
+    let inbox = Arc::new(Inbox { records: records.apart()?, models, told });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     std::thread::spawn(move || runtime.block_on(accept(socket, inbox)));
     Ok(bound)
