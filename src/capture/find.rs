@@ -32,12 +32,22 @@ pub(crate) struct Finder {
     missed: BTreeMap<String, HashSet<Uuid>>,
 }
 
-impl Finder {
-    /// Files that were looked into in vain.
-    pub(crate) fn looked_into(&self) -> usize {
-        self.missed.values().filter(|missed| !missed.is_empty()).count()
+/// The model and version that answered a prediction; none where it was not
+/// captured. A file that cannot be read is an error: it may be there.
+pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(String, u64)>> {
+    let since = minted(id).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let folder = format!("/hour={}/", name(since.as_secs() / 3600));
+    let listed: Vec<(String, _)> = records.list(FOLDER).try_collect().await?;
+    for (key, _) in listed.iter().filter(|(key, _)| key.contains(&folder)) {
+        let Some(file) = open(records, key).await? else { continue };
+        if file.requests()?.iter().any(|request| request.prediction == id) {
+            return Ok(Some((file.head.model, file.head.version)));
+        }
     }
+    Ok(None)
+}
 
+impl Finder {
     /// Finds predictions; those that are nowhere are left out. A file that cannot
     /// be read is told of and passed over.
     pub(crate) async fn find(&mut self, records: &Records, wanted: &BTreeSet<Uuid>) -> Result<HashMap<Uuid, Found>> {

@@ -9,7 +9,7 @@ pub(super) use arguments::{By, Common, Verb, instant, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
-use crate::capture::find::Finder;
+use crate::capture::find;
 use crate::client;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -197,22 +197,13 @@ async fn answered_by(
         Some(url) => Records::open(url, operator.log.namespace())?,
         None => Records::of(operator.log.store.clone(), operator.log.namespace()),
     };
-    let mut finder = Finder::default();
-    // So many files at a look.
-    let found = loop {
-        let before = finder.looked_into();
-        let found = finder.find(&records, &[prediction].into()).await?;
-        if !found.is_empty() || finder.looked_into() == before {
-            break found;
-        }
-    };
-    let answered = found.get(&prediction).ok_or_else(|| {
+    let (model, version) = find::answered_by(&records, prediction).await?.ok_or_else(|| {
         let when = crate::request::id::minted(prediction).map(chrono::DateTime::<chrono::Utc>::from);
         let when =
             when.map_or_else(|| "its id tells no time".to_owned(), |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string());
         Error::not_found(format!("no captured prediction is {prediction} ({when}); name the version that answered it"))
     })?;
-    Ok((parse(&answered.model)?, Some(answered.version.to_string())))
+    Ok((parse(&model)?, Some(version.to_string())))
 }
 
 /// The most servers that a command nudges.

@@ -260,6 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn times_that_repeat_stay_together_and_pauses_part_rows_where_they_are() {
+        let parted = |time: &dyn Fn(i64) -> i64| {
+            let mut rows = rows(1_000);
+            rows.time = Some((0..1_000).map(|r| time(r) * 1_000_000).collect());
+            split(&Spec::default(), &rows).map(|(folds, _)| folds.into_iter().next_back().expect("an origin"))
+        };
+        assert!(parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left to learn from")), "one moment");
+        // Three hundred rows at the moment from which it is judged.
+        let fold = parted(&|r| if (600..900).contains(&r) { 600 } else { r }).expect("splits");
+        assert_eq!((fold.test[0], fold.test.len(), fold.stop.last()), (600, 400, Some(&599)));
+        // A year without rows.
+        let fold = parted(&|r| if r < 500 { r } else { r + 31_536_000 }).expect("splits");
+        assert_eq!((fold.train[0], fold.test.len(), fold.test[0]), (0, 200, 800));
+        assert_eq!(whole(&fold).len(), 1_000, "nothing is lost in it");
+    }
+
+    #[test]
     fn groups_are_never_on_two_sides() {
         let mut spec = Spec::default();
         let mut rows = rows(1_000);

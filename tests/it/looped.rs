@@ -42,6 +42,11 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
     let cited: Vec<&str> = files.iter().map(|f| &f["digest"].as_str().expect("a digest")["sha256:".len()..]).collect();
     assert_eq!(found, cited, "what it learned from is what the manifest cites");
     let registry = format!("file://{}", keep.join("registry").display());
+    let mut unknown = ortus();
+    unknown.args(["lineage", "--prediction", "018f0000-0000-7000-8000-000000000000", "--registry", &registry]);
+    let unknown = unknown.output().expect("runs");
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && said.contains("no captured prediction is 018f0000"), "{said}");
     let audit = ortus().args(["audit", "verify", "--registry", &registry]).output().expect("runs");
     assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
 }

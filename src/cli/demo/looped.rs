@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+/// This very program, even if its file was replaced meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const MODEL: &str = "payments";
 /// Rows that the first version learns from.
 const HISTORY: usize = 4_000;
@@ -141,9 +143,8 @@ impl Place {
     /// This program again, with its errors in a log.
     fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
         let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
-        let own = std::env::current_exe().map_err(|e| Error::internal("find this program").with_source(e))?;
         let file = File::options().append(true).create(true).open(self.at(log)).map_err(failed)?;
-        let mut command = Command::new(own);
+        let mut command = Command::new(OWN_PROGRAM);
         command.args(arguments).stderr(file).env("XDG_STATE_HOME", self.at("state"));
         if self.is_offline {
             command.env("ORTUS_RUNTIME__OFFLINE", "true");
