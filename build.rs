@@ -7,7 +7,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let wire = protox::compile(
-        ["inference/inference.proto", "tensorflow_serving/prediction_service.proto", "ortus/feedback.proto"],
+        [
+            "inference/inference.proto",
+            "tensorflow_serving/prediction_service.proto",
+            "ortus/feedback.proto",
+        ],
         ["proto"],
     )?;
     // The reflection service answers from this file.
@@ -18,15 +22,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_well_known_types(false)
         .compile_fds(wire)?;
     let traces = protox::compile(["opentelemetry/trace.proto"], ["proto"])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(traces)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(traces)?;
     let operator = protox::compile(["ortus/operator.proto"], ["proto"])?;
     fs::write(out.join("operator.bin"), operator.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(operator)?;
     let onnx = protox::compile(["onnx/onnx.proto"], ["proto"])?;
-    tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(onnx)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .build_client(false)
+        .build_server(false)
+        .compile_fds(onnx)?;
     if env::var_os("CARGO_FEATURE_TRAIN").is_some() {
         let export = protox::compile(["onnx/export.proto"], ["proto"])?;
-        tonic_prost_build::configure().bytes(".").build_client(false).build_server(false).compile_fds(export)?;
+        tonic_prost_build::configure()
+            .bytes(".")
+            .build_client(false)
+            .build_server(false)
+            .compile_fds(export)?;
     }
     println!("cargo:rustc-env=ORTUS_TARGET={}", env::var("TARGET")?);
     Ok(())

@@ -6,7 +6,10 @@ use ortus::testing::counting::Counting;
 pub fn counting() {
     for (columns, rows) in [(32, 1), (32, 64), (256, 64)] {
         let mut counting = Counting::new(columns, rows);
-        for (what, bar, rate) in [("contract", 200e6, counting.contract()), ("windows", 20e6, counting.windows())] {
+        for (what, bar, rate) in [
+            ("contract", 200e6, counting.contract()),
+            ("windows", 20e6, counting.windows()),
+        ] {
             println!(
                 "{{\"what\":\"{what}\",\"columns\":{columns},\"rows\":{rows},\"values_per_second\":{rate:.3e},\"bar\":{bar:.0e}}}"
             );

@@ -19,8 +19,14 @@ fn ortus() -> Command {
 
 fn run(arguments: &[&str]) -> String {
     let output = ortus().args(arguments).output().expect("runs");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -32,7 +38,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// writing and syncing the same bytes.
 pub fn push_against_copy_hash_and_sync() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, model) = (folder.path().join("store"), folder.path().join("model.onnx"));
+    let (store, model) = (
+        folder.path().join("store"),
+        folder.path().join("model.onnx"),
+    );
     let (mut pushes, mut copies, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let timed = |work: &dyn Fn()| {
         let start = Instant::now();
@@ -42,7 +51,9 @@ pub fn push_against_copy_hash_and_sync() {
     for round in 0..10 {
         // On the disk already: nobody's sync pays for it.
         let mut file = fs::File::create(&model).expect("made");
-        file.write_all(&graphs::marked(round as f32, 25_000_000)).and_then(|()| file.sync_all()).expect("written");
+        file.write_all(&graphs::marked(round as f32, 25_000_000))
+            .and_then(|()| file.sync_all())
+            .expect("written");
         let (path, url) = (model.to_str().expect("text"), store.to_str().expect("text"));
         let push = || drop(run(&["push", "m", path, "--no-probe", "--registry", url]));
         let copy = || copy_hash_and_sync(&model, &folder.path().join("copy"));
@@ -95,24 +106,51 @@ impl Server {
     fn start(registry: &str, cache: &Path) -> Self {
         let ports = cache.with_extension("ports");
         let mut command = ortus();
-        command.args(["serve", "--registry", registry, "--model", "m", "--log-level", "warn", "--cache"]).arg(cache);
+        command
+            .args([
+                "serve",
+                "--registry",
+                registry,
+                "--model",
+                "m",
+                "--log-level",
+                "warn",
+                "--cache",
+            ])
+            .arg(cache);
         command.arg("--ports-file").arg(&ports);
         for listener in ["--http", "--grpc", "--ops", "--operator"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
         assert!(line.starts_with("ready"), "{line}");
-        let bound: serde_json::Value = serde_json::from_slice(&fs::read(&ports).expect("ports")).expect("JSON");
+        let bound: serde_json::Value =
+            serde_json::from_slice(&fs::read(&ports).expect("ports")).expect("JSON");
         let port = |name: &str| bound[name].as_str().expect("an address").to_owned();
-        Self { child, http: port("http"), operator: port("operator") }
+        Self {
+            child,
+            http: port("http"),
+            operator: port("operator"),
+        }
     }
 
     fn resident_mb(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a status");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0 / 1e6
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a status");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<f64>()
+            .expect("a number")
+            * 1024.0
+            / 1e6
     }
 }
 
@@ -132,7 +170,15 @@ pub fn promotion_to_first_answer() {
     let model = folder.path().join("model.onnx");
     for (mark, alias) in [(1.0, "one"), (2.0, "two")] {
         fs::write(&model, graphs::marked(mark, 16)).expect("written");
-        run(&["push", "m", model.to_str().expect("text"), "--alias", alias, "--registry", registry]);
+        run(&[
+            "push",
+            "m",
+            model.to_str().expect("text"),
+            "--alias",
+            alias,
+            "--registry",
+            registry,
+        ]);
     }
     run(&["promote", "m", "1", "--registry", registry]);
     let server = Server::start(registry, &folder.path().join("cache"));
@@ -142,7 +188,15 @@ pub fn promotion_to_first_answer() {
     for round in 0..200 {
         let version = if round % 2 == 0 { "2" } else { "1" };
         let start = Instant::now();
-        run(&["promote", "m", version, "--registry", registry, "--nudge", &server.operator]);
+        run(&[
+            "promote",
+            "m",
+            version,
+            "--registry",
+            registry,
+            "--nudge",
+            &server.operator,
+        ]);
         let committed = Instant::now();
         while served(&mut stream) != version {
             assert!(start.elapsed() < Duration::from_secs(10), "never served");
@@ -164,7 +218,10 @@ pub fn promotion_to_first_answer() {
 /// The version that serves a request now.
 fn served(stream: &mut TcpStream) -> String {
     let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[0]}]}"#;
-    let head = format!("POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + body).as_bytes()).expect("written");
     let mut buffer = [0; 4096];
     let mut answer = Vec::new();
@@ -174,7 +231,10 @@ fn served(stream: &mut TcpStream) -> String {
         answer.extend_from_slice(&buffer[..n]);
         let text = String::from_utf8_lossy(&answer);
         if text.contains("\r\n\r\n") && text.ends_with('}') {
-            let line = text.lines().find_map(|l| l.strip_prefix("ortus-model-version: ")).unwrap_or_default();
+            let line = text
+                .lines()
+                .find_map(|l| l.strip_prefix("ortus-model-version: "))
+                .unwrap_or_default();
             return line.to_owned();
         }
     }
@@ -191,9 +251,23 @@ pub fn many_models_known() {
     let start = Instant::now();
     many_models(registry, models, entries);
     let made_s = start.elapsed().as_secs_f64();
-    run(&["push", "m", model.to_str().expect("text"), "--alias", "champion", "--registry", registry]);
-    let checkpoint = fs::read_dir(store.join("ns/default/checkpoint")).expect("checkpoints").flatten();
-    let bytes = checkpoint.filter_map(|f| f.metadata().ok()).map(|m| m.len()).max().unwrap_or_default();
+    run(&[
+        "push",
+        "m",
+        model.to_str().expect("text"),
+        "--alias",
+        "champion",
+        "--registry",
+        registry,
+    ]);
+    let checkpoint = fs::read_dir(store.join("ns/default/checkpoint"))
+        .expect("checkpoints")
+        .flatten();
+    let bytes = checkpoint
+        .filter_map(|f| f.metadata().ok())
+        .map(|m| m.len())
+        .max()
+        .unwrap_or_default();
     let (mut cold, mut memory, mut warm) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..5 {
         let cache = folder.path().join(format!("cache {round}"));

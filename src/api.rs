@@ -86,7 +86,10 @@ pub(crate) struct Charge {
 impl Charge {
     /// Starts at nothing.
     pub(crate) fn new(front: &Arc<Front>) -> Arc<Self> {
-        Arc::new(Self { front: Arc::clone(front), bytes: AtomicUsize::new(0) })
+        Arc::new(Self {
+            front: Arc::clone(front),
+            bytes: AtomicUsize::new(0),
+        })
     }
 
     /// Charges more. Refuses what the ceiling does not hold.
@@ -96,7 +99,9 @@ impl Charge {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.front.metrics.bytes_in_flight.add(bytes as i64);
         if before + bytes > max {
-            return Err(Error::overloaded(format!("{max} bytes of requests are in flight already; retry")));
+            return Err(Error::overloaded(format!(
+                "{max} bytes of requests are in flight already; retry"
+            )));
         }
         Ok(())
     }
@@ -132,28 +137,40 @@ pub(crate) const ROUTE_KEY_HEADER: &str = "ortus-route-key";
 
 /// The key by which split traffic is routed; empty where there is none.
 pub(crate) fn route_key(headers: &HeaderMap) -> &[u8] {
-    headers.get(ROUTE_KEY_HEADER).map_or(&[], http::HeaderValue::as_bytes)
+    headers
+        .get(ROUTE_KEY_HEADER)
+        .map_or(&[], http::HeaderValue::as_bytes)
 }
 
 /// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.
 pub(crate) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<Deadline>> {
     if let Some(value) = headers.get("grpc-timeout") {
         let timeout = value.to_str().ok().and_then(grpc_timeout);
-        let timeout =
-            timeout.ok_or_else(|| Error::invalid("grpc-timeout is not 1 to 8 digits and a unit of H M S m u n"))?;
+        let timeout = timeout.ok_or_else(|| {
+            Error::invalid("grpc-timeout is not 1 to 8 digits and a unit of H M S m u n")
+        })?;
         return Ok(Some(Deadline::after(arrived, timeout)));
     }
     if let Some(value) = headers.get(TIMEOUT_HEADER) {
-        let digits = value.to_str().ok().filter(|v| v.len() <= 12 && v.bytes().all(|b| b.is_ascii_digit()));
+        let digits = value
+            .to_str()
+            .ok()
+            .filter(|v| v.len() <= 12 && v.bytes().all(|b| b.is_ascii_digit()));
         let ms = digits.and_then(|v| v.parse().ok()).filter(|ms| *ms > 0);
-        let ms = ms.ok_or_else(|| Error::invalid(format!("{TIMEOUT_HEADER} is not a positive whole number")))?;
+        let ms = ms.ok_or_else(|| {
+            Error::invalid(format!("{TIMEOUT_HEADER} is not a positive whole number"))
+        })?;
         return Ok(Some(Deadline::after(arrived, Duration::from_millis(ms))));
     }
     Ok(None)
 }
 
 /// The earlier of a header's deadline and the `timeout` parameter's.
-pub(crate) fn earlier(asked: Option<Deadline>, timeout_us: Option<u64>, arrived: Instant) -> Option<Deadline> {
+pub(crate) fn earlier(
+    asked: Option<Deadline>,
+    timeout_us: Option<u64>,
+    arrived: Instant,
+) -> Option<Deadline> {
     let own = timeout_us.map(|us| Deadline::after(arrived, Duration::from_micros(us)));
     asked.into_iter().chain(own).min()
 }

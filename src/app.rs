@@ -69,8 +69,13 @@ struct Signals {
 
 impl Signals {
     fn install() -> Result<Self> {
-        let catch = |kind| signal(kind).map_err(|e| Error::internal("install a signal handler").with_source(e));
-        Ok(Self { term: catch(SignalKind::terminate())?, int: catch(SignalKind::interrupt())? })
+        let catch = |kind| {
+            signal(kind).map_err(|e| Error::internal("install a signal handler").with_source(e))
+        };
+        Ok(Self {
+            term: catch(SignalKind::terminate())?,
+            int: catch(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -89,7 +94,11 @@ impl App {
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
         let addresses = Arc::default();
         let source = source(config, &addresses)?;
-        let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
+        let library = library::locate(
+            config.runtime.library.as_deref(),
+            config.runtime.offline,
+            say,
+        )?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -99,7 +108,11 @@ impl App {
             .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let metrics = Metrics::new()?;
         let mint = Arc::new(Mint::new());
-        let Watching { monitor, feedback, capture } = watching::start(config, &metrics, &mint, &background)?;
+        let Watching {
+            monitor,
+            feedback,
+            capture,
+        } = watching::start(config, &metrics, &mint, &background)?;
         let predictor = Arc::new(Predictor::new(predict::Parts {
             routes: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -124,7 +137,11 @@ impl App {
             limits: settings::limits(config),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
-            registry: config.registry.url.clone().map(|url| (url, config.registry.namespace.clone())),
+            registry: config
+                .registry
+                .url
+                .clone()
+                .map(|url| (url, config.registry.namespace.clone())),
             monitor,
             feedback,
             in_flight: Budget::default(),
@@ -136,16 +153,36 @@ impl App {
         background.spawn(report_health(reporter, front.predictor.follow_ready()));
         let stop = Stop::default();
         let router = Arc::new(Router::new(Arc::clone(&front), health));
-        let io_threads = if config.server.io_threads == 0 { cores() } else { config.server.io_threads };
-        let listening = listen::start((config.server.http, config.server.grpc), io_threads, &front, &router, &stop)?;
+        let io_threads = if config.server.io_threads == 0 {
+            cores()
+        } else {
+            config.server.io_threads
+        };
+        let listening = listen::start(
+            (config.server.http, config.server.grpc),
+            io_threads,
+            &front,
+            &router,
+            &stop,
+        )?;
         let ops = background.block_on(side(config.server.ops, "ops", &front, ops::answer))?;
-        let operator = background.block_on(side(config.server.operator, "operator", &front, operator::answer))?;
+        let operator = background.block_on(side(
+            config.server.operator,
+            "operator",
+            &front,
+            operator::answer,
+        ))?;
         let mut ready = front.predictor.follow_ready();
         // The manager says ready once; it can only fail to by panicking.
         background
             .block_on(ready.wait_for(|r| *r))
             .map_err(|_| Error::internal("the manager ended before it was ready"))?;
-        let ports = Ports { http: listening.http, grpc: listening.grpc, ops, operator };
+        let ports = Ports {
+            http: listening.http,
+            grpc: listening.grpc,
+            ops,
+            operator,
+        };
         let known = Addresses {
             http: ports.http.to_string(),
             grpc: ports.grpc.to_string(),
@@ -182,11 +219,16 @@ impl App {
     /// Counts what serves and what was refused.
     pub(crate) fn standing(&self) -> (usize, Vec<String>) {
         let status = self.front.manager.status();
-        let ready = status.iter().filter(|s| s.state == manager::State::Ready).count();
+        let ready = status
+            .iter()
+            .filter(|s| s.state == manager::State::Ready)
+            .count();
         let refused = status.iter().filter_map(|s| match &s.state {
-            manager::State::Failed(reason) => {
-                Some(format!("{}:{}: {reason}", s.name, s.version.map_or(0, Version::number)))
-            }
+            manager::State::Failed(reason) => Some(format!(
+                "{}:{}: {reason}",
+                s.name,
+                s.version.map_or(0, Version::number)
+            )),
             _ => None,
         });
         (ready, refused.collect())
@@ -200,7 +242,9 @@ impl App {
         self.stop.gently.cancel();
         self.stop.connections.close();
         let connections = self.stop.connections.clone();
-        let gone = self.background.block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
+        let gone = self
+            .background
+            .block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
         let cut = if gone.is_err() { connections.len() } else { 0 };
         self.stop.now.cancel();
         self.listening.join();
@@ -215,8 +259,12 @@ impl App {
         let ended = wait(self.manager_end, LANES_END);
         match (cut, ended) {
             (0, true) => Ok(()),
-            (0, false) => Err(Error::unavailable("a model was still running when the server stopped")),
-            (n, _) => Err(Error::unavailable(format!("{n} connections outlived the drain and were closed by force"))),
+            (0, false) => Err(Error::unavailable(
+                "a model was still running when the server stopped",
+            )),
+            (n, _) => Err(Error::unavailable(format!(
+                "{n} connections outlived the drain and were closed by force"
+            ))),
         }
     }
 }
@@ -225,18 +273,31 @@ fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     while Instant::now() < until {
         match end.try_recv() {
-            Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
+            Err(oneshot::error::TryRecvError::Empty) => {
+                std::thread::sleep(Duration::from_millis(2))
+            }
             _ => return true,
         }
     }
     false
 }
 
-async fn report_health(reporter: tonic_health::server::HealthReporter, mut ready: tokio::sync::watch::Receiver<bool>) {
+async fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    mut ready: tokio::sync::watch::Receiver<bool>,
+) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     loop {
-        let status = if *ready.borrow_and_update() { Serving } else { NotServing };
-        for service in ["", "inference.GRPCInferenceService", "tensorflow.serving.PredictionService"] {
+        let status = if *ready.borrow_and_update() {
+            Serving
+        } else {
+            NotServing
+        };
+        for service in [
+            "",
+            "inference.GRPCInferenceService",
+            "tensorflow.serving.PredictionService",
+        ] {
             reporter.set_service_status(service, status).await;
         }
         if ready.changed().await.is_err() {
@@ -263,20 +324,46 @@ fn prober(config: &Config, library: PathBuf) -> Prober {
 /// What makes the first run of a model that is pushed; finds or fetches ONNX
 /// Runtime as a server would.
 pub(crate) fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
-    Ok(prober(config, library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?))
+    Ok(prober(
+        config,
+        library::locate(
+            config.runtime.library.as_deref(),
+            config.runtime.offline,
+            say,
+        )?,
+    ))
 }
 
 /// Builds a session of a file on this machine's processors, for commands.
-pub(crate) fn open_session(config: &Config, path: &Path, say: &dyn Fn(&str)) -> Result<(Graph, Box<dyn Session>)> {
-    let unreadable = |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+pub(crate) fn open_session(
+    config: &Config,
+    path: &Path,
+    say: &dyn Fn(&str),
+) -> Result<(Graph, Box<dyn Session>)> {
+    let unreadable =
+        |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
     let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
     let graph = Graph::read(bytes.clone())?;
-    let library = library::locate(config.runtime.library.as_deref(), config.runtime.offline, say)?;
+    let library = library::locate(
+        config.runtime.library.as_deref(),
+        config.runtime.offline,
+        say,
+    )?;
     let whole = path.canonicalize().map_err(unreadable)?;
     let folder = whole.parent().map(Path::to_owned);
-    let source = crate::runtime::Source { bytes, external_dir: folder.filter(|_| !graph.external.is_empty()) };
-    let cpu = Provider { kind: ProviderKind::Cpu, options: Default::default() };
-    let options = SessionOptions { intra_op_threads: cores(), spinning: false, providers: vec![cpu] };
+    let source = crate::runtime::Source {
+        bytes,
+        external_dir: folder.filter(|_| !graph.external.is_empty()),
+    };
+    let cpu = Provider {
+        kind: ProviderKind::Cpu,
+        options: Default::default(),
+    };
+    let options = SessionOptions {
+        intra_op_threads: cores(),
+        spinning: false,
+        providers: vec![cpu],
+    };
     let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
     Ok((graph, session))
 }
@@ -291,10 +378,13 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
     let nothing = "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url";
     let registry = &config.registry;
     match (&config.models.directory, &registry.url) {
-        (Some(_), Some(_)) => {
-            Err(Error::invalid("both a model directory and a registry are set; a server serves from one of them"))
-        }
-        (Some(folder), None) => Ok(Source::Directory(Directory::new(folder.to_owned(), config.models.settle)?)),
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "both a model directory and a registry are set; a server serves from one of them",
+        )),
+        (Some(folder), None) => Ok(Source::Directory(Directory::new(
+            folder.to_owned(),
+            config.models.settle,
+        )?)),
         (None, None) => Err(Error::invalid(nothing)),
         (None, Some(url)) => {
             if config.models.control == ModelControl::Explicit {
@@ -303,11 +393,19 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
                 ));
             }
             let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
-            let models = registry.models.iter().map(|name| ModelName::parse(name)).collect::<Result<_>>()?;
+            let models = registry
+                .models
+                .iter()
+                .map(|name| ModelName::parse(name))
+                .collect::<Result<_>>()?;
             let cache = match &registry.cache {
                 Some(cache) => cache.clone(),
                 None => library::user_cache()
-                    .ok_or_else(|| Error::precondition("neither XDG_CACHE_HOME nor HOME is set; set registry.cache"))?
+                    .ok_or_else(|| {
+                        Error::precondition(
+                            "neither XDG_CACHE_HOME nor HOME is set; set registry.cache",
+                        )
+                    })?
                     .join("registry"),
             };
             let options = follow::Options {
@@ -323,7 +421,11 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
                 approvals: registry.approvals,
                 addresses: Arc::clone(addresses),
             };
-            Ok(Source::Registry(Box::new(Follower::open(log, options, Instant::now())?)))
+            Ok(Source::Registry(Box::new(Follower::open(
+                log,
+                options,
+                Instant::now(),
+            )?)))
         }
     }
 }

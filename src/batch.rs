@@ -74,7 +74,8 @@ struct Shared {
 
 impl Shared {
     fn is_in_place(&self) -> bool {
-        self.options.in_place && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
+        self.options.in_place
+            && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
     }
 }
 
@@ -110,8 +111,15 @@ impl Batcher {
         on_end: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let queue = Queue::new(options.queue_rows_max);
-        let state = Mutex::new(State { queue, closed: false, idle_lanes: 0 });
-        let slots: Vec<_> = sessions.into_iter().map(|session| Mutex::new(Some(Lane::new(session)))).collect();
+        let state = Mutex::new(State {
+            queue,
+            closed: false,
+            idle_lanes: 0,
+        });
+        let slots: Vec<_> = sessions
+            .into_iter()
+            .map(|session| Mutex::new(Some(Lane::new(session))))
+            .collect();
         let lanes = slots.len();
         let shared = Arc::new(Shared {
             state,
@@ -122,7 +130,9 @@ impl Batcher {
             batches: AtomicU64::new(0),
             slots,
         });
-        let batcher = Self { shared: Arc::clone(&shared) };
+        let batcher = Self {
+            shared: Arc::clone(&shared),
+        };
         let on_end = Arc::new(on_end);
         for at in 0..lanes {
             let shared = Arc::clone(&shared);
@@ -142,29 +152,55 @@ impl Batcher {
     /// request out of the line. Errors: `ResourceExhausted` where the queue is
     /// full, `DeadlineExceeded` where the deadline passes first.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Done> {
-        let Submission { inputs, deadline, priority } = submission;
+        let Submission {
+            inputs,
+            deadline,
+            priority,
+        } = submission;
         let (rows, class) = self.measure(&inputs)?;
         let submitted = Instant::now();
         if submitted + self.shared.options.cost.of(rows) > deadline.0 {
-            return Err(Error::late("the deadline cannot be met; the request was not executed"));
+            return Err(Error::late(
+                "the deadline cannot be met; the request was not executed",
+            ));
         }
         let in_place = self.shared.is_in_place();
         let (reply, mut answer) = oneshot::channel();
-        let job = Job { inputs, rows, submitted, reply };
-        let entry = Entry { rows: rows.max(1), pushed: submitted, load: job };
+        let job = Job {
+            inputs,
+            rows,
+            submitted,
+            reply,
+        };
+        let entry = Entry {
+            rows: rows.max(1),
+            pushed: submitted,
+            load: job,
+        };
         let ticket = {
             let mut state = self.shared.state.lock();
-            let rank = state.queue.push(&class, priority, deadline, entry).map_err(|_| {
-                Error::overloaded(format!(
-                    "the queue is full at {} rows; the request was not executed",
-                    self.shared.options.queue_rows_max
-                ))
-            })?;
-            self.shared.metrics.queue_rows.set(state.queue.rows() as i64);
+            let rank = state
+                .queue
+                .push(&class, priority, deadline, entry)
+                .map_err(|_| {
+                    Error::overloaded(format!(
+                        "the queue is full at {} rows; the request was not executed",
+                        self.shared.options.queue_rows_max
+                    ))
+                })?;
+            self.shared
+                .metrics
+                .queue_rows
+                .set(state.queue.rows() as i64);
             if state.idle_lanes > 0 && !in_place {
                 self.shared.wake.notify_one();
             }
-            Ticket { shared: &self.shared, class, rank, waiting: true }
+            Ticket {
+                shared: &self.shared,
+                class,
+                rank,
+                waiting: true,
+            }
         };
         if in_place {
             // Requests that arrived with this one get into the line first.
@@ -177,9 +213,13 @@ impl Batcher {
         match answer {
             Ok(served) => {
                 ticket.served();
-                served.unwrap_or_else(|_| Err(Error::internal("the lane failed while it ran this request")))
+                served.unwrap_or_else(|_| {
+                    Err(Error::internal("the lane failed while it ran this request"))
+                })
             }
-            Err(_) => Err(Error::late("the deadline passed before the answer was ready")),
+            Err(_) => Err(Error::late(
+                "the deadline passed before the answer was ready",
+            )),
         }
     }
 
@@ -202,7 +242,10 @@ impl Batcher {
                 options.batch_rows_max
             )));
         }
-        let class = inputs.iter().flat_map(|t| t.shape()[1..].iter().copied()).collect();
+        let class = inputs
+            .iter()
+            .flat_map(|t| t.shape()[1..].iter().copied())
+            .collect();
         Ok((rows, class))
     }
 }
@@ -236,7 +279,10 @@ impl Drop for Ticket<'_> {
         }
         let mut state = self.shared.state.lock();
         let gone = state.queue.remove(&self.class, self.rank);
-        self.shared.metrics.queue_rows.set(state.queue.rows() as i64);
+        self.shared
+            .metrics
+            .queue_rows
+            .set(state.queue.rows() as i64);
         drop(state);
         drop(gone);
     }

@@ -82,19 +82,38 @@ struct Shared {
 
 impl Capture {
     /// Starts the thread.
-    pub(crate) fn start(options: Options, metrics: Arc<Metrics>, put: Put, keyed: Keyed) -> Result<Arc<Mutex<Self>>> {
+    pub(crate) fn start(
+        options: Options,
+        metrics: Arc<Metrics>,
+        put: Put,
+        keyed: Keyed,
+    ) -> Result<Arc<Mutex<Self>>> {
         let (queue, inbox) = bounded(QUEUE_MAX);
         let (end, ended) = bounded(1);
-        let shared = Arc::new(Shared { options, bytes: AtomicUsize::new(0), metrics });
+        let shared = Arc::new(Shared {
+            options,
+            bytes: AtomicUsize::new(0),
+            metrics,
+        });
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || {
-                Keeper { shared: own, put, keyed, open: HashMap::new() }.run(&inbox);
+                Keeper {
+                    shared: own,
+                    put,
+                    keyed,
+                    open: HashMap::new(),
+                }
+                .run(&inbox);
                 let _ = end.send(());
             })
             .map_err(|e| Error::internal("start the capture").with_source(e))?;
-        Ok(Arc::new(Mutex::new(Self { queue: Some(queue), shared, ended })))
+        Ok(Arc::new(Mutex::new(Self {
+            queue: Some(queue),
+            shared,
+            ended,
+        })))
     }
 
     /// What the monitor shows it predictions by.
@@ -108,7 +127,11 @@ impl Capture {
     }
 
     fn take(&self, answered: &Answered<'_>) {
-        let Shared { options, bytes: held, metrics } = &*self.shared;
+        let Shared {
+            options,
+            bytes: held,
+            metrics,
+        } = &*self.shared;
         if (number(answered.prediction) as f64) >= options.share * u64::MAX as f64 {
             return;
         }
@@ -129,7 +152,11 @@ impl Capture {
             outputs: answered.outputs.to_vec(),
             bytes,
         };
-        if self.queue.as_ref().is_none_or(|queue| queue.try_send(taken).is_err()) {
+        if self
+            .queue
+            .as_ref()
+            .is_none_or(|queue| queue.try_send(taken).is_err())
+        {
             held.fetch_sub(bytes, Ordering::Relaxed);
             metrics.capture.dropped("full");
         }
@@ -177,8 +204,15 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let Options { rows_max, bytes_max, age_max, .. } = self.shared.options;
-            let due = |o: &Open| o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max;
+            let Options {
+                rows_max,
+                bytes_max,
+                age_max,
+                ..
+            } = self.shared.options;
+            let due = |o: &Open| {
+                o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
+            };
             // What is not kept is remembered, so that it is told of once.
             self.close(|open| open.as_ref().is_some_and(due));
             if self.open.len() > OPEN_MAX {
@@ -189,9 +223,16 @@ impl Keeper {
     }
 
     fn take(&mut self, taken: &Taken) {
-        let since = minted(taken.prediction).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let since = minted(taken.prediction)
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
         let subject = &taken.subject;
-        let key = (subject.model.clone(), subject.version, subject.digest, since.as_secs() / 3600);
+        let key = (
+            subject.model.clone(),
+            subject.version,
+            subject.digest,
+            since.as_secs() / 3600,
+        );
         let redaction = &self.shared.options.redaction;
         let open = self.open.entry(key).or_insert_with(|| {
             let sheet = Sheet::new(&taken.subject, redaction);
@@ -201,19 +242,34 @@ impl Keeper {
             });
             let sheet = sheet.ok()?;
             let table = sheet.empty();
-            Some(Open { head: Head::of(&taken.subject, sheet), table, bytes: 0, since: Instant::now() })
+            Some(Open {
+                head: Head::of(&taken.subject, sheet),
+                table,
+                bytes: 0,
+                since: Instant::now(),
+            })
         });
         let leads = taken.subject.signature.leads_with_dynamic();
-        let rows = if leads { taken.inputs.first().and_then(Tensor::rows).unwrap_or(1) } else { 1 };
-        let is_even = open.as_ref().is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
+        let rows = if leads {
+            taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
+        } else {
+            1
+        };
+        let is_even = open
+            .as_ref()
+            .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
         let fleet = (self.keyed)();
         let hashes = !redaction.hash.is_empty();
         let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
             self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
             return self.shared.metrics.capture.dropped("refused");
         };
-        let [(_, Column::Words(ids)), (_, Column::I32(numbers)), (_, Column::Time(times)), ..] =
-            open.table.columns.as_mut_slice()
+        let [
+            (_, Column::Words(ids)),
+            (_, Column::I32(numbers)),
+            (_, Column::Time(times)),
+            ..,
+        ] = open.table.columns.as_mut_slice()
         else {
             unreachable!("every sheet begins with these columns");
         };
@@ -221,16 +277,28 @@ impl Keeper {
         ids.extend((0..rows).map(|_| id.clone()));
         numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
         times.extend((0..rows).map(|_| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)));
-        open.head.sheet.add(&mut open.table, (&taken.inputs, &taken.outputs), rows, &fleet.unwrap_or_default());
+        open.head.sheet.add(
+            &mut open.table,
+            (&taken.inputs, &taken.outputs),
+            rows,
+            &fleet.unwrap_or_default(),
+        );
         open.table.rows += rows;
         open.bytes += taken.bytes;
     }
 
     /// Writes the files of which this holds.
     fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
-        let keys: Vec<Of> = self.open.iter().filter(|(_, open)| due(open)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Of> = self
+            .open
+            .iter()
+            .filter(|(_, open)| due(open))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in keys {
-            let Some(Some(open)) = self.open.remove(&key) else { continue };
+            let Some(Some(open)) = self.open.remove(&key) else {
+                continue;
+            };
             let metrics = &self.shared.metrics.capture;
             let file = open.head.key(key.3);
             let written = open.head.write(&open.table).and_then(|bytes| {

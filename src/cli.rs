@@ -197,7 +197,12 @@ struct Predict {
     #[arg(long)]
     grpc: bool,
     /// An infer request in JSON, as the REST protocol has it; - reads standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "input", required_unless_present = "input")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "input",
+        required_unless_present = "input"
+    )]
     file: Option<PathBuf>,
     /// An input, such as x:FP32:1,3:0.5,1,2 (name, datatype, shape, values).
     #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]
@@ -242,13 +247,18 @@ fn run_as<P: Parser>(
         Err(error) => {
             // Help and version go to stdout and are no misuse.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(parsed) {
         Ok(code) => code,
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
+            let cause = std::error::Error::source(&error)
+                .map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
             note(&format!("{program}: {error}{}", cause.unwrap_or_default()));
             ExitCode::FAILURE
         }
@@ -275,16 +285,29 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Trainer(command) => return trainer::run(command),
         #[cfg(feature = "train")]
         Command::Guard => return trainer::run(trainer::Command::Guard),
-        Command::Runtime { verb: RuntimeVerb::Install } => {
+        Command::Runtime {
+            verb: RuntimeVerb::Install,
+        } => {
             line(&format!("{}", library::install(&note)?.display()));
         }
-        Command::Runtime { verb: RuntimeVerb::Status(common) } => return runtime_status(&common),
-        Command::Config { verb: ConfigVerb::Check(common) } => {
+        Command::Runtime {
+            verb: RuntimeVerb::Status(common),
+        } => return runtime_status(&common),
+        Command::Config {
+            verb: ConfigVerb::Check(common),
+        } => {
             load(&common, Vec::new())?;
         }
-        Command::Config { verb: ConfigVerb::Show(common) } => line(load(&common, Vec::new())?.to_toml().trim_end()),
+        Command::Config {
+            verb: ConfigVerb::Show(common),
+        } => line(load(&common, Vec::new())?.to_toml().trim_end()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Ortus::command(), "ortus", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Ortus::command(),
+                "ortus",
+                &mut std::io::stdout(),
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -295,15 +318,28 @@ fn text(value: impl Into<String>) -> toml::Value {
 }
 
 fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config> {
-    let mut put = |key: &str, value: Option<toml::Value>| flags.extend(value.map(|v| (key.to_owned(), v)));
-    put("runtime.library", common.ort_lib.as_ref().map(|p| text(p.display().to_string())));
-    put("runtime.offline", common.offline.then_some(toml::Value::Boolean(true)));
+    let mut put =
+        |key: &str, value: Option<toml::Value>| flags.extend(value.map(|v| (key.to_owned(), v)));
+    put(
+        "runtime.library",
+        common
+            .ort_lib
+            .as_ref()
+            .map(|p| text(p.display().to_string())),
+    );
+    put(
+        "runtime.offline",
+        common.offline.then_some(toml::Value::Boolean(true)),
+    );
     put("log.level", common.log_level.clone().map(text));
     put("log.format", common.log_format.clone().map(text));
     for setting in &common.set {
-        let (key, value) =
-            setting.split_once('=').ok_or_else(|| Error::invalid(format!("--set {setting} is not KEY=VALUE")))?;
-        let parsed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("--set {setting} is not KEY=VALUE")))?;
+        let parsed = toml::from_str::<toml::Table>(&format!("v = {value}"))
+            .ok()
+            .and_then(|mut t| t.remove("v"));
         flags.push((key.to_owned(), parsed.unwrap_or_else(|| text(value))));
     }
     Config::load(common.config.as_deref(), std::env::vars(), flags)
@@ -311,19 +347,35 @@ fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config
 
 fn serve(arguments: &Serve) -> Result<()> {
     let mut flags = Vec::new();
-    let mut put = |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
-    put("models.directory", arguments.models.as_ref().map(|p| p.display().to_string()));
+    let mut put =
+        |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
+    put(
+        "models.directory",
+        arguments.models.as_ref().map(|p| p.display().to_string()),
+    );
     put("registry.url", arguments.registry.clone());
     put("registry.namespace", arguments.namespace.clone());
-    put("registry.cache", arguments.cache.as_ref().map(|p| p.display().to_string()));
+    put(
+        "registry.cache",
+        arguments.cache.as_ref().map(|p| p.display().to_string()),
+    );
     put("server.http", arguments.http.clone());
     put("server.grpc", arguments.grpc.clone());
     put("server.ops", arguments.ops.clone());
     put("server.operator", arguments.operator.clone());
-    put("server.ports_file", arguments.ports_file.as_ref().map(|p| p.display().to_string()));
+    put(
+        "server.ports_file",
+        arguments
+            .ports_file
+            .as_ref()
+            .map(|p| p.display().to_string()),
+    );
     put("models.control", arguments.model_control.clone());
     if !arguments.model.is_empty() {
-        flags.push(("registry.models".to_owned(), toml::Value::Array(arguments.model.iter().map(text).collect())));
+        flags.push((
+            "registry.models".to_owned(),
+            toml::Value::Array(arguments.model.iter().map(text).collect()),
+        ));
     }
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
@@ -331,8 +383,10 @@ fn serve(arguments: &Serve) -> Result<()> {
     let ports = app.ports;
     tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {
-        let json = serde_json::to_vec(&ports).map_err(|e| Error::internal("print the ports").with_source(e))?;
-        std::fs::write(file, json).map_err(|e| Error::precondition("write the ports file").with_source(e))?;
+        let json = serde_json::to_vec(&ports)
+            .map_err(|e| Error::internal("print the ports").with_source(e))?;
+        std::fs::write(file, json)
+            .map_err(|e| Error::precondition("write the ports file").with_source(e))?;
     }
     let (ready, refused) = app.standing();
     line(&format!(
@@ -367,7 +421,11 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
     if !found {
         note("ortus: no ONNX Runtime found; `ortus runtime install` fetches it");
     }
-    Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -380,7 +438,9 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 async fn models(arguments: &Models) -> Result<()> {
     let mut http = client::Http::connect(&arguments.server).await?;
-    let (status, _, body) = http.send(Method::POST, "/v2/repository/index", Bytes::new()).await?;
+    let (status, _, body) = http
+        .send(Method::POST, "/v2/repository/index", Bytes::new())
+        .await?;
     if !status.is_success() {
         return Err(client::refusal(status, &body));
     }
@@ -395,8 +455,8 @@ async fn models(arguments: &Models) -> Result<()> {
         state: String,
         reason: String,
     }
-    let lines: Vec<Line> =
-        serde_json::from_slice(&body).map_err(|e| Error::internal("the answer is not an index").with_source(e))?;
+    let lines: Vec<Line> = serde_json::from_slice(&body)
+        .map_err(|e| Error::internal("the answer is not an index").with_source(e))?;
     let mut table = Table::new(&["model", "version", "state", "reason"]);
     for l in &lines {
         table.row(&[&l.name, &l.version, &l.state, &l.reason]);
@@ -410,7 +470,9 @@ async fn predict(arguments: &Predict) -> Result<()> {
     if !arguments.grpc {
         let server = arguments.server.as_deref().unwrap_or("127.0.0.1:8000");
         let mut http = client::Http::connect(server).await?;
-        let (headers, answer) = http.infer(&arguments.model, &arguments.version, body).await?;
+        let (headers, answer) = http
+            .infer(&arguments.model, &arguments.version, body)
+            .await?;
         return print::answer(&headers, &answer, arguments.json);
     }
     let inputs = oip_json::decode(&body, None)?.inputs;
@@ -420,14 +482,19 @@ async fn predict(arguments: &Predict) -> Result<()> {
 }
 
 fn request_body(arguments: &Predict) -> Result<Bytes> {
-    let unreadable = |e: std::io::Error| Error::precondition("the request file cannot be read").with_source(e);
+    let unreadable =
+        |e: std::io::Error| Error::precondition("the request file cannot be read").with_source(e);
     match &arguments.file {
-        Some(path) if path.as_os_str() == "-" => {
-            std::io::read_to_string(std::io::stdin()).map(Bytes::from).map_err(unreadable)
-        }
+        Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
+            .map(Bytes::from)
+            .map_err(unreadable),
         Some(path) => std::fs::read(path).map(Bytes::from).map_err(unreadable),
         None => {
-            let inputs: Vec<serde_json::Value> = arguments.input.iter().map(|i| input(i)).collect::<Result<_>>()?;
+            let inputs: Vec<serde_json::Value> = arguments
+                .input
+                .iter()
+                .map(|i| input(i))
+                .collect::<Result<_>>()?;
             Ok(serde_json::json!({"inputs": inputs}).to_string().into())
         }
     }
@@ -440,7 +507,11 @@ fn input(argument: &str) -> Result<serde_json::Value> {
     let mut part = || parts.next().ok_or_else(malformed);
     let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
     let whole = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
-    let shape: Vec<i64> = shape.split(',').filter(|d| !d.is_empty()).map(whole).collect::<Result<_>>()?;
+    let shape: Vec<i64> = shape
+        .split(',')
+        .filter(|d| !d.is_empty())
+        .map(whole)
+        .collect::<Result<_>>()?;
     let value = |v: &str| match datatype {
         "BYTES" => Ok(serde_json::Value::from(v)),
         _ => serde_json::from_str(v.trim()).map_err(|_| malformed()),

@@ -42,13 +42,22 @@ const CONNECT: Duration = Duration::from_secs(5);
 impl Http {
     /// Connects to `ADDR:PORT`.
     pub(crate) async fn connect(address: &str) -> Result<Self> {
-        let refused = |e: String| Error::unavailable(format!("no server answers at {address}")).with_source(e);
+        let refused = |e: String| {
+            Error::unavailable(format!("no server answers at {address}")).with_source(e)
+        };
         let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-        let stream = stream.map_err(|e| refused(e.to_string()))?.map_err(|e| refused(e.to_string()))?;
+        let stream = stream
+            .map_err(|e| refused(e.to_string()))?
+            .map_err(|e| refused(e.to_string()))?;
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| refused(e.to_string()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| refused(e.to_string()))?;
         tokio::spawn(connection);
-        Ok(Self { sender, host: address.to_owned() })
+        Ok(Self {
+            sender,
+            host: address.to_owned(),
+        })
     }
 
     /// Sends one request and collects the answer. Carries the header that the
@@ -76,13 +85,22 @@ impl Http {
     }
 
     /// Sends an infer request in JSON; returns the headers and the JSON answer.
-    pub(crate) async fn infer(&mut self, model: &str, version: &str, body: Bytes) -> Result<(HeaderMap, Bytes)> {
+    pub(crate) async fn infer(
+        &mut self,
+        model: &str,
+        version: &str,
+        body: Bytes,
+    ) -> Result<(HeaderMap, Bytes)> {
         let path = match version {
             "" => format!("/v2/models/{model}/infer"),
             v => format!("/v2/models/{model}/versions/{v}/infer"),
         };
         let (status, headers, body) = self.send(Method::POST, &path, body).await?;
-        if status.is_success() { Ok((headers, body)) } else { Err(refusal(status, &body)) }
+        if status.is_success() {
+            Ok((headers, body))
+        } else {
+            Err(refusal(status, &body))
+        }
     }
 }
 
@@ -92,11 +110,19 @@ pub(crate) async fn nudge(address: &str) -> Result<()> {
     let nudged = async {
         let mut http = Http::connect(address).await?;
         let (status, _, body) = http.send(Method::POST, "/v1/nudge", Bytes::new()).await?;
-        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(refusal(status, &body))
+        }
     };
     tokio::time::timeout(NUDGE, nudged)
         .await
-        .unwrap_or_else(|_| Err(Error::unavailable(format!("{address} does not answer in time"))))
+        .unwrap_or_else(|_| {
+            Err(Error::unavailable(format!(
+                "{address} does not answer in time"
+            )))
+        })
 }
 
 /// What a server said when it refused.
@@ -105,14 +131,16 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
     struct Body {
         error: String,
     }
-    let said = serde_json::from_slice(body).map_or_else(|_| "no reason given".to_owned(), |b: Body| b.error);
+    let said = serde_json::from_slice(body)
+        .map_or_else(|_| "no reason given".to_owned(), |b: Body| b.error);
     Error::precondition(format!("the server answered {}: {said}", status.as_u16()))
 }
 
 /// Opens a gRPC channel to `ADDR:PORT`.
 pub(crate) async fn grpc(address: &str) -> Result<GrpcInferenceServiceClient<Channel>> {
-    let refused =
-        |e: tonic::transport::Error| Error::unavailable(format!("no server answers at {address}")).with_source(e);
+    let refused = |e: tonic::transport::Error| {
+        Error::unavailable(format!("no server answers at {address}")).with_source(e)
+    };
     let channel = Channel::from_shared(format!("http://{address}"))
         .map_err(|e| Error::invalid("the address is not HOST:PORT").with_source(e))?
         .connect_timeout(CONNECT)
@@ -123,7 +151,11 @@ pub(crate) async fn grpc(address: &str) -> Result<GrpcInferenceServiceClient<Cha
 }
 
 /// Builds an infer request with raw contents.
-pub(crate) fn infer_request(model: &str, version: &str, inputs: &[(String, Tensor)]) -> p::ModelInferRequest {
+pub(crate) fn infer_request(
+    model: &str,
+    version: &str,
+    inputs: &[(String, Tensor)],
+) -> p::ModelInferRequest {
     let input = |(name, tensor): &(String, Tensor)| p::model_infer_request::InferInputTensor {
         name: name.clone(),
         datatype: tensor.dtype().name().to_owned(),
@@ -145,15 +177,32 @@ pub(crate) async fn infer(
     request: p::ModelInferRequest,
 ) -> Result<Answer> {
     let answer = client.model_infer(request).await;
-    let answer =
-        answer.map_err(|s| Error::precondition(format!("the server answered {:?}: {}", s.code(), s.message())))?;
-    let id = answer.metadata().get("ortus-prediction-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let answer = answer.map_err(|s| {
+        Error::precondition(format!(
+            "the server answered {:?}: {}",
+            s.code(),
+            s.message()
+        ))
+    })?;
+    let id = answer
+        .metadata()
+        .get("ortus-prediction-id")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let message = answer.into_inner();
     let mut outputs = Vec::with_capacity(message.outputs.len());
     for (output, raw) in message.outputs.into_iter().zip(message.raw_output_contents) {
         let dtype = DType::from_name(&output.datatype)
             .ok_or_else(|| Error::internal("the server answered a datatype unknown here"))?;
-        outputs.push((output.name, Tensor::from_raw(dtype, shape_from_wire(&output.shape)?, raw)?));
+        outputs.push((
+            output.name,
+            Tensor::from_raw(dtype, shape_from_wire(&output.shape)?, raw)?,
+        ));
     }
-    Ok(Answer { version: message.model_version, prediction_id: id, outputs })
+    Ok(Answer {
+        version: message.model_version,
+        prediction_id: id,
+        outputs,
+    })
 }

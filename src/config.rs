@@ -356,7 +356,9 @@ impl Config {
         flags: Vec<(String, Value)>,
     ) -> Result<Self> {
         let text = load::read(file)?;
-        let text = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        let text = text
+            .as_ref()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
         load::merge(text, env, flags)
     }
 
@@ -369,18 +371,26 @@ impl Config {
     /// Returns what the configuration sets for a model, in its own section or in
     /// `[models.defaults]`, so that the model's own file may fill the rest.
     pub(crate) fn overrides(&self, name: &str) -> ModelOverrides {
-        self.model.get(name).cloned().unwrap_or_default().over(self.defaults.clone())
+        self.model
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
+            .over(self.defaults.clone())
     }
 
     /// Writes the effective values, defaults included, as a file that loads to
     /// the same values.
     pub(crate) fn to_toml(&self) -> String {
-        toml::to_string(&self.to_table()).expect("a table of strings, numbers, lists and tables is TOML")
+        toml::to_string(&self.to_table())
+            .expect("a table of strings, numbers, lists and tables is TOML")
     }
 
     fn to_table(&self) -> Table {
         let mut models = self.models.to_table();
-        models.insert("defaults".into(), Value::Table(self.defaults.clone().resolve().to_table()));
+        models.insert(
+            "defaults".into(),
+            Value::Table(self.defaults.clone().resolve().to_table()),
+        );
         let mut root = Table::new();
         let mut put = |name: &str, table| root.insert(name.into(), Value::Table(table));
         put("server", self.server.to_table());

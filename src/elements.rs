@@ -47,8 +47,16 @@ impl Elements {
                 rules.dtype
             )));
         }
-        let rules = Rules { depth_max: rules.depth_max.min(JSON_DEPTH_MAX), ..rules };
-        Ok(Self { rules, lengths: Vec::new(), count: 0, raw: Vec::new() })
+        let rules = Rules {
+            depth_max: rules.depth_max.min(JSON_DEPTH_MAX),
+            ..rules
+        };
+        Ok(Self {
+            rules,
+            lengths: Vec::new(),
+            count: 0,
+            raw: Vec::new(),
+        })
     }
 
     /// Reads one value, nested arrays or a single element.
@@ -84,7 +92,10 @@ impl Elements {
     /// Builds the tensor in `shape`, which must take as many elements as were read.
     pub(crate) fn into_tensor(self, shape: Vec<usize>) -> Result<Tensor> {
         if crate::tensor::elements(&shape) != Some(self.count) {
-            return Err(Error::invalid(format!("{} elements do not fill the shape {shape:?}", self.count)));
+            return Err(Error::invalid(format!(
+                "{} elements do not fill the shape {shape:?}",
+                self.count
+            )));
         }
         match self.rules.dtype {
             DType::String => Tensor::strings(shape, Strings::from_prefixed(self.raw.into())?),
@@ -128,7 +139,10 @@ impl Elements {
 
     fn open(&mut self, depth: usize) -> Result<()> {
         if depth >= self.rules.depth_max {
-            return Err(Error::invalid(format!("arrays are nested deeper than {}", self.rules.depth_max)));
+            return Err(Error::invalid(format!(
+                "arrays are nested deeper than {}",
+                self.rules.depth_max
+            )));
         }
         if depth < self.lengths.len() {
             return Ok(());
@@ -142,15 +156,18 @@ impl Elements {
 
     fn close(&mut self, depth: usize, count: usize) -> Result<()> {
         match self.lengths[depth].replace(count) {
-            Some(before) if before != count => {
-                Err(self.ragged(&format!("arrays at depth {depth} have {before} and {count} members")))
-            }
+            Some(before) if before != count => Err(self.ragged(&format!(
+                "arrays at depth {depth} have {before} and {count} members"
+            ))),
             _ => Ok(()),
         }
     }
 
     fn ragged(&self, how: &str) -> Error {
-        Error::invalid(format!("the nesting is ragged: {how} (after {} elements)", self.count))
+        Error::invalid(format!(
+            "the nesting is ragged: {how} (after {} elements)",
+            self.count
+        ))
     }
 
     fn leaf(&mut self, text: &str, depth: usize) -> Result<()> {
@@ -169,8 +186,14 @@ impl Elements {
             DType::I32 => number(&mut self.raw, text, i32::to_le_bytes),
             DType::I64 => number(&mut self.raw, text, i64::to_le_bytes),
             // Parsed in its own width: by way of f64 it would round twice.
-            DType::F32 => text.parse().is_ok_and(f32::is_finite) && number(&mut self.raw, text, f32::to_le_bytes),
-            DType::F64 => text.parse().is_ok_and(f64::is_finite) && number(&mut self.raw, text, f64::to_le_bytes),
+            DType::F32 => {
+                text.parse().is_ok_and(f32::is_finite)
+                    && number(&mut self.raw, text, f32::to_le_bytes)
+            }
+            DType::F64 => {
+                text.parse().is_ok_and(f64::is_finite)
+                    && number(&mut self.raw, text, f64::to_le_bytes)
+            }
             DType::F16 | DType::BF16 => false,
         };
         if !fits {
@@ -181,7 +204,12 @@ impl Elements {
     }
 
     fn misfit(&self, text: &str) -> Error {
-        Error::invalid(format!("element {} is {}, which is no {} value", self.count, short(text), self.rules.dtype))
+        Error::invalid(format!(
+            "element {} is {}, which is no {} value",
+            self.count,
+            short(text),
+            self.rules.dtype
+        ))
     }
 
     fn string(&mut self, text: &str) -> Result<()> {
@@ -199,7 +227,8 @@ impl Elements {
     }
 
     fn push_string(&mut self, bytes: &[u8]) -> Result<()> {
-        let len = u32::try_from(bytes.len()).map_err(|_| Error::invalid("a string is over 4 GiB"))?;
+        let len =
+            u32::try_from(bytes.len()).map_err(|_| Error::invalid("a string is over 4 GiB"))?;
         self.raw.extend_from_slice(&len.to_le_bytes());
         self.raw.extend_from_slice(bytes);
         self.count += 1;
@@ -217,22 +246,32 @@ fn truth(raw: &mut Vec<u8>, text: &str) -> bool {
     true
 }
 
-fn number<T: std::str::FromStr, const W: usize>(raw: &mut Vec<u8>, text: &str, bytes: fn(T) -> [u8; W]) -> bool {
+fn number<T: std::str::FromStr, const W: usize>(
+    raw: &mut Vec<u8>,
+    text: &str,
+    bytes: fn(T) -> [u8; W],
+) -> bool {
     let value = text.parse().map(bytes);
     value.map(|bytes| raw.extend_from_slice(&bytes)).is_ok()
 }
 
 /// Tells whether a value is an object with the single key `b64`.
 pub(crate) fn is_base64(value: Json<'_>) -> bool {
-    let Ok(mut members) = value.object("") else { return false };
+    let Ok(mut members) = value.object("") else {
+        return false;
+    };
     matches!((members.next(), members.next()), (Some(Ok((key, _))), None) if key == "b64")
 }
 
 fn base64_of(value: Json<'_>) -> Result<Vec<u8>> {
     let [text] = value.fields("a base64 string", ["b64"])?;
     let text = text.filter(|_| is_base64(value));
-    let text = text.ok_or_else(|| Error::invalid("an object here must be {\"b64\": text}"))?.string("b64")?;
-    STANDARD.decode(&*text).map_err(|_| Error::invalid("b64 is not standard base64"))
+    let text = text
+        .ok_or_else(|| Error::invalid("an object here must be {\"b64\": text}"))?
+        .string("b64")?;
+    STANDARD
+        .decode(&*text)
+        .map_err(|_| Error::invalid("b64 is not standard base64"))
 }
 
 /// Appends a tensor's elements, as one flat array or nested by its shape.
@@ -269,17 +308,23 @@ impl<'a> Writer<'a> {
     /// Starts at the first element.
     pub(crate) fn new(tensor: &'a Tensor, text: Text) -> Self {
         let source = match tensor.data() {
-            Data::Fixed(bytes) => {
-                Source::Fixed(bytes.chunks_exact(tensor.dtype().element_bytes().expect("fixed width")))
-            }
+            Data::Fixed(bytes) => Source::Fixed(
+                bytes.chunks_exact(tensor.dtype().element_bytes().expect("fixed width")),
+            ),
             Data::Strings(strings) => Source::Strings(Box::new(strings.iter())),
         };
-        Self { dtype: tensor.dtype(), text, source }
+        Self {
+            dtype: tensor.dtype(),
+            text,
+            source,
+        }
     }
 
     /// Appends the next `product(shape)` elements, nested by `shape`.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, shape: &[usize]) {
-        let Some((length, rest)) = shape.split_first() else { return self.write_one(out) };
+        let Some((length, rest)) = shape.split_first() else {
+            return self.write_one(out);
+        };
         out.push(b'[');
         for i in 0..*length {
             if i > 0 {
@@ -292,7 +337,11 @@ impl<'a> Writer<'a> {
 
     fn write_one(&mut self, out: &mut Vec<u8>) {
         match &mut self.source {
-            Source::Fixed(chunks) => write_number(out, self.dtype, chunks.next().expect("shape and data agree")),
+            Source::Fixed(chunks) => write_number(
+                out,
+                self.dtype,
+                chunks.next().expect("shape and data agree"),
+            ),
             Source::Strings(strings) => {
                 let string = strings.next().expect("shape and data agree");
                 match self.text {
@@ -329,14 +378,22 @@ fn write_number(out: &mut Vec<u8>, dtype: DType, bytes: &[u8]) {
         DType::F32 => write_f32(out, f32::from_le_bytes(word(bytes))),
         DType::F64 => {
             let value = f64::from_le_bytes(word(bytes));
-            if value.is_finite() { write_json(out, &value) } else { write_token(out, value) }
+            if value.is_finite() {
+                write_json(out, &value)
+            } else {
+                write_token(out, value)
+            }
         }
         DType::String => unreachable!("strings are not fixed-width"),
     }
 }
 
 fn write_f32(out: &mut Vec<u8>, value: f32) {
-    if value.is_finite() { write_json(out, &value) } else { write_token(out, value.into()) }
+    if value.is_finite() {
+        write_json(out, &value)
+    } else {
+        write_token(out, value.into())
+    }
 }
 
 fn write_token(out: &mut Vec<u8>, value: f64) {

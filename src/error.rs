@@ -86,7 +86,11 @@ impl Error {
     /// Builds an error of `kind`; control characters in the message are
     /// replaced, so that neither a log nor a terminal can be steered by it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: clean(message.into()), source: None }
+        Self {
+            kind,
+            message: clean(message.into()),
+            source: None,
+        }
     }
 
     /// Adds the cause, which the log prints and clients never see.
@@ -145,13 +149,20 @@ impl Error {
     /// Builds a second error of the same kind and message, for the members of
     /// a batch that fail together. The cause stays with the first.
     pub fn duplicate(&self) -> Self {
-        Self { kind: self.kind, message: self.message.clone(), source: None }
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            source: None,
+        }
     }
 }
 
 fn clean(mut message: String) -> String {
     if message.chars().any(char::is_control) {
-        message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        message = message
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
     }
     if message.len() > MESSAGE_BYTES_MAX {
         let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
@@ -188,8 +199,13 @@ mod tests {
 
     #[test]
     fn display_does_not_repeat_the_source() {
-        let error = Error::internal("load m:1").with_source("disk on fire").context("start");
+        let error = Error::internal("load m:1")
+            .with_source("disk on fire")
+            .context("start");
         assert_eq!(error.to_string(), "start: load m:1");
-        assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some("disk on fire".into()));
+        assert_eq!(
+            std::error::Error::source(&error).map(ToString::to_string),
+            Some("disk on fire".into())
+        );
     }
 }

@@ -124,7 +124,9 @@ impl Feedback {
 
     /// Remembers a prediction; never waits for whoever has the state.
     fn saw(&self, answered: &Answered<'_>) {
-        let Some(kept) = Kept::of(answered) else { return };
+        let Some(kept) = Kept::of(answered) else {
+            return;
+        };
         let mut incoming = self.incoming.lock();
         // Nobody took any for long: the oldest are the least likely to be labelled soon.
         if incoming.len() >= INCOMING_MAX {
@@ -132,7 +134,9 @@ impl Feedback {
         }
         incoming.push_back((answered.prediction, kept));
         if let Some(mut state) = self.state.try_lock() {
-            incoming.drain(..).for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+            incoming
+                .drain(..)
+                .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
         }
     }
 
@@ -140,7 +144,9 @@ impl Feedback {
     fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
         let mut state = self.state.lock();
         let incoming = std::mem::take(&mut *self.incoming.lock());
-        incoming.into_iter().for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+        incoming
+            .into_iter()
+            .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
         state
     }
 
@@ -166,8 +172,12 @@ impl Feedback {
         read: impl FnOnce() -> Result<Vec<Result<Given>>> + Send + 'static,
     ) -> Result<Receipt> {
         let feedback = Arc::clone(self);
-        let taken = self.runtime.spawn(async move { feedback.take(read()?).await });
-        taken.await.map_err(|e| Error::internal("take labels").with_source(e))?
+        let taken = self
+            .runtime
+            .spawn(async move { feedback.take(read()?).await });
+        taken
+            .await
+            .map_err(|e| Error::internal("take labels").with_source(e))?
     }
 
     /// Takes labels: once this returns, those accepted are in the store.
@@ -176,7 +186,10 @@ impl Feedback {
     pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
         let most = self.options.labels_max;
         if given.is_empty() || given.len() > most {
-            return Err(Error::invalid(format!("{} labels are not 1 to {most}", given.len())));
+            return Err(Error::invalid(format!(
+                "{} labels are not 1 to {most}",
+                given.len()
+            )));
         }
         if self.lock().is_under_way(&given) {
             tokio::time::sleep(UNDER_WAY).await;
@@ -200,8 +213,12 @@ impl Feedback {
         receipt.accepted = lines.len();
         receipt.joined = lines.iter().filter(|l| l.joined.is_some()).count();
         self.metrics.feedback.count("duplicate", receipt.duplicates);
-        self.metrics.feedback.count("refused", receipt.refused.len());
-        self.metrics.feedback.count("pending", receipt.accepted - receipt.joined);
+        self.metrics
+            .feedback
+            .count("refused", receipt.refused.len());
+        self.metrics
+            .feedback
+            .count("pending", receipt.accepted - receipt.joined);
         self.metrics.feedback.count("joined", receipt.joined);
         let found = self.apply(&lines, Since::Start);
         // A prediction may become known while its label is put down.
@@ -222,9 +239,21 @@ impl Feedback {
         state.is_betting = true;
         std::mem::drop(state);
         for one in worse {
-            let Worse { model, version, won, .. } = &one;
+            let Worse {
+                model,
+                version,
+                won,
+                ..
+            } = &one;
             let (rows, lost, allowed) = (won.rows, won.lost, won.allowed);
-            tracing::warn!(model, version, rows, lost, allowed, "the model loses more than it did");
+            tracing::warn!(
+                model,
+                version,
+                rows,
+                lost,
+                allowed,
+                "the model loses more than it did"
+            );
             (self.sink)(&one);
         }
         found
@@ -246,14 +275,20 @@ impl Feedback {
     }
 
     /// What is known of a model's versions, or of one, as JSON.
-    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+    pub(crate) fn report(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+    ) -> Vec<serde_json::Value> {
         self.lock().report(model, version)
     }
 }
 
 /// Hours to look back on, for labels that came since a moment.
 fn hours_since(read: Instant) -> u32 {
-    u32::try_from(read.elapsed().as_secs() / 3600).unwrap_or(u32::MAX).saturating_add(LOOK_BACK_HOURS)
+    u32::try_from(read.elapsed().as_secs() / 3600)
+        .unwrap_or(u32::MAX)
+        .saturating_add(LOOK_BACK_HOURS)
 }
 
 /// Reads the labels of everybody, and joins those of predictions made here.
@@ -261,19 +296,44 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
     let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
     loop {
-        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else { return };
-        let asked = feedback.upgrade().map(|f| f.lock().wanted()).unwrap_or_default();
-        let Some(hours) = feedback.upgrade().map(|f| f.options.age_max.as_secs().div_ceil(3600)) else { return };
-        let hours = if is_first { u32::try_from(hours).unwrap_or(u32::MAX) } else { hours_since(read) };
+        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else {
+            return;
+        };
+        let asked = feedback
+            .upgrade()
+            .map(|f| f.lock().wanted())
+            .unwrap_or_default();
+        let Some(hours) = feedback
+            .upgrade()
+            .map(|f| f.options.age_max.as_secs().div_ceil(3600))
+        else {
+            return;
+        };
+        let hours = if is_first {
+            u32::try_from(hours).unwrap_or(u32::MAX)
+        } else {
+            hours_since(read)
+        };
         let mut joined = Vec::new();
         let mut apply = |lines: Vec<Line>| {
-            let Some(feedback) = feedback.upgrade() else { return };
-            joined.extend(feedback.apply(&lines, if is_first { Since::Before } else { Since::Start }));
+            let Some(feedback) = feedback.upgrade() else {
+                return;
+            };
+            joined.extend(feedback.apply(
+                &lines,
+                if is_first {
+                    Since::Before
+                } else {
+                    Since::Start
+                },
+            ));
         };
         match reader.read(&records, hours, &mut apply).await {
             Ok(()) => {
                 (is_first, read) = (false, Instant::now());
-                let Some(feedback) = feedback.upgrade() else { return };
+                let Some(feedback) = feedback.upgrade() else {
+                    return;
+                };
                 feedback.put_joined(joined).await;
             }
             Err(error) => {
@@ -283,12 +343,16 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
         }
         match finder.find(&records, &asked).await {
             Ok(found) if !found.is_empty() => {
-                let Some(feedback) = feedback.upgrade() else { return };
+                let Some(feedback) = feedback.upgrade() else {
+                    return;
+                };
                 let joined = feedback.lock().join_found(&found);
                 feedback.put_joined(joined).await;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "captured predictions cannot be searched for labels"),
+            Err(error) => {
+                tracing::warn!(%error, "captured predictions cannot be searched for labels")
+            }
         }
         tokio::time::sleep(poll).await;
     }
@@ -298,7 +362,9 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
 async fn show(feedback: Weak<Feedback>) {
     loop {
         tokio::time::sleep(TICK).await;
-        let Some(feedback) = feedback.upgrade() else { return };
+        let Some(feedback) = feedback.upgrade() else {
+            return;
+        };
         loop {
             let shown = feedback.lock().shown();
             let Some(shown) = shown else { break };
@@ -310,7 +376,10 @@ async fn show(feedback: Weak<Feedback>) {
                 labels = forgotten,
                 "labels wait no longer for predictions that nobody knows; they are in the log"
             );
-            feedback.metrics.feedback.count("forgotten", usize::try_from(forgotten).unwrap_or(usize::MAX));
+            feedback.metrics.feedback.count(
+                "forgotten",
+                usize::try_from(forgotten).unwrap_or(usize::MAX),
+            );
         }
     }
 }

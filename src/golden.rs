@@ -45,13 +45,23 @@ struct Case {
 
 impl Golden {
     /// Makes a case of what a model answered; none where that is too large.
-    pub(crate) fn made(signature: &Signature, inputs: Vec<Tensor>, outputs: Vec<Tensor>) -> Option<Self> {
+    pub(crate) fn made(
+        signature: &Signature,
+        inputs: Vec<Tensor>,
+        outputs: Vec<Tensor>,
+    ) -> Option<Self> {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let name = |specs: &[crate::model::TensorSpec], tensors: Vec<Tensor>| {
             specs.iter().map(|s| s.name.clone()).zip(tensors).collect()
         };
-        let case = Case { inputs: name(&signature.inputs, inputs), outputs: name(&signature.outputs, outputs) };
-        (bytes <= MADE_BYTES_MAX).then(|| Self { cases: vec![case], tolerance: None })
+        let case = Case {
+            inputs: name(&signature.inputs, inputs),
+            outputs: name(&signature.outputs, outputs),
+        };
+        (bytes <= MADE_BYTES_MAX).then(|| Self {
+            cases: vec![case],
+            tolerance: None,
+        })
     }
 
     /// Reads a file. Refuses another format, unknown members, and a file that
@@ -65,12 +75,19 @@ impl Golden {
         let mut out = format!("{{\"format\":{FORMAT},").into_bytes();
         if let Some(Tolerance { relative, absolute }) = self.tolerance {
             out.extend_from_slice(b"\"tolerance\":");
-            write_json(&mut out, &serde_json::json!({"relative": relative, "absolute": absolute}));
+            write_json(
+                &mut out,
+                &serde_json::json!({"relative": relative, "absolute": absolute}),
+            );
             out.push(b',');
         }
         out.extend_from_slice(b"\"cases\":[");
         for (i, case) in self.cases.iter().enumerate() {
-            out.extend_from_slice(if i > 0 { b",{\"inputs\":[" } else { b"{\"inputs\":[" });
+            out.extend_from_slice(if i > 0 {
+                b",{\"inputs\":["
+            } else {
+                b"{\"inputs\":["
+            });
             write_tensors(&mut out, &case.inputs);
             out.extend_from_slice(b"],\"outputs\":[");
             write_tensors(&mut out, &case.outputs);
@@ -82,7 +99,12 @@ impl Golden {
 
     /// Runs cases, all or the first so many. Refuses a session that answers one
     /// otherwise, and names the output and the element; and one that takes too long.
-    pub(crate) fn check(&self, signature: &Signature, session: &mut dyn Session, most: usize) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        signature: &Signature,
+        session: &mut dyn Session,
+        most: usize,
+    ) -> Result<()> {
         let start = Instant::now();
         for (at, case) in self.cases.iter().enumerate().take(most) {
             if start.elapsed() > TIME_MAX {
@@ -92,24 +114,35 @@ impl Golden {
                 )));
             }
             self.check_case(case, signature, session).map_err(|e| {
-                Error::precondition(e.message).context(format_args!("the model does not answer golden case {at}"))
+                Error::precondition(e.message)
+                    .context(format_args!("the model does not answer golden case {at}"))
             })?;
         }
         Ok(())
     }
 
-    fn check_case(&self, case: &Case, signature: &Signature, session: &mut dyn Session) -> Result<()> {
+    fn check_case(
+        &self,
+        case: &Case,
+        signature: &Signature,
+        session: &mut dyn Session,
+    ) -> Result<()> {
         let inputs = signature.check(case.inputs.clone())?;
         let names: Vec<String> = case.outputs.iter().map(|(name, _)| name.clone()).collect();
         let picked = signature.select(&names)?;
         let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
         let outputs = session.run(&views)?;
         for ((name, golden), at) in case.outputs.iter().zip(picked) {
-            let answer = outputs.get(at).ok_or_else(|| Error::internal("a session left out an output"))?;
+            let answer = outputs
+                .get(at)
+                .ok_or_else(|| Error::internal("a session left out an output"))?;
             let by_default = || Tolerance::of(golden.dtype()).on(session.provider());
             let tolerance = self.tolerance.unwrap_or_else(by_default);
             if let Some(how) = difference(answer, golden, tolerance) {
-                return Err(Error::precondition(format!("output '{}' is {how}", short(name))));
+                return Err(Error::precondition(format!(
+                    "output '{}' is {how}",
+                    short(name)
+                )));
             }
         }
         Ok(())
@@ -119,60 +152,103 @@ impl Golden {
 fn parse(bytes: &[u8]) -> Result<Golden> {
     let file = Json::parse(bytes)?;
     let [format] = file.fields("it", ["format"])?;
-    let format: u32 = format.ok_or_else(|| Error::invalid("has no format"))?.integer("format")?;
+    let format: u32 = format
+        .ok_or_else(|| Error::invalid("has no format"))?
+        .integer("format")?;
     if format != FORMAT {
-        return Err(Error::invalid(format!("is of format {format}, this ortus reads format {FORMAT}")));
+        return Err(Error::invalid(format!(
+            "is of format {format}, this ortus reads format {FORMAT}"
+        )));
     }
     let [_, tolerance, cases] = only(file, "it", ["format", "tolerance", "cases"])?;
-    let cases = cases.ok_or_else(|| Error::invalid("has no cases"))?.array("cases")?;
+    let cases = cases
+        .ok_or_else(|| Error::invalid("has no cases"))?
+        .array("cases")?;
     let cases: Vec<Case> = cases.take(CASES_MAX + 1).map(case).collect::<Result<_>>()?;
     if cases.is_empty() || cases.len() > CASES_MAX {
-        return Err(Error::invalid(format!("does not hold 1 to {CASES_MAX} cases")));
+        return Err(Error::invalid(format!(
+            "does not hold 1 to {CASES_MAX} cases"
+        )));
     }
-    Ok(Golden { cases, tolerance: tolerance.map(bound).transpose()? })
+    Ok(Golden {
+        cases,
+        tolerance: tolerance.map(bound).transpose()?,
+    })
 }
 
 fn bound(value: Json<'_>) -> Result<Tolerance> {
     let number = |text: Option<Json<'_>>, name: &str| match text.map(|t| t.text().parse::<f64>()) {
         None => Ok(0.0),
         Some(Ok(n)) if n.is_finite() && n >= 0.0 => Ok(n),
-        Some(_) => Err(Error::invalid(format!("tolerance.{name} is no number of 0 or more"))),
+        Some(_) => Err(Error::invalid(format!(
+            "tolerance.{name} is no number of 0 or more"
+        ))),
     };
     let [relative, absolute] = only(value, "tolerance", ["relative", "absolute"])?;
-    Ok(Tolerance { relative: number(relative, "relative")?, absolute: number(absolute, "absolute")? })
+    Ok(Tolerance {
+        relative: number(relative, "relative")?,
+        absolute: number(absolute, "absolute")?,
+    })
 }
 
 fn case(value: Json<'_>) -> Result<Case> {
     let [inputs, outputs] = only(value, "a case", ["inputs", "outputs"])?;
     let all = |value: Option<Json<'_>>, what: &str| {
         let value = value.ok_or_else(|| Error::invalid(format!("a case has no {what}")))?;
-        let tensors: Named = value.array(what)?.take(INPUTS_MAX + 1).map(tensor).collect::<Result<_>>()?;
+        let tensors: Named = value
+            .array(what)?
+            .take(INPUTS_MAX + 1)
+            .map(tensor)
+            .collect::<Result<_>>()?;
         match tensors.len() {
             0 => Err(Error::invalid(format!("a case has no {what}"))),
-            n if n > INPUTS_MAX => Err(Error::invalid(format!("a case has over {INPUTS_MAX} {what}"))),
+            n if n > INPUTS_MAX => Err(Error::invalid(format!(
+                "a case has over {INPUTS_MAX} {what}"
+            ))),
             _ => Ok(tensors),
         }
     };
-    Ok(Case { inputs: all(inputs, "inputs")?, outputs: all(outputs, "outputs")? })
+    Ok(Case {
+        inputs: all(inputs, "inputs")?,
+        outputs: all(outputs, "outputs")?,
+    })
 }
 
 fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
-    let [name, datatype, shape, data, raw] = only(value, "a tensor", ["name", "datatype", "shape", "data", "raw"])?;
+    let [name, datatype, shape, data, raw] = only(
+        value,
+        "a tensor",
+        ["name", "datatype", "shape", "data", "raw"],
+    )?;
     let lacks = |what: &str| Error::invalid(format!("a tensor has no {what}"));
-    let name = name.ok_or_else(|| lacks("name"))?.string("name")?.into_owned();
+    let name = name
+        .ok_or_else(|| lacks("name"))?
+        .string("name")?
+        .into_owned();
     let read = || {
-        let datatype = datatype.ok_or_else(|| lacks("datatype"))?.string("datatype")?;
+        let datatype = datatype
+            .ok_or_else(|| lacks("datatype"))?
+            .string("datatype")?;
         let dtype = DType::from_name(&datatype)
             .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
-        let dims = shape.ok_or_else(|| lacks("shape"))?.array("shape")?.map(|d| d.integer("a dimension of shape"));
+        let dims = shape
+            .ok_or_else(|| lacks("shape"))?
+            .array("shape")?
+            .map(|d| d.integer("a dimension of shape"));
         let shape = shape_from_wire(&dims.collect::<Result<Vec<i64>>>()?)?;
         match (data, raw) {
             (Some(data), None) => {
-                let rules = Rules { dtype, depth_max: shape.len().max(1), base64: false };
+                let rules = Rules {
+                    dtype,
+                    depth_max: shape.len().max(1),
+                    base64: false,
+                };
                 Elements::of(data, rules)?.into_tensor(shape)
             }
             (None, Some(raw)) => {
-                let bytes = STANDARD.decode(&*raw.string("raw")?).map_err(|_| Error::invalid("raw is not base64"))?;
+                let bytes = STANDARD
+                    .decode(&*raw.string("raw")?)
+                    .map_err(|_| Error::invalid("raw is not base64"))?;
                 Tensor::from_raw(dtype, shape, bytes.into())
             }
             _ => Err(Error::invalid("has not one of data and raw")),
@@ -183,11 +259,18 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
 }
 
 /// Picks members by name and refuses any other.
-fn only<'j, const N: usize>(value: Json<'j>, what: &str, names: [&str; N]) -> Result<[Option<Json<'j>>; N]> {
+fn only<'j, const N: usize>(
+    value: Json<'j>,
+    what: &str,
+    names: [&str; N],
+) -> Result<[Option<Json<'j>>; N]> {
     for member in value.object(what)? {
         let (name, _) = member?;
         if !names.contains(&&*name) {
-            return Err(Error::invalid(format!("{what} has a member '{}' that is not known", short(&name))));
+            return Err(Error::invalid(format!(
+                "{what} has a member '{}' that is not known",
+                short(&name)
+            )));
         }
     }
     value.fields(what, names)
@@ -214,11 +297,21 @@ fn write_tensors(out: &mut Vec<u8>, tensors: &Named) {
 
 /// JSON has no NaN and no infinity, and the elements no 16-bit floats.
 fn has_json_form(tensor: &Tensor) -> bool {
-    let Data::Fixed(bytes) = tensor.data() else { return true };
+    let Data::Fixed(bytes) = tensor.data() else {
+        return true;
+    };
     match tensor.dtype() {
         DType::F16 | DType::BF16 => false,
-        DType::F32 => bytes.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
-        DType::F64 => bytes.as_chunks().0.iter().all(|b| f64::from_le_bytes(*b).is_finite()),
+        DType::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .all(|b| f32::from_le_bytes(*b).is_finite()),
+        DType::F64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .all(|b| f64::from_le_bytes(*b).is_finite()),
         _ => true,
     }
 }

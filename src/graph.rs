@@ -55,7 +55,10 @@ impl Graph {
     /// Reads an ONNX file of any size without its weights; refuses what
     /// [`Graph::read`] refuses.
     pub(crate) fn read_file(file: &mut std::fs::File) -> Result<Self> {
-        let length = file.metadata().map_err(|e| Error::unavailable("look at the model").with_source(e))?.len();
+        let length = file
+            .metadata()
+            .map_err(|e| Error::unavailable("look at the model").with_source(e))?
+            .len();
         check_size(length)?;
         Self::read(outline::read(file)?.into())
     }
@@ -68,17 +71,25 @@ impl Graph {
         parts::check(&bytes)?;
         let model = ModelProto::decode(bytes.clone()).map_err(|e| truncated().with_source(e))?;
         let ir_version = model.ir_version.filter(|v| *v > 0);
-        let ir_version = ir_version.ok_or_else(|| Error::invalid("not an ONNX model: it has no IR version"))?;
-        let graph = model.graph.ok_or_else(|| Error::invalid("not an ONNX model: it has no graph"))?;
+        let ir_version =
+            ir_version.ok_or_else(|| Error::invalid("not an ONNX model: it has no IR version"))?;
+        let graph = model
+            .graph
+            .ok_or_else(|| Error::invalid("not an ONNX model: it has no graph"))?;
         let mut census = Census::default();
         census.graph(&graph)?;
         census.functions(&model.functions)?;
         if model.opset_import.is_empty() || model.opset_import.len() > OPSETS_MAX {
             let count = model.opset_import.len();
-            return Err(Error::invalid(format!("the model imports {count} operator sets, not 1 to {OPSETS_MAX}")));
+            return Err(Error::invalid(format!(
+                "the model imports {count} operator sets, not 1 to {OPSETS_MAX}"
+            )));
         }
         let opset = |o: crate::proto::onnx::OperatorSetIdProto| {
-            (domain(o.domain.as_deref()).to_owned(), o.version.unwrap_or_default())
+            (
+                domain(o.domain.as_deref()).to_owned(),
+                o.version.unwrap_or_default(),
+            )
         };
         Ok(Self {
             signature: declared::signature(&graph)?,
@@ -96,8 +107,12 @@ impl Graph {
     /// and no operator's work depends on the values it is given.
     pub(crate) fn runs_in_bounded_time(&self) -> bool {
         let fixed = |spec: &TensorSpec| {
-            let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic, Dim::Dynamic]);
-            spec.dtype != DType::String && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
+            let dims = spec
+                .shape
+                .as_deref()
+                .unwrap_or(&[Dim::Dynamic, Dim::Dynamic]);
+            spec.dtype != DType::String
+                && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
         };
         // Operators of other domains are not known here, but for the trees'.
         let known = |(domain, op): &(String, String)| {
@@ -178,10 +193,19 @@ impl Census {
         if op.is_empty() {
             return Err(Error::invalid("not an ONNX model: a node has no operator"));
         }
-        self.operators.insert((domain(node.domain.as_deref()).to_owned(), op.to_owned()));
+        self.operators
+            .insert((domain(node.domain.as_deref()).to_owned(), op.to_owned()));
         for attribute in &node.attribute {
-            attribute.t.iter().chain(&attribute.tensors).try_for_each(|t| self.tensor(t))?;
-            attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| self.graph(g))?;
+            attribute
+                .t
+                .iter()
+                .chain(&attribute.tensors)
+                .try_for_each(|t| self.tensor(t))?;
+            attribute
+                .g
+                .iter()
+                .chain(&attribute.graphs)
+                .try_for_each(|g| self.graph(g))?;
         }
         Ok(())
     }
@@ -190,16 +214,23 @@ impl Census {
         if tensor.data_location != Some(EXTERNAL) {
             return Ok(());
         }
-        let mut locations = tensor.external_data.iter().filter(|e| e.key.as_deref() == Some("location"));
+        let mut locations = tensor
+            .external_data
+            .iter()
+            .filter(|e| e.key.as_deref() == Some("location"));
         let location = locations.next().and_then(|e| e.value.as_deref());
         // Readers differ in which of two locations counts.
         let (Some(location), None) = (location, locations.next()) else {
             let name = crate::model::short(tensor.name.as_deref().unwrap_or_default());
-            return Err(Error::invalid(format!("external data of tensor '{name}' does not have one location")));
+            return Err(Error::invalid(format!(
+                "external data of tensor '{name}' does not have one location"
+            )));
         };
         self.external.insert(relative(location)?);
         if self.external.len() > EXTERNAL_FILES_MAX {
-            return Err(Error::invalid(format!("external data is in over {EXTERNAL_FILES_MAX} files")));
+            return Err(Error::invalid(format!(
+                "external data is in over {EXTERNAL_FILES_MAX} files"
+            )));
         }
         Ok(())
     }
@@ -208,10 +239,22 @@ impl Census {
     /// functions that call each other in a circle: they expand without end.
     fn functions(&mut self, functions: &[FunctionProto]) -> Result<()> {
         if functions.len() > FUNCTIONS_MAX {
-            return Err(Error::invalid(format!("{} functions are over the limit of {FUNCTIONS_MAX}", functions.len())));
+            return Err(Error::invalid(format!(
+                "{} functions are over the limit of {FUNCTIONS_MAX}",
+                functions.len()
+            )));
         }
-        let key = |f: &FunctionProto| (domain(f.domain.as_deref()).to_owned(), f.name.clone().unwrap_or_default());
-        let index: HashMap<_, usize> = functions.iter().enumerate().map(|(i, f)| (key(f), i)).collect();
+        let key = |f: &FunctionProto| {
+            (
+                domain(f.domain.as_deref()).to_owned(),
+                f.name.clone().unwrap_or_default(),
+            )
+        };
+        let index: HashMap<_, usize> = functions
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (key(f), i))
+            .collect();
         if index.len() < functions.len() {
             return Err(Error::invalid("a function is defined twice"));
         }
@@ -219,7 +262,13 @@ impl Census {
         for (i, function) in functions.iter().enumerate() {
             let mut body = Self::default();
             function.node.iter().try_for_each(|n| body.node(n))?;
-            waiting.push((i, body.operators.iter().filter_map(|o| index.get(o).copied()).collect()));
+            waiting.push((
+                i,
+                body.operators
+                    .iter()
+                    .filter_map(|o| index.get(o).copied())
+                    .collect(),
+            ));
             self.operators.append(&mut body.operators);
             self.external.append(&mut body.external);
         }
@@ -241,8 +290,12 @@ impl Census {
 
 /// Reads a location of external data: relative, downwards, without tricks.
 fn relative(location: &str) -> Result<PathBuf> {
-    let refuse =
-        |why: &str| Err(Error::invalid(format!("external data location '{}' {why}", crate::model::short(location))));
+    let refuse = |why: &str| {
+        Err(Error::invalid(format!(
+            "external data location '{}' {why}",
+            crate::model::short(location)
+        )))
+    };
     if location.is_empty() {
         return refuse("is empty");
     }
@@ -262,5 +315,9 @@ fn relative(location: &str) -> Result<PathBuf> {
             Component::RootDir | Component::Prefix(_) => return refuse("is absolute"),
         }
     }
-    if path.as_os_str().is_empty() { refuse("is not a file") } else { Ok(path) }
+    if path.as_os_str().is_empty() {
+        refuse("is not a file")
+    } else {
+        Ok(path)
+    }
 }

@@ -29,11 +29,20 @@ pub(crate) enum Format {
 pub(crate) fn start(level: &str, format: Format) -> Result<()> {
     let filter = filter(level)?;
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        Format::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(coloured()).with_filter(filter).boxed(),
-        Format::Json => fmt::layer().json().with_writer(std::io::stderr).with_filter(filter).boxed(),
+        Format::Text => fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(coloured())
+            .with_filter(filter)
+            .boxed(),
+        Format::Json => fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed(),
     };
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-        .map_err(|source| Error::precondition("the log has been started before").with_source(source))
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).map_err(
+        |source| Error::precondition("the log has been started before").with_source(source),
+    )
 }
 
 /// Reads a level such as `info` or `info,ortus::batch=debug`: levels for
@@ -53,7 +62,9 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
             return Err(refused(part));
         }
     }
-    let mut targets: Targets = level.parse().map_err(|source| refused(level).with_source(source))?;
+    let mut targets: Targets = level
+        .parse()
+        .map_err(|source| refused(level).with_source(source))?;
     let general = targets.default_level().unwrap_or(LevelFilter::OFF);
     let named = |name: &str| targets.iter().any(|(target, _)| target == name);
     // Targets match by prefix: without its own line `ortus` would fall under `ort`.
@@ -68,5 +79,6 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
 }
 
 fn coloured() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

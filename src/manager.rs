@@ -106,7 +106,11 @@ impl Manager {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
         let (ended, end) = oneshot::channel();
-        let manager = Self { commands, status: Arc::clone(&status), control: parts.control };
+        let manager = Self {
+            commands,
+            status: Arc::clone(&status),
+            control: parts.control,
+        };
         std::thread::Builder::new()
             .name("manager".to_owned())
             .spawn(move || {
@@ -150,7 +154,10 @@ impl Manager {
         let _ = self.commands.try_send(Command::Look);
     }
 
-    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command,
+    ) -> Result<()> {
         if self.control != Control::Explicit {
             return Err(Error::precondition(
                 "models load by themselves here; start with --model-control explicit to decide it",
@@ -160,7 +167,9 @@ impl Manager {
         self.commands
             .try_send(command(reply))
             .map_err(|_| Error::unavailable("the manager has too many commands waiting; retry"))?;
-        answer.await.unwrap_or_else(|_| Err(Error::unavailable("the server is stopping")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::unavailable("the server is stopping")))
     }
 }
 
@@ -222,7 +231,10 @@ impl Loop {
     }
 
     fn is_settling(&self) -> bool {
-        self.models.values().flat_map(BTreeMap::values).any(|actual| actual.state == State::Settling)
+        self.models
+            .values()
+            .flat_map(BTreeMap::values)
+            .any(|actual| actual.state == State::Settling)
     }
 
     /// Drops every servable and waits until the lanes have ended.
@@ -245,7 +257,9 @@ impl Loop {
                 self.asked.insert(name.clone());
                 // An explicit load is a reason to try refused bytes again.
                 if let Some(versions) = self.models.get_mut(&name) {
-                    versions.retain(|_, actual| !matches!(actual.state, State::Failed(_)) || actual.servable.is_some());
+                    versions.retain(|_, actual| {
+                        !matches!(actual.state, State::Failed(_)) || actual.servable.is_some()
+                    });
                 }
                 self.reconcile(false);
                 let _ = reply.send(self.verdict(&name));
@@ -263,27 +277,44 @@ impl Loop {
     fn verdict(&mut self, name: &ModelName) -> Result<()> {
         let Some(versions) = self.models.get(name) else {
             self.asked.remove(name);
-            return Err(Error::not_found(format!("model '{name}' is not in the model directory")));
+            return Err(Error::not_found(format!(
+                "model '{name}' is not in the model directory"
+            )));
         };
-        let failed = versions.iter().rev().find_map(|(version, actual)| match &actual.state {
-            State::Failed(reason) => Some(Error::precondition(format!("load {name}:{version}: {reason}"))),
-            _ => None,
-        });
+        let failed = versions
+            .iter()
+            .rev()
+            .find_map(|(version, actual)| match &actual.state {
+                State::Failed(reason) => Some(Error::precondition(format!(
+                    "load {name}:{version}: {reason}"
+                ))),
+                _ => None,
+            });
         let serving = versions.values().any(|a| a.state == State::Ready);
         match failed {
             Some(error) => Err(error),
             None if serving => Ok(()),
-            None => Err(Error::unavailable(format!("the files of '{name}' are still being written; retry"))),
+            None => Err(Error::unavailable(format!(
+                "the files of '{name}' are still being written; retry"
+            ))),
         }
     }
 
     /// Compares the directory with what serves until nothing is left to do.
     fn reconcile(&mut self, asked: bool) {
-        let Some(catalog) = self.parts.source.scan(&self.parts.metrics, (SystemTime::now(), Instant::now()), asked)
-        else {
+        let Some(catalog) = self.parts.source.scan(
+            &self.parts.metrics,
+            (SystemTime::now(), Instant::now()),
+            asked,
+        ) else {
             return;
         };
-        let names: BTreeSet<ModelName> = catalog.models.keys().chain(self.models.keys()).cloned().collect();
+        let names: BTreeSet<ModelName> = catalog
+            .models
+            .keys()
+            .chain(self.models.keys())
+            .cloned()
+            .collect();
         for name in names {
             let entry = catalog.models.get(&name).filter(|_| self.is_wanted(&name));
             self.see(&name, entry);
@@ -291,8 +322,14 @@ impl Loop {
         }
         self.models.retain(|_, versions| !versions.is_empty());
         self.report(&catalog);
-        let servables = self.models.values().flat_map(BTreeMap::values).filter_map(|a| a.servable.as_ref());
-        self.parts.source.tidy(servables.map(|s| s.digest).collect());
+        let servables = self
+            .models
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter_map(|a| a.servable.as_ref());
+        self.parts
+            .source
+            .tidy(servables.map(|s| s.digest).collect());
         self.parts.source.tell(Instant::now());
     }
 
@@ -324,8 +361,17 @@ impl Loop {
                 *actual = fresh();
             } else if actual.warning.is_none() {
                 let warning = "its files changed in place; the bytes loaded before go on serving, put new ones under a new version";
-                tracing::error!(model = name.as_str(), version = version.number(), warning, "version refused");
-                self.parts.metrics.load_failures.with_label_values(&[name.as_str()]).inc();
+                tracing::error!(
+                    model = name.as_str(),
+                    version = version.number(),
+                    warning,
+                    "version refused"
+                );
+                self.parts
+                    .metrics
+                    .load_failures
+                    .with_label_values(&[name.as_str()])
+                    .inc();
                 actual.warning = Some(warning.to_owned());
             }
         }
@@ -339,7 +385,9 @@ impl Loop {
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
-            let Some(versions) = self.models.get(name) else { return };
+            let Some(versions) = self.models.get(name) else {
+                return;
+            };
             let now = Instant::now();
             let known = versions.iter().map(|(version, actual)| {
                 let found = entry.and_then(|e| e.versions.get(version));
@@ -352,7 +400,9 @@ impl Loop {
             });
             match plan::next(&known.collect(), &settings.policy) {
                 Action::Load(version) => {
-                    let Some(found) = entry.and_then(|e| e.versions.get(&version)) else { return };
+                    let Some(found) = entry.and_then(|e| e.versions.get(&version)) else {
+                        return;
+                    };
                     let result = match &problem {
                         Some(problem) => Err(Error::precondition(problem.clone())),
                         None => self.load(name, version, found, &settings),
@@ -380,7 +430,11 @@ impl Loop {
         let loaded = self.parts.source.read(name, version, found)?;
         if let Some(prober) = &self.parts.probe {
             prober.check(&load::subject(&loaded, settings))?;
-            if let Some(companion) = loaded.companion.as_deref().filter(|_| self.parts.monitor.is_some()) {
+            if let Some(companion) = loaded
+                .companion
+                .as_deref()
+                .filter(|_| self.parts.monitor.is_some())
+            {
                 prober.check_companion(companion)?;
             }
         }
@@ -389,12 +443,26 @@ impl Loop {
         made.0.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (provider, lanes) = (made.0.provider, made.0.lanes);
-        tracing::info!(model = name.as_str(), version = version.number(), took_ms, provider, lanes, "version ready");
+        tracing::info!(
+            model = name.as_str(),
+            version = version.number(),
+            took_ms,
+            provider,
+            lanes,
+            "version ready"
+        );
         Ok(made)
     }
 
-    fn loaded(&mut self, name: &ModelName, version: Version, result: Result<(Arc<Servable>, Drained)>) {
-        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else { return };
+    fn loaded(
+        &mut self,
+        name: &ModelName,
+        version: Version,
+        result: Result<(Arc<Servable>, Drained)>,
+    ) {
+        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
+            return;
+        };
         match result {
             Ok((servable, drained)) => {
                 actual.servable = Some(servable);
@@ -405,33 +473,59 @@ impl Loop {
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
-                self.parts.metrics.load_failures.with_label_values(&[name.as_str()]).inc();
+                self.parts
+                    .metrics
+                    .load_failures
+                    .with_label_values(&[name.as_str()])
+                    .inc();
                 actual.refuse(error, Instant::now());
             }
         }
     }
 
     fn unload(&mut self, name: &ModelName, version: Version) {
-        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else { return };
+        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
+            return;
+        };
         actual.state = State::Unloaded;
         if let Some(servable) = actual.servable.take() {
             servable.metrics.ready.set(0);
         }
         if let Some(drained) = actual.drained.take() {
-            self.draining.push(Draining { name: name.clone(), version, since: Instant::now(), drained });
+            self.draining.push(Draining {
+                name: name.clone(),
+                version,
+                since: Instant::now(),
+                drained,
+            });
         }
-        tracing::info!(model = name.as_str(), version = version.number(), "version out of service, draining");
+        tracing::info!(
+            model = name.as_str(),
+            version = version.number(),
+            "version out of service, draining"
+        );
     }
 
     /// Notices versions that have drained, and those that take too long.
     fn reap(&mut self) {
         let before = self.draining.len();
         self.draining.retain_mut(|d| {
-            let done = !matches!(d.drained.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+            let done = !matches!(
+                d.drained.try_recv(),
+                Err(oneshot::error::TryRecvError::Empty)
+            );
             if done {
-                tracing::info!(model = d.name.as_str(), version = d.version.number(), "version drained");
+                tracing::info!(
+                    model = d.name.as_str(),
+                    version = d.version.number(),
+                    "version drained"
+                );
             } else if d.since.elapsed() > DRAIN_WARNING {
-                tracing::warn!(model = d.name.as_str(), version = d.version.number(), "version still draining");
+                tracing::warn!(
+                    model = d.name.as_str(),
+                    version = d.version.number(),
+                    "version still draining"
+                );
                 d.since = Instant::now();
             }
             !done

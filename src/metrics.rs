@@ -14,8 +14,8 @@ use crate::request::Protocol;
 use catalogue::{Catalogue, Kinded};
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,10 +66,12 @@ pub(crate) struct Metrics {
 
 /// 10 µs to 80 s, four steps to the decade or finer at the low end.
 const SECONDS: [f64; 24] = [
-    1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 3.5e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 7.5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2,
-    0.5, 1.0, 2.0, 5.0, 20.0, 80.0,
+    1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 3.5e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 7.5e-3, 1e-2,
+    2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 80.0,
 ];
-const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const ROWS: [f64; 11] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
+];
 const SERVED: &[&str] = &["model", "version"];
 
 fn put<C: Kinded>(catalogue: &Catalogue, made: prometheus::Result<C>) -> Result<C> {
@@ -80,11 +82,20 @@ impl Metrics {
     /// Makes the catalogue.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let r = Catalogue::default();
-        let counter =
-            |name: &str, help: &str, labels: &[&str]| put(&r, IntCounterVec::new(Opts::new(name, help), labels));
-        let gauge = |name: &str, help: &str, labels: &[&str]| put(&r, IntGaugeVec::new(Opts::new(name, help), labels));
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            put(&r, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            put(&r, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
         let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
-            put(&r, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+            put(
+                &r,
+                HistogramVec::new(
+                    HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+                    labels,
+                ),
+            )
         };
         let timed = &["model", "version", "protocol"];
         let built = Self {
@@ -99,7 +110,12 @@ impl Metrics {
                 &SECONDS,
                 timed,
             )?,
-            queue_seconds: histogram("ortus_queue_duration_seconds", "Waiting for a lane.", &SECONDS, SERVED)?,
+            queue_seconds: histogram(
+                "ortus_queue_duration_seconds",
+                "Waiting for a lane.",
+                &SECONDS,
+                SERVED,
+            )?,
             compute_seconds: histogram(
                 "ortus_compute_duration_seconds",
                 "Inside the runtime, per batch.",
@@ -108,32 +124,75 @@ impl Metrics {
             )?,
             batch_rows: histogram("ortus_batch_rows", "Rows per batch run.", &ROWS, SERVED)?,
             queue_rows: gauge("ortus_queue_rows", "Rows waiting for a lane.", SERVED)?,
-            in_flight: gauge("ortus_requests_in_flight", "Predictions being served.", SERVED)?,
-            rejected: counter("ortus_rejected_total", "Requests refused, by reason.", &["protocol", "reason"])?,
+            in_flight: gauge(
+                "ortus_requests_in_flight",
+                "Predictions being served.",
+                SERVED,
+            )?,
+            rejected: counter(
+                "ortus_rejected_total",
+                "Requests refused, by reason.",
+                &["protocol", "reason"],
+            )?,
             model_ready: gauge("ortus_model_ready", "1 while the version serves.", SERVED)?,
             load_seconds: put(
                 &r,
-                GaugeVec::new(Opts::new("ortus_model_load_seconds", "What the last load of the version took."), SERVED),
+                GaugeVec::new(
+                    Opts::new(
+                        "ortus_model_load_seconds",
+                        "What the last load of the version took.",
+                    ),
+                    SERVED,
+                ),
             )?,
-            load_failures: counter("ortus_model_load_failures_total", "Loads that were refused.", &["model"])?,
+            load_failures: counter(
+                "ortus_model_load_failures_total",
+                "Loads that were refused.",
+                &["model"],
+            )?,
             input_bytes: counter("ortus_input_bytes_total", "Bytes of input tensors.", SERVED)?,
-            output_bytes: counter("ortus_output_bytes_total", "Bytes of output tensors.", SERVED)?,
-            connections: put(&r, IntGauge::new("ortus_connections", "Open connections on the data listeners."))?,
+            output_bytes: counter(
+                "ortus_output_bytes_total",
+                "Bytes of output tensors.",
+                SERVED,
+            )?,
+            connections: put(
+                &r,
+                IntGauge::new(
+                    "ortus_connections",
+                    "Open connections on the data listeners.",
+                ),
+            )?,
             spans_dropped: put(
                 &r,
-                IntCounter::new("ortus_spans_dropped_total", "Spans that were not sent: the collector is too slow."),
+                IntCounter::new(
+                    "ortus_spans_dropped_total",
+                    "Spans that were not sent: the collector is too slow.",
+                ),
             )?,
             connections_refused: put(
                 &r,
-                IntCounter::new("ortus_connections_refused_total", "Connections closed at accept: over the limit."),
+                IntCounter::new(
+                    "ortus_connections_refused_total",
+                    "Connections closed at accept: over the limit.",
+                ),
             )?,
-            bytes_in_flight: put(&r, IntGauge::new("ortus_bytes_in_flight", "Request bytes being read or served."))?,
+            bytes_in_flight: put(
+                &r,
+                IntGauge::new(
+                    "ortus_bytes_in_flight",
+                    "Request bytes being read or served.",
+                ),
+            )?,
             shadow: counter(
                 "ortus_shadow_total",
                 "Copies to a shadow version: same, different, failed or dropped.",
                 &["model", "version", "outcome"],
             )?,
-            registry_entry: put(&r, IntGauge::new("ortus_registry_entry", "The last registry entry applied."))?,
+            registry_entry: put(
+                &r,
+                IntGauge::new("ortus_registry_entry", "The last registry entry applied."),
+            )?,
             registry_refused: put(
                 &r,
                 IntGauge::new(
@@ -143,7 +202,10 @@ impl Metrics {
             )?,
             registry_staleness: put(
                 &r,
-                Gauge::new("ortus_registry_staleness_seconds", "How long the registry's store has been silent."),
+                Gauge::new(
+                    "ortus_registry_staleness_seconds",
+                    "How long the registry's store has been silent.",
+                ),
             )?,
             capture: capture::Families::new(&r)?,
             feedback: feedback::Families::new(&r)?,
@@ -151,7 +213,9 @@ impl Metrics {
             holders: Mutex::default(),
             catalogue: r,
         };
-        built.catalogue.adopt(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        built.catalogue.adopt(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
         Ok(Arc::new(built))
     }
 
@@ -160,14 +224,24 @@ impl Metrics {
     pub(crate) fn times(&self, model: &str) -> BTreeMap<String, Vec<(f64, u64)>> {
         let mut times: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
         let families = self.catalogue.gather();
-        let family = families.iter().find(|f| f.name() == "ortus_request_duration_seconds");
+        let family = families
+            .iter()
+            .find(|f| f.name() == "ortus_request_duration_seconds");
         for metric in family.into_iter().flat_map(|f| f.get_metric()) {
-            let label = |name: &str| metric.get_label().iter().find(|l| l.name() == name).map(|l| l.value());
+            let label = |name: &str| {
+                metric
+                    .get_label()
+                    .iter()
+                    .find(|l| l.name() == name)
+                    .map(|l| l.value())
+            };
             if label("model") != Some(model) {
                 continue;
             }
             let buckets = metric.get_histogram().get_bucket();
-            let sums = times.entry(label("version").unwrap_or_default().to_owned()).or_default();
+            let sums = times
+                .entry(label("version").unwrap_or_default().to_owned())
+                .or_default();
             sums.resize(buckets.len(), (0.0, 0));
             for (sum, bucket) in sums.iter_mut().zip(buckets) {
                 *sum = (bucket.upper_bound(), sum.1 + bucket.cumulative_count());
@@ -192,18 +266,30 @@ impl Metrics {
 
     /// Counts a refusal.
     pub(crate) fn reject(&self, protocol: Protocol, reason: Kind) {
-        self.rejected.with_label_values(&[protocol.label(), reason.label()]).inc();
+        self.rejected
+            .with_label_values(&[protocol.label(), reason.label()])
+            .inc();
     }
 
     /// Counts what a copy to a shadow came to.
     pub(crate) fn shadowed(&self, model: &ModelName, version: Version, outcome: &str) {
-        self.shadow.with_label_values(&[model.as_str(), &version.to_string(), outcome]).inc();
+        self.shadow
+            .with_label_values(&[model.as_str(), &version.to_string(), outcome])
+            .inc();
     }
 
     /// Hands out the series of one version. They retire when the last holder
     /// of the same version is dropped.
-    pub(crate) fn servable(self: &Arc<Self>, model: &ModelName, version: Version) -> Arc<ServableMetrics> {
-        *self.holders.lock().entry((model.clone(), version)).or_default() += 1;
+    pub(crate) fn servable(
+        self: &Arc<Self>,
+        model: &ModelName,
+        version: Version,
+    ) -> Arc<ServableMetrics> {
+        *self
+            .holders
+            .lock()
+            .entry((model.clone(), version))
+            .or_default() += 1;
         let v = version.to_string();
         let labels = &[model.as_str(), v.as_str()];
         Arc::new(ServableMetrics {
@@ -249,12 +335,21 @@ impl Metrics {
         let _ = self.compute_seconds.remove_label_values(labels);
         let _ = self.batch_rows.remove_label_values(labels);
         for outcome in ["same", "different", "failed", "dropped"] {
-            let _ = self.shadow.remove_label_values(&[labels[0], labels[1], outcome]);
+            let _ = self
+                .shadow
+                .remove_label_values(&[labels[0], labels[1], outcome]);
         }
         for protocol in Protocol::ALL {
-            let _ = self.request_seconds.remove_label_values(&[labels[0], labels[1], protocol.label()]);
+            let _ =
+                self.request_seconds
+                    .remove_label_values(&[labels[0], labels[1], protocol.label()]);
             for outcome in std::iter::once("ok").chain(Kind::ALL.map(Kind::label)) {
-                let _ = self.requests.remove_label_values(&[labels[0], labels[1], protocol.label(), outcome]);
+                let _ = self.requests.remove_label_values(&[
+                    labels[0],
+                    labels[1],
+                    protocol.label(),
+                    outcome,
+                ]);
             }
         }
     }
@@ -290,7 +385,12 @@ pub(crate) struct ServableMetrics {
 
 impl ServableMetrics {
     /// Counts a finished prediction.
-    pub(crate) fn finished(&self, protocol: Protocol, outcome: Result<Duration, Kind>, total: Duration) {
+    pub(crate) fn finished(
+        &self,
+        protocol: Protocol,
+        outcome: Result<Duration, Kind>,
+        total: Duration,
+    ) {
         let p = protocol as usize;
         let (slot, label) = match outcome {
             Ok(_) => (0, "ok"),
@@ -299,12 +399,21 @@ impl ServableMetrics {
         let v = || self.version.to_string();
         self.outcomes[p][slot]
             .get_or_init(|| {
-                self.catalogue.requests.with_label_values(&[self.model.as_str(), &v(), protocol.label(), label])
+                self.catalogue.requests.with_label_values(&[
+                    self.model.as_str(),
+                    &v(),
+                    protocol.label(),
+                    label,
+                ])
             })
             .inc();
         self.totals[p]
             .get_or_init(|| {
-                self.catalogue.request_seconds.with_label_values(&[self.model.as_str(), &v(), protocol.label()])
+                self.catalogue.request_seconds.with_label_values(&[
+                    self.model.as_str(),
+                    &v(),
+                    protocol.label(),
+                ])
             })
             .observe(total.as_secs_f64());
         match outcome {
@@ -344,12 +453,18 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&self, took: Duration) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.ns.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// Reads (count, nanoseconds).
     pub(crate) fn read(&self) -> (u64, u64) {
-        (self.count.load(Ordering::Relaxed), self.ns.load(Ordering::Relaxed))
+        (
+            self.count.load(Ordering::Relaxed),
+            self.ns.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -376,8 +491,13 @@ impl Statistics {
         self.gather.add(gather);
         self.run.add(run);
         self.rows.fetch_add(rows, Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.last_ms.store(u64::try_from(now.as_millis()).unwrap_or(0), Ordering::Relaxed);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.last_ms.store(
+            u64::try_from(now.as_millis()).unwrap_or(0),
+            Ordering::Relaxed,
+        );
         let mut batches = self.batches.lock();
         let cell = batches.entry(rows).or_default();
         cell[0] += 1;

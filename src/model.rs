@@ -58,7 +58,9 @@ pub struct Version(u64);
 impl Version {
     /// Accepts 1 to 2⁶³ − 1, which every protocol can carry.
     pub fn new(number: u64) -> Option<Self> {
-        (1..=i64::MAX as u64).contains(&number).then_some(Self(number))
+        (1..=i64::MAX as u64)
+            .contains(&number)
+            .then_some(Self(number))
     }
 
     /// Reads decimal digits without sign or leading zero.
@@ -93,7 +95,8 @@ pub const ALIAS_BYTES_MAX: usize = 64;
 impl Alias {
     /// Checks the grammar.
     pub fn parse(alias: &str) -> Result<Self> {
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        let legal =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
         let begins = alias.starts_with(|c: char| c.is_ascii_lowercase());
         if !begins || alias.len() > ALIAS_BYTES_MAX || !alias.chars().all(legal) {
             return Err(Error::invalid(format!(
@@ -134,7 +137,10 @@ impl Digest {
     /// Reads `sha256:` and 64 digits of lower-case hexadecimal.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = || Error::invalid("a digest is sha256: and 64 lower-case hexadecimal digits");
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(refuse)?;
+        let hex = text
+            .strip_prefix("sha256:")
+            .filter(|hex| hex.len() == 64)
+            .ok_or_else(refuse)?;
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().as_chunks::<2>().0) {
             let digit = |c: u8| match c {
@@ -142,7 +148,10 @@ impl Digest {
                 b'a'..=b'f' => Some(c - b'a' + 10),
                 _ => None,
             };
-            *byte = digit(pair[0]).zip(digit(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(refuse)?;
+            *byte = digit(pair[0])
+                .zip(digit(pair[1]))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(refuse)?;
         }
         Ok(Self(bytes))
     }
@@ -214,7 +223,9 @@ impl TensorSpec {
                 self.dtype
             )));
         }
-        let Some(dims) = &self.shape else { return Ok(()) };
+        let Some(dims) = &self.shape else {
+            return Ok(());
+        };
         let fits = |(dim, n): (&Dim, &usize)| *dim == Dim::Dynamic || *dim == Dim::Fixed(*n);
         if dims.len() != tensor.shape().len() || !dims.iter().zip(tensor.shape()).all(fits) {
             return Err(Error::invalid(format!(
@@ -252,15 +263,28 @@ impl Signature {
                 .inputs
                 .iter()
                 .position(|spec| spec.name == name)
-                .ok_or_else(|| Error::invalid(format!("input '{}' is unknown{}", short(&name), self.takes())))?;
+                .ok_or_else(|| {
+                    Error::invalid(format!(
+                        "input '{}' is unknown{}",
+                        short(&name),
+                        self.takes()
+                    ))
+                })?;
             self.inputs[at].check(&tensor)?;
             if slots[at].replace(tensor).is_some() {
-                return Err(Error::invalid(format!("input '{}' is given twice", short(&name))));
+                return Err(Error::invalid(format!(
+                    "input '{}' is given twice",
+                    short(&name)
+                )));
             }
         }
         let missing = slots.iter().position(Option::is_none);
         match missing {
-            Some(at) => Err(Error::invalid(format!("input '{}' is missing{}", self.inputs[at].name, self.takes()))),
+            Some(at) => Err(Error::invalid(format!(
+                "input '{}' is missing{}",
+                self.inputs[at].name,
+                self.takes()
+            ))),
             None => Ok(slots.into_iter().flatten().collect()),
         }
     }
@@ -272,12 +296,23 @@ impl Signature {
         }
         let mut picked = Vec::with_capacity(names.len());
         for name in names {
-            let at = self.outputs.iter().position(|spec| spec.name == *name).ok_or_else(|| {
-                let all: Vec<&str> = self.outputs.iter().map(|s| s.name.as_str()).collect();
-                Error::invalid(format!("output '{}' is unknown; the model answers {}", short(name), all.join(", ")))
-            })?;
+            let at = self
+                .outputs
+                .iter()
+                .position(|spec| spec.name == *name)
+                .ok_or_else(|| {
+                    let all: Vec<&str> = self.outputs.iter().map(|s| s.name.as_str()).collect();
+                    Error::invalid(format!(
+                        "output '{}' is unknown; the model answers {}",
+                        short(name),
+                        all.join(", ")
+                    ))
+                })?;
             if picked.contains(&at) {
-                return Err(Error::invalid(format!("output '{}' is asked for twice", short(name))));
+                return Err(Error::invalid(format!(
+                    "output '{}' is asked for twice",
+                    short(name)
+                )));
             }
             picked.push(at);
         }
@@ -289,11 +324,20 @@ impl Signature {
     pub fn leads_with_dynamic(&self) -> bool {
         !self.inputs.is_empty()
             && !self.outputs.is_empty()
-            && self.inputs.iter().chain(&self.outputs).all(TensorSpec::leads_with_dynamic)
+            && self
+                .inputs
+                .iter()
+                .chain(&self.outputs)
+                .all(TensorSpec::leads_with_dynamic)
     }
 
     fn takes(&self) -> String {
-        let names: Vec<&str> = self.inputs.iter().take(16).map(|s| s.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .inputs
+            .iter()
+            .take(16)
+            .map(|s| s.name.as_str())
+            .collect();
         format!("; the model takes {}", names.join(", "))
     }
 }

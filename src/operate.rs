@@ -37,13 +37,23 @@ impl Operator {
     /// Opens a registry. One that is to be written is made where it is not
     /// there, and tested: a store that overwrites what it is told to create is
     /// refused.
-    pub(crate) async fn open(url: &str, namespace: &str, author: Author, writes: bool) -> Result<Self> {
+    pub(crate) async fn open(
+        url: &str,
+        namespace: &str,
+        author: Author,
+        writes: bool,
+    ) -> Result<Self> {
         let log = Log::new(Store::open(url, writes)?, namespace)?;
         if writes {
             let probe = log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
             log.store.self_test(&probe).await?;
         }
-        Ok(Self { log, author, prober: None, key: None })
+        Ok(Self {
+            log,
+            author,
+            prober: None,
+            key: None,
+        })
     }
 
     /// The state of this moment.
@@ -52,12 +62,22 @@ impl Operator {
     }
 
     /// Commits, signed where there is a key.
-    async fn commit(&self, state: State, decide: &(dyn Fn(&State) -> Result<Change> + Sync)) -> Result<Committed> {
-        self.log.commit(state, &self.author, self.key.as_ref(), decide).await
+    async fn commit(
+        &self,
+        state: State,
+        decide: &(dyn Fn(&State) -> Result<Change> + Sync),
+    ) -> Result<Committed> {
+        self.log
+            .commit(state, &self.author, self.key.as_ref(), decide)
+            .await
     }
 
     /// Finds a version by number or alias, the champion where none is named.
-    async fn chosen(&self, name: &ModelName, which: Option<&str>) -> Result<(Version, Record, Manifest)> {
+    async fn chosen(
+        &self,
+        name: &ModelName,
+        which: Option<&str>,
+    ) -> Result<(Version, Record, Manifest)> {
         let state = self.state().await?;
         let version = find(&state, name, which.unwrap_or("champion"))?;
         let record = state.record(name, version)?.clone();
@@ -95,11 +115,20 @@ impl<'p> NewFolder<'p> {
     /// Starts one; refuses a place that is taken.
     fn beside(into: &'p Path) -> Result<Self> {
         if into.exists() {
-            return Err(Error::precondition(format!("{} is there already", into.display())));
+            return Err(Error::precondition(format!(
+                "{} is there already",
+                into.display()
+            )));
         }
-        let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = into
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let make = || std::fs::create_dir_all(parent).and_then(|()| tempfile::tempdir_in(parent));
-        Ok(Self { staged: make().map_err(|e| unwritable(into, e))?, into })
+        Ok(Self {
+            staged: make().map_err(|e| unwritable(into, e))?,
+            into,
+        })
     }
 
     /// Where it is filled.

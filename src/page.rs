@@ -21,16 +21,24 @@ const DRAWN_MAX: usize = 40;
 
 /// Makes the page of a report.
 pub(crate) fn render(report: &[u8]) -> Result<String> {
-    let report: Report = serde_json::from_slice(report)
-        .map_err(|e| Error::internal("the server's report is not what it should be").with_source(e))?;
-    let name = report.watched.first().map(|w| escape(&w.model)).unwrap_or_default();
+    let report: Report = serde_json::from_slice(report).map_err(|e| {
+        Error::internal("the server's report is not what it should be").with_source(e)
+    })?;
+    let name = report
+        .watched
+        .first()
+        .map(|w| escape(&w.model))
+        .unwrap_or_default();
     let mut body = format!(
         "<h1>{name}</h1><p class=\"quiet\">Made {} from what the server has seen; lines go back {} hours at most.</p>",
         time(report.time),
         report.hours
     );
     for watched in &report.watched {
-        let measured = report.measured.iter().find(|m| m.version == watched.version && m.digest == watched.digest);
+        let measured = report
+            .measured
+            .iter()
+            .find(|m| m.version == watched.version && m.digest == watched.digest);
         let times = report.times.get(&watched.version.to_string());
         version(&mut body, watched, measured, times);
     }
@@ -52,10 +60,26 @@ table{border-collapse:collapse;margin:8px 0}th,td{text-align:left;padding:3px 14
 td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:13px;word-break:break-all}\
 .key span{display:inline-block;width:12px;height:12px;margin:0 4px 0 12px;vertical-align:-1px}";
 
-fn version(body: &mut String, watched: &Watched, measured: Option<&Measured>, times: Option<&Vec<(f64, u64)>>) {
-    let Watched { version, digest, rows, sampled_rows, windows, baseline, baseline_rows, .. } = watched;
+fn version(
+    body: &mut String,
+    watched: &Watched,
+    measured: Option<&Measured>,
+    times: Option<&Vec<(f64, u64)>>,
+) {
+    let Watched {
+        version,
+        digest,
+        rows,
+        sampled_rows,
+        windows,
+        baseline,
+        baseline_rows,
+        ..
+    } = watched;
     let origin = match baseline.as_str() {
-        "training" => format!("{baseline_rows} rows that came with the model, from when it was made"),
+        "training" => {
+            format!("{baseline_rows} rows that came with the model, from when it was made")
+        }
         "own" => format!("the first {baseline_rows} rows that it was asked, for none came with it"),
         _ => "nothing yet: its first rows are being gathered".to_owned(),
     };
@@ -75,16 +99,31 @@ fn version(body: &mut String, watched: &Watched, measured: Option<&Measured>, ti
 fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     let mut found: Vec<String> = Vec::new();
     if measured.is_some_and(|m| m.alarm) {
-        found.push("Labels say that the model is wrong more often than it was when it was made.".to_owned());
+        found.push(
+            "Labels say that the model is wrong more often than it was when it was made."
+                .to_owned(),
+        );
     }
     for column in &watched.columns {
         let name = escape(&column.name);
         // The one that says most: how many times over what matters it is, at least.
         let surest = |t: &&Test| t.lower / t.threshold.max(f64::MIN_POSITIVE);
-        let raised = column.tests.iter().filter(|t| t.alarm).max_by(|a, b| surest(a).total_cmp(&surest(b)));
+        let raised = column
+            .tests
+            .iter()
+            .filter(|t| t.alarm)
+            .max_by(|a, b| surest(a).total_cmp(&surest(b)));
         if let Some(first) = raised {
-            let against = if first.against == "last_week" { "the same hour a week ago" } else { "the baseline" };
-            let side = if column.side == "input" { "What the model is asked" } else { "What it answers" };
+            let against = if first.against == "last_week" {
+                "the same hour a week ago"
+            } else {
+                "the baseline"
+            };
+            let side = if column.side == "input" {
+                "What the model is asked"
+            } else {
+                "What it answers"
+            };
             found.push(format!(
                 "{side} has changed: <b>{name}</b> is not distributed as in {against} ({} is {}, at least {} with the promised certainty; {} would matter; {} rows).",
                 metric(&first.metric),
@@ -101,7 +140,9 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
             ));
         }
         if column.hints.constant {
-            found.push(format!("<b>{name}</b> has the same value in every row, which it had not before."));
+            found.push(format!(
+                "<b>{name}</b> has the same value in every row, which it had not before."
+            ));
         }
     }
     if found.is_empty() {
@@ -113,9 +154,16 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
         let _ = write!(body, "<p class=\"verdict good\">{text}</p>");
         return;
     }
-    let things = if found.len() == 1 { "One thing needs".to_owned() } else { format!("{} things need", found.len()) };
+    let things = if found.len() == 1 {
+        "One thing needs".to_owned()
+    } else {
+        format!("{} things need", found.len())
+    };
     let items: String = found.iter().map(|f| format!("<li>{f}</li>")).collect();
-    let _ = write!(body, "<div class=\"verdict bad\">{things} a look.<ul>{items}</ul></div>");
+    let _ = write!(
+        body,
+        "<div class=\"verdict bad\">{things} a look.<ul>{items}</ul></div>"
+    );
 }
 
 /// How a distance is called in a sentence.
@@ -140,17 +188,25 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     }
     body.push_str("<h3>How good it is</h3>");
     let mut names: Vec<&String> = Vec::new();
-    let found = [measured.map(|m| &m.window.measures), estimated.map(|e| &e.measures)];
-    found.into_iter().flatten().flat_map(BTreeMap::keys).for_each(|name| {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    });
+    let found = [
+        measured.map(|m| &m.window.measures),
+        estimated.map(|e| &e.measures),
+    ];
+    found
+        .into_iter()
+        .flatten()
+        .flat_map(BTreeMap::keys)
+        .for_each(|name| {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        });
     body.push_str(
         "<table><tr><th></th><th>when it was made</th><th>measured by labels</th><th>estimated without</th></tr>",
     );
     let cell = |of: Option<&BTreeMap<String, f64>>, name: &str| {
-        of.and_then(|m| m.get(name)).map_or_else(String::new, |v| number(*v))
+        of.and_then(|m| m.get(name))
+            .map_or_else(String::new, |v| number(*v))
     };
     for name in names {
         let _ = write!(
@@ -164,12 +220,14 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     }
     body.push_str("</table>");
     if let Some(m) = measured {
-        let share = m
-            .window
-            .maturity
-            .map_or_else(String::new, |s| format!(", {} % of the rows that could have one", number(s * 100.0)));
+        let share = m.window.maturity.map_or_else(String::new, |s| {
+            format!(", {} % of the rows that could have one", number(s * 100.0))
+        });
         let bound = m.loss_allowed.map_or_else(String::new, |b| {
-            format!(" It may lose {} % of its rows before it is called worse.", number(b * 100.0))
+            format!(
+                " It may lose {} % of its rows before it is called worse.",
+                number(b * 100.0)
+            )
         });
         let _ = write!(
             body,
@@ -180,10 +238,15 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     if let Some(e) = estimated {
         let (how, of) = match e.calibrated {
             Some(true) => ("by how often its scores were right", "accuracy"),
-            Some(false) => ("taking its scores as they are, for no calibration came with it", "accuracy"),
+            Some(false) => (
+                "taking its scores as they are, for no calibration came with it",
+                "accuracy",
+            ),
             None => ("by the errors that its companion expects", "mae"),
         };
-        let margin = e.margin.map_or_else(String::new, |m| format!("; {of} ± {}", number(m)));
+        let margin = e
+            .margin
+            .map_or_else(String::new, |m| format!("; {of} ± {}", number(m)));
         let _ = write!(
             body,
             "<p class=\"quiet\">Estimated on {} rows, {how}{margin}. An estimate {}.</p>",
@@ -203,36 +266,81 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
 }
 
 fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
-    let estimated: Vec<(f64, f64)> =
-        watched.shown.history.iter().filter_map(|p| Some((p.time as f64, p.estimated?))).collect();
-    let now = watched.shown.history.last().map_or(f64::INFINITY, |p| p.time as f64);
+    let estimated: Vec<(f64, f64)> = watched
+        .shown
+        .history
+        .iter()
+        .filter_map(|p| Some((p.time as f64, p.estimated?)))
+        .collect();
+    let now = watched
+        .shown
+        .history
+        .last()
+        .map_or(f64::INFINITY, |p| p.time as f64);
     let day = |s: &Summary| {
-        let begun = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z")).ok()?.timestamp();
-        let name = if s.measures.contains_key("accuracy") { "accuracy" } else { "mae" };
+        let begun = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z"))
+            .ok()?
+            .timestamp();
+        let name = if s.measures.contains_key("accuracy") {
+            "accuracy"
+        } else {
+            "mae"
+        };
         // At its end, or where that is still to come, now.
         Some(((begun as f64 + 86_400.0).min(now), *s.measures.get(name)?))
     };
-    let real: Vec<(f64, f64)> = measured.iter().flat_map(|m| &m.days).filter_map(day).collect();
-    let told = [measured.map(|m| &m.window.measures), watched.estimated.as_ref().map(|e| &e.measures)];
+    let real: Vec<(f64, f64)> = measured
+        .iter()
+        .flat_map(|m| &m.days)
+        .filter_map(day)
+        .collect();
+    let told = [
+        measured.map(|m| &m.window.measures),
+        watched.estimated.as_ref().map(|e| &e.measures),
+    ];
     let of_values = told.into_iter().flatten().any(|m| m.contains_key("mae"));
-    let what = if of_values { "mean absolute error" } else { "accuracy" };
+    let what = if of_values {
+        "mean absolute error"
+    } else {
+        "accuracy"
+    };
     if estimated.is_empty() && real.is_empty() {
         return;
     }
     let ends = ends(estimated.iter().chain(&real).map(|p| p.0));
     let series = [
-        Series { name: "estimated", class: "other", points: estimated, is_dots: false },
-        Series { name: "measured by day", class: "now", points: real, is_dots: true },
+        Series {
+            name: "estimated",
+            class: "other",
+            points: estimated,
+            is_dots: false,
+        },
+        Series {
+            name: "measured by day",
+            class: "now",
+            points: real,
+            is_dots: true,
+        },
     ];
     let title = format!("{what} over time: measured by labels (dots), estimated (line)");
     body.push_str(&lines(&title, &series, (&ends.0, &ends.1), None));
 }
 
 fn reliability(body: &mut String, watched: &Watched, measured: &Measured) {
-    let dots = measured.reliability.iter().map(|(score, share, _)| (*score, *share)).collect();
+    let dots = measured
+        .reliability
+        .iter()
+        .map(|(score, share, _)| (*score, *share))
+        .collect();
     // One curve stands for itself, several in a list; the first is enough to see.
-    let curve = watched.shown.calibration.as_ref().and_then(|c| c.as_array()?.first()?.get("points").cloned());
-    let curve: Vec<(f64, f64)> = curve.and_then(|points| serde_json::from_value(points).ok()).unwrap_or_default();
+    let curve = watched
+        .shown
+        .calibration
+        .as_ref()
+        .and_then(|c| c.as_array()?.first()?.get("points").cloned());
+    let curve: Vec<(f64, f64)> = curve
+        .and_then(|points| serde_json::from_value(points).ok())
+        .unwrap_or_default();
     let series = [
         Series {
             name: "a score that means what it says",
@@ -240,8 +348,18 @@ fn reliability(body: &mut String, watched: &Watched, measured: &Measured) {
             points: vec![(0.0, 0.0), (1.0, 1.0)],
             is_dots: false,
         },
-        Series { name: "when it was made", class: "other", points: curve, is_dots: false },
-        Series { name: "rows with labels", class: "now", points: dots, is_dots: true },
+        Series {
+            name: "when it was made",
+            class: "other",
+            points: curve,
+            is_dots: false,
+        },
+        Series {
+            name: "rows with labels",
+            class: "now",
+            points: dots,
+            is_dots: true,
+        },
     ];
     body.push_str(&lines(
         "calibration: how often a score was right. Dots below the diagonal are too sure",
@@ -252,13 +370,20 @@ fn reliability(body: &mut String, watched: &Watched, measured: &Measured) {
 }
 
 fn slices(body: &mut String, measured: &Measured) {
-    let names: Vec<&String> = measured.slices.iter().flat_map(|s| s.measures.keys()).collect();
+    let names: Vec<&String> = measured
+        .slices
+        .iter()
+        .flat_map(|s| s.measures.keys())
+        .collect();
     let shown: Vec<&str> = ["accuracy", "f1", "log_loss", "mae", "rmse"]
         .into_iter()
         .filter(|name| names.iter().any(|n| n == name))
         .collect();
     body.push_str("<table><tr><th>slice</th><th>part</th><th>rows</th>");
-    let heads: String = shown.iter().map(|name| format!("<th>{}</th>", name.replace('_', " "))).collect();
+    let heads: String = shown
+        .iter()
+        .map(|name| format!("<th>{}</th>", name.replace('_', " ")))
+        .collect();
     body.push_str(&heads);
     body.push_str("</tr>");
     for part in &measured.slices {
@@ -270,7 +395,10 @@ fn slices(body: &mut String, measured: &Measured) {
             part.rows
         );
         for name in &shown {
-            let value = part.measures.get(*name).map_or_else(String::new, |v| number(*v));
+            let value = part
+                .measures
+                .get(*name)
+                .map_or_else(String::new, |v| number(*v));
             let _ = write!(body, "<td class=\"n\">{value}</td>");
         }
         body.push_str("</tr>");
@@ -279,7 +407,9 @@ fn slices(body: &mut String, measured: &Measured) {
 }
 
 fn drift(body: &mut String, watched: &Watched) {
-    let Shown { pictures, history, .. } = &watched.shown;
+    let Shown {
+        pictures, history, ..
+    } = &watched.shown;
     if pictures.is_empty() {
         return;
     }
@@ -288,7 +418,10 @@ fn drift(body: &mut String, watched: &Watched) {
     );
     // What moved most comes first.
     let last = history.last();
-    let distance = |at: usize| last.and_then(|p| p.columns.get(at).copied().flatten()).map_or(0.0, |d| d.0);
+    let distance = |at: usize| {
+        last.and_then(|p| p.columns.get(at).copied().flatten())
+            .map_or(0.0, |d| d.0)
+    };
     let mut order: Vec<usize> = (0..pictures.len()).collect();
     order.sort_by(|a, b| distance(*b).total_cmp(&distance(*a)));
     for at in order.iter().take(DRAWN_MAX) {
@@ -305,14 +438,27 @@ fn drift(body: &mut String, watched: &Watched) {
     let ends = ends(history.iter().map(|p| p.time as f64));
     body.push_str("<h3>How far it moved, over time</h3><p class=\"quiet\">The distance of each window from the baseline: 0 is the same, 1 is nothing in common. The dashed line is where it begins to matter.</p><div class=\"plots\">");
     for at in order.iter().take(DRAWN_MAX.min(12)) {
-        let points = history.iter().filter_map(|p| Some((p.time as f64, p.columns.get(*at)?.as_ref()?.0))).collect();
-        let series = [Series { name: "distance", class: "now", points, is_dots: false }];
+        let points = history
+            .iter()
+            .filter_map(|p| Some((p.time as f64, p.columns.get(*at)?.as_ref()?.0)))
+            .collect();
+        let series = [Series {
+            name: "distance",
+            class: "now",
+            points,
+            is_dots: false,
+        }];
         let name = &pictures[*at].name;
         let level = watched
             .columns
             .iter()
             .find(|c| c.name == *name)
-            .and_then(|c| c.tests.iter().find(|t| t.metric == "ks" || t.metric == "largest").map(|t| t.threshold));
+            .and_then(|c| {
+                c.tests
+                    .iter()
+                    .find(|t| t.metric == "ks" || t.metric == "largest")
+                    .map(|t| t.threshold)
+            });
         body.push_str(&lines(&escape(name), &series, (&ends.0, &ends.1), level));
     }
     body.push_str("</div>");
@@ -322,25 +468,45 @@ fn histogram(body: &mut String, picture: &Picture) {
     let shares = |counts: &[u64], missing: u64| {
         let all = counts.iter().sum::<u64>() + missing;
         let share = |n: u64| if all == 0 { 0.0 } else { n as f64 / all as f64 };
-        counts.iter().copied().chain([missing]).map(share).collect::<Vec<_>>()
+        counts
+            .iter()
+            .copied()
+            .chain([missing])
+            .map(share)
+            .collect::<Vec<_>>()
     };
     let mut labels: Vec<String> = if picture.words.is_empty() {
         let edges = &picture.edges;
-        let between = |at: usize| match (at.checked_sub(1).and_then(|i| edges.get(i)), edges.get(at)) {
-            (None, Some(high)) => format!("≤ {}", number(*high)),
-            (Some(low), Some(high)) => format!("{} to {}", number(*low), number(*high)),
-            (Some(low), None) => format!("> {}", number(*low)),
-            (None, None) => "all".to_owned(),
-        };
+        let between =
+            |at: usize| match (at.checked_sub(1).and_then(|i| edges.get(i)), edges.get(at)) {
+                (None, Some(high)) => format!("≤ {}", number(*high)),
+                (Some(low), Some(high)) => format!("{} to {}", number(*low), number(*high)),
+                (Some(low), None) => format!("> {}", number(*low)),
+                (None, None) => "all".to_owned(),
+            };
         (0..picture.before.len()).map(between).collect()
     } else {
-        picture.words.iter().map(|w| escape(w)).chain(["other".to_owned(), "unseen".to_owned()]).collect()
+        picture
+            .words
+            .iter()
+            .map(|w| escape(w))
+            .chain(["other".to_owned(), "unseen".to_owned()])
+            .collect()
     };
     labels.push("missing".to_owned());
-    let side = if picture.side == "input" { "asked" } else { "answered" };
-    let weight = picture.importance.map_or_else(String::new, |i| format!(", importance {}", number(i)));
+    let side = if picture.side == "input" {
+        "asked"
+    } else {
+        "answered"
+    };
+    let weight = picture
+        .importance
+        .map_or_else(String::new, |i| format!(", importance {}", number(i)));
     let title = format!("{} ({side}{weight})", escape(&picture.name));
-    let (before, now) = (shares(&picture.before, picture.before_missing), shares(&picture.now, picture.now_missing));
+    let (before, now) = (
+        shares(&picture.before, picture.before_missing),
+        shares(&picture.now, picture.now_missing),
+    );
     body.push_str(&bars(&title, &labels, &before, &now));
 }
 
@@ -354,20 +520,38 @@ fn quality(body: &mut String, watched: &Watched) {
     }
     body.push_str("<table><tr><th>column</th><th>values, of all rows</th></tr>");
     for column in columns.iter().take(200) {
-        let kinds: Vec<String> =
-            column.contract.iter().filter(|(_, n)| **n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
-        let _ = write!(body, "<tr><td>{}</td><td>{}</td></tr>", escape(&column.name), kinds.join(", "));
+        let kinds: Vec<String> = column
+            .contract
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(kind, n)| format!("{n} {kind}"))
+            .collect();
+        let _ = write!(
+            body,
+            "<tr><td>{}</td><td>{}</td></tr>",
+            escape(&column.name),
+            kinds.join(", ")
+        );
     }
     body.push_str("</table><p class=\"quiet\">below and above: outside the range of the baseline; unseen: a category that it does not have.</p>");
 }
 
 fn speed(body: &mut String, times: Option<&Vec<(f64, u64)>>) {
-    let Some(all) = times.and_then(|t| t.last()).map(|t| t.1).filter(|n| *n > 0) else { return };
+    let Some(all) = times.and_then(|t| t.last()).map(|t| t.1).filter(|n| *n > 0) else {
+        return;
+    };
     let times = times.map(Vec::as_slice).unwrap_or_default();
     let quantile = |share: f64| {
         let wanted = (all as f64 * share).ceil() as u64;
-        let bound = times.iter().find(|(_, n)| *n >= wanted).map_or(f64::INFINITY, |(bound, _)| *bound);
-        if bound.is_finite() { format!("{} ms", number(bound * 1e3)) } else { "over 80 s".to_owned() }
+        let bound = times
+            .iter()
+            .find(|(_, n)| *n >= wanted)
+            .map_or(f64::INFINITY, |(bound, _)| *bound);
+        if bound.is_finite() {
+            format!("{} ms", number(bound * 1e3))
+        } else {
+            "over 80 s".to_owned()
+        }
     };
     let _ = write!(
         body,
@@ -391,22 +575,38 @@ fn speed(body: &mut String, times: Option<&Vec<(f64, u64)>>) {
     let _ = write!(
         body,
         "<div class=\"plots\">{}</div>",
-        bars("share of predictions by the time they took", &labels, &[], &shares)
+        bars(
+            "share of predictions by the time they took",
+            &labels,
+            &[],
+            &shares
+        )
     );
 }
 
 /// The ends of a time axis.
 fn ends(times: impl Iterator<Item = f64>) -> (String, String) {
-    let (low, high) = times.fold((f64::INFINITY, 0.0_f64), |(low, high), t| (low.min(t), high.max(t)));
-    if low.is_finite() { (time(low as u64), time(high as u64)) } else { Default::default() }
+    let (low, high) = times.fold((f64::INFINITY, 0.0_f64), |(low, high), t| {
+        (low.min(t), high.max(t))
+    });
+    if low.is_finite() {
+        (time(low as u64), time(high as u64))
+    } else {
+        Default::default()
+    }
 }
 
 fn time(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|s| chrono::DateTime::from_timestamp(s, 0));
+    let at = i64::try_from(seconds)
+        .ok()
+        .and_then(|s| chrono::DateTime::from_timestamp(s, 0));
     at.map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 /// Text that a page may hold.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

@@ -38,10 +38,27 @@ pub(crate) struct Parts {
 impl Predictor {
     /// Starts not ready.
     pub(crate) fn new(parts: Parts) -> Result<Self> {
-        let Parts { routes, metrics, mint, tracer, slow } = parts;
+        let Parts {
+            routes,
+            metrics,
+            mint,
+            tracer,
+            slow,
+        } = parts;
         let shadows = Shadows::start(&metrics)?;
-        let slow = Slow { from: slow, told: Mutex::new((Instant::now(), 0)) };
-        Ok(Self { routes, metrics, shadows, mint, tracer, slow, ready: watch::Sender::new(false) })
+        let slow = Slow {
+            from: slow,
+            told: Mutex::new((Instant::now(), 0)),
+        };
+        Ok(Self {
+            routes,
+            metrics,
+            shadows,
+            mint,
+            tracer,
+            slow,
+            ready: watch::Sender::new(false),
+        })
     }
 
     /// Says whether load balancers should send requests here.
@@ -77,9 +94,16 @@ impl Predictor {
 
     /// Predicts with a servable that was resolved before. Errors name the field
     /// at fault. Dropping the future cancels the request.
-    pub(crate) async fn predict_on(&self, servable: &Arc<Servable>, request: Request) -> Result<Response> {
+    pub(crate) async fn predict_on(
+        &self,
+        servable: &Arc<Servable>,
+        request: Request,
+    ) -> Result<Response> {
         let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
-        let followed = self.tracer.as_ref().and_then(|tracer| tracer.follow(request.trace, request.arrived));
+        let followed = self
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.follow(request.trace, request.arrived));
         let (protocol, arrived) = (request.protocol, request.arrived);
         // Costs nothing where the client sent none.
         let id = request.id.clone();
@@ -92,7 +116,16 @@ impl Predictor {
         if let (Some(tracer), Some(followed)) = (&self.tracer, &followed) {
             let (model, version) = (servable.name.as_str(), servable.version.number());
             let outcome = result.as_ref().map_err(|error| error.kind);
-            tracer.end(followed, &Ended { model, version, protocol: protocol.label(), submitted, outcome });
+            tracer.end(
+                followed,
+                &Ended {
+                    model,
+                    version,
+                    protocol: protocol.label(),
+                    submitted,
+                    outcome,
+                },
+            );
             if let Ok(response) = &mut result {
                 response.trace = Some(followed.context.header(followed.span));
             }
@@ -100,7 +133,11 @@ impl Predictor {
         self.slow.look(servable, &result, arrived);
         let (model, version) = (servable.name.as_str(), servable.version.number());
         match &result {
-            Ok(Response { prediction_id, timing, .. }) => {
+            Ok(Response {
+                prediction_id,
+                timing,
+                ..
+            }) => {
                 let (queue_us, run_us) = (timing.queue.as_micros(), timing.run.as_micros());
                 let batch_rows = timing.batch_rows;
                 tracing::debug!(model, version, id, %prediction_id, queue_us, run_us, batch_rows, "predicted");
@@ -116,13 +153,26 @@ impl Predictor {
         result
     }
 
-    async fn serve(&self, servable: &Servable, request: Request, submitted: &mut Option<Instant>) -> Result<Response> {
+    async fn serve(
+        &self,
+        servable: &Servable,
+        request: Request,
+        submitted: &mut Option<Instant>,
+    ) -> Result<Response> {
         let wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
-        servable.metrics.input_bytes.inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
-        let deadline = request.deadline.unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
+        servable
+            .metrics
+            .input_bytes
+            .inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
+        let deadline = request
+            .deadline
+            .unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
         // Shares the bytes; made only where somebody wants it, and there is time.
-        let copied = self.routes.shadow_of(servable).filter(|_| servable.metrics.queue_rows.get() == 0);
+        let copied = self
+            .routes
+            .shadow_of(servable)
+            .filter(|_| servable.metrics.queue_rows.get() == 0);
         let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
         let prediction_id = self.mint.mint();
         let observer = servable.observer.as_ref();
@@ -131,16 +181,25 @@ impl Predictor {
         let done = servable.run(inputs, deadline, request.priority).await?;
         if let Some(observer) = observer {
             observer.answered(&done.outputs);
-            sampled.into_iter().for_each(|inputs| observer.offer(prediction_id, inputs, done.outputs.clone()));
+            sampled
+                .into_iter()
+                .for_each(|inputs| observer.offer(prediction_id, inputs, done.outputs.clone()));
         }
         let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
         let outputs: Vec<_> = wanted
             .into_iter()
             .filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?)))
             .collect();
-        servable.metrics.output_bytes.inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
+        servable
+            .metrics
+            .output_bytes
+            .inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
         if let Some((shadow, inputs)) = copied {
-            self.shadows.offer(Copied { shadow, inputs, outputs: outputs.clone() });
+            self.shadows.offer(Copied {
+                shadow,
+                inputs,
+                outputs: outputs.clone(),
+            });
         }
         Ok(Response {
             model: servable.name.clone(),
@@ -174,10 +233,23 @@ impl Slow {
         let (model, version) = (servable.name.as_str(), servable.version.number());
         let took_us = took.as_micros();
         match result {
-            Ok(Response { prediction_id, id, trace, timing, .. }) => {
+            Ok(Response {
+                prediction_id,
+                id,
+                trace,
+                timing,
+                ..
+            }) => {
                 let trace = trace.as_deref().and_then(|t| t.split('-').nth(1));
-                let Timing { queue, gather, run, batch_rows, batch } = *timing;
-                let (queue_us, gather_us, run_us) = (queue.as_micros(), gather.as_micros(), run.as_micros());
+                let Timing {
+                    queue,
+                    gather,
+                    run,
+                    batch_rows,
+                    batch,
+                } = *timing;
+                let (queue_us, gather_us, run_us) =
+                    (queue.as_micros(), gather.as_micros(), run.as_micros());
                 tracing::warn!(
                     model, version, took_us, queue_us, gather_us, run_us, batch, batch_rows, %prediction_id, id, trace,
                     "slow prediction"
@@ -211,13 +283,19 @@ struct Trace<'m> {
 impl<'m> Trace<'m> {
     fn start(metrics: &'m ServableMetrics, protocol: Protocol, arrived: Instant) -> Self {
         metrics.in_flight.inc();
-        Self { metrics, protocol, arrived, outcome: Err(Kind::Cancelled) }
+        Self {
+            metrics,
+            protocol,
+            arrived,
+            outcome: Err(Kind::Cancelled),
+        }
     }
 }
 
 impl Drop for Trace<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
-        self.metrics.finished(self.protocol, self.outcome, self.arrived.elapsed());
+        self.metrics
+            .finished(self.protocol, self.outcome, self.arrived.elapsed());
     }
 }

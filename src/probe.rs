@@ -34,7 +34,10 @@ impl Sample {
     pub(crate) fn find(signature: &Signature, session: &mut dyn Session) -> Result<Self> {
         let mut refused = Error::precondition("the model has no input");
         for size in SIZES {
-            let sample = Self { signature: signature.clone(), size };
+            let sample = Self {
+                signature: signature.clone(),
+                size,
+            };
             match sample.run(session, 1) {
                 Ok(_) => return Ok(sample),
                 Err(error) => refused = error,
@@ -62,12 +65,24 @@ impl Sample {
         let inputs = self.inputs(rows, 1)?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
         let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
-        Ok(if same { Golden::made(&self.signature, inputs, once) } else { None })
+        Ok(if same {
+            Golden::made(&self.signature, inputs, once)
+        } else {
+            None
+        })
     }
 
     fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
         let made = self.signature.inputs.iter().enumerate();
-        made.map(|(i, spec)| make(spec, rows, self.size, seed.wrapping_mul(31).wrapping_add(i as u64))).collect()
+        made.map(|(i, spec)| {
+            make(
+                spec,
+                rows,
+                self.size,
+                seed.wrapping_mul(31).wrapping_add(i as u64),
+            )
+        })
+        .collect()
     }
 }
 
@@ -77,21 +92,32 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 }
 
 /// Finds out whether requests may be joined; the error says why not.
-pub(crate) fn joins(signature: &Signature, sample: &Sample, session: &mut dyn Session) -> Result<()> {
+pub(crate) fn joins(
+    signature: &Signature,
+    sample: &Sample,
+    session: &mut dyn Session,
+) -> Result<()> {
     if !signature.leads_with_dynamic() {
-        return Err(Error::invalid("not every input and output leads with a dynamic axis"));
+        return Err(Error::invalid(
+            "not every input and output leads with a dynamic axis",
+        ));
     }
     separable(sample, session)
 }
 
 fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
-    let rows: Vec<Vec<Tensor>> = (0..ROWS).map(|row| sample.inputs(1, row as u64 + 2)).collect::<Result<_>>()?;
+    let rows: Vec<Vec<Tensor>> = (0..ROWS)
+        .map(|row| sample.inputs(1, row as u64 + 2))
+        .collect::<Result<_>>()?;
     let mut alone = Vec::with_capacity(ROWS);
     for row in &rows {
         let outputs = run(session, row)?;
         for (output, spec) in outputs.iter().zip(&sample.signature.outputs) {
             if output.rows() != Some(1) {
-                return Err(Error::invalid(format!("output '{}' does not answer one row for one row", spec.name)));
+                return Err(Error::invalid(format!(
+                    "output '{}' does not answer one row for one row",
+                    spec.name
+                )));
             }
         }
         alone.push(outputs);
@@ -100,9 +126,16 @@ fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
     let backward: Vec<usize> = (1..ROWS).rev().collect();
     for order in [forward, backward] {
         let outputs = together(session, &rows, &order)?;
-        for (output, (at, spec)) in outputs.iter().zip(sample.signature.outputs.iter().enumerate()) {
-            let parts = split(output, &vec![1; order.len()])
-                .map_err(|_| Error::invalid(format!("output '{}' does not answer a row for a row", spec.name)))?;
+        for (output, (at, spec)) in outputs
+            .iter()
+            .zip(sample.signature.outputs.iter().enumerate())
+        {
+            let parts = split(output, &vec![1; order.len()]).map_err(|_| {
+                Error::invalid(format!(
+                    "output '{}' does not answer a row for a row",
+                    spec.name
+                ))
+            })?;
             for (part, row) in parts.iter().zip(&order) {
                 if !agree(part, &alone[*row][at]) {
                     return Err(Error::invalid(format!(
@@ -116,7 +149,11 @@ fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
     Ok(())
 }
 
-fn together(session: &mut dyn Session, rows: &[Vec<Tensor>], order: &[usize]) -> Result<Vec<Tensor>> {
+fn together(
+    session: &mut dyn Session,
+    rows: &[Vec<Tensor>],
+    order: &[usize],
+) -> Result<Vec<Tensor>> {
     let mut stacks: Vec<Stack> = rows[0].iter().map(|_| Stack::default()).collect();
     for (i, stack) in stacks.iter_mut().enumerate() {
         stack.fill(order.iter().map(|row| &rows[*row][i]));
@@ -137,7 +174,9 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
         })
         .collect();
     let count = crate::tensor::elements(&shape).filter(|n| *n <= 1 << 26);
-    let count = count.ok_or_else(|| Error::precondition(format!("input '{}' is too large to probe", spec.name)))?;
+    let count = count.ok_or_else(|| {
+        Error::precondition(format!("input '{}' is too large to probe", spec.name))
+    })?;
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut random = || {
         state ^= state << 13;
@@ -149,18 +188,32 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
     let mut small = || random() % 3;
     let bytes: Vec<u8> = match spec.dtype {
         DType::String => {
-            let all = Strings::from_parts((0..count).map(|_| ["low", "high", "other"][small() as usize]))?;
+            let all = Strings::from_parts(
+                (0..count).map(|_| ["low", "high", "other"][small() as usize]),
+            )?;
             return Tensor::strings(shape, all);
         }
         DType::Bool => (0..count).map(|_| (small() % 2) as u8).collect(),
         DType::U8 | DType::I8 => (0..count).map(|_| small() as u8).collect(),
-        DType::U16 | DType::I16 => (0..count).flat_map(|_| (small() as u16).to_le_bytes()).collect(),
-        DType::U32 | DType::I32 => (0..count).flat_map(|_| (small() as u32).to_le_bytes()).collect(),
+        DType::U16 | DType::I16 => (0..count)
+            .flat_map(|_| (small() as u16).to_le_bytes())
+            .collect(),
+        DType::U32 | DType::I32 => (0..count)
+            .flat_map(|_| (small() as u32).to_le_bytes())
+            .collect(),
         DType::U64 | DType::I64 => (0..count).flat_map(|_| small().to_le_bytes()).collect(),
-        DType::F16 => (0..count).flat_map(|_| f16::from_f32(unit(random())).to_le_bytes()).collect(),
-        DType::BF16 => (0..count).flat_map(|_| bf16::from_f32(unit(random())).to_le_bytes()).collect(),
-        DType::F32 => (0..count).flat_map(|_| unit(random()).to_le_bytes()).collect(),
-        DType::F64 => (0..count).flat_map(|_| f64::from(unit(random())).to_le_bytes()).collect(),
+        DType::F16 => (0..count)
+            .flat_map(|_| f16::from_f32(unit(random())).to_le_bytes())
+            .collect(),
+        DType::BF16 => (0..count)
+            .flat_map(|_| bf16::from_f32(unit(random())).to_le_bytes())
+            .collect(),
+        DType::F32 => (0..count)
+            .flat_map(|_| unit(random()).to_le_bytes())
+            .collect(),
+        DType::F64 => (0..count)
+            .flat_map(|_| f64::from(unit(random())).to_le_bytes())
+            .collect(),
     };
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }

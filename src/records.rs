@@ -25,13 +25,19 @@ impl Records {
 
     /// The part of a store that is open already.
     pub(crate) fn of(store: Store, namespace: &str) -> Self {
-        Self { store, folder: format!("ns/{namespace}/records/") }
+        Self {
+            store,
+            folder: format!("ns/{namespace}/records/"),
+        }
     }
 
     /// The same part of the same store, with connections of its own.
     #[cfg(feature = "train")]
     pub(crate) fn apart(&self) -> Result<Self> {
-        Ok(Self { store: self.store.reopen()?, folder: self.folder.clone() })
+        Ok(Self {
+            store: self.store.reopen()?,
+            folder: self.folder.clone(),
+        })
     }
 
     fn key(&self, below: &str) -> String {
@@ -49,7 +55,11 @@ impl Records {
             // Read back: the first of two that came at once is everybody's.
             Created::Yes | Created::Exists => {
                 let known = self.store.get(&key, 64).await?;
-                parse(&known.ok_or_else(|| Error::unavailable("the fleet's key is gone from the store"))?)
+                parse(
+                    &known.ok_or_else(|| {
+                        Error::unavailable("the fleet's key is gone from the store")
+                    })?,
+                )
             }
         }
     }
@@ -77,14 +87,17 @@ impl Records {
     /// Lists what lies below a folder, by the same words that read it.
     pub(crate) fn list(&self, below: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let own = self.folder.clone();
-        let relative = move |(key, meta): (String, Meta)| (key.strip_prefix(&own).unwrap_or(&key).to_owned(), meta);
+        let relative = move |(key, meta): (String, Meta)| {
+            (key.strip_prefix(&own).unwrap_or(&key).to_owned(), meta)
+        };
         self.store.list(&self.key(below)).map_ok(relative).boxed()
     }
 }
 
 fn parse(bytes: &Bytes) -> Result<Key> {
     let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
-    let id = uuid::Uuid::parse_str(text).map_err(|_| Error::precondition("the fleet's key is damaged"))?;
+    let id = uuid::Uuid::parse_str(text)
+        .map_err(|_| Error::precondition("the fleet's key is damaged"))?;
     Ok(id.into_bytes())
 }
 
@@ -94,15 +107,35 @@ mod tests {
 
     #[test]
     fn servers_of_one_store_share_a_key() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let url = folder.path().join("s").display().to_string();
             let records = Records::open(&url, "default").expect("opens");
             let first = records.fleet_key().await.expect("a key");
-            assert_eq!(Records::open(&url, "default").expect("opens").fleet_key().await.expect("a key"), first);
-            assert_ne!(Records::open(&url, "other").expect("opens").fleet_key().await.expect("a key"), first);
-            records.overwrite("key", "nonsense".into()).await.expect("written");
+            assert_eq!(
+                Records::open(&url, "default")
+                    .expect("opens")
+                    .fleet_key()
+                    .await
+                    .expect("a key"),
+                first
+            );
+            assert_ne!(
+                Records::open(&url, "other")
+                    .expect("opens")
+                    .fleet_key()
+                    .await
+                    .expect("a key"),
+                first
+            );
+            records
+                .overwrite("key", "nonsense".into())
+                .await
+                .expect("written");
             assert!(records.fleet_key().await.is_err());
         });
     }

@@ -49,11 +49,17 @@ impl Target {
             text => match Version::parse(text) {
                 Ok(number) => Selector::Exact(number),
                 // What begins like an alias is meant as one.
-                Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => Selector::Alias(Alias::parse(text)?),
+                Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                    Selector::Alias(Alias::parse(text)?)
+                }
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { model: ModelName::parse(model)?, selector, key: None })
+        Ok(Self {
+            model: ModelName::parse(model)?,
+            selector,
+            key: None,
+        })
     }
 
     /// Gives it a key for split traffic; an empty one is none.
@@ -61,8 +67,15 @@ impl Target {
         self.key = (!key.is_empty()).then(|| {
             // FNV-1a over name and key, so that models split apart from each
             // other; finished so that the low digits depend on every byte.
-            let bytes = self.model.as_str().bytes().chain([0]).chain(key.iter().copied());
-            mix(bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)))
+            let bytes = self
+                .model
+                .as_str()
+                .bytes()
+                .chain([0])
+                .chain(key.iter().copied());
+            mix(bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| {
+                (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+            }))
         });
         self
     }
@@ -142,10 +155,14 @@ impl Request {
     /// Refuses an id or a number of inputs over its limit.
     pub fn check_limits(id: &str, inputs: usize) -> Result<()> {
         if id.len() > ID_BYTES_MAX {
-            return Err(Error::invalid(format!("the request id is over {ID_BYTES_MAX} bytes")));
+            return Err(Error::invalid(format!(
+                "the request id is over {ID_BYTES_MAX} bytes"
+            )));
         }
         if inputs > INPUTS_MAX {
-            return Err(Error::invalid(format!("{inputs} inputs are over the limit of {INPUTS_MAX}")));
+            return Err(Error::invalid(format!(
+                "{inputs} inputs are over the limit of {INPUTS_MAX}"
+            )));
         }
         Ok(())
     }

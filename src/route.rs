@@ -57,14 +57,25 @@ impl Table {
             Selector::Latest => model.choose(name, target.key)?,
             Selector::Exact(version) => *version,
             Selector::Label(label) => model.label(label).ok_or_else(|| {
-                Error::invalid(format!("model '{name}' has no label '{}'", crate::model::short(label)))
+                Error::invalid(format!(
+                    "model '{name}' has no label '{}'",
+                    crate::model::short(label)
+                ))
             })?,
-            Selector::Alias(alias) => model
-                .label(&alias.to_string())
-                .ok_or_else(|| Error::not_found(format!("model '{name}' has no version '{alias}' that serves")))?,
+            Selector::Alias(alias) => model.label(&alias.to_string()).ok_or_else(|| {
+                Error::not_found(format!(
+                    "model '{name}' has no version '{alias}' that serves"
+                ))
+            })?,
         };
         model.versions.get(&version).cloned().ok_or_else(|| {
-            let serving: Vec<String> = model.versions.keys().rev().take(8).map(Version::to_string).collect();
+            let serving: Vec<String> = model
+                .versions
+                .keys()
+                .rev()
+                .take(8)
+                .map(Version::to_string)
+                .collect();
             match serving.is_empty() {
                 true => Error::unavailable(format!("model '{name}' has no version ready")),
                 false => Error::not_found(format!(
@@ -85,7 +96,9 @@ impl ModelRoutes {
         match &self.unqualified {
             Unqualified::Latest => {
                 let latest = self.versions.last_key_value().map(|(version, _)| *version);
-                latest.ok_or_else(|| Error::unavailable(format!("model '{name}' has no version ready")))
+                latest.ok_or_else(|| {
+                    Error::unavailable(format!("model '{name}' has no version ready"))
+                })
             }
             Unqualified::Champion(version) => Ok(*version),
             Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(chance))),
@@ -127,7 +140,10 @@ impl Routes {
     pub(crate) fn shadow_of(&self, servable: &Servable) -> Option<Arc<Servable>> {
         let table = self.0.load();
         let model = table.models.get(&servable.name)?;
-        let version = model.labels.get(SHADOW).filter(|v| **v != servable.version)?;
+        let version = model
+            .labels
+            .get(SHADOW)
+            .filter(|v| **v != servable.version)?;
         model.versions.get(version).cloned()
     }
 
@@ -152,7 +168,9 @@ mod tests {
         let parts = [(version(1), 70), (version(2), 25), (version(3), 5)];
         let mut counts = [0_i32; 3];
         for i in 0..20_000_u64 {
-            let target = Target::parse("m", "").expect("legal").routed_by(&i.to_le_bytes());
+            let target = Target::parse("m", "")
+                .expect("legal")
+                .routed_by(&i.to_le_bytes());
             let key = target.key.expect("a key");
             let picked = pick(&parts, key);
             assert_eq!(picked, pick(&parts, key));
@@ -162,14 +180,24 @@ mod tests {
             let expected = percent * 200;
             assert!((count - expected).abs() < 300, "{counts:?}");
         }
-        let by_chance = (0..20_000).filter(|_| pick(&parts, chance()) == version(2)).count();
+        let by_chance = (0..20_000)
+            .filter(|_| pick(&parts, chance()) == version(2))
+            .count();
         assert!((4_700..5_300).contains(&by_chance), "{by_chance}");
     }
 
     #[test]
     fn models_split_apart_from_each_other() {
-        let key = |model: &str| Target::parse(model, "").expect("legal").routed_by(b"user 7").key;
+        let key = |model: &str| {
+            Target::parse(model, "")
+                .expect("legal")
+                .routed_by(b"user 7")
+                .key
+        };
         assert_ne!(key("a"), key("b"));
-        assert_eq!(Target::parse("a", "").expect("legal").routed_by(b"").key, None);
+        assert_eq!(
+            Target::parse("a", "").expect("legal").routed_by(b"").key,
+            None
+        );
     }
 }

@@ -37,8 +37,15 @@ pub(crate) struct SessionOptions {
 impl SessionOptions {
     /// One thread on the CPU.
     pub(crate) fn single() -> Self {
-        let provider = Provider { kind: ProviderKind::Cpu, options: std::collections::BTreeMap::new() };
-        Self { intra_op_threads: 1, spinning: false, providers: vec![provider] }
+        let provider = Provider {
+            kind: ProviderKind::Cpu,
+            options: std::collections::BTreeMap::new(),
+        };
+        Self {
+            intra_op_threads: 1,
+            spinning: false,
+            providers: vec![provider],
+        }
     }
 }
 

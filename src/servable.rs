@@ -78,10 +78,20 @@ impl Servable {
         };
         let provider = parts.sessions.first().map_or("none", |s| s.provider());
         let label = format!("{}:{}", parts.name, parts.version);
-        let batcher =
-            Batcher::start(&label, parts.sessions, parts.options.clone(), Arc::clone(&parts.metrics), on_end)?;
+        let batcher = Batcher::start(
+            &label,
+            parts.sessions,
+            parts.options.clone(),
+            Arc::clone(&parts.metrics),
+            on_end,
+        )?;
         parts.metrics.ready.set(1);
-        let output_names = parts.signature.outputs.iter().map(|o| o.name.as_str().into()).collect();
+        let output_names = parts
+            .signature
+            .outputs
+            .iter()
+            .map(|o| o.name.as_str().into())
+            .collect();
         let servable = Self {
             name: parts.name,
             version: parts.version,
@@ -101,13 +111,29 @@ impl Servable {
     }
 
     /// Runs tensors that passed [`Signature::check`].
-    pub(crate) async fn run(&self, inputs: Vec<Tensor>, deadline: Deadline, priority: u8) -> Result<Done> {
-        self.batcher.submit(Submission { inputs, deadline, priority }).await
+    pub(crate) async fn run(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Deadline,
+        priority: u8,
+    ) -> Result<Done> {
+        self.batcher
+            .submit(Submission {
+                inputs,
+                deadline,
+                priority,
+            })
+            .await
     }
 
     /// Names tensors in the graph's order.
     pub(crate) fn named(&self, inputs: &[Tensor]) -> Vec<(String, Tensor)> {
-        self.signature.inputs.iter().map(|spec| spec.name.clone()).zip(inputs.iter().cloned()).collect()
+        self.signature
+            .inputs
+            .iter()
+            .map(|spec| spec.name.clone())
+            .zip(inputs.iter().cloned())
+            .collect()
     }
 
     /// The name of output `at`, shared with responses.

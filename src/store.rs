@@ -66,12 +66,21 @@ impl Store {
     }
 
     /// Opens an address with the credentials of `env` in place of the environment.
-    pub(crate) fn open_with(url: &str, create: bool, env: &mut dyn Iterator<Item = (String, String)>) -> Result<Self> {
+    pub(crate) fn open_with(
+        url: &str,
+        create: bool,
+        env: &mut dyn Iterator<Item = (String, String)>,
+    ) -> Result<Self> {
         let (objects, root, name) = open::open(url, create, env)?;
         #[cfg(feature = "testing")]
         let objects = dying::wrap(objects);
         let folder = name.strip_prefix("file://").map(PathBuf::from);
-        Ok(Self { objects, root, name: name.into(), folder })
+        Ok(Self {
+            objects,
+            root,
+            name: name.into(),
+            folder,
+        })
     }
 
     /// The same store, with connections of its own.
@@ -88,7 +97,12 @@ impl Store {
     /// Wraps a store that is there already.
     #[cfg(test)]
     pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, root: Path::default(), name: "test".into(), folder: None }
+        Self {
+            objects,
+            root: Path::default(),
+            name: "test".into(),
+            folder: None,
+        }
     }
 
     fn at(&self, key: &str) -> Path {
@@ -97,19 +111,30 @@ impl Store {
 
     /// Puts an object where there is none.
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&self.at(key), bytes.into(), options).await {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        match self
+            .objects
+            .put_opts(&self.at(key), bytes.into(), options)
+            .await
+        {
             Ok(_) => Ok(Created::Yes),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Created::Exists)
-            }
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(Created::Exists),
             Err(error) => Err(failed("create", key, error)),
         }
     }
 
     /// Puts an object, whatever was there: for hints and heartbeats.
     pub(crate) async fn overwrite(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.objects.put(&self.at(key), bytes.into()).await.map_err(|e| failed("write", key, e))?;
+        self.objects
+            .put(&self.at(key), bytes.into())
+            .await
+            .map_err(|e| failed("write", key, e))?;
         Ok(())
     }
 
@@ -121,17 +146,30 @@ impl Store {
             Err(error) => return Err(failed("read", key, error)),
         };
         if found.meta.size > bytes_max {
-            return Err(Error::precondition(format!("{key} is {} bytes, over {bytes_max}", found.meta.size)));
+            return Err(Error::precondition(format!(
+                "{key} is {} bytes, over {bytes_max}",
+                found.meta.size
+            )));
         }
-        Ok(Some(found.bytes().await.map_err(|e| failed("read", key, e))?))
+        Ok(Some(
+            found.bytes().await.map_err(|e| failed("read", key, e))?,
+        ))
     }
 
     /// Reads an object part by part; `None` where there is none.
-    pub(crate) async fn stream(&self, key: &str) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+    pub(crate) async fn stream(
+        &self,
+        key: &str,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         match self.objects.get(&self.at(key)).await {
             Ok(found) => {
                 let key = key.to_owned();
-                Ok(Some(found.into_stream().map_err(move |e| failed("read", &key, e)).boxed()))
+                Ok(Some(
+                    found
+                        .into_stream()
+                        .map_err(move |e| failed("read", &key, e))
+                        .boxed(),
+                ))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed("read", key, error)),
@@ -141,7 +179,10 @@ impl Store {
     /// Tells of an object; `None` where there is none.
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>> {
         match self.objects.head(&self.at(key)).await {
-            Ok(meta) => Ok(Some(Meta { bytes: meta.size, modified: meta.last_modified })),
+            Ok(meta) => Ok(Some(Meta {
+                bytes: meta.size,
+                modified: meta.last_modified,
+            })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed("look at", key, error)),
         }
@@ -158,11 +199,16 @@ impl Store {
         source: &mut (dyn Read + Send),
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let unreadable = |e: std::io::Error| Error::unavailable("read the file being uploaded").with_source(e);
-        let changed = || Error::precondition("the file being uploaded changed its length meanwhile");
+        let unreadable =
+            |e: std::io::Error| Error::unavailable("read the file being uploaded").with_source(e);
+        let changed =
+            || Error::precondition("the file being uploaded changed its length meanwhile");
         if bytes_total <= SINGLE_BYTES_MAX {
             let mut all = Vec::with_capacity(usize::try_from(bytes_total).unwrap_or(0));
-            source.take(bytes_total + 1).read_to_end(&mut all).map_err(unreadable)?;
+            source
+                .take(bytes_total + 1)
+                .read_to_end(&mut all)
+                .map_err(unreadable)?;
             if all.len() as u64 != bytes_total {
                 return Err(changed());
             }
@@ -170,19 +216,27 @@ impl Store {
             return self.overwrite(key, all.into()).await;
         }
         let failed = |e| failed("upload", key, e);
-        let arrived = |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
-            Ok(Some(Err(error))) => Err(failed(error)),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::internal("upload a part").with_source(error)),
-        };
-        let mut upload = self.objects.put_multipart(&self.at(key)).await.map_err(failed)?;
+        let arrived =
+            |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
+                Ok(Some(Err(error))) => Err(failed(error)),
+                Ok(_) => Ok(()),
+                Err(error) => Err(Error::internal("upload a part").with_source(error)),
+            };
+        let mut upload = self
+            .objects
+            .put_multipart(&self.at(key))
+            .await
+            .map_err(failed)?;
         let parts = async {
             let mut under_way = futures_util::stream::FuturesUnordered::new();
             let mut left = bytes_total;
             while left > 0 {
                 let length = usize::try_from(left.min(PART_BYTES as u64)).unwrap_or(PART_BYTES);
                 let mut part = Vec::with_capacity(length);
-                source.take(length as u64).read_to_end(&mut part).map_err(unreadable)?;
+                source
+                    .take(length as u64)
+                    .read_to_end(&mut part)
+                    .map_err(unreadable)?;
                 if part.len() != length {
                     return Err(changed());
                 }
@@ -222,7 +276,10 @@ impl Store {
 
     /// Gives an object another key; what was there is replaced.
     pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.objects.rename(&self.at(from), &self.at(to)).await.map_err(|e| failed("rename", from, e))
+        self.objects
+            .rename(&self.at(from), &self.at(to))
+            .await
+            .map_err(|e| failed("rename", from, e))
     }
 
     /// Lists the objects below a folder, as keys, in no particular order.
@@ -230,12 +287,22 @@ impl Store {
         let at = self.at(folder);
         let (root, folder) = (self.root.clone(), folder.to_owned());
         let key = move |location: &Path| {
-            let parts = location.prefix_match(&root).map(|parts| parts.map(|p| p.as_ref().to_owned()).collect());
+            let parts = location
+                .prefix_match(&root)
+                .map(|parts| parts.map(|p| p.as_ref().to_owned()).collect());
             parts.map_or_else(String::new, |parts: Vec<String>| parts.join("/"))
         };
         self.objects
             .list(Some(&at))
-            .map_ok(move |meta| (key(&meta.location), Meta { bytes: meta.size, modified: meta.last_modified }))
+            .map_ok(move |meta| {
+                (
+                    key(&meta.location),
+                    Meta {
+                        bytes: meta.size,
+                        modified: meta.last_modified,
+                    },
+                )
+            })
             .map_err(move |e| failed("list", &folder, e))
             .boxed()
     }
@@ -252,9 +319,12 @@ impl Store {
     /// their age by the file system; a bucket has none, its unfinished uploads
     /// go by the bucket's own rules. `remove` decides which go.
     pub(crate) fn torn(&self, below: &str, remove: &mut dyn FnMut(&Meta) -> bool) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let failed =
-            |e: std::io::Error| Error::unavailable(format!("look for torn writes below {below}")).with_source(e);
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let failed = |e: std::io::Error| {
+            Error::unavailable(format!("look for torn writes below {below}")).with_source(e)
+        };
         let mut folders = vec![folder.join(below)];
         while let Some(folder) = folders.pop() {
             let listed = match std::fs::read_dir(&folder) {
@@ -264,14 +334,21 @@ impl Store {
             for entry in listed {
                 let entry = entry.map_err(failed)?;
                 let name = entry.file_name();
-                let torn =
-                    name.to_str().and_then(|n| n.rsplit_once('#')).is_some_and(|(_, n)| n.parse::<u64>().is_ok());
+                let torn = name
+                    .to_str()
+                    .and_then(|n| n.rsplit_once('#'))
+                    .is_some_and(|(_, n)| n.parse::<u64>().is_ok());
                 match entry.metadata() {
                     Ok(meta) if meta.is_dir() => folders.push(entry.path()),
                     Ok(meta) if torn => {
                         let modified = meta.modified().map_err(failed)?.into();
-                        if remove(&Meta { bytes: meta.len(), modified }) {
-                            std::fs::remove_file(entry.path()).or_else(gone).map_err(failed)?;
+                        if remove(&Meta {
+                            bytes: meta.len(),
+                            modified,
+                        }) {
+                            std::fs::remove_file(entry.path())
+                                .or_else(gone)
+                                .map_err(failed)?;
                         }
                     }
                     Ok(_) => {}
@@ -308,15 +385,18 @@ impl fmt::Display for Store {
 
 /// What is gone meanwhile was somebody's who was quicker.
 fn gone(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 fn failed(what: &str, key: &str, error: object_store::Error) -> Error {
     let message = format!("{what} {key} in the store");
     match error {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            Error::denied(message).with_source(error)
-        }
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Error::denied(message).with_source(error),
         object_store::Error::InvalidPath { .. } => Error::invalid(message).with_source(error),
         _ => Error::unavailable(message).with_source(error),
     }

@@ -123,24 +123,36 @@ impl Table {
         let same = |(a, b): (&(String, Column), &(String, Column))| {
             a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
         };
-        if self.columns.len() != other.columns.len() || !self.columns.iter().zip(&other.columns).all(same) {
+        if self.columns.len() != other.columns.len()
+            || !self.columns.iter().zip(&other.columns).all(same)
+        {
             return false;
         }
         self.rows += other.rows;
-        self.columns.iter_mut().zip(&other.columns).all(|((_, a), (_, b))| a.append(b))
+        self.columns
+            .iter_mut()
+            .zip(&other.columns)
+            .all(|((_, a), (_, b))| a.append(b))
     }
 
     /// The rows at these places, in their order.
     #[cfg(feature = "train")]
     pub(crate) fn take(&self, rows: &[usize]) -> Self {
-        let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.take(rows)));
-        Self { columns: columns.collect(), rows: rows.len() }
+        let columns = self
+            .columns
+            .iter()
+            .map(|(name, column)| (name.clone(), column.take(rows)));
+        Self {
+            columns: columns.collect(),
+            rows: rows.len(),
+        }
     }
 
     /// Reads a file: Parquet if it begins like one, else CSV with a header.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let unreadable =
-            |e: std::io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+        let unreadable = |e: std::io::Error| {
+            Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
+        };
         let mut file = std::fs::File::open(path).map_err(unreadable)?;
         let mut magic = [0; 4];
         let begins = std::io::Read::read(&mut file, &mut magic).map_err(unreadable)?;
@@ -151,10 +163,17 @@ impl Table {
             csv::read(file)
         };
         let table = table.map_err(|e| e.context(path.display()))?;
-        let mut names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<&str> = table
+            .columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         names.sort_unstable();
         if names.iter().any(|n| n.is_empty()) || names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid("has a column without a name, or two of one name").context(path.display()));
+            return Err(
+                Error::invalid("has a column without a name, or two of one name")
+                    .context(path.display()),
+            );
         }
         if table.rows == 0 {
             return Err(Error::invalid("has no rows").context(path.display()));
@@ -164,7 +183,10 @@ impl Table {
 
     /// A column by its name.
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|(n, _)| n == name).map(|(_, column)| column)
+        self.columns
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, column)| column)
     }
 
     /// The names of the columns.
@@ -176,7 +198,9 @@ impl Table {
 /// Refuses what is too large to hold.
 fn check(rows: usize, columns: usize) -> Result<()> {
     if rows > ROWS_MAX || rows.saturating_mul(columns) > CELLS_MAX {
-        return Err(Error::too_large(format!("has over {ROWS_MAX} rows or {CELLS_MAX} cells; take a sample")));
+        return Err(Error::too_large(format!(
+            "has over {ROWS_MAX} rows or {CELLS_MAX} cells; take a sample"
+        )));
     }
     Ok(())
 }

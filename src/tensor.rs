@@ -127,17 +127,24 @@ pub(crate) fn read_all<T, const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -
 /// negative, product within the address space.
 pub fn shape_from_wire(dims: &[i64]) -> Result<Vec<usize>> {
     if dims.len() > RANK_MAX {
-        return Err(Error::invalid(format!("rank {} is over the limit of {RANK_MAX}", dims.len())));
+        return Err(Error::invalid(format!(
+            "rank {} is over the limit of {RANK_MAX}",
+            dims.len()
+        )));
     }
     let mut shape = Vec::with_capacity(dims.len());
     for dim in dims {
-        shape.push(
-            usize::try_from(*dim)
-                .map_err(|_| Error::invalid(format!("dimension {dim} in shape {dims:?} is negative")))?,
-        );
+        shape.push(usize::try_from(*dim).map_err(|_| {
+            Error::invalid(format!("dimension {dim} in shape {dims:?} is negative"))
+        })?);
     }
     match elements(&shape) {
-        Some(n) if n.checked_mul(8).is_some_and(|bytes| bytes <= isize::MAX as usize) => Ok(shape),
+        Some(n)
+            if n.checked_mul(8)
+                .is_some_and(|bytes| bytes <= isize::MAX as usize) =>
+        {
+            Ok(shape)
+        }
         _ => Err(Error::invalid(format!("shape {dims:?} overflows"))),
     }
 }
@@ -160,18 +167,25 @@ impl PartialEq for Strings {
 impl Strings {
     /// Reads the raw wire form: a little-endian u32 length before each string.
     pub fn from_prefixed(buffer: Bytes) -> Result<Self> {
-        let total = u32::try_from(buffer.len()).map_err(|_| Error::invalid("string data is over 4 GiB"))?;
+        let total =
+            u32::try_from(buffer.len()).map_err(|_| Error::invalid("string data is over 4 GiB"))?;
         let mut spans = Vec::new();
         let mut at = 0_u32;
         while at < total {
-            let prefix = buffer
-                .get(at as usize..at as usize + 4)
-                .ok_or_else(|| Error::invalid(format!("string {} lacks its 4-byte length", spans.len())))?;
+            let prefix = buffer.get(at as usize..at as usize + 4).ok_or_else(|| {
+                Error::invalid(format!("string {} lacks its 4-byte length", spans.len()))
+            })?;
             let len = u32::from_le_bytes(prefix.try_into().expect("the slice is four bytes long"));
             let start = at + 4;
-            let end = start.checked_add(len).filter(|end| *end <= total).ok_or_else(|| {
-                Error::invalid(format!("string {} of {len} bytes reaches beyond the {total} bytes sent", spans.len()))
-            })?;
+            let end = start
+                .checked_add(len)
+                .filter(|end| *end <= total)
+                .ok_or_else(|| {
+                    Error::invalid(format!(
+                        "string {} of {len} bytes reaches beyond the {total} bytes sent",
+                        spans.len()
+                    ))
+                })?;
             spans.push((start, end));
             at = end;
         }
@@ -190,7 +204,11 @@ impl Strings {
             }
             spans.push((start as u32, buffer.len() as u32));
         }
-        Self { buffer: buffer.into(), spans }.checked()
+        Self {
+            buffer: buffer.into(),
+            spans,
+        }
+        .checked()
     }
 
     fn checked(self) -> Result<Self> {
@@ -214,13 +232,15 @@ impl Strings {
     /// Iterates in row-major order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.spans.iter().map(|(start, end)| {
-            std::str::from_utf8(&self.buffer[*start as usize..*end as usize]).expect("checked at construction")
+            std::str::from_utf8(&self.buffer[*start as usize..*end as usize])
+                .expect("checked at construction")
         })
     }
 
     /// Writes the raw wire form.
     pub fn to_prefixed(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.spans.iter().map(|(s, e)| 4 + (e - s) as usize).sum());
+        let mut out =
+            Vec::with_capacity(self.spans.iter().map(|(s, e)| 4 + (e - s) as usize).sum());
         for text in self.iter() {
             out.extend_from_slice(&(text.len() as u32).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
@@ -229,11 +249,18 @@ impl Strings {
     }
 
     fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        Self { buffer: self.buffer.clone(), spans: self.spans[range].to_vec() }
+        Self {
+            buffer: self.buffer.clone(),
+            spans: self.spans[range].to_vec(),
+        }
     }
 
     fn bytes(&self) -> usize {
-        self.spans.iter().map(|(s, e)| (e - s) as usize).sum::<usize>() + self.spans.len() * size_of::<(u32, u32)>()
+        self.spans
+            .iter()
+            .map(|(s, e)| (e - s) as usize)
+            .sum::<usize>()
+            + self.spans.len() * size_of::<(u32, u32)>()
     }
 }
 
@@ -259,19 +286,31 @@ impl Tensor {
     /// Builds a tensor of fixed-width elements. Refuses a byte count that is
     /// not `product(shape) × element size`, and a BOOL byte other than 0 or 1.
     pub fn fixed(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Result<Self> {
-        let width = dtype.element_bytes().ok_or_else(|| Error::invalid("BYTES data must be strings"))?;
+        let width = dtype
+            .element_bytes()
+            .ok_or_else(|| Error::invalid("BYTES data must be strings"))?;
         let want = elements(&shape)
             .and_then(|n| n.checked_mul(width))
             .ok_or_else(|| Error::invalid(format!("shape {shape:?} overflows")))?;
         if bytes.len() != want {
-            return Err(Error::invalid(format!("shape {shape:?} of {dtype} takes {want} bytes, got {}", bytes.len())));
+            return Err(Error::invalid(format!(
+                "shape {shape:?} of {dtype} takes {want} bytes, got {}",
+                bytes.len()
+            )));
         }
         if dtype == DType::Bool
             && let Some(i) = bytes.iter().position(|b| *b > 1)
         {
-            return Err(Error::invalid(format!("BOOL element {i} is {}, neither 0 nor 1", bytes[i])));
+            return Err(Error::invalid(format!(
+                "BOOL element {i} is {}, neither 0 nor 1",
+                bytes[i]
+            )));
         }
-        Ok(Self { dtype, shape, data: Data::Fixed(bytes) })
+        Ok(Self {
+            dtype,
+            shape,
+            data: Data::Fixed(bytes),
+        })
     }
 
     /// Builds a tensor of strings. Refuses a count that is not `product(shape)`.
@@ -283,13 +322,21 @@ impl Tensor {
                 strings.len()
             )));
         }
-        Ok(Self { dtype: DType::String, shape, data: Data::Strings(strings) })
+        Ok(Self {
+            dtype: DType::String,
+            shape,
+            data: Data::Strings(strings),
+        })
     }
 
     /// Builds an FP32 tensor.
     #[cfg(test)]
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self> {
-        Self::fixed(DType::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Self::fixed(
+            DType::F32,
+            shape,
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     /// The datatype.
@@ -335,7 +382,11 @@ impl Tensor {
             Data::Fixed(bytes) => ViewData::Fixed(bytes),
             Data::Strings(strings) => ViewData::Strings(strings),
         };
-        View { dtype: self.dtype, shape: &self.shape, data }
+        View {
+            dtype: self.dtype,
+            shape: &self.shape,
+            data,
+        }
     }
 }
 

@@ -67,7 +67,14 @@ impl Tracer {
     /// Follows a share of what comes without a context, and what a caller follows.
     pub(crate) fn new(share: f64, dropped: IntCounter) -> (Self, Outbox) {
         let (queue, outbox) = mpsc::channel(SPANS_MAX);
-        (Self { share, queue, dropped }, outbox)
+        (
+            Self {
+                share,
+                queue,
+                dropped,
+            },
+            outbox,
+        )
     }
 
     /// Decides whether a prediction is followed.
@@ -77,11 +84,22 @@ impl Tracer {
             Some(context) => context,
             None => {
                 let sampled = ((random >> 64) as u64 as f64) < self.share * u64::MAX as f64;
-                Context { trace: random.rotate_left(17), parent: 0, sampled }
+                Context {
+                    trace: random.rotate_left(17),
+                    parent: 0,
+                    sampled,
+                }
             }
         };
-        let begun = SystemTime::now().checked_sub(arrived.elapsed()).unwrap_or(UNIX_EPOCH);
-        context.sampled.then_some(Followed { context, span: (random as u64) | 1, begun, arrived })
+        let begun = SystemTime::now()
+            .checked_sub(arrived.elapsed())
+            .unwrap_or(UNIX_EPOCH);
+        context.sampled.then_some(Followed {
+            context,
+            span: (random as u64) | 1,
+            begun,
+            arrived,
+        })
     }
 
     /// Makes the spans of a prediction that ended, and queues them.
@@ -97,8 +115,15 @@ impl Tracer {
 /// The spans of a prediction: the whole, and where it was answered, its time in
 /// the queue, in gathering its batch and in the runtime.
 fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
-    let Followed { context, span: id, begun, arrived } = *followed;
-    let begun_ns = begun.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let Followed {
+        context,
+        span: id,
+        begun,
+        arrived,
+    } = *followed;
+    let begun_ns = begun
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64);
     let at = |instant: Instant| begun_ns + ns(instant.saturating_duration_since(arrived));
     let mut attributes = vec![
         ("ortus.model", Value::Text(ended.model.to_owned())),
@@ -106,7 +131,10 @@ fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
         ("ortus.protocol", Value::Text(ended.protocol.to_owned())),
     ];
     if let Ok(response) = ended.outcome {
-        attributes.push(("ortus.prediction_id", Value::Text(response.prediction_id.to_string())));
+        attributes.push((
+            "ortus.prediction_id",
+            Value::Text(response.prediction_id.to_string()),
+        ));
         attributes.push(("ortus.request_id", Value::Text(response.id.clone())));
     }
     let whole = Span {
@@ -138,7 +166,17 @@ fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
             // Ids of one trace differ; nothing else is asked of them.
             let id = id.wrapping_add(place << 1);
             let (trace, parent, is_server) = (context.trace, spans[0].id, false);
-            spans.push(Span { trace, id, parent, name, is_server, start_ns, end_ns, attributes, error: None });
+            spans.push(Span {
+                trace,
+                id,
+                parent,
+                name,
+                is_server,
+                start_ns,
+                end_ns,
+                attributes,
+                error: None,
+            });
         }
     }
     spans
@@ -176,35 +214,67 @@ mod tests {
     fn a_prediction_has_a_span_and_three_within() {
         let (tracer, mut outbox) = Tracer::new(1.0, IntCounter::new("a", "a").expect("a counter"));
         let arrived = Instant::now();
-        let came = Context { trace: 5, parent: 6, sampled: true };
+        let came = Context {
+            trace: 5,
+            parent: 6,
+            sampled: true,
+        };
         let followed = tracer.follow(Some(came), arrived).expect("followed");
         let response = response();
         let submitted = Some(arrived + Duration::from_micros(5));
-        let ended = Ended { model: "m", version: 3, protocol: "oip_grpc", submitted, outcome: Ok(&response) };
+        let ended = Ended {
+            model: "m",
+            version: 3,
+            protocol: "oip_grpc",
+            submitted,
+            outcome: Ok(&response),
+        };
         tracer.end(&followed, &ended);
         let spans: Vec<Span> = std::iter::from_fn(|| outbox.try_recv().ok()).collect();
         let names: Vec<&str> = spans.iter().map(|s| s.name).collect();
         assert_eq!(names, ["predict", "queue", "batch", "run"]);
         assert!(spans.iter().all(|s| s.trace == 5) && spans[0].parent == 6);
-        assert!(spans[1..].iter().all(|s| s.parent == spans[0].id && s.id != spans[0].id));
+        assert!(
+            spans[1..]
+                .iter()
+                .all(|s| s.parent == spans[0].id && s.id != spans[0].id)
+        );
         assert_eq!(spans[1].start_ns - spans[0].start_ns, 5_000);
-        assert_eq!((spans[1].end_ns, spans[2].end_ns), (spans[2].start_ns, spans[3].start_ns));
+        assert_eq!(
+            (spans[1].end_ns, spans[2].end_ns),
+            (spans[2].start_ns, spans[3].start_ns)
+        );
         assert_eq!(spans[3].end_ns - spans[3].start_ns, 30_000);
-        assert!(spans[3].attributes.contains(&("ortus.batch_id", Value::Whole(9))));
+        assert!(
+            spans[3]
+                .attributes
+                .contains(&("ortus.batch_id", Value::Whole(9)))
+        );
     }
 
     #[test]
     fn a_callers_choice_holds_and_a_share_of_the_rest_is_followed() {
         let counter = || IntCounter::new("a", "a").expect("a counter");
         let (none, _outbox) = Tracer::new(0.0, counter());
-        let context = |sampled| Some(Context { trace: 1, parent: 2, sampled });
+        let context = |sampled| {
+            Some(Context {
+                trace: 1,
+                parent: 2,
+                sampled,
+            })
+        };
         let now = Instant::now();
         assert!(none.follow(context(true), now).is_some() && none.follow(None, now).is_none());
         let (all, _outbox) = Tracer::new(1.0, counter());
         assert!(all.follow(context(false), now).is_none() && all.follow(None, now).is_some());
         let (some, _outbox) = Tracer::new(0.25, counter());
-        let followed = (0..4_000).filter(|_| some.follow(None, now).is_some()).count();
-        assert!((850..1_150).contains(&followed), "{followed} of a quarter of 4,000");
+        let followed = (0..4_000)
+            .filter(|_| some.follow(None, now).is_some())
+            .count();
+        assert!(
+            (850..1_150).contains(&followed),
+            "{followed} of a quarter of 4,000"
+        );
     }
 
     #[test]
@@ -212,9 +282,18 @@ mod tests {
         let dropped = IntCounter::new("a", "a").expect("a counter");
         let (tracer, mut outbox) = Tracer::new(1.0, dropped.clone());
         let followed = tracer.follow(None, Instant::now()).expect("followed");
-        let ended = Ended { model: "m", version: 3, protocol: "p", submitted: None, outcome: Err(Kind::NotFound) };
+        let ended = Ended {
+            model: "m",
+            version: 3,
+            protocol: "p",
+            submitted: None,
+            outcome: Err(Kind::NotFound),
+        };
         (0..SPANS_MAX + 5).for_each(|_| tracer.end(&followed, &ended));
         assert_eq!(dropped.get(), 5);
-        assert_eq!(outbox.try_recv().expect("a span").error, Some(Kind::NotFound.label()));
+        assert_eq!(
+            outbox.try_recv().expect("a span").error,
+            Some(Kind::NotFound.label())
+        );
     }
 }

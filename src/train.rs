@@ -100,7 +100,14 @@ pub(crate) trait Watcher {
 
 /// The key of a run: what its result depends on.
 pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
-    let parts = json!(["run", 1, env!("CARGO_PKG_VERSION"), spec.canonical(), code, data.to_string()]);
+    let parts = json!([
+        "run",
+        1,
+        env!("CARGO_PKG_VERSION"),
+        spec.canonical(),
+        code,
+        data.to_string()
+    ]);
     crate::registry::entry::hash(parts.to_string().as_bytes())
 }
 
@@ -108,7 +115,8 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
 pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<Value> {
     let mut rows = data::read(spec, reach).await?;
     let code = command::code(spec)?;
-    rows.notes.extend(data::check::check(spec, &rows, reach.now)?);
+    rows.notes
+        .extend(data::check::check(spec, &rows, reach.now)?);
     rows.manifest.time = span(&rows);
     asked_for(spec, &rows)?;
     let (_, told) = split::split(spec, &rows)?;
@@ -131,11 +139,21 @@ pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<Value> {
 /// The measure that gates look at. Refuses one that is not of these answers, and
 /// slices that are no feature, before time is spent.
 fn asked_for(spec: &Spec, rows: &Rows) -> Result<Wrong> {
-    if let Some(name) = spec.gates.slices.iter().find(|name| rows.frame.column(name).is_none()) {
+    if let Some(name) = spec
+        .gates
+        .slices
+        .iter()
+        .find(|name| rows.frame.column(name).is_none())
+    {
         let name = crate::model::short(name);
-        return Err(Error::invalid(format!("'slices' in [gates] names '{name}', which is no feature")));
+        return Err(Error::invalid(format!(
+            "'slices' in [gates] names '{name}', which is no feature"
+        )));
     }
-    Wrong::parse(spec.gates.measure.as_deref(), rows.target.classes().is_some())
+    Wrong::parse(
+        spec.gates.measure.as_deref(),
+        rows.target.classes().is_some(),
+    )
 }
 
 fn algorithm(spec: &Spec) -> &'static str {
@@ -163,7 +181,11 @@ struct Made<'m> {
 }
 
 /// Trains, judges, and publishes what passes.
-pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Watcher) -> Result<Outcome> {
+pub(crate) async fn run(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome> {
     let name = ModelName::parse(&spec.model.name)?;
     watcher.step("reading the data");
     let mut rows = data::read(spec, &trainer.reach()).await?;
@@ -181,17 +203,23 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         }
         pinned.note(&run).await?;
     }
-    rows.notes.extend(data::check::check(spec, &rows, trainer.now)?);
+    rows.notes
+        .extend(data::check::check(spec, &rows, trainer.now)?);
     rows.manifest.time = span(&rows);
     let wrong = asked_for(spec, &rows)?;
     let (folds, told) = split::split(spec, &rows)?;
-    let (fold, earlier) = folds.split_last().ok_or_else(|| Error::internal("there is no origin"))?;
+    let (fold, earlier) = folds
+        .split_last()
+        .ok_or_else(|| Error::internal("there is no origin"))?;
     let history = History::new(trainer.records(), name.clone());
-    history.keep_data(&rows.manifest.digest(), &json!(rows.manifest)).await?;
+    history
+        .keep_data(&rows.manifest.digest(), &json!(rows.manifest))
+        .await?;
     let steps = Steps::of(trainer.records(), &name, &run);
     // Left over, they cost room only.
     let _ = steps::clear_old(&trainer.records(), &name, trainer.now).await;
-    let origins = earlier_origins(trainer, spec, (&rows, earlier), (wrong, &steps), watcher).await?;
+    let origins =
+        earlier_origins(trainer, spec, (&rows, earlier), (wrong, &steps), watcher).await?;
     let what = format!("learning from {} rows", told.train);
     let fitted = fitted(&steps, ("fit", &what), watcher, spec, (&rows, fold)).await?;
     rows.notes.extend(fitted.notes());
@@ -204,19 +232,47 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
     let columns = asked.columns.clone();
     let parity = fitted.parity(spec, &mut asked, &rows, fold);
     let mut proven = vec![match &parity {
-        Ok(p) => Gate::plain("parity", Verdict::Pass, format!("{} rows, at most {:.1e} apart", p.rows, p.worst)),
+        Ok(p) => Gate::plain(
+            "parity",
+            Verdict::Pass,
+            format!("{} rows, at most {:.1e} apart", p.rows, p.worst),
+        ),
         Err(e) => Gate::plain("parity", Verdict::Fail, e.message.clone()),
     }];
-    proven.push(referee::robust(&mut asked, &rows, fold, fitted.bears_nothing()));
-    proven.push(referee::mechanical(trainer.operator.prober.as_ref(), &graph, &run));
+    proven.push(referee::robust(
+        &mut asked,
+        &rows,
+        fold,
+        fitted.bears_nothing(),
+    ));
+    proven.push(referee::mechanical(
+        trainer.operator.prober.as_ref(),
+        &graph,
+        &run,
+    ));
 
     let frame = rows.frame.take(&fold.test);
     let target = rows.target.take(&fold.test);
     let cluster = referee::clusters(&rows, fold);
-    let bench = Bench { wrong, cluster: &cluster, parts: referee::parts(spec, &rows, fold) };
+    let bench = Bench {
+        wrong,
+        cluster: &cluster,
+        parts: referee::parts(spec, &rows, fold),
+    };
     let judged = judge(&mut asked, &frame, &target, wrong)?;
     let companion = companion::learn_errors(trainer, spec, (&rows, fold), &mut asked)?;
-    let made = Made { companion, run, code, rows: &rows, fold, told, origins, fitted, graph, columns };
+    let made = Made {
+        companion,
+        run,
+        code,
+        rows: &rows,
+        fold,
+        told,
+        origins,
+        fitted,
+        graph,
+        columns,
+    };
     // Whoever becomes champion meanwhile is whom it has to be as good as.
     for _ in 0..CHAMPIONS_MAX {
         if let Some(outcome) = published(trainer, &name, &run).await? {
@@ -224,12 +280,25 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         }
         watcher.step(&format!("judging by {} rows", frame.rows));
         let champion = referee::champion(trainer, &name, (&frame, &target), wrong).await?;
-        let against = champion.as_ref().map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
-        let gates = [proven.clone(), gate::judge(&spec.gates, &bench, &judged, against)].concat();
+        let against = champion
+            .as_ref()
+            .map(|(_, judged)| judged.as_ref().map_err(|e| e.message.as_str()));
+        let gates = [
+            proven.clone(),
+            gate::judge(&spec.gates, &bench, &judged, against),
+        ]
+        .concat();
         let verdict = gate::whole(&gates);
-        let mut record =
-            record(spec, (&made, trainer.trigger), parity.as_ref().ok(), &gates, (&judged, champion.as_ref()));
-        let beside = champion.as_ref().and_then(|(_, judged)| judged.as_ref().ok());
+        let mut record = record(
+            spec,
+            (&made, trainer.trigger),
+            parity.as_ref().ok(),
+            &gates,
+            (&judged, champion.as_ref()),
+        );
+        let beside = champion
+            .as_ref()
+            .and_then(|(_, judged)| judged.as_ref().ok());
         let page = evidence::page(&record, &bench, &judged, beside, spec.gates.confidence);
         let kept = history.keep_page(&run, &page).await;
         if let Err(error) = kept {
@@ -238,12 +307,25 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
         if verdict != Verdict::Pass {
             // They would be swept in time.
             let _ = steps.clear().await;
-            return Ok(Outcome { version: None, new: false, verdict, record });
+            return Ok(Outcome {
+                version: None,
+                new: false,
+                verdict,
+                record,
+            });
         }
         watcher.step("publishing");
         trainer.lease.map_or(Ok(()), Lease::check)?;
         let over = champion.as_ref().map(|(version, _)| *version);
-        match publish(trainer, spec, (&name, &made), &mut asked, (&record, &page, over)).await {
+        match publish(
+            trainer,
+            spec,
+            (&name, &made),
+            &mut asked,
+            (&record, &page, over),
+        )
+        .await
+        {
             Err(_) if trainer.champion_of(&name).await? != over => {
                 watcher.step("the champion changed meanwhile");
             }
@@ -253,26 +335,46 @@ pub(crate) async fn run(trainer: &Trainer<'_>, spec: &Spec, watcher: &mut dyn Wa
                 let _ = steps.clear().await;
                 record["version"] = pushed.version.into();
                 record["waiting"] = pushed.waiting.into();
-                return Ok(Outcome { version: Some(pushed.version), new: pushed.new, verdict, record });
+                return Ok(Outcome {
+                    version: Some(pushed.version),
+                    new: pushed.new,
+                    verdict,
+                    record,
+                });
             }
         }
     }
-    Err(Error::unavailable("the champion changes again and again while it is compared with"))
+    Err(Error::unavailable(
+        "the champion changes again and again while it is compared with",
+    ))
 }
 
 impl Trainer<'_> {
     /// Where runs keep what they leave.
     pub(crate) fn records(&self) -> Records {
-        Records::of(self.operator.log.store.clone(), self.operator.log.namespace())
+        Records::of(
+            self.operator.log.store.clone(),
+            self.operator.log.namespace(),
+        )
     }
 
     fn reach(&self) -> Reach {
-        Reach { records: Some(self.seen.clone()), as_of: self.as_of, now: self.now }
+        Reach {
+            records: Some(self.seen.clone()),
+            as_of: self.as_of,
+            now: self.now,
+        }
     }
 
     /// A registry that does not answer is no registry without a champion.
     async fn champion_of(&self, name: &ModelName) -> Result<Option<Version>> {
-        Ok(self.operator.state().await?.models.get(name).and_then(|m| m.champion()))
+        Ok(self
+            .operator
+            .state()
+            .await?
+            .models
+            .get(name)
+            .and_then(|m| m.champion()))
     }
 }
 
@@ -293,7 +395,9 @@ async fn fitted(
     match steps.keep(step, fitted.write()?).await {
         Ok(kept) => Ok(Fitted::read(&kept).unwrap_or(fitted)),
         Err(error) => {
-            watcher.step(&format!("it is not kept, and done again where the run is: {error}"));
+            watcher.step(&format!(
+                "it is not kept, and done again where the run is: {error}"
+            ));
             Ok(fitted)
         }
     }
@@ -355,11 +459,15 @@ fn told_of(manifest: &data::Manifest) -> Value {
 /// What stands beside the version in the log.
 fn evidence(record: &Value, page: &str) -> Evidence {
     let gates = record["gates"].as_array().into_iter().flatten();
-    let verdicts: serde_json::Map<String, Value> =
-        gates.filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone()))).collect();
+    let verdicts: serde_json::Map<String, Value> = gates
+        .filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone())))
+        .collect();
     let report = crate::registry::entry::hash(page.as_bytes()).to_string();
     let values = json!({"run": record["run"], "trigger": record["trigger"], "gates": verdicts, "report": report});
-    Evidence { kind: "trained".to_owned(), values: values.as_object().cloned().unwrap_or_default() }
+    Evidence {
+        kind: "trained".to_owned(),
+        values: values.as_object().cloned().unwrap_or_default(),
+    }
 }
 
 /// Publishes what passed, where the champion is still the one it was held against.
@@ -375,7 +483,10 @@ async fn publish(
     let baseline = package::baseline(asked, made.rows, &held_out, &made.fitted.importances())?;
     let golden = package::golden(asked, made.rows, &made.fold.test)?;
     let card = package::card(spec, record);
-    let graphs = Graphs { model: &made.graph, companion: made.companion.as_ref().map(|(bytes, _)| &bytes[..]) };
+    let graphs = Graphs {
+        model: &made.graph,
+        companion: made.companion.as_ref().map(|(bytes, _)| &bytes[..]),
+    };
     package::write(
         folder.path(),
         &graphs,
@@ -410,15 +521,32 @@ async fn publish(
 }
 
 /// The version that the run made before, if it did.
-async fn published(trainer: &Trainer<'_>, name: &ModelName, run: &Digest) -> Result<Option<Outcome>> {
+async fn published(
+    trainer: &Trainer<'_>,
+    name: &ModelName,
+    run: &Digest,
+) -> Result<Option<Outcome>> {
     let state = trainer.operator.state().await?;
-    let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else { return Ok(None) };
+    let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else {
+        return Ok(None);
+    };
     // It says of itself what it was made of.
-    let lineage = trainer.operator.lineage(name, Some(&version.number().to_string())).await?;
-    let mut record = lineage.first().map(|of| of["lineage"].clone()).unwrap_or_default();
+    let lineage = trainer
+        .operator
+        .lineage(name, Some(&version.number().to_string()))
+        .await?;
+    let mut record = lineage
+        .first()
+        .map(|of| of["lineage"].clone())
+        .unwrap_or_default();
     record["run"] = run.to_string().into();
     record["version"] = version.number().into();
-    Ok(Some(Outcome { version: Some(version.number()), new: false, verdict: Verdict::Pass, record }))
+    Ok(Some(Outcome {
+        version: Some(version.number()),
+        new: false,
+        verdict: Verdict::Pass,
+        record,
+    }))
 }
 
 /// The first and last time of the rows.
@@ -439,10 +567,29 @@ async fn earlier_origins(
     let mut told = Vec::new();
     for (at, fold) in folds.iter().enumerate() {
         let what = format!("learning, origin {} of {}", at + 1, folds.len() + 1);
-        let fitted = fitted(steps, (&format!("origin-{at}"), &what), watcher, spec, (rows, fold)).await?;
-        let mut asked = referee::open(trainer, fitted.graph(spec, ""), None, &fitted.columns(spec, rows))?;
-        let judged = judge(&mut asked, &rows.frame.take(&fold.test), &rows.target.take(&fold.test), wrong)?;
-        told.push(json!({"train": fold.train.len(), "test": fold.test.len(), "metrics": judged.measures}));
+        let fitted = fitted(
+            steps,
+            (&format!("origin-{at}"), &what),
+            watcher,
+            spec,
+            (rows, fold),
+        )
+        .await?;
+        let mut asked = referee::open(
+            trainer,
+            fitted.graph(spec, ""),
+            None,
+            &fitted.columns(spec, rows),
+        )?;
+        let judged = judge(
+            &mut asked,
+            &rows.frame.take(&fold.test),
+            &rows.target.take(&fold.test),
+            wrong,
+        )?;
+        told.push(
+            json!({"train": fold.train.len(), "test": fold.test.len(), "metrics": judged.measures}),
+        );
     }
     Ok(told)
 }

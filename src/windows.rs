@@ -58,11 +58,16 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
     let mut is_told = false;
     loop {
         let slot = merger.member.slot.as_secs().max(1);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         // A little into the next stretch, so that a clock behind ours is in it too.
         let next = (now.as_secs() / slot + 1) * slot;
-        tokio::time::sleep(Duration::from_secs(next).saturating_sub(now) + merger.member.slot / 10).await;
-        let Some(monitor) = monitor.upgrade() else { return };
+        tokio::time::sleep(Duration::from_secs(next).saturating_sub(now) + merger.member.slot / 10)
+            .await;
+        let Some(monitor) = monitor.upgrade() else {
+            return;
+        };
         match merger.turn(&monitor, next / slot - 1).await {
             Ok(()) => is_told = false,
             Err(_) if is_told => {}
@@ -86,7 +91,11 @@ pub(crate) struct Merger {
 impl Merger {
     /// Starts with nothing merged.
     pub(crate) fn new(member: Member) -> Self {
-        Self { member, watches: HashMap::new(), merged: None }
+        Self {
+            member,
+            watches: HashMap::new(),
+            merged: None,
+        }
     }
 
     /// Tells what was counted in the stretch that ended, merges the one before
@@ -94,9 +103,17 @@ impl Merger {
     pub(crate) async fn turn(&mut self, monitor: &Monitor, ended: u64) -> Result<()> {
         let records = self.member.records.clone();
         // Also where there is nothing to tell: who is there has a part of the promise.
-        let told = Sketches { format: FORMAT, versions: monitor.sketches() };
+        let told = Sketches {
+            format: FORMAT,
+            versions: monitor.sketches(),
+        };
         let body = serde_json::to_vec(&told).expect("plain data is JSON");
-        records.create(&format!("windows/told/{ended}/{}.json", self.member.server), body.into()).await?;
+        records
+            .create(
+                &format!("windows/told/{ended}/{}.json", self.member.server),
+                body.into(),
+            )
+            .await?;
         let due = ended.saturating_sub(1);
         if self.leads(due).await? {
             self.merge(monitor, due).await?;
@@ -108,10 +125,17 @@ impl Merger {
             && let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state)
         {
             let servers = state["servers"].as_u64().unwrap_or(1);
-            let reports = state["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let alarms = reports
-                .iter()
-                .filter_map(|r| Some((r["model"].as_str()?, r["version"].as_u64()?, r["alarms"].as_u64()?)));
+            let reports = state["versions"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let alarms = reports.iter().filter_map(|r| {
+                Some((
+                    r["model"].as_str()?,
+                    r["version"].as_u64()?,
+                    r["alarms"].as_u64()?,
+                ))
+            });
             self.member.series.set(servers, alarms);
             monitor.show_fleet(state, servers);
         }
@@ -125,20 +149,28 @@ impl Merger {
         match self.member.records.create(&key, own.clone()).await? {
             Created::Yes => Ok(true),
             // An answer that was lost may have been a yes.
-            Created::Exists => {
-                Ok(self.merged != Some(slot) && self.member.records.get(&key, 1 << 10).await? == Some(own))
-            }
+            Created::Exists => Ok(self.merged != Some(slot)
+                && self.member.records.get(&key, 1 << 10).await? == Some(own)),
         }
     }
 
     async fn merge(&mut self, monitor: &Monitor, slot: u64) -> Result<()> {
-        let listed: Vec<_> = self.member.records.list(&format!("windows/told/{slot}")).try_collect().await?;
+        let listed: Vec<_> = self
+            .member
+            .records
+            .list(&format!("windows/told/{slot}"))
+            .try_collect()
+            .await?;
         let mut versions: BTreeMap<String, Sketch> = BTreeMap::new();
         let mut servers = 0;
         for (key, _) in listed {
-            let Some(told) = self.read(&key).await? else { continue };
+            let Some(told) = self.read(&key).await? else {
+                continue;
+            };
             servers += 1;
-            told.versions.into_iter().for_each(|sketch| add(&mut versions, sketch));
+            told.versions
+                .into_iter()
+                .for_each(|sketch| add(&mut versions, sketch));
         }
         // Who merges again after others did reads what they merged; who does for the
         // first time, or after long, begins where the longest window does.
@@ -156,18 +188,37 @@ impl Merger {
             }
         }
         self.merged = Some(slot);
-        let merged = Sketches { format: FORMAT, versions: versions.into_values().collect() };
+        let merged = Sketches {
+            format: FORMAT,
+            versions: versions.into_values().collect(),
+        };
         let alarms = self.test(monitor, slot, &merged.versions);
         let body = serde_json::to_vec(&merged).expect("plain data is JSON");
-        self.member.records.create(&merged_key(slot), body.into()).await?;
-        let reports: Vec<_> = self.watches.values().map(|w| serde_json::json!(w.report(&self.member.rules))).collect();
+        self.member
+            .records
+            .create(&merged_key(slot), body.into())
+            .await?;
+        let reports: Vec<_> = self
+            .watches
+            .values()
+            .map(|w| serde_json::json!(w.report(&self.member.rules)))
+            .collect();
         let state = serde_json::json!({
             "slot": slot, "slot_seconds": self.member.slot.as_secs(), "servers": servers.max(1),
             "merger": self.member.server, "versions": reports
         });
-        self.member.records.overwrite(STATE, state.to_string().into()).await?;
+        self.member
+            .records
+            .overwrite(STATE, state.to_string().into())
+            .await?;
         for alarm in alarms {
-            let Alarm { model, version, column, test, .. } = &alarm;
+            let Alarm {
+                model,
+                version,
+                column,
+                test,
+                ..
+            } = &alarm;
             tracing::warn!(
                 model,
                 version,
@@ -177,7 +228,10 @@ impl Merger {
                 servers,
                 "drift of the fleet"
             );
-            (self.member.sink)(Alarm { servers: Some(servers), ..alarm });
+            (self.member.sink)(Alarm {
+                servers: Some(servers),
+                ..alarm
+            });
         }
         Ok(())
     }
@@ -185,31 +239,43 @@ impl Merger {
     /// Adds a merged stretch to the tests of the versions that serve here.
     fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<Alarm> {
         let subjects = monitor.subjects();
-        let name_of = |s: &Arc<Subject>| name(s.model.as_str(), s.version.number(), &s.digest.to_string());
-        let subjects: HashMap<String, Arc<Subject>> = subjects.into_iter().map(|s| (name_of(&s), s)).collect();
+        let name_of =
+            |s: &Arc<Subject>| name(s.model.as_str(), s.version.number(), &s.digest.to_string());
+        let subjects: HashMap<String, Arc<Subject>> =
+            subjects.into_iter().map(|s| (name_of(&s), s)).collect();
         self.watches.retain(|of, _| subjects.contains_key(of));
         let mut begun = Vec::new();
         for sketch in versions {
-            let Some(subject) = subjects.get(&of(sketch)) else { continue };
+            let Some(subject) = subjects.get(&of(sketch)) else {
+                continue;
+            };
             let watch = match self.watches.entry(of(sketch)) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => match Watch::new(subject.as_ref().clone(), 1, Instant::now()) {
-                    Ok(watch) => free.insert(watch),
-                    Err(_) => continue,
-                },
+                Entry::Vacant(free) => {
+                    match Watch::new(subject.as_ref().clone(), 1, Instant::now()) {
+                        Ok(watch) => free.insert(watch),
+                        Err(_) => continue,
+                    }
+                }
             };
             watch.absorb(sketch);
             // Which windows end here follows from the stretch, whoever merges it.
             watch.count_from(slot);
             let alarms = watch.close(Instant::now(), &self.member.rules);
             let report = watch.report(&self.member.rules);
-            begun.extend(alarms.into_iter().map(|(place, reading)| Alarm::of(&report, place, reading)));
+            begun.extend(
+                alarms
+                    .into_iter()
+                    .map(|(place, reading)| Alarm::of(&report, place, reading)),
+            );
         }
         begun
     }
 
     async fn read(&self, key: &str) -> Result<Option<Sketches>> {
-        let Some(bytes) = self.member.records.get(key, BYTES_MAX).await? else { return Ok(None) };
+        let Some(bytes) = self.member.records.get(key, BYTES_MAX).await? else {
+            return Ok(None);
+        };
         let read: Result<Sketches, _> = serde_json::from_slice(&bytes);
         match read {
             Ok(sketches) if sketches.format == FORMAT => Ok(Some(sketches)),
@@ -224,11 +290,23 @@ impl Merger {
     /// Lets go of what nobody reads any more.
     async fn sweep(&self, slot: u64) -> Result<()> {
         let slots = |hours: u64| hours * 3600 / self.member.slot.as_secs().max(1);
-        for (folder, kept) in [("told", KEPT_HOURS), ("lease", KEPT_HOURS), ("merged", MERGED_HOURS)] {
+        for (folder, kept) in [
+            ("told", KEPT_HOURS),
+            ("lease", KEPT_HOURS),
+            ("merged", MERGED_HOURS),
+        ] {
             let oldest = slot.saturating_sub(slots(kept));
-            let listed: Vec<_> = self.member.records.list(&format!("windows/{folder}")).try_collect().await?;
+            let listed: Vec<_> = self
+                .member
+                .records
+                .list(&format!("windows/{folder}"))
+                .try_collect()
+                .await?;
             for (key, _) in listed {
-                let of = key.split('/').nth(2).and_then(|part| part.trim_end_matches(".json").parse::<u64>().ok());
+                let of = key
+                    .split('/')
+                    .nth(2)
+                    .and_then(|part| part.trim_end_matches(".json").parse::<u64>().ok());
                 if of.is_some_and(|slot| slot < oldest) {
                     self.member.records.delete(&key).await?;
                 }
@@ -262,7 +340,10 @@ fn add(versions: &mut BTreeMap<String, Sketch>, sketch: Sketch) {
         if into.name != from.name || into.counts.len() != from.counts.len() {
             continue;
         }
-        into.counts.iter_mut().zip(&from.counts).for_each(|(a, b)| *a = a.saturating_add(*b));
+        into.counts
+            .iter_mut()
+            .zip(&from.counts)
+            .for_each(|(a, b)| *a = a.saturating_add(*b));
         into.missing = into.missing.saturating_add(from.missing);
         into.ends = match (into.ends, from.ends) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
@@ -272,9 +353,15 @@ fn add(versions: &mut BTreeMap<String, Sketch>, sketch: Sketch) {
 }
 
 /// Starts to take part, on this runtime.
-pub(crate) fn start(member: Member, monitor: &Arc<Monitor>, runtime: &tokio::runtime::Handle) -> Result<()> {
+pub(crate) fn start(
+    member: Member,
+    monitor: &Arc<Monitor>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<()> {
     if member.slot.is_zero() {
-        return Err(Error::invalid("a stretch of the fleet's windows has no length"));
+        return Err(Error::invalid(
+            "a stretch of the fleet's windows has no length",
+        ));
     }
     runtime.spawn(take_part(member, Arc::downgrade(monitor)));
     Ok(())

@@ -27,7 +27,12 @@ pub(crate) struct Compare {
     /// The model file of the raw loop [default: DIR/MODEL/1/model.onnx].
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,8,64")]
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "1,8,64"
+    )]
     in_flight: Vec<usize>,
     /// How often each server is measured; even, so that A B B A is whole.
     #[arg(long, default_value_t = 4)]
@@ -54,8 +59,13 @@ pub(crate) fn run(arguments: &Compare) -> Result<()> {
     let (ortus, echo) = (arguments.serve()?, Server::echo()?);
     let mut lines = Vec::new();
     for &in_flight in &arguments.in_flight {
-        let sides = Sides { arguments, text: &text, in_flight };
-        let (mut ours, mut theirs, mut raws, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let sides = Sides {
+            arguments,
+            text: &text,
+            in_flight,
+        };
+        let (mut ours, mut theirs, mut raws, mut ratios) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..arguments.rounds.max(1) {
             // A B, then B A.
             let (a, b) = if round % 2 == 0 {
@@ -66,7 +76,10 @@ pub(crate) fn run(arguments: &Compare) -> Result<()> {
                 (sides.measure(&ortus, false)?, b)
             };
             let raw = raw(arguments, rows)?;
-            println!("{}", json!({"round": round, "in_flight": in_flight, "ortus_us": a, "echo_us": b, "raw_us": raw}));
+            println!(
+                "{}",
+                json!({"round": round, "in_flight": in_flight, "ortus_us": a, "echo_us": b, "raw_us": raw})
+            );
             ratios.push(a / (b + raw));
             ours.push(a);
             theirs.push(b);
@@ -79,7 +92,10 @@ pub(crate) fn run(arguments: &Compare) -> Result<()> {
         println!("{line}");
         lines.push(line);
     }
-    println!("{:>20} {:>9} {:>9} {:>9} {:>9} {:>6}", "model", "in flight", "ortus µs", "echo µs", "raw µs", "ratio");
+    println!(
+        "{:>20} {:>9} {:>9} {:>9} {:>9} {:>6}",
+        "model", "in flight", "ortus µs", "echo µs", "raw µs", "ratio"
+    );
     for line in lines {
         let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
         println!(
@@ -112,16 +128,23 @@ impl Sides<'_> {
             None => None,
         };
         let plan = Plan {
-            target: wire::Target::Grpc { address: server.address.clone(), request },
+            target: wire::Target::Grpc {
+                address: server.address.clone(),
+                request,
+            },
             golden,
-            pace: Pace::Closed { in_flight: self.in_flight },
+            pace: Pace::Closed {
+                in_flight: self.in_flight,
+            },
             length: span(self.arguments.seconds),
             connections: self.arguments.connections,
         };
         let report = load::run(plan, Some(server.pid()))?;
         match report.tally.faults() {
             (0, _) => report.cpu_us().ok_or_else(|| "no CPU time".into()),
-            (faults, first) => Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into()),
+            (faults, first) => {
+                Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into())
+            }
         }
     }
 }
@@ -130,17 +153,29 @@ impl Sides<'_> {
 fn raw(arguments: &Compare, rows: usize) -> Result<f64> {
     let file = match &arguments.file {
         Some(file) => file.clone(),
-        None => arguments.models.join(&arguments.model).join(Path::new("1/model.onnx")),
+        None => arguments
+            .models
+            .join(&arguments.model)
+            .join(Path::new("1/model.onnx")),
     };
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("raw").arg("--model").arg(file).arg("--rows").arg(rows.to_string());
-    command.arg("--seconds").arg(arguments.seconds.min(1.0).to_string());
+    command
+        .arg("raw")
+        .arg("--model")
+        .arg(file)
+        .arg("--rows")
+        .arg(rows.to_string());
+    command
+        .arg("--seconds")
+        .arg(arguments.seconds.min(1.0).to_string());
     if let Some(library) = &arguments.library {
         command.arg("--library").arg(library);
     }
     let output = command.stderr(Stdio::inherit()).output()?;
     let json: Value = serde_json::from_slice(&output.stdout)?;
-    json["cpu_us"].as_f64().ok_or_else(|| "the raw loop reported nothing".into())
+    json["cpu_us"]
+        .as_f64()
+        .ok_or_else(|| "the raw loop reported nothing".into())
 }
 
 /// The middle value, or the mean of the middle two.

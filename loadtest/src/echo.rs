@@ -14,13 +14,19 @@ pub(crate) fn serve(address: &str, threads: usize) -> Result<()> {
         0 | 1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.worker_threads(threads.max(1)).enable_all().build()?.block_on(async {
-        let listener = tokio::net::TcpListener::bind(address).await?;
-        println!("ready: {}", listener.local_addr()?);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let service = GrpcInferenceServiceServer::new(Echo).max_decoding_message_size(64 << 20);
-        Ok(Server::builder().serve_with_incoming(service, incoming).await?)
-    })
+    builder
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let listener = tokio::net::TcpListener::bind(address).await?;
+            println!("ready: {}", listener.local_addr()?);
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let service = GrpcInferenceServiceServer::new(Echo).max_decoding_message_size(64 << 20);
+            Ok(Server::builder()
+                .serve_with_incoming(service, incoming)
+                .await?)
+        })
 }
 
 struct Echo;

@@ -34,17 +34,28 @@ impl Golden {
 
     /// Checks an answer in raw or typed contents; says what differs.
     pub(crate) fn check_grpc(&self, answer: &p::ModelInferResponse) -> Result<(), String> {
-        let outputs: Vec<Value> = answer.outputs.iter().enumerate().map(|(at, o)| unpack(answer, at, o)).collect();
+        let outputs: Vec<Value> = answer
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(at, o)| unpack(answer, at, o))
+            .collect();
         self.check(&outputs)
     }
 
     fn check(&self, outputs: &[Value]) -> Result<(), String> {
         self.0.iter().try_for_each(|want| {
             let name = &want["name"];
-            let got = outputs.iter().find(|o| o["name"] == *name).ok_or_else(|| format!("no output {name}"))?;
+            let got = outputs
+                .iter()
+                .find(|o| o["name"] == *name)
+                .ok_or_else(|| format!("no output {name}"))?;
             for key in ["datatype", "shape"] {
                 if got[key] != want[key] {
-                    return Err(format!("{name}: {key} {} instead of {}", got[key], want[key]));
+                    return Err(format!(
+                        "{name}: {key} {} instead of {}",
+                        got[key], want[key]
+                    ));
                 }
             }
             same(&want["data"], &got["data"]).map_err(|e| format!("{name}: {e}"))
@@ -57,30 +68,52 @@ fn same(want: &Value, got: &Value) -> Result<(), String> {
     flatten(want, &mut wanted);
     flatten(got, &mut gotten);
     if wanted.len() != gotten.len() {
-        return Err(format!("{} values instead of {}", gotten.len(), wanted.len()));
+        return Err(format!(
+            "{} values instead of {}",
+            gotten.len(),
+            wanted.len()
+        ));
     }
     let near = |want: &Value, got: &Value| match (want.as_f64(), got.as_f64()) {
         _ if want.is_i64() && got.is_i64() => want == got,
         (Some(want), Some(got)) => (want - got).abs() <= TOLERANCE * want.abs().max(1.0),
         _ => want == got,
     };
-    match wanted.iter().zip(&gotten).position(|(want, got)| !near(want, got)) {
-        Some(at) => Err(format!("value {at} is {} instead of {}", gotten[at], wanted[at])),
+    match wanted
+        .iter()
+        .zip(&gotten)
+        .position(|(want, got)| !near(want, got))
+    {
+        Some(at) => Err(format!(
+            "value {at} is {} instead of {}",
+            gotten[at], wanted[at]
+        )),
         None => Ok(()),
     }
 }
 
-fn unpack(answer: &p::ModelInferResponse, at: usize, output: &p::model_infer_response::InferOutputTensor) -> Value {
+fn unpack(
+    answer: &p::ModelInferResponse,
+    at: usize,
+    output: &p::model_infer_response::InferOutputTensor,
+) -> Value {
     let values = match answer.raw_output_contents.get(at) {
         Some(raw) => unpack_raw(&output.datatype, raw),
-        None => output.contents.as_ref().map_or(Value::Null, |typed| unpack_typed(&output.datatype, typed)),
+        None => output
+            .contents
+            .as_ref()
+            .map_or(Value::Null, |typed| unpack_typed(&output.datatype, typed)),
     };
     json!({ "name": output.name, "datatype": output.datatype, "shape": output.shape, "data": values })
 }
 
 fn unpack_raw(datatype: &str, raw: &[u8]) -> Value {
     fn each<const N: usize>(raw: &[u8], value: impl Fn([u8; N]) -> Value) -> Value {
-        raw.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+        raw.as_chunks::<N>()
+            .0
+            .iter()
+            .map(|chunk| value(*chunk))
+            .collect()
     }
     match datatype {
         "FP32" => each(raw, |b| json!(f32::from_le_bytes(b))),
@@ -97,7 +130,9 @@ fn unpack_raw(datatype: &str, raw: &[u8]) -> Value {
 fn unpack_strings(mut raw: &[u8]) -> Value {
     let mut texts = Vec::new();
     while let Some((length, rest)) = raw.split_first_chunk::<4>() {
-        let Some((text, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
+        let Some((text, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize) else {
+            break;
+        };
         texts.push(json!(String::from_utf8_lossy(text)));
         raw = rest;
     }
@@ -112,7 +147,11 @@ fn unpack_typed(datatype: &str, typed: &p::InferTensorContents) -> Value {
         "INT32" => json!(typed.int_contents),
         "UINT8" => json!(typed.uint_contents),
         "BOOL" => json!(typed.bool_contents),
-        "BYTES" => typed.bytes_contents.iter().map(|b| json!(String::from_utf8_lossy(b))).collect(),
+        "BYTES" => typed
+            .bytes_contents
+            .iter()
+            .map(|b| json!(String::from_utf8_lossy(b)))
+            .collect(),
         _ => Value::Null,
     }
 }
@@ -123,14 +162,22 @@ pub(crate) fn echo_of(request: &p::ModelInferRequest) -> Golden {
         let values = unpack_raw(&input.datatype, raw);
         json!({ "name": input.name, "datatype": input.datatype, "shape": input.shape, "data": values })
     };
-    Golden(request.inputs.iter().zip(&request.raw_input_contents).map(values).collect())
+    Golden(
+        request
+            .inputs
+            .iter()
+            .zip(&request.raw_input_contents)
+            .map(values)
+            .collect(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOLDEN: &[u8] = br#"{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1.0,100.0]}]}"#;
+    const GOLDEN: &[u8] =
+        br#"{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1.0,100.0]}]}"#;
 
     fn grpc(name: &str, values: [f32; 2]) -> Result<(), String> {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -140,11 +187,13 @@ mod tests {
             shape: vec![2],
             ..Default::default()
         };
-        Golden::parse(GOLDEN).unwrap().check_grpc(&p::ModelInferResponse {
-            outputs: vec![output],
-            raw_output_contents: vec![raw.into()],
-            ..Default::default()
-        })
+        Golden::parse(GOLDEN)
+            .unwrap()
+            .check_grpc(&p::ModelInferResponse {
+                outputs: vec![output],
+                raw_output_contents: vec![raw.into()],
+                ..Default::default()
+            })
     }
 
     #[test]
@@ -161,8 +210,11 @@ mod tests {
     fn wrong_json_is_caught() {
         let golden = Golden::parse(GOLDEN).unwrap();
         assert_eq!(golden.check_json(GOLDEN), Ok(()));
-        for body in [r#"{"outputs":[]}"#, "{", r#"{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1]}]}"#]
-        {
+        for body in [
+            r#"{"outputs":[]}"#,
+            "{",
+            r#"{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1]}]}"#,
+        ] {
             assert!(golden.check_json(body.as_bytes()).is_err(), "{body}");
         }
     }

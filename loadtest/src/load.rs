@@ -58,7 +58,9 @@ impl Report {
                 Err(format!("p99 of {p99_us} µs is over the bound of {bound} µs").into())
             }
             ((0, _), _) => Ok(()),
-            ((faults, first), _) => Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into()),
+            ((faults, first), _) => {
+                Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into())
+            }
         }
     }
 
@@ -76,19 +78,26 @@ type Outcome = (Times, Verdict);
 
 /// Sends what `plan` says, and measures the server's process where given.
 pub(crate) fn run(plan: Plan, pid: Option<u32>) -> Result<Report> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     LocalSet::new().block_on(&runtime, async {
         let golden = plan.golden.map(Arc::new);
         let mut senders = Vec::new();
         for _ in 0..plan.connections.max(1) {
             let mut connection = plan.target.connect().await?;
-            if let Verdict::Wrong(fault) | Verdict::Failed(fault) = connection.send(golden.as_deref()).await {
+            if let Verdict::Wrong(fault) | Verdict::Failed(fault) =
+                connection.send(golden.as_deref()).await
+            {
                 return Err(format!("the first request: {fault}").into());
             }
             senders.push(connection);
         }
         let used = || pid.map(|pid| cpu::used(&pid.to_string())).transpose();
-        let rounds = Loop { golden, length: plan.length };
+        let rounds = Loop {
+            golden,
+            length: plan.length,
+        };
         let open = matches!(plan.pace, Pace::Open { .. });
         if let Pace::Closed { in_flight } = plan.pace {
             spread(&plan.target, &mut senders, in_flight).await?;
@@ -97,7 +106,9 @@ pub(crate) fn run(plan: Plan, pid: Option<u32>) -> Result<Report> {
         let (outcomes, mut inbox) = mpsc::unbounded_channel();
         match plan.pace {
             Pace::Closed { .. } => rounds.closed(senders, start, &outcomes),
-            Pace::Open { rate, seed } => rounds.open(senders, start, Poisson::new(rate, seed), outcomes.clone())?,
+            Pace::Open { rate, seed } => {
+                rounds.open(senders, start, Poisson::new(rate, seed), outcomes.clone())?
+            }
         }
         drop(outcomes);
         let mut tally = Tally::new()?;
@@ -105,8 +116,15 @@ pub(crate) fn run(plan: Plan, pid: Option<u32>) -> Result<Report> {
             tally.record(&times, verdict);
         }
         let took = start.elapsed();
-        let server_cpu = used()?.zip(before).map(|(after, before)| after.saturating_sub(before));
-        Ok(Report { tally, took, server_cpu, open })
+        let server_cpu = used()?
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before));
+        Ok(Report {
+            tally,
+            took,
+            server_cpu,
+            open,
+        })
     })
 }
 
@@ -130,14 +148,26 @@ struct Loop {
 }
 
 impl Loop {
-    fn closed(&self, senders: Vec<Connection>, start: Instant, outcomes: &UnboundedSender<Outcome>) {
+    fn closed(
+        &self,
+        senders: Vec<Connection>,
+        start: Instant,
+        outcomes: &UnboundedSender<Outcome>,
+    ) {
         for mut connection in senders {
             let (outcomes, golden, length) = (outcomes.clone(), self.golden.clone(), self.length);
             tokio::task::spawn_local(async move {
                 while start.elapsed() < length {
                     let sent = start.elapsed();
                     let verdict = connection.send(golden.as_deref()).await;
-                    let _ = outcomes.send((Times { due: sent, sent, done: start.elapsed() }, verdict));
+                    let _ = outcomes.send((
+                        Times {
+                            due: sent,
+                            sent,
+                            done: start.elapsed(),
+                        },
+                        verdict,
+                    ));
                 }
             });
         }
@@ -152,14 +182,16 @@ impl Loop {
     ) -> Result<()> {
         let (tick, mut ticks) = mpsc::unbounded_channel();
         let length = self.length;
-        std::thread::Builder::new().name("schedule".to_owned()).spawn(move || {
-            for due in schedule.take_while(|due| *due < length) {
-                std::thread::sleep(due.saturating_sub(start.elapsed()));
-                if tick.send(due).is_err() {
-                    break;
+        std::thread::Builder::new()
+            .name("schedule".to_owned())
+            .spawn(move || {
+                for due in schedule.take_while(|due| *due < length) {
+                    std::thread::sleep(due.saturating_sub(start.elapsed()));
+                    if tick.send(due).is_err() {
+                        break;
+                    }
                 }
-            }
-        })?;
+            })?;
         let golden = self.golden.clone();
         // Stamped here, so that a wait for a connection is latency and not lateness.
         let (stamp, mut stamped) = mpsc::unbounded_channel();
@@ -172,11 +204,21 @@ impl Loop {
             let (put_back, mut pool) = mpsc::unbounded_channel();
             let mut turns = Turns::new(senders, &put_back);
             while let Some((due, sent)) = stamped.recv().await {
-                let Some(mut connection) = turns.take(&mut pool).await else { break };
-                let (outcomes, golden, put_back) = (outcomes.clone(), golden.clone(), put_back.clone());
+                let Some(mut connection) = turns.take(&mut pool).await else {
+                    break;
+                };
+                let (outcomes, golden, put_back) =
+                    (outcomes.clone(), golden.clone(), put_back.clone());
                 tokio::task::spawn_local(async move {
                     let verdict = connection.send(golden.as_deref()).await;
-                    let _ = outcomes.send((Times { due, sent, done: start.elapsed() }, verdict));
+                    let _ = outcomes.send((
+                        Times {
+                            due,
+                            sent,
+                            done: start.elapsed(),
+                        },
+                        verdict,
+                    ));
                     if connection.share().is_none() {
                         let _ = put_back.send(connection);
                     }
@@ -195,7 +237,8 @@ struct Turns {
 
 impl Turns {
     fn new(senders: Vec<Connection>, put_back: &UnboundedSender<Connection>) -> Self {
-        let (shared, single): (Vec<_>, Vec<_>) = senders.into_iter().partition(|c| c.share().is_some());
+        let (shared, single): (Vec<_>, Vec<_>) =
+            senders.into_iter().partition(|c| c.share().is_some());
         for connection in single {
             let _ = put_back.send(connection);
         }

@@ -24,7 +24,10 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Parser)]
-#[command(name = "ortus-loadtest", about = "Measure a server of the Open Inference Protocol")]
+#[command(
+    name = "ortus-loadtest",
+    about = "Measure a server of the Open Inference Protocol"
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -61,7 +64,12 @@ enum Verb {
 
 #[derive(Args)]
 struct Run {
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "http", required_unless_present = "http")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        conflicts_with = "http",
+        required_unless_present = "http"
+    )]
     grpc: Option<String>,
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<String>,
@@ -74,7 +82,12 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
     /// Keep this many requests in flight.
-    #[arg(long, value_name = "N", conflicts_with = "open", required_unless_present = "open")]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "open",
+        required_unless_present = "open"
+    )]
     closed: Option<usize>,
     /// Send this many requests a second, Poisson.
     #[arg(long, value_name = "RATE")]
@@ -98,9 +111,18 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Echo { grpc, threads } => echo::serve(&grpc, threads),
-        Verb::Raw { model, rows, seconds, library } => {
-            raw::measure(&raw::Loop { model, rows, length: span(seconds), library }).map(|json| println!("{json}"))
-        }
+        Verb::Raw {
+            model,
+            rows,
+            seconds,
+            library,
+        } => raw::measure(&raw::Loop {
+            model,
+            rows,
+            length: span(seconds),
+            library,
+        })
+        .map(|json| println!("{json}")),
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Start(arguments) => start::run(&arguments),
     };
@@ -115,18 +137,38 @@ fn main() -> ExitCode {
 
 fn run(arguments: Run) -> Result<()> {
     let text = std::fs::read_to_string(&arguments.sample)?;
-    let golden = arguments.golden.as_deref().map(golden::Golden::read).transpose()?;
+    let golden = arguments
+        .golden
+        .as_deref()
+        .map(golden::Golden::read)
+        .transpose()?;
     let pace = match (arguments.closed, arguments.open) {
         (Some(in_flight), _) => load::Pace::Closed { in_flight },
-        (None, Some(rate)) => load::Pace::Open { rate, seed: arguments.seed },
+        (None, Some(rate)) => load::Pace::Open {
+            rate,
+            seed: arguments.seed,
+        },
         (None, None) => return Err("--closed or --open is needed".into()),
     };
     let target = match (arguments.grpc, arguments.http) {
-        (Some(address), _) => wire::Target::Grpc { address, request: sample::request(&arguments.model, &text)? },
-        (None, Some(address)) => wire::Target::Http { address, model: arguments.model, body: text },
+        (Some(address), _) => wire::Target::Grpc {
+            address,
+            request: sample::request(&arguments.model, &text)?,
+        },
+        (None, Some(address)) => wire::Target::Http {
+            address,
+            model: arguments.model,
+            body: text,
+        },
         (None, None) => return Err("--grpc or --http is needed".into()),
     };
-    let plan = load::Plan { target, golden, pace, length: span(arguments.seconds), connections: arguments.connections };
+    let plan = load::Plan {
+        target,
+        golden,
+        pace,
+        length: span(arguments.seconds),
+        connections: arguments.connections,
+    };
     let report = load::run(plan, arguments.pid)?;
     println!("{}", report.json(arguments.bound));
     report.verdict(arguments.bound)

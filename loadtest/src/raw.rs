@@ -23,9 +23,15 @@ const WARM_UP_RUNS: usize = 20;
 
 /// Runs the loop and returns microseconds per run, wall and CPU.
 pub(crate) fn measure(asked: &Loop) -> Result<Value> {
-    let library = asked.library.clone().or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
+    let library = asked
+        .library
+        .clone()
+        .or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
     let library = library.ok_or("--library or ORT_DYLIB_PATH is needed")?;
-    let environment = ort::init_from(library)?.with_name("raw").with_telemetry(false).build()?;
+    let environment = ort::init_from(library)?
+        .with_name("raw")
+        .with_telemetry(false)
+        .build()?;
     let mut session = Session::builder(&environment)
         .and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::All)?))
         .and_then(|b| Ok(b.with_intra_threads(1)?))
@@ -51,12 +57,21 @@ pub(crate) fn measure(asked: &Loop) -> Result<Value> {
     }
     let (wall, used) = (start.elapsed(), cpu::used("self")?.saturating_sub(before));
     let per_run = |d: Duration| d.as_secs_f64() * 1e6 / f64::from(runs.max(1));
-    Ok(json!({ "rows": asked.rows, "runs": runs, "wall_us": per_run(wall), "cpu_us": per_run(used) }))
+    Ok(
+        json!({ "rows": asked.rows, "runs": runs, "wall_us": per_run(wall), "cpu_us": per_run(used) }),
+    )
 }
 
 fn shape(session: &Session, rows: usize) -> Result<Vec<i64>> {
-    let [input] = session.inputs() else { return Err("the model must have one input".into()) };
-    let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = input.dtype() else {
+    let [input] = session.inputs() else {
+        return Err("the model must have one input".into());
+    };
+    let ValueType::Tensor {
+        ty: TensorElementType::Float32,
+        shape,
+        ..
+    } = input.dtype()
+    else {
         return Err(Error::from("the input must be an FP32 tensor"));
     };
     let rows = i64::try_from(rows)?;

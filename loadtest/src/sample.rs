@@ -9,12 +9,25 @@ use serde_json::Value;
 /// Builds the request for `model` from the JSON of a sample.
 pub(crate) fn request(model: &str, text: &str) -> Result<p::ModelInferRequest> {
     let sample: Value = serde_json::from_str(text)?;
-    let mut request = p::ModelInferRequest { model_name: model.to_owned(), ..Default::default() };
-    for input in sample["inputs"].as_array().ok_or("the sample has no inputs")? {
-        let word = |key: &str| input[key].as_str().map(str::to_owned).ok_or(format!("an input has no {key}"));
+    let mut request = p::ModelInferRequest {
+        model_name: model.to_owned(),
+        ..Default::default()
+    };
+    for input in sample["inputs"]
+        .as_array()
+        .ok_or("the sample has no inputs")?
+    {
+        let word = |key: &str| {
+            input[key]
+                .as_str()
+                .map(str::to_owned)
+                .ok_or(format!("an input has no {key}"))
+        };
         let shape = input["shape"].as_array().ok_or("an input has no shape")?;
         let (name, datatype) = (word("name")?, word("datatype")?);
-        request.raw_input_contents.push(pack(&datatype, &input["data"])?);
+        request
+            .raw_input_contents
+            .push(pack(&datatype, &input["data"])?);
         request.inputs.push(InferInputTensor {
             name,
             datatype,
@@ -27,7 +40,12 @@ pub(crate) fn request(model: &str, text: &str) -> Result<p::ModelInferRequest> {
 
 /// The rows of the first input.
 pub(crate) fn rows(request: &p::ModelInferRequest) -> usize {
-    request.inputs.first().and_then(|i| i.shape.first()).and_then(|n| usize::try_from(*n).ok()).unwrap_or(1)
+    request
+        .inputs
+        .first()
+        .and_then(|i| i.shape.first())
+        .and_then(|n| usize::try_from(*n).ok())
+        .unwrap_or(1)
 }
 
 /// The leaves of a JSON value, nested or flat, in order.
@@ -69,9 +87,13 @@ mod tests {
 
     #[test]
     fn nested_numbers_become_little_endian_bytes() {
-        let text = r#"{"inputs":[{"name":"x","shape":[2,1],"datatype":"FP32","data":[[1.0],[2]]}]}"#;
+        let text =
+            r#"{"inputs":[{"name":"x","shape":[2,1],"datatype":"FP32","data":[[1.0],[2]]}]}"#;
         let request = request("m", text).unwrap();
-        assert_eq!(request.raw_input_contents[0][..], [0, 0, 128, 63, 0, 0, 0, 64]);
+        assert_eq!(
+            request.raw_input_contents[0][..],
+            [0, 0, 128, 63, 0, 0, 0, 64]
+        );
         assert_eq!(rows(&request), 2);
     }
 

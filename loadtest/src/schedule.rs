@@ -13,7 +13,11 @@ impl Poisson {
     /// Arrivals at `rate` a second; the same seed gives the same times.
     pub(crate) fn new(rate: f64, seed: u64) -> Self {
         // Xorshift has no way out of zero.
-        Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, mean_s: 1.0 / rate, now_s: 0.0 }
+        Self {
+            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            mean_s: 1.0 / rate,
+            now_s: 0.0,
+        }
     }
 
     /// A number in (0, 1], by xorshift64*.

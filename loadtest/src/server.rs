@@ -17,10 +17,15 @@ impl Server {
     /// Starts `command` and waits for its line `ready: …`.
     fn start(command: &mut Command, address: impl FnOnce(&str) -> Result<String>) -> Result<Self> {
         let child = command.stdout(Stdio::piped()).spawn()?;
-        let mut server = Self { child, address: String::new() };
+        let mut server = Self {
+            child,
+            address: String::new(),
+        };
         let mut line = String::new();
         BufReader::new(server.child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        let rest = line.strip_prefix("ready: ").ok_or_else(|| format!("the server did not get ready: {line:?}"))?;
+        let rest = line
+            .strip_prefix("ready: ")
+            .ok_or_else(|| format!("the server did not get ready: {line:?}"))?;
         server.address = address(rest.trim())?;
         Ok(server)
     }
@@ -28,14 +33,22 @@ impl Server {
     /// Starts the tonic echo of this program.
     pub(crate) fn echo() -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        Self::start(command.args(["echo", "--grpc", "127.0.0.1:0"]), |line| Ok(line.to_owned()))
+        Self::start(command.args(["echo", "--grpc", "127.0.0.1:0"]), |line| {
+            Ok(line.to_owned())
+        })
     }
 
     /// Starts `program` over a model directory.
     pub(crate) fn ortus(program: &Path, models: &Path, library: Option<&Path>) -> Result<Self> {
-        let ports = std::env::temp_dir().join(format!("ortus-loadtest-{}.json", std::process::id()));
+        let ports =
+            std::env::temp_dir().join(format!("ortus-loadtest-{}.json", std::process::id()));
         let mut command = Command::new(program);
-        command.arg("serve").arg("--models").arg(models).arg("--ports-file").arg(&ports);
+        command
+            .arg("serve")
+            .arg("--models")
+            .arg(models)
+            .arg("--ports-file")
+            .arg(&ports);
         for listener in ["--http", "--grpc", "--ops", "--operator"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -46,7 +59,10 @@ impl Server {
         Self::start(&mut command, |_| {
             let bound: Value = serde_json::from_slice(&std::fs::read(&ports)?)?;
             std::fs::remove_file(&ports)?;
-            Ok(bound["grpc"].as_str().ok_or("the ports file names no gRPC port")?.to_owned())
+            Ok(bound["grpc"]
+                .as_str()
+                .ok_or("the ports file names no gRPC port")?
+                .to_owned())
         })
     }
 

@@ -37,18 +37,27 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new() -> Result<Self> {
         let empty = || Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3);
-        Ok(Self { latency: empty()?, lateness: empty()?, right: 0, wrong: 0, failed: 0, first_fault: None })
+        Ok(Self {
+            latency: empty()?,
+            lateness: empty()?,
+            right: 0,
+            wrong: 0,
+            failed: 0,
+            first_fault: None,
+        })
     }
 
     /// Counts one request. Its latency starts when it was due, not when it was
     /// sent, so that a stall shows for every request it delayed.
     pub(crate) fn record(&mut self, times: &Times, verdict: Verdict) {
         let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        self.lateness.saturating_record(ns(times.sent.saturating_sub(times.due)));
+        self.lateness
+            .saturating_record(ns(times.sent.saturating_sub(times.due)));
         let fault = match verdict {
             Verdict::Right => {
                 self.right += 1;
-                self.latency.saturating_record(ns(times.done.saturating_sub(times.due)));
+                self.latency
+                    .saturating_record(ns(times.done.saturating_sub(times.due)));
                 return;
             }
             Verdict::Wrong(fault) => {
@@ -117,7 +126,14 @@ mod tests {
                 start += stall;
             }
             free = start + Duration::from_micros(100);
-            tally.record(&Times { due, sent, done: free }, Verdict::Right);
+            tally.record(
+                &Times {
+                    due,
+                    sent,
+                    done: free,
+                },
+                Verdict::Right,
+            );
         }
         tally
     }
@@ -140,7 +156,11 @@ mod tests {
     #[test]
     fn faults_are_counted_apart_and_the_first_is_kept() {
         let mut tally = Tally::new().unwrap();
-        let times = Times { due: Duration::ZERO, sent: Duration::ZERO, done: Duration::from_secs(1) };
+        let times = Times {
+            due: Duration::ZERO,
+            sent: Duration::ZERO,
+            done: Duration::from_secs(1),
+        };
         tally.record(&times, Verdict::Wrong("first".to_owned()));
         tally.record(&times, Verdict::Failed("second".to_owned()));
         assert_eq!(tally.faults(), (2, Some("first")));

@@ -27,7 +27,12 @@ pub(crate) struct Metered {
 impl Metered {
     /// Wraps a body that must be complete by `deadline`.
     pub(crate) fn new(inner: Incoming, charge: Arc<Charge>, deadline: Instant) -> Self {
-        Self { inner, charge, deadline, timer: None }
+        Self {
+            inner,
+            charge,
+            deadline,
+            timer: None,
+        }
     }
 }
 
@@ -35,12 +40,17 @@ impl Body for Metered {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                Poll::Ready(Some(this.charge.add(bytes).map(|()| frame).map_err(Status::from)))
+                Poll::Ready(Some(
+                    this.charge.add(bytes).map(|()| frame).map_err(Status::from),
+                ))
             }
             Poll::Ready(Some(Err(error))) => {
                 let text = "the request body ended early or is malformed";
@@ -49,11 +59,14 @@ impl Body for Metered {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let deadline = this.deadline;
-                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-                timer
-                    .as_mut()
-                    .poll(cx)
-                    .map(|()| Some(Err(Error::late("the request body did not arrive in time").into())))
+                let timer = this
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+                timer.as_mut().poll(cx).map(|()| {
+                    Some(Err(
+                        Error::late("the request body did not arrive in time").into()
+                    ))
+                })
             }
         }
     }
@@ -77,7 +90,9 @@ pub(crate) async fn collect(mut body: Metered, max: usize) -> Result<Bytes> {
     let mut rest = BytesMut::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(from_status)?;
-        let Ok(chunk) = frame.into_data() else { continue };
+        let Ok(chunk) = frame.into_data() else {
+            continue;
+        };
         if first.len() + rest.len() + chunk.len() > max {
             return Err(over());
         }
@@ -87,14 +102,22 @@ pub(crate) async fn collect(mut body: Metered, max: usize) -> Result<Bytes> {
         } else {
             if rest.is_empty() {
                 rest.reserve(
-                    usize::try_from(body.size_hint().lower()).unwrap_or(0).min(max) + first.len() + chunk.len(),
+                    usize::try_from(body.size_hint().lower())
+                        .unwrap_or(0)
+                        .min(max)
+                        + first.len()
+                        + chunk.len(),
                 );
                 rest.extend_from_slice(&std::mem::take(&mut first));
             }
             rest.extend_from_slice(&chunk);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
 }
 
 fn from_status(status: Status) -> Error {
@@ -107,21 +130,43 @@ fn from_status(status: Status) -> Error {
 }
 
 /// Undoes `Content-Encoding`. Refuses a body that grows beyond the limits.
-pub(crate) fn decoded(headers: &HeaderMap, body: Bytes, front: &Front, charge: &Charge) -> Result<Bytes> {
-    let encoding = headers.get(http::header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
-    let (max, ratio) = (front.limits.decompressed_bytes_max, front.limits.decompression_ratio_max);
+pub(crate) fn decoded(
+    headers: &HeaderMap,
+    body: Bytes,
+    front: &Front,
+    charge: &Charge,
+) -> Result<Bytes> {
+    let encoding = headers
+        .get(http::header::CONTENT_ENCODING)
+        .map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
+    let (max, ratio) = (
+        front.limits.decompressed_bytes_max,
+        front.limits.decompression_ratio_max,
+    );
     let cap = max.min(body.len().saturating_mul(ratio));
     let mut out = Vec::new();
     let read = match encoding.as_deref() {
         None | Some("identity") => return Ok(body),
-        Some("gzip") => flate2::read::GzDecoder::new(&*body).take(cap as u64 + 1).read_to_end(&mut out),
-        Some("deflate") => flate2::read::ZlibDecoder::new(&*body).take(cap as u64 + 1).read_to_end(&mut out),
-        Some(_) => return Err(Error::unimplemented("content-encoding is not one of gzip, deflate, identity")),
+        Some("gzip") => flate2::read::GzDecoder::new(&*body)
+            .take(cap as u64 + 1)
+            .read_to_end(&mut out),
+        Some("deflate") => flate2::read::ZlibDecoder::new(&*body)
+            .take(cap as u64 + 1)
+            .read_to_end(&mut out),
+        Some(_) => {
+            return Err(Error::unimplemented(
+                "content-encoding is not one of gzip, deflate, identity",
+            ));
+        }
     };
     if out.len() > cap {
-        return Err(Error::too_large(format!("the body decompresses beyond {ratio} times its size or {max} bytes")));
+        return Err(Error::too_large(format!(
+            "the body decompresses beyond {ratio} times its size or {max} bytes"
+        )));
     }
-    read.map_err(|e| Error::invalid("the body is not what its content-encoding says").with_source(e))?;
+    read.map_err(|e| {
+        Error::invalid("the body is not what its content-encoding says").with_source(e)
+    })?;
     charge.add(out.len())?;
     Ok(out.into())
 }

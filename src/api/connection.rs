@@ -41,13 +41,20 @@ impl Drop for Active {
 }
 
 /// Serves until the client leaves, a clock runs out, or the server stops.
-pub(super) async fn serve<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F, limits: Limits, stop: Stop)
-where
+pub(super) async fn serve<F>(
+    stream: TcpStream,
+    answer: impl Fn(Request<Incoming>) -> F,
+    limits: Limits,
+    stop: Stop,
+) where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
     let seen = Arc::clone(&activity);
-    let watched = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let watched = TokioIo::new(Watched {
+        stream,
+        activity: Arc::clone(&activity),
+    });
     let service = service_fn(move |request: Request<Incoming>| {
         let answered = answer(request);
         activity.active.fetch_add(1, Ordering::Relaxed);
@@ -139,12 +146,21 @@ impl Clocks {
     fn start(limits: &Limits, now: Instant) -> Self {
         let (idle_timeout, header_timeout) = (limits.idle_timeout, limits.header_timeout);
         let period = (header_timeout.min(idle_timeout) / 2).max(Duration::from_millis(10));
-        Self { period, idle_timeout, header_timeout, begun: 0, reads: 0, quiet_since: now, head_since: None }
+        Self {
+            period,
+            idle_timeout,
+            header_timeout,
+            begun: 0,
+            reads: 0,
+            quiet_since: now,
+            head_since: None,
+        }
     }
 
     fn look(&mut self, sight: &Sight, now: Instant) -> Verdict {
         if sight.active || sight.begun != self.begun {
-            (self.begun, self.reads, self.quiet_since, self.head_since) = (sight.begun, sight.reads, now, None);
+            (self.begun, self.reads, self.quiet_since, self.head_since) =
+                (sight.begun, sight.reads, now, None);
             return Verdict::Stay;
         }
         // Bytes without a request: on HTTP/1 they are the start of headers.
@@ -154,7 +170,11 @@ impl Clocks {
                 return Verdict::Cut;
             }
         }
-        if now - self.quiet_since >= self.idle_timeout { Verdict::Leave } else { Verdict::Stay }
+        if now - self.quiet_since >= self.idle_timeout {
+            Verdict::Leave
+        } else {
+            Verdict::Stay
+        }
     }
 }
 
@@ -189,10 +209,16 @@ struct Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before && self.activity.reads.fetch_add(1, Ordering::Relaxed) == 0 {
+        if buffer.filled().len() > before
+            && self.activity.reads.fetch_add(1, Ordering::Relaxed) == 0
+        {
             let is_h2 = buffer.filled()[before..].starts_with(b"PRI");
             self.activity.is_h2.store(is_h2, Ordering::Relaxed);
         }
@@ -201,7 +227,11 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -231,14 +261,29 @@ mod tests {
         let start = Instant::now();
         let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
         let period = header_timeout / 2;
-        let mut clocks =
-            Clocks { period, idle_timeout, header_timeout, begun: 0, reads: 0, quiet_since: start, head_since: None };
+        let mut clocks = Clocks {
+            period,
+            idle_timeout,
+            header_timeout,
+            begun: 0,
+            reads: 0,
+            quiet_since: start,
+            head_since: None,
+        };
         let at = |i: usize| start + period * (u32::try_from(i).expect("few") + 1);
         let seen: Vec<Verdict> = sights
             .iter()
             .enumerate()
             .map(|(i, (active, begun, reads))| {
-                clocks.look(&Sight { active: *active, begun: *begun, reads: *reads, is_h2 }, at(i))
+                clocks.look(
+                    &Sight {
+                        active: *active,
+                        begun: *begun,
+                        reads: *reads,
+                        is_h2,
+                    },
+                    at(i),
+                )
             })
             .collect();
         assert_eq!(seen, expected);
@@ -249,18 +294,40 @@ mod tests {
         use Verdict::{Leave, Stay};
         check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
         check(
-            &[(false, 1, 1), (false, 1, 1), (false, 1, 1), (false, 1, 1), (false, 1, 1)],
+            &[
+                (false, 1, 1),
+                (false, 1, 1),
+                (false, 1, 1),
+                (false, 1, 1),
+                (false, 1, 1),
+            ],
             false,
             &[Stay, Stay, Stay, Stay, Leave],
         );
-        check(&[(true, 1, 1); 6], false, &[Stay, Stay, Stay, Stay, Stay, Stay]);
+        check(
+            &[(true, 1, 1); 6],
+            false,
+            &[Stay, Stay, Stay, Stay, Stay, Stay],
+        );
     }
 
     #[test]
     fn headers_that_trickle_are_cut_on_http_1_alone() {
         use Verdict::{Cut, Leave, Stay};
-        check(&[(false, 0, 1), (false, 0, 2), (false, 0, 3)], false, &[Stay, Stay, Cut]);
-        check(&[(false, 1, 1), (false, 1, 2), (false, 1, 3), (false, 1, 4)], false, &[Stay, Stay, Stay, Cut]);
-        check(&[(false, 0, 1), (false, 0, 2), (false, 0, 3), (false, 0, 4)], true, &[Stay, Stay, Stay, Leave]);
+        check(
+            &[(false, 0, 1), (false, 0, 2), (false, 0, 3)],
+            false,
+            &[Stay, Stay, Cut],
+        );
+        check(
+            &[(false, 1, 1), (false, 1, 2), (false, 1, 3), (false, 1, 4)],
+            false,
+            &[Stay, Stay, Stay, Cut],
+        );
+        check(
+            &[(false, 0, 1), (false, 0, 2), (false, 0, 3), (false, 0, 4)],
+            true,
+            &[Stay, Stay, Stay, Leave],
+        );
     }
 }

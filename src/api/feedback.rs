@@ -14,7 +14,11 @@ use tonic::{Request, Response, Status};
 
 /// What takes labels here.
 pub(super) fn desk(front: &Front) -> Result<&Arc<Feedback>> {
-    let off = || Error::precondition("labels are not taken here: feedback.enabled or monitor.enabled is false");
+    let off = || {
+        Error::precondition(
+            "labels are not taken here: feedback.enabled or monitor.enabled is false",
+        )
+    };
     front.feedback.as_ref().ok_or_else(off)
 }
 
@@ -23,7 +27,9 @@ pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Resul
     let desk = desk(call.front)?;
     let body = call.body(body).await?;
     let labels_max = desk.labels_max();
-    let receipt = desk.take_aside(move || given::read(&body, labels_max)).await?;
+    let receipt = desk
+        .take_aside(move || given::read(&body, labels_max))
+        .await?;
     let mut reply = Reply::json(receipt.to_json().to_string());
     if let Some(kind) = receipt.error() {
         reply.status = status::http(kind);
@@ -37,9 +43,14 @@ pub(super) struct Desk(pub Arc<Front>);
 
 #[tonic::async_trait]
 impl feedback_server::Feedback for Desk {
-    async fn give(&self, request: Request<p::GiveRequest>) -> Result<Response<p::GiveReply>, Status> {
+    async fn give(
+        &self,
+        request: Request<p::GiveRequest>,
+    ) -> Result<Response<p::GiveReply>, Status> {
         let labels = request.into_inner().labels;
-        let receipt = desk(&self.0)?.take_aside(move || Ok(labels.into_iter().map(read).collect())).await?;
+        let receipt = desk(&self.0)?
+            .take_aside(move || Ok(labels.into_iter().map(read).collect()))
+            .await?;
         if let (Some(kind), Some(first)) = (receipt.error(), receipt.refused.first()) {
             let (index, message) = (first.index, &first.error.message);
             return Err(Error::new(kind, format!("label {index}: {message}")).into());
@@ -51,9 +62,8 @@ impl feedback_server::Feedback for Desk {
 fn read(label: p::Label) -> Result<Given> {
     let value = match label.label {
         Some(p::label::Label::Word(word)) => serde_json::Value::String(word),
-        Some(p::label::Label::Number(number)) => {
-            serde_json::Number::from_f64(number).map_or(serde_json::Value::Null, serde_json::Value::Number)
-        }
+        Some(p::label::Label::Number(number)) => serde_json::Number::from_f64(number)
+            .map_or(serde_json::Value::Null, serde_json::Value::Number),
         Some(p::label::Label::Truth(truth)) => truth.into(),
         None => return Err(Error::invalid("label is missing")),
     };
@@ -61,12 +71,20 @@ fn read(label: p::Label) -> Result<Given> {
         "" => None,
         text => Some(given::time(text)?),
     };
-    Given::of_parts(&label.prediction_id, label.row, Label::of_json(&value)?, time)
+    Given::of_parts(
+        &label.prediction_id,
+        label.row,
+        Label::of_json(&value)?,
+        time,
+    )
 }
 
 fn reply(receipt: &Receipt) -> p::GiveReply {
     let json = receipt.to_json();
-    let told = json["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = json["errors"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let errors = told.iter().map(|e| p::Refusal {
         index: e["index"].as_u64().unwrap_or(0),

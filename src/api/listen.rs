@@ -64,7 +64,13 @@ pub(crate) fn start(
     let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..count)
         .map(|_| {
             let (inbox, letters) = unbounded_channel();
-            (Peer { inbox, connections: AtomicUsize::new(0) }, letters)
+            (
+                Peer {
+                    inbox,
+                    connections: AtomicUsize::new(0),
+                },
+                letters,
+            )
         })
         .unzip();
     let peers = Arc::new(peers);
@@ -83,9 +89,15 @@ pub(crate) fn start(
             .spawn(move || io.main(http, grpc, letters, &bound))
             .map_err(|e| Error::internal("start an I/O thread").with_source(e))?;
         threads.push(thread);
-        is_bound.recv().map_err(|_| Error::internal("an I/O thread ended at its start"))??;
+        is_bound
+            .recv()
+            .map_err(|_| Error::internal("an I/O thread ended at its start"))??;
     }
-    Ok(Listening { http, grpc, threads })
+    Ok(Listening {
+        http,
+        grpc,
+        threads,
+    })
 }
 
 /// Makes sure that nobody listens on `address`, and finds a free port for `:0`.
@@ -93,7 +105,10 @@ pub(crate) fn start(
 /// server share it silently; a plain bind does not.
 fn reserve(address: SocketAddr, what: &str) -> Result<SocketAddr> {
     let bound = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
-    bound.map_err(|e| Error::precondition(format!("the {what} listener cannot bind {address}: {e}")).with_source(e))
+    bound.map_err(|e| {
+        Error::precondition(format!("the {what} listener cannot bind {address}: {e}"))
+            .with_source(e)
+    })
 }
 
 struct IoThread {
@@ -107,12 +122,22 @@ struct IoThread {
 type Bound = std::sync::mpsc::Sender<Result<()>>;
 
 impl IoThread {
-    fn main(self, http: SocketAddr, grpc: SocketAddr, letters: UnboundedReceiver<StdStream>, bound: &Bound) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    fn main(
+        self,
+        http: SocketAddr,
+        grpc: SocketAddr,
+        letters: UnboundedReceiver<StdStream>,
+        bound: &Bound,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                let _ = bound.send(Err(Error::internal("build an I/O runtime").with_source(error)));
+                let _ = bound.send(Err(
+                    Error::internal("build an I/O runtime").with_source(error)
+                ));
                 return;
             }
         };
@@ -158,21 +183,31 @@ impl IoThread {
 
     /// Keeps a connection or hands it to the thread with the fewest.
     fn place(&self, stream: TcpStream) {
-        let total: usize = self.peers.iter().map(|p| p.connections.load(Ordering::Relaxed)).sum();
+        let total: usize = self
+            .peers
+            .iter()
+            .map(|p| p.connections.load(Ordering::Relaxed))
+            .sum();
         if total >= self.front.limits.connections_max {
             self.front.metrics.connections_refused.inc();
             return;
         }
         let load = |at: usize| self.peers[at].connections.load(Ordering::Relaxed);
-        let least = (0..self.peers.len()).min_by_key(|at| load(*at)).unwrap_or(self.index);
+        let least = (0..self.peers.len())
+            .min_by_key(|at| load(*at))
+            .unwrap_or(self.index);
         if load(least) < load(self.index) {
             if let Ok(stream) = stream.into_std() {
-                self.peers[least].connections.fetch_add(1, Ordering::Relaxed);
+                self.peers[least]
+                    .connections
+                    .fetch_add(1, Ordering::Relaxed);
                 // A thread that has stopped drops the connection with its inbox.
                 let _ = self.peers[least].inbox.send(stream);
             }
         } else {
-            self.peers[self.index].connections.fetch_add(1, Ordering::Relaxed);
+            self.peers[self.index]
+                .connections
+                .fetch_add(1, Ordering::Relaxed);
             self.open(stream);
         }
     }
@@ -182,7 +217,9 @@ impl IoThread {
             match TcpStream::from_std(stream) {
                 Ok(stream) => self.open(stream),
                 Err(error) => {
-                    self.peers[self.index].connections.fetch_sub(1, Ordering::Relaxed);
+                    self.peers[self.index]
+                        .connections
+                        .fetch_sub(1, Ordering::Relaxed);
                     tracing::warn!(%error, "a connection cannot be handed over");
                 }
             }
@@ -193,14 +230,19 @@ impl IoThread {
     fn open(&self, stream: TcpStream) {
         // Latency is lost without it, nothing else.
         let _ = stream.set_nodelay(true);
-        let open = Open { peers: Arc::clone(&self.peers), index: self.index, front: Arc::clone(&self.front) };
+        let open = Open {
+            peers: Arc::clone(&self.peers),
+            index: self.index,
+            front: Arc::clone(&self.front),
+        };
         self.front.metrics.connections.inc();
         let router = Arc::clone(&self.router);
         let answer = move |request| {
             let router = Arc::clone(&router);
             async move { router.answer(request).await }
         };
-        let connection = connection::serve(stream, answer, self.front.limits.clone(), self.stop.clone());
+        let connection =
+            connection::serve(stream, answer, self.front.limits.clone(), self.stop.clone());
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
@@ -217,18 +259,25 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.peers[self.index].connections.fetch_sub(1, Ordering::Relaxed);
+        self.peers[self.index]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
         self.front.metrics.connections.dec();
     }
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(true)?;
         socket.bind(address)?;
         socket.listen(1024)
     };
-    bind().map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
+    bind()
+        .map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
 }

@@ -14,9 +14,14 @@ const ROUTE_KEY: &str = "route_key";
 /// Refuses a parameter that would change the answer and is not honoured.
 /// `idle` says that its value is the one by which clients switch it off.
 fn check_served(name: &str, idle: bool) -> Result<()> {
-    let unserved = name == "classification" || name.starts_with("shared_memory") || name.starts_with("sequence_");
+    let unserved = name == "classification"
+        || name.starts_with("shared_memory")
+        || name.starts_with("sequence_");
     if unserved && !idle {
-        return Err(Error::unimplemented(format!("parameter '{}' is not served here", crate::model::short(name))));
+        return Err(Error::unimplemented(format!(
+            "parameter '{}' is not served here",
+            crate::model::short(name)
+        )));
     }
     Ok(())
 }

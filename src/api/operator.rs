@@ -74,12 +74,22 @@ async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             Ok(Reply::json("{}"))
         }
         ("GET" | "POST", _) if path.starts_with(REGISTRY) => {
-            let collected = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-            let collected = collected.map_err(|_| Error::late("the request body did not arrive in time"))?;
-            let body =
-                collected.map_err(|e| Error::too_large("the request body is broken or too large").with_source(e))?;
+            let collected =
+                tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+            let collected =
+                collected.map_err(|_| Error::late("the request body did not arrive in time"))?;
+            let body = collected.map_err(|e| {
+                Error::too_large("the request body is broken or too large").with_source(e)
+            })?;
             let query = parts.uri.query().unwrap_or_default();
-            registry::answer(front, method, &path[REGISTRY.len()..], query, &body.to_bytes()).await
+            registry::answer(
+                front,
+                method,
+                &path[REGISTRY.len()..],
+                query,
+                &body.to_bytes(),
+            )
+            .await
         }
         _ => Err(Error::not_found(
             "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
@@ -104,18 +114,31 @@ const REGISTRY: &str = "/v1/registry/";
 
 fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
     if !headers.contains_key(OPERATOR_HEADER) {
-        return Err(Error::denied(format!("the {OPERATOR_HEADER} header is missing")));
+        return Err(Error::denied(format!(
+            "the {OPERATOR_HEADER} header is missing"
+        )));
     }
     // HTTP/2 says it in the address.
     let authority = uri.authority().map(http::uri::Authority::as_str);
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).or(authority).unwrap_or_default();
-    let name =
-        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .or(authority)
+        .unwrap_or_default();
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(n, _)| n);
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     if name.eq_ignore_ascii_case("localhost") || address.is_ok() {
         return Ok(());
     }
-    Err(Error::denied("the Host header names neither an address nor localhost"))
+    Err(Error::denied(
+        "the Host header names neither an address nor localhost",
+    ))
 }
 
 /// What the monitor knows of a model's versions, or of one.
@@ -126,26 +149,51 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
     let found = monitor.report(&name, version);
     if found.is_empty() {
         let which = version.map_or_else(String::new, |v| format!(" version {v} of"));
-        return Err(Error::not_found(format!("no{which} model '{name}' serves here")));
+        return Err(Error::not_found(format!(
+            "no{which} model '{name}' serves here"
+        )));
     }
     Ok(json!({"versions": found}))
 }
 
 /// Everything that a page about a model shows: `version=V&hours=H`.
 fn report(front: &Front, name: &str, query: &str) -> Result<Value> {
-    let value = |key: &str| query.split('&').filter_map(|p| p.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v);
+    let value = |key: &str| {
+        query
+            .split('&')
+            .filter_map(|p| p.split_once('='))
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v)
+    };
     let monitor = monitor(front)?;
-    let (model, version) = (ModelName::parse(name)?, value("version").map(Version::parse).transpose()?);
+    let (model, version) = (
+        ModelName::parse(name)?,
+        value("version").map(Version::parse).transpose()?,
+    );
     let hours = value("hours").map_or(Ok(24 * 7), str::parse::<u64>);
     let hours = hours.map_err(|_| Error::invalid("hours is no whole number of 0 or more"))?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let watched = monitor.pictures(&model, version, now.saturating_sub(hours.saturating_mul(3600)));
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let watched = monitor.pictures(
+        &model,
+        version,
+        now.saturating_sub(hours.saturating_mul(3600)),
+    );
     if watched.is_empty() {
-        return Err(Error::not_found(format!("no version of model '{model}' serves here that was asked for")));
+        return Err(Error::not_found(format!(
+            "no version of model '{model}' serves here that was asked for"
+        )));
     }
-    let measured = front.feedback.as_ref().map(|f| f.report(&model, version)).unwrap_or_default();
+    let measured = front
+        .feedback
+        .as_ref()
+        .map(|f| f.report(&model, version))
+        .unwrap_or_default();
     let times = front.metrics.times(model.as_str());
-    Ok(json!({"time": now, "hours": hours, "watched": watched, "measured": measured, "times": times}))
+    Ok(
+        json!({"time": now, "hours": hours, "watched": watched, "measured": measured, "times": times}),
+    )
 }
 
 /// What labels say of a model's versions, or of one, and what its scores say.
@@ -155,7 +203,9 @@ fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value
     let version = version.map(Version::parse).transpose()?;
     let measured = feedback.report(&name, version);
     let monitor = front.monitor.as_ref();
-    let watched = monitor.map(|monitor| monitor.report(&name, version)).unwrap_or_default();
+    let watched = monitor
+        .map(|monitor| monitor.report(&name, version))
+        .unwrap_or_default();
     let estimated = watched.into_iter().filter_map(|mut report| {
         let (version, digest) = (report["version"].take(), report["digest"].take());
         let estimated = report.get_mut("estimated")?.take();
@@ -163,7 +213,9 @@ fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value
     });
     let estimated: Vec<Value> = estimated.collect();
     if measured.is_empty() && estimated.is_empty() {
-        return Err(Error::not_found(format!("nothing is known of how good the model '{name}' is")));
+        return Err(Error::not_found(format!(
+            "nothing is known of how good the model '{name}' is"
+        )));
     }
     Ok(json!({"measured": measured, "estimated": estimated}))
 }
@@ -172,7 +224,8 @@ fn models(front: &Front) -> Value {
     let table = front.predictor.routes().table();
     let index = describe::index(&front.manager.status(), false);
     let line = |m: &crate::proto::inference::repository_index_response::ModelIndex| {
-        let mut line = json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason});
+        let mut line =
+            json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason});
         let version = m.version.parse().ok().and_then(crate::model::Version::new);
         let routes = table.models.get(m.name.as_str());
         if let Some(s) = version.and_then(|v| routes.and_then(|r| r.versions.get(&v))) {
@@ -203,14 +256,24 @@ mod tests {
         if header {
             headers.insert(OPERATOR_HEADER, http::HeaderValue::from_static("1"));
         }
-        assert_eq!(admit(&headers, &http::Uri::from_static("/")).is_ok(), admitted, "{host}");
+        assert_eq!(
+            admit(&headers, &http::Uri::from_static("/")).is_ok(),
+            admitted,
+            "{host}"
+        );
     }
 
     #[test]
     fn paths_name_a_model_and_what_is_asked_of_it() {
         assert_eq!(of_model("/v1/models/a/drift"), Some(("a", "drift")));
         assert_eq!(of_model("/v1/models/a/b/report"), Some(("a/b", "report")));
-        for other in ["/v1/models/drift", "/v1/models/a", "/v1/models/a/other", "/v1/models", "/v1/models/"] {
+        for other in [
+            "/v1/models/drift",
+            "/v1/models/a",
+            "/v1/models/a/other",
+            "/v1/models",
+            "/v1/models/",
+        ] {
             assert_eq!(of_model(other), None, "{other}");
         }
     }

@@ -18,7 +18,10 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
         "/livez" => (StatusCode::OK, "live\n".into()),
         "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
-        _ => (StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n".into()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "try /metrics, /livez or /readyz\n".into(),
+        ),
     };
     let mut response = Response::new(Body::new(Full::new(body)));
     *response.status_mut() = status;

@@ -50,8 +50,12 @@ pub(crate) enum NoRoute {
 
 /// Reads a method and a path.
 pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let decode =
-        |segment: &str| percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(|s| s.into_owned());
+    let decode = |segment: &str| {
+        percent_encoding::percent_decode_str(segment)
+            .decode_utf8()
+            .ok()
+            .map(|s| s.into_owned())
+    };
     let all: Option<Vec<String>> = path.split('/').skip(1).map(decode).collect();
     let all = all.ok_or(NoRoute::Malformed)?;
     let segments: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -62,14 +66,17 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["v2", "models"] => ("GET", Route::Models),
         ["v2", "models", "stats"] => ("GET", Route::Statistics(String::new(), String::new())),
         ["v2", "models", name] => ("GET", Route::Metadata((*name).to_owned(), String::new())),
-        ["v2", "models", name, "versions", version] => {
-            ("GET", Route::Metadata((*name).to_owned(), (*version).to_owned()))
-        }
+        ["v2", "models", name, "versions", version] => (
+            "GET",
+            Route::Metadata((*name).to_owned(), (*version).to_owned()),
+        ),
         ["v2", "models", name, verb] => of_model(name, "", verb)?,
         ["v2", "models", name, "versions", version, verb] => of_model(name, version, verb)?,
         ["v2", "repository", "index"] => ("POST", Route::Index),
         ["v2", "repository", "models", name, "load"] => ("POST", Route::Load((*name).to_owned())),
-        ["v2", "repository", "models", name, "unload"] => ("POST", Route::Unload((*name).to_owned())),
+        ["v2", "repository", "models", name, "unload"] => {
+            ("POST", Route::Unload((*name).to_owned()))
+        }
         ["v1", "feedback"] => ("POST", Route::Feedback),
         [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => return under_v1(method, rest),
         _ => return Err(NoRoute::Unknown),
@@ -94,34 +101,53 @@ fn of_model(name: &str, version: &str, verb: &str) -> Result<(&'static str, Rout
 
 /// TensorFlow Serving's paths, whose fixed words match in any case.
 fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
-    let [models, rest @ ..] = segments else { return Err(NoRoute::Malformed) };
+    let [models, rest @ ..] = segments else {
+        return Err(NoRoute::Malformed);
+    };
     if !models.eq_ignore_ascii_case("models") {
         return Err(NoRoute::Malformed);
     }
     let (rest, metadata) = match rest {
-        [inner @ .., last] if last.eq_ignore_ascii_case("metadata") && !inner.is_empty() => (inner, true),
+        [inner @ .., last] if last.eq_ignore_ascii_case("metadata") && !inner.is_empty() => {
+            (inner, true)
+        }
         all => (all, false),
     };
-    let verb = |text: &str| text.rsplit_once(':').map(|(a, b)| (a.to_owned(), b.to_ascii_lowercase()));
+    let verb = |text: &str| {
+        text.rsplit_once(':')
+            .map(|(a, b)| (a.to_owned(), b.to_ascii_lowercase()))
+    };
     let (name, kind, value) = match rest {
         [name] => (*name, "", ""),
         [name, kind, value] => (*name, *kind, *value),
         _ => return Err(NoRoute::Malformed),
     };
     let (name, value, verb) = if kind.is_empty() {
-        verb(name).map_or((name.to_owned(), String::new(), None), |(n, v)| (n, String::new(), Some(v)))
+        verb(name).map_or((name.to_owned(), String::new(), None), |(n, v)| {
+            (n, String::new(), Some(v))
+        })
     } else {
-        verb(value).map_or((name.to_owned(), value.to_owned(), None), |(x, v)| (name.to_owned(), x, Some(v)))
+        verb(value).map_or((name.to_owned(), value.to_owned(), None), |(x, v)| {
+            (name.to_owned(), x, Some(v))
+        })
     };
     let selector = match kind.to_ascii_lowercase().as_str() {
         "" => None,
-        "versions" => Some(Selector::Exact(Version::parse(&value).map_err(|_| NoRoute::Malformed)?)),
+        "versions" => Some(Selector::Exact(
+            Version::parse(&value).map_err(|_| NoRoute::Malformed)?,
+        )),
         "labels" if !value.is_empty() => Some(Selector::Label(value)),
         _ => return Err(NoRoute::Malformed),
     };
     match (method.as_str(), verb.as_deref(), metadata) {
-        ("POST", Some("predict"), false) => Ok(Route::TfsPredict(name, selector.unwrap_or(Selector::Latest))),
-        ("GET" | "HEAD", None, true) => Ok(Route::TfsMetadata(name, selector.unwrap_or(Selector::Latest))),
+        ("POST", Some("predict"), false) => Ok(Route::TfsPredict(
+            name,
+            selector.unwrap_or(Selector::Latest),
+        )),
+        ("GET" | "HEAD", None, true) => Ok(Route::TfsMetadata(
+            name,
+            selector.unwrap_or(Selector::Latest),
+        )),
         ("GET" | "HEAD", None, false) => Ok(Route::TfsStatus(name, selector)),
         _ => Err(NoRoute::Malformed),
     }
@@ -138,16 +164,27 @@ impl Reply {
     /// A JSON body with status 200.
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { status: StatusCode::OK, headers, body: body.into() }
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        Self {
+            status: StatusCode::OK,
+            headers,
+            body: body.into(),
+        }
     }
 
     /// The JSON form of an error.
     pub(crate) fn error(error: &Error) -> Self {
         let mut reply = Self::json(oip::json::error_body(&error.message));
         reply.status = status::http(error.kind);
-        if reply.status == StatusCode::TOO_MANY_REQUESTS || reply.status == StatusCode::SERVICE_UNAVAILABLE {
-            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if reply.status == StatusCode::TOO_MANY_REQUESTS
+            || reply.status == StatusCode::SERVICE_UNAVAILABLE
+        {
+            reply
+                .headers
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         reply
     }
@@ -177,10 +214,20 @@ pub(crate) async fn answer(
     charge: &Charge,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let call = Call { front, headers: &parts.headers, arrived, charge };
+    let call = Call {
+        front,
+        headers: &parts.headers,
+        arrived,
+        charge,
+    };
     let path = parts.uri.path();
-    let protocol = if path.starts_with("/v2") { Protocol::OipRest } else { Protocol::TfsRest };
-    let missing_host = parts.version == http::Version::HTTP_11 && !parts.headers.contains_key(header::HOST);
+    let protocol = if path.starts_with("/v2") {
+        Protocol::OipRest
+    } else {
+        Protocol::TfsRest
+    };
+    let missing_host =
+        parts.version == http::Version::HTTP_11 && !parts.headers.contains_key(header::HOST);
     let reply = if missing_host {
         let error = Error::invalid("the Host header is missing");
         front.predictor.refused(protocol, &error);
@@ -218,16 +265,21 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
 fn no_route(front: &Front, protocol: Protocol, none: &NoRoute, method: &Method) -> Reply {
     let error = match none {
         NoRoute::Unknown => Error::not_found("no such path"),
-        NoRoute::Malformed => Error::invalid("malformed request: the path is not one of /v1/models/<name>[…]"),
-        NoRoute::Method(wanted) => {
-            Error::invalid(format!("this path takes {wanted}, not {}", crate::model::short(method.as_str())))
+        NoRoute::Malformed => {
+            Error::invalid("malformed request: the path is not one of /v1/models/<name>[…]")
         }
+        NoRoute::Method(wanted) => Error::invalid(format!(
+            "this path takes {wanted}, not {}",
+            crate::model::short(method.as_str())
+        )),
     };
     front.predictor.refused(protocol, &error);
     let mut reply = Reply::error(&error);
     if let NoRoute::Method(wanted) = none {
         reply.status = StatusCode::METHOD_NOT_ALLOWED;
-        reply.headers.insert(header::ALLOW, HeaderValue::from_static(wanted));
+        reply
+            .headers
+            .insert(header::ALLOW, HeaderValue::from_static(wanted));
     }
     reply
 }
@@ -237,13 +289,20 @@ const GZIP_BYTES_MIN: usize = 1024;
 
 /// Turns a reply into HTTP, in gzip where the client takes it.
 fn finish(mut reply: Reply, asked: &HeaderMap) -> Response<Body> {
-    let accepts = asked.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(accepts_gzip);
+    let accepts = asked
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(accepts_gzip);
     if accepts && reply.body.len() >= GZIP_BYTES_MIN {
-        let mut gzip =
-            flate2::write::GzEncoder::new(Vec::with_capacity(reply.body.len() / 2), flate2::Compression::fast());
+        let mut gzip = flate2::write::GzEncoder::new(
+            Vec::with_capacity(reply.body.len() / 2),
+            flate2::Compression::fast(),
+        );
         if let Ok(body) = gzip.write_all(&reply.body).and_then(|()| gzip.finish()) {
             reply.body = body.into();
-            reply.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            reply
+                .headers
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
     }
     let mut response = Response::new(Body::new(Full::new(reply.body)));
@@ -255,7 +314,15 @@ fn finish(mut reply: Reply, asked: &HeaderMap) -> Response<Body> {
 fn accepts_gzip(value: &str) -> bool {
     value.split(',').any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        is_gzip && !parts.any(|p| matches!(p.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        let is_gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip
+            && !parts.any(|p| {
+                matches!(
+                    p.replace(' ', "").as_str(),
+                    "q=0" | "q=0.0" | "q=0.00" | "q=0.000"
+                )
+            })
     })
 }

@@ -41,25 +41,46 @@ struct Servers {
 
 impl Router {
     /// Builds the servers over one front.
-    pub(crate) fn new(front: Arc<Front>, health: HealthServer<tonic_health::server::HealthService>) -> Self {
+    pub(crate) fn new(
+        front: Arc<Front>,
+        health: HealthServer<tonic_health::server::HealthService>,
+    ) -> Self {
         let max = front.limits.message_bytes_max;
-        let oip = OipServer::new(Oip(Arc::clone(&front))).max_decoding_message_size(max).accept_compressed(Gzip);
+        let oip = OipServer::new(Oip(Arc::clone(&front)))
+            .max_decoding_message_size(max)
+            .accept_compressed(Gzip);
         let tfs = Tfs(Arc::clone(&front));
-        let predict = PredictionServiceServer::new(tfs.clone()).max_decoding_message_size(max).accept_compressed(Gzip);
+        let predict = PredictionServiceServer::new(tfs.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(Gzip);
         let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
         // A label of two bytes takes a hundred in memory.
-        let labels = front.feedback.as_ref().map_or(0, |f| f.labels_max()).saturating_mul(LABEL_BYTES_MAX);
+        let labels = front
+            .feedback
+            .as_ref()
+            .map_or(0, |f| f.labels_max())
+            .saturating_mul(LABEL_BYTES_MAX);
         let feedback = FeedbackServer::new(Desk(Arc::clone(&front)))
             .max_decoding_message_size(max.min(labels.max(LABEL_BYTES_MAX)));
         let feedback = feedback.accept_compressed(Gzip);
-        let plain = Servers { oip, predict, model, feedback };
+        let plain = Servers {
+            oip,
+            predict,
+            model,
+            feedback,
+        };
         let gzip = Servers {
             oip: plain.oip.clone().send_compressed(Gzip),
             predict: plain.predict.clone().send_compressed(Gzip),
             model: plain.model.clone().send_compressed(Gzip),
             feedback: plain.feedback.clone().send_compressed(Gzip),
         };
-        Self { front, plain, gzip, health }
+        Self {
+            front,
+            plain,
+            gzip,
+            health,
+        }
     }
 
     /// Answers one request.
@@ -79,15 +100,25 @@ impl Router {
             _ => &self.plain,
         };
         let path = request.uri().path();
-        let answer = match path.get(1..).and_then(|p| p.split_once('/')).map(|(service, _)| service) {
+        let answer = match path
+            .get(1..)
+            .and_then(|p| p.split_once('/'))
+            .map(|(service, _)| service)
+        {
             Some("inference.GRPCInferenceService") => servers.oip.clone().call(request).await,
-            Some("tensorflow.serving.PredictionService") => servers.predict.clone().call(request).await,
+            Some("tensorflow.serving.PredictionService") => {
+                servers.predict.clone().call(request).await
+            }
             Some("tensorflow.serving.ModelService") => servers.model.clone().call(request).await,
             Some("ortus.feedback.v1.Feedback") => servers.feedback.clone().call(request).await,
             Some("grpc.health.v1.Health") => self.health.clone().call(request).await,
             Some("grpc.reflection.v1.ServerReflection") => reflect_v1().call(request).await,
-            Some("grpc.reflection.v1alpha.ServerReflection") => reflect_v1alpha().call(request).await,
-            _ if is_grpc(&request) => Ok(tonic::Status::unimplemented("no such service").into_http()),
+            Some("grpc.reflection.v1alpha.ServerReflection") => {
+                reflect_v1alpha().call(request).await
+            }
+            _ if is_grpc(&request) => {
+                Ok(tonic::Status::unimplemented("no such service").into_http())
+            }
             _ => Ok(rest::answer(&self.front, request, arrived, &charge).await),
         };
         drop(charge);

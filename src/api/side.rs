@@ -21,7 +21,9 @@ pub(crate) async fn side<F>(
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let unbound = |e: std::io::Error| Error::precondition(format!("the {what} listener cannot bind {address}: {e}"));
+    let unbound = |e: std::io::Error| {
+        Error::precondition(format!("the {what} listener cannot bind {address}: {e}"))
+    };
     let listener = TcpListener::bind(address).await.map_err(unbound)?;
     let bound = listener.local_addr().map_err(unbound)?;
     let front = Arc::clone(front);

@@ -3,7 +3,8 @@
 use crate::api::Limits;
 use crate::config::Config;
 use crate::config::model::{
-    Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, Task, VersionPolicy as Configured,
+    Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, Task,
+    VersionPolicy as Configured,
 };
 use crate::manager::{self, Settings};
 use crate::model::task::{Kind, Wish};
@@ -37,19 +38,30 @@ pub(super) fn settings(config: Config) -> manager::SettingsOf {
     Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
         let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
         let beside = pbtxt.map(overrides).unwrap_or_default();
-        to_settings(own.over(beside).over(config.defaults.clone()).resolve(), config.models.golden)
+        to_settings(
+            own.over(beside).over(config.defaults.clone()).resolve(),
+            config.models.golden,
+        )
     })
 }
 
 fn overrides(c: &ModelConfig) -> ModelOverrides {
     let cuda = || {
-        let options = c.gpus.first().map(|gpu| ("device_id".to_owned(), gpu.to_string()));
-        crate::config::model::Provider { kind: ConfiguredKind::Cuda, options: options.into_iter().collect() }
+        let options = c
+            .gpus
+            .first()
+            .map(|gpu| ("device_id".to_owned(), gpu.to_string()));
+        crate::config::model::Provider {
+            kind: ConfiguredKind::Cuda,
+            options: options.into_iter().collect(),
+        }
     };
     let versions = |policy: &VersionPolicy| match policy {
         VersionPolicy::Latest(n) => Configured::Latest(*n),
         VersionPolicy::All => Configured::All,
-        VersionPolicy::Specific(list) => Configured::Specific(list.iter().map(|v| v.number()).collect()),
+        VersionPolicy::Specific(list) => {
+            Configured::Specific(list.iter().map(|v| v.number()).collect())
+        }
     };
     ModelOverrides {
         batching: c.unbatched.then_some(Batching::Off),
@@ -69,10 +81,25 @@ fn to_settings(model: Model, golden: bool) -> Settings {
         ConfiguredKind::Cuda => ProviderKind::Cuda,
         ConfiguredKind::Tensorrt => ProviderKind::Tensorrt,
     };
-    let providers = model.providers.into_iter().map(|p| Provider { kind: kind(p.kind), options: p.options }).collect();
+    let providers = model
+        .providers
+        .into_iter()
+        .map(|p| Provider {
+            kind: kind(p.kind),
+            options: p.options,
+        })
+        .collect();
     Settings {
-        session: SessionOptions { intra_op_threads, spinning: model.spinning, providers },
-        lanes: if model.lanes == 0 { (super::cores() / intra_op_threads).max(1) } else { model.lanes },
+        session: SessionOptions {
+            intra_op_threads,
+            spinning: model.spinning,
+            providers,
+        },
+        lanes: if model.lanes == 0 {
+            (super::cores() / intra_op_threads).max(1)
+        } else {
+            model.lanes
+        },
         batched: model.batching == Batching::Auto,
         batch_rows_max: model.batch_rows_max as usize,
         queue_rows_max: model.queue_rows_max as usize,
@@ -81,7 +108,9 @@ fn to_settings(model: Model, golden: bool) -> Settings {
         policy: match model.version_policy {
             Configured::Latest(n) => VersionPolicy::Latest(n),
             Configured::All => VersionPolicy::All,
-            Configured::Specific(list) => VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect()),
+            Configured::Specific(list) => {
+                VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect())
+            }
         },
         task: Wish {
             kind: match model.task {
@@ -94,7 +123,11 @@ fn to_settings(model: Model, golden: bool) -> Settings {
             classes: model.classes,
         },
         slices: model.slices,
-        labels: model.labels.into_iter().filter_map(|(label, v)| Some((label, Version::new(v)?))).collect(),
+        labels: model
+            .labels
+            .into_iter()
+            .filter_map(|(label, v)| Some((label, Version::new(v)?)))
+            .collect(),
         golden,
     }
 }

@@ -55,27 +55,59 @@ pub(super) fn start(
     if !config.monitor.enabled {
         return Ok(Watching::default());
     }
-    let webhook = config.monitor.webhook.as_deref().map(|url| Webhook::start(url, background)).transpose()?;
+    let webhook = config
+        .monitor
+        .webhook
+        .as_deref()
+        .map(|url| Webhook::start(url, background))
+        .transpose()?;
     let records = records(config)?;
     if let Some(records) = records.clone() {
         // So that the first ids are the fleet's too; a store that is away does not hold the start up for long.
-        match background.block_on(async { tokio::time::timeout(KEY_WAIT, records.fleet_key()).await }) {
+        match background
+            .block_on(async { tokio::time::timeout(KEY_WAIT, records.fleet_key()).await })
+        {
             Ok(Ok(key)) => mint.adopt(key),
             _ => drop(background.spawn(learn_key(records, Arc::clone(mint)))),
         }
     }
     let server = fleet::name();
-    let told = Told { webhook, kept: records.clone().map(|r| Alarms::start(r, background.handle())), server };
-    let feedback = records.clone().filter(|_| config.feedback.enabled).map(|records| {
-        let told = told.clone();
-        let sink = move |worse: &feedback::Worse| {
-            told.tell("ortus.performance.alarm", (&worse.model, worse.version), serde_json::json!(worse));
-        };
-        let place = (records, Arc::clone(mint));
-        Feedback::start(place, labels(config), Arc::clone(metrics), Box::new(sink), background.handle())
-    });
-    let capture = match (records.as_ref(), config.capture.share > 0.0, config.capture.format) {
-        (Some(records), true, CaptureFormat::Parquet) => Some(keep(config, records, metrics, (mint, background))?),
+    let told = Told {
+        webhook,
+        kept: records
+            .clone()
+            .map(|r| Alarms::start(r, background.handle())),
+        server,
+    };
+    let feedback = records
+        .clone()
+        .filter(|_| config.feedback.enabled)
+        .map(|records| {
+            let told = told.clone();
+            let sink = move |worse: &feedback::Worse| {
+                told.tell(
+                    "ortus.performance.alarm",
+                    (&worse.model, worse.version),
+                    serde_json::json!(worse),
+                );
+            };
+            let place = (records, Arc::clone(mint));
+            Feedback::start(
+                place,
+                labels(config),
+                Arc::clone(metrics),
+                Box::new(sink),
+                background.handle(),
+            )
+        });
+    let capture = match (
+        records.as_ref(),
+        config.capture.share > 0.0,
+        config.capture.format,
+    ) {
+        (Some(records), true, CaptureFormat::Parquet) => {
+            Some(keep(config, records, metrics, (mint, background))?)
+        }
         (None, true, CaptureFormat::Parquet) => {
             return Err(Error::invalid(
                 "capture.share is set, and there is nowhere to keep predictions: set records.store",
@@ -90,28 +122,55 @@ pub(super) fn start(
     }
     let server = told.server.clone();
     let tell = move |alarm: Alarm| {
-        told.tell("ortus.drift.alarm", (&alarm.model, alarm.version), serde_json::json!(alarm));
+        told.tell(
+            "ortus.drift.alarm",
+            (&alarm.model, alarm.version),
+            serde_json::json!(alarm),
+        );
     };
-    let monitor = Monitor::start(options(config), Arc::clone(metrics), Box::new(tell.clone()), taps)?;
+    let monitor = Monitor::start(
+        options(config),
+        Arc::clone(metrics),
+        Box::new(tell.clone()),
+        taps,
+    )?;
     if let Some(records) = records.filter(|_| is_shared(config)) {
         let member = windows::Member {
             records,
             server,
             slot: config.monitor.fleet_window,
-            rules: Rules { window_min: config.monitor.fleet_window, ..options(config).rules },
+            rules: Rules {
+                window_min: config.monitor.fleet_window,
+                ..options(config).rules
+            },
             sink: Box::new(tell),
             series: metrics.monitor.fleet(),
         };
         windows::start(member, &monitor, background.handle())?;
     }
-    Ok(Watching { monitor: Some(monitor), feedback, capture })
+    Ok(Watching {
+        monitor: Some(monitor),
+        feedback,
+        capture,
+    })
 }
 
 /// What follows predictions, where a collector is set.
-pub(super) fn tracer(config: &Config, metrics: &Metrics, background: &Runtime) -> Result<Option<Tracer>> {
-    let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
+pub(super) fn tracer(
+    config: &Config,
+    metrics: &Metrics,
+    background: &Runtime,
+) -> Result<Option<Tracer>> {
+    let Some(endpoint) = &config.traces.endpoint else {
+        return Ok(None);
+    };
     let (tracer, outbox) = Tracer::new(config.traces.share, metrics.spans_dropped.clone());
-    otlp::start(endpoint, outbox, metrics.spans_dropped.clone(), background.handle())?;
+    otlp::start(
+        endpoint,
+        outbox,
+        metrics.spans_dropped.clone(),
+        background.handle(),
+    )?;
     Ok(Some(tracer))
 }
 
@@ -130,20 +189,32 @@ fn keep(
         age_max: c.age_max,
         queue_bytes_max: c.queue_bytes_max,
         request_bytes_max: c.request_bytes_max,
-        redaction: Redaction { drop: c.drop.clone(), hash: c.hash.clone() },
+        redaction: Redaction {
+            drop: c.drop.clone(),
+            hash: c.hash.clone(),
+        },
     };
     let (own, runtime) = (records.clone(), background.handle().clone());
     let put = move |key: &str, bytes: Vec<u8>| {
         let bytes = bytes::Bytes::from(bytes);
         runtime.block_on(async {
             let put = tokio::time::timeout(PUT_MAX, own.create(key, bytes)).await;
-            put.unwrap_or_else(|_| Err(Error::late("the store does not answer in time"))).map(drop)
+            put.unwrap_or_else(|_| Err(Error::late("the store does not answer in time")))
+                .map(drop)
         })
     };
-    let retention = Retention { age_max: c.retention, bytes_max: c.store_bytes_max as u64 };
+    let retention = Retention {
+        age_max: c.retention,
+        bytes_max: c.store_bytes_max as u64,
+    };
     background.spawn(sweep(records.clone(), retention));
     let mint = Arc::clone(mint);
-    Capture::start(options, Arc::clone(metrics), Box::new(put), Box::new(move || mint.fleet_key()))
+    Capture::start(
+        options,
+        Arc::clone(metrics),
+        Box::new(put),
+        Box::new(move || mint.fleet_key()),
+    )
 }
 
 /// Lets go of captured files that are too old or too many, now and then.
@@ -171,15 +242,27 @@ async fn sweep(records: Records, retention: Retention) {
 /// Posts predictions as events.
 fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Result<Tap> {
     let url = config.capture.url.as_deref();
-    let url =
-        url.ok_or_else(|| Error::invalid("capture.format is \"cloudevents\": set capture.url to where they go"))?;
+    let url = url.ok_or_else(|| {
+        Error::invalid("capture.format is \"cloudevents\": set capture.url to where they go")
+    })?;
     let webhook = Webhook::start(url, background).map_err(|e| e.context("capture.url"))?;
-    let send = move |event: capture::events::Event| webhook.post(Message { headers: event.headers, body: event.body });
+    let send = move |event: capture::events::Event| {
+        webhook.post(Message {
+            headers: event.headers,
+            body: event.body,
+        })
+    };
     if !config.capture.drop.is_empty() || !config.capture.hash.is_empty() {
-        return Err(Error::invalid("capture.drop and capture.hash are for Parquet: events carry requests whole"));
+        return Err(Error::invalid(
+            "capture.drop and capture.hash are for Parquet: events carry requests whole",
+        ));
     }
     let bounds = (config.capture.share, config.capture.request_bytes_max);
-    Ok(capture::events::tap(bounds, Arc::clone(metrics), Box::new(send)))
+    Ok(capture::events::tap(
+        bounds,
+        Arc::clone(metrics),
+        Box::new(send),
+    ))
 }
 
 /// Who is told of alarms, beside the log and the metrics.
@@ -193,8 +276,12 @@ struct Told {
 
 impl Told {
     fn tell(&self, kind: &str, (model, version): (&str, u64), alarm: serde_json::Value) {
-        self.webhook.iter().for_each(|w| w.send(kind, &format!("{model}:{version}"), &alarm));
-        self.kept.iter().for_each(|k| k.keep((kind, model), &self.server, alarm.clone()));
+        self.webhook
+            .iter()
+            .for_each(|w| w.send(kind, &format!("{model}:{version}"), &alarm));
+        self.kept
+            .iter()
+            .for_each(|k| k.keep((kind, model), &self.server, alarm.clone()));
     }
 }
 
@@ -257,10 +344,14 @@ pub(crate) fn records(config: &Config) -> Result<Option<Records>> {
     }
     if let Some(url) = &config.registry.url {
         // A registry that is not there is not made by who reads it.
-        return Store::open(url, false).map(|store| Some(Records::of(store, namespace))).map_err(failed);
+        return Store::open(url, false)
+            .map(|store| Some(Records::of(store, namespace)))
+            .map_err(failed);
     }
     let folder = state_folder();
-    let opened = folder.as_ref().map(|folder| Records::open(&folder.display().to_string(), namespace));
+    let opened = folder
+        .as_ref()
+        .map(|folder| Records::open(&folder.display().to_string(), namespace));
     match opened {
         Some(Ok(records)) => Ok(Some(records)),
         Some(Err(error)) => {
@@ -268,14 +359,20 @@ pub(crate) fn records(config: &Config) -> Result<Option<Records>> {
             Ok(None)
         }
         None => {
-            tracing::warn!("labels are not taken: neither XDG_STATE_HOME nor HOME is set; set records.store");
+            tracing::warn!(
+                "labels are not taken: neither XDG_STATE_HOME nor HOME is set; set records.store"
+            );
             Ok(None)
         }
     }
 }
 
 fn state_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
     state.map(|state| state.join("ortus/records"))
 }

@@ -62,7 +62,10 @@ pub(super) fn judge(shared: &Shared, took: Duration) {
     if took >= IN_PLACE_LONG {
         if slow.fetch_add(1, Ordering::Relaxed) + 1 == SLOW_IN_PLACE_MAX {
             let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(took_ms, "runs take longer than at load; lanes do them from now on");
+            tracing::warn!(
+                took_ms,
+                "runs take longer than at load; lanes do them from now on"
+            );
         }
     } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
         // Where another run changed it meanwhile, that one's view holds.
@@ -80,16 +83,27 @@ enum Step {
 /// Refuses the late and takes the next batch out of the line.
 fn next(shared: &Shared, state: &mut State) -> Step {
     let options = &shared.options;
-    let rows_max = if options.batched { options.batch_rows_max } else { 1 };
-    let limits = Limits { rows_max, delay: options.batch_delay };
+    let rows_max = if options.batched {
+        options.batch_rows_max
+    } else {
+        1
+    };
+    let limits = Limits {
+        rows_max,
+        delay: options.batch_delay,
+    };
     let now = Instant::now();
     for late in state.queue.expire(now + options.cost.of(1)) {
-        let _ = late.reply.send(Err(Error::late("the deadline passed in the queue; the request was not executed")));
+        let _ = late.reply.send(Err(Error::late(
+            "the deadline passed in the queue; the request was not executed",
+        )));
     }
-    let decision = state
-        .queue
-        .head(rows_max)
-        .map(|head| (policy::next(&head.members, head.oldest, &options.cost, now, &limits), head.class.clone()));
+    let decision = state.queue.head(rows_max).map(|head| {
+        (
+            policy::next(&head.members, head.oldest, &options.cost, now, &limits),
+            head.class.clone(),
+        )
+    });
     match decision {
         Some((Decision::Run(count), class)) => {
             let batch = state.queue.take(&class, count);
@@ -144,7 +158,10 @@ struct Ran {
 impl Lane {
     /// Starts with empty buffers.
     pub(super) fn new(session: Box<dyn Session>) -> Self {
-        Self { session, stacks: Vec::new() }
+        Self {
+            session,
+            stacks: Vec::new(),
+        }
     }
 
     /// Runs a batch. A panic drops its replies, which tells its requests; the
@@ -156,7 +173,11 @@ impl Lane {
     }
 
     fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
-        let jobs: Vec<Job> = batch.into_iter().map(|e| e.load).filter(|job| !job.reply.is_closed()).collect();
+        let jobs: Vec<Job> = batch
+            .into_iter()
+            .map(|e| e.load)
+            .filter(|job| !job.reply.is_closed())
+            .collect();
         if !jobs.is_empty() {
             self.run_jobs(shared, jobs);
         }
@@ -185,7 +206,11 @@ impl Lane {
         if let [job] = jobs {
             let views: Vec<View<'_>> = job.inputs.iter().map(Tensor::view).collect();
             let outputs = self.session.run(&views)?;
-            return Ok(Ran { parts: vec![outputs], gather: Duration::ZERO, run: start.elapsed() });
+            return Ok(Ran {
+                parts: vec![outputs],
+                gather: Duration::ZERO,
+                run: start.elapsed(),
+            });
         }
         let inputs = jobs[0].inputs.len();
         self.stacks.resize_with(inputs, Stack::default);
@@ -197,13 +222,20 @@ impl Lane {
         let outputs = self.session.run(&views)?;
         let run = gathered.elapsed();
         let rows: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
-        let mut parts: Vec<Vec<Tensor>> = jobs.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        let mut parts: Vec<Vec<Tensor>> = jobs
+            .iter()
+            .map(|_| Vec::with_capacity(outputs.len()))
+            .collect();
         for output in &outputs {
             for (part, tensor) in parts.iter_mut().zip(split(output, &rows)?) {
                 part.push(tensor);
             }
         }
-        Ok(Ran { parts, gather: gathered - start, run })
+        Ok(Ran {
+            parts,
+            gather: gathered - start,
+            run,
+        })
     }
 }
 

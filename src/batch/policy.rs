@@ -36,17 +36,31 @@ const GAIN_MIN: f64 = 0.97;
 
 /// Decides for the requests at the head of the line, which are in order and
 /// not empty.
-pub(crate) fn next(members: &[Member], oldest: Instant, cost: &Cost, now: Instant, limits: &Limits) -> Decision {
+pub(crate) fn next(
+    members: &[Member],
+    oldest: Instant,
+    cost: &Cost,
+    now: Instant,
+    limits: &Limits,
+) -> Decision {
     let count = fit(members, cost, now, limits);
     let rows: usize = members[..count].iter().map(|m| m.rows).sum();
     let full = rows >= limits.rows_max || count < members.len();
     if full || limits.delay.is_zero() {
         return Decision::Run(count);
     }
-    let tightest = members[..count].iter().map(|m| m.deadline).min().unwrap_or(now);
+    let tightest = members[..count]
+        .iter()
+        .map(|m| m.deadline)
+        .min()
+        .unwrap_or(now);
     let latest_start = tightest.checked_sub(cost.of(rows)).unwrap_or(now);
     let until = (oldest + limits.delay).min(latest_start);
-    if until > now { Decision::WaitUntil(until) } else { Decision::Run(count) }
+    if until > now {
+        Decision::WaitUntil(until)
+    } else {
+        Decision::Run(count)
+    }
 }
 
 /// The longest run of requests that keeps every deadline, fits the row limit,

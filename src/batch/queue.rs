@@ -52,7 +52,12 @@ pub(crate) struct Head<'q> {
 impl<T> Queue<T> {
     /// Holds at most `rows_max` rows.
     pub(crate) fn new(rows_max: usize) -> Self {
-        Self { classes: HashMap::new(), rows: 0, rows_max, arrivals: 0 }
+        Self {
+            classes: HashMap::new(),
+            rows: 0,
+            rows_max,
+            arrivals: 0,
+        }
     }
 
     /// Rows waiting.
@@ -61,16 +66,30 @@ impl<T> Queue<T> {
     }
 
     /// Adds a request; gives it back where the queue is full.
-    pub(crate) fn push(&mut self, class: &Class, priority: u8, deadline: Deadline, entry: Entry<T>) -> Result<Rank, T> {
+    pub(crate) fn push(
+        &mut self,
+        class: &Class,
+        priority: u8,
+        deadline: Deadline,
+        entry: Entry<T>,
+    ) -> Result<Rank, T> {
         if self.rows + entry.rows > self.rows_max {
             return Err(entry.load);
         }
         self.rows += entry.rows;
         self.arrivals += 1;
-        let rank = Rank { priority, deadline, arrival: self.arrivals };
+        let rank = Rank {
+            priority,
+            deadline,
+            arrival: self.arrivals,
+        };
         match self.classes.get_mut(class) {
             Some(line) => line.insert(rank, entry),
-            None => self.classes.entry(class.clone()).or_default().insert(rank, entry),
+            None => self
+                .classes
+                .entry(class.clone())
+                .or_default()
+                .insert(rank, entry),
         };
         Ok(rank)
     }
@@ -91,8 +110,11 @@ impl<T> Queue<T> {
         let mut late = Vec::new();
         for line in self.classes.values_mut() {
             // Priorities come first in the order, so the late may stand anywhere.
-            let single = line.first_key_value().is_some_and(|(first, _)| first.deadline.0 >= horizon)
-                && line.last_key_value().map(|(k, _)| k.priority) == line.first_key_value().map(|(k, _)| k.priority);
+            let single = line
+                .first_key_value()
+                .is_some_and(|(first, _)| first.deadline.0 >= horizon)
+                && line.last_key_value().map(|(k, _)| k.priority)
+                    == line.first_key_value().map(|(k, _)| k.priority);
             if !single {
                 for (_, entry) in line.extract_if(.., |rank, _| rank.deadline.0 < horizon) {
                     self.rows -= entry.rows;
@@ -100,14 +122,16 @@ impl<T> Queue<T> {
                 }
             }
         }
-        self.classes.retain(|class, line| !line.is_empty() || class.is_empty());
+        self.classes
+            .retain(|class, line| !line.is_empty() || class.is_empty());
         late
     }
 
     /// Views the class whose first request is the most urgent of all.
     pub(crate) fn head(&self, rows_max: usize) -> Option<Head<'_>> {
         let urgent = |(class, line): (&'_ Class, &BTreeMap<Rank, Entry<T>>)| {
-            line.first_key_value().map(|(rank, _)| (*rank, class.clone()))
+            line.first_key_value()
+                .map(|(rank, _)| (*rank, class.clone()))
         };
         let (_, class) = match self.classes.len() {
             0 => return None,
@@ -123,15 +147,27 @@ impl<T> Queue<T> {
             }
             rows += entry.rows;
             oldest = oldest.min(entry.pushed);
-            members.push(Member { rows: entry.rows, deadline: rank.deadline.0 });
+            members.push(Member {
+                rows: entry.rows,
+                deadline: rank.deadline.0,
+            });
         }
-        Some(Head { class, members, oldest })
+        Some(Head {
+            class,
+            members,
+            oldest,
+        })
     }
 
     /// Takes the first `count` requests of a class.
     pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<Entry<T>> {
-        let Some(line) = self.classes.get_mut(class) else { return Vec::new() };
-        let taken: Vec<Entry<T>> = std::iter::from_fn(|| line.pop_first()).take(count).map(|(_, e)| e).collect();
+        let Some(line) = self.classes.get_mut(class) else {
+            return Vec::new();
+        };
+        let taken: Vec<Entry<T>> = std::iter::from_fn(|| line.pop_first())
+            .take(count)
+            .map(|(_, e)| e)
+            .collect();
         self.rows -= taken.iter().map(|e| e.rows).sum::<usize>();
         if line.is_empty() && !class.is_empty() {
             self.classes.remove(class);

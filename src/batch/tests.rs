@@ -20,7 +20,13 @@ struct Case<'c> {
 
 impl Default for Case<'_> {
     fn default() -> Self {
-        Case { waiting: &[], rows_max: 8, delay_ms: 0, cost: Cost::default(), now_ms: 0 }
+        Case {
+            waiting: &[],
+            rows_max: 8,
+            delay_ms: 0,
+            cost: Cost::default(),
+            now_ms: 0,
+        }
     }
 }
 
@@ -29,9 +35,15 @@ fn check(case: &Case<'_>, expected: &str) {
     let members: Vec<Member> = case
         .waiting
         .iter()
-        .map(|(rows, deadline)| Member { rows: *rows, deadline: start + MS * u32::try_from(*deadline).expect("small") })
+        .map(|(rows, deadline)| Member {
+            rows: *rows,
+            deadline: start + MS * u32::try_from(*deadline).expect("small"),
+        })
         .collect();
-    let limits = Limits { rows_max: case.rows_max, delay: MS * u32::try_from(case.delay_ms).expect("small") };
+    let limits = Limits {
+        rows_max: case.rows_max,
+        delay: MS * u32::try_from(case.delay_ms).expect("small"),
+    };
     let now = start + MS * u32::try_from(case.now_ms).expect("small");
     let decided = match next(&members, start, &case.cost, now, &limits) {
         Decision::Run(n) => format!("run {n}"),
@@ -41,40 +53,120 @@ fn check(case: &Case<'_>, expected: &str) {
 }
 
 fn cost(fixed_ms: u64, per_row_us: u64) -> Cost {
-    Cost { fixed: Duration::from_millis(fixed_ms), per_row: Duration::from_micros(per_row_us) }
+    Cost {
+        fixed: Duration::from_millis(fixed_ms),
+        per_row: Duration::from_micros(per_row_us),
+    }
 }
 
 #[test]
 fn without_a_timer_whatever_waits_runs() {
-    check(&Case { waiting: &[(1, 100)], ..Case::default() }, "run 1");
-    check(&Case { waiting: &[(1, 100); 5], ..Case::default() }, "run 5");
-    check(&Case { waiting: &[(1, 100); 9], ..Case::default() }, "run 8");
+    check(
+        &Case {
+            waiting: &[(1, 100)],
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 5],
+            ..Case::default()
+        },
+        "run 5",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 9],
+            ..Case::default()
+        },
+        "run 8",
+    );
 }
 
 #[test]
 fn a_batch_never_exceeds_the_row_limit() {
-    check(&Case { waiting: &[(3, 100), (3, 100), (3, 100)], ..Case::default() }, "run 2");
-    check(&Case { waiting: &[(8, 100), (1, 100)], ..Case::default() }, "run 1");
-    check(&Case { waiting: &[(4, 100), (4, 100), (1, 100)], ..Case::default() }, "run 2");
+    check(
+        &Case {
+            waiting: &[(3, 100), (3, 100), (3, 100)],
+            ..Case::default()
+        },
+        "run 2",
+    );
+    check(
+        &Case {
+            waiting: &[(8, 100), (1, 100)],
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(4, 100), (4, 100), (1, 100)],
+            ..Case::default()
+        },
+        "run 2",
+    );
 }
 
 #[test]
 fn a_batch_grows_only_while_every_deadline_holds() {
     let slow = cost(2, 1000);
-    check(&Case { waiting: &[(1, 4), (1, 100), (1, 100)], cost: slow, ..Case::default() }, "run 2");
-    check(&Case { waiting: &[(1, 3), (1, 100), (1, 100)], cost: slow, ..Case::default() }, "run 1");
-    check(&Case { waiting: &[(1, 100); 3], cost: slow, ..Case::default() }, "run 3");
+    check(
+        &Case {
+            waiting: &[(1, 4), (1, 100), (1, 100)],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 2",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 3), (1, 100), (1, 100)],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 3],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 3",
+    );
 }
 
 #[test]
 fn a_batch_grows_only_while_a_row_gets_cheaper() {
-    check(&Case { waiting: &[(1, 1000); 8], cost: cost(0, 1000), ..Case::default() }, "run 1");
-    check(&Case { waiting: &[(1, 1000); 8], cost: cost(5, 1), ..Case::default() }, "run 8");
+    check(
+        &Case {
+            waiting: &[(1, 1000); 8],
+            cost: cost(0, 1000),
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 1000); 8],
+            cost: cost(5, 1),
+            ..Case::default()
+        },
+        "run 8",
+    );
 }
 
 #[test]
 fn a_delay_waits_for_company_but_not_past_a_deadline() {
-    let wait = |waiting, now_ms, cost| Case { waiting, delay_ms: 5, now_ms, cost, ..Case::default() };
+    let wait = |waiting, now_ms, cost| Case {
+        waiting,
+        delay_ms: 5,
+        now_ms,
+        cost,
+        ..Case::default()
+    };
     check(&wait(&[(1, 100)], 0, Cost::default()), "wait 5");
     check(&wait(&[(1, 100)], 5, Cost::default()), "run 1");
     check(&wait(&[(1, 100); 8], 0, Cost::default()), "run 8");
@@ -83,7 +175,11 @@ fn a_delay_waits_for_company_but_not_past_a_deadline() {
 }
 
 fn entry(rows: usize, load: u32) -> Entry<u32> {
-    Entry { rows, pushed: Instant::now(), load }
+    Entry {
+        rows,
+        pushed: Instant::now(),
+        load,
+    }
 }
 
 fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
@@ -97,7 +193,11 @@ fn line_is_by_priority_then_deadline_then_arrival() {
     let mut queue = Queue::new(100);
     let class = Class::new();
     for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
-        assert!(queue.push(&class, priority, at(deadline), entry(1, load)).is_ok());
+        assert!(
+            queue
+                .push(&class, priority, at(deadline), entry(1, load))
+                .is_ok()
+        );
     }
     assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
     assert_eq!(queue.rows(), 0);
@@ -119,10 +219,17 @@ fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
     let mut queue = Queue::new(100);
     let (wide, narrow) = (vec![9], vec![3]);
     for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
-        assert!(queue.push(class, 0, Deadline(start + MS * ms), entry(1, load)).is_ok());
+        assert!(
+            queue
+                .push(class, 0, Deadline(start + MS * ms), entry(1, load))
+                .is_ok()
+        );
     }
     let head = queue.head(8).expect("three wait");
-    assert_eq!((head.class.clone(), head.members.len()), (narrow.clone(), 1));
+    assert_eq!(
+        (head.class.clone(), head.members.len()),
+        (narrow.clone(), 1)
+    );
     assert_eq!(loads(queue.take(&narrow, 1)), [2]);
     assert_eq!(queue.head(8).map(|h| h.members.len()), Some(2));
     assert_eq!(loads(queue.take(&wide, 8)), [3, 1]);
@@ -147,10 +254,19 @@ fn the_late_leave_the_line_and_the_cancelled_too() {
 
 fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
     let runs = Arc::<Mutex<Vec<usize>>>::default();
-    let session = Box::new(FakeSession { script, runs: Arc::clone(&runs) });
+    let session = Box::new(FakeSession {
+        script,
+        runs: Arc::clone(&runs),
+    });
     let metrics = Metrics::new().expect("metrics");
-    let series = metrics.servable(&ModelName::parse("m").expect("legal"), Version::new(1).expect("legal"));
-    (Batcher::start("m:1", vec![session], options, series, || {}).expect("starts"), runs)
+    let series = metrics.servable(
+        &ModelName::parse("m").expect("legal"),
+        Version::new(1).expect("legal"),
+    );
+    (
+        Batcher::start("m:1", vec![session], options, series, || {}).expect("starts"),
+        runs,
+    )
 }
 
 fn options() -> Options {
@@ -166,7 +282,11 @@ fn options() -> Options {
 
 fn submission(values: &[f32], timeout: Duration) -> Submission {
     let tensor = Tensor::from_f32(vec![values.len(), 1], values).expect("fits");
-    Submission { inputs: vec![tensor], deadline: Deadline::after(Instant::now(), timeout), priority: 0 }
+    Submission {
+        inputs: vec![tensor],
+        deadline: Deadline::after(Instant::now(), timeout),
+        priority: 0,
+    }
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -217,7 +337,10 @@ async fn only_the_poisoned_request_of_a_batch_fails() {
     let all = [1.0, 2.0, 666.0, 4.0].map(|v| batcher.submit(submission(&[v], LONG)));
     let [a, b, c, d] = all;
     let (a, b, c, d) = tokio::join!(a, b, c, d);
-    assert_eq!(c.expect_err("poison").kind, crate::error::Kind::InvalidArgument);
+    assert_eq!(
+        c.expect_err("poison").kind,
+        crate::error::Kind::InvalidArgument
+    );
     for (answer, value) in [(a, 1.0), (b, 2.0), (d, 4.0)] {
         assert_eq!(floats(&answer.expect("neighbour").outputs[0]), [value]);
     }
@@ -225,7 +348,13 @@ async fn only_the_poisoned_request_of_a_batch_fails() {
 
 #[tokio::test]
 async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() {
-    let (batcher, runs) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let (batcher, runs) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
     let (one, two, three) = tokio::join!(
         batcher.submit(submission(&[1.0], LONG)),
         batcher.submit(submission(&[2.0, 3.0], LONG)),
@@ -239,7 +368,13 @@ async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() 
 
 #[tokio::test]
 async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
-    let (batcher, _) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let (batcher, _) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
     let busy = batcher.shared.slots[0].lock();
     let answer = batcher.submit(submission(&[1.0], LONG));
     let release = async {
@@ -253,12 +388,21 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
 
 #[test]
 fn runs_in_place_that_are_long_in_a_row_end_them_for_good() {
-    let (batcher, _) = batcher(Script::Echo, Options { in_place: true, ..options() });
+    let (batcher, _) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
     let judge = |ms: u32| {
         lane::judge(&batcher.shared, MS * ms);
         batcher.shared.is_in_place()
     };
-    assert_eq!([judge(11), judge(11), judge(1), judge(11), judge(11)], [true; 5]);
+    assert_eq!(
+        [judge(11), judge(11), judge(1), judge(11), judge(11)],
+        [true; 5]
+    );
     assert_eq!([judge(10), judge(1), judge(0)], [false; 3]);
 }
 
@@ -285,19 +429,28 @@ async fn a_late_request_is_refused_without_running() {
     let rest = async {
         until_running(&runs, 1).await;
         let late = batcher.submit(submission(&[9.0], MS * 5)).await;
-        assert_eq!(late.expect_err("late").kind, crate::error::Kind::DeadlineExceeded);
+        assert_eq!(
+            late.expect_err("late").kind,
+            crate::error::Kind::DeadlineExceeded
+        );
         token.send(()).expect("the lane listens");
     };
     let (first, ()) = tokio::join!(first, rest);
     assert!(first.is_ok());
     let passed = batcher.submit(submission(&[1.0], Duration::ZERO)).await;
-    assert_eq!(passed.expect_err("passed").kind, crate::error::Kind::DeadlineExceeded);
+    assert_eq!(
+        passed.expect_err("passed").kind,
+        crate::error::Kind::DeadlineExceeded
+    );
     assert_eq!(*runs.lock(), [1]);
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let small = Options { queue_rows_max: 8, ..options() };
+    let small = Options {
+        queue_rows_max: 8,
+        ..options()
+    };
     let (batcher, runs, token) = gated(small);
     let first = batcher.submit(submission(&[0.0], LONG));
     let rest = async {
@@ -305,8 +458,14 @@ async fn a_full_queue_refuses_at_once() {
         let mut waiting = Box::pin(batcher.submit(submission(&[1.0; 8], LONG)));
         assert!(tokio::time::timeout(MS, &mut waiting).await.is_err());
         let full = batcher.submit(submission(&[2.0], LONG)).await;
-        assert_eq!(full.expect_err("full").kind, crate::error::Kind::ResourceExhausted);
-        token.send(()).and_then(|()| token.send(())).expect("the lane listens");
+        assert_eq!(
+            full.expect_err("full").kind,
+            crate::error::Kind::ResourceExhausted
+        );
+        token
+            .send(())
+            .and_then(|()| token.send(()))
+            .expect("the lane listens");
         waiting.await
     };
     let (first, waited) = tokio::join!(first, rest);
@@ -317,7 +476,10 @@ async fn a_full_queue_refuses_at_once() {
 async fn rows_are_limited_per_request() {
     let (batcher, _) = batcher(Script::Echo, options());
     assert!(batcher.submit(submission(&[0.0; 8], LONG)).await.is_ok());
-    let over = batcher.submit(submission(&[0.0; 9], LONG)).await.expect_err("over");
+    let over = batcher
+        .submit(submission(&[0.0; 9], LONG))
+        .await
+        .expect_err("over");
     assert!(over.message.contains("9 rows are over"), "{over}");
 }
 
@@ -325,7 +487,10 @@ async fn rows_are_limited_per_request() {
 async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
     let (batcher, runs) = batcher(Script::Panic, options());
     for _ in 0..2 {
-        let failed = batcher.submit(submission(&[1.0], LONG)).await.expect_err("panicked");
+        let failed = batcher
+            .submit(submission(&[1.0], LONG))
+            .await
+            .expect_err("panicked");
         assert_eq!(failed.kind, crate::error::Kind::Internal);
     }
     assert_eq!(*runs.lock(), [1, 1]);
@@ -334,9 +499,15 @@ async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
 #[test]
 fn dropping_the_batcher_ends_its_lanes() {
     let (ended, end) = std::sync::mpsc::channel();
-    let session = Box::new(FakeSession { script: Script::Echo, runs: Arc::default() });
+    let session = Box::new(FakeSession {
+        script: Script::Echo,
+        runs: Arc::default(),
+    });
     let metrics = Metrics::new().expect("metrics");
-    let series = metrics.servable(&ModelName::parse("m").expect("legal"), Version::new(1).expect("legal"));
+    let series = metrics.servable(
+        &ModelName::parse("m").expect("legal"),
+        Version::new(1).expect("legal"),
+    );
     let batcher = Batcher::start("m:1", vec![session], options(), series, move || {
         let _ = ended.send(());
     });

@@ -38,7 +38,10 @@ pub(crate) fn tap((share, bytes_max): (f64, usize), metrics: Arc<Metrics>, send:
             (RESPONSE, "outputs", &signature.outputs, answered.outputs),
         ];
         for (kind, side, specs, tensors) in sides {
-            let event = Event { headers: headers(answered, kind), body: body(answered, side, specs, tensors) };
+            let event = Event {
+                headers: headers(answered, kind),
+                body: body(answered, side, specs, tensors),
+            };
             if !send(event) {
                 metrics.capture.dropped("full");
             }
@@ -48,12 +51,19 @@ pub(crate) fn tap((share, bytes_max): (f64, usize), metrics: Arc<Metrics>, send:
 
 fn headers(answered: &Answered<'_>, kind: &str) -> Vec<(&'static str, String)> {
     let subject = answered.subject;
-    let time = crate::request::id::minted(answered.prediction).map(chrono::DateTime::<chrono::Utc>::from);
+    let time =
+        crate::request::id::minted(answered.prediction).map(chrono::DateTime::<chrono::Utc>::from);
     vec![
         ("ce-specversion", "1.0".to_owned()),
         ("ce-id", answered.prediction.to_string()),
         ("ce-type", kind.to_owned()),
-        ("ce-source", format!("/ortus/models/{}/versions/{}", subject.model, subject.version)),
+        (
+            "ce-source",
+            format!(
+                "/ortus/models/{}/versions/{}",
+                subject.model, subject.version
+            ),
+        ),
         ("ce-time", time.unwrap_or_default().to_rfc3339()),
         ("ce-inferenceservicename", subject.model.to_string()),
         ("ce-component", "predictor".to_owned()),

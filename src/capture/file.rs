@@ -48,7 +48,9 @@ impl TaskNote {
     fn of(task: &Task) -> Self {
         match task {
             Task::Regression(at) => Self::Regression(*at),
-            Task::Classification(c) => Self::Classification(c.scores, c.is_single, c.label, c.classes.clone()),
+            Task::Classification(c) => {
+                Self::Classification(c.scores, c.is_single, c.label, c.classes.clone())
+            }
         }
     }
 
@@ -56,12 +58,14 @@ impl TaskNote {
     pub(crate) fn task(&self) -> Task {
         match self {
             Self::Regression(at) => Task::Regression(*at),
-            Self::Classification(scores, is_single, label, classes) => Task::Classification(Classification {
-                scores: *scores,
-                is_single: *is_single,
-                label: *label,
-                classes: classes.clone(),
-            }),
+            Self::Classification(scores, is_single, label, classes) => {
+                Task::Classification(Classification {
+                    scores: *scores,
+                    is_single: *is_single,
+                    label: *label,
+                    classes: classes.clone(),
+                })
+            }
         }
     }
 }
@@ -83,7 +87,11 @@ impl Head {
     /// of Parquet expect it.
     pub(super) fn key(&self, hour: u64) -> String {
         let Self { model, version, .. } = self;
-        format!("{}{}.parquet", folder(model, Some((*version, hour))), Uuid::now_v7())
+        format!(
+            "{}{}.parquet",
+            folder(model, Some((*version, hour))),
+            Uuid::now_v7()
+        )
     }
 
     /// Writes a file.
@@ -99,19 +107,24 @@ impl Head {
 pub(crate) fn folder(model: &str, of: Option<(u64, u64)>) -> String {
     match of {
         None => format!("{FOLDER}/model={model}/"),
-        Some((version, hour)) => format!("{FOLDER}/model={model}/version={version}/hour={}/", name(hour)),
+        Some((version, hour)) => format!(
+            "{FOLDER}/model={model}/version={version}/hour={}/",
+            name(hour)
+        ),
     }
 }
 
 /// An hour since 1970 as folders name it.
 pub(crate) fn name(hour: u64) -> String {
     let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
-    DateTime::from_timestamp(seconds, 0).map_or_else(String::new, |t| t.format("%Y-%m-%dT%H").to_string())
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(String::new, |t| t.format("%Y-%m-%dT%H").to_string())
 }
 
 /// The value of a part of a key, such as `hour=…`.
 pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
-    key.split('/').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+    key.split('/')
+        .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// A file that was read.
@@ -139,11 +152,14 @@ impl Captured {
         let note = notes
             .get("ortus.capture")
             .ok_or_else(|| Error::precondition("no captured predictions: no note says so"))?;
-        let malformed =
-            |e: serde_json::Error| Error::precondition(format!("the note of a captured file is malformed: {e}"));
+        let malformed = |e: serde_json::Error| {
+            Error::precondition(format!("the note of a captured file is malformed: {e}"))
+        };
         let Format { format } = serde_json::from_str(note).map_err(malformed)?;
         if format != FORMAT {
-            return Err(Error::precondition(format!("captured in format {format}, this ortus reads format {FORMAT}")));
+            return Err(Error::precondition(format!(
+                "captured in format {format}, this ortus reads format {FORMAT}"
+            )));
         }
         let head: Head = serde_json::from_str(note).map_err(malformed)?;
         ModelName::parse(&head.model)?;
@@ -152,15 +168,27 @@ impl Captured {
 
     /// The requests, in their order: rows of one prediction that follow each other.
     pub(crate) fn requests(&self) -> Result<Vec<Request>> {
-        let damaged = || Error::precondition("the file lacks the columns that every captured file has");
-        let Some(Column::Words(ids)) = self.table.column(OWN[0]) else { return Err(damaged()) };
-        let Some(Column::Time(times)) = self.table.column(OWN[2]) else { return Err(damaged()) };
+        let damaged =
+            || Error::precondition("the file lacks the columns that every captured file has");
+        let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {
+            return Err(damaged());
+        };
+        let Some(Column::Time(times)) = self.table.column(OWN[2]) else {
+            return Err(damaged());
+        };
         let mut requests = Vec::new();
         let mut at = 0;
         for rows in ids.chunk_by(|a, b| a == b) {
             let prediction = Uuid::parse_str(&rows[0]).map_err(|_| damaged())?;
-            let time = times.get(at).and_then(|us| DateTime::from_timestamp_micros(*us)).ok_or_else(damaged)?;
-            requests.push(Request { prediction, time, rows: at..at + rows.len() });
+            let time = times
+                .get(at)
+                .and_then(|us| DateTime::from_timestamp_micros(*us))
+                .ok_or_else(damaged)?;
+            requests.push(Request {
+                prediction,
+                time,
+                rows: at..at + rows.len(),
+            });
             at += rows.len();
         }
         Ok(requests)
@@ -168,11 +196,15 @@ impl Captured {
 
     /// What was asked.
     pub(crate) fn inputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
-        self.head.sheet.tensors(&self.table, request.rows.clone(), true)
+        self.head
+            .sheet
+            .tensors(&self.table, request.rows.clone(), true)
     }
 
     /// What was answered.
     pub(crate) fn outputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
-        self.head.sheet.tensors(&self.table, request.rows.clone(), false)
+        self.head
+            .sheet
+            .tensors(&self.table, request.rows.clone(), false)
     }
 }

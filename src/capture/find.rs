@@ -35,12 +35,20 @@ pub(crate) struct Finder {
 /// The model and version that answered a prediction; none where it was not
 /// captured. A file that cannot be read is an error: it may be there.
 pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(String, u64)>> {
-    let since = minted(id).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let since = minted(id)
+        .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
     let folder = format!("/hour={}/", name(since.as_secs() / 3600));
     let listed: Vec<(String, _)> = records.list(FOLDER).try_collect().await?;
     for (key, _) in listed.iter().filter(|(key, _)| key.contains(&folder)) {
-        let Some(file) = open(records, key).await? else { continue };
-        if file.requests()?.iter().any(|request| request.prediction == id) {
+        let Some(file) = open(records, key).await? else {
+            continue;
+        };
+        if file
+            .requests()?
+            .iter()
+            .any(|request| request.prediction == id)
+        {
             return Ok(Some((file.head.model, file.head.version)));
         }
     }
@@ -50,12 +58,21 @@ pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(S
 impl Finder {
     /// Finds predictions; those that are nowhere are left out. A file that cannot
     /// be read is told of and passed over.
-    pub(crate) async fn find(&mut self, records: &Records, wanted: &BTreeSet<Uuid>) -> Result<HashMap<Uuid, Found>> {
+    pub(crate) async fn find(
+        &mut self,
+        records: &Records,
+        wanted: &BTreeSet<Uuid>,
+    ) -> Result<HashMap<Uuid, Found>> {
         let mut found = HashMap::new();
         let mut by_hour: BTreeMap<u64, HashSet<Uuid>> = BTreeMap::new();
         for id in wanted {
-            let since = minted(*id).and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            by_hour.entry(since.as_secs() / 3600).or_default().insert(*id);
+            let since = minted(*id)
+                .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+                .unwrap_or_default();
+            by_hour
+                .entry(since.as_secs() / 3600)
+                .or_default()
+                .insert(*id);
         }
         if by_hour.is_empty() {
             self.missed.clear();
@@ -84,7 +101,8 @@ impl Finder {
                     }
                 };
                 let looked = tokio::task::spawn_blocking(move || (look(&file, &new), new)).await;
-                let (hits, new) = looked.map_err(|e| Error::internal("look into a captured file").with_source(e))?;
+                let (hits, new) = looked
+                    .map_err(|e| Error::internal("look into a captured file").with_source(e))?;
                 match hits {
                     Ok(hits) => {
                         missed.extend(new.into_iter().filter(|id| !hits.contains_key(id)));
@@ -97,18 +115,31 @@ impl Finder {
                 }
             }
         }
-        self.missed.retain(|key, _| listed.iter().any(|(k, _)| k == key));
+        self.missed
+            .retain(|key, _| listed.iter().any(|(k, _)| k == key));
         // Those that nobody waits for any more need no place.
-        self.missed.values_mut().for_each(|missed| missed.retain(|id| wanted.contains(id)));
+        self.missed
+            .values_mut()
+            .for_each(|missed| missed.retain(|id| wanted.contains(id)));
         Ok(found)
     }
 }
 
 fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, Found>> {
     let mut found = HashMap::new();
-    let Some(task) = file.head.task.as_ref().map(super::file::TaskNote::task) else { return Ok(found) };
-    for request in file.requests()?.into_iter().filter(|r| wanted.contains(&r.prediction)) {
-        let outputs: Vec<Tensor> = file.outputs(&request)?.into_iter().map(|(_, tensor)| tensor).collect();
+    let Some(task) = file.head.task.as_ref().map(super::file::TaskNote::task) else {
+        return Ok(found);
+    };
+    for request in file
+        .requests()?
+        .into_iter()
+        .filter(|r| wanted.contains(&r.prediction))
+    {
+        let outputs: Vec<Tensor> = file
+            .outputs(&request)?
+            .into_iter()
+            .map(|(_, tensor)| tensor)
+            .collect();
         let head = &file.head;
         found.insert(
             request.prediction,

@@ -28,13 +28,23 @@ pub(crate) struct Window {
 impl Window {
     /// The files that may hold predictions of it, the oldest first.
     pub(crate) async fn files(&self, records: &Records) -> Result<Vec<String>> {
-        let listed: Vec<(String, _)> = records.list(&folder(self.model.as_str(), None)).try_collect().await?;
+        let listed: Vec<(String, _)> = records
+            .list(&folder(self.model.as_str(), None))
+            .try_collect()
+            .await?;
         let wanted = |key: &String| {
-            let of_version = self.version.is_none_or(|v| part(key, "version") == Some(&v.to_string()));
-            let in_time = hour(key).is_some_and(|hour| hour < self.to && hour + TimeDelta::hours(1) > self.from);
+            let of_version = self
+                .version
+                .is_none_or(|v| part(key, "version") == Some(&v.to_string()));
+            let in_time = hour(key)
+                .is_some_and(|hour| hour < self.to && hour + TimeDelta::hours(1) > self.from);
             of_version && in_time && key.starts_with(FOLDER)
         };
-        let mut keys: Vec<String> = listed.into_iter().map(|(key, _)| key).filter(wanted).collect();
+        let mut keys: Vec<String> = listed
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(wanted)
+            .collect();
         keys.sort_by(|a, b| (hour(a), a).cmp(&(hour(b), b)));
         Ok(keys)
     }
@@ -47,7 +57,9 @@ impl Window {
 
 /// Reads a file of the store; none where it was swept meanwhile.
 pub(crate) async fn open(records: &Records, key: &str) -> Result<Option<Captured>> {
-    let Some(bytes) = records.get(key, FILE_BYTES_MAX).await? else { return Ok(None) };
+    let Some(bytes) = records.get(key, FILE_BYTES_MAX).await? else {
+        return Ok(None);
+    };
     Captured::read(bytes).map(Some).map_err(|e| e.context(key))
 }
 
@@ -84,9 +96,16 @@ const EXAMPLES_MAX: usize = 10;
 
 impl Comparison {
     /// Counts an answer beside the one that was captured.
-    pub(crate) fn answered(&mut self, id: &str, old: &[(String, Tensor)], new: &[(String, Tensor)], took: Duration) {
+    pub(crate) fn answered(
+        &mut self,
+        id: &str,
+        old: &[(String, Tensor)],
+        new: &[(String, Tensor)],
+        took: Duration,
+    ) {
         self.sent += 1;
-        self.times_us.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.times_us
+            .push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let mut first = None;
         for (name, old) in old {
             let output = self.outputs.entry(name.clone()).or_default();
@@ -133,7 +152,10 @@ impl Comparison {
     pub(crate) fn time_us(&mut self, share: f64) -> u64 {
         self.times_us.sort_unstable();
         let last = self.times_us.len().saturating_sub(1);
-        self.times_us.get((share * last as f64).round() as usize).copied().unwrap_or(0)
+        self.times_us
+            .get((share * last as f64).round() as usize)
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -155,14 +177,46 @@ impl Output {
 
 /// Numbers that have a distance.
 fn numbers(tensor: &Tensor) -> Vec<f64> {
-    let Data::Fixed(bytes) = tensor.data() else { return Vec::new() };
+    let Data::Fixed(bytes) = tensor.data() else {
+        return Vec::new();
+    };
     match tensor.dtype() {
-        DType::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
-        DType::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).into()).collect(),
-        DType::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).into()).collect(),
-        DType::I64 => bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-        DType::I32 => bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
+        DType::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b).into())
+            .collect(),
+        DType::F64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b))
+            .collect(),
+        DType::F16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).into())
+            .collect(),
+        DType::BF16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| bf16::from_le_bytes(*b).into())
+            .collect(),
+        DType::I64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b) as f64)
+            .collect(),
+        DType::I32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i32::from_le_bytes(*b).into())
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -173,18 +227,36 @@ mod tests {
 
     #[test]
     fn answers_are_compared_output_by_output() {
-        let y = |v: f32| vec![("y".to_owned(), Tensor::from_f32(vec![1], &[v]).expect("fits"))];
+        let y = |v: f32| {
+            vec![(
+                "y".to_owned(),
+                Tensor::from_f32(vec![1], &[v]).expect("fits"),
+            )]
+        };
         let mut found = Comparison::default();
         found.answered("a", &y(1.0), &y(1.000_001), Duration::from_micros(10));
         found.answered("b", &y(1.0), &y(1.5), Duration::from_micros(30));
         found.answered("c", &y(1.0), &[], Duration::from_micros(20));
         found.failed("d", &Error::unavailable("gone"));
         found.skipped("e", &Error::precondition("hashed"));
-        assert_eq!((found.sent, found.same, found.different, found.failed, found.skipped), (4, 1, 2, 1, 1));
+        assert_eq!(
+            (
+                found.sent,
+                found.same,
+                found.different,
+                found.failed,
+                found.skipped
+            ),
+            (4, 1, 2, 1, 1)
+        );
         let output = &found.outputs["y"];
         assert_eq!((output.different, output.difference_max), (2, 0.5));
         assert!((output.difference_mean - 0.25).abs() < 1e-6);
         assert_eq!((found.time_us(0.5), found.time_us(1.0)), (20, 30));
-        assert!(found.examples[0].contains("b: output 'y' is 1.5 and not 1"), "{:?}", found.examples);
+        assert!(
+            found.examples[0].contains("b: output 'y' is 1.5 and not 1"),
+            "{:?}",
+            found.examples
+        );
     }
 }

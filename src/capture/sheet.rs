@@ -76,9 +76,12 @@ pub(crate) struct Redaction {
 impl Redaction {
     fn of(&self, model: &str, column: &str) -> Keep {
         let named = |rules: &[String]| {
-            rules
-                .iter()
-                .any(|rule| rule == column || rule.split_once('/').is_some_and(|(m, c)| m == model && c == column))
+            rules.iter().any(|rule| {
+                rule == column
+                    || rule
+                        .split_once('/')
+                        .is_some_and(|(m, c)| m == model && c == column)
+            })
         };
         match (named(&self.drop), named(&self.hash)) {
             (true, _) => Keep::Nothing,
@@ -97,13 +100,22 @@ impl Sheet {
         let leads = subject.signature.leads_with_dynamic();
         let mut taken: BTreeSet<String> = OWN.map(str::to_owned).into();
         let mut tensors = Vec::new();
-        let sides = [(true, &subject.signature.inputs), (false, &subject.signature.outputs)];
+        let sides = [
+            (true, &subject.signature.inputs),
+            (false, &subject.signature.outputs),
+        ];
         for (input, specs) in sides {
             for (at, spec) in specs.iter().enumerate() {
                 let side = if input { Side::Input } else { Side::Output };
-                let own: Vec<&Place> = places.iter().filter(|p| p.side == side && p.tensor == at).collect();
+                let own: Vec<&Place> = places
+                    .iter()
+                    .filter(|p| p.side == side && p.tensor == at)
+                    .collect();
                 let row = row_of(spec).filter(|_| leads);
-                let width = row.as_deref().and_then(crate::tensor::elements).unwrap_or(0);
+                let width = row
+                    .as_deref()
+                    .and_then(crate::tensor::elements)
+                    .unwrap_or(0);
                 let narrow = width > 0
                     && own.len() == width
                     && own.iter().all(|p| matches!(p.part, Part::Element(_)))
@@ -111,7 +123,11 @@ impl Sheet {
                 let mut kept = |name: &str| {
                     let keep = redaction.of(model, name);
                     let side = if input { "input" } else { "output" };
-                    let free = if taken.contains(name) { format!("{side}.{name}") } else { name.to_owned() };
+                    let free = if taken.contains(name) {
+                        format!("{side}.{name}")
+                    } else {
+                        name.to_owned()
+                    };
                     taken.insert(free.clone());
                     Kept { column: free, keep }
                 };
@@ -120,23 +136,45 @@ impl Sheet {
                     None => {
                         let mut whole = kept(&spec.name);
                         // What is kept whole holds every column of it, under whatever name a rule has for one.
-                        let features = if input { subject.features.as_slice() } else { &[] };
-                        let names = own.iter().map(|p| p.name.as_str()).chain(features.iter().map(String::as_str));
-                        if names.map(|name| redaction.of(model, name)).any(|keep| keep != Keep::Value) {
+                        let features = if input {
+                            subject.features.as_slice()
+                        } else {
+                            &[]
+                        };
+                        let names = own
+                            .iter()
+                            .map(|p| p.name.as_str())
+                            .chain(features.iter().map(String::as_str));
+                        if names
+                            .map(|name| redaction.of(model, name))
+                            .any(|keep| keep != Keep::Value)
+                        {
                             whole.keep = Keep::Nothing;
                         }
                         Form::Whole(whole)
                     }
                 };
-                tensors.push(Spread { name: spec.name.clone(), input, datatype: spec.dtype.name().to_owned(), form });
+                tensors.push(Spread {
+                    name: spec.name.clone(),
+                    input,
+                    datatype: spec.dtype.name().to_owned(),
+                    form,
+                });
             }
         }
         let sheet = Self { tensors };
-        let named =
-            |column: &str| subject.features.iter().any(|f| f == column) || places.iter().any(|p| p.name == column);
-        let has = |column: &str| named(column) || sheet.kept().any(|k| k.column.trim_start_matches("input.") == column);
+        let named = |column: &str| {
+            subject.features.iter().any(|f| f == column) || places.iter().any(|p| p.name == column)
+        };
+        let has = |column: &str| {
+            named(column)
+                || sheet
+                    .kept()
+                    .any(|k| k.column.trim_start_matches("input.") == column)
+        };
         for rule in redaction.drop.iter().chain(&redaction.hash) {
-            if let Some((_, column)) = rule.split_once('/').filter(|(m, c)| *m == model && !has(c)) {
+            if let Some((_, column)) = rule.split_once('/').filter(|(m, c)| *m == model && !has(c))
+            {
                 let column = short(column);
                 return Err(Error::precondition(format!(
                     "a rule leaves out '{column}', which the model does not have"
@@ -165,14 +203,22 @@ impl Sheet {
             match form {
                 Form::Columns(_, kept) => {
                     for kept in kept.iter().filter(|k| k.keep != Keep::Nothing) {
-                        let column = if kept.keep == Keep::Hash { Column::Words(Vec::new()) } else { column(dtype) };
+                        let column = if kept.keep == Keep::Hash {
+                            Column::Words(Vec::new())
+                        } else {
+                            column(dtype)
+                        };
                         columns.push((kept.column.clone(), column));
                     }
                 }
                 Form::Whole(kept) if kept.keep == Keep::Nothing => {}
                 Form::Whole(kept) => {
                     let bytes = kept.keep == Keep::Value;
-                    let column = if bytes { Column::Bytes(Vec::new()) } else { Column::Words(Vec::new()) };
+                    let column = if bytes {
+                        Column::Bytes(Vec::new())
+                    } else {
+                        Column::Words(Vec::new())
+                    };
                     columns.push((kept.column.clone(), column));
                     columns.push((format!("{}.shape", kept.column), Column::Words(Vec::new())));
                 }
@@ -184,17 +230,35 @@ impl Sheet {
     /// Whether a request has as many rows in each tensor that goes into columns.
     pub(super) fn takes(&self, (inputs, outputs): (&[Tensor], &[Tensor]), rows: usize) -> bool {
         let even = |(spread, tensor): (&Spread, &Tensor)| match &spread.form {
-            Form::Columns(row, _) => tensor.rows() == Some(rows) && tensor.shape().get(1..) == Some(row.as_slice()),
+            Form::Columns(row, _) => {
+                tensor.rows() == Some(rows) && tensor.shape().get(1..) == Some(row.as_slice())
+            }
             Form::Whole(_) => true,
         };
         let all = inputs.len() + outputs.len() == self.tensors.len();
-        rows > 0 && all && self.tensors.iter().zip(inputs.iter().chain(outputs)).all(even)
+        rows > 0
+            && all
+            && self
+                .tensors
+                .iter()
+                .zip(inputs.iter().chain(outputs))
+                .all(even)
     }
 
     /// Adds the tensors of a request, in the signature's order, to columns that
     /// [`Sheet::empty`] made; the own ones are the caller's.
-    pub(super) fn add(&self, table: &mut Table, (inputs, outputs): (&[Tensor], &[Tensor]), rows: usize, key: &Key) {
-        let mut columns = table.columns.iter_mut().skip(OWN.len()).map(|(_, column)| column);
+    pub(super) fn add(
+        &self,
+        table: &mut Table,
+        (inputs, outputs): (&[Tensor], &[Tensor]),
+        rows: usize,
+        key: &Key,
+    ) {
+        let mut columns = table
+            .columns
+            .iter_mut()
+            .skip(OWN.len())
+            .map(|(_, column)| column);
         let mut next = || columns.next().expect("the sheet made these columns");
         let tensors = inputs.iter().chain(outputs);
         for (spread, tensor) in self.tensors.iter().zip(tensors) {
@@ -206,17 +270,23 @@ impl Sheet {
                             Keep::Nothing => {}
                             Keep::Value => push(next(), tensor, (at, width)),
                             Keep::Hash => {
-                                let Column::Words(words) = next() else { continue };
+                                let Column::Words(words) = next() else {
+                                    continue;
+                                };
                                 let mut plain = column(tensor.dtype());
                                 push(&mut plain, tensor, (at, width));
-                                words.extend((0..plain.len()).map(|row| hash(key, plain.word(row).as_bytes())));
+                                words.extend(
+                                    (0..plain.len())
+                                        .map(|row| hash(key, plain.word(row).as_bytes())),
+                                );
                             }
                         }
                     }
                 }
                 Form::Whole(kept) if kept.keep == Keep::Nothing => {}
                 Form::Whole(_) => {
-                    let shape: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
+                    let shape: Vec<String> =
+                        tensor.shape().iter().map(ToString::to_string).collect();
                     match next() {
                         Column::Bytes(all) => {
                             all.push(tensor.to_raw());
@@ -246,43 +316,81 @@ impl Sheet {
         input: bool,
     ) -> Result<Vec<(String, Tensor)>> {
         let of_side = self.tensors.iter().filter(|t| t.input == input);
-        of_side.map(|spread| Ok((spread.name.clone(), spread.tensor(table, rows.clone())?))).collect()
+        of_side
+            .map(|spread| Ok((spread.name.clone(), spread.tensor(table, rows.clone())?)))
+            .collect()
     }
 }
 
 impl Spread {
     fn tensor(&self, table: &Table, rows: std::ops::Range<usize>) -> Result<Tensor> {
         let dtype = DType::from_name(&self.datatype);
-        let dtype =
-            dtype.ok_or_else(|| Error::precondition(format!("datatype '{}' is unknown", short(&self.datatype))))?;
+        let dtype = dtype.ok_or_else(|| {
+            Error::precondition(format!("datatype '{}' is unknown", short(&self.datatype)))
+        })?;
         let column = |kept: &Kept| {
             if kept.keep != Keep::Value {
-                let how = if kept.keep == Keep::Hash { "hashed" } else { "left out" };
+                let how = if kept.keep == Keep::Hash {
+                    "hashed"
+                } else {
+                    "left out"
+                };
                 let column = short(&kept.column);
-                return Err(Error::precondition(format!("the column '{column}' was {how} when it was captured")));
+                return Err(Error::precondition(format!(
+                    "the column '{column}' was {how} when it was captured"
+                )));
             }
-            let gone = || Error::precondition(format!("the file lacks the column '{}'", short(&kept.column)));
+            let gone = || {
+                Error::precondition(format!(
+                    "the file lacks the column '{}'",
+                    short(&kept.column)
+                ))
+            };
             table.column(&kept.column).ok_or_else(gone)
         };
         match &self.form {
             Form::Columns(row, kept) => {
                 let columns: Vec<&Column> = kept.iter().map(column).collect::<Result<_>>()?;
-                let shape: Vec<usize> = std::iter::once(rows.len()).chain(row.iter().copied()).collect();
-                let cells = || rows.clone().flat_map(|row| columns.iter().map(move |c| c.cell(row)));
+                let shape: Vec<usize> = std::iter::once(rows.len())
+                    .chain(row.iter().copied())
+                    .collect();
+                let cells = || {
+                    rows.clone()
+                        .flat_map(|row| columns.iter().map(move |c| c.cell(row)))
+                };
                 if dtype == DType::String {
-                    let words = cells().map(|cell| if let Some(Cell::Word(word)) = cell { word } else { "" });
+                    let words = cells().map(|cell| {
+                        if let Some(Cell::Word(word)) = cell {
+                            word
+                        } else {
+                            ""
+                        }
+                    });
                     return Tensor::strings(shape, Strings::from_parts(words)?);
                 }
                 let mut bytes = Vec::new();
-                cells().flatten().for_each(|cell| put(&mut bytes, dtype, cell));
+                cells()
+                    .flatten()
+                    .for_each(|cell| put(&mut bytes, dtype, cell));
                 Tensor::fixed(dtype, shape, bytes.into())
             }
             Form::Whole(kept) => {
-                let damaged = || Error::precondition(format!("the column '{}' is damaged", short(&kept.column)));
-                let Some(Cell::Bytes(raw)) = column(kept)?.cell(rows.start) else { return Err(damaged()) };
-                let shape = table.column(&format!("{}.shape", kept.column)).map(|c| c.word(rows.start));
-                let dims = shape.iter().flat_map(|s| s.split(',')).filter(|d| !d.is_empty());
-                let dims: Vec<usize> = dims.map(|d| d.parse().map_err(|_| damaged())).collect::<Result<_>>()?;
+                let damaged = || {
+                    Error::precondition(format!("the column '{}' is damaged", short(&kept.column)))
+                };
+                let Some(Cell::Bytes(raw)) = column(kept)?.cell(rows.start) else {
+                    return Err(damaged());
+                };
+                let shape = table
+                    .column(&format!("{}.shape", kept.column))
+                    .map(|c| c.word(rows.start));
+                let dims = shape
+                    .iter()
+                    .flat_map(|s| s.split(','))
+                    .filter(|d| !d.is_empty());
+                let dims: Vec<usize> = dims
+                    .map(|d| d.parse().map_err(|_| damaged()))
+                    .collect::<Result<_>>()?;
                 Tensor::from_raw(dtype, dims, raw.clone())
             }
         }
@@ -291,8 +399,20 @@ impl Spread {
 
 /// The shape of a row, where it is fixed.
 fn row_of(spec: &TensorSpec) -> Option<Vec<usize>> {
-    let dims = spec.shape.as_ref().filter(|dims| dims.first() == Some(&Dim::Dynamic))?;
-    dims.iter().skip(1).map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect()
+    let dims = spec
+        .shape
+        .as_ref()
+        .filter(|dims| dims.first() == Some(&Dim::Dynamic))?;
+    dims.iter()
+        .skip(1)
+        .map(|d| {
+            if let Dim::Fixed(n) = d {
+                Some(*n)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 /// The column that holds a datatype exactly.
@@ -318,13 +438,18 @@ fn push(column: &mut Column, tensor: &Tensor, (at, width): (usize, usize)) {
         (Data::Fixed(bytes), _) => bytes,
     };
     let size = tensor.dtype().element_bytes().unwrap_or(1);
-    let each = bytes.chunks_exact(size * width).map(|row| &row[at * size..(at + 1) * size]);
+    let each = bytes
+        .chunks_exact(size * width)
+        .map(|row| &row[at * size..(at + 1) * size]);
     let whole = |b: &[u8]| {
         let mut word = [0; 8];
         word[..b.len()].copy_from_slice(b);
         // The sign goes up to the top.
         let unused = 64 - 8 * b.len() as u32;
-        let signed = matches!(tensor.dtype(), DType::I8 | DType::I16 | DType::I32 | DType::I64);
+        let signed = matches!(
+            tensor.dtype(),
+            DType::I8 | DType::I16 | DType::I32 | DType::I64
+        );
         let n = i64::from_le_bytes(word);
         if signed { n << unused >> unused } else { n }
     };
@@ -359,5 +484,9 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) {
 fn hash(key: &Key, value: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
     let tag = ring::hmac::sign(&key, value);
-    tag.as_ref().iter().take(HASH_DIGITS / 2).map(|b| format!("{b:02x}")).collect()
+    tag.as_ref()
+        .iter()
+        .take(HASH_DIGITS / 2)
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -24,7 +24,11 @@ pub(crate) struct Swept {
 }
 
 /// Removes what is too old, then the oldest until the rest fits.
-pub(crate) async fn sweep(records: &Records, retention: Retention, now: DateTime<Utc>) -> Result<Swept> {
+pub(crate) async fn sweep(
+    records: &Records,
+    retention: Retention,
+    now: DateTime<Utc>,
+) -> Result<Swept> {
     let mut files: Vec<(String, u64)> = records
         .list(FOLDER)
         .map_ok(|(key, meta)| (key, meta.bytes))
@@ -33,7 +37,9 @@ pub(crate) async fn sweep(records: &Records, retention: Retention, now: DateTime
         .await?;
     // The newest first; names within an hour are in the order of time.
     files.sort_by(|a, b| (hour(&b.0), &b.0).cmp(&(hour(&a.0), &a.0)));
-    let oldest = now - TimeDelta::from_std(retention.age_max).unwrap_or(TimeDelta::MAX) - TimeDelta::hours(1);
+    let oldest = now
+        - TimeDelta::from_std(retention.age_max).unwrap_or(TimeDelta::MAX)
+        - TimeDelta::hours(1);
     let mut swept = Swept::default();
     for (key, bytes) in files {
         let is_old = hour(&key).is_some_and(|hour| hour < oldest);
@@ -51,5 +57,7 @@ pub(crate) async fn sweep(records: &Records, retention: Retention, now: DateTime
 /// The hour that a file's name tells.
 pub(crate) fn hour(key: &str) -> Option<DateTime<Utc>> {
     let text = part(key, "hour")?;
-    NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M").ok().map(|t| t.and_utc())
+    NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M")
+        .ok()
+        .map(|t| t.and_utc())
 }

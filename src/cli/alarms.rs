@@ -40,7 +40,13 @@ impl Place {
         if let Some(url) = &self.records {
             return Records::open(url, &self.namespace);
         }
-        let config = load(&super::Common { config: self.config.clone(), ..Default::default() }, Vec::new())?;
+        let config = load(
+            &super::Common {
+                config: self.config.clone(),
+                ..Default::default()
+            },
+            Vec::new(),
+        )?;
         crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))
     }
 }
@@ -48,20 +54,30 @@ impl Place {
 /// Lists them.
 pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
     let records = arguments.place.open()?;
-    let since = arguments.since.unwrap_or_else(|| Utc::now() - TimeDelta::days(30));
+    let since = arguments
+        .since
+        .unwrap_or_else(|| Utc::now() - TimeDelta::days(30));
     let (found, damaged) = block_on(alarms::list(&records, arguments.model.as_deref(), since))?;
     if damaged > 0 {
-        note(&format!("{damaged} alarms are damaged, or of a newer ortus, and passed over"));
+        note(&format!(
+            "{damaged} alarms are damaged, or of a newer ortus, and passed over"
+        ));
     }
     if arguments.json {
         line(&serde_json::json!({"alarms": found}).to_string());
         return Ok(());
     }
-    let mut table = Table::new(&["time", "model", "kind", "what", "value", "at least", "matters", "server"]);
+    let mut table = Table::new(&[
+        "time", "model", "kind", "what", "value", "at least", "matters", "server",
+    ]);
     for kept in &found {
         let (alarm, test) = (&kept.alarm, &kept.alarm["test"]);
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let number = |value: &serde_json::Value| value.as_f64().map_or_else(String::new, |v| format!("{v:.4}"));
+        let number = |value: &serde_json::Value| {
+            value
+                .as_f64()
+                .map_or_else(String::new, |v| format!("{v:.4}"))
+        };
         let what = match alarm["column"].as_str() {
             Some(column) => format!("{column} {}", word(&test["metric"])),
             None => format!("{} of {} rows lost", alarm["lost"], alarm["rows"]),

@@ -50,7 +50,10 @@ struct Example {
 }
 
 /// Answers differ from golden ones by what another CPU's rounding may change.
-const TOLERANCE: Tolerance = Tolerance { relative: 1e-5, absolute: 1e-5 };
+const TOLERANCE: Tolerance = Tolerance {
+    relative: 1e-5,
+    absolute: 1e-5,
+};
 
 /// Runs the tour.
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
@@ -60,20 +63,41 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     logging::start("ortus=warn,warn", Format::Text)?;
     let from = models_folder(arguments.models.as_deref())?;
     let examples = examples(&from)?;
-    let copy = tempfile::tempdir().map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    let copy = tempfile::tempdir()
+        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
     for example in &examples {
-        install(example, "1", copy.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(1))?;
+        install(
+            example,
+            "1",
+            copy.path(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        )?;
     }
     let any = |key: &str| (key.to_owned(), text("127.0.0.1:0"));
-    let mut flags = vec![any("server.http"), any("server.grpc"), any("server.ops"), any("server.operator")];
-    flags.push(("models.directory".to_owned(), text(copy.path().display().to_string())));
+    let mut flags = vec![
+        any("server.http"),
+        any("server.grpc"),
+        any("server.ops"),
+        any("server.operator"),
+    ];
+    flags.push((
+        "models.directory".to_owned(),
+        text(copy.path().display().to_string()),
+    ));
     flags.push(("models.settle".to_owned(), text("100ms")));
     flags.push(("models.poll".to_owned(), text("100ms")));
-    flags.push(("runtime.offline".to_owned(), toml::Value::Boolean(arguments.offline)));
+    flags.push((
+        "runtime.offline".to_owned(),
+        toml::Value::Boolean(arguments.offline),
+    ));
     let config = Config::load(None, std::env::vars(), flags)?;
     let start = Instant::now();
     let mut app = App::start(&config, &note)?;
-    line(&format!("ortus serves {} models, ready after {} ms", app.standing().0, start.elapsed().as_millis()));
+    line(&format!(
+        "ortus serves {} models, ready after {} ms",
+        app.standing().0,
+        start.elapsed().as_millis()
+    ));
     let mut held = app.standing().1.is_empty() && app.standing().0 == examples.len();
     for reason in app.standing().1 {
         note(&format!("refused: {reason}"));
@@ -84,13 +108,25 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     }
     if arguments.exit {
         app.stop()?;
-        line(if held { "everything held" } else { "something did not hold" });
-        return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        line(if held {
+            "everything held"
+        } else {
+            "something did not hold"
+        });
+        return Ok(if held {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     hand_over(&app.ports, &from);
     app.wait_for_signal();
     app.stop()?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn models_folder(given: Option<&Path>) -> Result<PathBuf> {
@@ -99,14 +135,21 @@ fn models_folder(given: Option<&Path>) -> Result<PathBuf> {
         Some(path) => vec![path.to_owned()],
         None => vec![PathBuf::from("models"), built_from],
     };
-    let found = candidates.into_iter().find(|path| path.join("digits/sample.json").is_file());
-    found.ok_or_else(|| Error::precondition("the models that come with Ortus are not here; give --models DIR"))
+    let found = candidates
+        .into_iter()
+        .find(|path| path.join("digits/sample.json").is_file());
+    found.ok_or_else(|| {
+        Error::precondition("the models that come with Ortus are not here; give --models DIR")
+    })
 }
 
 fn examples(folder: &Path) -> Result<Vec<Example>> {
-    let unreadable = |e: std::io::Error| Error::precondition("read the model folder").with_source(e);
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(folder).map_err(unreadable)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let unreadable =
+        |e: std::io::Error| Error::precondition("read the model folder").with_source(e);
+    let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(unreadable)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     folders.retain(|path| path.join("sample.json").is_file());
     folders.sort();
     let mut all = Vec::new();
@@ -114,10 +157,18 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
         let sample = Bytes::from(fs::read(folder.join("sample.json")).map_err(unreadable)?);
         let next = folder.join("next/answer.json");
         all.push(Example {
-            name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             inputs: oip_json::decode(&sample, None)?.inputs,
             golden: outputs(&fs::read(folder.join("answer.json")).map_err(unreadable)?)?,
-            next: if next.is_file() { Some(outputs(&fs::read(next).map_err(unreadable)?)?) } else { None },
+            next: if next.is_file() {
+                Some(outputs(&fs::read(next).map_err(unreadable)?)?)
+            } else {
+                None
+            },
             sample,
             folder,
         });
@@ -132,8 +183,8 @@ fn outputs(answer: &[u8]) -> Result<Named> {
         #[serde(borrow)]
         outputs: &'a serde_json::value::RawValue,
     }
-    let parsed: Answer<'_> =
-        serde_json::from_slice(answer).map_err(|e| Error::invalid("an answer is not JSON").with_source(e))?;
+    let parsed: Answer<'_> = serde_json::from_slice(answer)
+        .map_err(|e| Error::invalid("an answer is not JSON").with_source(e))?;
     // An output has the form of an input.
     let body = format!(r#"{{"inputs":{}}}"#, parsed.outputs.get());
     Ok(oip_json::decode(&body.into(), None)?.inputs)
@@ -142,7 +193,11 @@ fn outputs(answer: &[u8]) -> Result<Named> {
 /// Puts a version into the served folder: written aside, then renamed, so that
 /// it appears whole.
 fn install(example: &Example, version: &str, served: &Path, written: SystemTime) -> Result<()> {
-    let source = if version == "1" { example.folder.join("1") } else { example.folder.join("next") };
+    let source = if version == "1" {
+        example.folder.join("1")
+    } else {
+        example.folder.join("next")
+    };
     let staging = served.join(format!(".{}-{version}", example.name));
     let target = served.join(&example.name);
     let put = || -> std::io::Result<()> {
@@ -150,7 +205,10 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
         fs::create_dir_all(&target)?;
         let copy = staging.join("model.onnx");
         fs::copy(source.join("model.onnx"), &copy)?;
-        fs::File::options().write(true).open(&copy)?.set_modified(written)?;
+        fs::File::options()
+            .write(true)
+            .open(&copy)?
+            .set_modified(written)?;
         fs::rename(&staging, target.join(version))
     };
     put().map_err(|e| Error::precondition("copy a model").with_source(e))
@@ -174,7 +232,9 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
     let mut table = Table::new(&["model", "http", "grpc"]);
     let mut held = true;
     for example in examples {
-        let (_, body) = http.infer(&example.name, "", example.sample.clone()).await?;
+        let (_, body) = http
+            .infer(&example.name, "", example.sample.clone())
+            .await?;
         let (good_http, over_http) = verdict(&outputs(&body)?, &example.golden);
         let request = client::infer_request(&example.name, "", &example.inputs);
         let answer = client::infer(&mut grpc, request).await?;
@@ -228,7 +288,9 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         std::thread::sleep(Duration::from_millis(200));
         let put = install(example, "2", served, SystemTime::now());
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Seen>>| {
-            thread.join().unwrap_or_else(|_| Err(Error::internal("the demo's client panicked")))
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::internal("the demo's client panicked")))
         };
         put.and_then(|()| Ok((join(http)?, join(grpc)?)))
     })?;
@@ -242,7 +304,11 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         ));
     }
     if !held {
-        note(&format!("the swap of {} did not hold after {} ms", example.name, start.elapsed().as_millis()));
+        note(&format!(
+            "the swap of {} did not hold after {} ms",
+            example.name,
+            start.elapsed().as_millis()
+        ));
     }
     Ok(held)
 }
@@ -258,9 +324,16 @@ async fn stream_http(ports: &Ports, example: &Example) -> Result<Seen> {
     while !enough(&seen, start) {
         let answer = http.infer(&example.name, "", example.sample.clone()).await;
         let version = |headers: &http::HeaderMap| {
-            headers.get("ortus-model-version").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+            headers
+                .get("ortus-model-version")
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
         };
-        seen.count(example, answer.and_then(|(headers, body)| Ok((version(&headers), outputs(&body)?))));
+        seen.count(
+            example,
+            answer.and_then(|(headers, body)| Ok((version(&headers), outputs(&body)?))),
+        );
     }
     Ok(seen)
 }
@@ -280,7 +353,13 @@ fn hand_over(ports: &Ports, from: &Path) {
     let from = from.display();
     line("");
     line("still serving until Ctrl-C; send the next request by hand:");
-    line(&format!("  curl -d @{from}/digits/sample.json http://{}/v2/models/digits/infer", ports.http));
-    line(&format!("  ortus predict digits --grpc --server {} --file {from}/digits/sample.json", ports.grpc));
+    line(&format!(
+        "  curl -d @{from}/digits/sample.json http://{}/v2/models/digits/infer",
+        ports.http
+    ));
+    line(&format!(
+        "  ortus predict digits --grpc --server {} --file {from}/digits/sample.json",
+        ports.grpc
+    ));
     line(&format!("  curl http://{}/metrics", ports.ops));
 }

@@ -26,7 +26,9 @@ pub(super) enum MetricsVerb {
 pub(super) fn metrics(verb: &MetricsVerb) -> Result<()> {
     let families = Metrics::new()?.families();
     match verb {
-        MetricsVerb::List { json: true } => line(&serde_json::json!({"families": families}).to_string()),
+        MetricsVerb::List { json: true } => {
+            line(&serde_json::json!({"families": families}).to_string())
+        }
         MetricsVerb::List { json: false } => {
             let mut table = Table::new(&["family", "kind", "labels", "meaning"]);
             for family in &families {
@@ -38,8 +40,12 @@ pub(super) fn metrics(verb: &MetricsVerb) -> Result<()> {
         MetricsVerb::Rules => line(deploy::rules().trim_end()),
         MetricsVerb::Dashboard { name } => {
             let text = deploy::dashboard(name, &families);
-            let unknown =
-                || Error::invalid(format!("no dashboard '{name}'; there are {}", deploy::dashboards().join(", ")));
+            let unknown = || {
+                Error::invalid(format!(
+                    "no dashboard '{name}'; there are {}",
+                    deploy::dashboards().join(", ")
+                ))
+            };
             line(text.ok_or_else(unknown)?.trim_end());
         }
     }

@@ -32,7 +32,12 @@ pub(super) struct ProfileArguments {
     /// A table: CSV with a header, or Parquet.
     data: PathBuf,
     /// The model, as an ONNX file.
-    #[arg(long, value_name = "FILE", conflicts_with = "model", required_unless_present = "model")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "model",
+        required_unless_present = "model"
+    )]
     onnx: Option<PathBuf>,
     /// The model, of a registry: NAME, NAME@ALIAS or NAME:VERSION.
     #[arg(long, value_name = "NAME[:VERSION]")]
@@ -71,7 +76,8 @@ enum TaskArgument {
 
 /// Makes a baseline.
 pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    let folder = tempfile::tempdir()
+        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
     let mut features = arguments.features.clone();
     let path = match (&arguments.onnx, &arguments.model) {
         (Some(path), _) => path.clone(),
@@ -84,14 +90,21 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
             })?;
             if features.is_empty() {
                 let written = std::fs::read(into.join(MANIFEST_PATH));
-                let written = written.map_err(|e| Error::internal("read a copied manifest").with_source(e))?;
+                let written = written
+                    .map_err(|e| Error::internal("read a copied manifest").with_source(e))?;
                 features = Manifest::read(&written)?.features;
             }
             into.join(MODEL_PATH)
         }
         (None, None) => return Err(Error::invalid("give --onnx or --model")),
     };
-    let config = load(&super::Common { config: arguments.common.config.clone(), ..Default::default() }, Vec::new())?;
+    let config = load(
+        &super::Common {
+            config: arguments.common.config.clone(),
+            ..Default::default()
+        },
+        Vec::new(),
+    )?;
     let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
     let profile = Profile {
         data: &arguments.data,
@@ -121,12 +134,17 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         "inputs": baseline.inputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
         "outputs": baseline.outputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
     });
-    line(&if arguments.common.json { json.to_string() } else { text });
+    line(&if arguments.common.json {
+        json.to_string()
+    } else {
+        text
+    });
     Ok(())
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
+    std::fs::write(path, bytes)
+        .map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
 }
 
 /// Asks a server what drifts.
@@ -139,8 +157,9 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
     }
-    let answer: Answer = serde_json::from_slice(&body)
-        .map_err(|e| Error::internal("the server's answer is not what it should be").with_source(e))?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|e| {
+        Error::internal("the server's answer is not what it should be").with_source(e)
+    })?;
     answer.versions.iter().for_each(show);
     Ok(())
 }
@@ -149,7 +168,11 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
 pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
     let mut http = client::Http::connect(server).await?;
     let (status, _, body) = http.send(Method::GET, path, Bytes::new()).await?;
-    if status.is_success() { Ok(body) } else { Err(client::refusal(status, &body)) }
+    if status.is_success() {
+        Ok(body)
+    } else {
+        Err(client::refusal(status, &body))
+    }
 }
 
 #[derive(Deserialize)]
@@ -191,12 +214,22 @@ struct Test {
 
 /// Prints the newest window of each column, and whatever is in alarm.
 fn show(version: &Version) {
-    let Version { model, version: number, baseline, baseline_rows, rows, windows, alarms, columns } = version;
+    let Version {
+        model,
+        version: number,
+        baseline,
+        baseline_rows,
+        rows,
+        windows,
+        alarms,
+        columns,
+    } = version;
     line(&format!(
         "{model}:{number}  {rows} rows, {windows} windows against the {baseline} baseline of {baseline_rows} rows; {alarms} alarms"
     ));
-    let mut table =
-        Table::new(&["column", "side", "metric", "against", "rows", "value", "at least", "matters", "alarm"]);
+    let mut table = Table::new(&[
+        "column", "side", "metric", "against", "rows", "value", "at least", "matters", "alarm",
+    ]);
     for column in columns {
         for test in column.tests.iter().filter(|t| t.alarm || t.span <= 1) {
             let number = |n: f64| format!("{n:.4}");
@@ -215,10 +248,19 @@ fn show(version: &Version) {
     }
     table.print();
     for column in columns {
-        let broken: Vec<String> =
-            column.contract.iter().filter(|(_, n)| **n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
+        let broken: Vec<String> = column
+            .contract
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(kind, n)| format!("{n} {kind}"))
+            .collect();
         if !broken.is_empty() {
-            line(&format!("{} ({}): {}", column.name, column.side, broken.join(", ")));
+            line(&format!(
+                "{} ({}): {}",
+                column.name,
+                column.side,
+                broken.join(", ")
+            ));
         }
     }
 }

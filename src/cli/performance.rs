@@ -80,19 +80,32 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
     }
-    let answer: Answer = serde_json::from_slice(&body)
-        .map_err(|e| Error::internal("the server's answer is not what it should be").with_source(e))?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|e| {
+        Error::internal("the server's answer is not what it should be").with_source(e)
+    })?;
     answer.measured.iter().for_each(show);
     for Estimated { version, estimated } in &answer.estimated {
         let Some(estimate) = estimated else { continue };
-        let Estimate { rows, measures, margin, calibrated, assumption } = estimate;
+        let Estimate {
+            rows,
+            measures,
+            margin,
+            calibrated,
+            assumption,
+        } = estimate;
         let from = match calibrated {
             Some(true) => "calibrated scores",
             Some(false) => "scores as they are, for there is no calibration",
             None => "the errors that the companion expects",
         };
-        line(&format!("{name}:{version}  estimated without labels, from {from} of {rows} rows"));
-        let of = if calibrated.is_some() { "accuracy" } else { "mae" };
+        line(&format!(
+            "{name}:{version}  estimated without labels, from {from} of {rows} rows"
+        ));
+        let of = if calibrated.is_some() {
+            "accuracy"
+        } else {
+            "mae"
+        };
         let margin = margin.map_or_else(String::new, |m| format!("  ({of} ± {m:.4})"));
         line(&format!("  {}{margin}", words(measures)));
         line(&format!("  {assumption}"));
@@ -101,30 +114,61 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
 }
 
 fn words(measures: &BTreeMap<String, f64>) -> String {
-    let all: Vec<String> = measures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    let all: Vec<String> = measures
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.4}"))
+        .collect();
     all.join("  ")
 }
 
 fn show(measured: &Measured) {
-    let Measured { model, version, window_days, window, days, slices, alarm } = measured;
-    let share = |maturity: Option<f64>| maturity.map_or_else(|| "-".to_owned(), |m| format!("{:.1} %", m * 100.0));
+    let Measured {
+        model,
+        version,
+        window_days,
+        window,
+        days,
+        slices,
+        alarm,
+    } = measured;
+    let share = |maturity: Option<f64>| {
+        maturity.map_or_else(|| "-".to_owned(), |m| format!("{:.1} %", m * 100.0))
+    };
     line(&format!(
         "{model}:{version}  {} labelled rows of the last {window_days} days, maturity {}{}",
         window.labelled_rows,
         share(window.maturity),
-        if *alarm { "  ALARM: it loses more than it did" } else { "" }
+        if *alarm {
+            "  ALARM: it loses more than it did"
+        } else {
+            ""
+        }
     ));
     line(&format!("  {}", words(&window.measures)));
     let mut table = Table::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
     for day in days {
-        let rows = [day.predicted_rows.to_string(), day.labelled_rows.to_string()];
-        table.row(&[&day.from, &rows[0], &rows[1], &share(day.maturity), &words(&day.measures)]);
+        let rows = [
+            day.predicted_rows.to_string(),
+            day.labelled_rows.to_string(),
+        ];
+        table.row(&[
+            &day.from,
+            &rows[0],
+            &rows[1],
+            &share(day.maturity),
+            &words(&day.measures),
+        ]);
     }
     table.print();
     if !slices.is_empty() {
         let mut table = Table::new(&["slice", "part", "rows", "measures"]);
         for part in slices {
-            table.row(&[&part.slice, &part.part, &part.rows.to_string(), &words(&part.measures)]);
+            table.row(&[
+                &part.slice,
+                &part.part,
+                &part.rows.to_string(),
+                &words(&part.measures),
+            ]);
         }
         table.print();
     }

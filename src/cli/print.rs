@@ -63,14 +63,29 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         #[serde(borrow)]
         outputs: Vec<Output<'a>>,
     }
-    let body: Body<'_> =
-        serde_json::from_str(&text).map_err(|e| Error::internal("the answer is not JSON").with_source(e))?;
-    let header = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("?").to_owned();
-    line(&format!("version {}  prediction {}", header("ortus-model-version"), header("ortus-prediction-id")));
+    let body: Body<'_> = serde_json::from_str(&text)
+        .map_err(|e| Error::internal("the answer is not JSON").with_source(e))?;
+    let header = |name| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("?")
+            .to_owned()
+    };
+    line(&format!(
+        "version {}  prediction {}",
+        header("ortus-model-version"),
+        header("ortus-prediction-id")
+    ));
     let mut table = Table::new(&["output", "datatype", "shape", "data"]);
     for o in &body.outputs {
         let data = o.data.map_or("", |d| d.get());
-        table.row(&[&o.name, &o.datatype, &format!("{:?}", o.shape), &shorten(data)]);
+        table.row(&[
+            &o.name,
+            &o.datatype,
+            &format!("{:?}", o.shape),
+            &shorten(data),
+        ]);
     }
     table.print();
     Ok(())
@@ -89,16 +104,32 @@ pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
             .iter()
             .map(|(name, t)| {
                 let (name, datatype) = (serde_json::Value::from(name.as_str()), t.dtype().name());
-                format!(r#"{{"name":{name},"datatype":"{datatype}","shape":{:?},"data":{}}}"#, t.shape(), data(t))
+                format!(
+                    r#"{{"name":{name},"datatype":"{datatype}","shape":{:?},"data":{}}}"#,
+                    t.shape(),
+                    data(t)
+                )
             })
             .collect();
-        line(&format!(r#"{{"model_version":"{}","outputs":[{}]}}"#, answer.version, outputs.join(",")));
+        line(&format!(
+            r#"{{"model_version":"{}","outputs":[{}]}}"#,
+            answer.version,
+            outputs.join(",")
+        ));
         return Ok(());
     }
-    line(&format!("version {}  prediction {}", answer.version, answer.prediction_id));
+    line(&format!(
+        "version {}  prediction {}",
+        answer.version, answer.prediction_id
+    ));
     let mut table = Table::new(&["output", "datatype", "shape", "data"]);
     for (name, t) in &answer.outputs {
-        table.row(&[name, t.dtype().name(), &format!("{:?}", t.shape()), &shorten(&data(t))]);
+        table.row(&[
+            name,
+            t.dtype().name(),
+            &format!("{:?}", t.shape()),
+            &shorten(&data(t)),
+        ]);
     }
     table.print();
     Ok(())
@@ -106,5 +137,9 @@ pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
 
 fn shorten(text: &str) -> String {
     const MAX: usize = 200;
-    if text.len() <= MAX { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(MAX)]) }
+    if text.len() <= MAX {
+        text.to_owned()
+    } else {
+        format!("{}…", &text[..text.floor_char_boundary(MAX)])
+    }
 }

@@ -39,49 +39,142 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
     block_on(async {
         match verb {
             Verb::Push(arguments) => push(&arguments).await,
-            Verb::Pull { target, output, common } => pull(&target, &output, &common).await,
+            Verb::Pull {
+                target,
+                output,
+                common,
+            } => pull(&target, &output, &common).await,
             Verb::List { tag, common } => list(tag.as_deref(), &common).await,
             Verb::Show { target, common } => {
                 let (name, which) = split_target(&target)?;
-                show::shown(&open(&common, None, false).await?.show(&name, which.as_deref()).await?, common.json)
+                show::shown(
+                    &open(&common, None, false)
+                        .await?
+                        .show(&name, which.as_deref())
+                        .await?,
+                    common.json,
+                )
             }
             Verb::History { name, at, common } => {
                 let until = at.as_deref().map(instant).transpose()?;
-                let happened = open(&common, None, false).await?.history(&parse(&name)?, until).await?;
+                let happened = open(&common, None, false)
+                    .await?
+                    .history(&parse(&name)?, until)
+                    .await?;
                 show::history(&happened, common.json)
             }
-            Verb::Diff { name, one, two, common } => {
-                let diff = open(&common, None, false).await?.diff(&parse(&name)?, &one, &two).await?;
+            Verb::Diff {
+                name,
+                one,
+                two,
+                common,
+            } => {
+                let diff = open(&common, None, false)
+                    .await?
+                    .diff(&parse(&name)?, &one, &two)
+                    .await?;
                 show::shown(&diff, common.json)
             }
-            Verb::Promote { at, allow_signature_change } => {
+            Verb::Promote {
+                at,
+                allow_signature_change,
+            } => {
                 let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
-                let changed = operator.promote(&name, &at.version, allow_signature_change).await?;
-                say(&operator, &changed, &format!("version {} is champion", number(&changed)), &at.common, &at.by).await
+                let changed = operator
+                    .promote(&name, &at.version, allow_signature_change)
+                    .await?;
+                say(
+                    &operator,
+                    &changed,
+                    &format!("version {} is champion", number(&changed)),
+                    &at.common,
+                    &at.by,
+                )
+                .await
             }
             Verb::Rollback { name, common, by } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.rollback(&name).await?;
-                say(&operator, &changed, &format!("version {} is champion again", number(&changed)), &common, &by).await
+                say(
+                    &operator,
+                    &changed,
+                    &format!("version {} is champion again", number(&changed)),
+                    &common,
+                    &by,
+                )
+                .await
             }
-            Verb::Alias { name, alias, version, remove, common, by } => {
+            Verb::Alias {
+                name,
+                alias,
+                version,
+                remove,
+                common,
+                by,
+            } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let alias = Alias::parse(&alias)?;
-                let changed = operator.alias(&name, &alias, version.as_deref().filter(|_| !remove)).await?;
-                let done = if remove { "is removed".into() } else { format!("is version {}", number(&changed)) };
-                say(&operator, &changed, &format!("{alias} {done}"), &common, &by).await
+                let changed = operator
+                    .alias(&name, &alias, version.as_deref().filter(|_| !remove))
+                    .await?;
+                let done = if remove {
+                    "is removed".into()
+                } else {
+                    format!("is version {}", number(&changed))
+                };
+                say(
+                    &operator,
+                    &changed,
+                    &format!("{alias} {done}"),
+                    &common,
+                    &by,
+                )
+                .await
             }
-            Verb::Traffic { name, weights, common, by } => {
+            Verb::Traffic {
+                name,
+                weights,
+                common,
+                by,
+            } => {
                 let (operator, name) = writer(&name, &common, &by).await?;
-                let weights = weights.iter().map(|w| arguments::weight(w)).collect::<Result<BTreeMap<_, _>>>()?;
-                say(&operator, &operator.traffic(&name, &weights).await?, "the traffic is split so", &common, &by).await
+                let weights = weights
+                    .iter()
+                    .map(|w| arguments::weight(w))
+                    .collect::<Result<BTreeMap<_, _>>>()?;
+                say(
+                    &operator,
+                    &operator.traffic(&name, &weights).await?,
+                    "the traffic is split so",
+                    &common,
+                    &by,
+                )
+                .await
             }
-            Verb::Retire(NameAndVersion { name, version, common, by }) => {
+            Verb::Retire(NameAndVersion {
+                name,
+                version,
+                common,
+                by,
+            }) => {
                 let (operator, name) = writer(&name, &common, &by).await?;
                 let changed = operator.retire(&name, &version).await?;
-                say(&operator, &changed, &format!("version {} is retired", number(&changed)), &common, &by).await
+                say(
+                    &operator,
+                    &changed,
+                    &format!("version {} is retired", number(&changed)),
+                    &common,
+                    &by,
+                )
+                .await
             }
-            Verb::Tag { target, tag, remove, common, by } => {
+            Verb::Tag {
+                target,
+                tag,
+                remove,
+                common,
+                by,
+            } => {
                 let (name, which) = split_target(&target)?;
                 let operator = open(&common, Some(&by), true).await?;
                 let (key, value) = match tag.split_once('=') {
@@ -89,13 +182,29 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                     None if remove => (tag.as_str(), None),
                     _ => return Err(Error::invalid("a tag is KEY=VALUE, or KEY with --remove")),
                 };
-                say(&operator, &operator.tag(&name, which.as_deref(), key, value).await?, "tagged", &common, &by).await
+                say(
+                    &operator,
+                    &operator.tag(&name, which.as_deref(), key, value).await?,
+                    "tagged",
+                    &common,
+                    &by,
+                )
+                .await
             }
             Verb::Approve(at) => judge(&at, true).await,
             Verb::Reject(at) => judge(&at, false).await,
-            Verb::Policy { approvals, signatures, owners, common, by } => {
+            Verb::Policy {
+                approvals,
+                signatures,
+                owners,
+                common,
+                by,
+            } => {
                 let signatures = signatures.as_deref().map(Policy::parse).transpose()?;
-                let required = open(&common, Some(&by), true).await?.require(approvals, signatures, &owners).await?;
+                let required = open(&common, Some(&by), true)
+                    .await?
+                    .require(approvals, signatures, &owners)
+                    .await?;
                 let text = format!(
                     "a champion needs {} approvals; signatures: {}",
                     required.approvals,
@@ -103,21 +212,46 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 );
                 print(&serde_json::json!(required), &text, &common)
             }
-            Verb::Gc { dry_run, grace, retain, common, by } => {
+            Verb::Gc {
+                dry_run,
+                grace,
+                retain,
+                common,
+                by,
+            } => {
                 let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
-                let rules = Rules { grace: hours(grace), retain: hours(retain.saturating_mul(24)), dry_run };
+                let rules = Rules {
+                    grace: hours(grace),
+                    retain: hours(retain.saturating_mul(24)),
+                    dry_run,
+                };
                 let swept = open(&common, Some(&by), true).await?.gc(rules).await?;
-                let done = if dry_run { "would be deleted" } else { "deleted" };
-                let text = format!("{} blobs, {} bytes {done}; {} too young", swept.blobs, swept.bytes, swept.young);
+                let done = if dry_run {
+                    "would be deleted"
+                } else {
+                    "deleted"
+                };
+                let text = format!(
+                    "{} blobs, {} bytes {done}; {} too young",
+                    swept.blobs, swept.bytes, swept.young
+                );
                 print(&serde_json::json!(swept), &text, &common)
             }
             Verb::Fleet { common } => {
                 let operator = open(&common, None, false).await?;
                 let newest = operator.state().await?.seq;
-                show::fleet(&operator.log.fleet(crate::registry::log::now()).await?, newest, common.json)
+                show::fleet(
+                    &operator.log.fleet(crate::registry::log::now()).await?,
+                    newest,
+                    common.json,
+                )
             }
             Verb::Key { verb } => key::run(verb),
-            Verb::Lineage { target, prediction, common } => {
+            Verb::Lineage {
+                target,
+                prediction,
+                common,
+            } => {
                 let operator = open(&common, None, false).await?;
                 let (name, which) = match (target, prediction) {
                     (Some(target), _) => split_target(&target)?,
@@ -126,25 +260,55 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let lineage = operator.lineage(&name, which.as_deref()).await?;
                 show::shown(&Value::Array(lineage), common.json)
             }
-            Verb::Export { target, output, common } => {
+            Verb::Export {
+                target,
+                output,
+                common,
+            } => {
                 let (name, which) = split_target(&target)?;
                 let operator = open(&common, None, false).await?;
-                let version = operator.export(&name, which.as_deref(), &output, &|_| {}).await?.number();
+                let version = operator
+                    .export(&name, which.as_deref(), &output, &|_| {})
+                    .await?
+                    .number();
                 let text = format!("{name}:{version} is in {}", output.display());
-                print(&serde_json::json!({"name": name.as_str(), "version": version, "path": output}), &text, &common)
+                print(
+                    &serde_json::json!({"name": name.as_str(), "version": version, "path": output}),
+                    &text,
+                    &common,
+                )
             }
-            Verb::Import { path, name, common, by } => {
+            Verb::Import {
+                path,
+                name,
+                common,
+                by,
+            } => {
                 let name = name.as_deref().map(parse).transpose()?;
                 let operator = open(&common, Some(&by), true).await?;
                 let bar = bar();
-                let pushed = operator.import(&path, name.as_ref(), &|bytes| bar.inc(bytes)).await;
+                let pushed = operator
+                    .import(&path, name.as_ref(), &|bytes| bar.inc(bytes))
+                    .await;
                 bar.finish_and_clear();
                 let pushed = pushed?;
                 nudge(&operator, &by).await;
-                let lines: Vec<String> = pushed.iter().map(|p| format!("{}:{}", p.name, p.version)).collect();
+                let lines: Vec<String> = pushed
+                    .iter()
+                    .map(|p| format!("{}:{}", p.name, p.version))
+                    .collect();
                 print(&serde_json::json!(pushed), &lines.join("\n"), &common)
             }
-            Verb::Audit { verb: AuditVerb::Report { model, since, until, html, common } } => {
+            Verb::Audit {
+                verb:
+                    AuditVerb::Report {
+                        model,
+                        since,
+                        until,
+                        html,
+                        common,
+                    },
+            } => {
                 let model = model.as_deref().map(parse).transpose()?;
                 let since = since.as_deref().map(arguments::beginning).transpose()?;
                 let until = until.as_deref().map(arguments::instant).transpose()?;
@@ -154,9 +318,14 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let text = render(operator.log.namespace(), &moves);
                 print(&serde_json::json!(moves), text.trim_end(), &common)
             }
-            Verb::Audit { verb: AuditVerb::Verify { common } } => {
+            Verb::Audit {
+                verb: AuditVerb::Verify { common },
+            } => {
                 let verified = open(&common, None, false).await?.verify(&|_| {}).await?;
-                verified.void.iter().for_each(|v| note(&format!("void: {v}")));
+                verified
+                    .void
+                    .iter()
+                    .for_each(|v| note(&format!("void: {v}")));
                 let text = format!(
                     "whole: {} entries, {} blobs ({} bytes), {} checkpoints",
                     verified.entries, verified.blobs, verified.bytes, verified.checkpoints
@@ -171,15 +340,29 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
 /// One that does not answer is no failure; it will see by itself.
 pub(super) async fn nudge(operator: &Operator, by: &By) {
     let fleet = async || {
-        let fleet = operator.log.fleet(crate::registry::log::now()).await.unwrap_or_default();
-        fleet.into_iter().map(|server| server.addresses.operator).collect()
+        let fleet = operator
+            .log
+            .fleet(crate::registry::log::now())
+            .await
+            .unwrap_or_default();
+        fleet
+            .into_iter()
+            .map(|server| server.addresses.operator)
+            .collect()
     };
     let (named, addresses) = match by.nudge.as_slice() {
         [] => (false, fleet().await),
         named => (true, named.to_vec()),
     };
-    let all = addresses.iter().take(NUDGES_MAX).map(|address| client::nudge(address));
-    for error in futures_util::future::join_all(all).await.into_iter().filter_map(Result::err) {
+    let all = addresses
+        .iter()
+        .take(NUDGES_MAX)
+        .map(|address| client::nudge(address));
+    for error in futures_util::future::join_all(all)
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+    {
         if named {
             note(&format!("ortus: not nudged: {error}"));
         }
@@ -197,12 +380,19 @@ async fn answered_by(
         Some(url) => Records::open(url, operator.log.namespace())?,
         None => Records::of(operator.log.store.clone(), operator.log.namespace()),
     };
-    let (model, version) = find::answered_by(&records, prediction).await?.ok_or_else(|| {
-        let when = crate::request::id::minted(prediction).map(chrono::DateTime::<chrono::Utc>::from);
-        let when =
-            when.map_or_else(|| "its id tells no time".to_owned(), |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string());
-        Error::not_found(format!("no captured prediction is {prediction} ({when}); name the version that answered it"))
-    })?;
+    let (model, version) = find::answered_by(&records, prediction)
+        .await?
+        .ok_or_else(|| {
+            let when =
+                crate::request::id::minted(prediction).map(chrono::DateTime::<chrono::Utc>::from);
+            let when = when.map_or_else(
+                || "its id tells no time".to_owned(),
+                |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            );
+            Error::not_found(format!(
+                "no captured prediction is {prediction} ({when}); name the version that answered it"
+            ))
+        })?;
     Ok((parse(&model)?, Some(version.to_string())))
 }
 
@@ -217,8 +407,12 @@ pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Resu
     })?;
     let actor = by.and_then(|by| by.actor.clone()).unwrap_or_else(user);
     let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
-    let key = by.and_then(|by| by.key.as_deref()).map(Key::read).transpose()?;
-    let operator = Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await?;
+    let key = by
+        .and_then(|by| by.key.as_deref())
+        .map(Key::read)
+        .transpose()?;
+    let operator =
+        Operator::open(&url, &config.namespace, Author { actor, reason }, writes).await?;
     Ok(Operator { key, ..operator })
 }
 
@@ -226,24 +420,40 @@ pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Resu
 pub(super) fn config(common: &Common) -> Result<Config> {
     let mut flags = Vec::new();
     let mut put = |key: &str, value: &Option<String>| {
-        flags.extend(value.clone().map(|v| (key.to_owned(), toml::Value::String(v))));
+        flags.extend(
+            value
+                .clone()
+                .map(|v| (key.to_owned(), toml::Value::String(v))),
+        );
     };
     put("registry.url", &common.registry);
     put("registry.namespace", &common.namespace);
-    load(&super::Common { config: common.config.clone(), ..super::Common::default() }, flags)
+    load(
+        &super::Common {
+            config: common.config.clone(),
+            ..super::Common::default()
+        },
+        flags,
+    )
 }
 
 /// The name of whoever runs this: of the environment, else of the system's list.
 fn user() -> String {
     use std::os::unix::fs::MetadataExt;
-    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let named = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     let listed = || {
         let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
         let users = std::fs::read_to_string("/etc/passwd").ok()?;
-        let line = users.lines().find(|l| l.split(':').nth(2) == Some(id.as_str()))?;
+        let line = users
+            .lines()
+            .find(|l| l.split(':').nth(2) == Some(id.as_str()))?;
         Some(line.split(':').next()?.to_owned())
     };
-    named.or_else(listed).unwrap_or_else(|| "unknown".to_owned())
+    named
+        .or_else(listed)
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 async fn writer(name: &str, common: &Common, by: &By) -> Result<(Operator, ModelName)> {
@@ -260,30 +470,57 @@ fn number(changed: &Changed) -> u64 {
 }
 
 fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
-    line(&if common.json { json.to_string() } else { text.to_owned() });
+    line(&if common.json {
+        json.to_string()
+    } else {
+        text.to_owned()
+    });
     Ok(ExitCode::SUCCESS)
 }
 
-async fn say(operator: &Operator, changed: &Changed, done: &str, common: &Common, by: &By) -> Result<ExitCode> {
+async fn say(
+    operator: &Operator,
+    changed: &Changed,
+    done: &str,
+    common: &Common,
+    by: &By,
+) -> Result<ExitCode> {
     if changed.seq.is_some() {
         nudge(operator, by).await;
     }
     if changed.waiting {
-        note(&format!("ortus: version {} waits for approvals before it can become champion", number(changed)));
+        note(&format!(
+            "ortus: version {} waits for approvals before it can become champion",
+            number(changed)
+        ));
         if common.json {
             line(&serde_json::json!(changed).to_string());
         }
         return Ok(ExitCode::from(WAITING));
     }
-    let entry = changed.seq.map_or_else(|| "already; nothing changed".to_owned(), |seq| format!("entry {seq}"));
-    print(&serde_json::json!(changed), &format!("{}: {done} ({entry})", changed.name), common)
+    let entry = changed.seq.map_or_else(
+        || "already; nothing changed".to_owned(),
+        |seq| format!("entry {seq}"),
+    );
+    print(
+        &serde_json::json!(changed),
+        &format!("{}: {done} ({entry})", changed.name),
+        common,
+    )
 }
 
 async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
     let (operator, name) = writer(&at.name, &at.common, &at.by).await?;
     let changed = operator.judge(&name, &at.version, approve).await?;
     let verdict = if approve { "approved" } else { "rejected" };
-    say(&operator, &changed, &format!("version {} is {verdict}", number(&changed)), &at.common, &at.by).await
+    say(
+        &operator,
+        &changed,
+        &format!("version {} is {verdict}", number(&changed)),
+        &at.common,
+        &at.by,
+    )
+    .await
 }
 
 async fn push(arguments: &PushArguments) -> Result<ExitCode> {
@@ -299,16 +536,27 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         extra.extend(path.clone().map(|path| (role, path)));
     }
     let tags = arguments.tag.iter().map(|tag| {
-        let (key, value) =
-            tag.split_once('=').ok_or_else(|| Error::invalid(format!("--tag {tag} is not KEY=VALUE")))?;
+        let (key, value) = tag
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("--tag {tag} is not KEY=VALUE")))?;
         Ok((key.to_owned(), value.to_owned()))
     });
     let mut push = match (&arguments.from_mlflow, &arguments.path) {
         (Some(folder), _) => Push::of_mlflow(folder)?,
-        (None, path) => Push { path: path.clone().unwrap_or_default(), ..Push::default() },
+        (None, path) => Push {
+            path: path.clone().unwrap_or_default(),
+            ..Push::default()
+        },
     };
     // What is given goes before what MLflow says.
-    push.lineage.extend(arguments.lineage.as_deref().map(object).transpose()?.unwrap_or_default());
+    push.lineage.extend(
+        arguments
+            .lineage
+            .as_deref()
+            .map(object)
+            .transpose()?
+            .unwrap_or_default(),
+    );
     if !arguments.features.is_empty() {
         push.features.clone_from(&arguments.features);
     }
@@ -317,8 +565,17 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         extra,
         licence: arguments.licence.clone().unwrap_or_default(),
         tags: tags.collect::<Result<_>>()?,
-        parent: arguments.parent.as_deref().map(Version::parse).transpose()?,
-        evaluation: arguments.metrics.as_deref().map(object).transpose()?.unwrap_or_default(),
+        parent: arguments
+            .parent
+            .as_deref()
+            .map(Version::parse)
+            .transpose()?,
+        evaluation: arguments
+            .metrics
+            .as_deref()
+            .map(object)
+            .transpose()?
+            .unwrap_or_default(),
         allow_signature_change: arguments.allow_signature_change,
         ..push
     };
@@ -332,7 +589,11 @@ async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     let pushed = pushed?;
     nudge(&operator, &arguments.by).await;
     // Scripts read the version as a bare integer.
-    line(&if arguments.common.json { serde_json::json!(pushed).to_string() } else { pushed.version.to_string() });
+    line(&if arguments.common.json {
+        serde_json::json!(pushed).to_string()
+    } else {
+        pushed.version.to_string()
+    });
     if pushed.waiting {
         note(&format!(
             "ortus: version {} is pushed and waits for approvals before it can become champion",
@@ -347,11 +608,17 @@ async fn pull(target: &str, output: &Path, common: &Common) -> Result<ExitCode> 
     let (name, which) = split_target(target)?;
     let operator = open(common, None, false).await?;
     let bar = bar();
-    let version = operator.pull(&name, which.as_deref(), output, &|bytes| bar.inc(bytes)).await;
+    let version = operator
+        .pull(&name, which.as_deref(), output, &|bytes| bar.inc(bytes))
+        .await;
     bar.finish_and_clear();
     let version = version?.number();
     let text = format!("{name}:{version} is in {}", output.display());
-    print(&serde_json::json!({"name": name.as_str(), "version": version, "path": output}), &text, common)
+    print(
+        &serde_json::json!({"name": name.as_str(), "version": version, "path": output}),
+        &text,
+        common,
+    )
 }
 
 async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
@@ -359,18 +626,35 @@ async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
     if common.json {
         return print(&serde_json::json!(listed), "", common);
     }
-    let mut table = Table::new(&["model", "versions", "champion", "aliases", "traffic", "tags"]);
+    let mut table = Table::new(&[
+        "model", "versions", "champion", "aliases", "traffic", "tags",
+    ]);
     for model in &listed {
         let pairs = |map: Vec<(&String, String)>| {
-            map.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
+            map.into_iter()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
-        let others = model.aliases.iter().filter(|(alias, _)| *alias != "champion");
+        let others = model
+            .aliases
+            .iter()
+            .filter(|(alias, _)| *alias != "champion");
         table.row(&[
             &model.name,
             &model.versions.to_string(),
-            &model.aliases.get("champion").map_or_else(|| "-".to_owned(), u64::to_string),
+            &model
+                .aliases
+                .get("champion")
+                .map_or_else(|| "-".to_owned(), u64::to_string),
             &pairs(others.map(|(a, v)| (a, v.to_string())).collect()),
-            &pairs(model.traffic.iter().map(|(t, p)| (t, p.to_string())).collect()),
+            &pairs(
+                model
+                    .traffic
+                    .iter()
+                    .map(|(t, p)| (t, p.to_string()))
+                    .collect(),
+            ),
             &pairs(model.tags.iter().map(|(k, v)| (k, v.clone())).collect()),
         ]);
     }

@@ -53,14 +53,26 @@ const DIFFERENT: u8 = 3;
 /// Sends a window again; the exit code.
 pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
     let (name, version) = split_target(&arguments.target)?;
-    let version = version.map(|v| v.parse().map_err(|_| Error::invalid(format!("'{v}' is no version number"))));
+    let version = version.map(|v| {
+        v.parse()
+            .map_err(|_| Error::invalid(format!("'{v}' is no version number")))
+    });
     let to = arguments.to.unwrap_or_else(Utc::now);
     let from = arguments.from.unwrap_or(to - chrono::TimeDelta::days(1));
-    let window = Window { model: name, version: version.transpose()?, from, to };
+    let window = Window {
+        model: name,
+        version: version.transpose()?,
+        from,
+        to,
+    };
     let records = arguments.place.open()?;
     let mut found = block_on(send(arguments, &records, &window))?;
     print(arguments, &mut found)?;
-    Ok(if arguments.strict && found.different + found.failed > 0 { DIFFERENT } else { 0 })
+    Ok(if arguments.strict && found.different + found.failed > 0 {
+        DIFFERENT
+    } else {
+        0
+    })
 }
 
 /// A request and what was answered to it.
@@ -70,7 +82,11 @@ struct Asked {
     outputs: Vec<(String, Tensor)>,
 }
 
-async fn send(arguments: &ReplayArguments, records: &Records, window: &Window) -> Result<Comparison> {
+async fn send(
+    arguments: &ReplayArguments,
+    records: &Records,
+    window: &Window,
+) -> Result<Comparison> {
     let (name, version) = match &arguments.ask {
         Some(target) => split_target(target)?,
         None => (window.model.clone(), None),
@@ -88,26 +104,35 @@ async fn send(arguments: &ReplayArguments, records: &Records, window: &Window) -
     };
     let mut found = Comparison::default();
     let mut under_way = FuturesUnordered::new();
-    let count = |found: &mut Comparison, (asked, answer, took): (Asked, Result<client::Answer>, Duration)| match answer
-    {
-        Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
-        Err(error) => found.failed(&asked.id, &error),
-    };
+    let count =
+        |found: &mut Comparison,
+         (asked, answer, took): (Asked, Result<client::Answer>, Duration)| match answer {
+            Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
+            Err(error) => found.failed(&asked.id, &error),
+        };
     let mut begun = 0;
     'files: for key in window.files(records).await? {
-        let Some(file) = open(records, &key).await? else { continue };
+        let Some(file) = open(records, &key).await? else {
+            continue;
+        };
         for request in file.requests()? {
             if !window.holds(request.time) {
                 continue;
             }
             if begun >= arguments.limit {
-                note(&format!("stopped after {begun} requests; --limit says how many"));
+                note(&format!(
+                    "stopped after {begun} requests; --limit says how many"
+                ));
                 break 'files;
             }
             begun += 1;
             let id = request.prediction.to_string();
             match (file.inputs(&request), file.outputs(&request)) {
-                (Ok(inputs), Ok(outputs)) => under_way.push(ask(Asked { id, inputs, outputs })),
+                (Ok(inputs), Ok(outputs)) => under_way.push(ask(Asked {
+                    id,
+                    inputs,
+                    outputs,
+                })),
                 (Err(error), _) | (_, Err(error)) => found.skipped(&id, &error),
             }
             if under_way.len() >= arguments.in_flight as usize
@@ -134,16 +159,31 @@ async fn send(arguments: &ReplayArguments, records: &Records, window: &Window) -
 fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
     let (middle, late) = (found.time_us(0.5), found.time_us(0.99));
     if arguments.json {
-        let mut json = serde_json::to_value(&*found).map_err(|e| Error::internal("print").with_source(e))?;
+        let mut json =
+            serde_json::to_value(&*found).map_err(|e| Error::internal("print").with_source(e))?;
         json["time_us"] = serde_json::json!({"p50": middle, "p99": late});
         line(&json.to_string());
         return Ok(());
     }
-    let Comparison { sent, same, different, failed, skipped, outputs, examples, .. } = found;
+    let Comparison {
+        sent,
+        same,
+        different,
+        failed,
+        skipped,
+        outputs,
+        examples,
+        ..
+    } = found;
     line(&format!(
         "{sent} sent: {same} the same, {different} different, {failed} failed; {skipped} cannot be sent; p50 {middle} µs, p99 {late} µs"
     ));
-    let mut table = Table::new(&["output", "different", "largest difference", "mean difference"]);
+    let mut table = Table::new(&[
+        "output",
+        "different",
+        "largest difference",
+        "mean difference",
+    ]);
     for (name, output) in outputs {
         let number = |n: f64| format!("{n:.3e}");
         table.row(&[

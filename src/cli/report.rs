@@ -24,7 +24,9 @@ pub(super) struct ReportArguments {
 
 fn hours(text: &str) -> Result<u64, String> {
     let wrong = || "a whole number and h, d or w, such as 7d".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(wrong)?;
     let number: u64 = number.parse().map_err(|_| wrong())?;
     let unit = match unit {
         "h" => 1,
@@ -32,14 +34,20 @@ fn hours(text: &str) -> Result<u64, String> {
         "w" => 7 * 24,
         _ => return Err(wrong()),
     };
-    number.checked_mul(unit).filter(|n| (1..=24 * 366).contains(n)).ok_or_else(wrong)
+    number
+        .checked_mul(unit)
+        .filter(|n| (1..=24 * 366).contains(n))
+        .ok_or_else(wrong)
 }
 
 /// Asks a server and writes the page.
 pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let version = version.map_or_else(String::new, |v| format!("&version={v}"));
-    let path = format!("/v1/models/{name}/report?hours={}{version}", arguments.window);
+    let path = format!(
+        "/v1/models/{name}/report?hours={}{version}",
+        arguments.window
+    );
     let body = block_on(monitor::ask(&arguments.server, &path))?;
     let page = crate::page::render(&body)?;
     let output = &arguments.output;

@@ -10,9 +10,15 @@ const SCHEMAS: [(&str, &str); 9] = [
     ("capture", include_str!("../../docs/schemas/capture.json")),
     ("drift", include_str!("../../docs/schemas/drift.json")),
     ("feedback", include_str!("../../docs/schemas/feedback.json")),
-    ("feedback-reply", include_str!("../../docs/schemas/feedback-reply.json")),
+    (
+        "feedback-reply",
+        include_str!("../../docs/schemas/feedback-reply.json"),
+    ),
     ("label", include_str!("../../docs/schemas/label.json")),
-    ("performance", include_str!("../../docs/schemas/performance.json")),
+    (
+        "performance",
+        include_str!("../../docs/schemas/performance.json"),
+    ),
     ("windows", include_str!("../../docs/schemas/windows.json")),
 ];
 
@@ -24,8 +30,12 @@ pub(super) fn schema(name: Option<&str>) -> Result<()> {
     };
     let found = SCHEMAS.iter().find(|(n, _)| *n == name);
     let names: Vec<&str> = SCHEMAS.iter().map(|(n, _)| *n).collect();
-    let (_, text) =
-        found.ok_or_else(|| Error::invalid(format!("no schema '{name}'; there are {}", names.join(", "))))?;
+    let (_, text) = found.ok_or_else(|| {
+        Error::invalid(format!(
+            "no schema '{name}'; there are {}",
+            names.join(", ")
+        ))
+    })?;
     line(text.trim_end());
     Ok(())
 }

@@ -132,20 +132,36 @@ pub(super) struct RunArguments {
 
 /// Runs the command line; 0: did it, 1: refused or failed, 2: misuse, 3: a gate did not pass.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| run(parsed.command))
+    run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| {
+        run(parsed.command)
+    })
 }
 
 /// Runs a command.
 pub(super) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Init { data, target, output } => {
+        Command::Init {
+            data,
+            target,
+            output,
+        } => {
             if output.exists() {
-                return Err(Error::invalid(format!("{} is there already", output.display())));
+                return Err(Error::invalid(format!(
+                    "{} is there already",
+                    output.display()
+                )));
             }
             // Paths are relative to the file that names them.
-            let is_here = output.parent().is_none_or(|folder| folder.as_os_str().is_empty());
-            let unreadable = |e| Error::invalid(format!("{} cannot be read", data.display())).with_source(e);
-            let data = if is_here { data.clone() } else { data.canonicalize().map_err(unreadable)? };
+            let is_here = output
+                .parent()
+                .is_none_or(|folder| folder.as_os_str().is_empty());
+            let unreadable =
+                |e| Error::invalid(format!("{} cannot be read", data.display())).with_source(e);
+            let data = if is_here {
+                data.clone()
+            } else {
+                data.canonicalize().map_err(unreadable)?
+            };
             let text = block_on(train::init::init(&data, &target))?;
             monitor::write(&output, text.as_bytes())?;
             // What was written is read as any other: it must be right.
@@ -155,10 +171,20 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Plan { spec, common } => block_on(plan(&spec, &common))?,
         Command::Run(arguments) => return block_on(once(&arguments)),
         Command::Runs { model, common } => block_on(runs(&model, &common))?,
-        Command::Explain { model, run, html, common } => block_on(explain(&model, &run, html.as_deref(), &common))?,
+        Command::Explain {
+            model,
+            run,
+            html,
+            common,
+        } => block_on(explain(&model, &run, html.as_deref(), &common))?,
         Command::Watch(arguments) => return block_on(watching::watch(&arguments)),
         Command::Sweep(arguments) => return block_on(experiments::sweep(&arguments)),
-        Command::Compare { model, one, other, common } => {
+        Command::Compare {
+            model,
+            one,
+            other,
+            common,
+        } => {
             block_on(experiments::compare(&model, (&one, &other), &common))?;
         }
         Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
@@ -187,12 +213,25 @@ async fn plan(path: &Path, common: &Common) -> Result<()> {
         None => "-".to_owned(),
     };
     line(&format!("run {}", say("/run")));
-    line(&format!("{} rows of {}, {}", say("/data/rows"), say("/model"), say("/data_digest")));
+    line(&format!(
+        "{} rows of {}, {}",
+        say("/data/rows"),
+        say("/model"),
+        say("/data_digest")
+    ));
     for source in planned["data"]["sources"].as_array().into_iter().flatten() {
         let files = source["files"].as_array().map_or(0, Vec::len);
-        line(&format!("  source {}: {files} files", source["name"].as_str().unwrap_or_default()));
+        line(&format!(
+            "  source {}: {files} files",
+            source["name"].as_str().unwrap_or_default()
+        ));
     }
-    line(&format!("predicts '{}' ({}) by {}", say("/target"), say("/task"), say("/algorithm")));
+    line(&format!(
+        "predicts '{}' ({}) by {}",
+        say("/target"),
+        say("/task"),
+        say("/algorithm")
+    ));
     line(&format!(
         "split by {}: learns from {}, stops by {}, is judged by {} rows; {} are left out",
         say("/split/by"),
@@ -215,8 +254,12 @@ struct Shown {
 
 impl Shown {
     fn new(is_quiet: bool) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
-        Self { bar: ProgressBar::new(0).with_style(style), is_quiet }
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
+        Self {
+            bar: ProgressBar::new(0).with_style(style),
+            is_quiet,
+        }
     }
 }
 
@@ -230,13 +273,23 @@ impl Watcher for Shown {
     fn round(&mut self, round: Round) {
         self.bar.set_length(round.of as u64);
         self.bar.set_position(round.number as u64);
-        self.bar.set_message(round.loss.map_or_else(String::new, |loss| format!("loss {loss:.5}")));
+        self.bar.set_message(
+            round
+                .loss
+                .map_or_else(String::new, |loss| format!("loss {loss:.5}")),
+        );
     }
 }
 
 async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
-    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, spec.fit.threads).await?;
+    let setup = Setup::new(
+        arguments.ortus.as_deref(),
+        &arguments.common,
+        &arguments.by,
+        spec.fit.threads,
+    )
+    .await?;
     let mut shown = Shown::new(arguments.common.json);
     let trainer = setup.trainer(chrono::Utc::now());
     let history = history_of(&setup.operator, &spec.model.name)?;
@@ -255,7 +308,11 @@ async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     } else {
         show(&ran);
     }
-    Ok(if outcome.version.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) })
+    Ok(if outcome.version.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_PASSED)
+    })
 }
 
 /// What every run needs.
@@ -270,7 +327,9 @@ struct Setup {
 impl Setup {
     async fn new(ortus: Option<&Path>, common: &Common, by: &By, threads: usize) -> Result<Self> {
         train::scratch::begin();
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global();
         threads.map_err(|e| Error::internal("start threads").with_source(e))?;
         let mut operator = open(common, Some(by), true).await?;
         let mut prober = crate::app::prober_of(&config(common)?, &note)?;
@@ -281,7 +340,11 @@ impl Setup {
         let engine = OnnxRuntime::load(&prober.library)?;
         operator.prober = Some(prober);
         let seen = seen_by(common, &operator)?;
-        Ok(Self { operator, engine, seen })
+        Ok(Self {
+            operator,
+            engine,
+            seen,
+        })
     }
 
     fn trainer(&self, now: chrono::DateTime<chrono::Utc>) -> Trainer<'_> {
@@ -303,20 +366,31 @@ fn program(named: Option<&Path>) -> Result<PathBuf> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => {
-            let own = std::env::current_exe().map_err(|e| Error::internal("find this program").with_source(e))?;
+            let own = std::env::current_exe()
+                .map_err(|e| Error::internal("find this program").with_source(e))?;
             own.with_file_name("ortus")
         }
     };
     if path.is_file() {
         return Ok(path);
     }
-    Err(Error::invalid(format!("the server's program {} is not there; name it with --ortus", path.display())))
+    Err(Error::invalid(format!(
+        "the server's program {} is not there; name it with --ortus",
+        path.display()
+    )))
 }
 
 fn show(ran: &Ran) {
     let record = &ran.record;
-    let version = record["version"].as_u64().map_or_else(String::new, |v| format!(" version {v}"));
-    line(&format!("{}: {}{version} after {:.1} s", ran.model, word(ran.became), ran.seconds));
+    let version = record["version"]
+        .as_u64()
+        .map_or_else(String::new, |v| format!(" version {v}"));
+    line(&format!(
+        "{}: {}{version} after {:.1} s",
+        ran.model,
+        word(ran.became),
+        ran.seconds
+    ));
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
     }
@@ -328,12 +402,19 @@ fn show(ran: &Ran) {
     if record["waiting"].as_bool() == Some(true) {
         line("the version waits for approvals before its alias can move");
     }
-    let gates = record["gates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let gates = record["gates"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if !gates.is_empty() {
         let mut table = Table::new(&["gate", "verdict", "why"]);
         for gate in gates {
             let cell = |key: &str| gate[key].as_str().unwrap_or_default();
-            table.row(&[cell("name"), &cell("verdict").replace('_', " "), cell("reason")]);
+            table.row(&[
+                cell("name"),
+                &cell("verdict").replace('_', " "),
+                cell("reason"),
+            ]);
         }
         table.print();
     }
@@ -392,10 +473,19 @@ async fn runs(model: &str, common: &Common) -> Result<()> {
     let mut table = Table::new(&["began", "run", "became", "version", "seconds", "why"]);
     for ran in &all {
         let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
-        let version = ran.record["version"].as_u64().map_or_else(|| "-".to_owned(), |v| v.to_string());
+        let version = ran.record["version"]
+            .as_u64()
+            .map_or_else(|| "-".to_owned(), |v| v.to_string());
         let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let short = &key[..key.len().min(12)];
-        table.row(&[&began, short, word(ran.became), &version, &format!("{:.1}", ran.seconds), &ran.trigger]);
+        table.row(&[
+            &began,
+            short,
+            word(ran.became),
+            &version,
+            &format!("{:.1}", ran.seconds),
+            &ran.trigger,
+        ]);
     }
     table.print();
     Ok(())

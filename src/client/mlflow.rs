@@ -43,9 +43,15 @@ impl Tracking {
             Some(("http" | "https", _)) => {
                 // Two parts of the program may be the first to need it.
                 let _ = rustls::crypto::ring::default_provider().install_default();
-                let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build();
-                let client = client.map_err(|e| Error::internal("build MLflow's client").with_source(e))?;
-                Ok(Self::Server(client, address.trim_end_matches('/').to_owned()))
+                let client = reqwest::Client::builder()
+                    .timeout(std::time::Duration::from_secs(30))
+                    .build();
+                let client =
+                    client.map_err(|e| Error::internal("build MLflow's client").with_source(e))?;
+                Ok(Self::Server(
+                    client,
+                    address.trim_end_matches('/').to_owned(),
+                ))
             }
             Some((scheme, _)) => Err(Error::invalid(format!(
                 "MLflow is told in a folder, or at http:// or https://, not at {}://",
@@ -59,7 +65,8 @@ impl Tracking {
         let told = told.legal();
         match self {
             Self::Folder(folder) => write(folder, &told).map_err(|e| {
-                Error::unavailable(format!("write MLflow's files to {}", folder.display())).with_source(e)
+                Error::unavailable(format!("write MLflow's files to {}", folder.display()))
+                    .with_source(e)
             }),
             #[cfg(feature = "cloud")]
             Self::Server(client, server) => server::tell(client, server, &told).await,
@@ -72,15 +79,33 @@ impl Told {
     /// are not too long, numbers that are some.
     fn legal(&self) -> Self {
         fn names<T: Clone>(all: &BTreeMap<String, T>) -> BTreeMap<String, T> {
-            let legal = |c: char| if c.is_ascii_alphanumeric() || "_-. ".contains(c) { c } else { '_' };
+            let legal = |c: char| {
+                if c.is_ascii_alphanumeric() || "_-. ".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            };
             // Names of dots alone are no files.
-            let name = |name: &String| name.trim_start_matches('.').chars().map(legal).take(250).collect::<String>();
+            let name = |name: &String| {
+                name.trim_start_matches('.')
+                    .chars()
+                    .map(legal)
+                    .take(250)
+                    .collect::<String>()
+            };
             let all = all.iter().map(|(key, value)| (name(key), value.clone()));
             all.filter(|(key, _)| !key.is_empty()).collect()
         }
         let cut = |text: &String| text[..text.floor_char_boundary(PARAM_BYTES_MAX)].to_owned();
-        let mut told = Self { params: names(&self.params), metrics: names(&self.metrics), ..self.clone() };
-        told.params.values_mut().for_each(|value| *value = cut(value));
+        let mut told = Self {
+            params: names(&self.params),
+            metrics: names(&self.metrics),
+            ..self.clone()
+        };
+        told.params
+            .values_mut()
+            .for_each(|value| *value = cut(value));
         told.metrics.retain(|_, value| value.is_finite());
         told
     }
@@ -106,9 +131,16 @@ fn write(root: &Path, told: &Told) -> std::io::Result<String> {
         std::fs::write(staged.join("params").join(name), value)?;
     }
     for (name, value) in &told.metrics {
-        std::fs::write(staged.join("metrics").join(name), format!("{} {value} 0\n", told.ended))?;
+        std::fs::write(
+            staged.join("metrics").join(name),
+            format!("{} {value} 0\n", told.ended),
+        )?;
     }
-    for (name, value) in told.tags.iter().chain([(&"mlflow.runName".to_owned(), &told.name)]) {
+    for (name, value) in told
+        .tags
+        .iter()
+        .chain([(&"mlflow.runName".to_owned(), &told.name)])
+    {
         std::fs::write(staged.join("tags").join(name), value)?;
     }
     let artifacts = folder.join(&run).join("artifacts");
@@ -147,7 +179,11 @@ fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
     }
     // MLflow's ids are numbers; the same name is the same one, whoever makes it first.
     let digest = ring::digest::digest(&ring::digest::SHA256, told.experiment.as_bytes());
-    let number = digest.as_ref().iter().take(7).fold(0_u64, |n, b| n << 8 | u64::from(*b));
+    let number = digest
+        .as_ref()
+        .iter()
+        .take(7)
+        .fold(0_u64, |n, b| n << 8 | u64::from(*b));
     let id = format!("{}", 100_000_000_000_000_000 + number);
     let folder = root.join(&id);
     std::fs::create_dir_all(&folder)?;
@@ -172,67 +208,138 @@ mod server {
     use crate::error::{Error, Result};
     use serde_json::{Value, json};
 
-    async fn call(client: &reqwest::Client, server: &str, what: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+    async fn call(
+        client: &reqwest::Client,
+        server: &str,
+        what: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value)> {
         let url = format!("{server}/api/2.0/mlflow/{what}");
         let request = match body {
-            Some(body) => client.post(&url).header("content-type", "application/json").body(body.to_string()),
+            Some(body) => client
+                .post(&url)
+                .header("content-type", "application/json")
+                .body(body.to_string()),
             None => client.get(&url),
         };
-        let lost =
-            |e: reqwest::Error| Error::unavailable("MLflow's server does not answer").with_source(e.without_url());
+        let lost = |e: reqwest::Error| {
+            Error::unavailable("MLflow's server does not answer").with_source(e.without_url())
+        };
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.map_err(lost)?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
-    async fn does(client: &reqwest::Client, server: &str, what: &str, body: &Value) -> Result<Value> {
+    async fn does(
+        client: &reqwest::Client,
+        server: &str,
+        what: &str,
+        body: &Value,
+    ) -> Result<Value> {
         match call(client, server, what, Some(body)).await? {
             (200, answer) => Ok(answer),
             (status, answer) => {
                 let why = answer["message"].as_str().unwrap_or_default();
                 let why = &why[..why.floor_char_boundary(200)];
-                Err(Error::unavailable(format!("MLflow's server answers {status} to {what}: {why}")))
+                Err(Error::unavailable(format!(
+                    "MLflow's server answers {status} to {what}: {why}"
+                )))
             }
         }
     }
 
-    pub(super) async fn tell(client: &reqwest::Client, server: &str, told: &Told) -> Result<String> {
-        let name: String =
-            percent_encoding::utf8_percent_encode(&told.experiment, percent_encoding::NON_ALPHANUMERIC).collect();
+    pub(super) async fn tell(
+        client: &reqwest::Client,
+        server: &str,
+        told: &Told,
+    ) -> Result<String> {
+        let name: String = percent_encoding::utf8_percent_encode(
+            &told.experiment,
+            percent_encoding::NON_ALPHANUMERIC,
+        )
+        .collect();
         let find = format!("experiments/get-by-name?experiment_name={name}");
-        let known =
-            |answer: &Value| answer.pointer("/experiment/experiment_id").and_then(Value::as_str).map(str::to_owned);
+        let known = |answer: &Value| {
+            answer
+                .pointer("/experiment/experiment_id")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let experiment = match known(&call(client, server, &find, None).await?.1) {
             Some(id) => id,
             None => {
-                let made = does(client, server, "experiments/create", &json!({"name": told.experiment})).await;
+                let made = does(
+                    client,
+                    server,
+                    "experiments/create",
+                    &json!({"name": told.experiment}),
+                )
+                .await;
                 match made {
-                    Ok(made) => made["experiment_id"].as_str().unwrap_or_default().to_owned(),
+                    Ok(made) => made["experiment_id"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
                     // Another may have been first.
-                    Err(error) => known(&call(client, server, &find, None).await?.1).ok_or(error)?,
+                    Err(error) => {
+                        known(&call(client, server, &find, None).await?.1).ok_or(error)?
+                    }
                 }
             }
         };
-        let tags: Vec<Value> = told.tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
-        let create =
-            json!({"experiment_id": experiment, "start_time": told.began, "run_name": told.name, "tags": tags});
+        let tags: Vec<Value> = told
+            .tags
+            .iter()
+            .map(|(key, value)| json!({"key": key, "value": value}))
+            .collect();
+        let create = json!({"experiment_id": experiment, "start_time": told.began, "run_name": told.name, "tags": tags});
         let made = does(client, server, "runs/create", &create).await?;
-        let run = made.pointer("/run/info/run_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let params: Vec<Value> = told.params.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let run = made
+            .pointer("/run/info/run_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let params: Vec<Value> = told
+            .params
+            .iter()
+            .map(|(key, value)| json!({"key": key, "value": value}))
+            .collect();
         let metrics: Vec<Value> = told
             .metrics
             .iter()
             .map(|(key, value)| json!({"key": key, "value": value, "timestamp": told.ended, "step": 0}))
             .collect();
         for params in params.chunks(BATCH_MAX) {
-            does(client, server, "runs/log-batch", &json!({"run_id": run, "params": params})).await?;
+            does(
+                client,
+                server,
+                "runs/log-batch",
+                &json!({"run_id": run, "params": params}),
+            )
+            .await?;
         }
         for metrics in metrics.chunks(BATCH_MAX) {
-            does(client, server, "runs/log-batch", &json!({"run_id": run, "metrics": metrics})).await?;
+            does(
+                client,
+                server,
+                "runs/log-batch",
+                &json!({"run_id": run, "metrics": metrics}),
+            )
+            .await?;
         }
-        let status = if told.has_failed { "FAILED" } else { "FINISHED" };
-        does(client, server, "runs/update", &json!({"run_id": run, "status": status, "end_time": told.ended})).await?;
+        let status = if told.has_failed {
+            "FAILED"
+        } else {
+            "FINISHED"
+        };
+        does(
+            client,
+            server,
+            "runs/update",
+            &json!({"run_id": run, "status": status, "end_time": told.ended}),
+        )
+        .await?;
         Ok(run)
     }
 }

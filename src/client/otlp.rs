@@ -65,16 +65,27 @@ async fn run(mut client: TraceServiceClient<Channel>, mut outbox: Outbox, droppe
 fn request(spans: impl Iterator<Item = Span>) -> p::ExportTraceServiceRequest {
     let text = |key: &str, value: &str| p::KeyValue {
         key: key.to_owned(),
-        value: Some(p::AnyValue { value: Some(p::any_value::Value::StringValue(value.to_owned())) }),
+        value: Some(p::AnyValue {
+            value: Some(p::any_value::Value::StringValue(value.to_owned())),
+        }),
     };
     let version = env!("CARGO_PKG_VERSION");
-    let scope = p::Scope { name: "ortus".to_owned(), version: version.to_owned() };
+    let scope = p::Scope {
+        name: "ortus".to_owned(),
+        version: version.to_owned(),
+    };
     p::ExportTraceServiceRequest {
         resource_spans: vec![p::ResourceSpans {
             resource: Some(p::Resource {
-                attributes: vec![text("service.name", "ortus"), text("service.version", version)],
+                attributes: vec![
+                    text("service.name", "ortus"),
+                    text("service.version", version),
+                ],
             }),
-            scope_spans: vec![p::ScopeSpans { scope: Some(scope), spans: spans.map(span).collect() }],
+            scope_spans: vec![p::ScopeSpans {
+                scope: Some(scope),
+                spans: spans.map(span).collect(),
+            }],
         }],
     }
 }
@@ -89,11 +100,18 @@ fn span(span: Span) -> p::Span {
             }),
         }),
     };
-    let status = span.error.map(|why| p::Status { message: why.to_owned(), code: 2 });
+    let status = span.error.map(|why| p::Status {
+        message: why.to_owned(),
+        code: 2,
+    });
     p::Span {
         trace_id: span.trace.to_be_bytes().to_vec().into(),
         span_id: span.id.to_be_bytes().to_vec().into(),
-        parent_span_id: if span.parent == 0 { Default::default() } else { span.parent.to_be_bytes().to_vec().into() },
+        parent_span_id: if span.parent == 0 {
+            Default::default()
+        } else {
+            span.parent.to_be_bytes().to_vec().into()
+        },
         name: span.name.to_owned(),
         kind: if span.is_server { 2 } else { 1 },
         start_time_unix_nano: span.start_ns,

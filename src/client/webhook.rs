@@ -51,8 +51,15 @@ impl Webhook {
             "data": data,
         });
         let headers = vec![("content-type", "application/cloudevents+json".to_owned())];
-        if !self.post(Message { headers, body: event.to_string().into_bytes() }) {
-            tracing::error!(kind, subject, "an event was dropped: the webhook is slower than they come");
+        if !self.post(Message {
+            headers,
+            body: event.to_string().into_bytes(),
+        }) {
+            tracing::error!(
+                kind,
+                subject,
+                "an event was dropped: the webhook is slower than they come"
+            );
         }
     }
 
@@ -66,7 +73,9 @@ async fn deliver(post: &Post, event: &Message) -> Result<()> {
     let mut pauses = PAUSES.into_iter();
     loop {
         let sent = tokio::time::timeout(ATTEMPT, post.send(event)).await;
-        let error = match sent.unwrap_or_else(|_| Err(Error::late("the webhook does not answer in time"))) {
+        let error = match sent
+            .unwrap_or_else(|_| Err(Error::late("the webhook does not answer in time")))
+        {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -91,18 +100,36 @@ impl Post {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let legal = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         let url = reqwest::Url::parse(url).ok().filter(legal);
-        let url = url.ok_or_else(|| Error::invalid("the webhook is no http:// or https:// address"))?;
+        let url =
+            url.ok_or_else(|| Error::invalid("the webhook is no http:// or https:// address"))?;
         let client = reqwest::Client::builder().build();
-        Ok(Self { client: client.map_err(|e| Error::internal("build the webhook's client").with_source(e))?, url })
+        Ok(Self {
+            client: client
+                .map_err(|e| Error::internal("build the webhook's client").with_source(e))?,
+            url,
+        })
     }
 
     async fn send(&self, message: &Message) -> Result<()> {
-        let request = self.client.post(self.url.clone()).body(message.body.clone());
-        let request = message.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let request = self
+            .client
+            .post(self.url.clone())
+            .body(message.body.clone());
+        let request = message
+            .headers
+            .iter()
+            .fold(request, |request, (name, value)| {
+                request.header(*name, value)
+            });
         let answer = request.send().await;
-        let answer = answer.map_err(|e| Error::unavailable("post to the webhook").with_source(e.without_url()))?;
+        let answer = answer
+            .map_err(|e| Error::unavailable("post to the webhook").with_source(e.without_url()))?;
         let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(Error::unavailable(format!("the webhook answered {status}"))) }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(Error::unavailable(format!("the webhook answered {status}")))
+        }
     }
 }
 
@@ -112,7 +139,9 @@ struct Post;
 #[cfg(not(feature = "cloud"))]
 impl Post {
     fn to(_: &str) -> Result<Self> {
-        Err(Error::invalid("this ortus is built without the feature `cloud`, which webhooks need"))
+        Err(Error::invalid(
+            "this ortus is built without the feature `cloud`, which webhooks need",
+        ))
     }
 
     async fn send(&self, _: &Message) -> Result<()> {

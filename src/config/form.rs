@@ -41,8 +41,16 @@ pub(crate) fn within<T: PartialOrd>(
     if range.contains(setting) {
         return Ok(());
     }
-    let text = |bound: &T| write(bound).map(|value| value.to_string()).unwrap_or_default();
-    Err(format!("from {} to {}", text(range.start()), text(range.end())))
+    let text = |bound: &T| {
+        write(bound)
+            .map(|value| value.to_string())
+            .unwrap_or_default()
+    };
+    Err(format!(
+        "from {} to {}",
+        text(range.start()),
+        text(range.end())
+    ))
 }
 
 macro_rules! integers {
@@ -76,7 +84,11 @@ integers!(u32, usize);
 impl Form<usize> for MemoryShare {
     fn read(value: &Value) -> Result<usize, String> {
         let bytes = <Size as Form<usize>>::read(value)?;
-        Ok(if bytes == 0 { super::memory::quarter() } else { bytes })
+        Ok(if bytes == 0 {
+            super::memory::quarter()
+        } else {
+            bytes
+        })
     }
 
     fn write(setting: &usize) -> Option<Value> {
@@ -87,7 +99,11 @@ impl Form<usize> for MemoryShare {
 impl Form<f64> for Plain {
     fn read(value: &Value) -> Result<f64, String> {
         let whole = || value.as_integer().map(|n| n as f64);
-        value.as_float().or_else(whole).filter(|n| n.is_finite()).ok_or_else(|| "a number".into())
+        value
+            .as_float()
+            .or_else(whole)
+            .filter(|n| n.is_finite())
+            .ok_or_else(|| "a number".into())
     }
 
     fn write(setting: &f64) -> Option<Value> {
@@ -108,7 +124,9 @@ impl Form<bool> for Plain {
 impl Form<SocketAddr> for Plain {
     fn read(value: &Value) -> Result<SocketAddr, String> {
         let address = value.as_str().and_then(|text| text.parse().ok());
-        address.ok_or_else(|| "an IP address and a port such as \"127.0.0.1:8000\" or \"[::]:8000\"".into())
+        address.ok_or_else(|| {
+            "an IP address and a port such as \"127.0.0.1:8000\" or \"[::]:8000\"".into()
+        })
     }
 
     fn write(setting: &SocketAddr) -> Option<Value> {
@@ -118,8 +136,11 @@ impl Form<SocketAddr> for Plain {
 
 impl Form<PathBuf> for Plain {
     fn read(value: &Value) -> Result<PathBuf, String> {
-        let text = value.as_str().filter(|text| !text.is_empty() && !text.contains('\0'));
-        text.map(PathBuf::from).ok_or_else(|| "a path, as a string".into())
+        let text = value
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains('\0'));
+        text.map(PathBuf::from)
+            .ok_or_else(|| "a path, as a string".into())
     }
 
     fn write(setting: &PathBuf) -> Option<Value> {
@@ -169,13 +190,20 @@ impl Form<BTreeMap<String, u64>> for Plain {
     fn write(setting: &BTreeMap<String, u64>) -> Option<Value> {
         let version = |n: &u64| Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
         // Written even if empty, for an empty table may cover a lower layer's labels.
-        Some(Value::Table(setting.iter().map(|(label, n)| (label.clone(), version(n))).collect()))
+        Some(Value::Table(
+            setting
+                .iter()
+                .map(|(label, n)| (label.clone(), version(n)))
+                .collect(),
+        ))
     }
 }
 
 impl Form<String> for Level {
     fn read(value: &Value) -> Result<String, String> {
-        let text = value.as_str().filter(|text| crate::logging::filter(text).is_ok());
+        let text = value
+            .as_str()
+            .filter(|text| crate::logging::filter(text).is_ok());
         text.map(String::from).ok_or_else(|| {
             "off, error, warn, info, debug or trace, for everything or for a target, such as \
              \"info,ortus::batch=debug\""
@@ -190,8 +218,11 @@ impl Form<String> for Level {
 
 impl Form<String> for Line {
     fn read(value: &Value) -> Result<String, String> {
-        let text = value.as_str().filter(|text| !text.is_empty() && !text.chars().any(char::is_control));
-        text.map(String::from).ok_or_else(|| "one line of text, as a string".into())
+        let text = value
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control));
+        text.map(String::from)
+            .ok_or_else(|| "one line of text, as a string".into())
     }
 
     fn write(setting: &String) -> Option<Value> {
@@ -211,14 +242,22 @@ impl Form<Option<String>> for Line {
 
 impl Form<Vec<String>> for Plain {
     fn read(value: &Value) -> Result<Vec<String>, String> {
-        let legal = |v: &Value| v.as_str().filter(|n| crate::model::ModelName::parse(n).is_ok()).map(str::to_owned);
+        let legal = |v: &Value| {
+            v.as_str()
+                .filter(|n| crate::model::ModelName::parse(n).is_ok())
+                .map(str::to_owned)
+        };
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
         let all = all.and_then(|all| all.iter().map(legal).collect());
-        all.ok_or_else(|| format!("a list of at most {NAMES_MAX} names such as [\"fraud\", \"churn\"]"))
+        all.ok_or_else(|| {
+            format!("a list of at most {NAMES_MAX} names such as [\"fraud\", \"churn\"]")
+        })
     }
 
     fn write(setting: &Vec<String>) -> Option<Value> {
-        Some(Value::Array(setting.iter().cloned().map(Value::String).collect()))
+        Some(Value::Array(
+            setting.iter().cloned().map(Value::String).collect(),
+        ))
     }
 }
 
@@ -226,8 +265,14 @@ impl Form<Vec<String>> for Plain {
 impl Form<Vec<String>> for Line {
     fn read(value: &Value) -> Result<Vec<String>, String> {
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
-        let all = all.and_then(|all| all.iter().map(|v| <Self as Form<String>>::read(v).ok()).collect());
-        all.ok_or_else(|| format!("a list of at most {NAMES_MAX} words such as [\"age\", \"colour\"]"))
+        let all = all.and_then(|all| {
+            all.iter()
+                .map(|v| <Self as Form<String>>::read(v).ok())
+                .collect()
+        });
+        all.ok_or_else(|| {
+            format!("a list of at most {NAMES_MAX} words such as [\"age\", \"colour\"]")
+        })
     }
 
     fn write(setting: &Vec<String>) -> Option<Value> {
@@ -243,10 +288,15 @@ const LABELS_MAX: usize = 256;
 
 fn labels(value: &Value) -> Option<BTreeMap<String, u64>> {
     let table = value.as_table().filter(|table| table.len() <= LABELS_MAX)?;
-    let legal =
-        |label: &str| crate::model::ModelName::parse(label).is_ok() && !label.bytes().all(|byte| byte.is_ascii_digit());
+    let legal = |label: &str| {
+        crate::model::ModelName::parse(label).is_ok()
+            && !label.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let one = |(label, version): (&String, &Value)| {
-        let version = version.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0)?;
+        let version = version
+            .as_integer()
+            .and_then(|n| u64::try_from(n).ok())
+            .filter(|n| *n > 0)?;
         legal(label).then(|| (label.clone(), version))
     };
     table.iter().map(one).collect()

@@ -11,7 +11,10 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::text::{Source, nearest, plain};
-use super::{Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server, Traces};
+use super::{
+    Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server,
+    Traces,
+};
 use crate::error::{Error, Result};
 use crate::model::{ModelName, short};
 
@@ -57,9 +60,9 @@ pub(super) fn read(file: Option<&Path>) -> Result<Option<(String, String)>> {
     let mut text = String::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
     match File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)) {
-        Ok(bytes) if bytes > FILE_BYTES_MAX => {
-            Err(Error::invalid(format!("{name} is larger than {FILE_BYTES_MAX} bytes")))
-        }
+        Ok(bytes) if bytes > FILE_BYTES_MAX => Err(Error::invalid(format!(
+            "{name} is larger than {FILE_BYTES_MAX} bytes"
+        ))),
         Ok(_) => Ok(Some((name, text))),
         Err(source) if source.kind() == ErrorKind::NotFound && file.is_none() => Ok(None),
         Err(source) => Err(Error::invalid(format!("read {name}")).with_source(source)),
@@ -103,7 +106,16 @@ fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
             let at = key.span().start;
             let value = plain(value).map_err(|fault| source.refuse(at, fault))?;
             let (section, key) = (section.clone(), key.into_inner().into_owned());
-            entries.push((at, Entry { section, key, value, otherwise: None, origin: source.origin(at) }));
+            entries.push((
+                at,
+                Entry {
+                    section,
+                    key,
+                    value,
+                    otherwise: None,
+                    origin: source.origin(at),
+                },
+            ));
         }
     }
     entries.sort_by_key(|(at, _)| *at);
@@ -112,8 +124,9 @@ fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
 
 /// Lists the tables of a file that hold settings.
 fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
-    let root = DeTable::parse(source.text)
-        .map_err(|fault| source.refuse(fault.span().map_or(0, |span| span.start), fault.message()))?;
+    let root = DeTable::parse(source.text).map_err(|fault| {
+        source.refuse(fault.span().map_or(0, |span| span.start), fault.message())
+    })?;
     let mut tables = Vec::new();
     for (key, value) in root.into_inner() {
         let at = key.span().start;
@@ -124,10 +137,15 @@ fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
             models(source, table, &mut tables)?;
             continue;
         }
-        let section = Section::parse(key.get_ref(), ".").map_err(|fault| source.refuse(at, fault))?;
+        let section =
+            Section::parse(key.get_ref(), ".").map_err(|fault| source.refuse(at, fault))?;
         if section == Section::Models
-            && let Some(at) = table.keys().find(|key| key.get_ref() == "defaults").cloned()
-            && let Some(DeValue::Table(defaults)) = table.get(&at).map(|value| value.get_ref().clone())
+            && let Some(at) = table
+                .keys()
+                .find(|key| key.get_ref() == "defaults")
+                .cloned()
+            && let Some(DeValue::Table(defaults)) =
+                table.get(&at).map(|value| value.get_ref().clone())
         {
             table.remove(&at);
             tables.push((Section::Defaults, defaults));
@@ -138,45 +156,88 @@ fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
 }
 
 /// Adds the tables below `[model]`.
-fn models<'a>(source: Source<'a>, table: DeTable<'a>, tables: &mut Vec<(Section, DeTable<'a>)>) -> Result<()> {
+fn models<'a>(
+    source: Source<'a>,
+    table: DeTable<'a>,
+    tables: &mut Vec<(Section, DeTable<'a>)>,
+) -> Result<()> {
     for (name, value) in table {
         let at = name.span().start;
         let DeValue::Table(table) = value.into_inner() else {
-            return Err(source.refuse(at, format!("'{}' in [model] must be a table", short(name.get_ref()))));
+            return Err(source.refuse(
+                at,
+                format!("'{}' in [model] must be a table", short(name.get_ref())),
+            ));
         };
-        tables.push((Section::model(name.get_ref()).map_err(|fault| source.refuse(at, fault))?, table));
+        tables.push((
+            Section::model(name.get_ref()).map_err(|fault| source.refuse(at, fault))?,
+            table,
+        ));
     }
     Ok(())
 }
 
 fn is_setting(variable: &str) -> bool {
-    variable.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
+    variable
+        .strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.contains("__"))
 }
 
 /// Reads `ORTUS_SERVER__HTTP`: a TOML value if it is one and fits, else text.
 fn from_variable(name: String, text: String) -> Result<Entry> {
     let path = name[PREFIX.len()..].to_ascii_lowercase();
     let (section, key) = path.rsplit_once("__").unwrap_or((&path, ""));
-    let section = Section::parse(section, "__").map_err(|fault| Error::invalid(format!("{name}: {fault}")))?;
+    let section = Section::parse(section, "__")
+        .map_err(|fault| Error::invalid(format!("{name}: {fault}")))?;
     let key = key.to_owned();
     let string = Value::String(text.clone());
-    Ok(match DeValue::parse(&text).ok().and_then(|value| plain(value).ok()) {
-        Some(value) => Entry { section, key, value, otherwise: Some(string), origin: name },
-        None => Entry { section, key, value: string, otherwise: None, origin: name },
-    })
+    Ok(
+        match DeValue::parse(&text)
+            .ok()
+            .and_then(|value| plain(value).ok())
+        {
+            Some(value) => Entry {
+                section,
+                key,
+                value,
+                otherwise: Some(string),
+                origin: name,
+            },
+            None => Entry {
+                section,
+                key,
+                value: string,
+                otherwise: None,
+                origin: name,
+            },
+        },
+    )
 }
 
 fn from_flag(path: &str, value: Value) -> Result<Entry> {
     let origin = format!("flag {}", short(path));
     let refused = |fault: String| Error::invalid(format!("{origin}: {fault}"));
-    let (section, key) = path.rsplit_once('.').ok_or_else(|| refused(outside(path)))?;
+    let (section, key) = path
+        .rsplit_once('.')
+        .ok_or_else(|| refused(outside(path)))?;
     let section = Section::parse(section, ".").map_err(refused)?;
-    Ok(Entry { section, key: key.to_owned(), value, otherwise: None, origin })
+    Ok(Entry {
+        section,
+        key: key.to_owned(),
+        value,
+        otherwise: None,
+        origin,
+    })
 }
 
 impl Config {
     fn apply(&mut self, entry: &Entry) -> Result<()> {
-        let Entry { section, key, value, .. } = entry;
+        let Entry {
+            section,
+            key,
+            value,
+            ..
+        } = entry;
         let mut known = self.set(section, key, value);
         if known.is_err()
             && let Some(otherwise) = &entry.otherwise
@@ -187,9 +248,16 @@ impl Config {
         let fault = match known {
             Ok(true) => return Ok(()),
             Ok(false) => {
-                format!("unknown key '{}' in {section}{}", short(key), nearest(key, section.keys()))
+                format!(
+                    "unknown key '{}' in {section}{}",
+                    short(key),
+                    nearest(key, section.keys())
+                )
             }
-            Err(must) => format!("'{key}' in {section} is {}; it must be {must}", short(&value.to_string())),
+            Err(must) => format!(
+                "'{key}' in {section} is {}; it must be {must}",
+                short(&value.to_string())
+            ),
         };
         Err(Error::invalid(format!("{}: {fault}", entry.origin)))
     }
@@ -216,7 +284,11 @@ impl Config {
     fn check(&self, origins: &BTreeMap<(Section, String), String>) -> Result<()> {
         let refused = |section: &Section, keys: &[&str], fault: String| {
             let origin = |key: &&str| origins.get(&(section.clone(), (*key).to_owned()));
-            let origin = keys.iter().find_map(origin).map(|origin| format!("{origin}: ")).unwrap_or_default();
+            let origin = keys
+                .iter()
+                .find_map(origin)
+                .map(|origin| format!("{origin}: "))
+                .unwrap_or_default();
             Error::invalid(format!("{origin}{fault}"))
         };
         let limits = &self.limits;
@@ -226,7 +298,11 @@ impl Config {
                  never be accepted",
                 limits.bytes_in_flight_max, limits.message_bytes_max
             );
-            return Err(refused(&Section::Limits, &["bytes_in_flight_max", "message_bytes_max"], fault));
+            return Err(refused(
+                &Section::Limits,
+                &["bytes_in_flight_max", "message_bytes_max"],
+                fault,
+            ));
         }
         if let Some((one, other)) = self.server.clash() {
             let fault = format!("'{other}' in [server] is the same address as '{one}'");
@@ -234,17 +310,26 @@ impl Config {
         }
         let rows = ["queue_rows_max", "batch_rows_max"];
         let agree = |model: super::model::Model, section: Section| {
-            model.check().map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))
+            model
+                .check()
+                .map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))
         };
         agree(self.defaults.clone().resolve(), Section::Defaults)?;
-        self.model.keys().try_for_each(|name| agree(self.model(name), Section::Model(name.clone())))
+        self.model
+            .keys()
+            .try_for_each(|name| agree(self.model(name), Section::Model(name.clone())))
     }
 }
 
 impl Server {
     /// Finds two listeners that cannot both be bound.
     fn clash(&self) -> Option<(&'static str, &'static str)> {
-        let all = [("http", self.http), ("grpc", self.grpc), ("ops", self.ops), ("operator", self.operator)];
+        let all = [
+            ("http", self.http),
+            ("grpc", self.grpc),
+            ("ops", self.ops),
+            ("operator", self.operator),
+        ];
         all.iter().enumerate().find_map(|(at, (other, b))| {
             let meets = |(_, a): &&(&str, std::net::SocketAddr)| {
                 let any = a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -291,7 +376,11 @@ impl Section {
                 Some(("models", "defaults")) => Self::Defaults,
                 Some(("model", name)) => Self::model(name)?,
                 _ => {
-                    return Err(format!("unknown section '{}'{}", short(path), nearest(path, Self::NAMES)));
+                    return Err(format!(
+                        "unknown section '{}'{}",
+                        short(path),
+                        nearest(path, Self::NAMES)
+                    ));
                 }
             },
         })
@@ -343,5 +432,9 @@ impl fmt::Display for Section {
 }
 
 fn outside(key: &str) -> String {
-    format!("key '{}' is outside of any section; the sections are {}", short(key), Section::NAMES.join(", "))
+    format!(
+        "key '{}' is outside of any section; the sections are {}",
+        short(key),
+        Section::NAMES.join(", ")
+    )
 }

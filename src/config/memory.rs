@@ -14,9 +14,15 @@ pub(crate) fn quarter() -> usize {
 
 /// Decides the share from the texts of `/proc/meminfo` and `memory.max`.
 pub(crate) fn share(meminfo: &str, group: &str) -> usize {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"));
-    let total = total.and_then(|kib| kib.trim().parse::<usize>().ok()).and_then(|kib| kib.checked_mul(1024));
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"));
+    let total = total
+        .and_then(|kib| kib.trim().parse::<usize>().ok())
+        .and_then(|kib| kib.checked_mul(1024));
     let group = group.trim().parse::<usize>().ok();
     let least = total.into_iter().chain(group).min();
-    least.map_or(UNKNOWN_BYTES, |bytes| bytes / 4).max(BYTES_MIN)
+    least
+        .map_or(UNKNOWN_BYTES, |bytes| bytes / 4)
+        .max(BYTES_MIN)
 }

@@ -108,17 +108,32 @@ const VERSIONS_MAX: usize = 1024;
 impl VersionPolicy {
     fn parse(value: &Value) -> Option<Self> {
         if let Some(list) = value.as_array() {
-            let number = |v: &Value| v.as_integer().and_then(|n| u64::try_from(n).ok()).and_then(Version::new);
-            let versions: Vec<u64> = list.iter().map(|v| number(v).map(Version::number)).collect::<Option<_>>()?;
-            let distinct = versions.iter().collect::<std::collections::BTreeSet<_>>().len() == versions.len();
-            return (distinct && (1..=VERSIONS_MAX).contains(&versions.len())).then_some(Self::Specific(versions));
+            let number = |v: &Value| {
+                v.as_integer()
+                    .and_then(|n| u64::try_from(n).ok())
+                    .and_then(Version::new)
+            };
+            let versions: Vec<u64> = list
+                .iter()
+                .map(|v| number(v).map(Version::number))
+                .collect::<Option<_>>()?;
+            let distinct = versions
+                .iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+                == versions.len();
+            return (distinct && (1..=VERSIONS_MAX).contains(&versions.len()))
+                .then_some(Self::Specific(versions));
         }
         let text = value.as_str()?;
         if text == "all" {
             return Some(Self::All);
         }
         let count = text.strip_prefix("latest:")?;
-        let count = count.parse().ok().filter(|n| (1..=VERSIONS_MAX).contains(n))?;
+        let count = count
+            .parse()
+            .ok()
+            .filter(|n| (1..=VERSIONS_MAX).contains(n))?;
         u32::try_from(count).ok().map(Self::Latest)
     }
 }
@@ -170,22 +185,36 @@ const OPTIONS_MAX: usize = 64;
 impl Provider {
     /// The processor, without options.
     pub(crate) fn cpu() -> Self {
-        Self { kind: ProviderKind::Cpu, options: BTreeMap::new() }
+        Self {
+            kind: ProviderKind::Cpu,
+            options: BTreeMap::new(),
+        }
     }
 
     fn parse(value: &Value) -> Option<Self> {
         let Some(table) = value.as_table() else {
-            return Some(Self { kind: Plain::read(value).ok()?, options: BTreeMap::new() });
+            return Some(Self {
+                kind: Plain::read(value).ok()?,
+                options: BTreeMap::new(),
+            });
         };
         if !table.keys().all(|key| key == "name" || key == "options") {
             return None;
         }
         let options = match table.get("options") {
-            Some(options) => options.as_table().filter(|options| options.len() <= OPTIONS_MAX)?.clone(),
+            Some(options) => options
+                .as_table()
+                .filter(|options| options.len() <= OPTIONS_MAX)?
+                .clone(),
             None => Table::new(),
         };
-        let options = options.into_iter().map(|(key, value)| Some((key, option(value)?)));
-        Some(Self { kind: Plain::read(table.get("name")?).ok()?, options: options.collect::<Option<_>>()? })
+        let options = options
+            .into_iter()
+            .map(|(key, value)| Some((key, option(value)?)));
+        Some(Self {
+            kind: Plain::read(table.get("name")?).ok()?,
+            options: options.collect::<Option<_>>()?,
+        })
     }
 
     fn to_value(&self) -> Option<Value> {
@@ -193,8 +222,15 @@ impl Provider {
         if self.options.is_empty() {
             return Some(name);
         }
-        let options = self.options.iter().map(|(key, text)| (key.clone(), Value::String(text.clone()))).collect();
-        Some(Value::Table(Table::from_iter([("name".into(), name), ("options".into(), Value::Table(options))])))
+        let options = self
+            .options
+            .iter()
+            .map(|(key, text)| (key.clone(), Value::String(text.clone())))
+            .collect();
+        Some(Value::Table(Table::from_iter([
+            ("name".into(), name),
+            ("options".into(), Value::Table(options)),
+        ])))
     }
 }
 
@@ -210,12 +246,15 @@ fn option(value: Value) -> Option<String> {
 impl Form<Vec<Provider>> for Plain {
     fn read(value: &Value) -> Result<Vec<Provider>, String> {
         let list = value.as_array().filter(|list| !list.is_empty());
-        let providers: Option<Vec<Provider>> = list.and_then(|list| list.iter().map(Provider::parse).collect());
+        let providers: Option<Vec<Provider>> =
+            list.and_then(|list| list.iter().map(Provider::parse).collect());
         let providers = providers.ok_or(
             "a list of \"cpu\", \"cuda\", \"tensorrt\" or { name = \"cuda\", options = { device_id = \"0\" } }",
         )?;
         let unreached = |(at, one): (usize, &Provider)| {
-            providers[..at].iter().any(|before| before.kind == one.kind || before.kind == ProviderKind::Cpu)
+            providers[..at]
+                .iter()
+                .any(|before| before.kind == one.kind || before.kind == ProviderKind::Cpu)
         };
         if providers.iter().enumerate().any(unreached) {
             return Err("a list that names each provider once, \"cpu\" last: nothing after it is ever tried".into());
@@ -224,6 +263,8 @@ impl Form<Vec<Provider>> for Plain {
     }
 
     fn write(setting: &Vec<Provider>) -> Option<Value> {
-        Some(Value::Array(setting.iter().filter_map(Provider::to_value).collect()))
+        Some(Value::Array(
+            setting.iter().filter_map(Provider::to_value).collect(),
+        ))
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     /// Names the line of a byte of the text.
     pub(crate) fn origin(self, at: usize) -> String {
-        let line = 1 + self.text[..self.text.floor_char_boundary(at)].matches('\n').count();
+        let line = 1 + self.text[..self.text.floor_char_boundary(at)]
+            .matches('\n')
+            .count();
         format!("{}:{line}", self.name)
     }
 
@@ -38,7 +40,9 @@ pub(crate) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
 pub(crate) fn nearest(given: &str, keys: &[&str]) -> String {
     let far = |key: &&&str| distance(short(given), key);
     match keys.iter().min_by_key(far) {
-        Some(key) if far(&key) <= key.len().max(given.len()) / 2 => format!("; did you mean '{key}'?"),
+        Some(key) if far(&key) <= key.len().max(given.len()) / 2 => {
+            format!("; did you mean '{key}'?")
+        }
         _ => format!("; known are {}", keys.join(", ")),
     }
 }

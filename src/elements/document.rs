@@ -44,7 +44,10 @@ impl<'a> Json<'a> {
         if !self.0.starts_with('[') {
             return Err(Error::invalid(format!("{what} must be a JSON array")));
         }
-        Ok(Values { text: self.0, at: 1 })
+        Ok(Values {
+            text: self.0,
+            at: 1,
+        })
     }
 
     /// Iterates over an object's members in order, repeated keys included.
@@ -52,16 +55,25 @@ impl<'a> Json<'a> {
         if !self.is_object() {
             return Err(Error::invalid(format!("{what} must be a JSON object")));
         }
-        Ok(Members(Values { text: self.0, at: 1 }))
+        Ok(Members(Values {
+            text: self.0,
+            at: 1,
+        }))
     }
 
     /// Picks an object's members by name; a `null` counts as absent and names
     /// not asked for are passed over. Refuses a name given twice.
-    pub(crate) fn fields<const N: usize>(self, what: &str, names: [&str; N]) -> Result<[Option<Self>; N]> {
+    pub(crate) fn fields<const N: usize>(
+        self,
+        what: &str,
+        names: [&str; N],
+    ) -> Result<[Option<Self>; N]> {
         let mut found = [None; N];
         for member in self.object(what)? {
             let (key, value) = member?;
-            let Some(at) = names.iter().position(|name| *name == key) else { continue };
+            let Some(at) = names.iter().position(|name| *name == key) else {
+                continue;
+            };
             if found[at].replace(value).is_some() {
                 return Err(Error::invalid(format!("{what} has the key '{key}' twice")));
             }
@@ -71,20 +83,28 @@ impl<'a> Json<'a> {
 
     /// Reads a string; borrows unless it holds an escape.
     pub(crate) fn string(self, what: &str) -> Result<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let inner = self
+            .0
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
         match inner {
             None => Err(Error::invalid(format!("{what} must be a JSON string"))),
             Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
             // The text is valid JSON, so only a lone surrogate fails here.
-            Some(_) => serde_json::from_str(self.0)
-                .map(Cow::Owned)
-                .map_err(|_| Error::invalid(format!("{what} is a string with a broken \\u escape"))),
+            Some(_) => serde_json::from_str(self.0).map(Cow::Owned).map_err(|_| {
+                Error::invalid(format!("{what} is a string with a broken \\u escape"))
+            }),
         }
     }
 
     /// Reads an integer that fits `T`; refuses `1.0` and `"1"`.
     pub(crate) fn integer<T: std::str::FromStr>(self, what: &str) -> Result<T> {
-        self.0.parse().map_err(|_| Error::invalid(format!("{what} is {}, not an integer in range", short(self.0))))
+        self.0.parse().map_err(|_| {
+            Error::invalid(format!(
+                "{what} is {}, not an integer in range",
+                short(self.0)
+            ))
+        })
     }
 
     /// Reads `true` or `false`.
@@ -109,7 +129,10 @@ impl<'a> Iterator for Values<'a> {
 
     fn next(&mut self) -> Option<Json<'a>> {
         let bytes = self.text.as_bytes();
-        while matches!(bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':') {
+        while matches!(
+            bytes.get(self.at)?,
+            b' ' | b'\t' | b'\r' | b'\n' | b',' | b':'
+        ) {
             self.at += 1;
         }
         if matches!(bytes[self.at], b']' | b'}') {
@@ -153,7 +176,8 @@ pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
             _ if open > 0 => at += 1,
             _ => {
                 let rest = &bytes[at..];
-                let ends = |b: &u8| matches!(b, b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\r' | b'\n');
+                let ends =
+                    |b: &u8| matches!(b, b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\r' | b'\n');
                 return at + rest.iter().position(ends).unwrap_or(rest.len());
             }
         }
@@ -180,10 +204,16 @@ fn malformed(body: &[u8], error: &serde_json::Error) -> Error {
     if body.trim_ascii().is_empty() {
         return Error::invalid("the body is empty where JSON is expected");
     }
-    let lines = body.split_inclusive(|b| *b == b'\n').take(error.line().saturating_sub(1));
+    let lines = body
+        .split_inclusive(|b| *b == b'\n')
+        .take(error.line().saturating_sub(1));
     let at = lines.map(<[u8]>::len).sum::<usize>() + error.column();
     let around = &body[at.saturating_sub(2).min(body.len())..(at + 8).min(body.len())];
     let has = |token: &[u8]| around.windows(token.len()).any(|w| w == token);
-    let hint = if has(b"NaN") || has(b"Inf") { "; NaN and Infinity are not JSON numbers" } else { "" };
+    let hint = if has(b"NaN") || has(b"Inf") {
+        "; NaN and Infinity are not JSON numbers"
+    } else {
+        ""
+    };
     Error::invalid(format!("the body is not valid JSON: {error}{hint}"))
 }

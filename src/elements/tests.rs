@@ -5,7 +5,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn read(text: &str, dtype: DType) -> Result<Tensor> {
-    let rules = Rules { dtype, depth_max: JSON_DEPTH_MAX, base64: true };
+    let rules = Rules {
+        dtype,
+        depth_max: JSON_DEPTH_MAX,
+        base64: true,
+    };
     let elements = Elements::of(Json::parse(text.as_bytes())?, rules)?;
     let shape = elements.shape();
     elements.into_tensor(shape)
@@ -21,7 +25,10 @@ fn check(dtype: DType, text: &str, expected: &str) {
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
         }
         Err(error) => {
-            assert!(error.message.contains(expected), "{text}: {error} does not say {expected:?}");
+            assert!(
+                error.message.contains(expected),
+                "{text}: {error} does not say {expected:?}"
+            );
             assert!(error.message.len() < 256, "{error}");
         }
     }
@@ -41,10 +48,22 @@ fn numbers_must_be_of_their_datatype() {
     check(DType::U8, "300", "element 0 is 300");
     check(DType::U8, "-1", "no UINT8");
     check(DType::I8, "-129", "no INT8");
-    check(DType::U64, "18446744073709551615", "[] [18446744073709551615]");
+    check(
+        DType::U64,
+        "18446744073709551615",
+        "[] [18446744073709551615]",
+    );
     check(DType::U64, "18446744073709551616", "no UINT64");
-    check(DType::I64, "-9223372036854775808", "[] [-9223372036854775808]");
-    check(DType::F32, "[1, 2.5, 1e3, -0.0]", "[4] [1.0,2.5,1000.0,-0.0]");
+    check(
+        DType::I64,
+        "-9223372036854775808",
+        "[] [-9223372036854775808]",
+    );
+    check(
+        DType::F32,
+        "[1, 2.5, 1e3, -0.0]",
+        "[4] [1.0,2.5,1000.0,-0.0]",
+    );
     check(DType::F32, "1e39", "no FP32");
     check(DType::F32, "1e400", "no FP32");
     check(DType::F64, "1e400", "no FP64");
@@ -65,34 +84,64 @@ fn strings_and_base64_are_strings() {
     check(DType::String, r#"{"b64":"aGk"}"#, "not standard base64");
     check(DType::String, r#"{"b64":"%%"}"#, "not standard base64");
     check(DType::String, r#"{"b64":1}"#, "b64 must be a JSON string");
-    check(DType::String, r#"{"b64":"","x":1}"#, "must be {\"b64\": text}");
+    check(
+        DType::String,
+        r#"{"b64":"","x":1}"#,
+        "must be {\"b64\": text}",
+    );
     check(DType::String, r#"{"b64":"","b64":""}"#, "twice");
     check(DType::String, r#""\ud800""#, "broken \\u escape");
     check(DType::String, r#""\u0000""#, "NUL");
     check(DType::String, "1", "no BYTES");
-    check(DType::String, r#"["],[","\\","\""]"#, r#"[3] ["],[","\\","\""]"#);
+    check(
+        DType::String,
+        r#"["],[","\\","\""]"#,
+        r#"[3] ["],[","\\","\""]"#,
+    );
 }
 
 #[test]
 fn nesting_is_the_shape_and_may_not_be_ragged() {
-    check(DType::I8, " [ [1 ,2] , [3,4],[5,6] ] ", "[3, 2] [1,2,3,4,5,6]");
+    check(
+        DType::I8,
+        " [ [1 ,2] , [3,4],[5,6] ] ",
+        "[3, 2] [1,2,3,4,5,6]",
+    );
     check(DType::I8, "[]", "[0] []");
     check(DType::I8, "[[],[]]", "[2, 0] []");
-    check(DType::I8, "[[1],[2,3]]", "arrays at depth 1 have 1 and 2 members");
+    check(
+        DType::I8,
+        "[[1],[2,3]]",
+        "arrays at depth 1 have 1 and 2 members",
+    );
     check(DType::I8, "[1,[2]]", "ragged: an array stands");
     check(DType::I8, "[[1],2]", "ragged: an element stands");
     check(DType::I8, "[[],1]", "ragged: an element stands");
     check(DType::I8, "[[],[[]]]", "ragged");
     let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&nested(JSON_DEPTH_MAX), DType::I8).is_ok());
-    check(DType::I8, &nested(JSON_DEPTH_MAX + 1), "nested deeper than 64");
+    check(
+        DType::I8,
+        &nested(JSON_DEPTH_MAX + 1),
+        "nested deeper than 64",
+    );
     check(DType::I8, &nested(250_000), "nested deeper than 64");
     check(DType::I8, &"[".repeat(250_000), "not valid JSON");
 }
 
 #[test]
 fn malformed_json_is_refused_and_not_echoed() {
-    for text in ["", "  ", "[1] x", "[1,]", "[01]", "[1", "{\"a\"}", "\u{feff}[1]", "[1]]"] {
+    for text in [
+        "",
+        "  ",
+        "[1] x",
+        "[1,]",
+        "[01]",
+        "[1",
+        "{\"a\"}",
+        "\u{feff}[1]",
+        "[1]]",
+    ] {
         assert!(read(text, DType::I8).is_err(), "{text}");
     }
     assert!(Json::parse(b"\"\xff\"").is_err());
@@ -102,18 +151,44 @@ fn malformed_json_is_refused_and_not_echoed() {
 
 #[test]
 fn a_key_given_twice_is_refused_and_null_is_absent() {
-    let fields = |text: &'static str| Json::parse(text.as_bytes()).unwrap().fields("it", ["a", "b"]);
-    assert_eq!(fields(r#"{"a":null,"x":[{"a":1}],"b" : 2}"#).unwrap().map(|v| v.map(Json::text)), [None, Some("2")]);
-    assert!(fields(r#"{"a":1,"\u0061":2}"#).unwrap_err().message.contains("'a' twice"));
-    assert!(fields("[1]").unwrap_err().message.contains("must be a JSON object"));
+    let fields = |text: &'static str| {
+        Json::parse(text.as_bytes())
+            .unwrap()
+            .fields("it", ["a", "b"])
+    };
+    assert_eq!(
+        fields(r#"{"a":null,"x":[{"a":1}],"b" : 2}"#)
+            .unwrap()
+            .map(|v| v.map(Json::text)),
+        [None, Some("2")]
+    );
+    assert!(
+        fields(r#"{"a":1,"\u0061":2}"#)
+            .unwrap_err()
+            .message
+            .contains("'a' twice")
+    );
+    assert!(
+        fields("[1]")
+            .unwrap_err()
+            .message
+            .contains("must be a JSON object")
+    );
 }
 
 #[test]
 fn non_finite_floats_are_tokens_and_nesting_follows_the_shape() {
-    let tensor = Tensor::from_f32(vec![2, 2], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.1]).unwrap();
+    let tensor = Tensor::from_f32(
+        vec![2, 2],
+        &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.1],
+    )
+    .unwrap();
     let mut out = Vec::new();
     write_elements(&mut out, &tensor, true);
-    assert_eq!(String::from_utf8(out).unwrap(), "[[NaN,Infinity],[-Infinity,0.1]]");
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "[[NaN,Infinity],[-Infinity,0.1]]"
+    );
 }
 
 /// Writes and reads back.
@@ -122,7 +197,10 @@ fn rounds(tensor: &Tensor) {
     write_elements(&mut out, tensor, true);
     let again = read(std::str::from_utf8(&out).unwrap(), tensor.dtype()).unwrap();
     // Strings that are equal may lie in their buffers differently.
-    assert_eq!((again.shape(), again.to_raw()), (tensor.shape(), tensor.to_raw()));
+    assert_eq!(
+        (again.shape(), again.to_raw()),
+        (tensor.shape(), tensor.to_raw())
+    );
 }
 
 proptest! {

@@ -19,7 +19,9 @@ const TAKEN: &str = "taken";
 /// Looks at the folder for as long as labels are taken.
 pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
     loop {
-        let Some(feedback) = feedback.upgrade() else { return };
+        let Some(feedback) = feedback.upgrade() else {
+            return;
+        };
         let poll = feedback.options.poll;
         for file in files(&folder) {
             let note = match take(&feedback, &file).await {
@@ -46,15 +48,31 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
 
 /// The files to take, in the order of their names.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let listed = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let listed = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     let now = SystemTime::now();
     let settled = |entry: &std::fs::DirEntry| {
-        let Ok(meta) = entry.metadata() else { return false };
-        let age = meta.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+        let Ok(meta) = entry.metadata() else {
+            return false;
+        };
+        let age = meta
+            .modified()
+            .ok()
+            .and_then(|at| now.duration_since(at).ok())
+            .unwrap_or_default();
         meta.is_file() && age >= SETTLE
     };
-    let is_table = |path: &PathBuf| path.extension().is_some_and(|e| e == "parquet" || e == "csv");
-    let mut files: Vec<PathBuf> = listed.filter(settled).map(|entry| entry.path()).filter(is_table).collect();
+    let is_table = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|e| e == "parquet" || e == "csv")
+    };
+    let mut files: Vec<PathBuf> = listed
+        .filter(settled)
+        .map(|entry| entry.path())
+        .filter(is_table)
+        .collect();
     files.sort();
     files
 }
@@ -68,7 +86,8 @@ enum Fault {
 async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fault> {
     let path = file.to_owned();
     let read = tokio::task::spawn_blocking(move || labels(&path)).await;
-    let labels = read.map_err(|e| Fault::Store(Error::internal("read a file of labels").with_source(e)))?;
+    let labels =
+        read.map_err(|e| Fault::Store(Error::internal("read a file of labels").with_source(e)))?;
     let labels = labels.map_err(Fault::File)?;
     let (mut accepted, mut duplicates, mut refused, mut errors) = (0, 0, 0, Vec::new());
     let mut labels = labels.into_iter();
@@ -83,12 +102,19 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
         accepted += receipt.accepted;
         duplicates += receipt.duplicates;
         refused += receipt.refused.len();
-        let told = receipt.refused.iter().take(100_usize.saturating_sub(errors.len()));
-        errors.extend(told.map(|r| serde_json::json!({"row": at + r.index, "message": r.error.message})));
+        let told = receipt
+            .refused
+            .iter()
+            .take(100_usize.saturating_sub(errors.len()));
+        errors.extend(
+            told.map(|r| serde_json::json!({"row": at + r.index, "message": r.error.message})),
+        );
         at += count;
     }
     tracing::info!(file = %file.display(), accepted, duplicates, refused, "labels taken");
-    Ok(serde_json::json!({"accepted": accepted, "duplicates": duplicates, "refused": refused, "errors": errors}))
+    Ok(
+        serde_json::json!({"accepted": accepted, "duplicates": duplicates, "refused": refused, "errors": errors}),
+    )
 }
 
 /// Reads the labels of a file. Refuses one without the columns.
@@ -102,14 +128,19 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
     let one = |at: usize| {
         let row = match rows.and_then(|rows| rows.cell(at)) {
             None => 0,
-            Some(Cell::Whole(n)) => {
-                u32::try_from(n).map_err(|_| Error::invalid("row is no whole number of 0 or more"))?
+            Some(Cell::Whole(n)) => u32::try_from(n)
+                .map_err(|_| Error::invalid("row is no whole number of 0 or more"))?,
+            Some(Cell::Number(n))
+                if n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n) =>
+            {
+                n as u32
             }
-            Some(Cell::Number(n)) if n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n) => n as u32,
             Some(_) => return Err(Error::invalid("row is no whole number of 0 or more")),
         };
         let label = match labels.cell(at) {
-            Some(Cell::Whole(v)) if matches!(labels, Column::Bool(_)) => Label::Word((v != 0).to_string()),
+            Some(Cell::Whole(v)) if matches!(labels, Column::Bool(_)) => {
+                Label::Word((v != 0).to_string())
+            }
             Some(Cell::Whole(v)) => Label::Number(v as f64),
             Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
             Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
@@ -123,7 +154,11 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
 fn put_away(folder: &Path, file: &Path, note: &serde_json::Value) -> std::io::Result<()> {
     let taken = folder.join(TAKEN);
     std::fs::create_dir_all(&taken)?;
-    let mut name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     if taken.join(&name).exists() {
         name = format!("{}-{name}", uuid::Uuid::now_v7());
     }

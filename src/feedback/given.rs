@@ -40,19 +40,39 @@ pub(crate) struct Receipt {
 
 impl Given {
     /// Reads one of a request.
-    pub(crate) fn of_parts(id: &str, row: u32, label: Label, time: Option<DateTime<Utc>>) -> Result<Self> {
-        let id = Uuid::parse_str(id)
-            .map_err(|_| Error::invalid(format!("prediction_id '{}' is no id that an answer carried", short(id))))?;
-        Ok(Self { id, row, label, time })
+    pub(crate) fn of_parts(
+        id: &str,
+        row: u32,
+        label: Label,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Self> {
+        let id = Uuid::parse_str(id).map_err(|_| {
+            Error::invalid(format!(
+                "prediction_id '{}' is no id that an answer carried",
+                short(id)
+            ))
+        })?;
+        Ok(Self {
+            id,
+            row,
+            label,
+            time,
+        })
     }
 
     fn of_json(value: &Value) -> Result<Self> {
-        let Value::Object(members) = value else { return Err(Error::invalid("a label is no object")) };
-        if let Some(unknown) =
-            members.keys().find(|k| !matches!(k.as_str(), "prediction_id" | "row" | "label" | "time"))
+        let Value::Object(members) = value else {
+            return Err(Error::invalid("a label is no object"));
+        };
+        if let Some(unknown) = members
+            .keys()
+            .find(|k| !matches!(k.as_str(), "prediction_id" | "row" | "label" | "time"))
         {
             let known = "prediction_id, row, label and time";
-            return Err(Error::invalid(format!("unknown member '{}'; there are {known}", short(unknown))));
+            return Err(Error::invalid(format!(
+                "unknown member '{}'; there are {known}",
+                short(unknown)
+            )));
         }
         let id = members.get("prediction_id").and_then(Value::as_str);
         let id = id.ok_or_else(|| Error::invalid("prediction_id is missing or no text"))?;
@@ -63,7 +83,9 @@ impl Given {
                 .and_then(|n| u32::try_from(n).ok())
                 .ok_or_else(|| Error::invalid("row is no whole number of 0 or more"))?,
         };
-        let label = members.get("label").ok_or_else(|| Error::invalid("label is missing"))?;
+        let label = members
+            .get("label")
+            .ok_or_else(|| Error::invalid("label is missing"))?;
         let time = match members.get("time") {
             None | Some(Value::Null) => None,
             Some(text) => Some(time(text.as_str().unwrap_or_default())?),
@@ -75,7 +97,8 @@ impl Given {
 /// Reads the time of a label.
 pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text);
-    let time = time.map_err(|_| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?;
+    let time =
+        time.map_err(|_| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?;
     Ok(time.with_timezone(&Utc))
 }
 
@@ -83,7 +106,9 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
 /// with one of them is told in its place.
 pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = Body { labels_max }.deserialize(&mut reader).and_then(|labels| reader.end().map(|()| labels));
+    let read = Body { labels_max }
+        .deserialize(&mut reader)
+        .and_then(|labels| reader.end().map(|()| labels));
     read.map_err(|e| {
         Error::invalid(format!(
             "the body is not {{\"labels\": [{{\"prediction_id\": …, \"row\": 0, \"label\": …}}, …]}}: {e}"
@@ -101,7 +126,10 @@ struct Body {
 impl<'d> DeserializeSeed<'d> for Body {
     type Value = Vec<Result<Given>>;
 
-    fn deserialize<D: Deserializer<'d>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'d>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
@@ -113,11 +141,17 @@ impl<'d> Visitor<'d> for Body {
         f.write_str("an object with the one member `labels`")
     }
 
-    fn visit_map<A: MapAccess<'d>>(self, mut members: A) -> std::result::Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'d>>(
+        self,
+        mut members: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
         let mut labels = None;
         while let Some(member) = members.next_key::<String>()? {
             if member != "labels" || labels.is_some() {
-                return Err(A::Error::custom(format!("unexpected member '{}'", short(&member))));
+                return Err(A::Error::custom(format!(
+                    "unexpected member '{}'",
+                    short(&member)
+                )));
             }
             labels = Some(members.next_value_seed(List(self))?);
         }
@@ -131,7 +165,10 @@ struct List(Body);
 impl<'d> DeserializeSeed<'d> for List {
     type Value = Vec<Result<Given>>;
 
-    fn deserialize<D: Deserializer<'d>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'d>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
@@ -147,7 +184,10 @@ impl<'d> Visitor<'d> for List {
         let mut labels = Vec::new();
         while let Some(label) = seq.next_element::<Value>()? {
             if labels.len() == self.0.labels_max {
-                return Err(A::Error::custom(format!("over {} labels are too many for a request", self.0.labels_max)));
+                return Err(A::Error::custom(format!(
+                    "over {} labels are too many for a request",
+                    self.0.labels_max
+                )));
             }
             labels.push(Given::of_json(&label));
         }
@@ -172,7 +212,10 @@ impl Receipt {
 
     /// The error of a request of which nothing was taken.
     pub(crate) fn error(&self) -> Option<Kind> {
-        let first = self.refused.first().filter(|_| self.accepted + self.duplicates == 0)?;
+        let first = self
+            .refused
+            .first()
+            .filter(|_| self.accepted + self.duplicates == 0)?;
         Some(first.error.kind)
     }
 }
@@ -188,7 +231,10 @@ mod tests {
         let mut read = read(body.as_bytes(), 10).expect("a list");
         match (read.remove(0), expected) {
             (Ok(given), Ok(expected)) => assert_eq!(given, expected),
-            (Err(error), Err(part)) => assert!(error.message.contains(part), "{error} does not say {part:?}"),
+            (Err(error), Err(part)) => assert!(
+                error.message.contains(part),
+                "{error} does not say {part:?}"
+            ),
             (found, expected) => panic!("{label} is {found:?}, not {expected:?}"),
         }
     }
@@ -197,15 +243,44 @@ mod tests {
     fn labels_are_read_and_what_is_wrong_is_named() {
         let id = Uuid::parse_str(ID).expect("an id");
         let label = Label::Number(1.0);
-        let given = |row| Given { id, row, label: label.clone(), time: None };
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"label\":1}}"), Ok(given(0)));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"row\":3,\"label\":1,\"time\":null}}"), Ok(given(3)));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"row\":-1,\"label\":1}}"), Err("row"));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"row\":1.5,\"label\":1}}"), Err("row"));
-        check(&format!("{{\"prediction_id\":\"{ID}\"}}"), Err("label is missing"));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"label\":null}}"), Err("neither"));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"lable\":2}}"), Err("lable"));
-        check(&format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"time\":\"yesterday\"}}"), Err("time"));
+        let given = |row| Given {
+            id,
+            row,
+            label: label.clone(),
+            time: None,
+        };
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1}}"),
+            Ok(given(0)),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":3,\"label\":1,\"time\":null}}"),
+            Ok(given(3)),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":-1,\"label\":1}}"),
+            Err("row"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":1.5,\"label\":1}}"),
+            Err("row"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\"}}"),
+            Err("label is missing"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":null}}"),
+            Err("neither"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"lable\":2}}"),
+            Err("lable"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"time\":\"yesterday\"}}"),
+            Err("time"),
+        );
         check("{\"prediction_id\":\"x\",\"label\":1}", Err("no id"));
         check("{\"label\":1}", Err("prediction_id"));
         check("7", Err("no object"));
@@ -213,10 +288,19 @@ mod tests {
 
     #[test]
     fn bodies_that_are_no_lists_are_refused() {
-        for bad in ["", "[]", "{}", "{\"labels\":1}", "{\"labels\":[],\"more\":1}", "{\"labels\":[}"] {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            "{\"labels\":1}",
+            "{\"labels\":[],\"more\":1}",
+            "{\"labels\":[}",
+        ] {
             assert!(read(bad.as_bytes(), 10).is_err(), "{bad}");
         }
         assert!(read(b"{\"labels\":[]}", 10).expect("a list").is_empty());
-        assert!(read(b"{\"labels\":[0,0]}", 2).is_ok() && read(b"{\"labels\":[0,0,0]}", 2).is_err());
+        assert!(
+            read(b"{\"labels\":[0,0]}", 2).is_ok() && read(b"{\"labels\":[0,0,0]}", 2).is_err()
+        );
     }
 }

@@ -100,15 +100,24 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Line>> {
         format: u32,
     }
     let one = |(at, line): (usize, &[u8])| {
-        let malformed = |e: serde_json::Error| Error::precondition(format!("line {} of the labels: {e}", at + 1));
+        let malformed = |e: serde_json::Error| {
+            Error::precondition(format!("line {} of the labels: {e}", at + 1))
+        };
         let head: Head = serde_json::from_slice(line).map_err(malformed)?;
         if head.format != FORMAT {
             let format = head.format;
-            return Err(Error::precondition(format!("labels of format {format}, this ortus reads format {FORMAT}")));
+            return Err(Error::precondition(format!(
+                "labels of format {format}, this ortus reads format {FORMAT}"
+            )));
         }
         serde_json::from_slice(line).map_err(malformed)
     };
-    bytes.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()).map(one).collect()
+    bytes
+        .split(|b| *b == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(one)
+        .collect()
 }
 
 #[cfg(test)]
@@ -123,18 +132,30 @@ mod tests {
         let lines = read(GOLDEN.as_bytes()).expect("reads");
         assert_eq!(lines.len(), 3);
         assert_eq!(write(&lines), GOLDEN.as_bytes());
-        assert_eq!(lines[0].joined.as_ref().map(|j| j.truth), Some(Known::Class(1)));
-        assert_eq!((&lines[1].label, &lines[2].joined), (&Label::Number(2.5), &None));
+        assert_eq!(
+            lines[0].joined.as_ref().map(|j| j.truth),
+            Some(Known::Class(1))
+        );
+        assert_eq!(
+            (&lines[1].label, &lines[2].joined),
+            (&Label::Number(2.5), &None)
+        );
     }
 
     #[test]
     fn damaged_and_future_files_are_refused() {
         let refused = |text: &str, part: &str| {
             let error = read(text.as_bytes()).expect_err("must be refused");
-            assert!(error.message.contains(part), "{error} does not say {part:?}");
+            assert!(
+                error.message.contains(part),
+                "{error} does not say {part:?}"
+            );
         };
         refused(&GOLDEN.replace("\"format\":1", "\"format\":2"), "format 2");
         refused(&GOLDEN[..GOLDEN.len() / 2], "line");
-        refused(&GOLDEN.replacen("\"row\":0", "\"row\":0,\"else\":1", 1), "else");
+        refused(
+            &GOLDEN.replacen("\"row\":0", "\"row\":0,\"else\":1", 1),
+            "else",
+        );
     }
 }

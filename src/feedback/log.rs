@@ -43,7 +43,9 @@ impl Log {
     pub(crate) async fn append(&self, lines: Vec<Line>) -> Result<()> {
         let (done, written) = oneshot::channel();
         let ended = |_| Error::unavailable("the label log has ended");
-        self.0.try_send(Append { lines, done }).map_err(|_| Error::overloaded("too many labels are waiting; retry"))?;
+        self.0
+            .try_send(Append { lines, done })
+            .map_err(|_| Error::overloaded("too many labels are waiting; retry"))?;
         written.await.map_err(ended)?
     }
 }
@@ -59,7 +61,10 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
             count += next.lines.len();
             gathered.push(next);
         }
-        let all: Vec<Line> = gathered.iter().flat_map(|a| a.lines.iter().cloned()).collect();
+        let all: Vec<Line> = gathered
+            .iter()
+            .flat_map(|a| a.lines.iter().cloned())
+            .collect();
         let written = put(&records, &all).await;
         for append in gathered {
             let told = written.as_ref().copied().map_err(Error::duplicate);
@@ -70,7 +75,11 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
 }
 
 async fn put(records: &Records, lines: &[Line]) -> Result<()> {
-    let key = format!("{FOLDER}/{}/{}.jsonl", hour(Utc::now()), uuid::Uuid::now_v7());
+    let key = format!(
+        "{FOLDER}/{}/{}.jsonl",
+        hour(Utc::now()),
+        uuid::Uuid::now_v7()
+    );
     match records.create(&key, line::write(lines)).await? {
         // A name of its own: what is there can only be this, written by an attempt before.
         Created::Yes | Created::Exists => Ok(()),
@@ -97,14 +106,16 @@ impl Reader {
         let mut new: Vec<String> = Vec::new();
         // A short look back needs no list of everything.
         let folders: Vec<String> = match hours {
-            0..=3 => {
-                (0..=hours).map(|n| format!("{FOLDER}/{}", hour(Utc::now() - TimeDelta::hours(n.into())))).collect()
-            }
+            0..=3 => (0..=hours)
+                .map(|n| format!("{FOLDER}/{}", hour(Utc::now() - TimeDelta::hours(n.into()))))
+                .collect(),
             _ => vec![FOLDER.to_owned()],
         };
         for below in folders {
             let listed: Vec<_> = records.list(&below).try_collect().await?;
-            let fresh = |key: &String| folder(key) >= oldest && key.ends_with(".jsonl") && !self.read.contains(key);
+            let fresh = |key: &String| {
+                folder(key) >= oldest && key.ends_with(".jsonl") && !self.read.contains(key)
+            };
             new.extend(listed.into_iter().map(|(key, _)| key).filter(fresh));
         }
         new.sort();
@@ -113,7 +124,9 @@ impl Reader {
             let bytes = records.get(&key, FILE_BYTES_MAX).await?;
             match bytes.as_deref().map_or_else(|| Ok(Vec::new()), line::read) {
                 Ok(read) => take(read),
-                Err(error) => tracing::error!(file = key, %error, "a file of labels is passed over"),
+                Err(error) => {
+                    tracing::error!(file = key, %error, "a file of labels is passed over")
+                }
             }
             self.read.insert(key);
         }

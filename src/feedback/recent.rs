@@ -27,10 +27,27 @@ impl Kept {
     pub(super) fn of(answered: &Answered<'_>) -> Option<Self> {
         answered.subject.task.as_ref()?;
         let answers = answered.answers.to_vec();
-        let scores = |answer: &Option<Answer>| if let Some(Answer::Class(_, s)) = answer { s.len() * 4 } else { 0 };
-        let words: usize = answered.parts.iter().flatten().map(|part| part.len() + 24).sum();
-        let bytes = ENTRY_BYTES + words + answers.iter().map(|a| ROW_BYTES + scores(a)).sum::<usize>();
-        Some(Self { subject: Arc::clone(answered.subject), answers, parts: answered.parts.to_vec(), bytes })
+        let scores = |answer: &Option<Answer>| {
+            if let Some(Answer::Class(_, s)) = answer {
+                s.len() * 4
+            } else {
+                0
+            }
+        };
+        let words: usize = answered
+            .parts
+            .iter()
+            .flatten()
+            .map(|part| part.len() + 24)
+            .sum();
+        let bytes =
+            ENTRY_BYTES + words + answers.iter().map(|a| ROW_BYTES + scores(a)).sum::<usize>();
+        Some(Self {
+            subject: Arc::clone(answered.subject),
+            answers,
+            parts: answered.parts.to_vec(),
+            bytes,
+        })
     }
 }
 
@@ -45,7 +62,12 @@ pub(super) struct Recent {
 impl Recent {
     /// Holds about so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { kept: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
+        Self {
+            kept: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// Adds one; the oldest make room.

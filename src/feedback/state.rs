@@ -85,11 +85,23 @@ impl State {
         }
     }
 
-    fn open(&mut self, key: (ModelName, Digest), version: u64, slices: &[String], rows_max: usize) -> &mut Open {
+    fn open(
+        &mut self,
+        key: (ModelName, Digest),
+        version: u64,
+        slices: &[String],
+        rows_max: usize,
+    ) -> &mut Open {
         self.turn += 1;
         if !self.books.contains_key(&key) && self.books.len() >= BOOKS_MAX {
-            let oldest = self.books.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
-            oldest.into_iter().for_each(|oldest| drop(self.books.remove(&oldest)));
+            let oldest = self
+                .books
+                .iter()
+                .min_by_key(|(_, open)| open.used)
+                .map(|(key, _)| key.clone());
+            oldest
+                .into_iter()
+                .for_each(|oldest| drop(self.books.remove(&oldest)));
         }
         let open = self.books.entry(key).or_insert_with(|| Open {
             book: Book::new(version, slices.to_vec(), rows_max),
@@ -107,11 +119,17 @@ impl State {
         let subject = std::sync::Arc::clone(&kept.subject);
         let rows = kept.answers.iter().flatten().count() as u64;
         let key = (subject.model.clone(), subject.digest);
-        let open = self.open(key, subject.version.number(), &subject.slices, options.rows_max);
+        let open = self.open(
+            key,
+            subject.version.number(),
+            &subject.slices,
+            options.rows_max,
+        );
         open.book.predicted(hour_of(id), rows);
         if open.trial.is_none() {
             let measured = subject.baseline.as_ref().map(|b| (&b.performance, b.rows));
-            let trial = measured.map(|(measured, rows)| Trial::new(measured, rows, options.loss_margin));
+            let trial =
+                measured.map(|(measured, rows)| Trial::new(measured, rows, options.loss_margin));
             open.trial = Some(trial.unwrap_or_default());
         }
         self.recent.add(id, kept);
@@ -119,8 +137,15 @@ impl State {
 
     /// Tells whether a prediction was made so lately that it may not be known yet.
     pub(super) fn is_under_way(&self, given: &[Result<Given>]) -> bool {
-        let lately = |id| minted(id).and_then(|t| t.elapsed().ok()).is_some_and(|age| age < super::UNDER_WAY);
-        given.iter().flatten().any(|g| lately(g.id) && self.recent.get(g.id).is_none())
+        let lately = |id| {
+            minted(id)
+                .and_then(|t| t.elapsed().ok())
+                .is_some_and(|age| age < super::UNDER_WAY)
+        };
+        given
+            .iter()
+            .flatten()
+            .any(|g| lately(g.id) && self.recent.get(g.id).is_none())
     }
 
     /// Tells what a label is. Refuses what nobody predicted, what is too old or of
@@ -132,9 +157,16 @@ impl State {
         now: DateTime<Utc>,
         options: &Options,
     ) -> Result<Judged> {
-        let Given { id, row, label, time } = given;
+        let Given {
+            id,
+            row,
+            label,
+            time,
+        } = given;
         if !mint.is_ours(*id) {
-            return Err(Error::not_found(format!("prediction_id '{id}' is of no prediction made here")));
+            return Err(Error::not_found(format!(
+                "prediction_id '{id}' is of no prediction made here"
+            )));
         }
         let made: DateTime<Utc> = minted(*id).unwrap_or(UNIX_EPOCH).into();
         let age_max = TimeDelta::from_std(options.age_max).unwrap_or(TimeDelta::MAX);
@@ -157,7 +189,10 @@ impl State {
                 if known == Some(joined.truth.into()) {
                     return Ok(Judged::Known);
                 }
-                let times = open.and_then(|open| open.corrections.get(&key)).copied().unwrap_or(0);
+                let times = open
+                    .and_then(|open| open.corrections.get(&key))
+                    .copied()
+                    .unwrap_or(0);
                 if known.is_some() && times >= options.corrections_max {
                     let most = options.corrections_max;
                     return Err(Error::precondition(format!(
@@ -165,27 +200,52 @@ impl State {
                     )));
                 }
             }
-            None if self.pending.get(&key).is_some_and(|known| known.label == *label) => return Ok(Judged::Known),
+            None if self
+                .pending
+                .get(&key)
+                .is_some_and(|known| known.label == *label) =>
+            {
+                return Ok(Judged::Known);
+            }
             None => {}
         }
         // No two have one time: of two labels of a request for one row, the later holds.
         self.last = (self.last + TimeDelta::microseconds(1)).max(now);
         let time = self.last;
-        let line = Line { format: FORMAT, prediction_id: *id, row: *row, label: label.clone(), time, joined };
+        let line = Line {
+            format: FORMAT,
+            prediction_id: *id,
+            row: *row,
+            label: label.clone(),
+            time,
+            joined,
+        };
         Ok(Judged::New(Box::new(line)))
     }
 
     /// Joins a label with the prediction, if it is known here.
-    fn join(&self, id: Uuid, row: u32, label: &crate::monitor::performance::answer::Label) -> Result<Option<Joined>> {
-        let Some(kept) = self.recent.get(id) else { return Ok(None) };
+    fn join(
+        &self,
+        id: Uuid,
+        row: u32,
+        label: &crate::monitor::performance::answer::Label,
+    ) -> Result<Option<Joined>> {
+        let Some(kept) = self.recent.get(id) else {
+            return Ok(None);
+        };
         let rows = kept.answers.len();
         let answer = kept.answers.get(row as usize);
-        let answer = answer.ok_or_else(|| Error::invalid(format!("row {row} is none of the prediction's {rows}")))?;
-        let answer =
-            answer.clone().ok_or_else(|| Error::precondition(format!("row {row} was answered with no number")))?;
+        let answer = answer.ok_or_else(|| {
+            Error::invalid(format!("row {row} is none of the prediction's {rows}"))
+        })?;
+        let answer = answer
+            .clone()
+            .ok_or_else(|| Error::precondition(format!("row {row} was answered with no number")))?;
         let subject = &kept.subject;
-        let task =
-            subject.task.as_ref().ok_or_else(|| Error::precondition("nobody knows what the model's answers mean"))?;
+        let task = subject
+            .task
+            .as_ref()
+            .ok_or_else(|| Error::precondition("nobody knows what the model's answers mean"))?;
         let truth = label.truth(task)?;
         let part = |(at, name): (usize, &String)| {
             let part = kept.parts.get(at)?.get(row as usize)?;
@@ -205,7 +265,11 @@ impl State {
     pub(super) fn apply(&mut self, line: &Line, options: &Options, (found, worse): Found<'_>) {
         let key = (line.prediction_id, line.row);
         if let Some(joined) = &line.joined {
-            if self.pending.get(&key).is_some_and(|waiting| waiting.time <= line.time) {
+            if self
+                .pending
+                .get(&key)
+                .is_some_and(|waiting| waiting.time <= line.time)
+            {
                 self.pending.remove(&key);
             }
             self.count(line, joined, options, worse);
@@ -217,17 +281,31 @@ impl State {
                 if self.count(line, &joined, options, worse) == Taken::Same {
                     return;
                 }
-                found.push(Line { joined: Some(joined), ..line.clone() });
+                found.push(Line {
+                    joined: Some(joined),
+                    ..line.clone()
+                });
             }
             Ok(None) => self.wait(key, line.clone()),
-            Err(error) => tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a label does not fit"),
+            Err(error) => {
+                tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a label does not fit")
+            }
         }
     }
 
     /// Predictions that labels wait for, old enough to be captured.
     pub(super) fn wanted(&self) -> BTreeSet<Uuid> {
-        let old = |id| minted(id).and_then(|t| t.elapsed().ok()).is_some_and(|age| age >= CAPTURED);
-        self.pending.keys().map(|(id, _)| *id).filter(|id| old(*id)).take(WANTED_MAX).collect()
+        let old = |id| {
+            minted(id)
+                .and_then(|t| t.elapsed().ok())
+                .is_some_and(|age| age >= CAPTURED)
+        };
+        self.pending
+            .keys()
+            .map(|(id, _)| *id)
+            .filter(|id| old(*id))
+            .take(WANTED_MAX)
+            .collect()
     }
 
     /// Joins labels with predictions that were found.
@@ -236,16 +314,33 @@ impl State {
         for ((id, row), line) in &self.pending {
             let Some(one) = found.get(id) else { continue };
             let answer = one.answers.get(*row as usize).cloned().flatten();
-            let Some((answer, Ok(truth))) = answer.map(|answer| (answer, line.label.truth(&one.task))) else {
+            let Some((answer, Ok(truth))) =
+                answer.map(|answer| (answer, line.label.truth(&one.task)))
+            else {
                 continue;
             };
             let (model, version, digest) = (one.model.clone(), one.version, one.digest.clone());
-            let found = Joined { model, version, digest, answer, truth: truth.into(), slices: BTreeMap::new() };
-            joined.push(Line { joined: Some(found), ..line.clone() });
+            let found = Joined {
+                model,
+                version,
+                digest,
+                answer,
+                truth: truth.into(),
+                slices: BTreeMap::new(),
+            };
+            joined.push(Line {
+                joined: Some(found),
+                ..line.clone()
+            });
         }
         // What was found and does not fit never will; what does waits until it is put down.
-        let fits = |key: &(Uuid, u32)| joined.iter().any(|l: &Line| (l.prediction_id, l.row) == *key);
-        self.pending.retain(|key, _| !found.contains_key(&key.0) || fits(key));
+        let fits = |key: &(Uuid, u32)| {
+            joined
+                .iter()
+                .any(|l: &Line| (l.prediction_id, l.row) == *key)
+        };
+        self.pending
+            .retain(|key, _| !found.contains_key(&key.0) || fits(key));
         joined
     }
 
@@ -257,21 +352,43 @@ impl State {
         }
         self.pending.insert(key, line);
         while self.order.len() > PENDING_MAX {
-            let oldest = self.order.pop_front().and_then(|oldest| self.pending.remove(&oldest));
+            let oldest = self
+                .order
+                .pop_front()
+                .and_then(|oldest| self.pending.remove(&oldest));
             self.forgotten += u64::from(oldest.is_some());
         }
     }
 
-    fn count(&mut self, line: &Line, joined: &Joined, options: &Options, worse: &mut Vec<Worse>) -> Taken {
-        let Ok(of) = joined.key() else { return Taken::Same };
+    fn count(
+        &mut self,
+        line: &Line,
+        joined: &Joined,
+        options: &Options,
+        worse: &mut Vec<Worse>,
+    ) -> Taken {
+        let Ok(of) = joined.key() else {
+            return Taken::Same;
+        };
         let (id, hour) = (line.prediction_id, hour_of(line.prediction_id));
         let is_own = self.recent.get(id).is_some();
         let slices: Vec<String> = joined.slices.keys().cloned().collect();
         let is_betting = self.is_betting;
         let open = self.open(of, joined.version, &slices, options.rows_max);
         let truth = Truth::from(joined.truth);
-        let parts = open.book.slices.iter().map(|s| joined.slices.get(s).cloned().unwrap_or_default()).collect();
-        let row = Row { answer: joined.answer.clone(), truth, parts, is_own, time_us: line.time.timestamp_micros() };
+        let parts = open
+            .book
+            .slices
+            .iter()
+            .map(|s| joined.slices.get(s).cloned().unwrap_or_default())
+            .collect();
+        let row = Row {
+            answer: joined.answer.clone(),
+            truth,
+            parts,
+            is_own,
+            time_us: line.time.timestamp_micros(),
+        };
         let taken = open.book.label(hour, (id, line.row), row);
         match taken {
             Taken::Same | Taken::Dropped => return taken,
@@ -299,13 +416,20 @@ impl State {
         let now = u64::try_from(Utc::now().timestamp() / 3600).unwrap_or(0);
         for open in self.books.values_mut() {
             // An alarm ends with its window, whether or not labels come.
-            if let Some(trial) = open.trial.as_mut().filter(|t| t.alarm.is_some_and(|(_, until)| now >= until)) {
+            if let Some(trial) = open
+                .trial
+                .as_mut()
+                .filter(|t| t.alarm.is_some_and(|(_, until)| now >= until))
+            {
                 trial.alarm = None;
                 open.changed = true;
             }
         }
         // One at a time: whoever waits for the state must not wait for all of them.
-        let next = self.books.iter_mut().find(|(_, open)| open.changed && open.book.rows() > 0);
+        let next = self
+            .books
+            .iter_mut()
+            .find(|(_, open)| open.changed && open.book.rows() > 0);
         if let Some(((model, _), open)) = next {
             open.changed = false;
             let summary = open.book.summary(now.saturating_sub(DAYS * 24), now + 1);
@@ -322,7 +446,11 @@ impl State {
     }
 
     /// What is known of a model's versions, or of one, as JSON.
-    pub(super) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+    pub(super) fn report(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+    ) -> Vec<serde_json::Value> {
         let now = u64::try_from(Utc::now().timestamp() / 3600).unwrap_or(0);
         let of = |((m, _), open): &(&(ModelName, Digest), &Open)| {
             m == model && version.is_none_or(|v| v.number() == open.book.version)

@@ -9,23 +9,42 @@ use crate::proto::onnx::NodeProto;
 use std::collections::HashMap;
 
 /// Operators that pass on what they are given.
-const PASSING: [&str; 7] = ["Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten", "Normalizer"];
+const PASSING: [&str; 7] = [
+    "Identity",
+    "Reshape",
+    "Cast",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Normalizer",
+];
 /// Attributes that name classes.
-const NAMING: [&[u8]; 5] =
-    [b"classlabels_ints", b"classlabels_int64s", b"classlabels_strings", b"values_int64s", b"values_strings"];
+const NAMING: [&[u8]; 5] = [
+    b"classlabels_ints",
+    b"classlabels_int64s",
+    b"classlabels_strings",
+    b"values_int64s",
+    b"values_strings",
+];
 /// Steps back; a longer way is not followed.
 const STEPS_MAX: usize = 16;
 
 /// The end of each output, in their order. `file` is what the graph was read of.
 pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
-    let makers: HashMap<&str, &NodeProto> =
-        graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+    let makers: HashMap<&str, &NodeProto> = graph
+        .node
+        .iter()
+        .flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node)))
+        .collect();
     let classes = classes(file).unwrap_or_default();
     let end = |name: &str| {
         let mut node = makers.get(name).copied();
         for _ in 0..STEPS_MAX {
-            let passing = node.filter(|n| PASSING.contains(&n.op_type.as_deref().unwrap_or_default()));
-            let before = passing.and_then(|n| n.input.first()).and_then(|input| makers.get(input.as_str()));
+            let passing =
+                node.filter(|n| PASSING.contains(&n.op_type.as_deref().unwrap_or_default()));
+            let before = passing
+                .and_then(|n| n.input.first())
+                .and_then(|input| makers.get(input.as_str()));
             match before {
                 Some(before) => node = Some(before),
                 None => break,
@@ -33,9 +52,16 @@ pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
         }
         let named = node.and_then(|n| n.output.iter().find_map(|output| classes.get(output)));
         let operator = node.and_then(|n| n.op_type.clone()).unwrap_or_default();
-        End { operator, classes: named.cloned().unwrap_or_default() }
+        End {
+            operator,
+            classes: named.cloned().unwrap_or_default(),
+        }
     };
-    graph.output.iter().map(|output| end(output.name.as_deref().unwrap_or_default())).collect()
+    graph
+        .output
+        .iter()
+        .map(|output| end(output.name.as_deref().unwrap_or_default()))
+        .collect()
 }
 
 /// The classes that nodes of the graph name, by their outputs. Read past the
@@ -45,8 +71,12 @@ fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
     for graph in bodies(file, 7) {
         for node in bodies(graph?, 1) {
             let node = node?;
-            let named: Vec<Vec<String>> = bodies(node, 5).map(|a| of_attribute(a?)).collect::<Result<_>>()?;
-            let Some(named) = named.into_iter().find(|classes| !classes.is_empty()) else { continue };
+            let named: Vec<Vec<String>> = bodies(node, 5)
+                .map(|a| of_attribute(a?))
+                .collect::<Result<_>>()?;
+            let Some(named) = named.into_iter().find(|classes| !classes.is_empty()) else {
+                continue;
+            };
             for output in bodies(node, 2) {
                 found.insert(String::from_utf8_lossy(output?).into_owned(), named.clone());
             }
@@ -137,15 +167,30 @@ mod tests {
     #[test]
     fn the_ends_of_real_models_are_found() {
         let check = |model: &str, expected: &[(&str, &[&str])]| {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{model}/1/model.onnx"));
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{model}/1/model.onnx"));
             let bytes = std::fs::read(path).expect("a model");
             let ends = Graph::read(bytes.into()).expect("reads").ends;
-            let found: Vec<(&str, Vec<&str>)> =
-                ends.iter().map(|e| (e.operator.as_str(), e.classes.iter().map(String::as_str).collect())).collect();
-            let expected: Vec<(&str, Vec<&str>)> = expected.iter().map(|(o, c)| (*o, c.to_vec())).collect();
+            let found: Vec<(&str, Vec<&str>)> = ends
+                .iter()
+                .map(|e| {
+                    (
+                        e.operator.as_str(),
+                        e.classes.iter().map(String::as_str).collect(),
+                    )
+                })
+                .collect();
+            let expected: Vec<(&str, Vec<&str>)> =
+                expected.iter().map(|(o, c)| (*o, c.to_vec())).collect();
             assert_eq!(found, expected, "{model}");
         };
-        check("breast-cancer", &[("LinearClassifier", &["0", "1"]), ("LinearClassifier", &["0", "1"])]);
+        check(
+            "breast-cancer",
+            &[
+                ("LinearClassifier", &["0", "1"]),
+                ("LinearClassifier", &["0", "1"]),
+            ],
+        );
         check("digits", &[("ArgMax", &[]), ("Softmax", &[])]);
         check("diabetes", &[("TreeEnsembleRegressor", &[])]);
     }

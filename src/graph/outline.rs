@@ -20,7 +20,10 @@ pub(super) fn read(file: &mut File) -> Result<Vec<u8>> {
     let unreadable = |e: io::Error| Error::unavailable("read the model").with_source(e);
     let length = file.metadata().map_err(unreadable)?.len();
     file.rewind().map_err(unreadable)?;
-    let mut source = Source { reader: BufReader::with_capacity(64 << 10, file), kept: 0 };
+    let mut source = Source {
+        reader: BufReader::with_capacity(64 << 10, file),
+        kept: 0,
+    };
     let mut out = Vec::new();
     source.message(Level::Model, length, &mut out, 0)?;
     Ok(out)
@@ -34,9 +37,17 @@ struct Source<'f> {
 
 impl Source<'_> {
     /// Copies a message of `left` bytes.
-    fn message(&mut self, level: Level, mut left: u64, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+    fn message(
+        &mut self,
+        level: Level,
+        mut left: u64,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<()> {
         if depth > DEPTH_MAX {
-            return Err(Error::invalid(format!("not an ONNX model: nested deeper than {DEPTH_MAX}")));
+            return Err(Error::invalid(format!(
+                "not an ONNX model: nested deeper than {DEPTH_MAX}"
+            )));
         }
         while left > 0 {
             let key = self.varint(&mut left)?;
@@ -58,7 +69,13 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn field(&mut self, (level, key): (Level, u64), left: &mut u64, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+    fn field(
+        &mut self,
+        (level, key): (Level, u64),
+        left: &mut u64,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<()> {
         let length = self.varint(left)?;
         if length > *left {
             return Err(truncated());
@@ -84,7 +101,9 @@ impl Source<'_> {
 
     /// Copies `length` bytes after writing `head`.
     fn copy(&mut self, head: u64, length: u64, left: &mut u64, out: &mut Vec<u8>) -> Result<()> {
-        let bytes = usize::try_from(length).ok().filter(|n| length <= *left && *n <= OUTLINE_BYTES_MAX);
+        let bytes = usize::try_from(length)
+            .ok()
+            .filter(|n| length <= *left && *n <= OUTLINE_BYTES_MAX);
         let bytes = bytes.ok_or_else(truncated)?;
         self.kept += bytes;
         if self.kept > OUTLINE_BYTES_MAX {
@@ -93,7 +112,9 @@ impl Source<'_> {
         prost::encoding::encode_varint(head, out);
         let start = out.len();
         out.resize(start + bytes, 0);
-        self.reader.read_exact(&mut out[start..]).map_err(unreadable)?;
+        self.reader
+            .read_exact(&mut out[start..])
+            .map_err(unreadable)?;
         *left -= length;
         Ok(())
     }
@@ -117,7 +138,9 @@ impl Source<'_> {
 }
 
 fn too_large() -> Error {
-    Error::invalid(format!("the graph is over {OUTLINE_BYTES_MAX} bytes without its weights"))
+    Error::invalid(format!(
+        "the graph is over {OUTLINE_BYTES_MAX} bytes without its weights"
+    ))
 }
 
 fn unreadable(error: io::Error) -> Error {

@@ -41,7 +41,10 @@ pub(super) enum Level {
 impl Level {
     /// Whether messages of this kind can hold weights, at any depth.
     pub(super) fn holds_bulk(self) -> bool {
-        matches!(self, Self::Function | Self::Graph | Self::Node | Self::Attribute | Self::Tensor)
+        matches!(
+            self,
+            Self::Function | Self::Graph | Self::Node | Self::Attribute | Self::Tensor
+        )
     }
 
     /// Whether field `tag` holds numbers or text by the thousand: a tensor's
@@ -67,7 +70,9 @@ impl Level {
             (Self::Type, 1) => Self::TensorType,
             (Self::TensorType, 2) => Self::Shape,
             (Self::Tensor, 1) => Self::Packed,
-            (Self::Model, 8) | (Self::Node, 1 | 2) | (Self::Tensor, 13) | (Self::Shape, 1) => Self::Leaf,
+            (Self::Model, 8) | (Self::Node, 1 | 2) | (Self::Tensor, 13) | (Self::Shape, 1) => {
+                Self::Leaf
+            }
             _ => return None,
         })
     }
@@ -82,7 +87,9 @@ struct Count {
 impl Count {
     fn message(&mut self, level: Level, mut rest: &[u8], depth: usize) -> Result<()> {
         if depth > DEPTH_MAX {
-            return Err(Error::invalid(format!("not an ONNX model: nested deeper than {DEPTH_MAX}")));
+            return Err(Error::invalid(format!(
+                "not an ONNX model: nested deeper than {DEPTH_MAX}"
+            )));
         }
         while !rest.is_empty() {
             let key = varint(&mut rest)?;
@@ -120,10 +127,14 @@ impl Count {
         self.parts += parts;
         self.nodes += usize::from(level == Level::Node);
         if self.nodes > NODES_MAX {
-            return Err(Error::invalid(format!("the model has over {NODES_MAX} nodes")));
+            return Err(Error::invalid(format!(
+                "the model has over {NODES_MAX} nodes"
+            )));
         }
         if self.parts > PARTS_MAX {
-            return Err(Error::invalid(format!("the model has over {PARTS_MAX} parts")));
+            return Err(Error::invalid(format!(
+                "the model has over {PARTS_MAX} parts"
+            )));
         }
         Ok(())
     }
@@ -142,7 +153,10 @@ pub(super) fn varint(rest: &mut &[u8]) -> Result<u64> {
 }
 
 pub(super) fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
-    let length = usize::try_from(length).ok().filter(|n| *n <= rest.len()).ok_or_else(truncated)?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|n| *n <= rest.len())
+        .ok_or_else(truncated)?;
     let (body, after) = rest.split_at(length);
     *rest = after;
     Ok(body)

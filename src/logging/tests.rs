@@ -6,7 +6,13 @@ use tracing::Level;
 #[track_caller]
 fn check(level: &str, target: &str, loudest: Option<Level>) {
     let filter = filter(level).unwrap();
-    let all = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+    let all = [
+        Level::TRACE,
+        Level::DEBUG,
+        Level::INFO,
+        Level::WARN,
+        Level::ERROR,
+    ];
     let found = all.into_iter().find(|at| filter.would_enable(target, at));
     assert_eq!(found, loudest, "{target} under {level}");
 }
@@ -22,14 +28,27 @@ fn level_admits_what_it_names_and_holds_the_runtime_to_warnings() {
     check("off", "ortus", None);
     check("debug,ort=trace", "ort::logging", Some(Level::TRACE));
     check("debug,ort=trace", "ortus::batch", Some(Level::DEBUG));
-    check("info,ortus::batch=debug", "ortus::batch", Some(Level::DEBUG));
+    check(
+        "info,ortus::batch=debug",
+        "ortus::batch",
+        Some(Level::DEBUG),
+    );
     check("info,ortus::batch=debug", "ortus::app", Some(Level::INFO));
     check("warn,ortus=trace", "ortus::app", Some(Level::TRACE));
 }
 
 #[test]
 fn malformed_level_is_refused() {
-    for level in ["", "inof", "info,", "ortus=loud", "=info", "ortus", "info,ort", "a=b=info"] {
+    for level in [
+        "",
+        "inof",
+        "info,",
+        "ortus=loud",
+        "=info",
+        "ortus",
+        "info,ort",
+        "a=b=info",
+    ] {
         let error = filter(level).expect_err(level);
         assert_eq!(error.kind, crate::error::Kind::InvalidArgument, "{level}");
         assert!(error.message.contains("log level"), "{error}");

@@ -51,8 +51,14 @@ mod tests {
 
     fn refused(error: Error, times: u32, now: Instant) -> Actual {
         let files = Fingerprint(Vec::new());
-        let mut actual =
-            Actual { files, servable: None, drained: None, state: State::Settling, warning: None, retry: None };
+        let mut actual = Actual {
+            files,
+            servable: None,
+            drained: None,
+            state: State::Settling,
+            warning: None,
+            retry: None,
+        };
         for _ in 0..times {
             actual.refuse(Error::new(error.kind, error.message.clone()), now);
         }
@@ -65,12 +71,18 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         for (times, waits) in [(1, 1), (2, 2), (3, 4), (7, 64), (20, 64)] {
             let actual = refused(Error::unavailable("silent"), times, now);
-            assert!(actual.is_refused(after(waits - 1)) && !actual.is_refused(after(waits)), "{times}");
+            assert!(
+                actual.is_refused(after(waits - 1)) && !actual.is_refused(after(waits)),
+                "{times}"
+            );
         }
         for wrong in [Error::precondition("damaged"), Error::invalid("not ONNX")] {
             assert!(refused(wrong, 1, now).is_refused(after(1_000_000)));
         }
         assert!(!refused(Error::denied("not trusted yet"), 1, now).is_refused(after(1)));
-        assert!(!refused(Error::denied("x"), 0, now).is_refused(now), "nothing was refused");
+        assert!(
+            !refused(Error::denied("x"), 0, now).is_refused(now),
+            "nothing was refused"
+        );
     }
 }

@@ -31,7 +31,11 @@ pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject
         bytes: &loaded.bytes,
         external_dir: loaded.external_dir.as_deref(),
         options: &settings.session,
-        rows: if settings.batched { settings.batch_rows_max } else { 1 },
+        rows: if settings.batched {
+            settings.batch_rows_max
+        } else {
+            1
+        },
         // Held against the very sessions that serve.
         golden: Ask::Nothing,
     }
@@ -42,7 +46,12 @@ pub(super) fn load(
     (name, version): (&ModelName, Version),
     loaded: Loaded,
     settings: &Settings,
-    Parts { engine, metrics, monitor, .. }: &Parts,
+    Parts {
+        engine,
+        metrics,
+        monitor,
+        ..
+    }: &Parts,
 ) -> Result<(Arc<Servable>, Drained)> {
     let bounded = loaded.graph.runs_in_bounded_time();
     let signature = loaded.graph.signature.clone();
@@ -52,21 +61,42 @@ pub(super) fn load(
         let (features, slices) = (loaded.features.clone(), settings.slices.clone());
         let task = Task::find(&signature, &loaded.graph.ends, &settings.task)?;
         let digest = loaded.digest;
-        let subject = watch::Subject { model, version, digest, signature, features, baseline, task, slices };
+        let subject = watch::Subject {
+            model,
+            version,
+            digest,
+            signature,
+            features,
+            baseline,
+            task,
+            slices,
+        };
         let companion = companion(&loaded, &subject, settings.task.kind, engine.as_ref())?;
         monitor.watch(subject, companion)
     };
     // A baseline or a companion that is not its own refuses the version before anything is built.
     let observer = monitor.as_ref().map(watched).transpose()?;
-    let source = Source { bytes: loaded.bytes, external_dir: loaded.external_dir };
+    let source = Source {
+        bytes: loaded.bytes,
+        external_dir: loaded.external_dir,
+    };
     let mut first = engine.open(&source, &settings.session)?;
     let (batching, sample) = match Sample::find(&signature, first.as_mut()) {
-        Ok(_) if !settings.batched => (Batching::Alone("the configuration says so".to_owned()), None),
+        Ok(_) if !settings.batched => (
+            Batching::Alone("the configuration says so".to_owned()),
+            None,
+        ),
         Ok(sample) => {
             let joins = probe::joins(&signature, &sample, first.as_mut());
-            (joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined), Some(sample))
+            (
+                joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined),
+                Some(sample),
+            )
         }
-        Err(error) => (Batching::Alone(format!("made-up inputs do not suit it: {error}")), None),
+        Err(error) => (
+            Batching::Alone(format!("made-up inputs do not suit it: {error}")),
+            None,
+        ),
     };
     let mut sessions = vec![first];
     while sessions.len() < settings.lanes {
@@ -76,18 +106,37 @@ pub(super) fn load(
         let golden = Golden::read(golden)?;
         // The others are of the same model: one case shows that they run.
         for (lane, session) in sessions.iter_mut().enumerate() {
-            golden.check(&signature, session.as_mut(), if lane == 0 { usize::MAX } else { 1 })?;
+            golden.check(
+                &signature,
+                session.as_mut(),
+                if lane == 0 { usize::MAX } else { 1 },
+            )?;
         }
     }
     let batched = batching == Batching::Joined;
     // Rows of a request that runs alone have no limit but the message's.
-    let all_fixed = !signature.inputs.iter().any(|i| i.shape.iter().flatten().any(|d| *d == Dim::Dynamic));
+    let all_fixed = !signature
+        .inputs
+        .iter()
+        .any(|i| i.shape.iter().flatten().any(|d| *d == Dim::Dynamic));
     let warm = match &sample {
-        Some(sample) => warm(sample, &mut sessions, if batched { settings.batch_rows_max } else { 1 })?,
-        None => Warm { single: Duration::ZERO, largest: Duration::MAX },
+        Some(sample) => warm(
+            sample,
+            &mut sessions,
+            if batched { settings.batch_rows_max } else { 1 },
+        )?,
+        None => Warm {
+            single: Duration::ZERO,
+            largest: Duration::MAX,
+        },
     };
     if let Batching::Alone(reason) = &batching {
-        tracing::info!(model = name.as_str(), version = version.number(), reason, "served without batching");
+        tracing::info!(
+            model = name.as_str(),
+            version = version.number(),
+            reason,
+            "served without batching"
+        );
     }
     Servable::start(servable::Parts {
         name: name.clone(),
@@ -107,7 +156,9 @@ pub(super) fn load(
                 && warm.largest <= IN_PLACE_MAX
                 && settings.batch_delay.is_zero(),
         },
-        deadline: settings.deadline.unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
+        deadline: settings
+            .deadline
+            .unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
         metrics: metrics.servable(name, version),
         observer,
     })
@@ -120,12 +171,26 @@ fn companion(
     wished: Option<Kind>,
     engine: &dyn Engine,
 ) -> Result<Option<Companion>> {
-    let Some(bytes) = loaded.companion.clone().filter(|_| wished != Some(Kind::Neither)) else { return Ok(None) };
+    let Some(bytes) = loaded
+        .companion
+        .clone()
+        .filter(|_| wished != Some(Kind::Neither))
+    else {
+        return Ok(None);
+    };
     let wiring = Wiring::read(&subject.signature, bytes.clone())?;
     if !matches!(subject.task, Some(Task::Regression(_))) {
-        return Err(Error::precondition("a companion came with the model, but its answers are not taken for values"));
+        return Err(Error::precondition(
+            "a companion came with the model, but its answers are not taken for values",
+        ));
     }
-    let session = engine.open(&Source { bytes, external_dir: None }, &SessionOptions::single())?;
+    let session = engine.open(
+        &Source {
+            bytes,
+            external_dir: None,
+        },
+        &SessionOptions::single(),
+    )?;
     Ok(Some(Companion::new(session, wiring)))
 }
 
@@ -141,7 +206,10 @@ struct Warm {
 
 /// Runs every session at every bucket of the batch size.
 fn warm(sample: &Sample, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
-    let mut times = Warm { single: Duration::MAX, largest: Duration::MAX };
+    let mut times = Warm {
+        single: Duration::MAX,
+        largest: Duration::MAX,
+    };
     for session in sessions {
         let mut rows = 1;
         while rows < rows_max {

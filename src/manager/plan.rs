@@ -27,7 +27,9 @@ pub(crate) enum Action {
 /// Decides for one model. A version leaves only once everything wanted serves,
 /// unless its files are gone: then it leaves at once.
 pub(crate) fn next(known: &BTreeMap<Version, Known>, policy: &VersionPolicy) -> Action {
-    let usable = |(version, k): (&Version, &Known)| (k.present && (!k.refused || k.serving)).then_some(*version);
+    let usable = |(version, k): (&Version, &Known)| {
+        (k.present && (!k.refused || k.serving)).then_some(*version)
+    };
     let newest_first = known.iter().rev().filter_map(usable);
     let wanted: BTreeSet<Version> = match policy {
         VersionPolicy::Latest(n) => newest_first.take(*n as usize).collect(),
@@ -55,7 +57,11 @@ mod tests {
         let known = words.split_whitespace().map(|word| {
             let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
             let has = |flag| word.contains(flag);
-            let known = Known { present: has('p'), serving: has('s'), refused: has('r') };
+            let known = Known {
+                present: has('p'),
+                serving: has('s'),
+                refused: has('r'),
+            };
             (version(digits.parse().expect("a number")), known)
         });
         assert_eq!(next(&known.collect(), policy), expected, "{words}");
@@ -80,14 +86,22 @@ mod tests {
     #[test]
     fn a_refused_version_changes_nothing_that_serves() {
         check("1ps 2pr", &VersionPolicy::Latest(1), Action::Nothing);
-        check("1p 2pr", &VersionPolicy::Latest(1), Action::Load(version(1)));
+        check(
+            "1p 2pr",
+            &VersionPolicy::Latest(1),
+            Action::Load(version(1)),
+        );
         check("2psr", &VersionPolicy::Latest(1), Action::Nothing);
     }
 
     #[test]
     fn a_version_whose_files_are_gone_leaves() {
         check("1s", &VersionPolicy::Latest(1), Action::Unload(version(1)));
-        check("1p 2s", &VersionPolicy::Latest(1), Action::Unload(version(2)));
+        check(
+            "1p 2s",
+            &VersionPolicy::Latest(1),
+            Action::Unload(version(2)),
+        );
     }
 
     #[test]
@@ -97,7 +111,15 @@ mod tests {
         let specific = VersionPolicy::Specific(vec![version(1)]);
         check("1p 2p", &specific, Action::Load(version(1)));
         check("1ps 2ps", &specific, Action::Unload(version(2)));
-        check("1ps 2ps 3p", &VersionPolicy::Latest(2), Action::Load(version(3)));
-        check("1ps 2ps 3ps", &VersionPolicy::Latest(2), Action::Unload(version(1)));
+        check(
+            "1ps 2ps 3p",
+            &VersionPolicy::Latest(2),
+            Action::Load(version(3)),
+        );
+        check(
+            "1ps 2ps 3ps",
+            &VersionPolicy::Latest(2),
+            Action::Unload(version(1)),
+        );
     }
 }

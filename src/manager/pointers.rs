@@ -22,19 +22,33 @@ impl Pointing {
     /// Follows `pointers` as far as `serving` allows; what is not serving yet
     /// leaves a name where it was, if that still serves.
     pub(super) fn follow(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Self {
-        let stay = |alias: &String| self.labels.get(alias).copied().filter(|v| serving.contains(v));
+        let stay = |alias: &String| {
+            self.labels
+                .get(alias)
+                .copied()
+                .filter(|v| serving.contains(v))
+        };
         let labels: BTreeMap<String, Version> = pointers
             .aliases
             .iter()
             .filter_map(|(alias, version)| {
-                let version = if serving.contains(version) { Some(*version) } else { stay(alias) };
+                let version = if serving.contains(version) {
+                    Some(*version)
+                } else {
+                    stay(alias)
+                };
                 Some((alias.clone(), version?))
             })
             .collect();
-        let mut next = Self { labels, unqualified: Unqualified::Nobody };
+        let mut next = Self {
+            labels,
+            unqualified: Unqualified::Nobody,
+        };
         // After a restart the champion may be refused: then the one before it serves.
         let previous = pointers.aliases.get(&Alias::previous().to_string());
-        let before = previous.copied().filter(|v| serving.contains(v) && pointers.champion.is_some());
+        let before = previous
+            .copied()
+            .filter(|v| serving.contains(v) && pointers.champion.is_some());
         if let (None, Some(before)) = (next.champion(), before) {
             next.labels.insert(Alias::champion().to_string(), before);
         }
@@ -48,7 +62,10 @@ impl Pointing {
         }
         next.unqualified = match (split.len(), champion) {
             (2.., _) => Unqualified::Split(split.into_iter().collect()),
-            (1, _) => split.keys().next().map_or(Unqualified::Nobody, |v| Unqualified::Champion(*v)),
+            (1, _) => split
+                .keys()
+                .next()
+                .map_or(Unqualified::Nobody, |v| Unqualified::Champion(*v)),
             (0, Some(version)) => Unqualified::Champion(version),
             (0, None) => Unqualified::Nobody,
         };
@@ -60,11 +77,21 @@ impl Pointing {
     /// champion, as after a restart, the one before it is wanted.
     pub(super) fn keep(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Vec<Version> {
         let previous = Alias::previous().to_string();
-        let missing = pointers.aliases.iter().filter(|(alias, v)| **alias != previous && !serving.contains(v));
+        let missing = pointers
+            .aliases
+            .iter()
+            .filter(|(alias, v)| **alias != previous && !serving.contains(v));
         let stand_ins = missing.filter_map(|(alias, _)| self.labels.get(alias).copied());
-        let nobody = pointers.champion.is_some_and(|v| !serving.contains(&v)) && self.champion().is_none();
+        let nobody =
+            pointers.champion.is_some_and(|v| !serving.contains(&v)) && self.champion().is_none();
         let before = pointers.aliases.get(&previous).copied().filter(|_| nobody);
-        pointers.wanted.iter().copied().chain(stand_ins).chain(before).collect()
+        pointers
+            .wanted
+            .iter()
+            .copied()
+            .chain(stand_ins)
+            .chain(before)
+            .collect()
     }
 }
 
@@ -76,12 +103,31 @@ mod tests {
         Version::new(number).expect("legal")
     }
 
-    fn pointers(champion: Option<u64>, aliases: &[(&str, u64)], traffic: &[(u64, u32)]) -> Pointers {
-        let mut all: BTreeMap<String, Version> = aliases.iter().map(|(a, v)| ((*a).to_owned(), version(*v))).collect();
+    fn pointers(
+        champion: Option<u64>,
+        aliases: &[(&str, u64)],
+        traffic: &[(u64, u32)],
+    ) -> Pointers {
+        let mut all: BTreeMap<String, Version> = aliases
+            .iter()
+            .map(|(a, v)| ((*a).to_owned(), version(*v)))
+            .collect();
         all.extend(champion.map(|v| ("champion".to_owned(), version(v))));
-        let traffic: Vec<_> = traffic.iter().map(|(v, percent)| (version(*v), *percent)).collect();
-        let wanted = all.values().copied().chain(traffic.iter().map(|(v, _)| *v)).collect();
-        Pointers { champion: champion.map(version), aliases: all, traffic, wanted }
+        let traffic: Vec<_> = traffic
+            .iter()
+            .map(|(v, percent)| (version(*v), *percent))
+            .collect();
+        let wanted = all
+            .values()
+            .copied()
+            .chain(traffic.iter().map(|(v, _)| *v))
+            .collect();
+        Pointers {
+            champion: champion.map(version),
+            aliases: all,
+            traffic,
+            wanted,
+        }
     }
 
     fn serving(all: &[u64]) -> BTreeSet<Version> {
@@ -95,7 +141,10 @@ mod tests {
         let promoted = pointers(Some(2), &[], &[]);
         let waiting = first.follow(&promoted, &serving(&[1]));
         assert_eq!(waiting.unqualified, Unqualified::Champion(version(1)));
-        assert_eq!(waiting.keep(&promoted, &serving(&[1])), [version(2), version(1)]);
+        assert_eq!(
+            waiting.keep(&promoted, &serving(&[1])),
+            [version(2), version(1)]
+        );
         let swapped = waiting.follow(&promoted, &serving(&[1, 2]));
         assert_eq!(swapped.unqualified, Unqualified::Champion(version(2)));
         assert_eq!(swapped.keep(&promoted, &serving(&[1, 2])), [version(2)]);
@@ -103,22 +152,35 @@ mod tests {
 
     #[test]
     fn every_alias_has_a_stand_in_and_a_refused_champion_after_a_restart_the_one_before() {
-        let first = Pointing::default().follow(&pointers(Some(1), &[("challenger", 3)], &[]), &serving(&[1, 3]));
+        let first = Pointing::default().follow(
+            &pointers(Some(1), &[("challenger", 3)], &[]),
+            &serving(&[1, 3]),
+        );
         let moved = pointers(Some(1), &[("challenger", 4)], &[]);
         let waiting = first.follow(&moved, &serving(&[1, 3]));
         assert_eq!(waiting.labels["challenger"], version(3));
-        assert_eq!(waiting.keep(&moved, &serving(&[1, 3])), [version(1), version(4), version(3)]);
+        assert_eq!(
+            waiting.keep(&moved, &serving(&[1, 3])),
+            [version(1), version(4), version(3)]
+        );
         let mut fresh = pointers(Some(2), &[], &[]);
         fresh.aliases.insert("previous".to_owned(), version(1));
-        assert_eq!(Pointing::default().keep(&fresh, &serving(&[])), [version(2), version(1)]);
+        assert_eq!(
+            Pointing::default().keep(&fresh, &serving(&[])),
+            [version(2), version(1)]
+        );
         let refused = Pointing::default().follow(&fresh, &serving(&[1]));
         assert_eq!(refused.unqualified, Unqualified::Champion(version(1)));
-        assert_eq!(refused.follow(&fresh, &serving(&[1, 2])).unqualified, Unqualified::Champion(version(2)));
+        assert_eq!(
+            refused.follow(&fresh, &serving(&[1, 2])).unqualified,
+            Unqualified::Champion(version(2))
+        );
     }
 
     #[test]
     fn without_a_champion_nobody_answers() {
-        let none = Pointing::default().follow(&pointers(None, &[("challenger", 3)], &[]), &serving(&[3]));
+        let none =
+            Pointing::default().follow(&pointers(None, &[("challenger", 3)], &[]), &serving(&[3]));
         assert_eq!(none.unqualified, Unqualified::Nobody);
         assert_eq!(none.labels["challenger"], version(3));
         let unloaded = Pointing::default().follow(&pointers(Some(1), &[], &[]), &serving(&[]));
@@ -129,9 +191,17 @@ mod tests {
     fn the_share_of_a_version_that_does_not_serve_is_the_champions() {
         let split = pointers(Some(1), &[], &[(1, 80), (2, 15), (3, 5)]);
         let some = Pointing::default().follow(&split, &serving(&[1, 2]));
-        assert_eq!(some.unqualified, Unqualified::Split(vec![(version(1), 85), (version(2), 15)]));
+        assert_eq!(
+            some.unqualified,
+            Unqualified::Split(vec![(version(1), 85), (version(2), 15)])
+        );
         let one = Pointing::default().follow(&split, &serving(&[1]));
         assert_eq!(one.unqualified, Unqualified::Champion(version(1)));
-        assert_eq!(Pointing::default().follow(&split, &serving(&[])).unqualified, Unqualified::Nobody);
+        assert_eq!(
+            Pointing::default()
+                .follow(&split, &serving(&[]))
+                .unqualified,
+            Unqualified::Nobody
+        );
     }
 }

@@ -35,7 +35,9 @@ impl Loop {
     pub(super) fn report(&self, catalog: &Catalog) {
         let mut table = (*self.parts.predictor.routes().table()).clone();
         let before = table.models.len();
-        table.models.retain(|name, _| self.models.contains_key(name) && self.is_wanted(name));
+        table
+            .models
+            .retain(|name, _| self.models.contains_key(name) && self.is_wanted(name));
         for name in self.models.keys().filter(|name| self.is_wanted(name)) {
             table.models.entry(name.clone()).or_default();
         }
@@ -45,7 +47,11 @@ impl Loop {
             self.parts.predictor.routes().publish(table);
         }
         let mut lines = self.lines();
-        for (name, entry) in catalog.models.iter().filter(|(name, _)| !self.models.contains_key(*name)) {
+        for (name, entry) in catalog
+            .models
+            .iter()
+            .filter(|(name, _)| !self.models.contains_key(*name))
+        {
             let versions = entry.versions.keys().map(|v| VersionStatus {
                 name: name.clone(),
                 version: Some(*v),
@@ -70,7 +76,11 @@ impl Loop {
                 VersionStatus {
                     name: name.clone(),
                     version: Some(*version),
-                    state: if draining { State::Draining } else { actual.state.clone() },
+                    state: if draining {
+                        State::Draining
+                    } else {
+                        actual.state.clone()
+                    },
                     warning: actual.warning.clone(),
                 }
             })

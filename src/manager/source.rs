@@ -44,7 +44,12 @@ impl Source {
     }
 
     /// Brings a version into memory, verified.
-    pub(super) fn read(&self, name: &ModelName, version: Version, entry: &VersionEntry) -> Result<Loaded> {
+    pub(super) fn read(
+        &self,
+        name: &ModelName,
+        version: Version,
+        entry: &VersionEntry,
+    ) -> Result<Loaded> {
         match self {
             Self::Directory(directory) => directory.read(entry),
             Self::Registry(follower) => follower.read(name, version),

@@ -19,17 +19,32 @@ impl Families {
     /// Makes them.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         let counter = |name: &str, help: &str| put(r, IntCounter::new(name, help));
-        let by = |name: &str, help: &str, label| put(r, IntCounterVec::new(Opts::new(name, help), &[label]));
+        let by = |name: &str, help: &str, label| {
+            put(r, IntCounterVec::new(Opts::new(name, help), &[label]))
+        };
         Ok(Self {
-            rows: by("ortus_capture_rows_total", "Rows of predictions written to the store.", "model")?,
-            bytes: counter("ortus_capture_bytes_total", "Bytes of captured files written to the store.")?,
-            files: counter("ortus_capture_files_total", "Captured files written to the store.")?,
+            rows: by(
+                "ortus_capture_rows_total",
+                "Rows of predictions written to the store.",
+                "model",
+            )?,
+            bytes: counter(
+                "ortus_capture_bytes_total",
+                "Bytes of captured files written to the store.",
+            )?,
+            files: counter(
+                "ortus_capture_files_total",
+                "Captured files written to the store.",
+            )?,
             dropped: by(
                 "ortus_capture_dropped_total",
                 "Requests that were not kept, by reason: full, too_large, refused.",
                 "reason",
             )?,
-            lost: counter("ortus_capture_lost_rows_total", "Rows of files that the store did not take.")?,
+            lost: counter(
+                "ortus_capture_lost_rows_total",
+                "Rows of files that the store did not take.",
+            )?,
         })
     }
 

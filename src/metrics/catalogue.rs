@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, proto::MetricFamily,
+    Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    proto::MetricFamily,
 };
 
 /// A family.
@@ -56,19 +57,25 @@ impl Catalogue {
     pub(super) fn put<C: Kinded>(&self, made: prometheus::Result<C>) -> Result<C> {
         let family = made.map_err(|e| Error::internal("define a metric").with_source(e))?;
         let failed = |e| Error::internal("register a metric").with_source(e);
-        self.registry.register(Box::new(family.clone())).map_err(failed)?;
-        self.families.lock().extend(family.desc().into_iter().map(|desc| Family {
-            name: desc.fq_name.clone(),
-            kind: C::KIND,
-            labels: desc.variable_labels.clone(),
-            help: desc.help.clone(),
-        }));
+        self.registry
+            .register(Box::new(family.clone()))
+            .map_err(failed)?;
+        self.families
+            .lock()
+            .extend(family.desc().into_iter().map(|desc| Family {
+                name: desc.fq_name.clone(),
+                kind: C::KIND,
+                labels: desc.variable_labels.clone(),
+                help: desc.help.clone(),
+            }));
         Ok(family)
     }
 
     /// Adds what another library defines.
     pub(super) fn adopt(&self, collector: Box<dyn Collector>) -> Result<()> {
-        self.registry.register(collector).map_err(|e| Error::internal("register the process metrics").with_source(e))
+        self.registry
+            .register(collector)
+            .map_err(|e| Error::internal("register the process metrics").with_source(e))
     }
 
     /// The values of the moment.

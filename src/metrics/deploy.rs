@@ -123,8 +123,18 @@ const ALERTS: &[Alert] = &[
 pub(crate) fn rules() -> String {
     // A word in JSON is one in YAML too.
     let word = |text: &str| Value::String(text.to_owned()).to_string();
-    let mut out = "# Made by `ortus metrics rules`; change it there.\ngroups:\n- name: ortus\n  rules:\n".to_owned();
-    for Alert { name, expr, hold, severity, summary, what } in ALERTS {
+    let mut out =
+        "# Made by `ortus metrics rules`; change it there.\ngroups:\n- name: ortus\n  rules:\n"
+            .to_owned();
+    for Alert {
+        name,
+        expr,
+        hold,
+        severity,
+        summary,
+        what,
+    } in ALERTS
+    {
         let (expr, summary, what) = (word(expr), word(summary), word(what));
         let _ = writeln!(
             out,
@@ -147,10 +157,28 @@ const DASHBOARDS: [Dashboard; 2] = [
         name: "serving",
         title: "Ortus: serving",
         rows: &[
-            ("Requests", &["ortus_requests_", "ortus_request_", "ortus_rejected_"]),
-            ("Queue, batches, runs", &["ortus_queue_", "ortus_batch_", "ortus_compute_"]),
-            ("Models and versions", &["ortus_model_", "ortus_shadow_", "ortus_registry_"]),
-            ("Traffic", &["ortus_input_", "ortus_output_", "ortus_bytes_", "ortus_connections", "ortus_spans_"]),
+            (
+                "Requests",
+                &["ortus_requests_", "ortus_request_", "ortus_rejected_"],
+            ),
+            (
+                "Queue, batches, runs",
+                &["ortus_queue_", "ortus_batch_", "ortus_compute_"],
+            ),
+            (
+                "Models and versions",
+                &["ortus_model_", "ortus_shadow_", "ortus_registry_"],
+            ),
+            (
+                "Traffic",
+                &[
+                    "ortus_input_",
+                    "ortus_output_",
+                    "ortus_bytes_",
+                    "ortus_connections",
+                    "ortus_spans_",
+                ],
+            ),
         ],
     },
     Dashboard {
@@ -181,7 +209,10 @@ pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
             "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []
         }));
         y += 1;
-        let of_row: Vec<&Family> = families.iter().filter(|f| prefixes.iter().any(|p| f.name.starts_with(p))).collect();
+        let of_row: Vec<&Family> = families
+            .iter()
+            .filter(|f| prefixes.iter().any(|p| f.name.starts_with(p)))
+            .collect();
         for (at, family) in of_row.iter().enumerate() {
             let place = json!({"x": at % 3 * 8, "y": y + at / 3 * 8, "w": 8, "h": 8});
             panels.push(panel(family, panels.len() + 1, &place));
@@ -214,16 +245,34 @@ fn source() -> Value {
 }
 
 fn panel(family: &Family, id: usize, place: &Value) -> Value {
-    let Family { name, kind, labels, help } = family;
+    let Family {
+        name,
+        kind,
+        labels,
+        help,
+    } = family;
     let has = |label: &str| labels.iter().any(|l| l == label);
-    let filters: Vec<String> =
-        ["model", "version"].iter().filter(|l| has(l)).map(|l| format!("{l}=~\"${l}\"")).collect();
+    let filters: Vec<String> = ["model", "version"]
+        .iter()
+        .filter(|l| has(l))
+        .map(|l| format!("{l}=~\"${l}\""))
+        .collect();
     let selected = format!("{{{}}}", filters.join(","));
     let by = labels.join(", ");
-    let legend = labels.iter().map(|l| format!("{{{{{l}}}}}")).collect::<Vec<_>>().join(" ");
+    let legend = labels
+        .iter()
+        .map(|l| format!("{{{{{l}}}}}"))
+        .collect::<Vec<_>>()
+        .join(" ");
     let queries: Vec<(String, String)> = match kind {
-        Kind::Counter if by.is_empty() => vec![(format!("sum(rate({name}{selected}[$__rate_interval]))"), legend)],
-        Kind::Counter => vec![(format!("sum by ({by}) (rate({name}{selected}[$__rate_interval]))"), legend)],
+        Kind::Counter if by.is_empty() => vec![(
+            format!("sum(rate({name}{selected}[$__rate_interval]))"),
+            legend,
+        )],
+        Kind::Counter => vec![(
+            format!("sum by ({by}) (rate({name}{selected}[$__rate_interval]))"),
+            legend,
+        )],
         Kind::Gauge if by.is_empty() => vec![(format!("max({name}{selected})"), legend)],
         Kind::Gauge => vec![(format!("max by ({by}) ({name}{selected})"), legend)],
         Kind::Histogram => [0.5, 0.9, 0.99]

@@ -31,8 +31,11 @@ const SERVED: &[&str] = &["model", "version"];
 impl Families {
     /// Makes them.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| put(r, GaugeVec::new(Opts::new(name, help), labels));
-        let whole = |name: &str, help: &str| put(r, IntGaugeVec::new(Opts::new(name, help), SERVED));
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            put(r, GaugeVec::new(Opts::new(name, help), labels))
+        };
+        let whole =
+            |name: &str, help: &str| put(r, IntGaugeVec::new(Opts::new(name, help), SERVED));
         Ok(Self {
             labels: put(
                 r,
@@ -49,20 +52,28 @@ impl Families {
                 "Measured on rows with labels, predicted within the last 7 days, by metric.",
                 &["model", "version", "metric"],
             )?,
-            rows: whole("ortus_performance_rows", "Rows with labels, predicted within the last 7 days.")?,
+            rows: whole(
+                "ortus_performance_rows",
+                "Rows with labels, predicted within the last 7 days.",
+            )?,
             maturity: gauge(
                 "ortus_performance_maturity_ratio",
                 "Of the sampled rows predicted here within the last 7 days, those with a label.",
                 SERVED,
             )?,
-            alarm: whole("ortus_performance_alarm", "1 while the model loses more than it may.")?,
+            alarm: whole(
+                "ortus_performance_alarm",
+                "1 while the model loses more than it may.",
+            )?,
         })
     }
 
     /// Counts labels.
     pub(crate) fn count(&self, outcome: &str, labels: usize) {
         if labels > 0 {
-            self.labels.with_label_values(&[outcome]).inc_by(labels as u64);
+            self.labels
+                .with_label_values(&[outcome])
+                .inc_by(labels as u64);
         }
     }
 
@@ -70,10 +81,16 @@ impl Families {
     pub(crate) fn set(&self, shown: &Shown) {
         let served = [shown.model.as_str(), shown.version.as_str()];
         for (metric, value) in &shown.measures {
-            self.performance.with_label_values(&[served[0], served[1], metric]).set(*value);
+            self.performance
+                .with_label_values(&[served[0], served[1], metric])
+                .set(*value);
         }
-        self.rows.with_label_values(&served).set(i64::try_from(shown.rows).unwrap_or(i64::MAX));
-        self.alarm.with_label_values(&served).set(shown.alarm.into());
+        self.rows
+            .with_label_values(&served)
+            .set(i64::try_from(shown.rows).unwrap_or(i64::MAX));
+        self.alarm
+            .with_label_values(&served)
+            .set(shown.alarm.into());
         if let Some(maturity) = shown.maturity {
             self.maturity.with_label_values(&served).set(maturity);
         }

@@ -27,7 +27,13 @@ pub(crate) enum Metric {
 
 impl Metric {
     /// Of numbers.
-    pub(crate) const NUMBERS: [Self; 5] = [Self::Ks, Self::Wasserstein, Self::Psi, Self::Js, Self::Missing];
+    pub(crate) const NUMBERS: [Self; 5] = [
+        Self::Ks,
+        Self::Wasserstein,
+        Self::Psi,
+        Self::Js,
+        Self::Missing,
+    ];
     /// Of words.
     pub(crate) const WORDS: [Self; 4] = [Self::Psi, Self::Js, Self::Largest, Self::Missing];
 
@@ -146,16 +152,31 @@ mod tests {
             (begins, verdicts.is_raised())
         };
         assert_eq!(take(0.2), (false, false), "once is chance");
-        assert_eq!(take(0.1), (false, false), "as much as the threshold is not more");
+        assert_eq!(
+            take(0.1),
+            (false, false),
+            "as much as the threshold is not more"
+        );
         assert_eq!(take(0.2), (true, true));
         assert_eq!((take(0.0), take(0.0)), ((false, true), (false, true)));
         assert_eq!(take(0.0), (false, false));
-        assert_eq!((take(0.2), take(0.2)), ((false, false), (true, true)), "it begins anew");
+        assert_eq!(
+            (take(0.2), take(0.2)),
+            ((false, false), (true, true)),
+            "it begins anew"
+        );
     }
 
     #[test]
     fn the_promise_is_shared_out_among_all_tests() {
-        let thresholds = Thresholds { ks: 0.0, wasserstein: 0.0, psi: 0.0, js: 0.0, largest: 0.0, missing: 0.0 };
+        let thresholds = Thresholds {
+            ks: 0.0,
+            wasserstein: 0.0,
+            psi: 0.0,
+            js: 0.0,
+            largest: 0.0,
+            missing: 0.0,
+        };
         let minute = Duration::from_secs(60);
         let rules = |false_alarms_per_month| Rules {
             window_rows: 1_000,

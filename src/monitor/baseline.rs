@@ -57,14 +57,19 @@ mod one_or_more {
         More(Vec<Calibration>),
     }
 
-    pub(super) fn serialize<S: Serializer>(all: &[Calibration], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        all: &[Calibration],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match all {
             [one] => one.serialize(serializer),
             more => more.serialize(serializer),
         }
     }
 
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<Calibration>, D::Error> {
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        deserializer: D,
+    ) -> Result<Vec<Calibration>, D::Error> {
         Ok(match Either::deserialize(deserializer)? {
             Either::One(one) => vec![one],
             Either::More(more) => more,
@@ -162,7 +167,8 @@ impl Baseline {
         struct Head {
             format: u32,
         }
-        let malformed = |e: serde_json::Error| Error::precondition(format!("the baseline is malformed: {e}"));
+        let malformed =
+            |e: serde_json::Error| Error::precondition(format!("the baseline is malformed: {e}"));
         let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
@@ -173,11 +179,17 @@ impl Baseline {
         let read: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         let mut names = BTreeSet::new();
         if read.inputs.len() + read.outputs.len() > COLUMNS_MAX {
-            return Err(Error::precondition(format!("the baseline has over {COLUMNS_MAX} columns")));
+            return Err(Error::precondition(format!(
+                "the baseline has over {COLUMNS_MAX} columns"
+            )));
         }
         for column in read.inputs.iter().chain(&read.outputs) {
-            let wrong =
-                |why: &str| Error::precondition(format!("the baseline's column '{}' {why}", short(&column.name)));
+            let wrong = |why: &str| {
+                Error::precondition(format!(
+                    "the baseline's column '{}' {why}",
+                    short(&column.name)
+                ))
+            };
             if !names.insert(&column.name) {
                 return Err(wrong("is there twice"));
             }
@@ -185,9 +197,14 @@ impl Baseline {
         }
         for calibration in &read.calibration {
             let rises = calibration.points.windows(2).all(|p| p[0].0 < p[1].0);
-            let legal = calibration.points.iter().all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
+            let legal = calibration
+                .points
+                .iter()
+                .all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
             if calibration.points.is_empty() || !rises || !legal {
-                return Err(Error::precondition("the baseline's calibration is no curve of scores and shares"));
+                return Err(Error::precondition(
+                    "the baseline's calibration is no curve of scores and shares",
+                ));
             }
         }
         Ok(read)
@@ -212,7 +229,12 @@ impl Column {
                 }
             }
             Values::Words(listed) => {
-                let all: BTreeSet<&String> = listed.words.iter().map(|(w, _)| w).chain(&listed.others).collect();
+                let all: BTreeSet<&String> = listed
+                    .words
+                    .iter()
+                    .map(|(w, _)| w)
+                    .chain(&listed.others)
+                    .collect();
                 if all.len() != listed.words.len() + listed.others.len() {
                     return Err("lists a word twice");
                 }
@@ -228,13 +250,20 @@ impl Column {
     pub(crate) fn counts(&self) -> Vec<u64> {
         match &self.values {
             Values::Numbers(numbers) => numbers.counts.clone(),
-            Values::Words(listed) => listed.words.iter().map(|(_, n)| *n).chain([listed.other_rows, 0]).collect(),
+            Values::Words(listed) => listed
+                .words
+                .iter()
+                .map(|(_, n)| *n)
+                .chain([listed.other_rows, 0])
+                .collect(),
         }
     }
 
     /// The words it knows; none where it is of numbers.
     pub(crate) fn words(&self) -> Option<Words> {
-        let Values::Words(listed) = &self.values else { return None };
+        let Values::Words(listed) = &self.values else {
+            return None;
+        };
         let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
         Some(Words::new(&counted, &listed.others, listed.open))
     }
@@ -242,9 +271,9 @@ impl Column {
     /// Where values fall.
     pub(crate) fn cells(&self) -> Cells {
         match &self.values {
-            Values::Numbers(numbers) => {
-                Cells::Numbers(Edges::new(numbers.edges.clone()).expect("checked when it was read or cut"))
-            }
+            Values::Numbers(numbers) => Cells::Numbers(
+                Edges::new(numbers.edges.clone()).expect("checked when it was read or cut"),
+            ),
             Values::Words(_) => Cells::Words(self.words().expect("these are words")),
         }
     }

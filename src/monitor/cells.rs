@@ -26,13 +26,18 @@ impl Edges {
     /// than a cell's mass becomes a cell of its own, its lower edge the next
     /// number below it in the precision `below` knows.
     pub(crate) fn cut(sorted: &[f64], below: fn(f64) -> f64) -> Self {
-        let (Some(least), Some(greatest)) = (sorted.first(), sorted.last()) else { return Self(Vec::new()) };
+        let (Some(least), Some(greatest)) = (sorted.first(), sorted.last()) else {
+            return Self(Vec::new());
+        };
         let mut edges = vec![below(*least), *greatest];
         let mass = (sorted.len() / CELLS).max(1);
         for cut in 1..CELLS {
             edges.push(sorted[(cut * sorted.len() / CELLS).min(sorted.len() - 1)]);
         }
-        for run in sorted.chunk_by(|a, b| a == b).filter(|run| run.len() >= mass) {
+        for run in sorted
+            .chunk_by(|a, b| a == b)
+            .filter(|run| run.len() >= mass)
+        {
             edges.extend([below(run[0]), run[0]]);
         }
         edges.retain(|e| e.is_finite());
@@ -62,7 +67,11 @@ pub(crate) const WORD_BYTES: usize = 256;
 
 /// The part of a word that is looked at.
 pub(crate) fn cut(word: &str) -> &str {
-    if word.len() <= WORD_BYTES { word } else { &word[..word.floor_char_boundary(WORD_BYTES)] }
+    if word.len() <= WORD_BYTES {
+        word
+    } else {
+        &word[..word.floor_char_boundary(WORD_BYTES)]
+    }
 }
 
 /// The words a column knows: each of the first so many has a cell, then come
@@ -81,8 +90,16 @@ impl Words {
     pub(crate) fn new<'w>(counted: &'w [String], others: &'w [String], open: bool) -> Self {
         let cell = counted.iter().enumerate();
         let known = cell.map(|(i, word)| (word.as_str().into(), i));
-        let known = known.chain(others.iter().map(|word| (word.as_str().into(), counted.len())));
-        Self { counted: counted.len(), known: Arc::new(known.collect()), open }
+        let known = known.chain(
+            others
+                .iter()
+                .map(|word| (word.as_str().into(), counted.len())),
+        );
+        Self {
+            counted: counted.len(),
+            known: Arc::new(known.collect()),
+            open,
+        }
     }
 
     /// How many cells there are.
@@ -93,7 +110,11 @@ impl Words {
     /// The cell of a word.
     pub(crate) fn cell(&self, word: &str) -> usize {
         let word = cut(word);
-        let unlisted = if self.open { self.counted } else { self.unseen() };
+        let unlisted = if self.open {
+            self.counted
+        } else {
+            self.unseen()
+        };
         self.known.get(word).copied().unwrap_or(unlisted)
     }
 
@@ -112,7 +133,9 @@ mod tests {
     fn every_value_of_few_is_a_cell_of_its_own() {
         let sorted = [1.0, 1.0, 2.0, 2.0, 2.0, 5.0];
         let edges = Edges::cut(&sorted, f64::next_down);
-        let cells: Vec<usize> = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0].map(|v| edges.cell(v)).to_vec();
+        let cells: Vec<usize> = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0]
+            .map(|v| edges.cell(v))
+            .to_vec();
         let mut distinct = cells.clone();
         distinct.dedup();
         assert_eq!(distinct, cells, "each has another cell, in order");
@@ -123,12 +146,26 @@ mod tests {
     fn words_are_counted_lumped_or_unseen() {
         let texts = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let words = Words::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
-        assert_eq!(["a", "b", "rare", "new"].map(|w| words.cell(w)), [0, 1, 2, 3]);
+        assert_eq!(
+            ["a", "b", "rare", "new"].map(|w| words.cell(w)),
+            [0, 1, 2, 3]
+        );
         assert_eq!((words.cells(), words.unseen()), (4, 3));
         let long = "\u{e9}".repeat(1_000_000);
         let words = Words::new(&texts(&[cut(&long)]), &[], false);
-        assert_eq!((words.cell(&long), words.cell(&long[2..]), words.cell(&long[..10])), (0, 0, 2));
-        assert_eq!(Words::new(&texts(&["a"]), &[], true).cell("new"), 1, "nobody can say that it was not there");
+        assert_eq!(
+            (
+                words.cell(&long),
+                words.cell(&long[2..]),
+                words.cell(&long[..10])
+            ),
+            (0, 0, 2)
+        );
+        assert_eq!(
+            Words::new(&texts(&["a"]), &[], true).cell("new"),
+            1,
+            "nobody can say that it was not there"
+        );
     }
 
     proptest! {

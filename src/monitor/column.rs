@@ -113,7 +113,13 @@ impl Watched {
 
     /// Takes a sampled tensor's values.
     pub(crate) fn take(&mut self, tensor: &Tensor) {
-        let Self { place, cells, open, kept, .. } = self;
+        let Self {
+            place,
+            cells,
+            open,
+            kept,
+            ..
+        } = self;
         each_value(place, tensor, |value| {
             open.take(cells, &value);
             if kept.len() < KEPT
@@ -155,13 +161,18 @@ impl Watched {
     pub(crate) fn close_hour(&mut self, number: u64, rules: &Rules, alpha: f64) -> Vec<Reading> {
         let tally = std::mem::replace(&mut self.hour, Tally::new(self.cells.len()));
         let mut begun = Vec::new();
-        if let Some(before) = self.week.remove(&number.wrapping_sub(WEEK)).filter(|t| t.rows() >= ROWS_MIN) {
+        if let Some(before) = self
+            .week
+            .remove(&number.wrapping_sub(WEEK))
+            .filter(|t| t.rows() >= ROWS_MIN)
+        {
             let counts: Vec<u64> = before.counts.iter().map(|n| u64::from(*n)).collect();
             let of = (counts.as_slice(), u64::from(before.missing));
             begun = self.test((Against::LastWeek, 0), &tally, of, (rules, alpha));
         }
         // A clock that was set back or forth leaves hours that nobody asks for.
-        self.week.retain(|hour, _| *hour < number && number - hour < WEEK);
+        self.week
+            .retain(|hour, _| *hour < number && number - hour < WEEK);
         if self.keeps_week {
             self.week.insert(number, tally);
         }
@@ -187,15 +198,26 @@ impl Watched {
         let mut begun = Vec::new();
         for metric in metrics {
             let all = *metric == Metric::Missing;
-            let (rows, of) =
-                if all { (tally.rows(), baseline_rows + missing) } else { (tally.present(), baseline_rows) };
+            let (rows, of) = if all {
+                (tally.rows(), baseline_rows + missing)
+            } else {
+                (tally.present(), baseline_rows)
+            };
             if rows < ROWS_MIN || of < ROWS_MIN {
                 continue;
             }
             let effective_rows = rows as f64 / self.baseline.design_effect;
-            let sizes = Sizes { window: effective_rows, baseline: of as f64 / self.baseline.design_effect, alpha };
+            let sizes = Sizes {
+                window: effective_rows,
+                baseline: of as f64 / self.baseline.design_effect,
+                alpha,
+            };
             let measured = if all {
-                largest(&[tally.present(), tally.missing.into()], &[baseline_rows, missing], sizes)
+                largest(
+                    &[tally.present(), tally.missing.into()],
+                    &[baseline_rows, missing],
+                    sizes,
+                )
             } else {
                 self.measure(*metric, (&window, tally.ends), counts, sizes)
             };
@@ -234,7 +256,13 @@ impl Watched {
         begun
     }
 
-    fn measure(&self, metric: Metric, window: (&[u64], (f64, f64)), counts: &[u64], sizes: Sizes) -> Measured {
+    fn measure(
+        &self,
+        metric: Metric,
+        window: (&[u64], (f64, f64)),
+        counts: &[u64],
+        sizes: Sizes,
+    ) -> Measured {
         match (metric, &self.cells, &self.baseline.values) {
             (Metric::Ks, ..) => ks(window.0, counts, sizes),
             (Metric::Wasserstein, Cells::Numbers(edges), Values::Numbers(numbers)) => {
@@ -248,7 +276,9 @@ impl Watched {
 
     /// Looks at the values kept: are they all one, are they another unit's?
     fn look(&mut self) -> Hints {
-        let Values::Numbers(numbers) = &self.baseline.values else { return Hints::default() };
+        let Values::Numbers(numbers) = &self.baseline.values else {
+            return Hints::default();
+        };
         if self.kept.len() < ROWS_MIN as usize {
             return self.hints;
         }
@@ -256,11 +286,18 @@ impl Watched {
         let iqr = quantile(&self.kept, 0.75) - quantile(&self.kept, 0.25);
         let constant = self.kept.first() == self.kept.last() && numbers.deviation > 0.0;
         // Both the middle and the spread are a power of ten off, or it is no unit.
-        let power =
-            |a: f64, b: f64| (a > 0.0 && b > 0.0).then(|| (a / b).log10()).filter(|p| (p - p.round()).abs() < NEAR);
+        let power = |a: f64, b: f64| {
+            (a > 0.0 && b > 0.0)
+                .then(|| (a / b).log10())
+                .filter(|p| (p - p.round()).abs() < NEAR)
+        };
         let middle = power(quantile(&self.kept, 0.5).abs(), numbers.median.abs());
-        let spread = power(iqr, numbers.iqr).map(f64::round).filter(|p| *p != 0.0);
-        let scale = spread.filter(|p| middle.is_none_or(|m| m.round() == *p)).map(|p| 10.0_f64.powf(p));
+        let spread = power(iqr, numbers.iqr)
+            .map(f64::round)
+            .filter(|p| *p != 0.0);
+        let scale = spread
+            .filter(|p| middle.is_none_or(|m| m.round() == *p))
+            .map(|p| 10.0_f64.powf(p));
         Hints { constant, scale }
     }
 
@@ -268,7 +305,10 @@ impl Watched {
     pub(crate) fn picture(&self) -> Picture<'_> {
         let (edges, words) = match &self.baseline.values {
             Values::Numbers(numbers) => (numbers.edges.as_slice(), Vec::new()),
-            Values::Words(listed) => (&[][..], listed.words.iter().map(|(word, _)| word.as_str()).collect()),
+            Values::Words(listed) => (
+                &[][..],
+                listed.words.iter().map(|(word, _)| word.as_str()).collect(),
+            ),
         };
         Picture {
             name: &self.place.name,
@@ -285,7 +325,11 @@ impl Watched {
 
     /// How far the last base window was: its cells, and PSI.
     pub(crate) fn distance(&self) -> Option<(f32, f32)> {
-        let of = |metric| self.tests.get(&(Against::Training, SPANS[0], metric)).map(|(_, r)| r.value as f32);
+        let of = |metric| {
+            self.tests
+                .get(&(Against::Training, SPANS[0], metric))
+                .map(|(_, r)| r.value as f32)
+        };
         Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
     }
 

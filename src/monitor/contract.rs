@@ -68,9 +68,17 @@ enum Kind {
 
 impl Contracts {
     /// Starts at nothing, in so many parts.
-    pub(crate) fn new(signature: &Signature, places: &[Place], baseline: Option<&Baseline>, parts: usize) -> Self {
+    pub(crate) fn new(
+        signature: &Signature,
+        places: &[Place],
+        baseline: Option<&Baseline>,
+        parts: usize,
+    ) -> Self {
         let (mut names, mut tensors) = (Vec::new(), Vec::new());
-        for (side, specs) in [(Side::Input, &signature.inputs), (Side::Output, &signature.outputs)] {
+        for (side, specs) in [
+            (Side::Input, &signature.inputs),
+            (Side::Output, &signature.outputs),
+        ] {
             for (tensor, spec) in specs.iter().enumerate() {
                 let single = singles(places, side, tensor);
                 let of: Vec<String> = match single.as_slice() {
@@ -86,8 +94,15 @@ impl Contracts {
             }
         }
         let counts = Counts { rows: 0, tensors };
-        let contracts = Self { parts: (0..parts.max(1)).map(|_| Mutex::new(counts.clone())).collect(), names };
-        baseline.into_iter().for_each(|baseline| contracts.begin(places, baseline));
+        let contracts = Self {
+            parts: (0..parts.max(1))
+                .map(|_| Mutex::new(counts.clone()))
+                .collect(),
+            names,
+        };
+        baseline
+            .into_iter()
+            .for_each(|baseline| contracts.begin(places, baseline));
         contracts
     }
 
@@ -96,7 +111,11 @@ impl Contracts {
         for part in &self.parts {
             for held in &mut part.lock().tensors {
                 let single = singles(places, held.side, held.tensor);
-                let columns = if held.side == Side::Input { &baseline.inputs } else { &baseline.outputs };
+                let columns = if held.side == Side::Input {
+                    &baseline.inputs
+                } else {
+                    &baseline.outputs
+                };
                 let of = |place: &&Place| columns.iter().find(|c| c.name == place.name);
                 match &mut held.kind {
                     Kind::Numbers(numbers) => {
@@ -122,7 +141,9 @@ impl Contracts {
             part.rows += tensors.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         }
         for held in part.tensors.iter_mut().filter(|h| h.side == side) {
-            let Some(tensor) = tensors.get(held.tensor) else { continue };
+            let Some(tensor) = tensors.get(held.tensor) else {
+                continue;
+            };
             match &mut held.kind {
                 Kind::Numbers(numbers) => numbers.count(tensor),
                 Kind::Words(words) => count_words(words, tensor),
@@ -141,7 +162,9 @@ impl Contracts {
                 for (i, name) in names.iter().enumerate() {
                     let counted = match &held.kind {
                         Kind::Numbers(numbers) => numbers.of(i),
-                        Kind::Words(words) => words.get(i).map_or_else(Breaches::default, |(_, b)| *b),
+                        Kind::Words(words) => {
+                            words.get(i).map_or_else(Breaches::default, |(_, b)| *b)
+                        }
                     };
                     all.entry((*side, name.clone())).or_default().add(counted);
                 }
@@ -164,28 +187,41 @@ fn own() -> usize {
 }
 
 fn singles(places: &[Place], side: Side, tensor: usize) -> Vec<&Place> {
-    let of = places.iter().filter(|p| p.side == side && p.tensor == tensor);
+    let of = places
+        .iter()
+        .filter(|p| p.side == side && p.tensor == tensor);
     of.filter(|p| matches!(p.part, Part::Element(_))).collect()
 }
 
 /// The least and the greatest number that a baseline saw.
 fn range(column: &Column, dtype: DType) -> Option<(f64, f64)> {
-    let Values::Numbers(numbers) = &column.values else { return None };
+    let Values::Numbers(numbers) = &column.values else {
+        return None;
+    };
     // The first edge is the last number below the least.
     let single = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let first = *numbers.edges.first()?;
-    let least = if single { f64::from((first as f32).next_up()) } else { first.next_up() };
+    let least = if single {
+        f64::from((first as f32).next_up())
+    } else {
+        first.next_up()
+    };
     Some((least, *numbers.edges.last()?))
 }
 
 fn count_words(words: &mut [(Option<Words>, Breaches)], tensor: &Tensor) {
-    let Data::Strings(strings) = tensor.data() else { return };
+    let Data::Strings(strings) = tensor.data() else {
+        return;
+    };
     let width = words.len();
     for (at, word) in strings.iter().enumerate() {
         let (known, breaches) = &mut words[at % width];
         if word.is_empty() {
             breaches.empty += 1;
-        } else if known.as_ref().is_some_and(|known| known.cell(word) == known.unseen()) {
+        } else if known
+            .as_ref()
+            .is_some_and(|known| known.cell(word) == known.unseen())
+        {
             breaches.unseen += 1;
         }
     }
@@ -223,7 +259,9 @@ impl Numbers {
 
     /// Counts a tensor whose rows have as many places; others are passed over.
     fn count(&mut self, tensor: &Tensor) {
-        let Data::Fixed(bytes) = tensor.data() else { return };
+        let Data::Fixed(bytes) = tensor.data() else {
+            return;
+        };
         match tensor.dtype() {
             DType::F32 => self.floats(bytes.as_chunks().0, f32::from_le_bytes),
             DType::F64 => self.floats(bytes.as_chunks().0, |b| f64::from_le_bytes(b) as f32),
@@ -274,14 +312,26 @@ mod tests {
     use super::*;
 
     fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
-        (0..numbers.breaches.len()).map(|i| numbers.of(i)).map(|b| [b.nan, b.infinite, b.below, b.above]).collect()
+        (0..numbers.breaches.len())
+            .map(|i| numbers.of(i))
+            .map(|b| [b.nan, b.infinite, b.below, b.above])
+            .collect()
     }
 
     #[test]
     fn every_breach_of_every_row_is_counted_at_its_place() {
         let mut numbers = Numbers::new(2);
         numbers.bound(0, Some((0.0, 1.0)));
-        let rows = [0.5, f32::NAN, -1.0, f32::INFINITY, 2.0, f32::NEG_INFINITY, f32::INFINITY, 7.0];
+        let rows = [
+            0.5,
+            f32::NAN,
+            -1.0,
+            f32::INFINITY,
+            2.0,
+            f32::NEG_INFINITY,
+            f32::INFINITY,
+            7.0,
+        ];
         numbers.count(&Tensor::from_f32(vec![4, 2], &rows).expect("fits"));
         assert_eq!(counted(&numbers), [[0, 1, 1, 2], [1, 2, 0, 0]]);
         // Another width is another model's; nothing is counted at the wrong place.

@@ -49,7 +49,16 @@ impl Sizes {
 /// Shares of the total; nothing at all is all zero.
 fn shares(counts: &[u64]) -> Vec<f64> {
     let total: u64 = counts.iter().sum();
-    counts.iter().map(|n| if total > 0 { *n as f64 / total as f64 } else { 0.0 }).collect()
+    counts
+        .iter()
+        .map(|n| {
+            if total > 0 {
+                *n as f64 / total as f64
+            } else {
+                0.0
+            }
+        })
+        .collect()
 }
 
 /// F − G at every edge between cells in order.
@@ -67,8 +76,14 @@ fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
 
 /// The largest difference of the two distribution functions.
 pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
-    let value = differences(window, baseline).into_iter().map(f64::abs).fold(0.0, f64::max);
-    Measured { value, lower: (value - sizes.ks()).max(0.0) }
+    let value = differences(window, baseline)
+        .into_iter()
+        .map(f64::abs)
+        .fold(0.0, f64::max);
+    Measured {
+        value,
+        lower: (value - sizes.ks()).max(0.0),
+    }
 }
 
 /// The area between the two distribution functions, in units of `iqr`. Within a
@@ -80,14 +95,29 @@ pub(crate) fn wasserstein(
     sizes: Sizes,
 ) -> Measured {
     let d = differences(window, baseline);
-    let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Measured { value: 0.0, lower: 0.0 } };
+    let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
+        return Measured {
+            value: 0.0,
+            lower: 0.0,
+        };
+    };
     // One point more on each side, where both are 0 or both are 1.
-    let at = std::iter::once(ends.0.min(*first)).chain(edges.iter().copied()).chain([ends.1.max(*last)]);
+    let at = std::iter::once(ends.0.min(*first))
+        .chain(edges.iter().copied())
+        .chain([ends.1.max(*last)]);
     let by = std::iter::once(0.0).chain(d).chain([0.0]);
     let points: Vec<(f64, f64)> = at.zip(by).collect();
-    let area = |less: f64| -> f64 { points.windows(2).map(|p| beyond(p[0].1, p[1].1, less) * (p[1].0 - p[0].0)).sum() };
+    let area = |less: f64| -> f64 {
+        points
+            .windows(2)
+            .map(|p| beyond(p[0].1, p[1].1, less) * (p[1].0 - p[0].0))
+            .sum()
+    };
     let unit = if iqr > 0.0 { iqr } else { 1.0 };
-    Measured { value: area(0.0) / unit, lower: area(sizes.ks()) / unit }
+    Measured {
+        value: area(0.0) / unit,
+        lower: area(sizes.ks()) / unit,
+    }
 }
 
 /// The mean over a straight piece from `a` to `b` of what |·| exceeds `less` by.
@@ -115,7 +145,9 @@ fn smoothed(window: &[u64], baseline: &[u64]) -> Vec<(f64, f64)> {
         .filter(|(n, m)| **n + **m > 0)
         .map(|(n, m)| (*n as f64 + 0.5, *m as f64 + 0.5))
         .collect();
-    let (n, m): (f64, f64) = used.iter().fold((0.0, 0.0), |(n, m), (a, b)| (n + a, m + b));
+    let (n, m): (f64, f64) = used
+        .iter()
+        .fold((0.0, 0.0), |(n, m), (a, b)| (n + a, m + b));
     used.into_iter().map(|(a, b)| (a / n, b / m)).collect()
 }
 
@@ -125,34 +157,69 @@ pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let freedom = cells.len().saturating_sub(1) as f64;
     let raw: f64 = cells.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum();
     let value = (raw - freedom * sizes.spread()).max(0.0);
-    Measured { value, lower: (raw - sizes.chi_squared(freedom) * sizes.spread()).max(0.0) }
+    Measured {
+        value,
+        lower: (raw - sizes.chi_squared(freedom) * sizes.spread()).max(0.0),
+    }
 }
 
 /// The Jensen-Shannon distance, base 2: 0 for the same, 1 for nothing in common.
 pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let (p, q) = (shares(window), shares(baseline));
-    let part = |a: f64, b: f64| if a > 0.0 { a * (2.0 * a / (a + b)).log2() } else { 0.0 };
-    let bits: f64 = p.iter().zip(&q).map(|(p, q)| (part(*p, *q) + part(*q, *p)) / 2.0).sum();
-    let used = window.iter().zip(baseline).filter(|(n, m)| **n + **m > 0).count();
-    let chance = sizes.chi_squared(used.saturating_sub(1) as f64) * sizes.spread() / (8.0 * std::f64::consts::LN_2);
-    Measured { value: bits.max(0.0).sqrt(), lower: (bits - chance).max(0.0).sqrt() }
+    let part = |a: f64, b: f64| {
+        if a > 0.0 {
+            a * (2.0 * a / (a + b)).log2()
+        } else {
+            0.0
+        }
+    };
+    let bits: f64 = p
+        .iter()
+        .zip(&q)
+        .map(|(p, q)| (part(*p, *q) + part(*q, *p)) / 2.0)
+        .sum();
+    let used = window
+        .iter()
+        .zip(baseline)
+        .filter(|(n, m)| **n + **m > 0)
+        .count();
+    let chance = sizes.chi_squared(used.saturating_sub(1) as f64) * sizes.spread()
+        / (8.0 * std::f64::consts::LN_2);
+    Measured {
+        value: bits.max(0.0).sqrt(),
+        lower: (bits - chance).max(0.0).sqrt(),
+    }
 }
 
 /// The largest difference of a category's share.
 pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let (p, q) = (shares(window), shares(baseline));
-    let used = window.iter().zip(baseline).filter(|(n, m)| **n + **m > 0).count().max(1) as f64;
+    let used = window
+        .iter()
+        .zip(baseline)
+        .filter(|(n, m)| **n + **m > 0)
+        .count()
+        .max(1) as f64;
     // Four ends for each category, any of which may err.
     let sure = (4.0 * used / sizes.alpha).ln();
     let apart = p.iter().zip(&q).map(|(p, q)| {
         let (p_low, p_high) = share_within(*p, sure / sizes.window);
         let (q_low, q_high) = share_within(*q, sure / sizes.baseline);
-        Measured { value: (p - q).abs(), lower: (p_low - q_high).max(q_low - p_high).max(0.0) }
+        Measured {
+            value: (p - q).abs(),
+            lower: (p_low - q_high).max(q_low - p_high).max(0.0),
+        }
     });
-    apart.fold(Measured { value: 0.0, lower: 0.0 }, |a, b| Measured {
-        value: a.value.max(b.value),
-        lower: a.lower.max(b.lower),
-    })
+    apart.fold(
+        Measured {
+            value: 0.0,
+            lower: 0.0,
+        },
+        |a, b| Measured {
+            value: a.value.max(b.value),
+            lower: a.lower.max(b.lower),
+        },
+    )
 }
 
 /// The least and the greatest share from which one of `share` is no farther, by
@@ -165,7 +232,11 @@ fn share_within(share: f64, far: f64) -> (f64, f64) {
     let bisect = |mut near: f64, mut away: f64| {
         for _ in 0..60 {
             let middle = f64::midpoint(near, away);
-            if entropy(middle) > far { away = middle } else { near = middle }
+            if entropy(middle) > far {
+                away = middle
+            } else {
+                near = middle
+            }
         }
         near
     };
@@ -176,7 +247,11 @@ fn share_within(share: f64, far: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    const SURE: Sizes = Sizes { window: 1e12, baseline: 1e12, alpha: 0.5 };
+    const SURE: Sizes = Sizes {
+        window: 1e12,
+        baseline: 1e12,
+        alpha: 0.5,
+    };
 
     fn near(a: f64, b: f64) {
         assert!((a - b).abs() < 1e-4, "{a} is not {b}");
@@ -186,10 +261,20 @@ mod tests {
     fn the_same_counts_are_no_drift_by_any_metric() {
         let counts = [0, 10, 20, 30, 0];
         let edges = [0.0, 1.0, 2.0, 3.0];
-        let zero = Measured { value: 0.0, lower: 0.0 };
-        let small = Sizes { window: 60.0, baseline: 60.0, alpha: 1e-6 };
+        let zero = Measured {
+            value: 0.0,
+            lower: 0.0,
+        };
+        let small = Sizes {
+            window: 60.0,
+            baseline: 60.0,
+            alpha: 1e-6,
+        };
         assert_eq!(ks(&counts, &counts, small), zero);
-        assert_eq!(wasserstein((&counts, (0.0, 3.0)), &counts, (&edges, 1.0), small), zero);
+        assert_eq!(
+            wasserstein((&counts, (0.0, 3.0)), &counts, (&edges, 1.0), small),
+            zero
+        );
         assert_eq!(psi(&counts, &counts, small), zero);
         assert_eq!(js(&counts, &counts, small), zero);
         assert_eq!(largest(&counts, &counts, small), zero);
@@ -202,7 +287,10 @@ mod tests {
         let edges = [0.0, 1.0, 2.0];
         near(ks(&window, &baseline, SURE).value, 1.0);
         // Both are uniform in their cell: the mean moves by 1, half an IQR of 2.
-        near(wasserstein((&window, (1.0, 2.0)), &baseline, (&edges, 2.0), SURE).value, 0.5);
+        near(
+            wasserstein((&window, (1.0, 2.0)), &baseline, (&edges, 2.0), SURE).value,
+            0.5,
+        );
         near(js(&window, &baseline, SURE).value, 1.0);
         near(largest(&window, &baseline, SURE).value, 1.0);
     }
@@ -232,18 +320,37 @@ mod tests {
     fn lower_bounds_fall_with_fewer_rows_and_smaller_alpha() {
         let (window, baseline) = ([0, 40, 60, 0], [0, 60, 40, 0]);
         let of = |rows: f64, alpha: f64| {
-            let sizes = Sizes { window: rows, baseline: rows, alpha };
+            let sizes = Sizes {
+                window: rows,
+                baseline: rows,
+                alpha,
+            };
             [
                 ks(&window, &baseline, sizes),
                 psi(&window, &baseline, sizes),
                 js(&window, &baseline, sizes),
                 largest(&window, &baseline, sizes),
-                wasserstein((&window, (0.0, 2.0)), &baseline, (&[0.0, 1.0, 2.0], 1.0), sizes),
+                wasserstein(
+                    (&window, (0.0, 2.0)),
+                    &baseline,
+                    (&[0.0, 1.0, 2.0], 1.0),
+                    sizes,
+                ),
             ]
         };
-        for (sure, unsure) in of(1e5, 1e-3).iter().zip(of(1e3, 1e-3)).chain(of(1e5, 1e-3).iter().zip(of(1e5, 1e-9))) {
-            assert!(sure.lower > unsure.lower && sure.lower < sure.value, "{sure:?} {unsure:?}");
+        for (sure, unsure) in of(1e5, 1e-3)
+            .iter()
+            .zip(of(1e3, 1e-3))
+            .chain(of(1e5, 1e-3).iter().zip(of(1e5, 1e-9)))
+        {
+            assert!(
+                sure.lower > unsure.lower && sure.lower < sure.value,
+                "{sure:?} {unsure:?}"
+            );
         }
-        assert!(of(20.0, 1e-6).iter().all(|m| m.lower == 0.0), "twenty rows prove nothing");
+        assert!(
+            of(20.0, 1e-6).iter().all(|m| m.lower == 0.0),
+            "twenty rows prove nothing"
+        );
     }
 }

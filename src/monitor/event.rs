@@ -26,8 +26,11 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Of a test that began to alarm.
     pub(crate) fn of(report: &Report<'_>, place: Place, test: Reading) -> Self {
-        let importance =
-            report.columns.iter().find(|c| c.side == place.side && c.name == place.name).and_then(|c| c.importance);
+        let importance = report
+            .columns
+            .iter()
+            .find(|c| c.side == place.side && c.name == place.name)
+            .and_then(|c| c.importance);
         Self {
             servers: None,
             model: report.model.to_owned(),

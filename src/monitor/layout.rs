@@ -52,25 +52,46 @@ pub(crate) struct Place {
 /// The columns of a model: of the inputs, then of the outputs. Refuses nothing:
 /// what cannot be named is left out.
 pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
-    let named = |specs: &[TensorSpec]| specs.iter().map(|s| width(s).unwrap_or(0)).sum::<usize>() == features.len();
+    let named = |specs: &[TensorSpec]| {
+        specs.iter().map(|s| width(s).unwrap_or(0)).sum::<usize>() == features.len()
+    };
     let is_named = !features.is_empty() && features.len() <= PLACES_MAX && named(&signature.inputs);
     let mut names = features.iter();
     let mut all = Vec::new();
-    for (side, specs) in [(Side::Input, &signature.inputs), (Side::Output, &signature.outputs)] {
+    for (side, specs) in [
+        (Side::Input, &signature.inputs),
+        (Side::Output, &signature.outputs),
+    ] {
         for (tensor, spec) in specs.iter().enumerate() {
             let width = width(spec);
-            let place = |name: String, part| Place { name, side, tensor, part, dtype: spec.dtype };
+            let place = |name: String, part| Place {
+                name,
+                side,
+                tensor,
+                part,
+                dtype: spec.dtype,
+            };
             let narrow = width.filter(|w| (is_named && side == Side::Input) || *w <= WIDE);
             match narrow.filter(|w| all.len() + w <= PLACES_MAX) {
                 Some(width) => {
                     for i in 0..width {
-                        let own = if width == 1 { spec.name.clone() } else { format!("{}[{i}]", spec.name) };
-                        let given = if is_named && side == Side::Input { names.next().cloned() } else { None };
+                        let own = if width == 1 {
+                            spec.name.clone()
+                        } else {
+                            format!("{}[{i}]", spec.name)
+                        };
+                        let given = if is_named && side == Side::Input {
+                            names.next().cloned()
+                        } else {
+                            None
+                        };
                         all.push(place(given.unwrap_or(own), Part::Element(i)));
                     }
                 }
                 None if spec.dtype == DType::String => {}
-                None => all.extend(summaries().map(|(word, part)| place(format!("{}.{word}", spec.name), part))),
+                None => all.extend(
+                    summaries().map(|(word, part)| place(format!("{}.{word}", spec.name), part)),
+                ),
             }
         }
     }
@@ -83,13 +104,25 @@ pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
 fn summaries() -> impl Iterator<Item = (String, Part)> {
     let blocks = (0..PARTS).map(|i| (format!("block[{i}]"), Part::Block(i)));
     let projections = (0..PARTS).map(|i| (format!("projection[{i}]"), Part::Projection(i)));
-    [("norm".to_owned(), Part::Norm), ("mean".to_owned(), Part::Mean)].into_iter().chain(blocks).chain(projections)
+    [
+        ("norm".to_owned(), Part::Norm),
+        ("mean".to_owned(), Part::Mean),
+    ]
+    .into_iter()
+    .chain(blocks)
+    .chain(projections)
 }
 
 /// Places of a row; none where the model does not say.
 fn width(spec: &TensorSpec) -> Option<usize> {
     let dims = spec.shape.as_ref()?;
-    let fixed = |d: &Dim| if let Dim::Fixed(n) = d { Some(*n) } else { None };
+    let fixed = |d: &Dim| {
+        if let Dim::Fixed(n) = d {
+            Some(*n)
+        } else {
+            None
+        }
+    };
     let sizes: Option<Vec<usize>> = dims.iter().skip(1).map(fixed).collect();
     sizes.and_then(|sizes| crate::tensor::elements(&sizes))
 }
@@ -97,7 +130,10 @@ fn width(spec: &TensorSpec) -> Option<usize> {
 /// Holds a baseline against the columns of a model: each of its columns must be
 /// one of the model's, with values of a kind that fits.
 pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
-    for (side, columns) in [(Side::Input, &baseline.inputs), (Side::Output, &baseline.outputs)] {
+    for (side, columns) in [
+        (Side::Input, &baseline.inputs),
+        (Side::Output, &baseline.outputs),
+    ] {
         for column in columns {
             let name = short(&column.name);
             let place = places.iter().find(|p| p.side == side && p.name == column.name).ok_or_else(|| {
@@ -109,7 +145,10 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
             })?;
             let fits = match column.values {
                 Values::Numbers(_) => place.dtype != DType::String,
-                Values::Words(_) => !matches!(place.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64),
+                Values::Words(_) => !matches!(
+                    place.dtype,
+                    DType::F16 | DType::BF16 | DType::F32 | DType::F64
+                ),
             };
             if !fits {
                 return Err(Error::precondition(format!(
@@ -133,17 +172,26 @@ pub(crate) enum Value<'t> {
 /// Calls `each` with every row's value of a column.
 pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl FnMut(Value<'t>)) {
     let rows = tensor.rows().unwrap_or(1);
-    let width = crate::tensor::elements(tensor.shape()).unwrap_or(0).checked_div(rows).unwrap_or(0);
+    let width = crate::tensor::elements(tensor.shape())
+        .unwrap_or(0)
+        .checked_div(rows)
+        .unwrap_or(0);
     match (tensor.data(), place.part) {
         _ if width == 0 => {}
         (Data::Strings(strings), Part::Element(at)) => {
-            strings.iter().skip(at).step_by(width).for_each(|word| each(Value::Word(word)));
+            strings
+                .iter()
+                .skip(at)
+                .step_by(width)
+                .for_each(|word| each(Value::Word(word)));
         }
         (Data::Strings(_), _) => {}
         (Data::Fixed(bytes), part) => {
             let size = bytes.len() / (rows * width);
             bytes.chunks_exact(size * width).for_each(|row| match part {
-                Part::Element(at) if at < width => each(element(place.dtype, &row[at * size..(at + 1) * size])),
+                Part::Element(at) if at < width => {
+                    each(element(place.dtype, &row[at * size..(at + 1) * size]))
+                }
                 Part::Element(_) => {}
                 part => each(Value::Number(summary(part, place.dtype, row, size))),
             });
@@ -198,7 +246,10 @@ fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
             mean(&mut values.skip(from).take(to - from))
         }
         Part::Projection(i) => {
-            let sum: f64 = values.enumerate().map(|(at, v)| if sign(i, at) { v } else { -v }).sum();
+            let sum: f64 = values
+                .enumerate()
+                .map(|(at, v)| if sign(i, at) { v } else { -v })
+                .sum();
             sum / (width as f64).sqrt()
         }
         Part::Mean | Part::Element(_) => mean(&mut values.into_iter()),
@@ -220,13 +271,23 @@ mod tests {
 
     fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
         let dim = |d: &i64| usize::try_from(*d).map_or(Dim::Dynamic, Dim::Fixed);
-        TensorSpec { name: name.to_owned(), dtype, shape: Some(dims.iter().map(dim).collect()) }
+        TensorSpec {
+            name: name.to_owned(),
+            dtype,
+            shape: Some(dims.iter().map(dim).collect()),
+        }
     }
 
     fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
-        let signature = Signature { inputs: inputs.to_vec(), outputs: vec![spec("y", DType::F32, &[-1])] };
+        let signature = Signature {
+            inputs: inputs.to_vec(),
+            outputs: vec![spec("y", DType::F32, &[-1])],
+        };
         let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
-        places(&signature, &features).into_iter().map(|p| p.name).collect()
+        places(&signature, &features)
+            .into_iter()
+            .map(|p| p.name)
+            .collect()
     }
 
     #[test]
@@ -234,12 +295,35 @@ mod tests {
         let x = |width| [spec("x", DType::F32, &[-1, width])];
         assert_eq!(names(&x(2), &["age", "income"]), ["age", "income", "y"]);
         assert_eq!(names(&x(2), &[]), ["x[0]", "x[1]", "y"]);
-        assert_eq!(names(&x(2), &["age"]), ["x[0]", "x[1]", "y"], "names that do not fit are not used");
-        assert_eq!(names(&[spec("a", DType::I64, &[-1]), spec("b", DType::String, &[-1, 1])], &[]), ["a", "b", "y"]);
+        assert_eq!(
+            names(&x(2), &["age"]),
+            ["x[0]", "x[1]", "y"],
+            "names that do not fit are not used"
+        );
+        assert_eq!(
+            names(
+                &[
+                    spec("a", DType::I64, &[-1]),
+                    spec("b", DType::String, &[-1, 1])
+                ],
+                &[]
+            ),
+            ["a", "b", "y"]
+        );
         let wide = names(&x(1_000), &[]);
-        assert_eq!((wide.len(), wide[0].as_str(), wide[2].as_str()), (19, "x.norm", "x.block[0]"));
-        assert_eq!(names(&[spec("image", DType::F32, &[-1, 3, 224, 224])], &[])[1], "image.mean");
-        assert_eq!(names(&[spec("x", DType::F32, &[-1, -1])], &[]).len(), 19, "a width that nobody knows");
+        assert_eq!(
+            (wide.len(), wide[0].as_str(), wide[2].as_str()),
+            (19, "x.norm", "x.block[0]")
+        );
+        assert_eq!(
+            names(&[spec("image", DType::F32, &[-1, 3, 224, 224])], &[])[1],
+            "image.mean"
+        );
+        assert_eq!(
+            names(&[spec("x", DType::F32, &[-1, -1])], &[]).len(),
+            19,
+            "a width that nobody knows"
+        );
         let named: Vec<String> = (0..1_000).map(|i| format!("f{i}")).collect();
         let named: Vec<&str> = named.iter().map(String::as_str).collect();
         assert_eq!(names(&x(1_000), &named).len(), 1_001);
@@ -251,8 +335,20 @@ mod tests {
         let tensor = Tensor::from_f32(vec![2, 8], &values).expect("fits");
         let of = |part| {
             let mut all = Vec::new();
-            let place = Place { name: String::new(), side: Side::Input, tensor: 0, part, dtype: DType::F32 };
-            each_value(&place, &tensor, |v| all.push(if let Value::Number(v) = v { v } else { f64::NAN }));
+            let place = Place {
+                name: String::new(),
+                side: Side::Input,
+                tensor: 0,
+                part,
+                dtype: DType::F32,
+            };
+            each_value(&place, &tensor, |v| {
+                all.push(if let Value::Number(v) = v {
+                    v
+                } else {
+                    f64::NAN
+                })
+            });
             all
         };
         assert_eq!(of(Part::Element(3)), [3.0, 11.0]);

@@ -118,7 +118,12 @@ pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
 
 impl Monitor {
     /// Starts the thread.
-    pub(crate) fn start(options: Options, metrics: Arc<Metrics>, sink: Sink, taps: Vec<Tap>) -> Result<Arc<Self>> {
+    pub(crate) fn start(
+        options: Options,
+        metrics: Arc<Metrics>,
+        sink: Sink,
+        taps: Vec<Tap>,
+    ) -> Result<Arc<Self>> {
         let (offers, inbox) = bounded(QUEUE_MAX);
         let shared = Arc::new(Shared {
             watches: Mutex::default(),
@@ -144,34 +149,67 @@ impl Monitor {
     /// Begins to watch a version. Refuses a baseline that is not its own.
     pub(crate) fn watch(&self, subject: Subject, companion: Option<Companion>) -> Result<Observer> {
         let (model, version) = (subject.model.clone(), subject.version);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(THREADS_MAX);
         let watch = Watch::new(subject, threads, Instant::now())?;
         let contracts = Arc::clone(&watch.contracts);
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        self.shared.watches.lock().insert(id, Observed { watch, series, companion });
-        Ok(Observer { shared: Arc::clone(&self.shared), watch: id, contracts, dropped })
+        self.shared.watches.lock().insert(
+            id,
+            Observed {
+                watch,
+                series,
+                companion,
+            },
+        );
+        Ok(Observer {
+            shared: Arc::clone(&self.shared),
+            watch: id,
+            contracts,
+            dropped,
+        })
     }
 
     /// What is known of a version, as JSON; none where it is not watched.
-    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<serde_json::Value> {
+    pub(crate) fn report(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+    ) -> Vec<serde_json::Value> {
         self.look(model, version, None)
     }
 
     /// The same with what a page about it shows, since a time.
-    pub(crate) fn pictures(&self, model: &ModelName, version: Option<Version>, since: u64) -> Vec<serde_json::Value> {
+    pub(crate) fn pictures(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+        since: u64,
+    ) -> Vec<serde_json::Value> {
         self.look(model, version, Some(since))
     }
 
     /// What was counted since this was last asked, of every version.
     pub(crate) fn sketches(&self) -> Vec<Sketch> {
-        self.shared.watches.lock().values_mut().filter_map(|o| o.watch.sketch()).collect()
+        self.shared
+            .watches
+            .lock()
+            .values_mut()
+            .filter_map(|o| o.watch.sketch())
+            .collect()
     }
 
     /// What is watched here.
     pub(crate) fn subjects(&self) -> Vec<Arc<Subject>> {
-        self.shared.watches.lock().values().map(|o| Arc::clone(&o.watch.subject)).collect()
+        self.shared
+            .watches
+            .lock()
+            .values()
+            .map(|o| Arc::clone(&o.watch.subject))
+            .collect()
     }
 
     /// Shows what was merged of so many servers, who share the promise.
@@ -179,10 +217,16 @@ impl Monitor {
         *self.shared.fleet.lock() = (servers.max(1), merged);
     }
 
-    fn look(&self, model: &ModelName, version: Option<Version>, since: Option<u64>) -> Vec<serde_json::Value> {
+    fn look(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+        since: Option<u64>,
+    ) -> Vec<serde_json::Value> {
         let watches = self.shared.watches.lock();
-        let of =
-            |o: &&Observed| o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v);
+        let of = |o: &&Observed| {
+            o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v)
+        };
         let mut found: Vec<&Observed> = watches.values().filter(of).collect();
         found.sort_by_key(|o| o.watch.subject.version);
         let (share, rules) = (self.shared.share(), self.shared.rules());
@@ -192,8 +236,15 @@ impl Monitor {
             report["sample_share"] = share.into();
             report["dropped_requests"] = o.series.dropped.get().into();
             let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
-            let of = |v: &&serde_json::Value| ["model", "version", "digest"].iter().all(|key| same(v, key));
-            if let Some(merged) = fleet.1["versions"].as_array().and_then(|all| all.iter().find(of)) {
+            let of = |v: &&serde_json::Value| {
+                ["model", "version", "digest"]
+                    .iter()
+                    .all(|key| same(v, key))
+            };
+            if let Some(merged) = fleet.1["versions"]
+                .as_array()
+                .and_then(|all| all.iter().find(of))
+            {
                 report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
             }
             if let Some(since) = since {
@@ -216,7 +267,9 @@ impl Observer {
     /// sampled, and what to offer of it then.
     pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
         self.contracts.count(Side::Input, inputs);
-        self.shared.is_wanted(number(prediction)).then(|| inputs.to_vec())
+        self.shared
+            .is_wanted(number(prediction))
+            .then(|| inputs.to_vec())
     }
 
     /// Holds an answer to the contract.
@@ -228,11 +281,22 @@ impl Observer {
     /// waits. The tensors share their bytes with the answer.
     pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
-        let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let offer = Offer { watch: self.watch, prediction, inputs, outputs, bytes };
+        let before = self
+            .shared
+            .waiting_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        let offer = Offer {
+            watch: self.watch,
+            prediction,
+            inputs,
+            outputs,
+            bytes,
+        };
         let fits = before + bytes <= self.shared.options.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
-            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared
+                .waiting_bytes
+                .fetch_sub(bytes, Ordering::Relaxed);
             self.dropped.inc();
         }
     }
@@ -282,7 +346,11 @@ impl Shared {
         // An idle server says nothing of what its next request will cost.
         let Some(taken) = taken else { return };
         let share = next_share(self.share(), taken, self.options.cpu_share);
-        let up_to = if share >= 1.0 { u64::MAX } else { (share * u64::MAX as f64) as u64 };
+        let up_to = if share >= 1.0 {
+            u64::MAX
+        } else {
+            (share * u64::MAX as f64) as u64
+        };
         self.sampled_up_to.store(up_to, Ordering::Relaxed);
         self.metrics.monitor.sample_share.set(share);
     }
@@ -297,7 +365,9 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
         while !inbox.is_empty() && Instant::now() < until {
             let mut watches = shared.watches.lock();
             for offer in inbox.try_iter().take(TURN) {
-                shared.waiting_bytes.fetch_sub(offer.bytes, Ordering::Relaxed);
+                shared
+                    .waiting_bytes
+                    .fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
                     look(shared, observed, &offer);
                 }
@@ -317,9 +387,21 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
 
 /// Counts a request and shows it around.
 fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
-    let Observed { watch, companion, .. } = observed;
-    let Offer { prediction, inputs, outputs, .. } = offer;
-    let answers = watch.subject.task.as_ref().map(|task| answers(task, outputs)).unwrap_or_default();
+    let Observed {
+        watch, companion, ..
+    } = observed;
+    let Offer {
+        prediction,
+        inputs,
+        outputs,
+        ..
+    } = offer;
+    let answers = watch
+        .subject
+        .task
+        .as_ref()
+        .map(|task| answers(task, outputs))
+        .unwrap_or_default();
     if shared.is_sampled(number(*prediction)) {
         watch.observe(inputs, outputs, &shared.options.rules);
         watch.estimate(&answers);
@@ -327,7 +409,8 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
             let (errors, failure) = companion.expect(inputs, outputs);
             watch.expect(&errors);
             if let Some(error) = failure {
-                let (model, version) = (watch.subject.model.as_str(), watch.subject.version.number());
+                let (model, version) =
+                    (watch.subject.model.as_str(), watch.subject.version.number());
                 tracing::warn!(model, version, %error, "the companion fails; such rows count in no estimate");
             }
         }
@@ -335,31 +418,54 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
     if !shared.taps.is_empty() {
         let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
         let subject = &watch.subject;
-        let answered = Answered { subject, prediction: *prediction, inputs, outputs, answers: &answers, parts: &parts };
+        let answered = Answered {
+            subject,
+            prediction: *prediction,
+            inputs,
+            outputs,
+            answers: &answers,
+            parts: &parts,
+        };
         shared.taps.iter().for_each(|tap| tap(&answered));
     }
 }
 
 /// Closes windows, tells of alarms, sets series.
 fn tick(shared: &Shared, sink: &Sink) {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     let rules = &shared.rules();
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
-        let alarms = observed.watch.advance(Instant::now(), seconds / 3600, rules);
+        let alarms = observed
+            .watch
+            .advance(Instant::now(), seconds / 3600, rules);
         observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(rules);
-        begun.extend(alarms.into_iter().map(|(place, reading)| Alarm::of(&report, place, reading)));
+        begun.extend(
+            alarms
+                .into_iter()
+                .map(|(place, reading)| Alarm::of(&report, place, reading)),
+        );
         if let Some(estimated) = &report.estimated {
             observed.series.estimate(&estimated.estimate.measures);
         }
         let columns = shown(&report, shared.options.columns_shown);
         let alarms = report.alarms;
-        observed.series.set((report.rows, report.sampled_rows), alarms, &columns);
+        observed
+            .series
+            .set((report.rows, report.sampled_rows), alarms, &columns);
         observed.watch.remember(seconds, alarms);
     }
     for alarm in begun {
-        let Alarm { model, version, column, test, .. } = &alarm;
+        let Alarm {
+            model,
+            version,
+            column,
+            test,
+            ..
+        } = &alarm;
         let (metric, value, lower) = (test.metric.word(), test.value, test.lower);
         tracing::warn!(
             model,
@@ -379,10 +485,17 @@ fn tick(shared: &Shared, sink: &Sink) {
 /// The columns with series of their own: the most heeded first, then in order.
 fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
     let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
-    columns.sort_by(|a, b| b.importance.unwrap_or(0.0).total_cmp(&a.importance.unwrap_or(0.0)));
+    columns.sort_by(|a, b| {
+        b.importance
+            .unwrap_or(0.0)
+            .total_cmp(&a.importance.unwrap_or(0.0))
+    });
     let show = |c: &&'r ColumnReport<'_>| {
         let breaches = c.contract;
-        let newest = c.tests.iter().filter(|t| t.against == Against::Training && t.span == SPANS[0]);
+        let newest = c
+            .tests
+            .iter()
+            .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
         let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
         Shown {
             column: &c.name,
@@ -394,7 +507,9 @@ fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
                 ("unseen", breaches.unseen),
                 ("empty", breaches.empty),
             ],
-            distances: newest.map(|t| (t.metric.word(), t.value, raised(t.metric))).collect(),
+            distances: newest
+                .map(|t| (t.metric.word(), t.value, raised(t.metric)))
+                .collect(),
         }
     };
     columns.iter().take(most).map(show).collect()
@@ -408,7 +523,13 @@ mod tests {
     fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {
         let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
         assert!(ids.iter().all(|id| number(*id) == number(*id)));
-        let sampled = ids.iter().filter(|id| number(**id) <= u64::MAX / 10).count();
-        assert!((800..1_200).contains(&sampled), "{sampled} of a tenth of 10,000");
+        let sampled = ids
+            .iter()
+            .filter(|id| number(**id) <= u64::MAX / 10)
+            .count();
+        assert!(
+            (800..1_200).contains(&sampled),
+            "{sampled} of a tenth of 10,000"
+        );
     }
 }

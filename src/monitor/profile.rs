@@ -24,21 +24,38 @@ pub(crate) enum Series {
 /// Profiles a column.
 pub(crate) fn profile(name: &str, series: &Series) -> Column {
     let (missing, values) = match series {
-        Series::Numbers { values, single } => {
-            numbers(values.clone(), if *single { below_single } else { f64::next_down })
-        }
+        Series::Numbers { values, single } => numbers(
+            values.clone(),
+            if *single {
+                below_single
+            } else {
+                f64::next_down
+            },
+        ),
         Series::Whole(values) => whole(values),
         Series::Words(words) => {
-            let (empty, full): (Vec<&String>, Vec<&String>) = words.iter().partition(|w| w.is_empty());
-            (empty.len() as u64, Values::Words(list(full.into_iter().map(String::as_str))))
+            let (empty, full): (Vec<&String>, Vec<&String>) =
+                words.iter().partition(|w| w.is_empty());
+            (
+                empty.len() as u64,
+                Values::Words(list(full.into_iter().map(String::as_str))),
+            )
         }
     };
     let design_effect = match series {
         Series::Numbers { values, .. } => design_effect(values),
-        Series::Whole(values) => design_effect(&values.iter().map(|v| *v as f64).collect::<Vec<_>>()),
+        Series::Whole(values) => {
+            design_effect(&values.iter().map(|v| *v as f64).collect::<Vec<_>>())
+        }
         Series::Words(_) => 1.0,
     };
-    Column { name: name.to_owned(), missing, importance: None, design_effect, values }
+    Column {
+        name: name.to_owned(),
+        missing,
+        importance: None,
+        design_effect,
+        values,
+    }
 }
 
 /// The next number below that single precision knows.
@@ -70,13 +87,28 @@ fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
     let n = finite.len().max(1) as f64;
     let mean = finite.iter().sum::<f64>() / n;
     let deviation = (finite.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-    let (median, iqr) = (quantile(&finite, 0.5), quantile(&finite, 0.75) - quantile(&finite, 0.25));
-    (missing, Values::Numbers(Numbers { edges: edges.all().to_vec(), counts, mean, deviation, median, iqr }))
+    let (median, iqr) = (
+        quantile(&finite, 0.5),
+        quantile(&finite, 0.75) - quantile(&finite, 0.25),
+    );
+    (
+        missing,
+        Values::Numbers(Numbers {
+            edges: edges.all().to_vec(),
+            counts,
+            mean,
+            deviation,
+            median,
+            iqr,
+        }),
+    )
 }
 
 /// A quantile of sorted values, straight between neighbours; 0 of none.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return 0.0;
+    };
     let at = share * last as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     low + (high - low) * at.fract()
@@ -93,7 +125,11 @@ fn list<'w>(words: impl Iterator<Item = &'w str>) -> Listed {
         words: all.into_iter().map(owned).collect(),
         other_rows: rest.iter().map(|(_, n)| n).sum(),
         open: rest.len() > OTHERS_MAX,
-        others: rest.iter().take(OTHERS_MAX).map(|(word, _)| (*word).to_owned()).collect(),
+        others: rest
+            .iter()
+            .take(OTHERS_MAX)
+            .map(|(word, _)| (*word).to_owned())
+            .collect(),
     }
 }
 
@@ -114,9 +150,17 @@ fn design_effect(values: &[f64]) -> f64 {
     };
     let means: Vec<f64> = finite.chunks_exact(size).take(blocks).map(mean).collect();
     let expected = variance(&finite) / size as f64;
-    let ratio = if expected > 0.0 { variance(&means) / expected } else { 1.0 };
+    let ratio = if expected > 0.0 {
+        variance(&means) / expected
+    } else {
+        1.0
+    };
     // What 32 blocks show by chance is no effect.
-    if ratio > CHANCE { ratio.min(size as f64) } else { 1.0 }
+    if ratio > CHANCE {
+        ratio.min(size as f64)
+    } else {
+        1.0
+    }
 }
 
 /// The ratio of variances that 31 degrees of freedom pass once in a thousand.
@@ -127,39 +171,85 @@ mod tests {
     use super::*;
 
     fn numbers_of(values: &[f64]) -> (u64, Numbers) {
-        let column = profile("x", &Series::Numbers { values: values.to_vec(), single: false });
-        let Values::Numbers(numbers) = column.values else { panic!("numbers") };
+        let column = profile(
+            "x",
+            &Series::Numbers {
+                values: values.to_vec(),
+                single: false,
+            },
+        );
+        let Values::Numbers(numbers) = column.values else {
+            panic!("numbers")
+        };
         (column.missing, numbers)
     }
 
     #[test]
     fn a_column_of_numbers_is_cut_and_summed_up() {
-        let values: Vec<f64> = (0..1_000).map(f64::from).chain([f64::NAN; 5]).chain([f64::INFINITY]).collect();
+        let values: Vec<f64> = (0..1_000)
+            .map(f64::from)
+            .chain([f64::NAN; 5])
+            .chain([f64::INFINITY])
+            .collect();
         let (missing, numbers) = numbers_of(&values);
         assert_eq!((missing, numbers.counts.iter().sum::<u64>()), (5, 1_001));
-        assert_eq!((numbers.counts[0], numbers.counts.last()), (0, Some(&1)), "the infinity lies beyond");
-        assert_eq!((numbers.median, numbers.iqr, numbers.mean), (499.5, 499.5, 499.5));
-        assert!(numbers.counts[1..numbers.counts.len() - 1].iter().all(|n| (60..=65).contains(n)), "{numbers:?}");
+        assert_eq!(
+            (numbers.counts[0], numbers.counts.last()),
+            (0, Some(&1)),
+            "the infinity lies beyond"
+        );
+        assert_eq!(
+            (numbers.median, numbers.iqr, numbers.mean),
+            (499.5, 499.5, 499.5)
+        );
+        assert!(
+            numbers.counts[1..numbers.counts.len() - 1]
+                .iter()
+                .all(|n| (60..=65).contains(n)),
+            "{numbers:?}"
+        );
         let (missing, always_missing) = numbers_of(&[f64::NAN; 10]);
-        assert_eq!((missing, always_missing.edges.len(), always_missing.counts), (10, 0, vec![0]));
+        assert_eq!(
+            (missing, always_missing.edges.len(), always_missing.counts),
+            (10, 0, vec![0])
+        );
         let (_, constant) = numbers_of(&[7.0; 100]);
-        assert_eq!((constant.edges, constant.counts), (vec![7.0_f64.next_down(), 7.0], vec![0, 100, 0]));
+        assert_eq!(
+            (constant.edges, constant.counts),
+            (vec![7.0_f64.next_down(), 7.0], vec![0, 100, 0])
+        );
     }
 
     #[test]
     fn few_whole_numbers_are_names_and_many_are_numbers() {
-        let column = |n: i64| profile("x", &Series::Whole((0..1_000).map(|i| i % n).collect())).values;
-        let Values::Words(listed) = column(3) else { panic!("names") };
+        let column =
+            |n: i64| profile("x", &Series::Whole((0..1_000).map(|i| i % n).collect())).values;
+        let Values::Words(listed) = column(3) else {
+            panic!("names")
+        };
         assert_eq!(listed.words[0], ("0".to_owned(), 334));
         assert!(matches!(column(65), Values::Numbers(_)));
     }
 
     #[test]
     fn words_beyond_the_first_are_listed_together() {
-        let words: Vec<String> = (0..100).flat_map(|i| vec![format!("w{i}"); 200 - i]).chain([String::new()]).collect();
+        let words: Vec<String> = (0..100)
+            .flat_map(|i| vec![format!("w{i}"); 200 - i])
+            .chain([String::new()])
+            .collect();
         let column = profile("x", &Series::Words(words));
-        let Values::Words(listed) = column.values else { panic!("words") };
-        assert_eq!((column.missing, listed.words.len(), listed.others.len(), listed.open), (1, 64, 36, false));
+        let Values::Words(listed) = column.values else {
+            panic!("words")
+        };
+        assert_eq!(
+            (
+                column.missing,
+                listed.words.len(),
+                listed.others.len(),
+                listed.open
+            ),
+            (1, 64, 36, false)
+        );
         assert_eq!(listed.words[0], ("w0".to_owned(), 200));
         assert_eq!(listed.other_rows, (64..100).map(|i| 200 - i).sum::<u64>());
     }
@@ -168,12 +258,18 @@ mod tests {
     fn rows_that_follow_each_other_count_for_less() {
         let mut state = 1_u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f64 / f64::from(1 << 24)
         };
         let independent: Vec<f64> = (0..10_000).map(|_| random()).collect();
         let sticky: Vec<f64> = (0..1_000).flat_map(|_| [random(); 10]).collect();
         assert_eq!(design_effect(&independent), 1.0);
-        assert!((5.0..20.0).contains(&design_effect(&sticky)), "{}", design_effect(&sticky));
+        assert!(
+            (5.0..20.0).contains(&design_effect(&sticky)),
+            "{}",
+            design_effect(&sticky)
+        );
     }
 }

@@ -32,18 +32,35 @@ impl Work {
     pub(super) fn now() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let own = read("/proc/thread-self/schedstat");
-        let own = own.split(' ').next().and_then(|ns| ns.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
+        let own = own
+            .split(' ')
+            .next()
+            .and_then(|ns| ns.parse().ok())
+            .map_or(Duration::ZERO, Duration::from_nanos);
         let stat = read("/proc/self/stat");
         // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
-        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-        Self { own, all: Duration::from_millis(ticks * 10) }
+        let fields = stat
+            .rsplit_once(") ")
+            .map_or("", |(_, rest)| rest)
+            .split(' ');
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|n| n.parse::<u64>().ok())
+            .sum();
+        Self {
+            own,
+            all: Duration::from_millis(ticks * 10),
+        }
     }
 
     /// The share of the server's work that was this thread's; none where there
     /// was too little to tell.
     pub(super) fn since(&self, before: &Self) -> Option<f64> {
-        let (own, all) = (self.own.saturating_sub(before.own), self.all.saturating_sub(before.all));
+        let (own, all) = (
+            self.own.saturating_sub(before.own),
+            self.all.saturating_sub(before.all),
+        );
         (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
     }
 }

@@ -55,6 +55,10 @@ impl Counted {
     /// Back to a tally; none where it has other cells.
     pub(super) fn tally(&self, cells: usize) -> Option<Tally> {
         let ends = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        (self.counts.len() == cells).then(|| Tally { counts: self.counts.clone(), missing: self.missing, ends })
+        (self.counts.len() == cells).then(|| Tally {
+            counts: self.counts.clone(),
+            missing: self.missing,
+            ends,
+        })
     }
 }

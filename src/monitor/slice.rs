@@ -30,12 +30,17 @@ impl Slicer {
                 let mut below = 0;
                 for (edge, count) in numbers.edges.iter().zip(&numbers.counts) {
                     below += count;
-                    if below * 4 >= whole * (cuts.len() as u64 + 1) && cuts.len() < 3 && below < whole {
+                    if below * 4 >= whole * (cuts.len() as u64 + 1)
+                        && cuts.len() < 3
+                        && below < whole
+                    {
                         cuts.push(*edge);
                     }
                 }
             }
-            Some(Values::Words(listed)) => words.extend(listed.words.iter().take(WORDS_MAX).map(|(w, _)| w.clone())),
+            Some(Values::Words(listed)) => {
+                words.extend(listed.words.iter().take(WORDS_MAX).map(|(w, _)| w.clone()))
+            }
             None => {}
         }
         Self { place, cuts, words }
@@ -45,7 +50,9 @@ impl Slicer {
     pub(crate) fn parts(&mut self, inputs: &[Tensor]) -> Vec<String> {
         let Self { place, cuts, words } = self;
         let mut parts = Vec::new();
-        let Some(tensor) = inputs.get(place.tensor) else { return parts };
+        let Some(tensor) = inputs.get(place.tensor) else {
+            return parts;
+        };
         let mut word = |word: &str| {
             if words.contains(word) || words.len() < WORDS_MAX {
                 words.insert(word.to_owned());
@@ -85,21 +92,37 @@ mod tests {
     use crate::tensor::{DType, Strings};
 
     fn place(dtype: DType) -> Place {
-        Place { name: "a".to_owned(), side: Side::Input, tensor: 0, part: Part::Element(0), dtype }
+        Place {
+            name: "a".to_owned(),
+            side: Side::Input,
+            tensor: 0,
+            part: Part::Element(0),
+            dtype,
+        }
     }
 
     #[test]
     fn numbers_fall_into_quarters_of_the_baseline() {
         let values = (0..1_000).map(f64::from).collect();
-        let column = profile("a", &Series::Numbers { values, single: false });
+        let column = profile(
+            "a",
+            &Series::Numbers {
+                values,
+                single: false,
+            },
+        );
         let mut slicer = Slicer::new(place(DType::F32), Some(&column));
         assert_eq!(slicer.cuts.len(), 3);
         let tensor = Tensor::from_f32(vec![4, 1], &[-5.0, 400.0, 5_000.0, f32::NAN]).expect("fits");
         let parts = slicer.parts(&[tensor]);
-        assert!(parts[0].starts_with('≤') && parts[1].contains(" to ") && parts[2].starts_with('>'), "{parts:?}");
+        assert!(
+            parts[0].starts_with('≤') && parts[1].contains(" to ") && parts[2].starts_with('>'),
+            "{parts:?}"
+        );
         assert_eq!(parts[3], "missing");
         assert_eq!(
-            Slicer::new(place(DType::F32), None).parts(&[Tensor::from_f32(vec![1], &[1.0]).expect("fits")]),
+            Slicer::new(place(DType::F32), None)
+                .parts(&[Tensor::from_f32(vec![1], &[1.0]).expect("fits")]),
             ["all"]
         );
     }
@@ -108,8 +131,12 @@ mod tests {
     fn words_are_parts_until_there_are_too_many() {
         let mut slicer = Slicer::new(place(DType::String), None);
         let words: Vec<String> = (0..20).map(|i| format!("w{i}")).collect();
-        let tensor = Tensor::strings(vec![20, 1], Strings::from_parts(&words).expect("text")).expect("fits");
+        let tensor =
+            Tensor::strings(vec![20, 1], Strings::from_parts(&words).expect("text")).expect("fits");
         let parts = slicer.parts(&[tensor]);
-        assert_eq!((parts[0].as_str(), parts[15].as_str(), parts[16].as_str()), ("w0", "w15", OTHER));
+        assert_eq!(
+            (parts[0].as_str(), parts[15].as_str(), parts[16].as_str()),
+            ("w0", "w15", OTHER)
+        );
     }
 }

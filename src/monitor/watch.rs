@@ -55,7 +55,11 @@ impl Subject {
     /// Finds its columns; refuses a baseline that is not its own.
     pub(crate) fn places(&self) -> Result<Vec<Place>> {
         let own = self.baseline.as_ref().map_or(&[][..], |b| &b.features);
-        let features = if self.features.is_empty() { own } else { &self.features };
+        let features = if self.features.is_empty() {
+            own
+        } else {
+            &self.features
+        };
         let places = layout::places(&self.signature, features);
         if let Some(baseline) = &self.baseline {
             layout::check(baseline, &places)?;
@@ -110,7 +114,12 @@ impl Watch {
         let slicers = slicers(&subject, &places)?;
         let mut watch = Self {
             slicers,
-            contracts: Arc::new(Contracts::new(&subject.signature, &places, subject.baseline.as_ref(), threads)),
+            contracts: Arc::new(Contracts::new(
+                &subject.signature,
+                &places,
+                subject.baseline.as_ref(),
+                threads,
+            )),
             columns: Vec::new(),
             source: Source::Gathering,
             baseline_rows: 0,
@@ -137,16 +146,31 @@ impl Watch {
     }
 
     fn begin(&mut self, baseline: &Baseline, source: Source) {
-        let mut heeded: Vec<f64> = baseline.inputs.iter().filter_map(|c| c.importance).collect();
+        let mut heeded: Vec<f64> = baseline
+            .inputs
+            .iter()
+            .filter_map(|c| c.importance)
+            .collect();
         heeded.sort_unstable_by(|a, b| b.total_cmp(a));
-        let least = heeded.get(WEEK_COLUMNS_MAX).copied().unwrap_or(f64::NEG_INFINITY);
+        let least = heeded
+            .get(WEEK_COLUMNS_MAX)
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY);
         let mut kept = 0;
         for place in &self.places {
-            let columns = if place.side == Side::Input { &baseline.inputs } else { &baseline.outputs };
-            let Some(column) = columns.iter().find(|c| c.name == place.name) else { continue };
-            let keeps_week = kept < WEEK_COLUMNS_MAX && column.importance.is_none_or(|i| i >= least);
+            let columns = if place.side == Side::Input {
+                &baseline.inputs
+            } else {
+                &baseline.outputs
+            };
+            let Some(column) = columns.iter().find(|c| c.name == place.name) else {
+                continue;
+            };
+            let keeps_week =
+                kept < WEEK_COLUMNS_MAX && column.importance.is_none_or(|i| i >= least);
             kept += usize::from(keeps_week);
-            self.columns.push(Watched::new(place.clone(), column.clone(), keeps_week));
+            self.columns
+                .push(Watched::new(place.clone(), column.clone(), keeps_week));
         }
         self.gathered = Vec::new();
         (self.source, self.baseline_rows) = (source, baseline.rows);
@@ -157,7 +181,14 @@ impl Watch {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         self.sampled_rows += rows;
         self.window_rows += rows;
-        let of = |place: &Place| if place.side == Side::Input { inputs } else { outputs }.get(place.tensor);
+        let of = |place: &Place| {
+            if place.side == Side::Input {
+                inputs
+            } else {
+                outputs
+            }
+            .get(place.tensor)
+        };
         for column in &mut self.columns {
             if let Some(tensor) = of(&column.place) {
                 column.take(tensor);
@@ -165,7 +196,9 @@ impl Watch {
         }
         if self.source == Source::Gathering {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
-                of(place).into_iter().for_each(|tensor| each_value(place, tensor, |value| push(series, &value)));
+                of(place)
+                    .into_iter()
+                    .for_each(|tensor| each_value(place, tensor, |value| push(series, &value)));
             }
             self.gathered_rows += rows as usize;
             let most = OWN_VALUES_MAX / self.places.len().max(1);
@@ -178,7 +211,10 @@ impl Watch {
     /// Takes the answers of a sampled request for what their scores say.
     pub(crate) fn estimate(&mut self, answers: &[Option<Answer>]) {
         if let Some(estimator) = &mut self.estimator {
-            answers.iter().flatten().for_each(|answer| estimator.take(answer));
+            answers
+                .iter()
+                .flatten()
+                .for_each(|answer| estimator.take(answer));
         }
     }
 
@@ -190,7 +226,11 @@ impl Watch {
     fn profile_own(&mut self) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (place, series) in self.places.iter().zip(&self.gathered) {
-            let side = if place.side == Side::Input { &mut inputs } else { &mut outputs };
+            let side = if place.side == Side::Input {
+                &mut inputs
+            } else {
+                &mut outputs
+            };
             side.push(profile(&place.name, series));
         }
         let baseline = Baseline {
@@ -210,7 +250,12 @@ impl Watch {
 
     /// Closes what is due: the base window by rows first and time second, and
     /// the hour. `hour` counts hours of the calendar. Tells what alarms begin.
-    pub(crate) fn advance(&mut self, now: Instant, hour: u64, rules: &Rules) -> Vec<(Place, Reading)> {
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        hour: u64,
+        rules: &Rules,
+    ) -> Vec<(Place, Reading)> {
         let age = now.saturating_duration_since(self.opened);
         let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
         let mut begun = Vec::new();
@@ -249,8 +294,14 @@ impl Watch {
         self.window_rows += sketch.rows;
         self.sampled_rows += sketch.rows;
         for counted in &sketch.columns {
-            let side = if counted.input { Side::Input } else { Side::Output };
-            let of = |column: &&mut Watched| column.place.side == side && column.place.name == counted.name;
+            let side = if counted.input {
+                Side::Input
+            } else {
+                Side::Output
+            };
+            let of = |column: &&mut Watched| {
+                column.place.side == side && column.place.name == counted.name
+            };
             if let Some(column) = self.columns.iter_mut().find(of) {
                 column.absorb(counted);
             }
@@ -266,7 +317,9 @@ impl Watch {
     pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
-        self.estimated = of_scores.or_else(|| self.errors.close()).or(self.estimated.take());
+        self.estimated = of_scores
+            .or_else(|| self.errors.close())
+            .or(self.estimated.take());
         let alpha = rules.alpha(self.columns.len());
         let mut begun = Vec::new();
         for column in &mut self.columns {
@@ -286,8 +339,16 @@ impl Watch {
         self.remembered = self.closed;
         let columns = self.columns.iter().map(Watched::distance).collect();
         let told = self.estimated.as_ref().map(|e| &e.measures);
-        let estimated = told.and_then(|m| m.get("accuracy").or_else(|| m.get("mae"))).copied();
-        self.history.add(Point { time, rows: self.sampled_rows, alarms, columns, estimated });
+        let estimated = told
+            .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
+            .copied();
+        self.history.add(Point {
+            time,
+            rows: self.sampled_rows,
+            alarms,
+            columns,
+            estimated,
+        });
     }
 
     /// What a page about it shows, since a time.
@@ -317,14 +378,18 @@ impl Watch {
             });
         }
         // Those that no test looks at are still held to the contract.
-        columns.extend(breaches.into_iter().map(|((side, name), breaches)| ColumnReport {
-            name,
-            side,
-            importance: None,
-            contract: breaches,
-            hints: Hints::default(),
-            tests: Vec::new(),
-        }));
+        columns.extend(
+            breaches
+                .into_iter()
+                .map(|((side, name), breaches)| ColumnReport {
+                    name,
+                    side,
+                    importance: None,
+                    contract: breaches,
+                    hints: Hints::default(),
+                    tests: Vec::new(),
+                }),
+        );
         Report {
             model: self.subject.model.as_str(),
             version: self.subject.version.number(),
@@ -337,10 +402,21 @@ impl Watch {
             alpha: rules.alpha(self.columns.len()),
             estimated: self.estimated.as_ref().map(|estimate| {
                 let of_scores = estimate.calibrated.is_some();
-                let assumption = if of_scores { estimate::ASSUMPTION } else { companion::ASSUMPTION };
-                Estimated { estimate, assumption }
+                let assumption = if of_scores {
+                    estimate::ASSUMPTION
+                } else {
+                    companion::ASSUMPTION
+                };
+                Estimated {
+                    estimate,
+                    assumption,
+                }
             }),
-            alarms: columns.iter().flat_map(|c| &c.tests).filter(|t| t.alarm).count(),
+            alarms: columns
+                .iter()
+                .flat_map(|c| &c.tests)
+                .filter(|t| t.alarm)
+                .count(),
             columns,
         }
     }
@@ -348,12 +424,22 @@ impl Watch {
 
 /// What estimates from the scores, of a classifier.
 fn estimator(subject: &Subject) -> Option<Estimator> {
-    let Some(Task::Classification(task)) = &subject.task else { return None };
+    let Some(Task::Classification(task)) = &subject.task else {
+        return None;
+    };
     let scores = &subject.signature.outputs.get(task.scores)?.name;
-    let of = |class: usize| if task.is_single { scores.clone() } else { format!("{scores}[{class}]") };
+    let of = |class: usize| {
+        if task.is_single {
+            scores.clone()
+        } else {
+            format!("{scores}[{class}]")
+        }
+    };
     let known = subject.baseline.iter().flat_map(|b| &b.calibration);
     let curves = known.filter_map(|curve| {
-        let class = (0..task.classes.len()).rev().find(|class| of(*class) == curve.output)?;
+        let class = (0..task.classes.len())
+            .rev()
+            .find(|class| of(*class) == curve.output)?;
         Some((class, Curve::new(curve.points.clone())?))
     });
     Some(Estimator::new(task, &curves.collect()))
@@ -366,9 +452,16 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
         let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
             let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
             let (name, has) = (short(name), has.join(", "));
-            Error::precondition(format!("the slice '{name}' is no input column; they are {}", short(&has)))
+            Error::precondition(format!(
+                "the slice '{name}' is no input column; they are {}",
+                short(&has)
+            ))
         })?;
-        let column = subject.baseline.iter().flat_map(|b| &b.inputs).find(|c| c.name == *name);
+        let column = subject
+            .baseline
+            .iter()
+            .flat_map(|b| &b.inputs)
+            .find(|c| c.name == *name);
         Ok(Slicer::new(place.clone(), column))
     };
     subject.slices.iter().map(one).collect()
@@ -420,10 +513,21 @@ pub(crate) struct ColumnReport<'w> {
 pub(crate) fn empty(place: &Place) -> Series {
     match place.dtype {
         DType::String => Series::Words(Vec::new()),
-        DType::F64 => Series::Numbers { values: Vec::new(), single: false },
-        DType::F32 | DType::F16 | DType::BF16 => Series::Numbers { values: Vec::new(), single: true },
-        _ if place.part != layout::Part::Element(0) && !matches!(place.part, layout::Part::Element(_)) => {
-            Series::Numbers { values: Vec::new(), single: false }
+        DType::F64 => Series::Numbers {
+            values: Vec::new(),
+            single: false,
+        },
+        DType::F32 | DType::F16 | DType::BF16 => Series::Numbers {
+            values: Vec::new(),
+            single: true,
+        },
+        _ if place.part != layout::Part::Element(0)
+            && !matches!(place.part, layout::Part::Element(_)) =>
+        {
+            Series::Numbers {
+                values: Vec::new(),
+                single: false,
+            }
         }
         _ => Series::Whole(Vec::new()),
     }

@@ -17,7 +17,11 @@ pub(crate) struct Tally {
 impl Tally {
     /// Starts at nothing.
     pub(crate) fn new(cells: usize) -> Self {
-        Self { counts: vec![0; cells], missing: 0, ends: (f64::INFINITY, f64::NEG_INFINITY) }
+        Self {
+            counts: vec![0; cells],
+            missing: 0,
+            ends: (f64::INFINITY, f64::NEG_INFINITY),
+        }
     }
 
     /// Counts a value; tells its cell, if it has one.
@@ -40,7 +44,10 @@ impl Tally {
 
     /// Adds another stretch.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a = a.saturating_add(*b));
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(a, b)| *a = a.saturating_add(*b));
         self.missing = self.missing.saturating_add(other.missing);
         self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
     }
@@ -123,13 +130,19 @@ mod tests {
         let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
         let mut whole = Tally::new(3);
         let mut parts = [Tally::new(3), Tally::new(3)];
-        for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY].into_iter().enumerate() {
+        for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY]
+            .into_iter()
+            .enumerate()
+        {
             whole.take(&cells, &Value::Number(v));
             parts[i % 2].take(&cells, &Value::Number(v));
         }
         let [mut sum, other] = parts;
         sum.add(&other);
         assert_eq!(sum, whole);
-        assert_eq!((whole.rows(), whole.present(), whole.ends), (5, 4, (-1.0, 2.0)));
+        assert_eq!(
+            (whole.rows(), whole.present(), whole.ends),
+            (5, 4, (-1.0, 2.0))
+        );
     }
 }

@@ -32,7 +32,9 @@ impl Operator {
         let mut verified = Verified::default();
         while let Some(read) = self.log.entry(state.seq + 1).await? {
             let seq = read.entry.seq;
-            state.apply(read).map_err(|e| e.context(self.log.entry_key(seq)))?;
+            state
+                .apply(read)
+                .map_err(|e| e.context(self.log.entry_key(seq)))?;
             if checkpoints.contains(&seq) {
                 self.check_checkpoint(&state).await?;
                 verified.checkpoints += 1;
@@ -40,16 +42,25 @@ impl Operator {
         }
         if let Some(beyond) = logged.range(state.seq + 1..).next() {
             let gap = self.log.entry_key(state.seq + 1);
-            return Err(Error::precondition(format!("{gap} is missing, though entry {beyond} is there")));
+            return Err(Error::precondition(format!(
+                "{gap} is missing, though entry {beyond} is there"
+            )));
         }
         verified.entries = state.seq;
-        verified.void = state.void.iter().map(|(seq, why)| format!("entry {seq}: {why}")).collect();
+        verified.void = state
+            .void
+            .iter()
+            .map(|(seq, why)| format!("entry {seq}: {why}"))
+            .collect();
         let records = state.models.values().flat_map(|m| m.versions.values());
         let mut blobs: BTreeSet<Blob> = BTreeSet::new();
         for record in records.filter(|r| r.retired.is_none()) {
             blobs.extend(record.blobs.iter().copied());
             let manifest = self.manifest(record).await?;
-            let lost = manifest.files.iter().find(|f| !record.blobs.iter().any(|b| b.digest == f.digest));
+            let lost = manifest
+                .files
+                .iter()
+                .find(|f| !record.blobs.iter().any(|b| b.digest == f.digest));
             if let Some(file) = lost {
                 return Err(Error::precondition(format!(
                     "manifest {} lists {}, which its entry does not",
@@ -58,7 +69,9 @@ impl Operator {
             }
         }
         for blob in &blobs {
-            self.log.copy_blob(blob, &mut std::io::sink(), progress).await?;
+            self.log
+                .copy_blob(blob, &mut std::io::sink(), progress)
+                .await?;
             verified.blobs += 1;
             verified.bytes += blob.bytes;
         }
@@ -77,7 +90,11 @@ impl Operator {
         for (key, _) in listed {
             match number(&key) {
                 Some(n) => numbers.insert(n),
-                None => return Err(Error::precondition(format!("{key} is no object of a registry"))),
+                None => {
+                    return Err(Error::precondition(format!(
+                        "{key} is no object of a registry"
+                    )));
+                }
             };
         }
         Ok(numbers)
@@ -89,7 +106,9 @@ impl Operator {
         let bytes = bytes.ok_or_else(|| Error::precondition(format!("{key} is missing")))?;
         match Checkpoint::read(&bytes, &key) {
             Ok(kept) if kept == *state => Ok(()),
-            Ok(_) => Err(Error::precondition(format!("{key} is not what the log comes to"))),
+            Ok(_) => Err(Error::precondition(format!(
+                "{key} is not what the log comes to"
+            ))),
             Err(error) => Err(error),
         }
     }

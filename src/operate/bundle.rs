@@ -61,7 +61,9 @@ impl Operator {
         let staged = NewFolder::beside(into)?;
         let blobs = staged.path().join("blobs/sha256");
         for blob in &record.blobs {
-            self.log.fetch_blob(blob, &blobs.join(blob.digest.hex()), progress).await?;
+            self.log
+                .fetch_blob(blob, &blobs.join(blob.digest.hex()), progress)
+                .await?;
         }
         let layer = |file: &crate::registry::manifest::File| Descriptor {
             media_type: FILE_TYPE.to_owned(),
@@ -111,57 +113,102 @@ impl Operator {
                 continue;
             }
             for path in versions.into_values() {
-                let push = Push { path, allow_signature_change: true, ..Push::default() };
+                let push = Push {
+                    path,
+                    allow_signature_change: true,
+                    ..Push::default()
+                };
                 pushed.push(self.push(&model, &push, progress).await?);
             }
         }
         match pushed.is_empty() {
-            true => Err(Error::invalid(format!("{} is neither a bundle nor a model directory", from.display()))),
+            true => Err(Error::invalid(format!(
+                "{} is neither a bundle nor a model directory",
+                from.display()
+            ))),
             false => Ok(pushed),
         }
     }
 
-    async fn import_bundle(&self, from: &Path, name: Option<&ModelName>, progress: Progress<'_>) -> Result<Pushed> {
+    async fn import_bundle(
+        &self,
+        from: &Path,
+        name: Option<&ModelName>,
+        progress: Progress<'_>,
+    ) -> Result<Pushed> {
         let blob = |digest: &str, bytes_max: u64| -> Result<Vec<u8>> {
             let digest = Digest::parse(digest)?;
             let path = from.join("blobs/sha256").join(digest.hex());
             let length = fs::metadata(&path).map_err(failed("read", &path))?.len();
-            let bytes = if length <= bytes_max { fs::read(&path).map_err(failed("read", &path))? } else { Vec::new() };
+            let bytes = if length <= bytes_max {
+                fs::read(&path).map_err(failed("read", &path))?
+            } else {
+                Vec::new()
+            };
             if hash(&bytes) != digest {
-                return Err(Error::precondition(format!("{} is not what its name says", path.display())));
+                return Err(Error::precondition(format!(
+                    "{} is not what its name says",
+                    path.display()
+                )));
             }
             Ok(bytes)
         };
-        let malformed = |e: serde_json::Error| Error::invalid("the bundle is malformed").with_source(e);
+        let malformed =
+            |e: serde_json::Error| Error::invalid("the bundle is malformed").with_source(e);
         let index = from.join("index.json");
         let index: Index =
-            serde_json::from_slice(&fs::read(&index).map_err(failed("read", &index))?).map_err(malformed)?;
+            serde_json::from_slice(&fs::read(&index).map_err(failed("read", &index))?)
+                .map_err(malformed)?;
         let [only] = index.manifests.as_slice() else {
-            return Err(Error::invalid(format!("the bundle holds {} images, not one", index.manifests.len())));
+            return Err(Error::invalid(format!(
+                "the bundle holds {} images, not one",
+                index.manifests.len()
+            )));
         };
-        let image: Image = serde_json::from_slice(&blob(&only.digest, MANIFEST_BYTES_MAX)?).map_err(malformed)?;
+        let image: Image =
+            serde_json::from_slice(&blob(&only.digest, MANIFEST_BYTES_MAX)?).map_err(malformed)?;
         if image.config.media_type != MANIFEST_TYPE {
-            return Err(Error::invalid(format!("the bundle is no version of a model but {}", image.config.media_type)));
+            return Err(Error::invalid(format!(
+                "the bundle is no version of a model but {}",
+                image.config.media_type
+            )));
         }
         let manifest = Manifest::read(&blob(&image.config.digest, MANIFEST_BYTES_MAX)?)?;
         // Laid out as a folder of links, each checked.
         let folder = tempfile::tempdir().map_err(failed("use", Path::new("a temporary folder")))?;
         for file in &manifest.files {
-            let (source, target) = (from.join("blobs/sha256").join(file.digest.hex()), folder.path().join(&file.path));
-            let measured =
-                fs::File::open(&source).and_then(|mut f| measure(&mut f)).map_err(failed("read", &source))?;
+            let (source, target) = (
+                from.join("blobs/sha256").join(file.digest.hex()),
+                folder.path().join(&file.path),
+            );
+            let measured = fs::File::open(&source)
+                .and_then(|mut f| measure(&mut f))
+                .map_err(failed("read", &source))?;
             if measured != (file.digest, file.bytes) {
-                return Err(Error::precondition(format!("{} is not what its name says", source.display())));
+                return Err(Error::precondition(format!(
+                    "{} is not what its name says",
+                    source.display()
+                )));
             }
-            fs::create_dir_all(target.parent().unwrap_or(folder.path())).map_err(failed("make", &target))?;
+            fs::create_dir_all(target.parent().unwrap_or(folder.path()))
+                .map_err(failed("make", &target))?;
             fs::hard_link(&source, &target)
                 .or_else(|_| fs::copy(&source, &target).map(drop))
                 .map_err(failed("read", &source))?;
         }
-        let named = |role| manifest.files.iter().find(|f| f.role == role).map(|f| (role, folder.path().join(&f.path)));
+        let named = |role| {
+            manifest
+                .files
+                .iter()
+                .find(|f| f.role == role)
+                .map(|f| (role, folder.path().join(&f.path)))
+        };
         let push = Push {
             path: folder.path().to_owned(),
-            extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion].into_iter().filter_map(named).collect(),
+            extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion]
+                .into_iter()
+                .filter_map(named)
+                .collect(),
             features: manifest.features.clone(),
             licence: manifest.licence.clone(),
             tags: manifest.tags.clone(),
@@ -170,7 +217,8 @@ impl Operator {
             allow_signature_change: true,
             ..Push::default()
         };
-        self.push(name.unwrap_or(&manifest.model), &push, progress).await
+        self.push(name.unwrap_or(&manifest.model), &push, progress)
+            .await
     }
 }
 
@@ -179,16 +227,29 @@ fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBu
     let mut models: BTreeMap<ModelName, BTreeMap<Version, PathBuf>> = BTreeMap::new();
     let list = |path: &Path| -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(path).map_err(failed("list", path))?;
-        Ok(entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.is_dir()).collect())
+        Ok(entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(|p| p.is_dir())
+            .collect())
     };
-    let text = |path: &Path| path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+    let text = |path: &Path| {
+        path.file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     for folder in list(root)? {
-        let Ok(name) = ModelName::parse(&text(&folder)) else { continue };
+        let Ok(name) = ModelName::parse(&text(&folder)) else {
+            continue;
+        };
         for inside in list(&folder)? {
             if let Ok(version) = Version::parse(&text(&inside))
                 && inside.join("model.onnx").is_file()
             {
-                models.entry(name.clone()).or_default().insert(version, inside);
+                models
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(version, inside);
             }
         }
     }

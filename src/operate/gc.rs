@@ -60,18 +60,25 @@ impl Operator {
     /// Sweeps this namespace.
     pub(crate) async fn gc(&self, rules: Rules) -> Result<Swept> {
         // Grace is by the store's clock, which a probe object tells.
-        let probe = self.log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
+        let probe = self
+            .log
+            .key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
         let now = self.log.store.self_test(&probe).await?;
         // From the first entry: what a checkpoint says may be wrong, and this deletes.
         let mut state = State::default();
         self.log.catch_up(&mut state).await?;
-        let mut swept = Swept { dry_run: rules.dry_run, ..Swept::default() };
+        let mut swept = Swept {
+            dry_run: rules.dry_run,
+            ..Swept::default()
+        };
         let blobs = self.blobs().await?;
         let retention = self.retention(&state, &blobs, (now, rules.retain)).await?;
         let kept = retention.kept(&state);
         let mut marked = Vec::new();
         for found in blobs {
-            if kept.contains(&found.blob.digest) && found.blob.generation == state.generation(&found.blob.digest) {
+            if kept.contains(&found.blob.digest)
+                && found.blob.generation == state.generation(&found.blob.digest)
+            {
                 continue;
             }
             if is_within(found.modified, rules.grace, now) {
@@ -82,9 +89,15 @@ impl Operator {
         }
         // What pushes staged and never named, and probes that a crash left.
         for folder in ["staging", "probe"] {
-            let listed: Vec<_> = self.log.store.list(&self.log.key(folder)).try_collect().await?;
-            for (key, meta) in
-                listed.into_iter().filter(|(_, meta)| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now))
+            let listed: Vec<_> = self
+                .log
+                .store
+                .list(&self.log.key(folder))
+                .try_collect()
+                .await?;
+            for (key, meta) in listed
+                .into_iter()
+                .filter(|(_, meta)| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now))
             {
                 if !rules.dry_run {
                     self.log.store.delete(&key).await?;
@@ -101,8 +114,11 @@ impl Operator {
             is_old && !rules.dry_run
         })?;
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
-            let buried =
-                if rules.dry_run { part.iter().collect() } else { self.bury(part, &state, &retention).await? };
+            let buried = if rules.dry_run {
+                part.iter().collect()
+            } else {
+                self.bury(part, &state, &retention).await?
+            };
             for found in buried {
                 if !rules.dry_run {
                     self.log.store.delete(&found.key).await?;
@@ -115,21 +131,39 @@ impl Operator {
     }
 
     /// Writes the tombstone; returns what may be deleted now.
-    async fn bury<'f>(&self, marked: &'f [Found], from: &State, retention: &Retention) -> Result<Vec<&'f Found>> {
+    async fn bury<'f>(
+        &self,
+        marked: &'f [Found],
+        from: &State,
+        retention: &Retention,
+    ) -> Result<Vec<&'f Found>> {
         let buried = Mutex::new(Vec::new());
         let decide = |state: &State| {
             let kept = retention.kept(state);
             // Of older generations nobody will ever name one: no tombstone is needed.
-            let (old, current): (Vec<&Found>, Vec<&Found>) =
-                marked.iter().partition(|f| f.blob.generation < state.generation(&f.blob.digest));
-            let current: Vec<&Found> = current.into_iter().filter(|f| !kept.contains(&f.blob.digest)).collect();
+            let (old, current): (Vec<&Found>, Vec<&Found>) = marked
+                .iter()
+                .partition(|f| f.blob.generation < state.generation(&f.blob.digest));
+            let current: Vec<&Found> = current
+                .into_iter()
+                .filter(|f| !kept.contains(&f.blob.digest))
+                .collect();
             let blobs: Vec<Blob> = current.iter().map(|f| f.blob).collect();
-            *buried.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            *buried
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) =
                 old.into_iter().chain(current).collect::<Vec<_>>();
-            Ok(if blobs.is_empty() { Vec::new() } else { vec![Op::Tombstone { blobs }] }.into())
+            Ok(if blobs.is_empty() {
+                Vec::new()
+            } else {
+                vec![Op::Tombstone { blobs }]
+            }
+            .into())
         };
         self.commit(from.clone(), &decide).await?;
-        Ok(buried.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Ok(buried
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Asks the store when versions were retired whose blobs are still there: the
@@ -142,14 +176,19 @@ impl Operator {
     ) -> Result<Retention> {
         let there: BTreeSet<Digest> = blobs.iter().map(|f| f.blob.digest).collect();
         let records = state.models.values().flat_map(|m| m.versions.values());
-        let left = records.filter(|r| !retain.is_zero() && r.blobs.iter().any(|b| there.contains(&b.digest)));
+        let left = records
+            .filter(|r| !retain.is_zero() && r.blobs.iter().any(|b| there.contains(&b.digest)));
         let entries: BTreeSet<u64> = left.filter_map(|r| r.retired_by).collect();
         let times = futures_util::stream::iter(entries).map(|seq| async move {
             let meta = self.log.store.head(&self.log.entry_key(seq)).await?;
             let meta = meta.ok_or_else(|| Error::precondition(format!("entry {seq} is gone")))?;
             Ok::<_, Error>((seq, meta.modified))
         });
-        Ok(Retention { now, retain, retired: times.buffered(HEADS_MAX).try_collect().await? })
+        Ok(Retention {
+            now,
+            retain,
+            retired: times.buffered(HEADS_MAX).try_collect().await?,
+        })
     }
 
     async fn blobs(&self) -> Result<Vec<Found>> {
@@ -160,9 +199,17 @@ impl Operator {
             let (hex, generation) = name.split_once('.').unwrap_or((name, "0"));
             let digest = Digest::parse(&format!("sha256:{hex}"));
             let parsed = digest.ok().zip(generation.parse().ok());
-            let (digest, generation) =
-                parsed.ok_or_else(|| Error::precondition(format!("{key} is no object of a registry")))?;
-            Ok(Found { blob: Blob { digest, bytes: meta.bytes, generation }, key, modified: meta.modified })
+            let (digest, generation) = parsed
+                .ok_or_else(|| Error::precondition(format!("{key} is no object of a registry")))?;
+            Ok(Found {
+                blob: Blob {
+                    digest,
+                    bytes: meta.bytes,
+                    generation,
+                },
+                key,
+                modified: meta.modified,
+            })
         });
         found.collect()
     }
@@ -179,21 +226,35 @@ struct Retention {
 impl Retention {
     /// The digests that versions in use, or lately retired, name.
     fn kept(&self, state: &State) -> BTreeSet<Digest> {
-        let records = state.models.values().flat_map(|m| m.versions.values()).filter(|r| self.keeps(r));
-        records.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+        let records = state
+            .models
+            .values()
+            .flat_map(|m| m.versions.values())
+            .filter(|r| self.keeps(r));
+        records
+            .flat_map(|r| r.blobs.iter().map(|b| b.digest))
+            .collect()
     }
 
     fn keeps(&self, record: &Record) -> bool {
-        let Some(entry) = record.retired_by else { return true };
+        let Some(entry) = record.retired_by else {
+            return true;
+        };
         // A store's clock may know whole seconds only: no retention means none.
         // An entry that was not asked about came after the sweep began.
-        let lately = || self.retired.get(&entry).is_none_or(|since| is_within(*since, self.retain, self.now));
+        let lately = || {
+            self.retired
+                .get(&entry)
+                .is_none_or(|since| is_within(*since, self.retain, self.now))
+        };
         !self.retain.is_zero() && lately()
     }
 }
 
 /// Whether less than `span` has passed; for ever, where it is beyond the calendar.
 fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
-    let end = TimeDelta::from_std(span).ok().and_then(|span| since.checked_add_signed(span));
+    let end = TimeDelta::from_std(span)
+        .ok()
+        .and_then(|span| since.checked_add_signed(span));
     end.is_none_or(|end| end > now)
 }

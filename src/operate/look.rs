@@ -46,19 +46,29 @@ impl Operator {
     /// Lists models; `tag` is `key` or `key=value`.
     pub(crate) async fn list(&self, tag: Option<&str>) -> Result<Vec<Listed>> {
         let state = self.state().await?;
-        let wanted = |tags: &BTreeMap<String, String>| match tag.map(|t| t.split_once('=').unwrap_or((t, ""))) {
+        let wanted = |tags: &BTreeMap<String, String>| match tag
+            .map(|t| t.split_once('=').unwrap_or((t, "")))
+        {
             None => true,
             Some((key, "")) => tags.contains_key(key),
             Some((key, value)) => tags.get(key).is_some_and(|v| v == value),
         };
-        let listed = state.models.iter().filter(|(_, m)| wanted(&m.tags)).map(|(name, m)| Listed {
-            name: name.to_string(),
-            versions: m.versions.len(),
-            latest: m.versions.last_key_value().map(|(v, _)| v.number()),
-            aliases: m.all_aliases().into_iter().map(|(a, v)| (a.to_string(), v.number())).collect(),
-            traffic: m.traffic.clone(),
-            tags: m.tags.clone(),
-        });
+        let listed = state
+            .models
+            .iter()
+            .filter(|(_, m)| wanted(&m.tags))
+            .map(|(name, m)| Listed {
+                name: name.to_string(),
+                versions: m.versions.len(),
+                latest: m.versions.last_key_value().map(|(v, _)| v.number()),
+                aliases: m
+                    .all_aliases()
+                    .into_iter()
+                    .map(|(a, v)| (a.to_string(), v.number()))
+                    .collect(),
+                traffic: m.traffic.clone(),
+                tags: m.tags.clone(),
+            });
         Ok(listed.collect())
     }
 
@@ -66,8 +76,11 @@ impl Operator {
     pub(crate) async fn show(&self, name: &ModelName, which: Option<&str>) -> Result<Value> {
         let state = self.state().await?;
         let model = state.model(name)?;
-        let aliases: BTreeMap<String, u64> =
-            model.all_aliases().into_iter().map(|(a, v)| (a.to_string(), v.number())).collect();
+        let aliases: BTreeMap<String, u64> = model
+            .all_aliases()
+            .into_iter()
+            .map(|(a, v)| (a.to_string(), v.number()))
+            .collect();
         let Some(which) = which else {
             let versions: Vec<Value> = model.versions.iter().map(|(v, r)| summary(*v, r)).collect();
             return Ok(json!({
@@ -79,8 +92,13 @@ impl Operator {
         let record = state.record(name, version)?;
         let mut shown = summary(version, record);
         shown["name"] = json!(name.as_str());
-        shown["aliases"] =
-            json!(aliases.iter().filter(|(_, v)| **v == version.number()).map(|(a, _)| a).collect::<Vec<_>>());
+        shown["aliases"] = json!(
+            aliases
+                .iter()
+                .filter(|(_, v)| **v == version.number())
+                .map(|(a, _)| a)
+                .collect::<Vec<_>>()
+        );
         shown["manifest"] = json!(self.manifest(record).await?);
         shown["evidence"] = json!(record.evidence);
         shown["verdicts"] = json!(record.verdicts);
@@ -89,7 +107,11 @@ impl Operator {
     }
 
     /// Every change of a model, oldest first; up to `until` by the entries' time.
-    pub(crate) async fn history(&self, name: &ModelName, until: Option<DateTime<Utc>>) -> Result<Vec<Happened>> {
+    pub(crate) async fn history(
+        &self,
+        name: &ModelName,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Happened>> {
         let state = self.state().await?;
         let model = state.model(name)?;
         let mut past = State::default();
@@ -102,14 +124,22 @@ impl Operator {
             }
             past.replay(&read);
             let entry = read.entry;
-            let ops: Vec<Op> = entry.ops.into_iter().filter(|op| op.model() == Some(name)).collect();
+            let ops: Vec<Op> = entry
+                .ops
+                .into_iter()
+                .filter(|op| op.model() == Some(name))
+                .collect();
             all.push(Happened {
                 seq: entry.seq,
                 time: entry.time,
                 actor: entry.actor,
                 reason: entry.reason,
                 did: ops.iter().map(Op::in_words).collect(),
-                champion: past.models.get(name).and_then(|m| m.champion()).map(Version::number),
+                champion: past
+                    .models
+                    .get(name)
+                    .and_then(|m| m.champion())
+                    .map(Version::number),
                 ops,
                 hash: read.hash.to_string(),
                 keys: read.signatures.into_iter().map(|s| s.key).collect(),
@@ -122,14 +152,25 @@ impl Operator {
     pub(crate) async fn diff(&self, name: &ModelName, one: &str, two: &str) -> Result<Value> {
         let state = self.state().await?;
         let (a, b) = (find(&state, name, one)?, find(&state, name, two)?);
-        let (old, new) = (self.manifest(state.record(name, a)?).await?, self.manifest(state.record(name, b)?).await?);
+        let (old, new) = (
+            self.manifest(state.record(name, a)?).await?,
+            self.manifest(state.record(name, b)?).await?,
+        );
         let bytes = |m: &Manifest| m.files.iter().map(|f| f.bytes).sum::<u64>();
         let only = |m: &Manifest, other: &Manifest| -> Vec<String> {
-            m.operators.iter().filter(|op| !other.operators.contains(op)).cloned().collect()
+            m.operators
+                .iter()
+                .filter(|op| !other.operators.contains(op))
+                .cloned()
+                .collect()
         };
         let changed = |old: &Manifest, new: &Manifest| -> Vec<String> {
             let differs = |f: &&crate::registry::manifest::File| !old.files.contains(f);
-            new.files.iter().filter(differs).map(|f| f.path.clone()).collect()
+            new.files
+                .iter()
+                .filter(differs)
+                .map(|f| f.path.clone())
+                .collect()
         };
         Ok(json!({
             "name": name.as_str(), "from": a.number(), "to": b.number(),
@@ -157,9 +198,12 @@ impl Operator {
         let staged = NewFolder::beside(into)?;
         for file in &manifest.files {
             let blob = record.blob(file.digest, file.bytes);
-            self.log.fetch_blob(&blob, &staged.path().join(&file.path), progress).await?;
+            self.log
+                .fetch_blob(&blob, &staged.path().join(&file.path), progress)
+                .await?;
         }
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::internal("print").with_source(e))?;
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| Error::internal("print").with_source(e))?;
         staged.write(MANIFEST_PATH, &text)?;
         staged.appear()?;
         Ok(version)

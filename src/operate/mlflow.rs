@@ -55,18 +55,28 @@ impl Push {
     /// the run as lineage. Refuses a folder without the ONNX flavour.
     pub(crate) fn of_mlflow(folder: &Path) -> Result<Self> {
         let path = folder.join(DESCRIPTION);
-        let unreadable = |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+        let unreadable =
+            |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
         let mut text = String::new();
         let file = std::fs::File::open(&path).map_err(unreadable)?;
-        file.take(DESCRIPTION_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(DESCRIPTION_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
         let described = read(&text)?;
-        Ok(Self { path: folder.to_owned(), ..described })
+        Ok(Self {
+            path: folder.to_owned(),
+            ..described
+        })
     }
 }
 
 fn read(text: &str) -> Result<Push> {
-    let description: Description = serde_saphyr::from_str(text)
-        .map_err(|e| Error::invalid(format!("MLmodel is not what MLflow writes: {}", short(&e.to_string()))))?;
+    let description: Description = serde_saphyr::from_str(text).map_err(|e| {
+        Error::invalid(format!(
+            "MLmodel is not what MLflow writes: {}",
+            short(&e.to_string())
+        ))
+    })?;
     let flavor = description.flavors.get("onnx").ok_or_else(|| {
         let others: Vec<&str> = description.flavors.keys().map(String::as_str).collect();
         Error::invalid(format!(
@@ -78,10 +88,15 @@ fn read(text: &str) -> Result<Push> {
         Some(MODEL_PATH) => {}
         other => {
             let other = short(other.unwrap_or("nowhere"));
-            return Err(Error::invalid(format!("the ONNX file is at {other}, not {MODEL_PATH} as MLflow writes it")));
+            return Err(Error::invalid(format!(
+                "the ONNX file is at {other}, not {MODEL_PATH} as MLflow writes it"
+            )));
         }
     }
-    let inputs = description.signature.as_ref().and_then(|s| s.inputs.as_deref());
+    let inputs = description
+        .signature
+        .as_ref()
+        .and_then(|s| s.inputs.as_deref());
     let features = inputs.map(columns).transpose()?.unwrap_or_default();
     let facts = [
         ("run_id", description.run_id),
@@ -90,15 +105,31 @@ fn read(text: &str) -> Result<Push> {
         ("utc_time_created", description.utc_time_created),
         ("artifact_path", description.artifact_path),
     ];
-    let run: Map<String, Value> = facts.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?.into()))).collect();
-    let lineage = [("mlflow".to_owned(), Value::Object(run))].into_iter().collect();
-    Ok(Push { features, lineage, ..Push::default() })
+    let run: Map<String, Value> = facts
+        .into_iter()
+        .filter_map(|(k, v)| Some((k.to_owned(), v?.into())))
+        .collect();
+    let lineage = [("mlflow".to_owned(), Value::Object(run))]
+        .into_iter()
+        .collect();
+    Ok(Push {
+        features,
+        lineage,
+        ..Push::default()
+    })
 }
 
 /// The names of the columns, where the input is one; tensors have none.
 fn columns(json: &str) -> Result<Vec<String>> {
-    let columns: Vec<Column> = serde_json::from_str(json)
-        .map_err(|e| Error::invalid("the signature's inputs are not a list in JSON").with_source(e))?;
-    let all_named = columns.iter().all(|c| c.name.is_some() && c.kind != "tensor");
-    Ok(if all_named { columns.into_iter().filter_map(|c| c.name).collect() } else { Vec::new() })
+    let columns: Vec<Column> = serde_json::from_str(json).map_err(|e| {
+        Error::invalid("the signature's inputs are not a list in JSON").with_source(e)
+    })?;
+    let all_named = columns
+        .iter()
+        .all(|c| c.name.is_some() && c.kind != "tensor");
+    Ok(if all_named {
+        columns.into_iter().filter_map(|c| c.name).collect()
+    } else {
+        Vec::new()
+    })
 }

@@ -53,16 +53,31 @@ impl Making {
     pub(crate) fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
         let places = layout::places(&signature, &features);
         let series = places.iter().map(watch::empty).collect();
-        Self { signature, features, task, places, series, judged: Vec::new() }
+        Self {
+            signature,
+            features,
+            task,
+            places,
+            series,
+            judged: Vec::new(),
+        }
     }
 
     /// Takes answered rows, with what was true of each where that is known.
     pub(crate) fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
         if let Some(task) = &self.task {
-            self.judged.extend(answers(task, outputs).into_iter().zip(truths.iter().copied()));
+            self.judged.extend(
+                answers(task, outputs)
+                    .into_iter()
+                    .zip(truths.iter().copied()),
+            );
         }
         for (place, series) in self.places.iter().zip(&mut self.series) {
-            let side = if place.side == Side::Input { inputs } else { outputs };
+            let side = if place.side == Side::Input {
+                inputs
+            } else {
+                outputs
+            };
             if let Some(tensor) = side.get(place.tensor) {
                 each_value(place, tensor, |value| watch::push(series, &value));
             }
@@ -73,10 +88,19 @@ impl Making {
     pub(crate) fn finish(self, rows: usize, source: &str) -> Baseline {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (place, series) in self.places.iter().zip(&self.series) {
-            let side = if place.side == Side::Input { &mut inputs } else { &mut outputs };
+            let side = if place.side == Side::Input {
+                &mut inputs
+            } else {
+                &mut outputs
+            };
             side.push(profile(&place.name, series));
         }
-        let named = self.places.iter().filter(|p| p.side == Side::Input).map(|p| &p.name).eq(&self.features);
+        let named = self
+            .places
+            .iter()
+            .filter(|p| p.side == Side::Input)
+            .map(|p| &p.name)
+            .eq(&self.features);
         Baseline {
             format: FORMAT,
             rows: rows as u64,
@@ -84,7 +108,11 @@ impl Making {
             features: if named { self.features } else { Vec::new() },
             inputs,
             outputs,
-            calibration: self.task.as_ref().map(|t| curves(t, &self.signature, &self.judged)).unwrap_or_default(),
+            calibration: self
+                .task
+                .as_ref()
+                .map(|t| curves(t, &self.signature, &self.judged))
+                .unwrap_or_default(),
             performance: performance(&self.judged),
         }
     }
@@ -105,8 +133,16 @@ impl Profile<'_> {
             let rows = step.min(table.rows - at);
             let inputs = tensors(&table, &features, &graph.signature, (at, rows))?;
             let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
-            let outputs = session.run(&views).map_err(|e| e.context(format_args!("run rows {at} to {}", at + rows)))?;
-            making.take(&inputs, &outputs, truths.as_ref().map_or(&[], |(_, truths)| &truths[at..at + rows]));
+            let outputs = session
+                .run(&views)
+                .map_err(|e| e.context(format_args!("run rows {at} to {}", at + rows)))?;
+            making.take(
+                &inputs,
+                &outputs,
+                truths
+                    .as_ref()
+                    .map_or(&[], |(_, truths)| &truths[at..at + rows]),
+            );
             at += rows;
         }
         let file = self.data.file_name().unwrap_or_default().to_string_lossy();
@@ -115,9 +151,12 @@ impl Profile<'_> {
 
     /// What was true of each row, and of which task; none where no column says.
     fn truths(&self, table: &Table, graph: &Graph) -> Result<Option<(Task, Vec<Truth>)>> {
-        let Some(name) = &self.label else { return Ok(None) };
+        let Some(name) = &self.label else {
+            return Ok(None);
+        };
         let column = table.column(name);
-        let column = column.ok_or_else(|| Error::invalid(format!("the table has no column '{}'", short(name))))?;
+        let column = column
+            .ok_or_else(|| Error::invalid(format!("the table has no column '{}'", short(name))))?;
         let task = Task::find(&graph.signature, &graph.ends, &self.task)?;
         let task = task.ok_or_else(|| {
             Error::precondition(
@@ -129,9 +168,15 @@ impl Profile<'_> {
                 Some(Cell::Whole(v)) => Label::Number(v as f64),
                 Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
                 Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
-                _ => return Err(Error::invalid(format!("row {row} has no label; leave it out"))),
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "row {row} has no label; leave it out"
+                    )));
+                }
             };
-            label.truth(&task).map_err(|e| e.context(format_args!("row {row}")))
+            label
+                .truth(&task)
+                .map_err(|e| e.context(format_args!("row {row}")))
         };
         let truths = (0..table.rows).map(one).collect::<Result<_>>()?;
         Ok(Some((task, truths)))
@@ -181,15 +226,27 @@ type Judged = (Option<Answer>, Truth);
 
 /// What labels make of the rows, in the words of the format.
 fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
-    let rows = || judged.iter().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
+    let rows = || {
+        judged
+            .iter()
+            .filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)))
+    };
     let measures = measure(rows());
     if measures.is_empty() {
         return BTreeMap::new();
     }
-    let mut named: BTreeMap<String, f64> = measures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut named: BTreeMap<String, f64> = measures
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
     named.insert("rows".to_owned(), rows().count() as f64);
-    let off =
-        |row: (&Answer, Truth)| if let (Answer::Value(v), Truth::Value(t)) = row { Some((v - t).abs()) } else { None };
+    let off = |row: (&Answer, Truth)| {
+        if let (Answer::Value(v), Truth::Value(t)) = row {
+            Some((v - t).abs())
+        } else {
+            None
+        }
+    };
     let mut errors: Vec<f64> = rows().filter_map(off).collect();
     errors.sort_unstable_by(f64::total_cmp);
     if !errors.is_empty() {
@@ -200,9 +257,15 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
 
 /// How often scores were right: of the positive class of two, or of each.
 fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibration> {
-    let Task::Classification(task) = task else { return Vec::new() };
+    let Task::Classification(task) = task else {
+        return Vec::new();
+    };
     let name = &signature.outputs[task.scores].name;
-    let looked_at = if task.classes.len() == 2 { 1..2 } else { 0..task.classes.len() };
+    let looked_at = if task.classes.len() == 2 {
+        1..2
+    } else {
+        0..task.classes.len()
+    };
     let one = |class: usize| {
         let rows = judged.iter().filter_map(|row| match row {
             (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
@@ -211,19 +274,43 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
             _ => None,
         });
         let curve = Curve::fit(&rows.collect::<Vec<_>>())?;
-        let output = if task.is_single { name.clone() } else { format!("{name}[{class}]") };
-        Some(Calibration { output, points: curve.points().to_vec() })
+        let output = if task.is_single {
+            name.clone()
+        } else {
+            format!("{name}[{class}]")
+        };
+        Some(Calibration {
+            output,
+            points: curve.points().to_vec(),
+        })
     };
     looked_at.filter_map(one).collect()
 }
 
 /// Columns that an input takes.
 pub(crate) fn width(spec: &TensorSpec) -> Result<usize> {
-    let vague = || Error::invalid(format!("input '{}' is no table: its rows have no fixed width", spec.name));
+    let vague = || {
+        Error::invalid(format!(
+            "input '{}' is no table: its rows have no fixed width",
+            spec.name
+        ))
+    };
     let dims = spec.shape.as_ref().ok_or_else(vague)?;
-    let sizes: Option<Vec<usize>> =
-        dims.iter().skip(1).map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect();
-    sizes.and_then(|sizes| crate::tensor::elements(&sizes)).filter(|n| *n > 0).ok_or_else(vague)
+    let sizes: Option<Vec<usize>> = dims
+        .iter()
+        .skip(1)
+        .map(|d| {
+            if let Dim::Fixed(n) = d {
+                Some(*n)
+            } else {
+                None
+            }
+        })
+        .collect();
+    sizes
+        .and_then(|sizes| crate::tensor::elements(&sizes))
+        .filter(|n| *n > 0)
+        .ok_or_else(vague)
 }
 
 /// Makes the inputs of some rows.
@@ -236,10 +323,20 @@ fn tensors(
     let mut names = features.iter();
     let one = |spec: &TensorSpec| {
         let width = width(spec)?;
-        let columns: Vec<&Column> = names.by_ref().take(width).filter_map(|name| table.column(name)).collect();
+        let columns: Vec<&Column> = names
+            .by_ref()
+            .take(width)
+            .filter_map(|name| table.column(name))
+            .collect();
         let mut shape: Vec<usize> = vec![rows];
         let fixed = spec.shape.iter().flatten().skip(1);
-        shape.extend(fixed.filter_map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }));
+        shape.extend(fixed.filter_map(|d| {
+            if let Dim::Fixed(n) = d {
+                Some(*n)
+            } else {
+                None
+            }
+        }));
         let cells = || (at..at + rows).flat_map(|row| columns.iter().map(move |c| (c, row)));
         if spec.dtype == DType::String {
             let words = cells().map(|(column, row)| column.word(row));
@@ -247,9 +344,13 @@ fn tensors(
         }
         let mut bytes = Vec::with_capacity(rows * width * 8);
         for (column, row) in cells() {
-            put(&mut bytes, spec.dtype, column.cell(row).unwrap_or(Cell::Number(f64::NAN)))
-                .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
-                .map_err(|e| e.context(format_args!("row {row}")))?;
+            put(
+                &mut bytes,
+                spec.dtype,
+                column.cell(row).unwrap_or(Cell::Number(f64::NAN)),
+            )
+            .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
+            .map_err(|e| e.context(format_args!("row {row}")))?;
         }
         Tensor::fixed(spec.dtype, shape, bytes.into())
     };
@@ -260,7 +361,9 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
     let (value, whole) = match cell {
         Cell::Number(value) => (value, value as i64),
         Cell::Whole(whole) => (whole as f64, whole),
-        Cell::Word(_) | Cell::Bytes(_) => return Err(Error::invalid("takes numbers, the table has words")),
+        Cell::Word(_) | Cell::Bytes(_) => {
+            return Err(Error::invalid("takes numbers, the table has words"));
+        }
     };
     match dtype {
         DType::F32 => bytes.extend((value as f32).to_le_bytes()),
@@ -269,7 +372,8 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
         DType::BF16 => bytes.extend(bf16::from_f64(value).to_le_bytes()),
         _ => {
             let width = dtype.element_bytes().unwrap_or(8);
-            let fits = (whole as f64).to_bits() == (value + 0.0).to_bits() && (width == 8 || fits(whole, dtype));
+            let fits = (whole as f64).to_bits() == (value + 0.0).to_bits()
+                && (width == 8 || fits(whole, dtype));
             if !fits {
                 return Err(Error::invalid(format!("{value} is no {dtype}")));
             }

@@ -17,8 +17,8 @@ use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{Model, Record, State};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH, MANIFEST_BYTES_MAX,
-    MODEL_PATH, Manifest, Role,
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH,
+    MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
 };
 use crate::registry::sign::statement;
 use crate::runtime::SessionOptions;
@@ -87,7 +87,12 @@ struct FirstRun {
 impl Operator {
     /// Publishes a version of `name`. Refuses a file that is not ONNX, and a
     /// signature that breaks the champion's clients unless that is allowed.
-    pub(crate) async fn push(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<Pushed> {
+    pub(crate) async fn push(
+        &self,
+        name: &ModelName,
+        push: &Push,
+        progress: Progress<'_>,
+    ) -> Result<Pushed> {
         let (mut manifest, mut files) = self.prepare(name, push, progress).await?;
         let mut state = self.state().await?;
         let known = self.known(&state, name, &manifest).await?;
@@ -106,28 +111,51 @@ impl Operator {
         }
         let bytes = bytes::Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
-            return Err(Error::too_large(format!("the manifest is over {MANIFEST_BYTES_MAX} bytes")));
+            return Err(Error::too_large(format!(
+                "the manifest is over {MANIFEST_BYTES_MAX} bytes"
+            )));
         }
         loop {
-            let compared = self.compare(&state, name, &manifest.signature, push.allow_signature_change).await?;
+            let compared = self
+                .compare(
+                    &state,
+                    name,
+                    &manifest.signature,
+                    push.allow_signature_change,
+                )
+                .await?;
             let mut blobs = Vec::new();
             for local in &mut files {
                 let File { digest, bytes, .. } = local.file;
-                let blob = Blob { digest, bytes, generation: state.generation(&digest) };
+                let blob = Blob {
+                    digest,
+                    bytes,
+                    generation: state.generation(&digest),
+                };
                 match local.staged.take() {
                     Some(staged) => self.log.settle(&staged, &blob).await?,
-                    None => self.log.put_file(&mut open(&local.path)?, blob, progress).await?,
+                    None => {
+                        self.log
+                            .put_file(&mut open(&local.path)?, blob, progress)
+                            .await?
+                    }
                 }
                 blobs.push(blob);
             }
             let digest = crate::registry::entry::hash(&bytes);
-            blobs.push(self.log.put_bytes(bytes.clone(), state.generation(&digest)).await?);
+            blobs.push(
+                self.log
+                    .put_bytes(bytes.clone(), state.generation(&digest))
+                    .await?,
+            );
             blobs.sort_unstable();
             blobs.dedup();
             let again = AtomicBool::new(false);
             let decide = |now: &State| {
                 // What was uploaded, or compared with, is no longer what counts.
-                let stale = blobs.iter().any(|b| b.generation != now.generation(&b.digest))
+                let stale = blobs
+                    .iter()
+                    .any(|b| b.generation != now.generation(&b.digest))
                     || champion_digest(now, name) != compared;
                 again.store(stale, Ordering::Relaxed);
                 if stale {
@@ -135,27 +163,50 @@ impl Operator {
                 }
                 if let Some(over) = push.over
                     && over != now.models.get(name).and_then(Model::champion)
-                    && push.run.is_none_or(|run| now.models.get(name).and_then(|m| m.of_run(&run)).is_none())
+                    && push.run.is_none_or(|run| {
+                        now.models.get(name).and_then(|m| m.of_run(&run)).is_none()
+                    })
                 {
-                    return Err(Error::precondition("the champion is no longer the one that it was held against"));
+                    return Err(Error::precondition(
+                        "the champion is no longer the one that it was held against",
+                    ));
                 }
-                let mut ops = ops(now, name, &blobs, (digest, push.run), (push.alias.as_ref(), push.share));
+                let mut ops = ops(
+                    now,
+                    name,
+                    &blobs,
+                    (digest, push.run),
+                    (push.alias.as_ref(), push.share),
+                );
                 if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {
-                    return Err(Error::unavailable("the same version was retired meanwhile; push again"));
+                    return Err(Error::unavailable(
+                        "the same version was retired meanwhile; push again",
+                    ));
                 }
                 if push.run.is_none() {
                     self.check_signed(now, name, digest)?;
                 }
-                if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
+                if let (Some(key), Some(Op::Version { signatures, .. })) =
+                    (&self.key, ops.first_mut())
+                {
                     signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
                 }
                 let new = ops.iter().any(|op| matches!(op, Op::Version { .. }));
-                Ok(Change { ops, evidence: if new { evidence.clone() } else { Vec::new() } })
+                Ok(Change {
+                    ops,
+                    evidence: if new { evidence.clone() } else { Vec::new() },
+                })
             };
             let committed = self.commit(state, &decide).await?;
             state = committed.state;
             if !again.load(Ordering::Relaxed) {
-                return pushed(&state, name, (digest, push.run), committed.seq, push.alias.as_ref());
+                return pushed(
+                    &state,
+                    name,
+                    (digest, push.run),
+                    committed.seq,
+                    push.alias.as_ref(),
+                );
             }
         }
     }
@@ -163,9 +214,16 @@ impl Operator {
     /// Refuses to push again, with a key, what is there without its signature:
     /// a version's signatures are those it came with.
     fn check_signed(&self, state: &State, name: &ModelName, manifest: Digest) -> Result<()> {
-        let (Some(key), Some(model)) = (&self.key, state.models.get(name)) else { return Ok(()) };
-        let Some(version) = same(model, (manifest, None)) else { return Ok(()) };
-        let signed = model.versions.get(&version).is_some_and(|r| r.signatures.iter().any(|s| s.key == key.public()));
+        let (Some(key), Some(model)) = (&self.key, state.models.get(name)) else {
+            return Ok(());
+        };
+        let Some(version) = same(model, (manifest, None)) else {
+            return Ok(());
+        };
+        let signed = model
+            .versions
+            .get(&version)
+            .is_some_and(|r| r.signatures.iter().any(|s| s.key == key.public()));
         if signed {
             return Ok(());
         }
@@ -177,13 +235,35 @@ impl Operator {
     /// The manifest of a version that differs from this one in its golden rows
     /// at most, where none were given: the same again is the same version, even
     /// from a machine that rounds otherwise.
-    async fn known(&self, state: &State, name: &ModelName, new: &Manifest) -> Result<Option<Manifest>> {
+    async fn known(
+        &self,
+        state: &State,
+        name: &ModelName,
+        new: &Manifest,
+    ) -> Result<Option<Manifest>> {
         let is_golden = |f: &File| f.role == Role::Golden;
-        let Some(model) = state.models.get(name).filter(|_| !new.files.iter().any(is_golden)) else { return Ok(None) };
-        let has_all = |r: &Record| new.files.iter().all(|f| r.blobs.iter().any(|b| b.digest == f.digest));
-        for record in model.versions.values().rev().filter(|r| r.retired.is_none() && has_all(r)) {
+        let Some(model) = state
+            .models
+            .get(name)
+            .filter(|_| !new.files.iter().any(is_golden))
+        else {
+            return Ok(None);
+        };
+        let has_all = |r: &Record| {
+            new.files
+                .iter()
+                .all(|f| r.blobs.iter().any(|b| b.digest == f.digest))
+        };
+        for record in model
+            .versions
+            .values()
+            .rev()
+            .filter(|r| r.retired.is_none() && has_all(r))
+        {
             // One that is damaged is no version to be the same as; pushing mends it.
-            let Ok(found) = self.manifest(record).await else { continue };
+            let Ok(found) = self.manifest(record).await else {
+                continue;
+            };
             let mut bare = found.clone();
             bare.files.retain(|f| !is_golden(f));
             let golden = found.files.iter().find(|f| is_golden(f));
@@ -205,16 +285,26 @@ impl Operator {
     /// were given.
     fn first_run(&self, files: &[Local]) -> Result<FirstRun> {
         let given = files.iter().find(|l| l.file.role == Role::Golden);
-        let given = given.map(|l| self.read_whole(l, GOLDEN_BYTES_MAX)).transpose()?;
-        given.as_ref().map(|bytes| Golden::read(bytes)).transpose()?;
-        let Some(prober) = &self.prober else { return Ok(FirstRun::default()) };
+        let given = given
+            .map(|l| self.read_whole(l, GOLDEN_BYTES_MAX))
+            .transpose()?;
+        given
+            .as_ref()
+            .map(|bytes| Golden::read(bytes))
+            .transpose()?;
+        let Some(prober) = &self.prober else {
+            return Ok(FirstRun::default());
+        };
         let model = files.iter().find(|l| l.file.path == MODEL_PATH);
         let model = model.ok_or_else(|| Error::internal("a version has no model"))?;
         let bytes = self.read_whole(model, MODEL_BYTES_MAX)?;
-        let folder =
-            fs::canonicalize(&model.path).map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
+        let folder = fs::canonicalize(&model.path)
+            .map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
         // Weights beside the model are as much what is probed as the model is.
-        let all: Vec<String> = files.iter().map(|l| format!("{} {}\n", l.file.path, l.file.digest)).collect();
+        let all: Vec<String> = files
+            .iter()
+            .map(|l| format!("{} {}\n", l.file.path, l.file.digest))
+            .collect();
         let has_weights = files.iter().any(|l| l.file.role == Role::Weights);
         let passed = prober.check(&Subject {
             digest: crate::registry::entry::hash(all.concat().as_bytes()),
@@ -239,15 +329,25 @@ impl Operator {
             "none"
         };
         values.insert("golden".to_owned(), golden.into());
-        Ok(FirstRun { evidence: Some(Evidence { kind: "measured".to_owned(), values }), golden: passed.golden })
+        Ok(FirstRun {
+            evidence: Some(Evidence {
+                kind: "measured".to_owned(),
+                values,
+            }),
+            golden: passed.golden,
+        })
     }
 
     /// Reads a file that was measured before.
     fn read_whole(&self, local: &Local, bytes_max: u64) -> Result<Vec<u8>> {
         if local.file.bytes > bytes_max {
-            return Err(Error::too_large(format!("'{}' is over {bytes_max} bytes", local.file.path)));
+            return Err(Error::too_large(format!(
+                "'{}' is over {bytes_max} bytes",
+                local.file.path
+            )));
         }
-        let unreadable = |e| Error::invalid(format!("'{}' cannot be read", local.file.path)).with_source(e);
+        let unreadable =
+            |e| Error::invalid(format!("'{}' cannot be read", local.file.path)).with_source(e);
         let bytes = fs::read(&local.path).map_err(unreadable)?;
         if crate::registry::entry::hash(&bytes) != local.file.digest {
             return Err(Error::precondition("the file changed while it was pushed"));
@@ -272,25 +372,42 @@ impl Operator {
     async fn measure(&self, local: &mut Local, progress: Progress<'_>) -> Result<()> {
         let mut file = open(&local.path)?;
         if let Some((blob, key)) = self.log.stage(&mut file, progress).await? {
-            (local.file.digest, local.file.bytes, local.staged) = (blob.digest, blob.bytes, Some(key));
+            (local.file.digest, local.file.bytes, local.staged) =
+                (blob.digest, blob.bytes, Some(key));
             return Ok(());
         }
-        let unreadable =
-            |e: io::Error| Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e);
+        let unreadable = |e: io::Error| {
+            Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e)
+        };
         (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
         Ok(())
     }
 
     /// Reads the graph, measures every file, and fills the manifest.
-    async fn prepare(&self, name: &ModelName, push: &Push, progress: Progress<'_>) -> Result<(Manifest, Vec<Local>)> {
+    async fn prepare(
+        &self,
+        name: &ModelName,
+        push: &Push,
+        progress: Progress<'_>,
+    ) -> Result<(Manifest, Vec<Local>)> {
         let mut files = gather(push)?;
-        let path = files.iter().find(|l| l.file.path == MODEL_PATH).map(|l| l.path.clone());
-        let path = path.ok_or_else(|| Error::invalid(format!("{} holds no model.onnx", push.path.display())))?;
+        let path = files
+            .iter()
+            .find(|l| l.file.path == MODEL_PATH)
+            .map(|l| l.path.clone());
+        let path = path.ok_or_else(|| {
+            Error::invalid(format!("{} holds no model.onnx", push.path.display()))
+        })?;
         let graph = Graph::read_file(&mut open(&path)?)?;
         for external in &graph.external {
-            let listed = files.iter_mut().find(|l| Path::new(&l.file.path) == external);
+            let listed = files
+                .iter_mut()
+                .find(|l| Path::new(&l.file.path) == external);
             let listed = listed.ok_or_else(|| {
-                Error::invalid(format!("the external data '{}' is not beside the model", external.display()))
+                Error::invalid(format!(
+                    "the external data '{}' is not beside the model",
+                    external.display()
+                ))
             })?;
             listed.file.role = Role::Weights;
         }
@@ -302,10 +419,15 @@ impl Operator {
         manifest.files.sort();
         manifest.features = push.features.clone();
         if let Some(local) = files.iter().find(|l| l.file.role == Role::Companion) {
-            Wiring::read(&graph.signature, self.read_whole(local, COMPANION_BYTES_MAX)?.into())?;
+            Wiring::read(
+                &graph.signature,
+                self.read_whole(local, COMPANION_BYTES_MAX)?.into(),
+            )?;
         }
         if let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) {
-            let baseline = Some(Baseline::read(&self.read_whole(local, BASELINE_BYTES_MAX)?)?);
+            let baseline = Some(Baseline::read(
+                &self.read_whole(local, BASELINE_BYTES_MAX)?,
+            )?);
             let subject = watch::Subject {
                 model: name.clone(),
                 version: Version::new(1).ok_or_else(|| Error::internal("1 is no version"))?,
@@ -328,12 +450,24 @@ impl Operator {
 
     /// Compares a signature with the champion's; returns the digest of what it
     /// was compared with.
-    async fn compare(&self, state: &State, name: &ModelName, new: &Declared, allowed: bool) -> Result<Option<Digest>> {
-        let Some(digest) = champion_digest(state, name) else { return Ok(None) };
+    async fn compare(
+        &self,
+        state: &State,
+        name: &ModelName,
+        new: &Declared,
+        allowed: bool,
+    ) -> Result<Option<Digest>> {
+        let Some(digest) = champion_digest(state, name) else {
+            return Ok(None);
+        };
         if !allowed {
             let model = state.model(name)?;
-            let champion = model.champion().and_then(|v| Some((v, model.versions.get(&v)?)));
-            let Some((version, record)) = champion else { return Ok(None) };
+            let champion = model
+                .champion()
+                .and_then(|v| Some((v, model.versions.get(&v)?)));
+            let Some((version, record)) = champion else {
+                return Ok(None);
+            };
             let broken = new.breaks(&manifest(&self.log, record).await?.signature);
             if !broken.is_empty() {
                 return Err(Error::precondition(format!(
@@ -357,7 +491,9 @@ fn same(model: &Model, (manifest, run): (Digest, Option<Digest>)) -> Option<Vers
         return Some(version);
     }
     let mut versions = model.versions.iter().rev();
-    versions.find(|(_, r)| r.manifest == manifest && r.retired.is_none()).map(|(v, _)| *v)
+    versions
+        .find(|(_, r)| r.manifest == manifest && r.retired.is_none())
+        .map(|(v, _)| *v)
 }
 
 /// What is left to do on a state: publish, point the alias, both or nothing.
@@ -376,7 +512,12 @@ fn ops(
         return ops;
     }
     let version = same(model, (manifest, run)).or_else(|| {
-        let next = Version::new(model.versions.last_key_value().map_or(1, |(last, _)| last.number() + 1))?;
+        let next = Version::new(
+            model
+                .versions
+                .last_key_value()
+                .map_or(1, |(last, _)| last.number() + 1),
+        )?;
         ops.push(Op::Version {
             model: name.clone(),
             version: next,
@@ -387,36 +528,56 @@ fn ops(
         });
         Some(next)
     });
-    let (Some(alias), Some(version)) = (alias, version) else { return ops };
+    let (Some(alias), Some(version)) = (alias, version) else {
+        return ops;
+    };
     if model.all_aliases().get(alias) == Some(&version) {
         return ops;
     }
     // Without a champion there is no traffic to share.
     let weights = share.filter(|_| model.champion().is_some()).map(|share| {
-        BTreeMap::from([("champion".to_owned(), 100 - share.min(100)), (alias.to_string(), share.min(100))])
+        BTreeMap::from([
+            ("champion".to_owned(), 100 - share.min(100)),
+            (alias.to_string(), share.min(100)),
+        ])
     });
     let is_champion = *alias == Alias::champion();
     // What would take traffic waits where it is not approved.
-    let gets_traffic = is_champion || weights.is_some() || model.traffic.contains_key(&alias.to_string());
+    let gets_traffic =
+        is_champion || weights.is_some() || model.traffic.contains_key(&alias.to_string());
     if gets_traffic && !is_approved(state, model, version) {
         return ops;
     }
     ops.push(match is_champion {
-        true => Op::Promote { model: name.clone(), version, from: model.champion() },
+        true => Op::Promote {
+            model: name.clone(),
+            version,
+            from: model.champion(),
+        },
         false => {
             let from = model.aliases.get(alias).copied();
-            Op::Alias { model: name.clone(), alias: alias.clone(), version: Some(version), from }
+            Op::Alias {
+                model: name.clone(),
+                alias: alias.clone(),
+                version: Some(version),
+                from,
+            }
         }
     });
     if let Some(weights) = weights.filter(|weights| model.traffic != *weights && !is_champion) {
-        ops.push(Op::Traffic { model: name.clone(), weights });
+        ops.push(Op::Traffic {
+            model: name.clone(),
+            weights,
+        });
     }
     ops
 }
 
 fn is_approved(state: &State, model: &Model, version: Version) -> bool {
     let record = model.versions.get(&version);
-    record.map_or(state.approvals == 0, |record| state.check_approved(record).is_ok())
+    record.map_or(state.approvals == 0, |record| {
+        state.check_approved(record).is_ok()
+    })
 }
 
 fn pushed(

@@ -46,22 +46,38 @@ impl Operator {
         let mut state = State::default();
         let mut moves = Vec::new();
         while let Some(read) = self.log.entry(state.seq + 1).await? {
-            let (entry, hash, signatures) = (read.entry.clone(), read.hash, read.signatures.clone());
+            let (entry, hash, signatures) =
+                (read.entry.clone(), read.hash, read.signatures.clone());
             state.apply(read)?;
             let is_void = state.void.contains_key(&entry.seq);
-            let outside = since.is_some_and(|s| entry.time < s) || until.is_some_and(|u| entry.time > u);
+            let outside =
+                since.is_some_and(|s| entry.time < s) || until.is_some_and(|u| entry.time > u);
             if is_void || outside {
                 continue;
             }
-            for (model, from, to, rollback) in changes(&entry).into_iter().filter(|(m, ..)| name.is_none_or(|n| n == m))
+            for (model, from, to, rollback) in changes(&entry)
+                .into_iter()
+                .filter(|(m, ..)| name.is_none_or(|n| n == m))
             {
-                let Some(record) = state.models.get(&model).and_then(|m| m.versions.get(&to)) else { continue };
-                // A version whose blobs were swept has no manifest left to read.
-                let evaluation = self.manifest(record).await.map_or(Value::Null, |m| json!(m.evaluation));
-                let verdict = |(who, yes): (&String, &bool), how: &str| {
-                    format!("{who} {} ({how})", if *yes { "approved" } else { "rejected" })
+                let Some(record) = state.models.get(&model).and_then(|m| m.versions.get(&to))
+                else {
+                    continue;
                 };
-                let claimed = record.verdicts.iter().map(|v| verdict(v, "advisory: a claim"));
+                // A version whose blobs were swept has no manifest left to read.
+                let evaluation = self
+                    .manifest(record)
+                    .await
+                    .map_or(Value::Null, |m| json!(m.evaluation));
+                let verdict = |(who, yes): (&String, &bool), how: &str| {
+                    format!(
+                        "{who} {} ({how})",
+                        if *yes { "approved" } else { "rejected" }
+                    )
+                };
+                let claimed = record
+                    .verdicts
+                    .iter()
+                    .map(|v| verdict(v, "advisory: a claim"));
                 let vouched = record.vouched.iter().map(|v| verdict(v, "signed"));
                 moves.push(Moved {
                     seq: entry.seq,
@@ -75,7 +91,12 @@ impl Operator {
                     digest: record.manifest.to_string(),
                     pushed_by: record.actor.clone(),
                     verdicts: vouched.chain(claimed).collect(),
-                    evidence: record.evidence.iter().chain(&entry.evidence).map(|e| json!(e)).collect(),
+                    evidence: record
+                        .evidence
+                        .iter()
+                        .chain(&entry.evidence)
+                        .map(|e| json!(e))
+                        .collect(),
                     evaluation,
                     keys: signatures.iter().map(|s| s.key.clone()).collect(),
                     hash: hash.to_string(),
@@ -87,7 +108,11 @@ impl Operator {
 
     /// What a version was made from, back to its first ancestor, and who made each
     /// champion.
-    pub(crate) async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
+    pub(crate) async fn lineage(
+        &self,
+        name: &ModelName,
+        which: Option<&str>,
+    ) -> Result<Vec<Value>> {
         let state = self.state().await?;
         let moves = self.moves(Some(name), (None, None)).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
@@ -114,8 +139,16 @@ impl Operator {
 /// The champions an entry moves.
 fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
     let change = |op: &Op| match op {
-        Op::Promote { model, version, from } => Some((model.clone(), *from, *version, false)),
-        Op::Rollback { model, version, from } => Some((model.clone(), Some(*from), *version, true)),
+        Op::Promote {
+            model,
+            version,
+            from,
+        } => Some((model.clone(), *from, *version, false)),
+        Op::Rollback {
+            model,
+            version,
+            from,
+        } => Some((model.clone(), Some(*from), *version, true)),
         _ => None,
     };
     entry.ops.iter().filter_map(change).collect()
@@ -123,18 +156,35 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
 
 /// What a change of champion comes down to, as a heading and named facts.
 fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
-    let how = if m.rollback { "rolled back to" } else { "promoted to" };
-    let from = m.from.map_or_else(|| "none before".to_owned(), |v| format!("version {v} before"));
+    let how = if m.rollback {
+        "rolled back to"
+    } else {
+        "promoted to"
+    };
+    let from = m.from.map_or_else(
+        || "none before".to_owned(),
+        |v| format!("version {v} before"),
+    );
     let signed = match m.keys.as_slice() {
         [] => " (not signed: a claim)".to_owned(),
         keys => format!(", signed by {}", keys.join(", ")),
     };
-    let reason = if m.reason.is_empty() { "no reason given".to_owned() } else { m.reason.clone() };
+    let reason = if m.reason.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        m.reason.clone()
+    };
     let mut facts = vec![
-        ("when", format!("{} (entry {}, {})", m.time.to_rfc3339(), m.seq, m.hash)),
+        (
+            "when",
+            format!("{} (entry {}, {})", m.time.to_rfc3339(), m.seq, m.hash),
+        ),
         ("who", format!("{}{signed}", m.actor)),
         ("why", reason),
-        ("version", format!("{}, pushed by {}", m.digest, m.pushed_by)),
+        (
+            "version",
+            format!("{}, pushed by {}", m.digest, m.pushed_by),
+        ),
     ];
     if !m.verdicts.is_empty() {
         facts.push(("approvals", m.verdicts.join(", ")));
@@ -142,13 +192,24 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     if m.evaluation.as_object().is_some_and(|e| !e.is_empty()) {
         facts.push(("metrics", m.evaluation.to_string()));
     }
-    facts.extend(m.evidence.iter().map(|evidence| ("evidence", evidence.to_string())));
-    (format!("{}: {how} version {} ({from})", m.model, m.to), facts)
+    facts.extend(
+        m.evidence
+            .iter()
+            .map(|evidence| ("evidence", evidence.to_string())),
+    );
+    (
+        format!("{}: {how} version {} ({from})", m.model, m.to),
+        facts,
+    )
 }
 
 /// The report as Markdown, for a person.
 pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
-    let mut text = format!("# Changes of champion in {}\n\n{} changes.\n", plain(namespace), moves.len());
+    let mut text = format!(
+        "# Changes of champion in {}\n\n{} changes.\n",
+        plain(namespace),
+        moves.len()
+    );
     for (heading, facts) in moves.iter().map(in_words) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n## {}\n\n", plain(&heading));

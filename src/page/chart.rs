@@ -42,7 +42,12 @@ fn frame(title: &str, body: &str) -> String {
 
 /// Shares of rows, cell by cell, before and now.
 pub(super) fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> String {
-    let top = before.iter().chain(now).copied().fold(0.0, f64::max).max(1e-9);
+    let top = before
+        .iter()
+        .chain(now)
+        .copied()
+        .fold(0.0, f64::max)
+        .max(1e-9);
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let step = width / labels.len().max(1) as f64;
     let mut body = axis(0.0, top);
@@ -63,24 +68,44 @@ pub(super) fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) 
         // As many labels as there is room for.
         if at % labels.len().div_ceil(6).max(1) == 0 {
             let short: String = label.chars().take(12).collect();
-            let _ = write!(body, "<text x=\"{x:.1}\" y=\"{}\">{short}</text>", HEIGHT - 8.0);
+            let _ = write!(
+                body,
+                "<text x=\"{x:.1}\" y=\"{}\">{short}</text>",
+                HEIGHT - 8.0
+            );
         }
     }
     frame(title, &body)
 }
 
 /// Lines over the same axis; `ends` name what is at its left and right.
-pub(super) fn lines(title: &str, series: &[Series<'_>], (left, right): (&str, &str), level: Option<f64>) -> String {
+pub(super) fn lines(
+    title: &str,
+    series: &[Series<'_>],
+    (left, right): (&str, &str),
+    level: Option<f64>,
+) -> String {
     let all = || series.iter().flat_map(|s| &s.points);
-    let fold = |of: fn(&(f64, f64)) -> f64, start, pick: fn(f64, f64) -> f64| all().map(of).fold(start, pick);
-    let (x0, x1) = (fold(|p| p.0, f64::INFINITY, f64::min), fold(|p| p.0, f64::NEG_INFINITY, f64::max));
+    let fold = |of: fn(&(f64, f64)) -> f64, start, pick: fn(f64, f64) -> f64| {
+        all().map(of).fold(start, pick)
+    };
+    let (x0, x1) = (
+        fold(|p| p.0, f64::INFINITY, f64::min),
+        fold(|p| p.0, f64::NEG_INFINITY, f64::max),
+    );
     let top = fold(|p| p.1, level.unwrap_or(0.0), f64::max).max(1e-9) * 1.05;
     let low = fold(|p| p.1, 0.0, f64::min);
     if !x0.is_finite() {
         return frame(title, "<text x=\"60\" y=\"90\">nothing yet</text>");
     }
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
-    let x = |v: f64| LEFT + if x1 > x0 { (v - x0) / (x1 - x0) * width } else { width / 2.0 };
+    let x = |v: f64| {
+        LEFT + if x1 > x0 {
+            (v - x0) / (x1 - x0) * width
+        } else {
+            width / 2.0
+        }
+    };
     let y = |v: f64| TOP + height - (v - low) / (top - low) * height;
     let mut body = axis(low, top);
     if let Some(level) = level {
@@ -91,7 +116,13 @@ pub(super) fn lines(title: &str, series: &[Series<'_>], (left, right): (&str, &s
             WIDTH - RIGHT
         );
     }
-    for Series { name, class, points, is_dots } in series {
+    for Series {
+        name,
+        class,
+        points,
+        is_dots,
+    } in series
+    {
         if *is_dots || points.len() == 1 {
             for (px, py) in points {
                 let _ = write!(
@@ -104,9 +135,15 @@ pub(super) fn lines(title: &str, series: &[Series<'_>], (left, right): (&str, &s
             }
             continue;
         }
-        let path: Vec<String> = points.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), y(*py))).collect();
-        let _ =
-            write!(body, "<polyline class=\"{class}\" points=\"{}\"><title>{name}</title></polyline>", path.join(" "));
+        let path: Vec<String> = points
+            .iter()
+            .map(|(px, py)| format!("{:.1},{:.1}", x(*px), y(*py)))
+            .collect();
+        let _ = write!(
+            body,
+            "<polyline class=\"{class}\" points=\"{}\"><title>{name}</title></polyline>",
+            path.join(" ")
+        );
     }
     let _ = write!(
         body,
@@ -123,13 +160,21 @@ pub(super) fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> Stri
     const ROW: f64 = 20.0;
     const NAMES: f64 = 260.0;
     const WIDE: f64 = 820.0;
-    let finite = || rows.iter().flat_map(|(_, (low, _, high))| [*low, *high]).filter(|v| v.is_finite());
+    let finite = || {
+        rows.iter()
+            .flat_map(|(_, (low, _, high))| [*low, *high])
+            .filter(|v| v.is_finite())
+    };
     let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
     let span = (high - low).max(1e-9) * 1.1;
-    let x = |v: f64| NAMES + (v.clamp(low, high) - low + span * 0.045) / span * (WIDE - NAMES - 10.0);
+    let x =
+        |v: f64| NAMES + (v.clamp(low, high) - low + span * 0.045) / span * (WIDE - NAMES - 10.0);
     let tall = ROW * rows.len() as f64 + 24.0;
-    let mut body =
-        format!("<line class=\"level\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"0\" y2=\"{1:.1}\"/>", x(0.0), tall - 20.0);
+    let mut body = format!(
+        "<line class=\"level\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"0\" y2=\"{1:.1}\"/>",
+        x(0.0),
+        tall - 20.0
+    );
     for (at, (name, (low, mean, high))) in rows.iter().enumerate() {
         let y = ROW * (at as f64 + 0.6);
         let _ = write!(

@@ -61,7 +61,11 @@ pub(crate) fn render(run: &Run) -> String {
         Some(Value::Null) | None => "-".to_owned(),
         Some(other) => escape(&other.to_string()),
     };
-    let mut body = format!("<h1>{}</h1><p class=\"quiet\">run <code>{}</code></p>", word("/model"), word("/run"));
+    let mut body = format!(
+        "<h1>{}</h1><p class=\"quiet\">run <code>{}</code></p>",
+        word("/model"),
+        word("/run")
+    );
     let is_good = record["verdict"] == "pass";
     let class = if is_good { "good" } else { "bad" };
     let said = match record["verdict"].as_str() {
@@ -75,45 +79,81 @@ pub(crate) fn render(run: &Run) -> String {
         ("learned by", word("/algorithm")),
         (
             "rows learned from, stopped by, judged by",
-            format!("{}, {}, {}", word("/split/train"), word("/split/stop"), word("/split/test")),
+            format!(
+                "{}, {}, {}",
+                word("/split/train"),
+                word("/split/stop"),
+                word("/split/test")
+            ),
         ),
         ("split by", word("/split/by")),
         ("data", word("/data_digest")),
         ("held against version", word("/parent")),
     ];
-    table(&mut body, facts.iter().map(|(name, fact)| vec![(*name).to_owned(), fact.clone()]));
-    body.push_str("<h2>Gates</h2>");
-    let gates = record["gates"].as_array().into_iter().flatten();
-    let cell = |gate: &Value, key: &str| escape(&gate[key].as_str().unwrap_or_default().replace('_', " "));
     table(
         &mut body,
-        gates.map(|g| vec![cell(g, "name"), cell(g, "verdict"), escape(g["reason"].as_str().unwrap_or_default())]),
+        facts
+            .iter()
+            .map(|(name, fact)| vec![(*name).to_owned(), fact.clone()]),
+    );
+    body.push_str("<h2>Gates</h2>");
+    let gates = record["gates"].as_array().into_iter().flatten();
+    let cell =
+        |gate: &Value, key: &str| escape(&gate[key].as_str().unwrap_or_default().replace('_', " "));
+    table(
+        &mut body,
+        gates.map(|g| {
+            vec![
+                cell(g, "name"),
+                cell(g, "verdict"),
+                escape(g["reason"].as_str().unwrap_or_default()),
+            ]
+        }),
     );
     measures(&mut body, record);
     parts(&mut body, &run.parts);
     body.push_str("<div class=\"plots\">");
     for figure in &run.figures {
         let names: Vec<String> = figure.lines.iter().map(|line| escape(&line.name)).collect();
-        let series = figure.lines.iter().zip(&names).zip(COLOURS).map(|((line, name), class)| Series {
-            name,
-            class,
-            points: line.points.clone(),
-            is_dots: !line.is_joined,
-        });
+        let series = figure
+            .lines
+            .iter()
+            .zip(&names)
+            .zip(COLOURS)
+            .map(|((line, name), class)| Series {
+                name,
+                class,
+                points: line.points.clone(),
+                is_dots: !line.is_joined,
+            });
         let series: Vec<Series<'_>> = series.collect();
         let ends = (escape(&figure.ends.0), escape(&figure.ends.1));
-        body.push_str(&lines(&escape(&figure.title), &series, (&ends.0, &ends.1), None));
+        body.push_str(&lines(
+            &escape(&figure.title),
+            &series,
+            (&ends.0, &ends.1),
+            None,
+        ));
     }
     if !run.errors.is_empty() {
         let labels: Vec<String> = run.errors.iter().map(|(label, _)| escape(label)).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
-        body.push_str(&bars("How far off its values are, as shares of rows", &labels, &[], &shares));
+        body.push_str(&bars(
+            "How far off its values are, as shares of rows",
+            &labels,
+            &[],
+            &shares,
+        ));
     }
     importances(&mut body, record);
     body.push_str("</div>");
     let key: String = COLOURS
         .iter()
-        .zip(["this model", "the champion, or what would be perfect", "another"])
+        .zip([
+            "this model",
+            "the champion, or what would be perfect",
+            "another",
+        ])
         .map(|(class, what)| {
             format!(
                 "<span style=\"background:{}\"></span>{what}",
@@ -162,32 +202,51 @@ fn parts(body: &mut String, parts: &[Part]) {
         return;
     }
     body.push_str("<h2>Beside the champion, row by row</h2><p class=\"quiet\">How much worse than the champion, with the bounds that gates look at; below 0 is better.</p>");
-    let drawn: Vec<(String, (f64, f64, f64))> =
-        parts.iter().map(|p| (escape(&format!("{} ({} rows)", p.name, p.rows)), p.worse)).collect();
+    let drawn: Vec<(String, (f64, f64, f64))> = parts
+        .iter()
+        .map(|p| (escape(&format!("{} ({} rows)", p.name, p.rows)), p.worse))
+        .collect();
     body.push_str(&intervals("worse by", &drawn));
 }
 
 fn importances(body: &mut String, record: &Value) {
-    let all = record["importances"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = record["importances"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if all.is_empty() {
         return;
     }
     let shown = &all[..all.len().min(FEATURES_MAX)];
-    let labels: Vec<String> = shown.iter().map(|one| escape(one[0].as_str().unwrap_or_default())).collect();
-    let shares: Vec<f64> = shown.iter().map(|one| one[1].as_f64().unwrap_or(0.0)).collect();
+    let labels: Vec<String> = shown
+        .iter()
+        .map(|one| escape(one[0].as_str().unwrap_or_default()))
+        .collect();
+    let shares: Vec<f64> = shown
+        .iter()
+        .map(|one| one[1].as_f64().unwrap_or(0.0))
+        .collect();
     body.push_str(&bars("What it heeds", &labels, &[], &shares));
-    let rows =
-        shown.iter().zip(&labels).map(|(one, label)| vec![label.clone(), number(one[1].as_f64().unwrap_or(0.0))]);
+    let rows = shown
+        .iter()
+        .zip(&labels)
+        .map(|(one, label)| vec![label.clone(), number(one[1].as_f64().unwrap_or(0.0))]);
     body.push_str("</div><h3>What it heeds</h3><div>");
     table(body, rows);
 }
 
 fn notes(body: &mut String, record: &Value) {
-    let notes = record["notes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let notes = record["notes"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if notes.is_empty() {
         return;
     }
-    let items: String = notes.iter().map(|n| format!("<li>{}</li>", escape(n.as_str().unwrap_or_default()))).collect();
+    let items: String = notes
+        .iter()
+        .map(|n| format!("<li>{}</li>", escape(n.as_str().unwrap_or_default())))
+        .collect();
     let _ = write!(body, "<h3>Notes</h3><ul>{items}</ul>");
 }
 
@@ -213,10 +272,23 @@ mod tests {
             }],
             ends: ("0".to_owned(), evil.to_owned()),
         };
-        let part = Part { name: evil.to_owned(), rows: 10, worse: (-0.1, 0.0, 0.2) };
-        let page =
-            render(&Run { record, figures: vec![figure], errors: vec![(evil.to_owned(), 1.0)], parts: vec![part] });
+        let part = Part {
+            name: evil.to_owned(),
+            rows: 10,
+            worse: (-0.1, 0.0, 0.2),
+        };
+        let page = render(&Run {
+            record,
+            figures: vec![figure],
+            errors: vec![(evil.to_owned(), 1.0)],
+            parts: vec![part],
+        });
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-        assert!(page.contains("A gate failed") && page.contains("0.75") && page.matches("<svg").count() == 4, "{page}");
+        assert!(
+            page.contains("A gate failed")
+                && page.contains("0.75")
+                && page.matches("<svg").count() == 4,
+            "{page}"
+        );
     }
 }

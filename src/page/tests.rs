@@ -45,7 +45,9 @@ fn page(report: &Value) -> String {
 
 fn check(report: &Value, parts: &[&str]) {
     let page = page(report);
-    parts.iter().for_each(|part| assert!(page.contains(part), "{part:?} is not in {page}"));
+    parts
+        .iter()
+        .for_each(|part| assert!(page.contains(part), "{part:?} is not in {page}"));
 }
 
 #[test]
@@ -66,8 +68,14 @@ fn a_page_says_what_the_report_says() {
         ],
     );
     let page = page(&report());
-    assert!(!page.contains("m<b>") && page.contains("m&lt;b&gt;"), "names are text");
-    assert!(!page.contains("http") && !page.contains("<script"), "nothing to fetch and nothing to run");
+    assert!(
+        !page.contains("m<b>") && page.contains("m&lt;b&gt;"),
+        "names are text"
+    );
+    assert!(
+        !page.contains("http") && !page.contains("<script"),
+        "nothing to fetch and nothing to run"
+    );
 }
 
 #[test]
@@ -76,7 +84,16 @@ fn what_needs_a_look_is_told_first() {
     bad["watched"][0]["columns"][0]["tests"][0]["alarm"] = true.into();
     bad["watched"][0]["columns"][0]["hints"] = json!({"constant": true, "scale": 1000.0});
     bad["measured"][0]["alarm"] = true.into();
-    check(&bad, &["4 things need a look", "wrong more often", "<b>age</b>", "another unit: 1000 times", "same value"]);
+    check(
+        &bad,
+        &[
+            "4 things need a look",
+            "wrong more often",
+            "<b>age</b>",
+            "another unit: 1000 times",
+            "same value",
+        ],
+    );
 }
 
 #[test]
@@ -84,7 +101,8 @@ fn a_report_of_nothing_yet_is_a_page_too() {
     let mut young = report();
     young["watched"][0]["windows"] = 0.into();
     young["watched"][0]["columns"] = json!([]);
-    young["watched"][0]["shown"] = json!({"pictures": [], "history": [], "calibration": null, "performance": null});
+    young["watched"][0]["shown"] =
+        json!({"pictures": [], "history": [], "calibration": null, "performance": null});
     young["watched"][0]["estimated"] = Value::Null;
     young["measured"] = json!([]);
     young["times"] = json!({});

@@ -123,8 +123,13 @@ impl Prober {
     /// and program. Refuses one that fails, crashes, takes too long or asks for
     /// too much memory.
     pub(crate) fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
-        let kept = self.cache.as_ref().map(|folder| folder.join(self.key(subject)));
-        let known = kept.as_ref().and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
+        let kept = self
+            .cache
+            .as_ref()
+            .map(|folder| folder.join(self.key(subject)));
+        let known = kept
+            .as_ref()
+            .and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
         if let Some(passed) = known {
             return Ok(passed);
         }
@@ -139,16 +144,29 @@ impl Prober {
     /// Probes a companion of a model: on one thread, without golden rows.
     pub(crate) fn check_companion(&self, bytes: &[u8]) -> Result<()> {
         let (options, golden) = (&SessionOptions::single(), Ask::Nothing);
-        let subject =
-            Subject { digest: sha256(bytes), bytes, external_dir: None, options, rows: COMPANION_ROWS, golden };
-        self.check(&subject).map(drop).map_err(|e| e.context("the companion"))
+        let subject = Subject {
+            digest: sha256(bytes),
+            bytes,
+            external_dir: None,
+            options,
+            rows: COMPANION_ROWS,
+            golden,
+        };
+        self.check(&subject)
+            .map(drop)
+            .map_err(|e| e.context("the companion"))
     }
 
     /// A verdict holds for the same model, program, library, options and processor.
     fn key(&self, subject: &Subject<'_>) -> String {
-        let stamp = std::fs::metadata(&self.library).and_then(|m| Ok((m.len(), m.modified()?))).ok();
+        let stamp = std::fs::metadata(&self.library)
+            .and_then(|m| Ok((m.len(), m.modified()?)))
+            .ok();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu.lines().find(|l| l.starts_with("model name")).unwrap_or_default();
+        let model = cpu
+            .lines()
+            .find(|l| l.starts_with("model name"))
+            .unwrap_or_default();
         let golden = match subject.golden {
             Ask::Nothing => "none".to_owned(),
             Ask::Hold(bytes) => sha256(bytes).hex(),
@@ -167,9 +185,18 @@ impl Prober {
     }
 
     fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
-        let on_cpu = subject.options.providers.iter().all(|p| p.kind.name() == "cpu");
-        let own = MEMORY_BASE + MEMORY_FACTOR * (subject.bytes.len() as u64 + external_bytes(subject.external_dir));
-        let golden = if let Ask::Hold(bytes) = subject.golden { bytes } else { &[] };
+        let on_cpu = subject
+            .options
+            .providers
+            .iter()
+            .all(|p| p.kind.name() == "cpu");
+        let own = MEMORY_BASE
+            + MEMORY_FACTOR * (subject.bytes.len() as u64 + external_bytes(subject.external_dir));
+        let golden = if let Ask::Hold(bytes) = subject.golden {
+            bytes
+        } else {
+            &[]
+        };
         let order = Order {
             parent: std::process::id(),
             library: self.library.clone(),
@@ -184,41 +211,70 @@ impl Prober {
             } else {
                 own
             },
-            cpu_seconds: self.timeout.as_secs().max(1) * subject.options.intra_op_threads.max(1) as u64,
+            cpu_seconds: self.timeout.as_secs().max(1)
+                * subject.options.intra_op_threads.max(1) as u64,
             model_bytes: subject.bytes.len() as u64,
             golden_bytes: golden.len() as u64,
             make_golden: matches!(subject.golden, Ask::Make),
         };
-        let failed = |e: std::io::Error| Error::internal("start the probe of a model").with_source(e);
+        let failed =
+            |e: std::io::Error| Error::internal("start the probe of a model").with_source(e);
         let mut command = Command::new(&self.program);
-        command.arg(SUBCOMMAND).env_clear().env("ORT_DISABLE_TELEMETRY", "1");
+        command
+            .arg(SUBCOMMAND)
+            .env_clear()
+            .env("ORT_DISABLE_TELEMETRY", "1");
         // What other hardware's libraries are found by.
         for name in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).current_dir("/");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .current_dir("/");
         let mut child = Running(command.spawn().map_err(failed)?);
-        let head = serde_json::to_string(&order).map_err(|e| Error::internal("order a probe").with_source(e))?;
+        let head = serde_json::to_string(&order)
+            .map_err(|e| Error::internal("order a probe").with_source(e))?;
         // Read beside it: a verdict may be longer than what a pipe holds.
-        let output = child.0.stdout.take().ok_or_else(|| Error::internal("a probe has no output"))?;
+        let output = child
+            .0
+            .stdout
+            .take()
+            .ok_or_else(|| Error::internal("a probe has no output"))?;
         let reading = std::thread::spawn(move || {
             let mut said = Vec::new();
             let _ = output.take(VERDICT_BYTES_MAX).read_to_end(&mut said);
             said
         });
-        let mut input = child.0.stdin.take().ok_or_else(|| Error::internal("a probe has no input"))?;
+        let mut input = child
+            .0
+            .stdin
+            .take()
+            .ok_or_else(|| Error::internal("a probe has no input"))?;
         // A child that ends early closes its input; its end tells why.
-        let _ = input.write_all(head.as_bytes()).and_then(|()| input.write_all(b"\n"));
-        let _ = input.write_all(subject.bytes).and_then(|()| input.write_all(golden));
+        let _ = input
+            .write_all(head.as_bytes())
+            .and_then(|()| input.write_all(b"\n"));
+        let _ = input
+            .write_all(subject.bytes)
+            .and_then(|()| input.write_all(golden));
         drop(input);
         let status = child.wait(self.timeout)?;
-        let said = reading.join().map_err(|_| Error::internal("read what a probe says"))?;
+        let said = reading
+            .join()
+            .map_err(|_| Error::internal("read what a probe says"))?;
         judge(status, &said)
     }
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
-    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    Digest(
+        digest(&SHA256, bytes)
+            .as_ref()
+            .try_into()
+            .expect("SHA-256 has 32 bytes"),
+    )
 }
 
 fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
@@ -247,12 +303,17 @@ fn external_bytes(folder: Option<&Path>) -> u64 {
 
 /// What a child's end and its last word come to.
 fn judge(status: ExitStatus, said: &[u8]) -> Result<Passed> {
-    let refuse =
-        |why: String| Err(Error::precondition(format!("the first run of the model, in a process of its own, {why}")));
+    let refuse = |why: String| {
+        Err(Error::precondition(format!(
+            "the first run of the model, in a process of its own, {why}"
+        )))
+    };
     match (status.signal(), serde_json::from_slice(said)) {
         (None, Ok(Verdict::Passed(passed))) if status.success() => Ok(passed),
         (None, Ok(Verdict::Refused(why))) => Err(Error::precondition(why)),
-        (Some(libc::SIGXCPU | libc::SIGKILL), _) => refuse("was ended: it used up its time or its memory".to_owned()),
+        (Some(libc::SIGXCPU | libc::SIGKILL), _) => {
+            refuse("was ended: it used up its time or its memory".to_owned())
+        }
         (Some(signal), _) => refuse(format!("crashed with signal {signal}")),
         (None, _) => refuse(format!("ended without a verdict ({status})")),
     }
@@ -292,24 +353,42 @@ pub(crate) fn run() -> Result<()> {
     let mut input = BufReader::new(std::io::stdin().lock());
     let mut head = Vec::new();
     let malformed = |what: &str| Error::invalid(format!("a probe was ordered with {what}"));
-    input.by_ref().take(1 << 20).read_until(b'\n', &mut head).map_err(|_| malformed("no head"))?;
-    let order: Order = serde_json::from_slice(&head).map_err(|_| malformed("a head that is not known"))?;
+    input
+        .by_ref()
+        .take(1 << 20)
+        .read_until(b'\n', &mut head)
+        .map_err(|_| malformed("no head"))?;
+    let order: Order =
+        serde_json::from_slice(&head).map_err(|_| malformed("a head that is not known"))?;
     let (mut bytes, mut golden) = (Vec::new(), Vec::new());
-    input.by_ref().take(order.model_bytes).read_to_end(&mut bytes).map_err(|_| malformed("no model"))?;
-    input.take(order.golden_bytes).read_to_end(&mut golden).map_err(|_| malformed("no golden rows"))?;
+    input
+        .by_ref()
+        .take(order.model_bytes)
+        .read_to_end(&mut bytes)
+        .map_err(|_| malformed("no model"))?;
+    input
+        .take(order.golden_bytes)
+        .read_to_end(&mut golden)
+        .map_err(|_| malformed("no golden rows"))?;
     limits::set(order.parent, order.memory_bytes, order.cpu_seconds)?;
     let verdict = match probe(&order, bytes.into(), &golden) {
         Ok(passed) => Verdict::Passed(passed),
         Err(error) => Verdict::Refused(error.message),
     };
-    let text = serde_json::to_vec(&verdict).map_err(|e| Error::internal("print a verdict").with_source(e))?;
-    std::io::stdout().write_all(&text).map_err(|e| Error::internal("print a verdict").with_source(e))
+    let text = serde_json::to_vec(&verdict)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))?;
+    std::io::stdout()
+        .write_all(&text)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))
 }
 
 fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     let signature = Graph::read(bytes.clone())?.signature;
     let engine = OnnxRuntime::load(&order.library)?;
-    let source = Source { bytes, external_dir: order.external_dir.clone() };
+    let source = Source {
+        bytes,
+        external_dir: order.external_dir.clone(),
+    };
     let start = Instant::now();
     let mut session = engine.open(&source, &order.options)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -317,7 +396,13 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
         Golden::read(golden)?.check(&signature, session.as_mut(), usize::MAX)?;
     }
     let mut made = None;
-    let mut measured = Measured { load_ms, one_row_us: None, largest_us: None, rss_bytes: 0, joins: false };
+    let mut measured = Measured {
+        load_ms,
+        one_row_us: None,
+        largest_us: None,
+        rss_bytes: 0,
+        joins: false,
+    };
     let sample = match Sample::find(&signature, session.as_mut()) {
         // Small made-up inputs may not suit a model; but none may ask for all memory.
         Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
@@ -325,22 +410,37 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     };
     if let Some(sample) = sample {
         measured.joins = joins(&signature, &sample, session.as_mut()).is_ok();
-        let mut time = |rows| sample.time(session.as_mut(), rows).map(|took| took.as_secs_f64() * 1e6);
+        let mut time = |rows| {
+            sample
+                .time(session.as_mut(), rows)
+                .map(|took| took.as_secs_f64() * 1e6)
+        };
         measured.one_row_us = Some(time(1)?);
         let rows = if measured.joins { order.rows } else { 1 };
         time(rows)?;
         measured.largest_us = Some(time(rows)?);
         if order.make_golden {
             let rows = if measured.joins { MADE_ROWS } else { 1 };
-            let golden = sample.golden(session.as_mut(), rows)?.map(|golden| golden.write());
+            let golden = sample
+                .golden(session.as_mut(), rows)?
+                .map(|golden| golden.write());
             // What could not be read back would keep the version from every server.
-            made = golden.filter(|g| Golden::read(g).is_ok()).and_then(|g| String::from_utf8(g).ok());
+            made = golden
+                .filter(|g| Golden::read(g).is_ok())
+                .and_then(|g| String::from_utf8(g).ok());
         }
     }
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = status.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pages: u64 = status
+        .split(' ')
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     measured.rss_bytes = pages * 4096;
-    Ok(Passed { measured, golden: made })
+    Ok(Passed {
+        measured,
+        golden: made,
+    })
 }
 
 #[cfg(test)]
@@ -352,7 +452,9 @@ mod tests {
         let passed =
             br#"{"Passed":{"measured":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}}"#;
         let said = |status: i32, text: &[u8]| {
-            judge(ExitStatus::from_raw(status), text).map(|p| p.measured.joins).map_err(|e| e.message)
+            judge(ExitStatus::from_raw(status), text)
+                .map(|p| p.measured.joins)
+                .map_err(|e| e.message)
         };
         assert_eq!(said(0, passed), Ok(true));
         assert!(said(1 << 8, passed).is_err_and(|e| e.contains("without a verdict")));

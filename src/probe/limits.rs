@@ -9,8 +9,10 @@ use std::{os::unix::process::CommandExt, process::Command};
 /// Ends with the parent, leaves no core, opens few files, and is bound in
 /// address space (0: not) and in CPU seconds.
 pub(super) fn set(parent: u32, memory_bytes: u64, cpu_seconds: u64) -> Result<()> {
-    let failed =
-        |what: &str| Error::internal(format!("limit {what} of a probe")).with_source(std::io::Error::last_os_error());
+    let failed = |what: &str| {
+        Error::internal(format!("limit {what} of a probe"))
+            .with_source(std::io::Error::last_os_error())
+    };
     // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and no pointer.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
         return Err(failed("the life"));
@@ -19,7 +21,11 @@ pub(super) fn set(parent: u32, memory_bytes: u64, cpu_seconds: u64) -> Result<()
     if std::os::unix::process::parent_id() != parent {
         return Err(Error::unavailable("the server that asked is gone"));
     }
-    let mut all = vec![(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NOFILE, 64), (libc::RLIMIT_CPU, cpu_seconds)];
+    let mut all = vec![
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NOFILE, 64),
+        (libc::RLIMIT_CPU, cpu_seconds),
+    ];
     if memory_bytes > 0 {
         all.push((libc::RLIMIT_AS, memory_bytes));
     }
@@ -35,7 +41,11 @@ pub(crate) fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
             return Err(std::io::Error::last_os_error());
         }
-        limit([(libc::RLIMIT_CORE, 0), (libc::RLIMIT_AS, memory_bytes), (libc::RLIMIT_FSIZE, file_bytes)])
+        limit([
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_AS, memory_bytes),
+            (libc::RLIMIT_FSIZE, file_bytes),
+        ])
     };
     // SAFETY: between fork and exec it makes system calls only; nothing is
     // allocated, and no lock is taken.
@@ -44,7 +54,10 @@ pub(crate) fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
 
 fn limit(all: impl IntoIterator<Item = (libc::__rlimit_resource_t, u64)>) -> std::io::Result<()> {
     for (resource, limit) in all {
-        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        let limit = libc::rlimit {
+            rlim_cur: limit,
+            rlim_max: limit,
+        };
         // SAFETY: the pointer is to a value on this stack, read only in the call.
         if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
             return Err(std::io::Error::last_os_error());

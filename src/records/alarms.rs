@@ -64,7 +64,14 @@ impl Alarms {
     /// Keeps an alarm if there is room; never waits.
     pub(crate) fn keep(&self, (kind, model): (&str, &str), server: &str, alarm: Value) {
         let (kind, model, server) = (kind.to_owned(), model.to_owned(), server.to_owned());
-        let kept = Kept { format: FORMAT, kind, model, time: Utc::now(), server, alarm };
+        let kept = Kept {
+            format: FORMAT,
+            kind,
+            model,
+            time: Utc::now(),
+            server,
+            alarm,
+        };
         if self.0.try_send(kept).is_err() {
             tracing::error!("an alarm is not kept: the store is slower than they come");
         }
@@ -79,7 +86,12 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
 #[cfg(feature = "train")]
 pub(crate) async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
-    let id: String = digest.as_ref().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let id: String = digest
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     put(records, kept, &id).await
 }
 
@@ -93,7 +105,11 @@ async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
 
 /// Reads the alarms of a model, or of all, since a time; the oldest first.
 /// Those that are damaged or of another format are passed over, and counted.
-pub(crate) async fn list(records: &Records, model: Option<&str>, since: DateTime<Utc>) -> Result<(Vec<Kept>, usize)> {
+pub(crate) async fn list(
+    records: &Records,
+    model: Option<&str>,
+    since: DateTime<Utc>,
+) -> Result<(Vec<Kept>, usize)> {
     let mut known = Known::new();
     refresh(records, model, since, &mut known).await?;
     let damaged = known.values().filter(|kept| kept.is_none()).count();
@@ -112,7 +128,10 @@ pub(crate) async fn refresh(
     since: DateTime<Utc>,
     known: &mut Known,
 ) -> Result<()> {
-    let folder = model.map_or_else(|| "alarms".to_owned(), |model| format!("alarms/model={model}"));
+    let folder = model.map_or_else(
+        || "alarms".to_owned(),
+        |model| format!("alarms/model={model}"),
+    );
     let from = since.format("%Y-%m-%dT%H-%M-%S").to_string();
     let is_new = |key: &str| key.rsplit('/').next().unwrap_or_default() >= from.as_str();
     known.retain(|key, _| is_new(key));
@@ -125,7 +144,11 @@ pub(crate) async fn refresh(
             }
             let bytes = records.get(place.key(), BYTES_MAX).await?;
             let bytes = bytes.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
-            place.insert(serde_json::from_slice::<Kept>(&bytes).ok().filter(|kept| kept.format == FORMAT));
+            place.insert(
+                serde_json::from_slice::<Kept>(&bytes)
+                    .ok()
+                    .filter(|kept| kept.format == FORMAT),
+            );
         }
     }
     Ok(())
@@ -142,10 +165,14 @@ impl Limit {
     fn admits(&mut self, kept: &Kept, now: Instant) -> bool {
         self.last.retain(|_, at| now.duration_since(*at) < QUIET);
         self.hour.retain(|at| now.duration_since(*at) < QUIET);
-        let Kept { kind, model, alarm, .. } = kept;
+        let Kept {
+            kind, model, alarm, ..
+        } = kept;
         let test = &alarm["test"];
-        let key =
-            format!("{kind} {model} {} {} {} {}", alarm["digest"], alarm["column"], test["metric"], test["against"]);
+        let key = format!(
+            "{kind} {model} {} {} {} {}",
+            alarm["digest"], alarm["column"], test["metric"], test["against"]
+        );
         if self.hour.len() >= HOUR_MAX || self.last.contains_key(&key) {
             return false;
         }
@@ -162,35 +189,77 @@ mod tests {
 
     fn kept(column: &str) -> Kept {
         let alarm = json!({"digest": "d", "column": column, "test": {"metric": "ks", "against": "training"}});
-        let (kind, model, server) = ("ortus.drift.alarm".to_owned(), "m".to_owned(), "s".to_owned());
-        Kept { format: FORMAT, kind, model, time: Utc::now(), server, alarm }
+        let (kind, model, server) = (
+            "ortus.drift.alarm".to_owned(),
+            "m".to_owned(),
+            "s".to_owned(),
+        );
+        Kept {
+            format: FORMAT,
+            kind,
+            model,
+            time: Utc::now(),
+            server,
+            alarm,
+        }
     }
 
     #[test]
     fn the_same_alarm_is_one_an_hour_and_all_together_have_a_limit() {
         let (mut limit, now) = (Limit::default(), Instant::now());
-        assert!(limit.admits(&kept("a"), now) && !limit.admits(&kept("a"), now) && limit.admits(&kept("b"), now));
+        assert!(
+            limit.admits(&kept("a"), now)
+                && !limit.admits(&kept("a"), now)
+                && limit.admits(&kept("b"), now)
+        );
         assert!(limit.admits(&kept("a"), now + QUIET), "an hour later");
         let mut limit = Limit::default();
-        let admitted = (0..500).filter(|i| limit.admits(&kept(&i.to_string()), now)).count();
+        let admitted = (0..500)
+            .filter(|i| limit.admits(&kept(&i.to_string()), now))
+            .count();
         assert_eq!(admitted, HOUR_MAX);
     }
 
     #[test]
     fn alarms_are_kept_and_read_by_model_and_time() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
-            let records = Records::open(&folder.path().display().to_string(), "default").expect("opens");
+            let records =
+                Records::open(&folder.path().display().to_string(), "default").expect("opens");
             write(&records, &kept("a")).await.expect("written");
-            write(&records, &Kept { model: "n".to_owned(), ..kept("a") }).await.expect("written");
-            records.create("alarms/model=m/9999-damaged.json", "{".into()).await.expect("written");
+            write(
+                &records,
+                &Kept {
+                    model: "n".to_owned(),
+                    ..kept("a")
+                },
+            )
+            .await
+            .expect("written");
+            records
+                .create("alarms/model=m/9999-damaged.json", "{".into())
+                .await
+                .expect("written");
             let old = Utc::now() - chrono::TimeDelta::hours(1);
             let (found, damaged) = list(&records, Some("m"), old).await.expect("listed");
-            assert_eq!((found.len(), damaged, found[0].alarm["column"].as_str()), (1, 1, Some("a")));
+            assert_eq!(
+                (found.len(), damaged, found[0].alarm["column"].as_str()),
+                (1, 1, Some("a"))
+            );
             assert_eq!(list(&records, None, old).await.expect("listed").0.len(), 2);
             let later = Utc::now() + chrono::TimeDelta::hours(1);
-            assert_eq!(list(&records, Some("n"), later).await.expect("listed").0.len(), 0);
+            assert_eq!(
+                list(&records, Some("n"), later)
+                    .await
+                    .expect("listed")
+                    .0
+                    .len(),
+                0
+            );
         });
     }
 }

@@ -38,7 +38,13 @@ pub(crate) fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
 
 /// The digest of what a context has seen.
 pub(super) fn finish(context: Context) -> Digest {
-    Digest(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    Digest(
+        context
+            .finish()
+            .as_ref()
+            .try_into()
+            .expect("SHA-256 has 32 bytes"),
+    )
 }
 
 /// Hashes what passes through. Where it is known what that should come to, it
@@ -67,13 +73,21 @@ impl Read for Hashing<'_> {
 impl Log {
     pub(crate) fn blob_key(&self, blob: &Blob) -> String {
         let hex = blob.digest.hex();
-        let again = if blob.generation > 0 { format!(".{}", blob.generation) } else { String::new() };
+        let again = if blob.generation > 0 {
+            format!(".{}", blob.generation)
+        } else {
+            String::new()
+        };
         self.key(&format!("blobs/sha256/{}/{hex}{again}", &hex[..2]))
     }
 
     /// Puts small bytes, unless they are there.
     pub(crate) async fn put_bytes(&self, bytes: Bytes, generation: u32) -> Result<Blob> {
-        let blob = Blob { digest: hash(&bytes), bytes: bytes.len() as u64, generation };
+        let blob = Blob {
+            digest: hash(&bytes),
+            bytes: bytes.len() as u64,
+            generation,
+        };
         if !self.is_whole(&blob).await? {
             self.store.overwrite(&self.blob_key(&blob), bytes).await?;
         }
@@ -82,20 +96,36 @@ impl Log {
 
     /// Puts a file that was measured, unless it is there. Its bytes are hashed
     /// again on their way; where it changed meanwhile nothing appears.
-    pub(crate) async fn put_file(&self, file: &mut File, blob: Blob, progress: Progress<'_>) -> Result<()> {
+    pub(crate) async fn put_file(
+        &self,
+        file: &mut File,
+        blob: Blob,
+        progress: Progress<'_>,
+    ) -> Result<()> {
         if self.is_whole(&blob).await? {
             progress(blob.bytes);
             return Ok(());
         }
-        file.rewind().map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
-        let mut source = Hashing { source: file, context: Context::new(&SHA256), expected: Some(blob.digest) };
-        self.store.upload(&self.blob_key(&blob), blob.bytes, &mut source, progress).await
+        file.rewind()
+            .map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
+        let mut source = Hashing {
+            source: file,
+            context: Context::new(&SHA256),
+            expected: Some(blob.digest),
+        };
+        self.store
+            .upload(&self.blob_key(&blob), blob.bytes, &mut source, progress)
+            .await
     }
 
     /// Uploads a file before its digest is known, where the store can rename it
     /// later: it is read once, and hashed on its way. Returns what it came to
     /// and the key it waits under.
-    pub(crate) async fn stage(&self, file: &mut File, progress: Progress<'_>) -> Result<Option<(Blob, String)>> {
+    pub(crate) async fn stage(
+        &self,
+        file: &mut File,
+        progress: Progress<'_>,
+    ) -> Result<Option<(Blob, String)>> {
         if !self.store.moves() {
             return Ok(None);
         }
@@ -103,9 +133,22 @@ impl Log {
         let bytes = file.metadata().map_err(unreadable)?.len();
         file.rewind().map_err(unreadable)?;
         let key = self.key(&format!("staging/{}", uuid::Uuid::new_v4().simple()));
-        let mut source = Hashing { source: file, context: Context::new(&SHA256), expected: None };
-        self.store.upload(&key, bytes, &mut source, progress).await?;
-        Ok(Some((Blob { digest: finish(source.context), bytes, generation: 0 }, key)))
+        let mut source = Hashing {
+            source: file,
+            context: Context::new(&SHA256),
+            expected: None,
+        };
+        self.store
+            .upload(&key, bytes, &mut source, progress)
+            .await?;
+        Ok(Some((
+            Blob {
+                digest: finish(source.context),
+                bytes,
+                generation: 0,
+            },
+            key,
+        )))
     }
 
     /// Gives a staged upload its name, unless a whole one is there.
@@ -120,7 +163,9 @@ impl Log {
     /// damaged; one of the right length is read, for it may be.
     pub(crate) async fn is_whole(&self, blob: &Blob) -> Result<bool> {
         match self.store.head(&self.blob_key(blob)).await? {
-            Some(meta) if meta.bytes == blob.bytes => Ok(self.copy_blob(blob, &mut io::sink(), &|_| {}).await.is_ok()),
+            Some(meta) if meta.bytes == blob.bytes => {
+                Ok(self.copy_blob(blob, &mut io::sink(), &|_| {}).await.is_ok())
+            }
             _ => Ok(false),
         }
     }
@@ -135,7 +180,11 @@ impl Log {
     ) -> Result<()> {
         let key = self.blob_key(blob);
         let damaged = |how: &str| Error::precondition(format!("{key} {how}"));
-        let mut stream = self.store.stream(&key).await?.ok_or_else(|| damaged("is missing"))?;
+        let mut stream = self
+            .store
+            .stream(&key)
+            .await?
+            .ok_or_else(|| damaged("is missing"))?;
         let mut context = Context::new(&SHA256);
         let mut total = 0;
         while let Some(part) = stream.try_next().await? {
@@ -144,7 +193,9 @@ impl Log {
                 return Err(damaged("is longer than it was when it was written"));
             }
             context.update(&part);
-            target.write_all(&part).map_err(|e| Error::unavailable("write a copy of a blob").with_source(e))?;
+            target
+                .write_all(&part)
+                .map_err(|e| Error::unavailable("write a copy of a blob").with_source(e))?;
             progress(part.len() as u64);
         }
         if total != blob.bytes || finish(context) != blob.digest {
@@ -156,7 +207,10 @@ impl Log {
     /// Reads a blob of at most `bytes_max` whole.
     pub(crate) async fn read_blob(&self, blob: &Blob, bytes_max: u64) -> Result<Bytes> {
         if blob.bytes > bytes_max {
-            return Err(Error::precondition(format!("blob {} is over {bytes_max} bytes", blob.digest)));
+            return Err(Error::precondition(format!(
+                "blob {} is over {bytes_max} bytes",
+                blob.digest
+            )));
         }
         let mut all = Vec::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
         self.copy_blob(blob, &mut all, &|_| {}).await?;
@@ -165,8 +219,15 @@ impl Log {
 
     /// Copies a blob into a new file: it appears under `path` whole and
     /// verified, or not at all.
-    pub(crate) async fn fetch_blob(&self, blob: &Blob, path: &Path, progress: Progress<'_>) -> Result<()> {
-        let folder = path.parent().ok_or_else(|| Error::internal("a blob's copy has no folder"))?;
+    pub(crate) async fn fetch_blob(
+        &self,
+        blob: &Blob,
+        path: &Path,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let folder = path
+            .parent()
+            .ok_or_else(|| Error::internal("a blob's copy has no folder"))?;
         let io = |e: io::Error| Error::unavailable("write a copy of a blob").with_source(e);
         std::fs::create_dir_all(folder).map_err(io)?;
         let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(io)?;

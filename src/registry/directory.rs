@@ -68,9 +68,19 @@ impl Directory {
     /// written.
     pub(crate) fn new(root: PathBuf, settle: Duration) -> Result<Self> {
         std::fs::read_dir(&root).map_err(|e| {
-            Error::invalid(format!("the model directory '{}' cannot be read: {e}", root.display())).with_source(e)
+            Error::invalid(format!(
+                "the model directory '{}' cannot be read: {e}",
+                root.display()
+            ))
+            .with_source(e)
         })?;
-        Ok(Self { root, settle, last: Catalog::default(), since: Since::new(), ignored: 0 })
+        Ok(Self {
+            root,
+            settle,
+            last: Catalog::default(),
+            since: Since::new(),
+            ignored: 0,
+        })
     }
 
     /// Lists what is there. `now` is compared with the times of files,
@@ -84,14 +94,18 @@ impl Directory {
         let mut models = BTreeMap::new();
         let mut unseen = Vec::new();
         for file_name in walk::names(&root)? {
-            let name = file_name.to_str().and_then(|name| ModelName::parse(name).ok());
+            let name = file_name
+                .to_str()
+                .and_then(|name| ModelName::parse(name).ok());
             let folder = walk::inside(&root, &root.join(&file_name))?.filter(|path| path.is_dir());
             let (Some(name), Some(folder)) = (name, folder) else {
                 ignored += 1;
                 continue;
             };
             if models.len() == MODELS_MAX {
-                return Err(Error::overloaded(format!("the model directory has over {MODELS_MAX} models")));
+                return Err(Error::overloaded(format!(
+                    "the model directory has over {MODELS_MAX} models"
+                )));
             }
             let last = self.last.models.get(&name);
             let entry = look(&root, &folder, &name, last, &mut ignored).unwrap_or_else(|e| {
@@ -104,7 +118,10 @@ impl Directory {
         self.since = mark_settled(&mut catalog, &self.since, self.settle, (now, instant));
         // Nobody knows how those files look now; a refusal would outlast the trouble.
         for name in unseen {
-            catalog.models.entry(name).and_modify(|e| e.versions.values_mut().for_each(|v| v.settled = false));
+            catalog
+                .models
+                .entry(name)
+                .and_modify(|e| e.versions.values_mut().for_each(|v| v.settled = false));
         }
         self.ignored = ignored;
         self.last = catalog.clone();
@@ -117,18 +134,25 @@ impl Directory {
     /// scan; otherwise the kinds of [`Graph::read`], or `FailedPrecondition`.
     pub(crate) fn read(&self, entry: &VersionEntry) -> Result<Loaded> {
         let root = self.canonical_root()?;
-        let folder = entry.model_path.parent().ok_or_else(|| Error::internal("a model path has no folder"))?;
+        let folder = entry
+            .model_path
+            .parent()
+            .ok_or_else(|| Error::internal("a model path has no folder"))?;
         let loaded = read::load(&root, folder, &entry.model_path);
         // A change explains a failure better than the failure itself.
         match walk::fingerprint(&root, folder) {
             Ok(files) if files == entry.files => loaded,
-            _ => Err(Error::unavailable("the version changed while it was read; it is tried again once it is settled")),
+            _ => Err(Error::unavailable(
+                "the version changed while it was read; it is tried again once it is settled",
+            )),
         }
     }
 
     /// Found anew each time, so that the directory may be a link that moves.
     fn canonical_root(&self) -> Result<PathBuf> {
-        self.root.canonicalize().map_err(|e| Error::unavailable("the model directory cannot be read").with_source(e))
+        self.root
+            .canonicalize()
+            .map_err(|e| Error::unavailable("the model directory cannot be read").with_source(e))
     }
 }
 
@@ -144,56 +168,102 @@ fn look(
         None => (None, None, None),
         Some((_, Ok(config))) => (Some(config), None, None),
         // What serves goes on under the configuration it was loaded with.
-        Some((stamp, Err(e))) => (last.and_then(|l| l.config.clone()), Some(e.message), Some(stamp)),
+        Some((stamp, Err(e))) => (
+            last.and_then(|l| l.config.clone()),
+            Some(e.message),
+            Some(stamp),
+        ),
     };
-    let model_file = config.as_ref().and_then(|c| c.model_filename.as_deref()).unwrap_or(MODEL_FILE);
+    let model_file = config
+        .as_ref()
+        .and_then(|c| c.model_filename.as_deref())
+        .unwrap_or(MODEL_FILE);
     let mut versions = BTreeMap::new();
-    for file_name in walk::names(folder)?.into_iter().filter(|n| n.as_os_str() != CONFIG_FILE) {
-        let version = file_name.to_str().and_then(|name| Version::parse(name).ok());
+    for file_name in walk::names(folder)?
+        .into_iter()
+        .filter(|n| n.as_os_str() != CONFIG_FILE)
+    {
+        let version = file_name
+            .to_str()
+            .and_then(|name| Version::parse(name).ok());
         let inside = walk::inside(root, &folder.join(&file_name))?.filter(|path| path.is_dir());
         let (Some(version), Some(inside)) = (version, inside) else {
             *ignored += 1;
             continue;
         };
         let mut files = walk::fingerprint(root, &inside)?;
-        let has_model = files.0.iter().any(|stamp| stamp.file.as_os_str() == model_file);
+        let has_model = files
+            .0
+            .iter()
+            .any(|stamp| stamp.file.as_os_str() == model_file);
         if files.0.is_empty() || (problem.is_none() && !has_model) {
             *ignored += 1;
             continue;
         }
         if versions.len() == VERSIONS_MAX {
-            return Err(Error::overloaded(format!("the model has over {VERSIONS_MAX} versions")));
+            return Err(Error::overloaded(format!(
+                "the model has over {VERSIONS_MAX} versions"
+            )));
         }
         // A refused configuration is part of what is refused, so that a
         // corrected one is a reason to try again.
         files.0.extend(stamp.clone());
         versions.insert(
             version,
-            VersionEntry { files, model_path: inside.join(model_file), settled: false, manifest: None },
+            VersionEntry {
+                files,
+                model_path: inside.join(model_file),
+                settled: false,
+                manifest: None,
+            },
         );
     }
-    Ok(ModelEntry { versions, config, problem, pointers: None })
+    Ok(ModelEntry {
+        versions,
+        config,
+        problem,
+        pointers: None,
+    })
 }
 
 /// Reads a model's configuration, if it has one: its stamp, and what it says.
-fn config(root: &Path, folder: &Path, name: &ModelName) -> Result<Option<(FileStamp, Result<ModelConfig>)>> {
+fn config(
+    root: &Path,
+    folder: &Path,
+    name: &ModelName,
+) -> Result<Option<(FileStamp, Result<ModelConfig>)>> {
     let path = folder.join(CONFIG_FILE);
     let refuse = |why: String| Err(Error::invalid(format!("config.pbtxt: {why}")));
     match path.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(walk::failed("look at config.pbtxt", e)),
         Ok(own) => {
-            let target = walk::inside(root, &path)?.and_then(|path| path.metadata().ok()).filter(|t| t.is_file());
-            let stamp = walk::stamp(Path::new("..").join(CONFIG_FILE), target.as_ref().unwrap_or(&own));
+            let target = walk::inside(root, &path)?
+                .and_then(|path| path.metadata().ok())
+                .filter(|t| t.is_file());
+            let stamp = walk::stamp(
+                Path::new("..").join(CONFIG_FILE),
+                target.as_ref().unwrap_or(&own),
+            );
             if target.is_none() {
-                return Ok(Some((stamp, refuse("is not a file inside the model directory".to_owned()))));
+                return Ok(Some((
+                    stamp,
+                    refuse("is not a file inside the model directory".to_owned()),
+                )));
             }
             if stamp.file_bytes > CONFIG_BYTES_MAX {
-                return Ok(Some((stamp, refuse(format!("is over {CONFIG_BYTES_MAX} bytes")))));
+                return Ok(Some((
+                    stamp,
+                    refuse(format!("is over {CONFIG_BYTES_MAX} bytes")),
+                )));
             }
             let bytes = read::whole(&path, CONFIG_BYTES_MAX)?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("config.pbtxt: is not UTF-8"));
-            Ok(Some((stamp, text.and_then(|text| ModelConfig::read(name, text)))))
+            let text = std::str::from_utf8(&bytes)
+                .map_err(|_| Error::invalid("config.pbtxt: is not UTF-8"));
+            Ok(Some((
+                stamp,
+                text.and_then(|text| ModelConfig::read(name, text)),
+            )))
         }
     }
 }
@@ -220,7 +290,8 @@ fn mark_settled(
     (now, instant): (SystemTime, Instant),
 ) -> Since {
     let mut since = Since::new();
-    let oldest_ns = walk::nanoseconds(now) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
+    let oldest_ns =
+        walk::nanoseconds(now) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
     for (name, entry) in &mut catalog.models {
         for (version, found) in &mut entry.versions {
             let key = (name.clone(), *version);
@@ -228,7 +299,10 @@ fn mark_settled(
                 Some((files, first)) if *files == found.files => *first,
                 _ => instant,
             };
-            let old = found.files.newest_ns().is_some_and(|newest| newest <= oldest_ns);
+            let old = found
+                .files
+                .newest_ns()
+                .is_some_and(|newest| newest <= oldest_ns);
             found.settled = old || instant.saturating_duration_since(first) >= settle;
             since.insert(key, (found.files.clone(), first));
         }

@@ -71,14 +71,30 @@ pub(crate) enum Op {
     },
     /// Makes a version champion; the champion becomes previous, and traffic
     /// weights end.
-    Promote { model: ModelName, version: Version, from: Option<Version> },
+    Promote {
+        model: ModelName,
+        version: Version,
+        from: Option<Version>,
+    },
     /// Makes the champion before the champion again; the rolled back one is
     /// forgotten as such.
-    Rollback { model: ModelName, version: Version, from: Version },
+    Rollback {
+        model: ModelName,
+        version: Version,
+        from: Version,
+    },
     /// Points any other alias at a version, or removes it.
-    Alias { model: ModelName, alias: Alias, version: Option<Version>, from: Option<Version> },
+    Alias {
+        model: ModelName,
+        alias: Alias,
+        version: Option<Version>,
+        from: Option<Version>,
+    },
     /// Splits the requests that name no version, in percent; empty ends it.
-    Traffic { model: ModelName, weights: BTreeMap<String, u32> },
+    Traffic {
+        model: ModelName,
+        weights: BTreeMap<String, u32>,
+    },
     /// Takes a version out of use; nothing may point at it.
     Retire { model: ModelName, version: Version },
     /// Sets or removes a tag of a model or of one version.
@@ -90,7 +106,11 @@ pub(crate) enum Op {
         value: Option<String>,
     },
     /// Says that a version may become champion, or may not.
-    Verdict { model: ModelName, version: Version, approve: bool },
+    Verdict {
+        model: ModelName,
+        version: Version,
+        approve: bool,
+    },
     /// Sets what the namespace asks for before a champion moves.
     Policy {
         approvals: u32,
@@ -124,30 +144,78 @@ impl Op {
 
     /// Says what it does, for a person.
     pub(crate) fn in_words(&self) -> String {
-        let after = |from: &Option<Version>| from.map_or_else(String::new, |v| format!(" in place of version {v}"));
+        let after = |from: &Option<Version>| {
+            from.map_or_else(String::new, |v| format!(" in place of version {v}"))
+        };
         match self {
             Self::Version { version, .. } => format!("pushed version {version}"),
-            Self::Promote { version, from, .. } => format!("promoted version {version} to champion{}", after(from)),
-            Self::Rollback { version, from, .. } => format!("rolled back from version {from} to version {version}"),
-            Self::Alias { alias, version: Some(version), from, .. } => {
+            Self::Promote { version, from, .. } => {
+                format!("promoted version {version} to champion{}", after(from))
+            }
+            Self::Rollback { version, from, .. } => {
+                format!("rolled back from version {from} to version {version}")
+            }
+            Self::Alias {
+                alias,
+                version: Some(version),
+                from,
+                ..
+            } => {
                 format!("pointed {alias} at version {version}{}", after(from))
             }
-            Self::Alias { alias, version: None, from, .. } => format!("removed {alias}{}", after(from)),
-            Self::Traffic { weights, .. } if weights.is_empty() => "ended the traffic split".to_owned(),
+            Self::Alias {
+                alias,
+                version: None,
+                from,
+                ..
+            } => format!("removed {alias}{}", after(from)),
+            Self::Traffic { weights, .. } if weights.is_empty() => {
+                "ended the traffic split".to_owned()
+            }
             Self::Traffic { weights, .. } => {
-                let parts: Vec<String> = weights.iter().map(|(to, percent)| format!("{to} {percent} %")).collect();
+                let parts: Vec<String> = weights
+                    .iter()
+                    .map(|(to, percent)| format!("{to} {percent} %"))
+                    .collect();
                 format!("split traffic: {}", parts.join(", "))
             }
             Self::Retire { version, .. } => format!("retired version {version}"),
-            Self::Tag { version, key, value, .. } => {
+            Self::Tag {
+                version,
+                key,
+                value,
+                ..
+            } => {
                 let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
-                value.as_ref().map_or_else(|| format!("removed tag {key}{of}"), |v| format!("tagged{of} {key}={v}"))
+                value.as_ref().map_or_else(
+                    || format!("removed tag {key}{of}"),
+                    |v| format!("tagged{of} {key}={v}"),
+                )
             }
-            Self::Verdict { version, approve: true, .. } => format!("approved version {version}"),
-            Self::Verdict { version, approve: false, .. } => format!("rejected version {version}"),
-            Self::Policy { approvals, signatures: Policy::None, .. } => format!("asked for {approvals} approvals"),
-            Self::Policy { approvals, signatures, .. } => {
-                format!("asked for {approvals} approvals and signatures: {}", signatures.word())
+            Self::Verdict {
+                version,
+                approve: true,
+                ..
+            } => format!("approved version {version}"),
+            Self::Verdict {
+                version,
+                approve: false,
+                ..
+            } => format!("rejected version {version}"),
+            Self::Policy {
+                approvals,
+                signatures: Policy::None,
+                ..
+            } => format!("asked for {approvals} approvals"),
+            Self::Policy {
+                approvals,
+                signatures,
+                ..
+            } => {
+                format!(
+                    "asked for {approvals} approvals and signatures: {}",
+                    signatures.word()
+                )
             }
             Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),
         }
@@ -223,7 +291,11 @@ impl Entry {
         let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
         let signatures = key.iter().map(|key| key.sign(text.as_bytes())).collect();
         let entry = RawValue::from_string(text).expect("JSON just written");
-        text::write(&Envelope { entry: &entry, signatures }).into()
+        text::write(&Envelope {
+            entry: &entry,
+            signatures,
+        })
+        .into()
     }
 
     /// Reads the object that should be number `seq`. Refuses what is torn, of
@@ -248,21 +320,35 @@ impl Entry {
         }
         let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
         if entry.seq != seq {
-            return Err(Error::precondition(format!("entry {seq} says that it is number {}", entry.seq)));
+            return Err(Error::precondition(format!(
+                "entry {seq} says that it is number {}",
+                entry.seq
+            )));
         }
-        if let Some(forged) = envelope.signatures.iter().find(|s| !sign::is_valid(s, envelope.entry.get().as_bytes())) {
+        if let Some(forged) = envelope
+            .signatures
+            .iter()
+            .find(|s| !sign::is_valid(s, envelope.entry.get().as_bytes()))
+        {
             let key = crate::model::short(&forged.key);
             return Err(Error::precondition(format!(
                 "entry {seq} has a signature that is not by the key it names, {key}"
             )));
         }
-        Ok(Read { entry, signatures: envelope.signatures, hash: hash(bytes) })
+        Ok(Read {
+            entry,
+            signatures: envelope.signatures,
+            hash: hash(bytes),
+        })
     }
 
     /// Checks what people wrote into it.
     pub(crate) fn check_words(actor: &str, reason: &str) -> Result<()> {
-        if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX || actor.chars().any(char::is_control) {
-            return Err(Error::invalid(format!("the actor is not 1 to {ACTOR_BYTES_MAX} bytes of one line")));
+        if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX || actor.chars().any(char::is_control)
+        {
+            return Err(Error::invalid(format!(
+                "the actor is not 1 to {ACTOR_BYTES_MAX} bytes of one line"
+            )));
         }
         if reason.len() > REASON_BYTES_MAX || reason.chars().any(|c| c.is_control() && c != '\n') {
             return Err(Error::invalid(format!(
@@ -275,5 +361,10 @@ impl Entry {
 
 /// SHA-256.
 pub(crate) fn hash(bytes: &[u8]) -> Digest {
-    Digest(digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    Digest(
+        digest(&SHA256, bytes)
+            .as_ref()
+            .try_into()
+            .expect("SHA-256 has 32 bytes"),
+    )
 }

@@ -41,7 +41,12 @@ pub(crate) struct Presence {
 pub(crate) fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let host: String = host.trim().chars().map(|c| if legal(c) { c } else { '-' }).take(64).collect();
+    let host: String = host
+        .trim()
+        .chars()
+        .map(|c| if legal(c) { c } else { '-' })
+        .take(64)
+        .collect();
     format!("{host}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
@@ -52,7 +57,12 @@ impl Log {
 
     /// Tells of a server.
     pub(crate) async fn announce(&self, presence: &Presence) -> Result<()> {
-        self.store.overwrite(&self.presence_key(&presence.server), text::write(presence).into()).await
+        self.store
+            .overwrite(
+                &self.presence_key(&presence.server),
+                text::write(presence).into(),
+            )
+            .await
     }
 
     /// Takes back what a server told.
@@ -65,8 +75,13 @@ impl Log {
     pub(crate) async fn fleet(&self, now: DateTime<Utc>) -> Result<Vec<Presence>> {
         let listed: Vec<_> = self.store.list(&self.key("fleet")).try_collect().await?;
         let mut fleet: Vec<Presence> = Vec::new();
-        for (key, _) in listed.into_iter().filter(|(_, meta)| meta.modified + GONE > now) {
-            let Ok(Some(bytes)) = self.store.get(&key, BYTES_MAX).await else { continue };
+        for (key, _) in listed
+            .into_iter()
+            .filter(|(_, meta)| meta.modified + GONE > now)
+        {
+            let Ok(Some(bytes)) = self.store.get(&key, BYTES_MAX).await else {
+                continue;
+            };
             match text::read(&bytes, &key) {
                 Ok(presence) => fleet.push(presence),
                 Err(error) => tracing::debug!(%error, "a fleet file is passed over"),

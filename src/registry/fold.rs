@@ -114,11 +114,18 @@ mod pairs {
     use super::{BTreeMap, Record, Version};
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Version, Record>, s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<Version, Record>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.collect_seq(map)
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Version, Record>, D::Error> {
-        Ok(Vec::<(Version, Record)>::deserialize(d)?.into_iter().collect())
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<BTreeMap<Version, Record>, D::Error> {
+        Ok(Vec::<(Version, Record)>::deserialize(d)?
+            .into_iter()
+            .collect())
     }
 }
 
@@ -126,14 +133,21 @@ impl Record {
     /// The blob of a file that the version's manifest lists, or of that manifest.
     pub(crate) fn blob(&self, digest: Digest, bytes: u64) -> Blob {
         let listed = self.blobs.iter().find(|b| b.digest == digest).copied();
-        listed.unwrap_or(Blob { digest, bytes, generation: 0 })
+        listed.unwrap_or(Blob {
+            digest,
+            bytes,
+            generation: 0,
+        })
     }
 }
 
 impl Model {
     /// The version that a training run made, retired or not.
     pub(crate) fn of_run(&self, run: &Digest) -> Option<(Version, &Record)> {
-        self.versions.iter().find(|(_, r)| r.run.as_ref() == Some(run)).map(|(version, record)| (*version, record))
+        self.versions
+            .iter()
+            .find(|(_, r)| r.run.as_ref() == Some(run))
+            .map(|(version, record)| (*version, record))
     }
 
     /// The version that serves those who ask for none.
@@ -165,7 +179,9 @@ impl Model {
 
     /// Whether a version is there and in use.
     pub(super) fn is_live(&self, version: Version) -> bool {
-        self.versions.get(&version).is_some_and(|r| r.retired.is_none())
+        self.versions
+            .get(&version)
+            .is_some_and(|r| r.retired.is_none())
     }
 
     fn live(&self, version: Version) -> Result<&Record> {
@@ -180,10 +196,17 @@ impl Model {
 
     /// What points at a version.
     fn pointers(&self, version: Version) -> Vec<String> {
-        let aliases = self.aliases.iter().filter(|(_, v)| **v == version).map(|(a, _)| a.to_string());
+        let aliases = self
+            .aliases
+            .iter()
+            .filter(|(_, v)| **v == version)
+            .map(|(a, _)| a.to_string());
         let champion = (self.champion() == Some(version)).then(|| "champion".to_owned());
-        let weights =
-            self.traffic.keys().filter(|name| self.find(name) == Some(version)).map(|n| format!("traffic {n}"));
+        let weights = self
+            .traffic
+            .keys()
+            .filter(|name| self.find(name) == Some(version))
+            .map(|n| format!("traffic {n}"));
         champion.into_iter().chain(aliases).chain(weights).collect()
     }
 }
@@ -205,10 +228,19 @@ impl State {
         // Nothing of a void entry may stay: it is tried on what it touches.
         let mut tried = self.part(&entry.models());
         let result = tried.apply(&entry, &keys);
-        let Trial { mut models, approvals, signatures, owners, generations, .. } = tried;
+        let Trial {
+            mut models,
+            approvals,
+            signatures,
+            owners,
+            generations,
+            ..
+        } = tried;
         match result {
             Ok(()) => {
-                models.values_mut().for_each(|model| model.entries.push(seq));
+                models
+                    .values_mut()
+                    .for_each(|model| model.entries.push(seq));
                 self.models.append(&mut models);
                 self.approvals = approvals;
                 self.signatures = signatures;
@@ -228,7 +260,8 @@ impl State {
         let entry = &read.entry;
         for op in &entry.ops {
             if let Op::Version { blobs, .. } = op {
-                self.generations.extend(blobs.iter().map(|b| (b.digest, b.generation)));
+                self.generations
+                    .extend(blobs.iter().map(|b| (b.digest, b.generation)));
             }
         }
         let mut tried = self.part(&entry.models());
@@ -252,7 +285,9 @@ impl State {
 
     /// A state of some models only, and of all that is not of models.
     fn part(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
-        let models = names.iter().filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));
+        let models = names
+            .iter()
+            .filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));
         Trial {
             base: self,
             models: models.collect(),
@@ -265,7 +300,9 @@ impl State {
 
     /// Finds a model.
     pub(crate) fn model(&self, name: &ModelName) -> Result<&Model> {
-        self.models.get(name).ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))
+        self.models
+            .get(name)
+            .ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))
     }
 
     /// Finds a version of a model.
@@ -281,8 +318,14 @@ impl State {
 
     /// Every blob that a version in use names.
     pub(crate) fn referenced(&self) -> BTreeSet<Digest> {
-        let records = self.models.values().flat_map(|m| m.versions.values()).filter(|r| r.retired.is_none());
-        records.flat_map(|r| r.blobs.iter().map(|b| b.digest)).collect()
+        let records = self
+            .models
+            .values()
+            .flat_map(|m| m.versions.values())
+            .filter(|r| r.retired.is_none());
+        records
+            .flat_map(|r| r.blobs.iter().map(|b| b.digest))
+            .collect()
     }
 }
 

@@ -13,7 +13,9 @@ use super::directory::Loaded;
 use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, State};
 use super::log::Log;
-use super::manifest::{BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role};
+use super::manifest::{
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
+};
 use super::sign::{Policy, Trust};
 use crate::error::{Error, Kind, Result};
 use crate::graph::Graph;
@@ -50,7 +52,11 @@ impl Options {
 
     /// What a server that was not strict applied; only its entry is looked for.
     fn seen(&self, cache: &Cache) -> Option<State> {
-        if self.is_strict() { cache.state(false) } else { None }
+        if self.is_strict() {
+            cache.state(false)
+        } else {
+            None
+        }
     }
 }
 
@@ -166,7 +172,9 @@ impl Follower {
                 }
                 Ok(())
             };
-            tokio::time::timeout(LOOK_MAX * 6, started).await.unwrap_or_else(|_| Err(stalled()))?;
+            tokio::time::timeout(LOOK_MAX * 6, started)
+                .await
+                .unwrap_or_else(|_| Err(stalled()))?;
             loop {
                 let before = self.state.seq;
                 let looked = tokio::time::timeout(LOOK_MAX, log.catch_up(&mut self.state)).await;
@@ -268,7 +276,11 @@ impl Follower {
 
     /// How following stands.
     pub(crate) fn standing(&self) -> Standing {
-        Standing { seq: self.state.seq, refused: self.refused.clone(), silent: self.silent }
+        Standing {
+            seq: self.state.seq,
+            refused: self.refused.clone(),
+            silent: self.silent,
+        }
     }
 
     /// Tells the fleet how this server stands: at once where that changed, else
@@ -282,7 +294,12 @@ impl Follower {
         let fresh = |(told, at): &(Standing, Instant)| {
             *told == standing && now.saturating_duration_since(*at) < fleet::HEARTBEAT
         };
-        let Some(addresses) = self.options.addresses.get().filter(|_| !self.told.as_ref().is_some_and(fresh)) else {
+        let Some(addresses) = self
+            .options
+            .addresses
+            .get()
+            .filter(|_| !self.told.as_ref().is_some_and(fresh))
+        else {
             return;
         };
         let presence = Presence {
@@ -316,30 +333,46 @@ impl Follower {
         let mut catalog = Catalog::default();
         self.read_trust();
         let mut now_admitted = BTreeSet::new();
-        let approvers = Approvers::of(&self.state, self.options.approvals, &self.trust, &self.admitted);
+        let approvers = Approvers::of(
+            &self.state,
+            self.options.approvals,
+            &self.trust,
+            &self.admitted,
+        );
         for (name, model) in &self.state.models {
             if !self.options.models.is_empty() && !self.options.models.contains(name) {
                 continue;
             }
-            let warm = self
-                .previous
-                .get(name)
-                .filter(|(_, since)| now.saturating_duration_since(*since) < self.options.previous_warm);
-            let (pointers, refused) = pointers((name, model), warm.map(|(version, _)| *version), &approvers);
+            let warm = self.previous.get(name).filter(|(_, since)| {
+                now.saturating_duration_since(*since) < self.options.previous_warm
+            });
+            let (pointers, refused) =
+                pointers((name, model), warm.map(|(version, _)| *version), &approvers);
             now_admitted.extend(pointers.champion.map(|v| (name.clone(), v)));
             if let Some(version) = refused.filter(|v| self.unapproved.insert((name.clone(), *v))) {
                 let version = version.number();
-                tracing::error!(model = name.as_str(), version, "not champion here: trusted keys did not approve it");
+                tracing::error!(
+                    model = name.as_str(),
+                    version,
+                    "not champion here: trusted keys did not approve it"
+                );
             }
             let listed = self.listed.entry(name.clone()).or_default();
             listed.extend(&pointers.wanted);
             // A retired one too: it leaves once everything wanted serves.
             listed.retain(|v| model.versions.contains_key(v));
-            let versions = listed.iter().filter_map(|v| Some((*v, version_entry(model.versions.get(v)?.manifest))));
+            let versions = listed
+                .iter()
+                .filter_map(|v| Some((*v, version_entry(model.versions.get(v)?.manifest))));
             let versions = versions.collect();
-            catalog
-                .models
-                .insert(name.clone(), ModelEntry { versions, pointers: Some(pointers), ..ModelEntry::default() });
+            catalog.models.insert(
+                name.clone(),
+                ModelEntry {
+                    versions,
+                    pointers: Some(pointers),
+                    ..ModelEntry::default()
+                },
+            );
         }
         // A version that leaves the place is held to the approvals anew.
         self.admitted = now_admitted;
@@ -353,20 +386,27 @@ impl Follower {
         let record = self.state.record(name, version)?;
         self.check_signature(name, version, record)?;
         let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
-        let bytes =
-            std::fs::read(folder.model_path()).map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
+        let bytes = std::fs::read(folder.model_path())
+            .map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
         let graph = Graph::read(bytes.clone().into())?;
         if Declared::of(&graph.signature) != folder.manifest.signature {
-            return Err(Error::precondition("the graph does not declare what its manifest says"));
+            return Err(Error::precondition(
+                "the graph does not declare what its manifest says",
+            ));
         }
         let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
         let beside = |role, bytes_max| {
             let file = folder.manifest.files.iter().find(|f| f.role == role);
             if let Some(large) = file.filter(|f| f.bytes > bytes_max) {
-                return Err(Error::precondition(format!("'{}' is over {bytes_max} bytes", large.path)));
+                return Err(Error::precondition(format!(
+                    "'{}' is over {bytes_max} bytes",
+                    large.path
+                )));
             }
             let read = |file: &File| std::fs::read(folder.path.join(&file.path)).map(Into::into);
-            file.map(read).transpose().map_err(|e| Error::unavailable("read a cached file").with_source(e))
+            file.map(read)
+                .transpose()
+                .map_err(|e| Error::unavailable("read a cached file").with_source(e))
         };
         Ok(Loaded {
             bytes: bytes.into(),
@@ -390,9 +430,15 @@ impl Follower {
         let models = self.state.models.values();
         let pointed = models.flat_map(|m| {
             let split = m.traffic.keys().filter_map(|to| m.find(to));
-            m.all_aliases().into_values().chain(split).filter_map(|v| m.versions.get(&v))
+            m.all_aliases()
+                .into_values()
+                .chain(split)
+                .filter_map(|v| m.versions.get(&v))
         });
-        let keep: BTreeSet<Digest> = pointed.map(|r| r.manifest).chain(serving.iter().copied()).collect();
+        let keep: BTreeSet<Digest> = pointed
+            .map(|r| r.manifest)
+            .chain(serving.iter().copied())
+            .collect();
         self.cache.tidy(&keep);
     }
 }
@@ -400,8 +446,9 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         if self.told.is_some() {
-            let _ =
-                self.runtime.block_on(async { tokio::time::timeout(LEAVE_MAX, self.log.leave(&self.server)).await });
+            let _ = self.runtime.block_on(async {
+                tokio::time::timeout(LEAVE_MAX, self.log.leave(&self.server)).await
+            });
         }
     }
 }
@@ -416,7 +463,11 @@ async fn same_entry(log: &Log, state: &State) -> Result<()> {
     if found == state.hash {
         return Ok(());
     }
-    let how = if found.is_some() { "is another than the one applied" } else { "is gone" };
+    let how = if found.is_some() {
+        "is another than the one applied"
+    } else {
+        "is gone"
+    };
     Err(Error::precondition(format!(
         "entry {} of the log {how}: the log was forked or rolled back; restore it, or start anew with an empty cache",
         state.seq
@@ -424,7 +475,17 @@ async fn same_entry(log: &Log, state: &State) -> Result<()> {
 }
 
 fn version_entry(manifest: Digest) -> VersionEntry {
-    let stamp = FileStamp { file: manifest.hex().into(), file_bytes: 0, modified_ns: 0, inode: 0 };
+    let stamp = FileStamp {
+        file: manifest.hex().into(),
+        file_bytes: 0,
+        modified_ns: 0,
+        inode: 0,
+    };
     let files = Fingerprint(vec![stamp]);
-    VersionEntry { files, model_path: PathBuf::new(), settled: true, manifest: Some(manifest) }
+    VersionEntry {
+        files,
+        model_path: PathBuf::new(),
+        settled: true,
+        manifest: Some(manifest),
+    }
 }

@@ -57,7 +57,10 @@ pub(crate) struct Change {
 
 impl From<Vec<Op>> for Change {
     fn from(ops: Vec<Op>) -> Self {
-        Self { ops, evidence: Vec::new() }
+        Self {
+            ops,
+            evidence: Vec::new(),
+        }
     }
 }
 
@@ -77,14 +80,20 @@ impl Checkpoint {
             format: u32,
             state: &'s State,
         }
-        text::write(&Borrowed { format: FORMAT, state })
+        text::write(&Borrowed {
+            format: FORMAT,
+            state,
+        })
     }
 
     /// Reads one. Refuses other formats.
     pub(crate) fn read(bytes: &[u8], what: &str) -> Result<State> {
         let read: Self = text::read(bytes, what)?;
         if read.format != FORMAT {
-            return Err(Error::precondition(format!("{what} is of format {}, not {FORMAT}", read.format)));
+            return Err(Error::precondition(format!(
+                "{what} is of format {}, not {FORMAT}",
+                read.format
+            )));
         }
         Ok(read.state)
     }
@@ -95,7 +104,10 @@ impl Log {
     pub(crate) fn new(store: Store, namespace: &str) -> Result<Self> {
         crate::model::ModelName::parse(namespace)
             .map_err(|e| Error::invalid(e.message.replace("model name", "namespace")))?;
-        Ok(Self { store, namespace: namespace.to_owned() })
+        Ok(Self {
+            store,
+            namespace: namespace.to_owned(),
+        })
     }
 
     /// The namespace's name.
@@ -118,13 +130,23 @@ impl Log {
 
     /// Tells whether there is an entry after `state`: one request.
     pub(crate) async fn has_next(&self, state: &State) -> Result<bool> {
-        Ok(self.store.head(&self.entry_key(state.seq + 1)).await?.is_some())
+        Ok(self
+            .store
+            .head(&self.entry_key(state.seq + 1))
+            .await?
+            .is_some())
     }
 
     /// Reads the entry after `state`, if there is one, and folds it: one GET.
     pub(crate) async fn advance(&self, state: &mut State) -> Result<bool> {
         let seq = state.seq + 1;
-        let Some(bytes) = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await? else { return Ok(false) };
+        let Some(bytes) = self
+            .store
+            .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
+            .await?
+        else {
+            return Ok(false);
+        };
         state.apply(Entry::read(&bytes, seq)?)?;
         Ok(true)
     }
@@ -174,7 +196,11 @@ impl Log {
         let mut listed = self.store.list(&folder);
         while let Some(object) = listed.next().await {
             let (key, _) = object?;
-            let name = key.rsplit('/').next().unwrap_or_default().strip_suffix(".json");
+            let name = key
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .strip_suffix(".json");
             found.extend(name.and_then(|n| n.parse::<u64>().ok()));
         }
         found.sort_unstable();
@@ -190,9 +216,14 @@ impl Log {
     async fn checkpoint_at(&self, seq: u64) -> Option<State> {
         let key = self.checkpoint_key(seq);
         let bytes = self.store.get(&key, CHECKPOINT_BYTES_MAX).await.ok()??;
-        let state =
-            Checkpoint::read(&bytes, &key).inspect_err(|e| tracing::warn!(%e, "checkpoint passed over")).ok()?;
-        let entry = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await.ok()??;
+        let state = Checkpoint::read(&bytes, &key)
+            .inspect_err(|e| tracing::warn!(%e, "checkpoint passed over"))
+            .ok()?;
+        let entry = self
+            .store
+            .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
+            .await
+            .ok()??;
         (state.seq == seq && state.hash == Some(entry::hash(&entry))).then_some(state)
     }
 
@@ -228,17 +259,24 @@ impl Log {
             state.check(&entry, key.map(Key::public).as_slice())?;
             let bytes = entry.write(key);
             if bytes.len() as u64 > ENTRY_BYTES_MAX {
-                return Err(Error::too_large(format!("the entry is over {ENTRY_BYTES_MAX} bytes")));
+                return Err(Error::too_large(format!(
+                    "the entry is over {ENTRY_BYTES_MAX} bytes"
+                )));
             }
             if self.put(&entry, bytes).await? {
                 self.advance(&mut state).await?;
                 self.keep(&state).await;
-                return Ok(Committed { seq: Some(entry.seq), state });
+                return Ok(Committed {
+                    seq: Some(entry.seq),
+                    state,
+                });
             }
             // Another's entry took the number: see what is left of ours.
             back_off(attempt).await;
         }
-        Err(Error::unavailable("others keep changing the registry faster; retry"))
+        Err(Error::unavailable(
+            "others keep changing the registry faster; retry",
+        ))
     }
 
     /// Creates an entry; tells whether it is the one that holds the number.
@@ -258,7 +296,8 @@ impl Log {
             match self.store.get(&key, ENTRY_BYTES_MAX).await {
                 Ok(Some(found)) if found == bytes => return Ok(true),
                 Ok(Some(found)) => {
-                    return Ok(Entry::read(&found, entry.seq).is_ok_and(|read| read.entry.nonce == entry.nonce));
+                    return Ok(Entry::read(&found, entry.seq)
+                        .is_ok_and(|read| read.entry.nonce == entry.nonce));
                 }
                 Ok(None) => back_off(attempt).await,
                 Err(error) => {
@@ -270,7 +309,10 @@ impl Log {
                 }
             }
         }
-        Err(Error::unavailable(format!("the store neither takes entry {} nor has it; retry", entry.seq)))
+        Err(Error::unavailable(format!(
+            "the store neither takes entry {} nor has it; retry",
+            entry.seq
+        )))
     }
 
     /// Writes a checkpoint now and then; failing to is no failure.
@@ -285,19 +327,32 @@ impl Log {
 
     /// Writes a checkpoint of `state`.
     pub(crate) async fn checkpoint_now(&self, state: &State) -> Result<()> {
-        self.store.overwrite(&self.checkpoint_key(state.seq), Checkpoint::write(state).into()).await?;
-        self.store.overwrite(&self.key("hint"), state.seq.to_string().into_bytes().into()).await
+        self.store
+            .overwrite(
+                &self.checkpoint_key(state.seq),
+                Checkpoint::write(state).into(),
+            )
+            .await?;
+        self.store
+            .overwrite(&self.key("hint"), state.seq.to_string().into_bytes().into())
+            .await
     }
 
     /// Reads one entry as it is; `None` where there is none.
     pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
-        let bytes = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await?;
+        let bytes = self
+            .store
+            .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
+            .await?;
         bytes.map(|bytes| Entry::read(&bytes, seq)).transpose()
     }
 
     /// The hash of one entry's bytes, whatever they say.
     pub(crate) async fn entry_hash(&self, seq: u64) -> Result<Option<Digest>> {
-        let bytes = self.store.get(&self.entry_key(seq), ENTRY_BYTES_MAX).await?;
+        let bytes = self
+            .store
+            .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
+            .await?;
         Ok(bytes.map(|bytes| entry::hash(&bytes)))
     }
 }

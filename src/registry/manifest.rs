@@ -127,11 +127,17 @@ impl Declared {
             let tensor = |s: &TensorSpec| Tensor {
                 name: s.name.clone(),
                 datatype: s.dtype.name().to_owned(),
-                shape: s.shape.as_ref().map(|dims| dims.iter().map(|d| Dim::to_wire(*d)).collect()),
+                shape: s
+                    .shape
+                    .as_ref()
+                    .map(|dims| dims.iter().map(|d| Dim::to_wire(*d)).collect()),
             };
             specs.iter().map(tensor).collect()
         };
-        Self { inputs: tensors(&signature.inputs), outputs: tensors(&signature.outputs) }
+        Self {
+            inputs: tensors(&signature.inputs),
+            outputs: tensors(&signature.outputs),
+        }
     }
 
     /// Says how `self` differs for a client of `before`; nothing where every
@@ -141,16 +147,25 @@ impl Declared {
         for old in &before.inputs {
             match self.inputs.iter().find(|t| t.name == old.name) {
                 None => broken.push(format!("input '{}' is gone", old.name)),
-                Some(new) if !new.takes(old) => broken.push(format!("input '{}' was {old}, is {new}", old.name)),
+                Some(new) if !new.takes(old) => {
+                    broken.push(format!("input '{}' was {old}, is {new}", old.name))
+                }
                 Some(_) => {}
             }
         }
         let known = |t: &&Tensor| !before.inputs.iter().any(|old| old.name == t.name);
-        broken.extend(self.inputs.iter().filter(known).map(|new| format!("input '{}' is new", new.name)));
+        broken.extend(
+            self.inputs
+                .iter()
+                .filter(known)
+                .map(|new| format!("input '{}' is new", new.name)),
+        );
         for old in &before.outputs {
             match self.outputs.iter().find(|t| t.name == old.name) {
                 None => broken.push(format!("output '{}' is gone", old.name)),
-                Some(new) if !old.takes(new) => broken.push(format!("output '{}' was {old}, is {new}", old.name)),
+                Some(new) if !old.takes(new) => {
+                    broken.push(format!("output '{}' was {old}, is {new}", old.name))
+                }
                 Some(_) => {}
             }
         }
@@ -189,7 +204,11 @@ impl Manifest {
             files: Vec::new(),
             signature: Declared::of(&graph.signature),
             opsets: graph.opsets.iter().cloned().collect(),
-            operators: graph.operators.iter().map(|(domain, op)| format!("{domain}:{op}")).collect(),
+            operators: graph
+                .operators
+                .iter()
+                .map(|(domain, op)| format!("{domain}:{op}"))
+                .collect(),
             ir_version: graph.ir_version,
             producer: graph.producer.clone(),
             features: Vec::new(),
@@ -224,7 +243,9 @@ impl Manifest {
         for file in &read.files {
             check_path(&file.path)?;
             if file.path == MANIFEST_PATH {
-                return Err(Error::precondition("the manifest lists a file under its own name"));
+                return Err(Error::precondition(
+                    "the manifest lists a file under its own name",
+                ));
             }
         }
         read.model_file()?;
@@ -236,14 +257,17 @@ impl Manifest {
         let mut all = self.files.iter().filter(|f| f.role == Role::Model);
         match (all.next(), all.next()) {
             (Some(file), None) if file.path == MODEL_PATH => Ok(file),
-            _ => Err(Error::precondition("the manifest does not list exactly one model.onnx")),
+            _ => Err(Error::precondition(
+                "the manifest does not list exactly one model.onnx",
+            )),
         }
     }
 }
 
 /// Refuses a path that is not plainly inside a folder.
 pub(crate) fn check_path(path: &str) -> Result<()> {
-    let legal = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    let legal =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
     if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
         return Err(Error::precondition(format!(
             "the path '{}' is not plainly inside the version's folder",

@@ -66,7 +66,16 @@ impl ModelConfig {
         let read = || {
             let mut config = Self::default();
             let fields = syntax::parse(text)?;
-            for field in once(&fields, &["input", "output", "instance_group", "parameters", "model_warmup"])? {
+            for field in once(
+                &fields,
+                &[
+                    "input",
+                    "output",
+                    "instance_group",
+                    "parameters",
+                    "model_warmup",
+                ],
+            )? {
                 config.take(name, field)?;
             }
             config.check()?;
@@ -77,8 +86,14 @@ impl ModelConfig {
 
     fn take(&mut self, name: &ModelName, field: &Field) -> Result<()> {
         match field.name.as_str() {
-            "name" if matches!(field.text()?, given if given.is_empty() || given == name.as_str()) => {}
-            "name" => return refuse(field, format!("is not '{name}', the name of the model's folder")),
+            "name" if matches!(field.text()?, given if given.is_empty() || given == name.as_str()) =>
+                {}
+            "name" => {
+                return refuse(
+                    field,
+                    format!("is not '{name}', the name of the model's folder"),
+                );
+            }
             "platform" if matches!(field.text()?, "" | "onnxruntime_onnx") => {}
             "platform" => return refuse(field, "is not \"onnxruntime_onnx\""),
             "backend" if matches!(field.text()?, "" | "onnxruntime") => {}
@@ -92,7 +107,10 @@ impl ModelConfig {
             "output" => append(&mut self.outputs, field)?,
             "dynamic_batching" => self.take_batching(field)?,
             "instance_group" => {
-                field.messages(&["gpus"])?.into_iter().try_for_each(|group| self.take_group(field, group))?;
+                field
+                    .messages(&["gpus"])?
+                    .into_iter()
+                    .try_for_each(|group| self.take_group(field, group))?;
             }
             "version_policy" => self.version_policy = Some(version_policy(field)?),
             "default_model_filename" => self.model_filename = Some(file_name(field)?),
@@ -119,7 +137,9 @@ impl ModelConfig {
             match field.name.as_str() {
                 // A hint about speed; this server finds its own sizes.
                 "preferred_batch_size" => drop(field.numbers::<u32>()?),
-                "max_queue_delay_microseconds" => self.batch_delay = Some(Duration::from_micros(field.number()?)),
+                "max_queue_delay_microseconds" => {
+                    self.batch_delay = Some(Duration::from_micros(field.number()?))
+                }
                 "preserve_ordering" => field.only_false()?,
                 _ => return unsupported(field),
             }
@@ -146,7 +166,12 @@ impl ModelConfig {
             "KIND_CPU" if !gpus.is_empty() => return refuse(whole, "names GPUs for KIND_CPU"),
             "KIND_CPU" | "KIND_AUTO" => self.lanes = Some(self.lanes.unwrap_or_default() + count),
             "KIND_GPU" => self.gpu = true,
-            _ => return refuse(whole, "has a kind other than KIND_CPU, KIND_GPU and KIND_AUTO"),
+            _ => {
+                return refuse(
+                    whole,
+                    "has a kind other than KIND_CPU, KIND_GPU and KIND_AUTO",
+                );
+            }
         }
         for gpu in gpus {
             if !self.gpus.contains(&gpu) {
@@ -158,17 +183,34 @@ impl ModelConfig {
 
     fn check(&self) -> Result<()> {
         if self.lanes.is_some_and(|lanes| lanes > LANES_MAX) {
-            return Err(Error::invalid(format!("field 'instance_group' asks for over {LANES_MAX} instances")));
+            return Err(Error::invalid(format!(
+                "field 'instance_group' asks for over {LANES_MAX} instances"
+            )));
         }
-        let max = if self.unbatched { Some(1) } else { self.batch_rows_max };
-        if let Some(rows) = self.warmup_rows.iter().find(|rows| max.is_some_and(|max| **rows > max)) {
-            return Err(Error::invalid(format!("field 'model_warmup' has batch_size {rows}, over max_batch_size")));
+        let max = if self.unbatched {
+            Some(1)
+        } else {
+            self.batch_rows_max
+        };
+        if let Some(rows) = self
+            .warmup_rows
+            .iter()
+            .find(|rows| max.is_some_and(|max| **rows > max))
+        {
+            return Err(Error::invalid(format!(
+                "field 'model_warmup' has batch_size {rows}, over max_batch_size"
+            )));
         }
         for (role, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
-            let twice = tensors.iter().enumerate().find(|(i, t)| tensors[..*i].iter().any(|u| u.name == t.name));
+            let twice = tensors
+                .iter()
+                .enumerate()
+                .find(|(i, t)| tensors[..*i].iter().any(|u| u.name == t.name));
             if let Some((_, tensor)) = twice {
                 let name = crate::model::short(&tensor.name);
-                return Err(Error::invalid(format!("field '{role}' declares '{name}' twice")));
+                return Err(Error::invalid(format!(
+                    "field '{role}' declares '{name}' twice"
+                )));
             }
         }
         Ok(())
@@ -214,7 +256,8 @@ fn data_type(field: &Field) -> Result<DType> {
         "TYPE_STRING" => Some("BYTES"),
         word => word.strip_prefix("TYPE_").filter(|name| *name != "BYTES"),
     };
-    name.and_then(DType::from_name).map_or_else(|| refuse(field, "is not a known type"), Ok)
+    name.and_then(DType::from_name)
+        .map_or_else(|| refuse(field, "is not a known type"), Ok)
 }
 
 fn version_policy(field: &Field) -> Result<VersionPolicy> {
@@ -231,18 +274,32 @@ fn version_policy(field: &Field) -> Result<VersionPolicy> {
                     _ => return unsupported(field),
                 }
             }
-            if count == 0 { refuse(choice, "has num_versions 0") } else { Ok(VersionPolicy::Latest(count)) }
+            if count == 0 {
+                refuse(choice, "has num_versions 0")
+            } else {
+                Ok(VersionPolicy::Latest(count))
+            }
         }
         "specific" => {
             let mut versions = Vec::new();
             for field in choice.messages(&["versions"])?.into_iter().flatten() {
-                let numbers =
-                    if field.name == "versions" { field.numbers::<u64>()? } else { return unsupported(field) };
+                let numbers = if field.name == "versions" {
+                    field.numbers::<u64>()?
+                } else {
+                    return unsupported(field);
+                };
                 for number in numbers {
-                    versions.push(Version::new(number).map_or_else(|| refuse(field, "has a version of 0"), Ok)?);
+                    versions.push(
+                        Version::new(number)
+                            .map_or_else(|| refuse(field, "has a version of 0"), Ok)?,
+                    );
                 }
             }
-            if versions.is_empty() { refuse(choice, "names no version") } else { Ok(VersionPolicy::Specific(versions)) }
+            if versions.is_empty() {
+                refuse(choice, "names no version")
+            } else {
+                Ok(VersionPolicy::Specific(versions))
+            }
         }
         _ => unsupported(choice),
     }
@@ -254,7 +311,11 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 fn file_name(field: &Field) -> Result<String> {
     let name = field.text()?;
     let illegal = |c: char| matches!(c, '/' | '\\') || c.is_control();
-    if name.is_empty() || name.len() > FILE_NAME_BYTES_MAX || name.starts_with('.') || name.contains(illegal) {
+    if name.is_empty()
+        || name.len() > FILE_NAME_BYTES_MAX
+        || name.starts_with('.')
+        || name.contains(illegal)
+    {
         return refuse(field, "is not a plain file name");
     }
     Ok(name.to_owned())
@@ -300,7 +361,11 @@ fn warmup_input(value: &Field) -> Result<()> {
 /// Accepts a message that does nothing but turn `switch` off.
 fn only_off(whole: &Field, switch: &str) -> Result<()> {
     for field in whole.message()? {
-        if field.name == switch { field.only_false()? } else { return unsupported(field) }
+        if field.name == switch {
+            field.only_false()?
+        } else {
+            return unsupported(field);
+        }
     }
     Ok(())
 }

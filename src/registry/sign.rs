@@ -68,18 +68,32 @@ impl Key {
     /// Makes a new key; returns it and the text of its file.
     pub(crate) fn generate() -> Result<(Self, String)> {
         let failed = || Error::internal("make a key");
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed())?;
+        let document =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed())?;
         let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|_| failed())?;
-        Ok((Self(pair), format!("{PRIVATE}\n{}\n", STANDARD.encode(document.as_ref()))))
+        Ok((
+            Self(pair),
+            format!("{PRIVATE}\n{}\n", STANDARD.encode(document.as_ref())),
+        ))
     }
 
     /// Reads the file of a private key.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let refuse = || Error::invalid(format!("{} is not the private key of `ortus key generate`", path.display()));
+        let refuse = || {
+            Error::invalid(format!(
+                "{} is not the private key of `ortus key generate`",
+                path.display()
+            ))
+        };
         let bytes = small_file(path)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| refuse())?;
-        let body = text.strip_prefix(PRIVATE).and_then(|body| STANDARD.decode(body.trim()).ok()).ok_or_else(refuse)?;
-        Ed25519KeyPair::from_pkcs8(&body).map(Self).map_err(|_| refuse())
+        let body = text
+            .strip_prefix(PRIVATE)
+            .and_then(|body| STANDARD.decode(body.trim()).ok())
+            .ok_or_else(refuse)?;
+        Ed25519KeyPair::from_pkcs8(&body)
+            .map(Self)
+            .map_err(|_| refuse())
     }
 
     /// The public key, as it stands in logs and trust files.
@@ -89,7 +103,10 @@ impl Key {
 
     /// Signs bytes.
     pub(crate) fn sign(&self, bytes: &[u8]) -> Signed {
-        Signed { key: self.public(), value: STANDARD.encode(self.0.sign(bytes).as_ref()) }
+        Signed {
+            key: self.public(),
+            value: STANDARD.encode(self.0.sign(bytes).as_ref()),
+        }
     }
 }
 
@@ -104,7 +121,11 @@ pub(crate) fn is_valid(signed: &Signed, bytes: &[u8]) -> bool {
     let decode = |text: &str| STANDARD.decode(text).ok();
     let key = signed.key.strip_prefix(PREFIX).and_then(decode);
     let parts = key.zip(decode(&signed.value));
-    parts.is_some_and(|(key, value)| UnparsedPublicKey::new(&ED25519, key).verify(bytes, &value).is_ok())
+    parts.is_some_and(|(key, value)| {
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(bytes, &value)
+            .is_ok()
+    })
 }
 
 /// The keys that are trusted here.
@@ -134,25 +155,43 @@ impl Trust {
     /// Reads a trust file; one that is not there trusts nobody.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         if !path.exists() {
-            return Ok(Self { format: 1, keys: Vec::new() });
+            return Ok(Self {
+                format: 1,
+                keys: Vec::new(),
+            });
         }
-        let read: Self = text::read(&small_file(path)?, &format!("the trust file {}", path.display()))?;
+        let read: Self = text::read(
+            &small_file(path)?,
+            &format!("the trust file {}", path.display()),
+        )?;
         if read.format != 1 {
-            return Err(Error::precondition(format!("the trust file is of format {}, not 1", read.format)));
+            return Err(Error::precondition(format!(
+                "the trust file is of format {}, not 1",
+                read.format
+            )));
         }
         Ok(read)
     }
 
     /// Writes the file: aside, then renamed.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let failed = |e: std::io::Error| Error::precondition(format!("write {}", path.display())).with_source(e);
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |e: std::io::Error| {
+            Error::precondition(format!("write {}", path.display())).with_source(e)
+        };
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        let pretty = serde_json::to_vec_pretty(self).map_err(|e| Error::internal("print trust").with_source(e))?;
+        let pretty = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::internal("print trust").with_source(e))?;
         std::io::Write::write_all(&mut staged, &pretty).map_err(failed)?;
         // Servers run as somebody else, and must be able to read it.
         let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o777);
-        staged.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        staged
+            .as_file()
+            .set_permissions(std::fs::Permissions::from_mode(mode))
+            .map_err(failed)?;
         staged.as_file().sync_all().map_err(failed)?;
         staged.persist(path).map(drop).map_err(|e| failed(e.error))
     }
@@ -166,7 +205,12 @@ impl Trust {
                 None => Ok(()),
             };
         }
-        self.keys.push(Trusted { key: key.to_owned(), name: name.to_owned(), revoked: None, reason: String::new() });
+        self.keys.push(Trusted {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            revoked: None,
+            reason: String::new(),
+        });
         Ok(())
     }
 
@@ -181,19 +225,31 @@ impl Trust {
 
     /// Whether a key is trusted, and not revoked.
     pub(crate) fn counts(&self, key: &str) -> bool {
-        self.keys.iter().any(|k| k.key == key && k.revoked.is_none())
+        self.keys
+            .iter()
+            .any(|k| k.key == key && k.revoked.is_none())
     }
 
     /// The keys that vouch for these bytes and are trusted; or why none does.
-    pub(crate) fn vouching(&self, signatures: &[Signed], bytes: &[u8]) -> Result<BTreeSet<String>, String> {
+    pub(crate) fn vouching(
+        &self,
+        signatures: &[Signed],
+        bytes: &[u8],
+    ) -> Result<BTreeSet<String>, String> {
         let mut why = "it is not signed".to_owned();
         let mut keys = BTreeSet::new();
         for signed in signatures {
             let known = self.keys.iter().find(|k| k.key == signed.key);
             match known {
-                _ if !is_valid(signed, bytes) => why = "its signature is not over this version".to_owned(),
+                _ if !is_valid(signed, bytes) => {
+                    why = "its signature is not over this version".to_owned()
+                }
                 None => why = format!("it is signed by {}, which is not trusted here", signed.key),
-                Some(Trusted { revoked: Some(since), name, .. }) => {
+                Some(Trusted {
+                    revoked: Some(since),
+                    name,
+                    ..
+                }) => {
                     why = format!("it is signed by a key that is revoked since {since} ({name})");
                 }
                 Some(_) => drop(keys.insert(signed.key.clone())),
@@ -205,17 +261,26 @@ impl Trust {
 
 /// Refuses what is not a public key.
 pub(crate) fn check_public(key: &str) -> Result<()> {
-    let decoded = key.strip_prefix(PREFIX).and_then(|text| STANDARD.decode(text).ok());
+    let decoded = key
+        .strip_prefix(PREFIX)
+        .and_then(|text| STANDARD.decode(text).ok());
     match decoded.map(|bytes| bytes.len()) {
         Some(32) => Ok(()),
-        _ => Err(Error::invalid("a public key is ed25519: and 32 bytes in base64")),
+        _ => Err(Error::invalid(
+            "a public key is ed25519: and 32 bytes in base64",
+        )),
     }
 }
 
 fn small_file(path: &Path) -> Result<Vec<u8>> {
-    let unreadable = |e: std::io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+    let unreadable = |e: std::io::Error| {
+        Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
+    };
     match std::fs::metadata(path).map_err(unreadable)?.len() {
-        n if n > FILE_BYTES_MAX => Err(Error::invalid(format!("{} is over {FILE_BYTES_MAX} bytes", path.display()))),
+        n if n > FILE_BYTES_MAX => Err(Error::invalid(format!(
+            "{} is over {FILE_BYTES_MAX} bytes",
+            path.display()
+        ))),
         _ => std::fs::read(path).map_err(unreadable),
     }
 }

@@ -37,13 +37,15 @@ impl Serialize for Version {
 impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
-        Self::new(number).ok_or_else(|| D::Error::custom("a version is a number from 1 to 2^63 - 1"))
+        Self::new(number)
+            .ok_or_else(|| D::Error::custom("a version is a number from 1 to 2^63 - 1"))
     }
 }
 
 /// Reads JSON of a known type; `what` names it where it is malformed.
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::precondition(format!("{what} is malformed: {e}")).with_source(e))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::precondition(format!("{what} is malformed: {e}")).with_source(e))
 }
 
 /// Writes JSON.

@@ -51,27 +51,37 @@ impl Mint {
 
     /// The fleet's key, once it is known.
     pub(crate) fn fleet_key(&self) -> Option<Key> {
-        self.is_fleets.load(Ordering::Acquire).then(|| **self.key.load())
+        self.is_fleets
+            .load(Ordering::Acquire)
+            .then(|| **self.key.load())
     }
 
     /// Mints the id of a prediction made now.
     pub(crate) fn mint(&self) -> Uuid {
-        let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        let own = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(SPREAD) & ((1 << OWN_BITS) - 1);
+        let ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64);
+        let own = self
+            .next
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(SPREAD)
+            & ((1 << OWN_BITS) - 1);
         build(&self.key.load(), ms, own)
     }
 
     /// Tells whether a server of this fleet minted an id.
     pub(crate) fn is_ours(&self, id: Uuid) -> bool {
         let (high, low) = id.as_u64_pair();
-        let own = (high & 0xfff) << (OWN_BITS - 12) | (low >> CODE_BITS) & ((1 << (OWN_BITS - 12)) - 1);
+        let own =
+            (high & 0xfff) << (OWN_BITS - 12) | (low >> CODE_BITS) & ((1 << (OWN_BITS - 12)) - 1);
         build(&self.key.load(), high >> 16, own) == id || build(&self.first, high >> 16, own) == id
     }
 }
 
 /// The moment an id was minted; none where it is of another version.
 pub(crate) fn minted(id: Uuid) -> Option<SystemTime> {
-    (id.get_version_num() == 7).then(|| UNIX_EPOCH + Duration::from_millis(id.as_u64_pair().0 >> 16))
+    (id.get_version_num() == 7)
+        .then(|| UNIX_EPOCH + Duration::from_millis(id.as_u64_pair().0 >> 16))
 }
 
 /// 48 bits of time, the version, 12 bits, the variant, 36 bits, the code.
@@ -94,8 +104,14 @@ mod tests {
         let mint = Mint::new();
         let before = SystemTime::now() - Duration::from_millis(1);
         let ids: Vec<Uuid> = (0..10_000).map(|_| mint.mint()).collect();
-        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
-        assert!(ids.iter().all(|id| minted(*id).is_some_and(|t| t >= before && t <= SystemTime::now())));
+        assert!(
+            ids.iter()
+                .all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122)
+        );
+        assert!(
+            ids.iter()
+                .all(|id| minted(*id).is_some_and(|t| t >= before && t <= SystemTime::now()))
+        );
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
         assert_eq!(minted(Uuid::new_v4()), None);
     }
@@ -106,7 +122,10 @@ mod tests {
         sister.adopt([7; 16]);
         mint.adopt([7; 16]);
         let ids: Vec<Uuid> = (0..1_000).map(|_| mint.mint()).collect();
-        assert!(ids.iter().all(|id| mint.is_ours(*id) && sister.is_ours(*id)));
+        assert!(
+            ids.iter()
+                .all(|id| mint.is_ours(*id) && sister.is_ours(*id))
+        );
         assert!(!ids.iter().any(|id| stranger.is_ours(*id)));
         assert!((0..1_000).all(|_| !mint.is_ours(Uuid::now_v7()) && !mint.is_ours(Uuid::new_v4())));
         // One bit anywhere makes it another's.

@@ -16,7 +16,8 @@ impl Context {
     /// receiver starts anew.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let mut parts = header.split('-');
-        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (version, trace, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let hex = |text: &str, digits: usize| {
             let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             text.len() == digits && text.bytes().all(legal)
@@ -29,12 +30,20 @@ impl Context {
         let trace = u128::from_str_radix(trace, 16).ok().filter(|n| *n != 0)?;
         let parent = u64::from_str_radix(parent, 16).ok().filter(|n| *n != 0)?;
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self { trace, parent, sampled })
+        Some(Self {
+            trace,
+            parent,
+            sampled,
+        })
     }
 
     /// The header that names a span of it.
     pub(crate) fn header(&self, span: u64) -> String {
-        format!("00-{:032x}-{span:016x}-{:02x}", self.trace, u8::from(self.sampled))
+        format!(
+            "00-{:032x}-{span:016x}-{:02x}",
+            self.trace,
+            u8::from(self.sampled)
+        )
     }
 }
 
@@ -46,7 +55,10 @@ mod tests {
     fn headers_are_read_as_the_standard_says() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let context = Context::parse(good).expect("sound");
-        assert_eq!((context.parent, context.sampled), (0x00f0_67aa_0ba9_02b7, true));
+        assert_eq!(
+            (context.parent, context.sampled),
+            (0x00f0_67aa_0ba9_02b7, true)
+        );
         assert_eq!(context.header(context.parent), good);
         assert!(Context::parse(&good.replace("-01", "-00")).is_some_and(|c| !c.sampled));
         assert!(Context::parse(&good.replacen("00", "01", 1).replace("-01", "-01-more")).is_some());
@@ -56,7 +68,10 @@ mod tests {
             &good.replacen("00", "ff", 1),
             &format!("{good}-more"),
             &good.to_uppercase(),
-            &good.replace("4bf92f3577b34da6a3ce929d0e0e4736", "00000000000000000000000000000000"),
+            &good.replace(
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "00000000000000000000000000000000",
+            ),
             &good.replace("00f067aa0ba902b7", "0000000000000000"),
             &good.replace("4bf9", "4bf"),
         ] {

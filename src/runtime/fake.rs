@@ -32,7 +32,9 @@ pub(crate) struct FakeSession {
 
 impl Session for FakeSession {
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-        self.runs.lock().push(inputs[0].shape.first().copied().unwrap_or(0));
+        self.runs
+            .lock()
+            .push(inputs[0].shape.first().copied().unwrap_or(0));
         match &self.script {
             Script::Echo => {}
             Script::Gate(tokens) => {
@@ -40,7 +42,9 @@ impl Session for FakeSession {
             }
             Script::Panic => panic!("scripted panic"),
             Script::FailOn(poison) => {
-                let ViewData::Fixed(bytes) = inputs[0].data else { return Err(Error::internal("strings")) };
+                let ViewData::Fixed(bytes) = inputs[0].data else {
+                    return Err(Error::internal("strings"));
+                };
                 if bytes.chunks_exact(4).any(|b| b == poison.to_le_bytes()) {
                     return Err(Error::invalid("the model refused these inputs: poison"));
                 }
@@ -56,7 +60,11 @@ impl Session for FakeSession {
 
 fn owned(view: &View<'_>) -> Result<Tensor> {
     match view.data {
-        ViewData::Fixed(bytes) => Tensor::fixed(view.dtype, view.shape.to_vec(), Bytes::copy_from_slice(bytes)),
+        ViewData::Fixed(bytes) => Tensor::fixed(
+            view.dtype,
+            view.shape.to_vec(),
+            Bytes::copy_from_slice(bytes),
+        ),
         ViewData::Strings(strings) => Tensor::strings(view.shape.to_vec(), strings.clone()),
     }
 }
@@ -64,7 +72,10 @@ fn owned(view: &View<'_>) -> Result<Tensor> {
 /// Reads an FP32 tensor back.
 pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
     match tensor.data() {
-        Data::Fixed(bytes) => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Data::Fixed(bytes) => bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
         Data::Strings(_) => Vec::new(),
     }
 }

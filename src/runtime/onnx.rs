@@ -33,7 +33,8 @@ impl OnnxRuntime {
             return Ok(Self(environment));
         }
         let refuse = |error: String| {
-            Error::precondition(format!("load ONNX Runtime from {}", path.display())).with_source(error)
+            Error::precondition(format!("load ONNX Runtime from {}", path.display()))
+                .with_source(error)
         };
         let environment = ort::init_from(path)
             .map_err(|e| refuse(e.to_string()))?
@@ -45,7 +46,12 @@ impl OnnxRuntime {
         Ok(Self(ENVIRONMENT.get_or_init(|| environment)))
     }
 
-    fn build(&self, source: &Source, options: &SessionOptions, chosen: &Provider) -> Result<OrtSession> {
+    fn build(
+        &self,
+        source: &Source,
+        options: &SessionOptions,
+        chosen: &Provider,
+    ) -> Result<OrtSession> {
         let unfit = |error: String| Error::precondition(refusal(&error)).with_source(error);
         let mut builder = OrtSession::builder(self.0)
             .and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::All)?))
@@ -60,10 +66,15 @@ impl OnnxRuntime {
             .map_err(|e| Error::internal("prepare a session").with_source(e.to_string()))?;
         if let Some(folder) = &source.external_dir {
             builder = builder
-                .with_config_entry("session.model_external_initializers_file_folder_path", folder.display().to_string())
+                .with_config_entry(
+                    "session.model_external_initializers_file_folder_path",
+                    folder.display().to_string(),
+                )
                 .map_err(|e| unfit(e.to_string()))?;
         }
-        provider::register(builder, chosen)?.commit_from_memory(&source.bytes).map_err(|e| unfit(e.to_string()))
+        provider::register(builder, chosen)?
+            .commit_from_memory(&source.bytes)
+            .map_err(|e| unfit(e.to_string()))
     }
 }
 
@@ -74,7 +85,8 @@ impl Engine for OnnxRuntime {
             match self.build(source, options, chosen) {
                 Ok(session) => {
                     let session = OnnxSession::new(session, chosen.kind.name());
-                    let session = session.map_err(|e| Error::internal("prepare runs").with_source(e.to_string()))?;
+                    let session = session
+                        .map_err(|e| Error::internal("prepare runs").with_source(e.to_string()))?;
                     return Ok(Box::new(session));
                 }
                 Err(error) => {
@@ -98,8 +110,14 @@ impl Engine for OnnxRuntime {
 /// Cuts ONNX Runtime's text to the part that speaks of the model: no source
 /// paths, no stack.
 fn refusal(text: &str) -> String {
-    let line = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("unknown");
-    let words: Vec<&str> = line.split_whitespace().filter(|w| !w.contains('/') && !w.contains("::")).collect();
+    let line = text
+        .lines()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or("unknown");
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .filter(|w| !w.contains('/') && !w.contains("::"))
+        .collect();
     format!("ONNX Runtime refuses the model: {}", words.join(" "))
 }
 
@@ -118,7 +136,12 @@ impl OnnxSession {
         // for each would let any client fill the disk.
         let mut quiet = RunOptions::new()?;
         quiet.set_log_level(LogLevel::Fatal)?;
-        Ok(Self { session, quiet, provider, scratch })
+        Ok(Self {
+            session,
+            quiet,
+            provider,
+            scratch,
+        })
     }
 }
 
@@ -129,7 +152,10 @@ impl Session for OnnxSession {
         for (view, scratch) in inputs.iter().zip(&mut self.scratch) {
             values.push(to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?);
         }
-        let outputs = self.session.run_with_options(values.as_slice(), &self.quiet).map_err(|e| failure(&e, on_cpu))?;
+        let outputs = self
+            .session
+            .run_with_options(values.as_slice(), &self.quiet)
+            .map_err(|e| failure(&e, on_cpu))?;
         outputs.values().map(|value| from_value(&value)).collect()
     }
 
@@ -142,16 +168,23 @@ impl Session for OnnxSession {
 /// what it was given; on other hardware it may be the hardware.
 fn failure(error: &ort::Error, on_cpu: bool) -> Error {
     let text = error.to_string();
-    let out_of_memory =
-        text.contains("allocate memory") || text.contains("bad_alloc") || text.contains("Available memory");
+    let out_of_memory = text.contains("allocate memory")
+        || text.contains("bad_alloc")
+        || text.contains("Available memory");
     let kind = error.code();
     if out_of_memory {
         return Error::overloaded("the model ran out of memory on these inputs").with_source(text);
     }
     if on_cpu || kind == ort::ErrorCode::InvalidArgument {
-        let words: Vec<&str> =
-            text.split_whitespace().filter(|w| !w.contains('/') && !w.contains("::") && !w.contains("0x")).collect();
-        return Error::invalid(format!("the model refused these inputs: {}", words.join(" "))).with_source(text);
+        let words: Vec<&str> = text
+            .split_whitespace()
+            .filter(|w| !w.contains('/') && !w.contains("::") && !w.contains("0x"))
+            .collect();
+        return Error::invalid(format!(
+            "the model refused these inputs: {}",
+            words.join(" ")
+        ))
+        .with_source(text);
     }
     Error::internal("the execution provider failed").with_source(text)
 }
@@ -203,17 +236,28 @@ fn from_value(value: &DynValue) -> Result<Tensor> {
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
         return Err(Error::internal("an output is not a tensor"));
     };
-    let dims: Vec<usize> = shape.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
+    let dims: Vec<usize> = shape
+        .iter()
+        .map(|d| usize::try_from(*d).unwrap_or(0))
+        .collect();
     macro_rules! typed {
         ($t:ty, $dtype:expr) => {{
             let (_, elements) = value.try_extract_tensor::<$t>().map_err(unfit)?;
-            Tensor::fixed($dtype, dims, Bytes::copy_from_slice(bytemuck::cast_slice(elements)))
+            Tensor::fixed(
+                $dtype,
+                dims,
+                Bytes::copy_from_slice(bytemuck::cast_slice(elements)),
+            )
         }};
     }
     match ty {
         TensorElementType::Bool => {
             let (_, elements) = value.try_extract_tensor::<bool>().map_err(unfit)?;
-            Tensor::fixed(DType::Bool, dims, elements.iter().map(|b| u8::from(*b)).collect())
+            Tensor::fixed(
+                DType::Bool,
+                dims,
+                elements.iter().map(|b| u8::from(*b)).collect(),
+            )
         }
         TensorElementType::Uint8 => typed!(u8, DType::U8),
         TensorElementType::Uint16 => typed!(u16, DType::U16),
@@ -231,7 +275,9 @@ fn from_value(value: &DynValue) -> Result<Tensor> {
             let (_, all) = value.try_extract_strings().map_err(unfit)?;
             Strings::from_parts(all).and_then(|strings| Tensor::strings(dims, strings))
         }
-        other => Err(Error::internal(format!("an output has the unsupported datatype {other:?}"))),
+        other => Err(Error::internal(format!(
+            "an output has the unsupported datatype {other:?}"
+        ))),
     }
     .map_err(|e| Error::internal("an output does not fit its own shape").with_source(e))
 }

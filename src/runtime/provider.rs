@@ -55,7 +55,10 @@ pub(crate) fn register(builder: SessionBuilder, provider: &Provider) -> Result<S
     })
 }
 
-fn configured<P>(mut provider: P, options: &BTreeMap<String, String>) -> Result<ExecutionProviderDispatch>
+fn configured<P>(
+    mut provider: P,
+    options: &BTreeMap<String, String>,
+) -> Result<ExecutionProviderDispatch>
 where
     P: ArbitrarilyConfigurableExecutionProvider + Into<ExecutionProviderDispatch>,
 {

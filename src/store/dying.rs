@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,10 @@ const VARIABLE: &str = "ORTUS_TEST_ABORT_AT";
 /// Wraps a store where the variable asks for it.
 pub(super) fn wrap(inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
     match std::env::var(VARIABLE).ok().and_then(|n| n.parse().ok()) {
-        Some(left) => Arc::new(Dying { inner, left: Arc::new(Left(AtomicU64::new(left))) }),
+        Some(left) => Arc::new(Dying {
+            inner,
+            left: Arc::new(Left(AtomicU64::new(left))),
+        }),
         None => inner,
     }
 }
@@ -49,15 +52,27 @@ impl std::fmt::Display for Dying {
 
 #[async_trait]
 impl ObjectStore for Dying {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         self.left.count();
         self.inner.put_opts(at, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.left.count();
         let inner = self.inner.put_multipart_opts(at, options).await?;
-        Ok(Box::new(Upload { inner, left: Arc::clone(&self.left) }))
+        Ok(Box::new(Upload {
+            inner,
+            left: Arc::clone(&self.left),
+        }))
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
@@ -65,9 +80,13 @@ impl ObjectStore for Dying {
         self.inner.get_opts(at, options).await
     }
 
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        all: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let left = Arc::clone(&self.left);
-        self.inner.delete_stream(all.inspect(move |_| left.count()).boxed())
+        self.inner
+            .delete_stream(all.inspect(move |_| left.count()).boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -5,8 +5,8 @@ use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -55,7 +55,10 @@ impl Faulty {
 
     fn next(&self, create: bool) -> Option<Fault> {
         let mut faults = self.faults.lock();
-        let first = faults.front().copied().filter(|f| f.is_of_create() == create);
+        let first = faults
+            .front()
+            .copied()
+            .filter(|f| f.is_of_create() == create);
         if first.is_some() {
             faults.pop_front();
         }
@@ -64,7 +67,10 @@ impl Faulty {
 }
 
 fn broken() -> object_store::Error {
-    object_store::Error::Generic { store: "faulty", source: "the connection was lost".into() }
+    object_store::Error::Generic {
+        store: "faulty",
+        source: "the connection was lost".into(),
+    }
 }
 
 impl std::fmt::Display for Faulty {
@@ -75,7 +81,12 @@ impl std::fmt::Display for Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
         tokio::task::yield_now().await;
         if options.mode != PutMode::Create {
             return self.inner.put_opts(at, payload, options).await;
@@ -84,9 +95,10 @@ impl ObjectStore for Faulty {
             options.mode = PutMode::Overwrite;
         }
         match self.next(true) {
-            Some(Fault::Conflict) => {
-                Err(object_store::Error::AlreadyExists { path: at.to_string(), source: "409".into() })
-            }
+            Some(Fault::Conflict) => Err(object_store::Error::AlreadyExists {
+                path: at.to_string(),
+                source: "409".into(),
+            }),
             Some(Fault::LostRequest) => Err(broken()),
             Some(Fault::LostAnswer) => {
                 self.inner.put_opts(at, payload, options).await?;
@@ -99,17 +111,27 @@ impl ObjectStore for Faulty {
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
         tokio::task::yield_now().await;
         match self.next(false) {
-            Some(Fault::Stale) => Err(object_store::Error::NotFound { path: at.to_string(), source: "404".into() }),
+            Some(Fault::Stale) => Err(object_store::Error::NotFound {
+                path: at.to_string(),
+                source: "404".into(),
+            }),
             Some(_) => Err(broken()),
             None => self.inner.get_opts(at, options).await,
         }
     }
 
-    async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(at, options).await
     }
 
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        all: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(all)
     }
 

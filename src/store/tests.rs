@@ -7,9 +7,17 @@ use super::*;
 async fn a_store_that_ignores_conditions_is_refused() {
     let mut careless = Faulty::default();
     careless.ignores_conditions = true;
-    let error = Store::of(Arc::new(careless)).self_test("probe/x").await.expect_err("it overwrites");
+    let error = Store::of(Arc::new(careless))
+        .self_test("probe/x")
+        .await
+        .expect_err("it overwrites");
     assert!(error.message.contains("overwrites"), "{error}");
-    assert!(Store::of(Arc::new(Faulty::default())).self_test("probe/x").await.is_ok());
+    assert!(
+        Store::of(Arc::new(Faulty::default()))
+            .self_test("probe/x")
+            .await
+            .is_ok()
+    );
 }
 
 #[test]
@@ -18,7 +26,9 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
     let path = folder.path().join("new");
     let path = path.to_str().expect("text");
     let refused = |url: &str, part: &str| {
-        let error = Store::open(url, false).err().unwrap_or_else(|| panic!("{url} is taken"));
+        let error = Store::open(url, false)
+            .err()
+            .unwrap_or_else(|| panic!("{url} is taken"));
         assert!(error.message.contains(part), "{url}: {error}");
     };
     refused("", "empty");
@@ -46,12 +56,20 @@ fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
     };
     store.torn("ns/n", &mut keep).expect("listed");
     assert_eq!(seen, [5, 5]);
-    store.torn("ns/other", &mut |_| panic!("there is no such folder")).expect("nothing");
-    store.torn("ns", &mut |meta| meta.modified > Utc::now()).expect("listed");
+    store
+        .torn("ns/other", &mut |_| panic!("there is no such folder"))
+        .expect("nothing");
+    store
+        .torn("ns", &mut |meta| meta.modified > Utc::now())
+        .expect("listed");
     assert!(below.join("abcd#1").exists(), "none is from the future");
-    store.torn("ns", &mut |meta| meta.modified <= Utc::now()).expect("removed");
-    let mut left: Vec<_> =
-        std::fs::read_dir(&below).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+    store
+        .torn("ns", &mut |meta| meta.modified <= Utc::now())
+        .expect("removed");
+    let mut left: Vec<_> = std::fs::read_dir(&below)
+        .expect("listed")
+        .map(|e| e.expect("an entry").file_name())
+        .collect();
     left.sort();
     assert_eq!(left, ["ab#", "abcd", "abcd#x"]);
 }

@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::model::short;
 use bytes::Bytes;
 use half::f16;
-use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::basic::{
+    Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical,
+};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, DataType};
@@ -28,20 +30,33 @@ pub(crate) type Notes = BTreeMap<String, String>;
 /// Writes a table. Every column has a value for each row.
 pub(crate) fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
     let failed = |e: ParquetError| Error::internal("write Parquet").with_source(e);
-    let fields = table.columns.iter().map(|(name, column)| field(name, column).map(Arc::new));
+    let fields = table
+        .columns
+        .iter()
+        .map(|(name, column)| field(name, column).map(Arc::new));
     let fields = fields.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    let schema = Type::group_type_builder("rows").with_fields(fields).build().map_err(failed)?;
-    let notes = notes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    let schema = Type::group_type_builder("rows")
+        .with_fields(fields)
+        .build()
+        .map_err(failed)?;
+    let notes = notes
+        .iter()
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+        .collect();
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(format!("ortus {}", env!("CARGO_PKG_VERSION")))
         .set_key_value_metadata(Some(notes))
         .build();
     let mut bytes = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties)).map_err(failed)?;
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties))
+        .map_err(failed)?;
     let mut group = writer.next_row_group().map_err(failed)?;
     for (_, column) in &table.columns {
-        let mut place = group.next_column().map_err(failed)?.expect("the schema has a column for each");
+        let mut place = group
+            .next_column()
+            .map_err(failed)?
+            .expect("the schema has a column for each");
         put(place.untyped(), column).map_err(failed)?;
         place.close().map_err(failed)?;
     }
@@ -57,7 +72,10 @@ fn field(name: &str, column: &Column) -> Result<Type, ParquetError> {
         Column::I64(_) => (Physical::INT64, None),
         Column::F32(_) => (Physical::FLOAT, None),
         Column::F64(_) => (Physical::DOUBLE, None),
-        Column::Time(_) => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+        Column::Time(_) => (
+            Physical::INT64,
+            Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
+        ),
         Column::Words(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Column::Bytes(_) => (Physical::BYTE_ARRAY, None),
     };
@@ -70,7 +88,9 @@ fn put(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<usize, ParquetE
     match (writer, column) {
         (W::BoolColumnWriter(w), Column::Bool(values)) => w.write_batch(values, None, None),
         (W::Int32ColumnWriter(w), Column::I32(values)) => w.write_batch(values, None, None),
-        (W::Int64ColumnWriter(w), Column::I64(values) | Column::Time(values)) => w.write_batch(values, None, None),
+        (W::Int64ColumnWriter(w), Column::I64(values) | Column::Time(values)) => {
+            w.write_batch(values, None, None)
+        }
         (W::FloatColumnWriter(w), Column::F32(values)) => w.write_batch(values, None, None),
         (W::DoubleColumnWriter(w), Column::F64(values)) => w.write_batch(values, None, None),
         (W::ByteArrayColumnWriter(w), Column::Words(words)) => {
@@ -78,7 +98,8 @@ fn put(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<usize, ParquetE
             w.write_batch(&words, None, None)
         }
         (W::ByteArrayColumnWriter(w), Column::Bytes(values)) => {
-            let values: Vec<ByteArray> = values.iter().map(|v| ByteArray::from(v.clone())).collect();
+            let values: Vec<ByteArray> =
+                values.iter().map(|v| ByteArray::from(v.clone())).collect();
             w.write_batch(&values, None, None)
         }
         _ => unreachable!("the schema was made of these columns"),
@@ -120,7 +141,9 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
         columns.push((name, whole));
     }
     let notes = head.key_value_metadata().into_iter().flatten();
-    let notes = notes.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect();
+    let notes = notes
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+        .collect();
     Ok((Table { columns, rows }, notes))
 }
 
@@ -166,8 +189,10 @@ impl Read {
             Some(LogicalType::Integer(whole)) if !whole.is_signed => Kind::Unsigned,
             _ => Kind::AsIs,
         };
-        let is_text = matches!(logical, Some(LogicalType::String | LogicalType::Enum | LogicalType::Json))
-            || column.converted_type() == ConvertedType::UTF8;
+        let is_text = matches!(
+            logical,
+            Some(LogicalType::String | LogicalType::Enum | LogicalType::Json)
+        ) || column.converted_type() == ConvertedType::UTF8;
         let empty = match (column.physical_type(), kind) {
             (Physical::INT32 | Physical::INT64, Kind::Scaled(_)) => Column::F64(Vec::new()),
             (Physical::INT64, Kind::Time(_)) => Column::Time(Vec::new()),
@@ -183,7 +208,11 @@ impl Read {
             (Physical::FIXED_LEN_BYTE_ARRAY, Kind::Half) => Column::F32(Vec::new()),
             _ => return None,
         };
-        Some(Self { column: empty, kind, optional: column.max_def_level() > 0 })
+        Some(Self {
+            column: empty,
+            kind,
+            optional: column.max_def_level() > 0,
+        })
     }
 
     fn add(&mut self, source: ColumnReader, records: usize) -> Result<(), ParquetError> {
@@ -195,7 +224,9 @@ impl Read {
             R::FloatColumnReader(r) => self.take(r, records, |v| Value::Number((*v).into())),
             R::DoubleColumnReader(r) => self.take(r, records, |v| Value::Number(*v)),
             R::ByteArrayColumnReader(r) => self.take(r, records, |v| Value::Bytes(v.data())),
-            R::FixedLenByteArrayColumnReader(r) => self.take(r, records, |v| Value::Bytes(v.data())),
+            R::FixedLenByteArrayColumnReader(r) => {
+                self.take(r, records, |v| Value::Bytes(v.data()))
+            }
             R::Int96ColumnReader(_) => Err(ParquetError::General("INT96 is not read".to_owned())),
         }
     }
@@ -227,20 +258,30 @@ impl Read {
     }
 
     fn push(&mut self, value: &Value<'_>) -> Result<(), ParquetError> {
-        if let (Value::Missing, Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::Time(_)) =
-            (value, &self.column)
+        if let (
+            Value::Missing,
+            Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::Time(_),
+        ) = (value, &self.column)
         {
             // Whole numbers have none that could stand for a missing one.
             let column = &self.column;
             let numbers = (0..column.len()).filter_map(|row| column.cell(row));
-            let numbers = numbers.map(|cell| if let Cell::Whole(v) = cell { v as f64 } else { f64::NAN });
+            let numbers = numbers.map(|cell| {
+                if let Cell::Whole(v) = cell {
+                    v as f64
+                } else {
+                    f64::NAN
+                }
+            });
             self.column = Column::F64(numbers.collect());
         }
         match (&mut self.column, value) {
             (Column::Bool(all), Value::Whole(v)) => all.push(*v != 0),
             (Column::I32(all), Value::Whole(v)) => all.push(*v as i32),
             // Unsigned ones of 32 bits come as the signed of the same bits.
-            (Column::I64(all), Value::Whole(v)) if matches!(self.kind, Kind::Unsigned) => all.push((*v as u32).into()),
+            (Column::I64(all), Value::Whole(v)) if matches!(self.kind, Kind::Unsigned) => {
+                all.push((*v as u32).into())
+            }
             (Column::I64(all), Value::Whole(v)) => all.push(*v),
             (Column::Time(all), Value::Whole(v)) => all.push(micros(*v, self.kind)),
             (Column::F64(all), Value::Whole(v)) => all.push(match self.kind {
@@ -252,16 +293,26 @@ impl Read {
             (Column::F64(all), Value::Number(v)) => all.push(*v),
             (Column::F64(all), Value::Missing) => all.push(f64::NAN),
             (Column::F32(all), Value::Number(v)) => all.push(*v as f32),
-            (Column::F32(all), Value::Bytes([low, high])) => all.push(f16::from_le_bytes([*low, *high]).into()),
+            (Column::F32(all), Value::Bytes([low, high])) => {
+                all.push(f16::from_le_bytes([*low, *high]).into())
+            }
             (Column::F32(all), Value::Missing) => all.push(f32::NAN),
             (Column::Words(all), Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
                 Ok(word) => all.push(word.to_owned()),
-                Err(error) => return Err(ParquetError::General(format!("a word is not UTF-8: {error}"))),
+                Err(error) => {
+                    return Err(ParquetError::General(format!(
+                        "a word is not UTF-8: {error}"
+                    )));
+                }
             },
             (Column::Words(all), Value::Missing) => all.push(String::new()),
             (Column::Bytes(all), Value::Bytes(bytes)) => all.push(Bytes::copy_from_slice(bytes)),
             (Column::Bytes(all), Value::Missing) => all.push(Bytes::new()),
-            _ => return Err(ParquetError::General("a value is not of its column's kind".to_owned())),
+            _ => {
+                return Err(ParquetError::General(
+                    "a value is not of its column's kind".to_owned(),
+                ));
+            }
         }
         Ok(())
     }
@@ -281,7 +332,10 @@ mod tests {
     use super::*;
 
     fn check_column(column: Column) {
-        let table = Table { rows: column.len(), columns: vec![("a".to_owned(), column)] };
+        let table = Table {
+            rows: column.len(),
+            columns: vec![("a".to_owned(), column)],
+        };
         let notes = Notes::from([("model".to_owned(), "wine".to_owned())]);
         let bytes = write(&table, &notes).expect("written");
         let (read, beside) = read(bytes.into()).expect("read");
@@ -294,20 +348,37 @@ mod tests {
         check_column(Column::Bool(vec![true, false, true]));
         check_column(Column::I32(vec![i32::MIN, 0, i32::MAX]));
         check_column(Column::I64(vec![i64::MIN, 0, i64::MAX]));
-        check_column(Column::F32(vec![f32::NEG_INFINITY, -0.0, f32::MIN_POSITIVE]));
+        check_column(Column::F32(vec![
+            f32::NEG_INFINITY,
+            -0.0,
+            f32::MIN_POSITIVE,
+        ]));
         check_column(Column::F64((0..10_000).map(f64::from).collect()));
         check_column(Column::Time(vec![0, 1_763_900_000_000_000]));
-        check_column(Column::Words(vec![String::new(), "é".to_owned(), "x".repeat(100_000)]));
-        check_column(Column::Bytes(vec![Bytes::new(), Bytes::from_static(&[0, 255])]));
+        check_column(Column::Words(vec![
+            String::new(),
+            "é".to_owned(),
+            "x".repeat(100_000),
+        ]));
+        check_column(Column::Bytes(vec![
+            Bytes::new(),
+            Bytes::from_static(&[0, 255]),
+        ]));
         check_column(Column::F32(Vec::new()));
     }
 
     #[test]
     fn a_damaged_file_is_refused_and_never_a_panic() {
-        let table = Table { rows: 100, columns: vec![("a".to_owned(), Column::I64((0..100).collect()))] };
+        let table = Table {
+            rows: 100,
+            columns: vec![("a".to_owned(), Column::I64((0..100).collect()))],
+        };
         let whole = write(&table, &Notes::new()).expect("written");
         for cut in 0..whole.len() {
-            assert!(read(Bytes::copy_from_slice(&whole[..cut])).is_err(), "cut at {cut}");
+            assert!(
+                read(Bytes::copy_from_slice(&whole[..cut])).is_err(),
+                "cut at {cut}"
+            );
         }
     }
 }

@@ -20,7 +20,10 @@ const KEEP_BYTES_MAX: usize = 4 << 20;
 impl Stack {
     /// Copies `parts`, which agree in datatype and in every axis but the first.
     pub(crate) fn fill<'t>(&mut self, parts: impl Iterator<Item = &'t Tensor> + Clone) {
-        let first = parts.clone().next().expect("a batch has at least one member");
+        let first = parts
+            .clone()
+            .next()
+            .expect("a batch has at least one member");
         self.shape.clear();
         self.shape.extend_from_slice(first.shape());
         self.shape[0] = parts.clone().map(|t| t.shape()[0]).sum();
@@ -30,7 +33,8 @@ impl Stack {
                 Data::Strings(strings) => Some(strings.iter()),
                 Data::Fixed(_) => None,
             });
-            self.strings = Strings::from_parts(all.flatten()).expect("each string was checked when it arrived");
+            self.strings = Strings::from_parts(all.flatten())
+                .expect("each string was checked when it arrived");
             return;
         }
         self.bytes = parts.clone().map(Tensor::bytes).sum();
@@ -57,7 +61,11 @@ impl Stack {
             DType::String => ViewData::Strings(&self.strings),
             _ => ViewData::Fixed(&bytemuck::cast_slice::<u128, u8>(&self.words)[..self.bytes]),
         };
-        View { dtype, shape: &self.shape, data }
+        View {
+            dtype,
+            shape: &self.shape,
+            data,
+        }
     }
 }
 
@@ -87,7 +95,11 @@ pub(crate) fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
                 Data::Strings(strings.slice(at * row..(at + n) * row))
             }
         };
-        parts.push(Tensor { dtype: tensor.dtype(), shape, data });
+        parts.push(Tensor {
+            dtype: tensor.dtype(),
+            shape,
+            data,
+        });
         at += n;
     }
     Ok(parts)

@@ -20,14 +20,20 @@ impl Tolerance {
             DType::BF16 => 4e-2,
             _ => 1e-4,
         };
-        Self { relative, absolute: relative / 10.0 }
+        Self {
+            relative,
+            absolute: relative / 10.0,
+        }
     }
 
     /// The same on other hardware: processors of graphics multiply single
     /// precision with ten bits of fraction unless they are told not to.
     pub(crate) fn on(self, provider: &str) -> Self {
         let factor = if provider == "cpu" { 1.0 } else { 50.0 };
-        Self { relative: self.relative * factor, absolute: self.absolute * factor }
+        Self {
+            relative: self.relative * factor,
+            absolute: self.absolute * factor,
+        }
     }
 
     /// Equal ones, both NaN or the same infinity, are always close.
@@ -58,7 +64,10 @@ pub(crate) fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option
         DType::BF16 => floats(x, y, tolerance, bf16::from_le_bytes),
         dtype => {
             let width = dtype.element_bytes()?;
-            let at = x.chunks_exact(width).zip(y.chunks_exact(width)).position(|(x, y)| x != y)?;
+            let at = x
+                .chunks_exact(width)
+                .zip(y.chunks_exact(width))
+                .position(|(x, y)| x != y)?;
             Some(format!("another value at element {at}"))
         }
     }
@@ -70,7 +79,14 @@ fn floats<const N: usize, T: Copy + Into<f64> + std::fmt::Display>(
     tolerance: Tolerance,
     read: impl Fn([u8; N]) -> T,
 ) -> Option<String> {
-    let pairs = x.as_chunks::<N>().0.iter().zip(y.as_chunks::<N>().0).map(|(x, y)| (read(*x), read(*y)));
-    let (at, (x, y)) = pairs.enumerate().find(|(_, (x, y))| !tolerance.takes((*x).into(), (*y).into()))?;
+    let pairs = x
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .zip(y.as_chunks::<N>().0)
+        .map(|(x, y)| (read(*x), read(*y)));
+    let (at, (x, y)) = pairs
+        .enumerate()
+        .find(|(_, (x, y))| !tolerance.takes((*x).into(), (*y).into()))?;
     Some(format!("{x} and not {y} at element {at}"))
 }

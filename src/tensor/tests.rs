@@ -7,7 +7,10 @@ use proptest::prelude::*;
 
 fn refused(result: Result<Tensor>, part: &str) {
     let error = result.expect_err("must be refused");
-    assert!(error.message.contains(part), "{error} does not say {part:?}");
+    assert!(
+        error.message.contains(part),
+        "{error} does not say {part:?}"
+    );
 }
 
 #[test]
@@ -16,21 +19,35 @@ fn byte_count_must_be_the_product_of_shape_and_width() {
         let width = dtype.element_bytes().expect("fixed width");
         let good = Tensor::fixed(dtype, vec![2, 3], vec![0; 6 * width].into());
         assert_eq!(good.expect("fits").shape(), [2, 3]);
-        refused(Tensor::fixed(dtype, vec![2, 3], vec![0; 6 * width - 1].into()), "takes");
-        refused(Tensor::fixed(dtype, vec![2, 3], vec![0; 6 * width + 1].into()), "takes");
+        refused(
+            Tensor::fixed(dtype, vec![2, 3], vec![0; 6 * width - 1].into()),
+            "takes",
+        );
+        refused(
+            Tensor::fixed(dtype, vec![2, 3], vec![0; 6 * width + 1].into()),
+            "takes",
+        );
     }
 }
 
 #[test]
 fn scalars_and_zero_length_dimensions_are_tensors() {
-    assert_eq!(Tensor::fixed(DType::F32, vec![], vec![0; 4].into()).expect("scalar").rows(), None);
+    assert_eq!(
+        Tensor::fixed(DType::F32, vec![], vec![0; 4].into())
+            .expect("scalar")
+            .rows(),
+        None
+    );
     let empty = Tensor::fixed(DType::I64, vec![0, 1 << 40], Bytes::new());
     assert_eq!(empty.expect("no element").bytes(), 0);
 }
 
 #[test]
 fn shape_from_the_wire_is_bounded() {
-    assert_eq!(shape_from_wire(&[1; RANK_MAX]).expect("at the limit").len(), RANK_MAX);
+    assert_eq!(
+        shape_from_wire(&[1; RANK_MAX]).expect("at the limit").len(),
+        RANK_MAX
+    );
     for (dims, part) in [
         (vec![1; RANK_MAX + 1], "rank 17"),
         (vec![2, -1], "negative"),
@@ -44,12 +61,16 @@ fn shape_from_the_wire_is_bounded() {
 
 #[test]
 fn bool_bytes_are_zero_or_one() {
-    refused(Tensor::fixed(DType::Bool, vec![3], vec![0, 1, 2].into()), "element 2 is 2");
+    refused(
+        Tensor::fixed(DType::Bool, vec![3], vec![0, 1, 2].into()),
+        "element 2 is 2",
+    );
 }
 
 #[test]
 fn string_prefixes_must_fill_the_buffer_exactly() {
-    let raw = |bytes: &'static [u8]| Tensor::from_raw(DType::String, vec![1], Bytes::from_static(bytes));
+    let raw =
+        |bytes: &'static [u8]| Tensor::from_raw(DType::String, vec![1], Bytes::from_static(bytes));
     assert!(raw(b"\x02\0\0\0hi").is_ok());
     refused(raw(b"\x03\0\0\0hi"), "beyond");
     refused(raw(b"\xff\xff\xff\xffhi"), "beyond");
@@ -66,7 +87,11 @@ fn stacked(parts: &[Tensor]) -> Tensor {
     match view.data {
         ViewData::Fixed(bytes) => {
             assert_eq!(bytes.as_ptr().align_offset(16), 0);
-            Tensor::fixed(view.dtype, view.shape.to_vec(), Bytes::copy_from_slice(bytes))
+            Tensor::fixed(
+                view.dtype,
+                view.shape.to_vec(),
+                Bytes::copy_from_slice(bytes),
+            )
         }
         ViewData::Strings(strings) => Tensor::strings(view.shape.to_vec(), strings.clone()),
     }
@@ -105,13 +130,20 @@ proptest! {
 #[test]
 fn answers_agree_within_rounding_and_no_further() {
     let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
-    assert!(agree(&floats(&[1.0, f32::NAN]), &floats(&[1.000_05, f32::NAN])));
+    assert!(agree(
+        &floats(&[1.0, f32::NAN]),
+        &floats(&[1.000_05, f32::NAN])
+    ));
     assert!(!agree(&floats(&[1.0]), &floats(&[1.001])));
     assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[1.0])));
-    assert!(!agree(&floats(&[f32::INFINITY]), &floats(&[f32::NEG_INFINITY])));
+    assert!(!agree(
+        &floats(&[f32::INFINITY]),
+        &floats(&[f32::NEG_INFINITY])
+    ));
     assert!(agree(&floats(&[f32::INFINITY]), &floats(&[f32::INFINITY])));
     assert!(!agree(&floats(&[1.0]), &floats(&[1.0, 1.0])));
-    let whole = |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
+    let whole =
+        |n: i64| Tensor::fixed(DType::I64, vec![1], n.to_le_bytes().to_vec().into()).expect("fits");
     assert!(agree(&whole(7), &whole(7)) && !agree(&whole(7), &whole(8)));
     assert!(!agree(&whole(1), &floats(&[1.0])));
 }
@@ -119,19 +151,42 @@ fn answers_agree_within_rounding_and_no_further() {
 #[test]
 fn a_difference_names_the_element() {
     let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
-    let said =
-        |a: &[f32], b: &[f32], absolute| difference(&floats(a), &floats(b), Tolerance { relative: 0.0, absolute });
+    let said = |a: &[f32], b: &[f32], absolute| {
+        difference(
+            &floats(a),
+            &floats(b),
+            Tolerance {
+                relative: 0.0,
+                absolute,
+            },
+        )
+    };
     assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.5), None);
-    assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.25).as_deref(), Some("2 and not 2.5 at element 1"));
-    assert_eq!(said(&[1.0], &[1.0, 1.0], 9.0).as_deref(), Some("FP32 [1] and not FP32 [2]"));
+    assert_eq!(
+        said(&[1.0, 2.0], &[1.0, 2.5], 0.25).as_deref(),
+        Some("2 and not 2.5 at element 1")
+    );
+    assert_eq!(
+        said(&[1.0], &[1.0, 1.0], 9.0).as_deref(),
+        Some("FP32 [1] and not FP32 [2]")
+    );
 }
 
 #[test]
 fn texts_are_the_same_wherever_in_a_buffer_they_lie() {
     let words = |all: &[&str]| {
-        Tensor::strings(vec![all.len()], Strings::from_parts(all.iter().copied()).expect("fits")).expect("fits")
+        Tensor::strings(
+            vec![all.len()],
+            Strings::from_parts(all.iter().copied()).expect("fits"),
+        )
+        .expect("fits")
     };
     let parts = split(&words(&["a", "bc", "d"]), &[1, 1, 1]).expect("splits");
-    assert!(agree(&parts[1], &words(&["bc"])), "a part of a batch is what is answered alone");
-    assert!(!agree(&parts[1], &words(&["bd"])) && !agree(&words(&["ab", "c"]), &words(&["a", "bc"])));
+    assert!(
+        agree(&parts[1], &words(&["bc"])),
+        "a part of a batch is what is answered alone"
+    );
+    assert!(
+        !agree(&parts[1], &words(&["bd"])) && !agree(&words(&["ab", "c"]), &words(&["a", "bc"]))
+    );
 }

@@ -23,15 +23,34 @@ impl Counting {
     pub fn new(columns: usize, rows: usize) -> Self {
         let mut state = 1_u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u32 << 24) as f32
         };
-        let x =
-            TensorSpec { name: "x".into(), dtype: DType::F32, shape: Some(vec![Dim::Dynamic, Dim::Fixed(columns)]) };
-        let column =
-            |i: usize, values: Vec<f64>| profile(&format!("x[{i}]"), &Series::Numbers { values, single: true });
-        let inputs =
-            (0..columns).map(|i| column(i, (0..2_000).map(|_| f64::from(random())).chain([-1.0, 2.0]).collect()));
+        let x = TensorSpec {
+            name: "x".into(),
+            dtype: DType::F32,
+            shape: Some(vec![Dim::Dynamic, Dim::Fixed(columns)]),
+        };
+        let column = |i: usize, values: Vec<f64>| {
+            profile(
+                &format!("x[{i}]"),
+                &Series::Numbers {
+                    values,
+                    single: true,
+                },
+            )
+        };
+        let inputs = (0..columns).map(|i| {
+            column(
+                i,
+                (0..2_000)
+                    .map(|_| f64::from(random()))
+                    .chain([-1.0, 2.0])
+                    .collect(),
+            )
+        });
         let baseline = Baseline {
             format: FORMAT,
             rows: 2_002,
@@ -46,14 +65,26 @@ impl Counting {
             model: crate::operate::conformance::name("m"),
             version: crate::operate::conformance::version(1),
             digest: crate::model::Digest([0; 32]),
-            signature: Signature { inputs: vec![x], outputs: Vec::new() },
+            signature: Signature {
+                inputs: vec![x],
+                outputs: Vec::new(),
+            },
             features: Vec::new(),
             baseline: Some(baseline),
             task: None,
             slices: Vec::new(),
         };
-        let bytes = (0..columns * rows).flat_map(|_| random().to_le_bytes()).collect();
-        let thresholds = Thresholds { ks: 0.05, wasserstein: 0.1, psi: 0.1, js: 0.1, largest: 0.03, missing: 0.01 };
+        let bytes = (0..columns * rows)
+            .flat_map(|_| random().to_le_bytes())
+            .collect();
+        let thresholds = Thresholds {
+            ks: 0.05,
+            wasserstein: 0.1,
+            psi: 0.1,
+            js: 0.1,
+            largest: 0.03,
+            missing: 0.01,
+        };
         let rules = Rules {
             window_rows: u64::MAX,
             window_min: Duration::from_secs(1),
@@ -72,7 +103,11 @@ impl Counting {
 
     /// Values held to the contract in a second.
     pub fn contract(&self) -> f64 {
-        self.rate(|| self.watch.contracts.count(Side::Input, std::slice::from_ref(&self.rows)))
+        self.rate(|| {
+            self.watch
+                .contracts
+                .count(Side::Input, std::slice::from_ref(&self.rows))
+        })
     }
 
     /// Values counted in windows in a second.
@@ -81,7 +116,8 @@ impl Counting {
         let (values, start) = (self.values, Instant::now());
         let mut done = 0_usize;
         while start.elapsed() < Duration::from_secs(1) {
-            self.watch.observe(std::slice::from_ref(&rows), &[], &self.rules);
+            self.watch
+                .observe(std::slice::from_ref(&rows), &[], &self.rules);
             done += values;
         }
         done as f64 / start.elapsed().as_secs_f64()

@@ -14,14 +14,26 @@ pub const STRING: i32 = 8;
 /// Declares a tensor of element type `number`; −1 is a dynamic axis.
 pub fn declare(name: &str, number: i32, dims: &[i64]) -> o::ValueInfoProto {
     use o::tensor_shape_proto::{Dimension, dimension::Value};
-    let dim =
-        |d: &i64| Dimension { value: Some(if *d < 0 { Value::DimParam("N".to_owned()) } else { Value::DimValue(*d) }) };
+    let dim = |d: &i64| Dimension {
+        value: Some(if *d < 0 {
+            Value::DimParam("N".to_owned())
+        } else {
+            Value::DimValue(*d)
+        }),
+    };
     let tensor = o::type_proto::Tensor {
         elem_type: Some(number),
-        shape: Some(o::TensorShapeProto { dim: dims.iter().map(dim).collect() }),
+        shape: Some(o::TensorShapeProto {
+            dim: dims.iter().map(dim).collect(),
+        }),
     };
-    let r#type = o::TypeProto { value: Some(o::type_proto::Value::TensorType(tensor)) };
-    o::ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type) }
+    let r#type = o::TypeProto {
+        value: Some(o::type_proto::Value::TensorType(tensor)),
+    };
+    o::ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(r#type),
+    }
 }
 
 /// An operator by name, from inputs to one output.
@@ -36,12 +48,22 @@ pub fn node(op: &str, inputs: &[&str], output: &str) -> o::NodeProto {
 
 /// A vector of whole numbers as an initializer.
 pub fn whole(name: &str, values: &[i64]) -> o::TensorProto {
-    vector(name, INT64, values.len(), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    vector(
+        name,
+        INT64,
+        values.len(),
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 /// A vector of FP32 as an initializer.
 pub fn floats(name: &str, values: &[f32]) -> o::TensorProto {
-    vector(name, FLOAT, values.len(), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    vector(
+        name,
+        FLOAT,
+        values.len(),
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 fn vector(name: &str, number: i32, count: usize, raw: Vec<u8>) -> o::TensorProto {
@@ -56,10 +78,21 @@ fn vector(name: &str, number: i32, count: usize, raw: Vec<u8>) -> o::TensorProto
 
 /// Encodes a graph as a model file.
 pub fn model(graph: o::GraphProto) -> Vec<u8> {
-    let opset = o::OperatorSetIdProto { domain: Some(String::new()), version: Some(21) };
-    let graph = o::GraphProto { name: Some("g".to_owned()), ..graph };
-    o::ModelProto { ir_version: Some(10), graph: Some(graph), opset_import: vec![opset], ..o::ModelProto::default() }
-        .encode_to_vec()
+    let opset = o::OperatorSetIdProto {
+        domain: Some(String::new()),
+        version: Some(21),
+    };
+    let graph = o::GraphProto {
+        name: Some("g".to_owned()),
+        ..graph
+    };
+    o::ModelProto {
+        ir_version: Some(10),
+        graph: Some(graph),
+        opset_import: vec![opset],
+        ..o::ModelProto::default()
+    }
+    .encode_to_vec()
 }
 
 /// Looks rows up in a table of ten numbers: an index of 10 or more fails.
@@ -122,9 +155,18 @@ fn multiply(bias: f32, factor: i64, size: i64) -> Vec<u8> {
 /// word is only passed through.
 pub fn mixed(width: i64) -> Vec<u8> {
     model(o::GraphProto {
-        node: vec![node("MatMul", &["x", "ones"], "sum"), node("Identity", &["colour"], "word")],
-        initializer: vec![o::TensorProto { dims: vec![width, 1], ..floats("ones", &vec![1.0; width as usize]) }],
-        input: vec![declare("x", FLOAT, &[-1, width]), declare("colour", STRING, &[-1])],
+        node: vec![
+            node("MatMul", &["x", "ones"], "sum"),
+            node("Identity", &["colour"], "word"),
+        ],
+        initializer: vec![o::TensorProto {
+            dims: vec![width, 1],
+            ..floats("ones", &vec![1.0; width as usize])
+        }],
+        input: vec![
+            declare("x", FLOAT, &[-1, width]),
+            declare("colour", STRING, &[-1]),
+        ],
         output: vec![declare("sum", FLOAT, &[-1, 1])],
         ..o::GraphProto::default()
     })

@@ -23,7 +23,11 @@ pub(crate) struct Cause {
 impl Cause {
     /// A person started it.
     pub(crate) fn manual() -> Self {
-        Self { trigger: MANUAL.to_owned(), events: Vec::new(), apart: false }
+        Self {
+            trigger: MANUAL.to_owned(),
+            events: Vec::new(),
+            apart: false,
+        }
     }
 }
 
@@ -41,28 +45,54 @@ pub(crate) async fn attempt(
     watcher: &mut dyn Watcher,
 ) -> (Ran, Result<Outcome>, Result<()>) {
     let (began, clock) = (chrono::Utc::now(), Instant::now());
-    let trainer = Trainer { trigger: Some(&cause.trigger), ..*trainer };
+    let trainer = Trainer {
+        trigger: Some(&cause.trigger),
+        ..*trainer
+    };
     let ended = run(&trainer, spec, watcher).await;
     let became = match &ended {
-        Ok(Outcome { version: Some(_), new: true, .. }) => Became::Published,
-        Ok(Outcome { version: Some(_), .. }) => Became::Equal,
-        Ok(Outcome { verdict: Verdict::Fail, .. }) => Became::Failed,
+        Ok(Outcome {
+            version: Some(_),
+            new: true,
+            ..
+        }) => Became::Published,
+        Ok(Outcome {
+            version: Some(_), ..
+        }) => Became::Equal,
+        Ok(Outcome {
+            verdict: Verdict::Fail,
+            ..
+        }) => Became::Failed,
         Ok(_) => Became::Inconclusive,
         Err(_) => Became::Broken,
     };
     let record = match &ended {
         Ok(outcome) => outcome.record.clone(),
         Err(error) => {
-            let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
+            let said =
+                std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
             json!({"error": error.message, "spec": spec.canonical(), "said": said.map(|Said(text)| text)})
         }
     };
-    let Cause { trigger, mut events, apart } = cause;
+    let Cause {
+        trigger,
+        mut events,
+        apart,
+    } = cause;
     if matches!(&ended, Err(error) if error.kind == Kind::Unavailable) {
         events.clear();
     }
     let seconds = clock.elapsed().as_secs_f64();
-    let ran = Ran { model: spec.model.name.clone(), began, seconds, trigger, events, apart, became, record };
+    let ran = Ran {
+        model: spec.model.name.clone(),
+        began,
+        seconds,
+        trigger,
+        events,
+        apart,
+        became,
+        record,
+    };
     let kept = history.keep(&ran).await;
     (ran, ended, kept)
 }

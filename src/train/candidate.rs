@@ -34,10 +34,23 @@ pub(crate) enum Fitted {
 }
 
 /// Learns from the rows of a fold; `watch` is told of every round.
-pub(crate) fn fit(spec: &Spec, rows: &Rows, fold: &Fold, watch: &mut dyn FnMut(Round)) -> Result<Fitted> {
+pub(crate) fn fit(
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+    watch: &mut dyn FnMut(Round),
+) -> Result<Fitted> {
     if spec.fit.algorithm == Algorithm::Command {
-        let Back { model, said, claims } = command::learn(spec, rows, fold)?;
-        return Ok(Fitted::Program { said, claims, model });
+        let Back {
+            model,
+            said,
+            claims,
+        } = command::learn(spec, rows, fold)?;
+        return Ok(Fitted::Program {
+            said,
+            claims,
+            model,
+        });
     }
     let model = learn::learn(spec, rows, fold, watch)?;
     Ok(Fitted::Ours(Box::new(model)))
@@ -60,14 +73,22 @@ impl Fitted {
         match self {
             Self::Ours(model) => export::columns(&model.features),
             Self::Program { said, .. } if !said.features.is_empty() => said.features.clone(),
-            Self::Program { .. } if !spec.schema.features.is_empty() => spec.schema.features.clone(),
+            Self::Program { .. } if !spec.schema.features.is_empty() => {
+                spec.schema.features.clone()
+            }
             Self::Program { .. } => rows.frame.columns.iter().map(|c| c.name.clone()).collect(),
         }
     }
 
     /// Holds the graph against what was learned: against our own model on rows
     /// bent to every edge, against a program's predictions where it made some.
-    pub(crate) fn parity(&self, spec: &Spec, asked: &mut Asked, rows: &Rows, fold: &Fold) -> Result<Parity> {
+    pub(crate) fn parity(
+        &self,
+        spec: &Spec,
+        asked: &mut Asked,
+        rows: &Rows,
+        fold: &Fold,
+    ) -> Result<Parity> {
         match self {
             Self::Ours(model) => {
                 let step = fold.train.len().div_ceil(PARITY_ROWS).max(1);
@@ -86,7 +107,12 @@ impl Fitted {
     /// How much features count, the most first.
     pub(crate) fn importances(&self) -> Vec<(String, f64)> {
         let mut all: Vec<(String, f64)> = match self {
-            Self::Ours(model) => model.features.iter().map(|f| f.name.clone()).zip(model.importances()).collect(),
+            Self::Ours(model) => model
+                .features
+                .iter()
+                .map(|f| f.name.clone())
+                .zip(model.importances())
+                .collect(),
             Self::Program { said, .. } => said.importances.clone().into_iter().collect(),
         };
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -97,7 +123,10 @@ impl Fitted {
     pub(crate) fn notes(&self) -> Vec<String> {
         match self {
             Self::Ours(model) if !model.converged() => {
-                vec!["the best weights were not quite reached; a larger 'l2' in [fit.linear] helps".to_owned()]
+                vec![
+                    "the best weights were not quite reached; a larger 'l2' in [fit.linear] helps"
+                        .to_owned(),
+                ]
             }
             Self::Ours(_) => Vec::new(),
             Self::Program { said, .. } => said.notes.clone(),
@@ -119,7 +148,8 @@ impl Fitted {
 
     /// As it is kept: a line that describes it, then the graph of a program.
     pub(crate) fn write(&self) -> Result<Bytes> {
-        let mut all = serde_json::to_vec(self).map_err(|e| Error::internal("write a model down").with_source(e))?;
+        let mut all = serde_json::to_vec(self)
+            .map_err(|e| Error::internal("write a model down").with_source(e))?;
         all.push(b'\n');
         if let Self::Program { model, .. } = self {
             all.extend_from_slice(model);
@@ -143,8 +173,16 @@ fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, Strin
     let mut all = vec![
         ("run", run.to_owned()),
         ("target", spec.schema.target.clone()),
-        ("features", json!(export::columns(&model.features)).to_string()),
+        (
+            "features",
+            json!(export::columns(&model.features)).to_string(),
+        ),
     ];
-    all.extend(model.classes.as_ref().map(|classes| ("classes", json!(classes).to_string())));
+    all.extend(
+        model
+            .classes
+            .as_ref()
+            .map(|classes| ("classes", json!(classes).to_string())),
+    );
     all
 }

@@ -43,27 +43,53 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     let mut named: Vec<PathBuf> = Vec::new();
     for name in &spec.program.files {
         let path = spec.folder.join(name);
-        let gone =
-            |e| Error::invalid(format!("'{}' of 'files' in [fit.command] cannot be read", short(name))).with_source(e);
+        let gone = |e| {
+            Error::invalid(format!(
+                "'{}' of 'files' in [fit.command] cannot be read",
+                short(name)
+            ))
+            .with_source(e)
+        };
         walk(&path, &mut named).map_err(gone)?;
     }
     // What stands elsewhere, such as an interpreter, is the machine's.
-    let beside = spec.program.program.iter().filter(|word| Path::new(word).is_relative());
-    named.extend(beside.map(|word| spec.folder.join(word)).filter(|path| path.is_file()));
+    let beside = spec
+        .program
+        .program
+        .iter()
+        .filter(|word| Path::new(word).is_relative());
+    named.extend(
+        beside
+            .map(|word| spec.folder.join(word))
+            .filter(|path| path.is_file()),
+    );
     if named.len() > FILES_MAX {
-        return Err(Error::too_large(format!("'files' in [fit.command] are over {FILES_MAX}")));
+        return Err(Error::too_large(format!(
+            "'files' in [fit.command] are over {FILES_MAX}"
+        )));
     }
     let one = |path: &PathBuf| {
         let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
-        let (digest, _) =
-            measured.map_err(|e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e))?;
-        Ok(Code { path: path.strip_prefix(&spec.folder).unwrap_or(path).display().to_string(), digest })
+        let (digest, _) = measured.map_err(|e| {
+            Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
+        })?;
+        Ok(Code {
+            path: path
+                .strip_prefix(&spec.folder)
+                .unwrap_or(path)
+                .display()
+                .to_string(),
+            digest,
+        })
     };
     let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
     // What it is told by the environment counts as much.
     for name in &spec.program.env {
         let value = std::env::var(name).unwrap_or_default();
-        all.push(Code { path: format!("${name}"), digest: crate::registry::entry::hash(value.as_bytes()) });
+        all.push(Code {
+            path: format!("${name}"),
+            digest: crate::registry::entry::hash(value.as_bytes()),
+        });
     }
     all.sort();
     all.dedup();
@@ -99,21 +125,34 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
             continue;
         }
         check(spec, &verdict, attempt)?;
-        let mut back = exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
+        let mut back =
+            exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
         if verdict.left > 0 {
-            back.said.notes.push(format!("the program left {} processes behind, which were ended", verdict.left));
+            back.said.notes.push(format!(
+                "the program left {} processes behind, which were ended",
+                verdict.left
+            ));
         }
         return Ok(back);
     }
 }
 
 fn order(spec: &Spec, folder: &Path) -> Result<Order> {
-    let absent = |e| Error::invalid("the folder of the specification cannot be found").with_source(e);
-    let beside = if spec.folder.as_os_str().is_empty() { Path::new(".") } else { &spec.folder };
+    let absent =
+        |e| Error::invalid("the folder of the specification cannot be found").with_source(e);
+    let beside = if spec.folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        &spec.folder
+    };
     let beside = beside.canonicalize().map_err(absent)?;
     let place = |word: &String| {
         let path = beside.join(word);
-        if path.is_file() { path.display().to_string() } else { word.clone() }
+        if path.is_file() {
+            path.display().to_string()
+        } else {
+            word.clone()
+        }
     };
     // A bare name of a program is looked for where programs are, not beside the specification.
     let mut words: Vec<String> = spec.program.program.iter().map(place).collect();
@@ -123,7 +162,10 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
         first.clone_from(named);
     }
     let mut env: BTreeMap<String, String> = BTreeMap::new();
-    let passed = ["PATH", "LANG"].into_iter().map(str::to_owned).chain(spec.program.env.iter().cloned());
+    let passed = ["PATH", "LANG"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(spec.program.env.iter().cloned());
     env.extend(passed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
     let here = folder.display().to_string();
     let own = [
@@ -156,7 +198,12 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
         Ended::Signal(signal) => format!("was ended by signal {signal}"),
         Ended::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
-            return Err(told(Error::late(format!("took over {deadline} s, 'deadline' in [fit.command]")), verdict));
+            return Err(told(
+                Error::late(format!(
+                    "took over {deadline} s, 'deadline' in [fit.command]"
+                )),
+                verdict,
+            ));
         }
         Ended::NotStarted => format!("cannot be started: {}", verdict.said),
     };
@@ -176,7 +223,9 @@ impl std::fmt::Display for Said {
 impl std::error::Error for Said {}
 
 fn told(error: Error, verdict: &Verdict) -> Error {
-    error.context(last(verdict)).with_source(Said(verdict.said.clone()))
+    error
+        .context(last(verdict))
+        .with_source(Said(verdict.said.clone()))
 }
 
 /// The program, and the last that it said.

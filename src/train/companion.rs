@@ -30,7 +30,9 @@ pub(super) fn learn_errors(
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
         return Ok(None);
     }
-    let Some(errors) = errors(rows, &fold.stop, asked)? else { return Ok(None) };
+    let Some(errors) = errors(rows, &fold.stop, asked)? else {
+        return Ok(None);
+    };
     let own = Rows {
         frame: rows.frame.take(&fold.stop),
         target: Target::Values(errors),
@@ -43,15 +45,47 @@ pub(super) fn learn_errors(
     let seed = u64::from(spec.fit.seed);
     let (stop, train): (Vec<u32>, Vec<u32>) =
         (0..own.len() as u32).partition(|row| mix(seed, u64::from(*row)).is_multiple_of(STOP));
-    let mut settings = Spec { trees: Trees { rounds_max: 300, leaves_max: 15, ..Trees::default() }, ..spec.clone() };
+    let mut settings = Spec {
+        trees: Trees {
+            rounds_max: 300,
+            leaves_max: 15,
+            ..Trees::default()
+        },
+        ..spec.clone()
+    };
     (settings.fit.algorithm, settings.fit.balanced) = (Algorithm::Trees, false);
-    let model = learn::learn(&settings, &own, &Fold { train, stop, test: Vec::new() }, &mut |_| {})?;
-    let bytes =
-        Bytes::from(export::export(&model, "How large the errors of the model beside it are likely to be.", &[]));
-    let mut companion = referee::open(trainer, bytes.clone(), None, &export::columns(&model.features))?;
-    let Some(real) = errors_of(rows, &fold.test, asked)? else { return Ok(None) };
+    let model = learn::learn(
+        &settings,
+        &own,
+        &Fold {
+            train,
+            stop,
+            test: Vec::new(),
+        },
+        &mut |_| {},
+    )?;
+    let bytes = Bytes::from(export::export(
+        &model,
+        "How large the errors of the model beside it are likely to be.",
+        &[],
+    ));
+    let mut companion = referee::open(
+        trainer,
+        bytes.clone(),
+        None,
+        &export::columns(&model.features),
+    )?;
+    let Some(real) = errors_of(rows, &fold.test, asked)? else {
+        return Ok(None);
+    };
     let expected = companion.ask(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
-    let expected = expected.iter().map(|answer| if let Some(Answer::Value(v)) = answer { *v } else { 0.0 });
+    let expected = expected.iter().map(|answer| {
+        if let Some(Answer::Value(v)) = answer {
+            *v
+        } else {
+            0.0
+        }
+    });
     let n = real.len().max(1) as f64;
     let told = json!({
         "rows": fold.stop.len(),
@@ -67,7 +101,9 @@ fn errors(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f32
 
 /// The sizes of a model's errors on some rows; none of classes, and where it does not answer.
 fn errors_of(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f64>>> {
-    let Target::Values(truths) = rows.target.take(part) else { return Ok(None) };
+    let Target::Values(truths) = rows.target.take(part) else {
+        return Ok(None);
+    };
     let answers = asked.ask(&rows.frame.take(part), &mut |_, _, _| {})?;
     let one = |(answer, truth): (&Option<Answer>, &f32)| match answer {
         Some(Answer::Value(value)) if value.is_finite() => Some((value - f64::from(*truth)).abs()),

@@ -33,7 +33,11 @@ pub(crate) struct Reach {
 impl Reach {
     /// Files only.
     pub(crate) fn files() -> Self {
-        Self { records: None, as_of: None, now: Utc::now() }
+        Self {
+            records: None,
+            as_of: None,
+            now: Utc::now(),
+        }
     }
 }
 
@@ -59,7 +63,12 @@ pub(crate) enum Target {
 }
 
 /// Names that features cannot have: the graph's outputs, and the input of many numbers.
-const RESERVED: [&str; 4] = [export::VALUE, export::LABEL, export::PROBABILITIES, export::NUMBERS];
+const RESERVED: [&str; 4] = [
+    export::VALUE,
+    export::LABEL,
+    export::PROBABILITIES,
+    export::NUMBERS,
+];
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = crate::model::task::CLASSES_MAX;
 /// Whole numbers of so few kinds are classes where nobody says.
@@ -85,10 +94,13 @@ impl Target {
     /// Those of the rows at these places.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         match self {
-            Self::Values(values) => Self::Values(rows.iter().map(|r| values[*r as usize]).collect()),
-            Self::Classes { of, names } => {
-                Self::Classes { of: rows.iter().map(|r| of[*r as usize]).collect(), names: names.clone() }
+            Self::Values(values) => {
+                Self::Values(rows.iter().map(|r| values[*r as usize]).collect())
             }
+            Self::Classes { of, names } => Self::Classes {
+                of: rows.iter().map(|r| of[*r as usize]).collect(),
+                names: names.clone(),
+            },
         }
     }
 }
@@ -104,7 +116,11 @@ pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
 
 /// Counts the rows that have a target, of a later time than `after` where the
 /// rows have one.
-pub(crate) async fn count(spec: &Spec, reach: &Reach, after: Option<DateTime<Utc>>) -> Result<usize> {
+pub(crate) async fn count(
+    spec: &Spec,
+    reach: &Reach,
+    after: Option<DateTime<Utc>>,
+) -> Result<usize> {
     source::count(spec, reach, after).await
 }
 
@@ -121,7 +137,11 @@ pub(crate) struct Looked {
 /// Looks at the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     let (gathered, ..) = source::read(spec, &Reach::files()).await?;
-    let mut looked = Looked { time: None, times: Vec::new(), unfit: Vec::new() };
+    let mut looked = Looked {
+        time: None,
+        times: Vec::new(),
+        unfit: Vec::new(),
+    };
     for column in &gathered {
         match &column.values {
             columns::Raw::Times(all) => {
@@ -131,8 +151,12 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
                     looked.time = Some(column.name.clone());
                 }
             }
-            columns::Raw::Numbers(all) if all.iter().all(|v| v.is_nan()) => looked.unfit.push(column.name.clone()),
-            columns::Raw::Words(words) if words.list.is_empty() => looked.unfit.push(column.name.clone()),
+            columns::Raw::Numbers(all) if all.iter().all(|v| v.is_nan()) => {
+                looked.unfit.push(column.name.clone())
+            }
+            columns::Raw::Words(words) if words.list.is_empty() => {
+                looked.unfit.push(column.name.clone())
+            }
             _ => {}
         }
     }
@@ -146,32 +170,62 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
     let names: Vec<String> = gathered.iter().map(|g| g.name.clone()).collect();
     let missing = |name: &str, what: &str| {
         let has = names.join(", ");
-        Error::invalid(format!("the data has no column '{}', the {what}; it has {}", short(name), short(&has)))
+        Error::invalid(format!(
+            "the data has no column '{}', the {what}; it has {}",
+            short(name),
+            short(&has)
+        ))
     };
     let mut take = |name: &str, what: &str| -> Result<Gathered> {
-        let at = gathered.iter().position(|g| g.name == name).ok_or_else(|| missing(name, what))?;
+        let at = gathered
+            .iter()
+            .position(|g| g.name == name)
+            .ok_or_else(|| missing(name, what))?;
         Ok(gathered.remove(at))
     };
     let mut notes = Vec::new();
     let target = take(&schema.target, "target")?;
-    let time = schema.time.as_deref().map(|name| take(name, "time")?.times()).transpose()?;
-    let group = schema.group.as_deref().map(|name| Ok(take(name, "group")?.groups())).transpose()?;
-    let weight = schema.weight.as_deref().map(|name| take(name, "weight")?.weights()).transpose()?;
+    let time = schema
+        .time
+        .as_deref()
+        .map(|name| take(name, "time")?.times())
+        .transpose()?;
+    let group = schema
+        .group
+        .as_deref()
+        .map(|name| Ok(take(name, "group")?.groups()))
+        .transpose()?;
+    let weight = schema
+        .weight
+        .as_deref()
+        .map(|name| take(name, "weight")?.weights())
+        .transpose()?;
     for name in &schema.ignore {
         take(name, "column to ignore")?;
     }
     let features = if schema.features.is_empty() {
         std::mem::take(&mut gathered)
     } else {
-        schema.features.iter().map(|name| take(name, "feature")).collect::<Result<_>>()?
+        schema
+            .features
+            .iter()
+            .map(|name| take(name, "feature"))
+            .collect::<Result<_>>()?
     };
-    if let Some(name) = schema.categories.iter().find(|name| !features.iter().any(|f| f.name == **name)) {
+    if let Some(name) = schema
+        .categories
+        .iter()
+        .find(|name| !features.iter().any(|f| f.name == **name))
+    {
         return Err(missing(name, "category"));
     }
     if features.is_empty() {
         return Err(Error::invalid("there is no column to predict from"));
     }
-    if let Some(taken) = features.iter().find(|f| RESERVED.contains(&f.name.as_str()) || f.name.is_empty()) {
+    if let Some(taken) = features
+        .iter()
+        .find(|f| RESERVED.contains(&f.name.as_str()) || f.name.is_empty())
+    {
         return Err(Error::invalid(format!(
             "a feature cannot be called '{}', as the model's own tensors are; name it otherwise in the query",
             short(&taken.name)
@@ -192,8 +246,19 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             spec.data.unlabelled_max
         )));
     }
-    let frame = Frame { columns, rows: count };
-    let mut rows = Rows { frame, target, time, group, weight, manifest, notes: Vec::new() };
+    let frame = Frame {
+        columns,
+        rows: count,
+    };
+    let mut rows = Rows {
+        frame,
+        target,
+        time,
+        group,
+        weight,
+        manifest,
+        notes: Vec::new(),
+    };
     if unlabelled > 0 {
         notes.push(format!("{unlabelled} rows without a target are left out"));
         rows = rows.take(&labelled);
@@ -208,33 +273,58 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
     let is_whole = |v: &f64| v.fract() == 0.0 && v.abs() < 1e15;
     let task = match (spec.schema.task, &target.values) {
         (Task::Auto, columns::Raw::Numbers(all)) if !target.was_truth => {
-            let mut kinds: Vec<i64> =
-                all.iter().filter(|v| !v.is_nan()).take_while(|v| is_whole(v)).map(|v| *v as i64).collect();
+            let mut kinds: Vec<i64> = all
+                .iter()
+                .filter(|v| !v.is_nan())
+                .take_while(|v| is_whole(v))
+                .map(|v| *v as i64)
+                .collect();
             let is_whole = kinds.len() == all.iter().filter(|v| !v.is_nan()).count();
             kinds.sort_unstable();
             kinds.dedup();
-            if is_whole && kinds.len() <= FEW { Task::Classification } else { Task::Regression }
+            if is_whole && kinds.len() <= FEW {
+                Task::Classification
+            } else {
+                Task::Regression
+            }
         }
         (Task::Auto, _) => Task::Classification,
         (task, _) => task,
     };
     match (task, target.values) {
         (Task::Regression, columns::Raw::Numbers(all)) => {
-            if let Some(row) = all.iter().position(|v| v.is_infinite() || (v.is_finite() && (*v as f32).is_infinite()))
+            if let Some(row) = all
+                .iter()
+                .position(|v| v.is_infinite() || (v.is_finite() && (*v as f32).is_infinite()))
             {
-                return Err(Error::invalid(format!("'{name}' of row {row} is {}, beyond what FP32 holds", all[row])));
+                return Err(Error::invalid(format!(
+                    "'{name}' of row {row} is {}, beyond what FP32 holds",
+                    all[row]
+                )));
             }
-            let labelled = (0..all.len() as u32).filter(|r| all[*r as usize].is_finite()).collect();
-            Ok((Target::Values(all.iter().map(|v| *v as f32).collect()), labelled))
+            let labelled = (0..all.len() as u32)
+                .filter(|r| all[*r as usize].is_finite())
+                .collect();
+            Ok((
+                Target::Values(all.iter().map(|v| *v as f32).collect()),
+                labelled,
+            ))
         }
-        (Task::Regression, _) => Err(Error::invalid(format!("'{name}' holds words, not values to predict"))),
-        (_, columns::Raw::Times(_)) => Err(Error::invalid(format!("'{name}' is a time; predict a number made of it"))),
+        (Task::Regression, _) => Err(Error::invalid(format!(
+            "'{name}' holds words, not values to predict"
+        ))),
+        (_, columns::Raw::Times(_)) => Err(Error::invalid(format!(
+            "'{name}' is a time; predict a number made of it"
+        ))),
         (_, values) => {
             let words = match values {
                 columns::Raw::Words(words) => words,
                 columns::Raw::Numbers(all) => {
                     if let Some(row) = all.iter().position(|v| !v.is_nan() && !is_whole(v)) {
-                        return Err(Error::invalid(format!("'{name}' of row {row} is {}, no class", all[row])));
+                        return Err(Error::invalid(format!(
+                            "'{name}' of row {row} is {}, no class",
+                            all[row]
+                        )));
                     }
                     columns::in_words(&all)
                 }
@@ -247,9 +337,18 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
 
 fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)> {
     let mut is_used = vec![false; words.list.len()];
-    words.codes.iter().filter(|c| **c != MISSING).for_each(|c| is_used[*c as usize] = true);
-    let mut names: Vec<String> =
-        words.list.iter().zip(&is_used).filter(|(_, used)| **used).map(|(word, _)| word.clone()).collect();
+    words
+        .codes
+        .iter()
+        .filter(|c| **c != MISSING)
+        .for_each(|c| is_used[*c as usize] = true);
+    let mut names: Vec<String> = words
+        .list
+        .iter()
+        .zip(&is_used)
+        .filter(|(_, used)| **used)
+        .map(|(word, _)| word.clone())
+        .collect();
     // Numbers first and by their size, then words by their letters.
     let number = |word: &String| word.parse::<f64>().ok();
     names.sort_by(|a, b| match (number(a), number(b)) {
@@ -258,7 +357,10 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
     });
     if !spec.schema.classes.is_empty() {
         if let Some(stranger) = names.iter().find(|n| !spec.schema.classes.contains(n)) {
-            return Err(Error::invalid(format!("'{name}' holds '{}', none of 'classes' in [schema]", short(stranger))));
+            return Err(Error::invalid(format!(
+                "'{name}' holds '{}', none of 'classes' in [schema]",
+                short(stranger)
+            )));
         }
         if let Some(absent) = spec.schema.classes.iter().find(|n| !names.contains(n)) {
             return Err(Error::invalid(format!(
@@ -277,14 +379,27 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
             )));
         }
         n if n > CLASSES_MAX => {
-            return Err(Error::invalid(format!("'{name}' has {n} classes, over {CLASSES_MAX}")));
+            return Err(Error::invalid(format!(
+                "'{name}' has {n} classes, over {CLASSES_MAX}"
+            )));
         }
         _ => {}
     }
-    let place = |word: &String| names.iter().position(|n| n == word).map_or(MISSING, |at| at as u32);
+    let place = |word: &String| {
+        names
+            .iter()
+            .position(|n| n == word)
+            .map_or(MISSING, |at| at as u32)
+    };
     let places: Vec<u32> = words.list.iter().map(place).collect();
-    let of: Vec<u32> = words.codes.iter().map(|code| places.get(*code as usize).copied().unwrap_or(MISSING)).collect();
-    let labelled = (0..of.len() as u32).filter(|r| of[*r as usize] != MISSING).collect();
+    let of: Vec<u32> = words
+        .codes
+        .iter()
+        .map(|code| places.get(*code as usize).copied().unwrap_or(MISSING))
+        .collect();
+    let labelled = (0..of.len() as u32)
+        .filter(|r| of[*r as usize] != MISSING)
+        .collect();
     Ok((Target::Classes { of, names }, labelled))
 }
 

@@ -28,27 +28,58 @@ pub(super) fn page(
     champion: Option<&Judged>,
     confidence: f64,
 ) -> String {
-    let mut run = Run { record: record.clone(), ..Run::default() };
+    let mut run = Run {
+        record: record.clone(),
+        ..Run::default()
+    };
     let both: Vec<(&str, &Judged)> = [("this model", Some(model)), ("the champion", champion)]
         .into_iter()
         .filter_map(|(n, j)| Some((n, j?)))
         .collect();
-    let classes =
-        model.answers.iter().flatten().find_map(|a| if let Answer::Class(_, s) = a { Some(s.len()) } else { None });
+    let classes = model.answers.iter().flatten().find_map(|a| {
+        if let Answer::Class(_, s) = a {
+            Some(s.len())
+        } else {
+            None
+        }
+    });
     match classes {
         Some(classes) => {
             // Of two the last is the positive one; of more the most frequent are looked at.
-            let looked_at: Vec<usize> = if classes == 2 { vec![1] } else { (0..classes.min(3)).collect() };
+            let looked_at: Vec<usize> = if classes == 2 {
+                vec![1]
+            } else {
+                (0..classes.min(3)).collect()
+            };
             for class in looked_at {
-                let of = if classes == 2 { String::new() } else { format!(", class {class}") };
-                let rows: Vec<(&str, Scored)> = both.iter().map(|(name, j)| (*name, scores(j, class))).collect();
-                let figure = |title: &str, ends: (&str, &str), curve: fn(&Scored) -> Points| Figure {
-                    title: format!("{title}{of}"),
-                    lines: rows.iter().map(|(name, scores)| line(name, curve(scores))).collect(),
-                    ends: (ends.0.to_owned(), ends.1.to_owned()),
+                let of = if classes == 2 {
+                    String::new()
+                } else {
+                    format!(", class {class}")
                 };
-                run.figures.push(figure("True positives against false ones (ROC)", ("0 false positives", "all"), roc));
-                run.figures.push(figure("Precision against recall", ("recall 0", "1"), precision));
+                let rows: Vec<(&str, Scored)> = both
+                    .iter()
+                    .map(|(name, j)| (*name, scores(j, class)))
+                    .collect();
+                let figure =
+                    |title: &str, ends: (&str, &str), curve: fn(&Scored) -> Points| Figure {
+                        title: format!("{title}{of}"),
+                        lines: rows
+                            .iter()
+                            .map(|(name, scores)| line(name, curve(scores)))
+                            .collect(),
+                        ends: (ends.0.to_owned(), ends.1.to_owned()),
+                    };
+                run.figures.push(figure(
+                    "True positives against false ones (ROC)",
+                    ("0 false positives", "all"),
+                    roc,
+                ));
+                run.figures.push(figure(
+                    "Precision against recall",
+                    ("recall 0", "1"),
+                    precision,
+                ));
                 let calibrated = Figure {
                     title: format!("How often it is so, against how often it says so{of}"),
                     lines: vec![
@@ -64,12 +95,24 @@ pub(super) fn page(
             let pairs = values(model);
             let step = pairs.len().div_ceil(DOTS).max(1);
             let cloud: Vec<(f64, f64)> = pairs.iter().step_by(step).copied().collect();
-            let ends = cloud.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (t, _)| (a.min(*t), b.max(*t)));
-            let perfect = if cloud.is_empty() { Vec::new() } else { vec![(ends.0, ends.0), (ends.1, ends.1)] };
+            let ends = cloud
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (t, _)| {
+                    (a.min(*t), b.max(*t))
+                });
+            let perfect = if cloud.is_empty() {
+                Vec::new()
+            } else {
+                vec![(ends.0, ends.0), (ends.1, ends.1)]
+            };
             run.figures.push(Figure {
                 title: "What it answers, against what was true".to_owned(),
                 lines: vec![
-                    Line { name: "this model".to_owned(), is_joined: false, points: cloud },
+                    Line {
+                        name: "this model".to_owned(),
+                        is_joined: false,
+                        points: cloud,
+                    },
                     line("perfect", perfect),
                 ],
                 ends: (format!("true {:.4}", ends.0), format!("{:.4}", ends.1)),
@@ -84,7 +127,11 @@ pub(super) fn page(
 }
 
 fn line(name: &str, points: Points) -> Line {
-    Line { name: name.to_owned(), is_joined: true, points }
+    Line {
+        name: name.to_owned(),
+        is_joined: true,
+        points,
+    }
 }
 
 /// The score of a class for each row.
@@ -95,7 +142,12 @@ fn scores(judged: &Judged, class: usize) -> Scored {
         }
         _ => None,
     };
-    let mut all: Scored = judged.answers.iter().zip(&judged.truths).filter_map(one).collect();
+    let mut all: Scored = judged
+        .answers
+        .iter()
+        .zip(&judged.truths)
+        .filter_map(one)
+        .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     all
 }
@@ -128,17 +180,31 @@ fn thinned(points: Points) -> Points {
 
 fn roc(scores: &Scored) -> Points {
     let counts = counts(scores);
-    let Some((all, others)) = counts.last().copied() else { return Vec::new() };
+    let Some((all, others)) = counts.last().copied() else {
+        return Vec::new();
+    };
     let share = |n: usize, of: usize| n as f64 / of.max(1) as f64;
-    let points = counts.iter().map(|(of, other)| (share(*other, others), share(*of, all)));
+    let points = counts
+        .iter()
+        .map(|(of, other)| (share(*other, others), share(*of, all)));
     thinned(std::iter::once((0.0, 0.0)).chain(points).collect())
 }
 
 fn precision(scores: &Scored) -> Points {
     let counts = counts(scores);
-    let Some((all, _)) = counts.last().copied() else { return Vec::new() };
+    let Some((all, _)) = counts.last().copied() else {
+        return Vec::new();
+    };
     thinned(
-        counts.iter().map(|(of, other)| (*of as f64 / all.max(1) as f64, *of as f64 / (of + other) as f64)).collect(),
+        counts
+            .iter()
+            .map(|(of, other)| {
+                (
+                    *of as f64 / all.max(1) as f64,
+                    *of as f64 / (of + other) as f64,
+                )
+            })
+            .collect(),
     )
 }
 
@@ -147,41 +213,75 @@ fn calibration(scores: &Scored) -> Points {
     let mut bins = [(0.0, 0.0, 0_usize); BINS];
     for (score, is_of) in scores {
         let bin = &mut bins[((score * BINS as f64) as usize).min(BINS - 1)];
-        *bin = (bin.0 + score, bin.1 + f64::from(u8::from(*is_of)), bin.2 + 1);
+        *bin = (
+            bin.0 + score,
+            bin.1 + f64::from(u8::from(*is_of)),
+            bin.2 + 1,
+        );
     }
-    bins.iter().filter(|bin| bin.2 > 0).map(|(score, of, rows)| (score / *rows as f64, of / *rows as f64)).collect()
+    bins.iter()
+        .filter(|bin| bin.2 > 0)
+        .map(|(score, of, rows)| (score / *rows as f64, of / *rows as f64))
+        .collect()
 }
 
 /// What was true, and what was answered.
 fn values(judged: &Judged) -> Points {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
-        (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => Some((*truth, *value)),
+        (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
+            Some((*truth, *value))
+        }
         _ => None,
     };
-    judged.answers.iter().zip(&judged.truths).filter_map(one).collect()
+    judged
+        .answers
+        .iter()
+        .zip(&judged.truths)
+        .filter_map(one)
+        .collect()
 }
 
 /// The shares of errors in equal parts between their outermost hundredths.
 fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
     let mut all: Vec<f64> = pairs.iter().map(|(truth, value)| value - truth).collect();
     all.sort_by(f64::total_cmp);
-    let at = |share: f64| all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1))).copied();
-    let (Some(low), Some(high)) = (at(0.01), at(0.99)) else { return Vec::new() };
+    let at = |share: f64| {
+        all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1)))
+            .copied()
+    };
+    let (Some(low), Some(high)) = (at(0.01), at(0.99)) else {
+        return Vec::new();
+    };
     let width = ((high - low) / BINS as f64).max(f64::MIN_POSITIVE);
     let mut counts = [0_usize; BINS];
-    all.iter().for_each(|e| counts[(((e - low) / width).max(0.0) as usize).min(BINS - 1)] += 1);
+    all.iter()
+        .for_each(|e| counts[(((e - low) / width).max(0.0) as usize).min(BINS - 1)] += 1);
     let middle = |bin: usize| format!("{:.4}", low + (bin as f64 + 0.5) * width);
-    counts.iter().enumerate().map(|(bin, n)| (middle(bin), *n as f64 / all.len() as f64)).collect()
+    counts
+        .iter()
+        .enumerate()
+        .map(|(bin, n)| (middle(bin), *n as f64 / all.len() as f64))
+        .collect()
 }
 
 fn parts(bench: &Bench<'_>, model: &Judged, champion: &Judged, confidence: f64) -> Vec<Part> {
-    let whole = ("all rows".to_owned(), (0..model.wrong.len() as u32).collect::<Vec<u32>>());
+    let whole = (
+        "all rows".to_owned(),
+        (0..model.wrong.len() as u32).collect::<Vec<u32>>(),
+    );
     let all = std::iter::once(&whole).chain(bench.parts.iter().take(PARTS_MAX));
     let one = |(name, rows): &(String, Vec<u32>)| {
-        let worse: Vec<f64> = rows.iter().map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize]).collect();
+        let worse: Vec<f64> = rows
+            .iter()
+            .map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize])
+            .collect();
         let cluster: Vec<u32> = rows.iter().map(|r| bench.cluster[*r as usize]).collect();
         let found = mean(&worse, &cluster, confidence);
-        Part { name: name.clone(), rows: rows.len(), worse: (found.low, found.mean, found.high) }
+        Part {
+            name: name.clone(),
+            rows: rows.len(),
+            worse: (found.low, found.mean, found.high),
+        }
     };
     all.map(one).collect()
 }
@@ -193,16 +293,29 @@ mod tests {
     #[test]
     fn curves_are_those_of_the_scores() {
         let scores = vec![(0.9, true), (0.8, false), (0.8, true), (0.1, false)];
-        assert_eq!(roc(&scores), [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]);
-        assert_eq!(precision(&scores), [(0.5, 1.0), (1.0, 2.0 / 3.0), (1.0, 0.5)]);
+        assert_eq!(
+            roc(&scores),
+            [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]
+        );
+        assert_eq!(
+            precision(&scores),
+            [(0.5, 1.0), (1.0, 2.0 / 3.0), (1.0, 0.5)]
+        );
         let found = calibration(&scores);
         assert_eq!(found.len(), 3);
         assert!((found[1].0 - 0.8).abs() < 1e-12 && (found[1].1 - 0.5).abs() < 1e-12);
         assert!(roc(&Scored::new()).is_empty() && errors(&[]).is_empty());
-        let spread: Vec<(f64, f64)> = (0..1_000).map(|at| (0.0, f64::from(at) / 1_000.0)).collect();
+        let spread: Vec<(f64, f64)> = (0..1_000)
+            .map(|at| (0.0, f64::from(at) / 1_000.0))
+            .collect();
         let shares = errors(&spread);
-        assert!(shares.len() == BINS && (shares.iter().map(|s| s.1).sum::<f64>() - 1.0).abs() < 1e-9);
-        assert!(shares[1..9].iter().all(|s| (s.1 - 0.098).abs() < 0.01), "{shares:?}");
+        assert!(
+            shares.len() == BINS && (shares.iter().map(|s| s.1).sum::<f64>() - 1.0).abs() < 1e-9
+        );
+        assert!(
+            shares[1..9].iter().all(|s| (s.1 - 0.098).abs() < 0.01),
+            "{shares:?}"
+        );
         assert!(thinned((0..10_000).map(|at| (f64::from(at), 0.0)).collect()).len() <= POINTS + 1);
     }
 }

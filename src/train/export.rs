@@ -31,7 +31,10 @@ pub(crate) struct Input {
 
 /// The graph's inputs, in their order.
 pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
-    let alone = |at: usize| Input { name: features[at].name.clone(), features: vec![at] };
+    let alone = |at: usize| Input {
+        name: features[at].name.clone(),
+        features: vec![at],
+    };
     if features.len() <= NAMED_MAX {
         return (0..features.len()).map(alone).collect();
     }
@@ -39,7 +42,10 @@ pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
         (0..features.len()).partition(|at| features[*at].categories.is_none());
     let mut all = Vec::new();
     if !numbers.is_empty() {
-        all.push(Input { name: NUMBERS.to_owned(), features: numbers });
+        all.push(Input {
+            name: NUMBERS.to_owned(),
+            features: numbers,
+        });
     }
     all.extend(words.into_iter().map(alone));
     all
@@ -47,7 +53,11 @@ pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
 
 /// The names of the inputs' columns, in their order.
 pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
-    inputs(features).iter().flat_map(|input| &input.features).map(|at| features[*at].name.clone()).collect()
+    inputs(features)
+        .iter()
+        .flat_map(|input| &input.features)
+        .map(|at| features[*at].name.clone())
+        .collect()
 }
 
 /// Whether classes are whole numbers, and so are labels.
@@ -59,7 +69,11 @@ fn whole(classes: &[String]) -> Option<Vec<i64>> {
 /// What the graph declares.
 pub(crate) fn signature(model: &Model) -> Signature {
     let rows = |more: Vec<Dim>| Some([vec![Dim::Dynamic], more].concat());
-    let spec = |name: &str, dtype, more| TensorSpec { name: name.to_owned(), dtype, shape: rows(more) };
+    let spec = |name: &str, dtype, more| TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: rows(more),
+    };
     let input = |input: &Input| {
         let is_word = model.features[input.features[0]].categories.is_some();
         let dtype = if is_word { DType::String } else { DType::F32 };
@@ -68,18 +82,33 @@ pub(crate) fn signature(model: &Model) -> Signature {
     let outputs = match &model.classes {
         None => vec![spec(VALUE, DType::F32, vec![Dim::Fixed(1)])],
         Some(classes) => vec![
-            spec(LABEL, if whole(classes).is_some() { DType::I64 } else { DType::String }, vec![]),
+            spec(
+                LABEL,
+                if whole(classes).is_some() {
+                    DType::I64
+                } else {
+                    DType::String
+                },
+                vec![],
+            ),
             spec(PROBABILITIES, DType::F32, vec![Dim::Fixed(classes.len())]),
         ],
     };
-    Signature { inputs: inputs(&model.features).iter().map(input).collect(), outputs }
+    Signature {
+        inputs: inputs(&model.features).iter().map(input).collect(),
+        outputs,
+    }
 }
 
 /// Writes the model down. `properties` are kept in it.
 pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
     let mut graph = Graph::default();
     for input in &signature(model).inputs {
-        let kind = if input.dtype == DType::String { Kind::Text } else { Kind::Float };
+        let kind = if input.dtype == DType::String {
+            Kind::Text
+        } else {
+            Kind::Float
+        };
         graph.input(&input.name, kind, &dims(input));
     }
     let scores = match &model.learned {
@@ -103,14 +132,24 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
 }
 
 fn dims(spec: &TensorSpec) -> Vec<i64> {
-    spec.shape.iter().flatten().map(|d| if let Dim::Fixed(n) = d { *n as i64 } else { -1 }).collect()
+    spec.shape
+        .iter()
+        .flatten()
+        .map(|d| if let Dim::Fixed(n) = d { *n as i64 } else { -1 })
+        .collect()
 }
 
 /// Every feature as a number, in their order: [rows, features].
 fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
     let all = inputs(features);
-    let order: Vec<usize> = all.iter().flat_map(|i| i.features.iter().copied()).collect();
-    let parts: Vec<String> = all.iter().map(|input| number(graph, input, features)).collect();
+    let order: Vec<usize> = all
+        .iter()
+        .flat_map(|i| i.features.iter().copied())
+        .collect();
+    let parts: Vec<String> = all
+        .iter()
+        .map(|input| number(graph, input, features))
+        .collect();
     let joined = match parts.as_slice() {
         [only] => only.clone(),
         parts => {
@@ -122,7 +161,10 @@ fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
         return joined;
     }
     let mut places = vec![0_i64; order.len()];
-    order.iter().enumerate().for_each(|(at, feature)| places[*feature] = at as i64);
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(at, feature)| places[*feature] = at as i64);
     let places = graph.whole(&places, &[places.len() as i64]);
     graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
 }
@@ -132,8 +174,15 @@ fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
     match &features[input.features[0]].categories {
         None => input.name.clone(),
         Some(known) => {
-            let words = known.iter().map(String::as_str).chain([""]).collect::<Vec<&str>>();
-            let codes: Vec<f32> = (0..known.len()).map(|code| code as f32).chain([f32::from(ABSENT)]).collect();
+            let words = known
+                .iter()
+                .map(String::as_str)
+                .chain([""])
+                .collect::<Vec<&str>>();
+            let codes: Vec<f32> = (0..known.len())
+                .map(|code| code as f32)
+                .chain([f32::from(ABSENT)])
+                .collect();
             let attributes = [
                 ("keys_strings", words.as_slice().into()),
                 ("values_floats", codes.as_slice().into()),
@@ -158,18 +207,32 @@ fn answer(graph: &mut Graph, model: &Model, scores: &str) {
     } else {
         graph.name("Softmax", &[scores], &[("axis", 1.into())], PROBABILITIES);
     }
-    let place = graph.node("ArgMax", &[PROBABILITIES], &[("axis", 1.into()), ("keepdims", 0.into())]);
+    let place = graph.node(
+        "ArgMax",
+        &[PROBABILITIES],
+        &[("axis", 1.into()), ("keepdims", 0.into())],
+    );
     let places: Vec<i64> = (0..classes.len() as i64).collect();
     let keys = ("keys_int64s", places.as_slice().into());
     match whole(classes) {
         Some(numbers) => {
             let values = ("values_int64s", numbers.as_slice().into());
-            graph.name_of(("ai.onnx.ml", "LabelEncoder"), &[&place], &[keys, values], LABEL);
+            graph.name_of(
+                ("ai.onnx.ml", "LabelEncoder"),
+                &[&place],
+                &[keys, values],
+                LABEL,
+            );
         }
         None => {
             let words: Vec<&str> = classes.iter().map(String::as_str).collect();
             let values = ("values_strings", words.as_slice().into());
-            graph.name_of(("ai.onnx.ml", "LabelEncoder"), &[&place], &[keys, values], LABEL);
+            graph.name_of(
+                ("ai.onnx.ml", "LabelEncoder"),
+                &[&place],
+                &[keys, values],
+                LABEL,
+            );
         }
     }
 }

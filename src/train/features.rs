@@ -34,20 +34,36 @@ impl Feature {
                         *count += 1;
                     }
                 }
-                let mut seen: Vec<usize> = (0..counts.len()).filter(|code| counts[*code] > 0).collect();
+                let mut seen: Vec<usize> =
+                    (0..counts.len()).filter(|code| counts[*code] > 0).collect();
                 // By name where they are as frequent, so that the order of rows does not matter.
                 seen.sort_by_key(|code| (std::cmp::Reverse(counts[*code]), &words.list[*code]));
-                Some(seen.into_iter().take(CATEGORIES_MAX).map(|code| words.list[code].clone()).collect())
+                Some(
+                    seen.into_iter()
+                        .take(CATEGORIES_MAX)
+                        .map(|code| words.list[code].clone())
+                        .collect(),
+                )
             }
         };
-        Self { name: column.name.clone(), categories }
+        Self {
+            name: column.name.clone(),
+            categories,
+        }
     }
 
     /// The code of each word of a column's list.
     pub(crate) fn codes(&self, list: &[String]) -> Vec<u8> {
-        let known: HashMap<&str, u8> =
-            self.categories.iter().flatten().zip(0_u8..).map(|(word, code)| (word.as_str(), code)).collect();
-        list.iter().map(|word| known.get(word.as_str()).copied().unwrap_or(OTHER)).collect()
+        let known: HashMap<&str, u8> = self
+            .categories
+            .iter()
+            .flatten()
+            .zip(0_u8..)
+            .map(|(word, code)| (word.as_str(), code))
+            .collect();
+        list.iter()
+            .map(|word| known.get(word.as_str()).copied().unwrap_or(OTHER))
+            .collect()
     }
 }
 
@@ -68,11 +84,22 @@ mod tests {
             coder.push(Some(word));
         }
         coder.push(None);
-        let column = Column { name: "c".to_owned(), values: Values::Words(coder.finish()) };
-        let frame = Frame { columns: vec![column], rows: 6 };
+        let column = Column {
+            name: "c".to_owned(),
+            values: Values::Words(coder.finish()),
+        };
+        let frame = Frame {
+            columns: vec![column],
+            rows: 6,
+        };
         let feature = Feature::learn(&frame, 0, &[0, 1, 2, 3]);
-        assert_eq!(feature.categories.as_deref(), Some(&["b", "a", "c"].map(str::to_owned)[..]));
-        let Values::Words(words) = &frame.columns[0].values else { panic!("words") };
+        assert_eq!(
+            feature.categories.as_deref(),
+            Some(&["b", "a", "c"].map(str::to_owned)[..])
+        );
+        let Values::Words(words) = &frame.columns[0].values else {
+            panic!("words")
+        };
         let codes = feature.codes(&words.list);
         let all: Vec<u8> = words.codes.iter().map(|w| code(&codes, *w)).collect();
         assert_eq!(all, [0, 1, 0, 2, OTHER, ABSENT], "'z' was not among them");

@@ -33,7 +33,13 @@ pub(crate) struct Gate {
 impl Gate {
     /// One without numbers.
     pub(crate) fn plain(name: &str, verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), verdict, reason: reason.into(), interval: None, threshold: None }
+        Self {
+            name: name.to_owned(),
+            verdict,
+            reason: reason.into(),
+            interval: None,
+            threshold: None,
+        }
     }
 
     /// Lower is better: passes where even the upper bound is below, fails where
@@ -46,15 +52,28 @@ impl Gate {
         } else {
             Verdict::Inconclusive
         };
-        let reason =
-            format!("{what} {:.6}, from {:.6} to {:.6}, allowed {threshold:.6}", found.mean, found.low, found.high);
-        Self { name: name.to_owned(), verdict, reason, interval: Some(found), threshold: Some(threshold) }
+        let reason = format!(
+            "{what} {:.6}, from {:.6} to {:.6}, allowed {threshold:.6}",
+            found.mean, found.low, found.high
+        );
+        Self {
+            name: name.to_owned(),
+            verdict,
+            reason,
+            interval: Some(found),
+            threshold: Some(threshold),
+        }
     }
 }
 
 /// The worst verdict of all: what becomes of the model.
 pub(crate) fn whole(gates: &[Gate]) -> Verdict {
-    gates.iter().map(|g| g.verdict).filter(|v| *v != Verdict::NotGated).max().unwrap_or(Verdict::Inconclusive)
+    gates
+        .iter()
+        .map(|g| g.verdict)
+        .filter(|v| *v != Verdict::NotGated)
+        .max()
+        .unwrap_or(Verdict::Inconclusive)
 }
 
 /// Rows that it is judged by.
@@ -84,7 +103,10 @@ pub(crate) fn judge(
         None => Gate {
             name: "bound".to_owned(),
             verdict: Verdict::NotGated,
-            reason: format!("{word} {:.6}, from {:.6} to {:.6}; no 'bound' is set", own.mean, own.low, own.high),
+            reason: format!(
+                "{word} {:.6}, from {:.6} to {:.6}; no 'bound' is set",
+                own.mean, own.low, own.high
+            ),
             interval: Some(own),
             threshold: None,
         },
@@ -92,9 +114,17 @@ pub(crate) fn judge(
     found.push(calibration(gates, model));
     match champion {
         None if gates.first == First::Pass => {
-            found.push(Gate::plain("champion", Verdict::NotGated, "there is no champion yet"));
+            found.push(Gate::plain(
+                "champion",
+                Verdict::NotGated,
+                "there is no champion yet",
+            ));
         }
-        None => found.push(Gate::plain("champion", Verdict::Fail, "there is no champion, and 'first' says refused")),
+        None => found.push(Gate::plain(
+            "champion",
+            Verdict::Fail,
+            "there is no champion, and 'first' says refused",
+        )),
         Some(Err(why)) => {
             found.push(Gate::plain(
                 "champion",
@@ -104,14 +134,24 @@ pub(crate) fn judge(
         }
         Some(Ok(champion)) => {
             let all: Vec<u32> = (0..model.wrong.len() as u32).collect();
-            found.push(against(gates, bench, (model, champion), ("champion", &all), None));
+            found.push(against(
+                gates,
+                bench,
+                (model, champion),
+                ("champion", &all),
+                None,
+            ));
             if !bench.parts.is_empty() {
                 found.push(slices(gates, bench, model, champion));
             }
         }
     }
     if found.iter().all(|g| g.verdict == Verdict::NotGated) && gates.first == First::Pass {
-        found.push(Gate::plain("first", Verdict::Pass, "the first of its name, which 'first' lets pass"));
+        found.push(Gate::plain(
+            "first",
+            Verdict::Pass,
+            "the first of its name, which 'first' lets pass",
+        ));
     }
     found
 }
@@ -123,10 +163,18 @@ fn calibration(gates: &Gates, model: &Judged) -> Gate {
     // What chance makes of it where every score is right, at most.
     let noise = (10.0 / model.wrong.len().max(1) as f64).sqrt() / 2.0;
     match gates.calibration_max {
-        None => Gate::plain("calibration", Verdict::NotGated, format!("ece {error:.4}; no 'calibration_max' is set")),
+        None => Gate::plain(
+            "calibration",
+            Verdict::NotGated,
+            format!("ece {error:.4}; no 'calibration_max' is set"),
+        ),
         Some(most) => {
-            let found =
-                Interval { mean: *error, low: (error - noise).max(0.0), high: *error, clusters: model.wrong.len() };
+            let found = Interval {
+                mean: *error,
+                low: (error - noise).max(0.0),
+                high: *error,
+                clusters: model.wrong.len(),
+            };
             let verdict = if *error <= most {
                 Verdict::Pass
             } else if found.low > most {
@@ -134,8 +182,15 @@ fn calibration(gates: &Gates, model: &Judged) -> Gate {
             } else {
                 Verdict::Inconclusive
             };
-            let reason = format!("ece {error:.4}, of which chance may be {noise:.4}; allowed {most:.4}");
-            Gate { name: "calibration".to_owned(), verdict, reason, interval: Some(found), threshold: Some(most) }
+            let reason =
+                format!("ece {error:.4}, of which chance may be {noise:.4}; allowed {most:.4}");
+            Gate {
+                name: "calibration".to_owned(),
+                verdict,
+                reason,
+                interval: Some(found),
+                threshold: Some(most),
+            }
         }
     }
 }
@@ -148,14 +203,28 @@ fn against(
     (name, rows): (&str, &[u32]),
     of_parts: Option<usize>,
 ) -> Gate {
-    let worse: Vec<f64> = rows.iter().map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize]).collect();
-    let before = rows.iter().map(|r| champion.wrong[*r as usize]).sum::<f64>() / rows.len().max(1) as f64;
+    let worse: Vec<f64> = rows
+        .iter()
+        .map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize])
+        .collect();
+    let before = rows
+        .iter()
+        .map(|r| champion.wrong[*r as usize])
+        .sum::<f64>()
+        / rows.len().max(1) as f64;
     let cluster: Vec<u32> = rows.iter().map(|r| bench.cluster[*r as usize]).collect();
-    let share = if of_parts.is_some() { gates.slice_regression_max } else { gates.regression_max };
+    let share = if of_parts.is_some() {
+        gates.slice_regression_max
+    } else {
+        gates.regression_max
+    };
     // Of many parts one is easily worse by chance (Bonferroni).
     let certainty = 1.0 - (1.0 - gates.confidence) / of_parts.unwrap_or(1) as f64;
     let found = mean(&worse, &cluster, certainty);
-    let what = format!("{} against the champion's {before:.6}, worse by", bench.wrong.word());
+    let what = format!(
+        "{} against the champion's {before:.6}, worse by",
+        bench.wrong.word()
+    );
     let mut gate = Gate::below(name, found, share * before, &what);
     if share >= 0.0 && worse.iter().all(|w| *w == 0.0) && !worse.is_empty() {
         gate.verdict = Verdict::Pass;
@@ -166,23 +235,45 @@ fn against(
 
 /// Fails where one part is surely worse than allowed.
 fn slices(gates: &Gates, bench: &Bench<'_>, model: &Judged, champion: &Judged) -> Gate {
-    let parts: Vec<&(String, Vec<u32>)> = bench.parts.iter().filter(|(_, rows)| rows.len() >= PART_ROWS_MIN).collect();
+    let parts: Vec<&(String, Vec<u32>)> = bench
+        .parts
+        .iter()
+        .filter(|(_, rows)| rows.len() >= PART_ROWS_MIN)
+        .collect();
     let judged = parts.iter().map(|(name, rows)| {
-        let gate = against(gates, bench, (model, champion), ("slices", rows), Some(parts.len()));
+        let gate = against(
+            gates,
+            bench,
+            (model, champion),
+            ("slices", rows),
+            Some(parts.len()),
+        );
         (name, gate)
     });
     let worst = judged.max_by(|(_, a), (_, b)| {
-        let low = |g: &Gate| g.interval.map_or(0.0, |i| i.low - g.threshold.unwrap_or(0.0));
-        (a.verdict == Verdict::Fail).cmp(&(b.verdict == Verdict::Fail)).then(low(a).total_cmp(&low(b)))
+        let low = |g: &Gate| {
+            g.interval
+                .map_or(0.0, |i| i.low - g.threshold.unwrap_or(0.0))
+        };
+        (a.verdict == Verdict::Fail)
+            .cmp(&(b.verdict == Verdict::Fail))
+            .then(low(a).total_cmp(&low(b)))
     });
     match worst {
-        Some((name, gate)) if gate.verdict == Verdict::Fail => {
-            Gate { reason: format!("{name}: {}", gate.reason), ..gate }
-        }
-        Some(_) => {
-            Gate::plain("slices", Verdict::Pass, format!("none of {} parts is surely worse than allowed", parts.len()))
-        }
-        None => Gate::plain("slices", Verdict::NotGated, format!("no part has {PART_ROWS_MIN} rows")),
+        Some((name, gate)) if gate.verdict == Verdict::Fail => Gate {
+            reason: format!("{name}: {}", gate.reason),
+            ..gate
+        },
+        Some(_) => Gate::plain(
+            "slices",
+            Verdict::Pass,
+            format!("none of {} parts is surely worse than allowed", parts.len()),
+        ),
+        None => Gate::plain(
+            "slices",
+            Verdict::NotGated,
+            format!("no part has {PART_ROWS_MIN} rows"),
+        ),
     }
 }
 
@@ -191,11 +282,16 @@ mod tests {
     use super::*;
 
     fn judged(wrong: &[f64]) -> Judged {
-        Judged { wrong: wrong.to_vec(), ..Judged::default() }
+        Judged {
+            wrong: wrong.to_vec(),
+            ..Judged::default()
+        }
     }
 
     fn noise(rows: usize, by: f64) -> Vec<f64> {
-        (0..rows).map(|i| by + ((i * 2_654_435_761) % 1_000) as f64 / 1_000.0).collect()
+        (0..rows)
+            .map(|i| by + ((i * 2_654_435_761) % 1_000) as f64 / 1_000.0)
+            .collect()
     }
 
     fn verdicts(
@@ -205,37 +301,67 @@ mod tests {
         parts: Vec<(String, Vec<u32>)>,
     ) -> Vec<(String, Verdict)> {
         let cluster: Vec<u32> = (0..model.len() as u32).collect();
-        let bench = Bench { wrong: Wrong::AbsoluteError, cluster: &cluster, parts };
+        let bench = Bench {
+            wrong: Wrong::AbsoluteError,
+            cluster: &cluster,
+            parts,
+        };
         let found = judge(gates, &bench, &judged(model), Some(Ok(&judged(champion))));
         found.into_iter().map(|g| (g.name, g.verdict)).collect()
     }
 
     fn of(verdicts: &[(String, Verdict)], name: &str) -> Verdict {
-        verdicts.iter().find(|(n, _)| n == name).map(|(_, v)| *v).expect(name)
+        verdicts
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| *v)
+            .expect(name)
     }
 
     #[test]
     fn a_model_passes_only_where_even_its_bound_does() {
-        let gates = Gates { bound: Some(0.6), ..Gates::default() };
-        let at =
-            |by: f64, rows: usize| of(&verdicts(&gates, &noise(rows, by), &noise(rows, by + 1.0), Vec::new()), "bound");
+        let gates = Gates {
+            bound: Some(0.6),
+            ..Gates::default()
+        };
+        let at = |by: f64, rows: usize| {
+            of(
+                &verdicts(&gates, &noise(rows, by), &noise(rows, by + 1.0), Vec::new()),
+                "bound",
+            )
+        };
         assert_eq!(at(0.0, 1_000), Verdict::Pass);
         assert_eq!(at(0.2, 1_000), Verdict::Fail);
-        assert_eq!(at(0.1, 1_000), Verdict::Inconclusive, "a mean of 0.6 may as well be above");
+        assert_eq!(
+            at(0.1, 1_000),
+            Verdict::Inconclusive,
+            "a mean of 0.6 may as well be above"
+        );
         assert_eq!(at(0.0, 10), Verdict::Inconclusive, "too few rows to tell");
     }
 
     #[test]
     fn a_champion_is_beaten_row_by_row() {
-        let gates = Gates { regression_max: 0.02, ..Gates::default() };
+        let gates = Gates {
+            regression_max: 0.02,
+            ..Gates::default()
+        };
         let champion = noise(2_000, 0.5);
         let plus = |by: f64| -> Vec<f64> { champion.iter().map(|w| w + by).collect() };
-        let against = |model: &[f64]| of(&verdicts(&gates, model, &champion, Vec::new()), "champion");
+        let against =
+            |model: &[f64]| of(&verdicts(&gates, model, &champion, Vec::new()), "champion");
         assert_eq!(against(&champion), Verdict::Pass, "the same answers");
-        assert_eq!(against(&plus(0.01)), Verdict::Pass, "within the share allowed");
+        assert_eq!(
+            against(&plus(0.01)),
+            Verdict::Pass,
+            "within the share allowed"
+        );
         assert_eq!(against(&plus(0.05)), Verdict::Fail);
-        let mixed: Vec<f64> =
-            champion.iter().enumerate().map(|(i, w)| w + if i % 2 == 0 { 0.5 } else { -0.46 }).collect();
+        let mixed: Vec<f64> = champion
+            .iter()
+            .enumerate()
+            .map(|(i, w)| w + if i % 2 == 0 { 0.5 } else { -0.46 })
+            .collect();
         assert_eq!(against(&mixed), Verdict::Inconclusive);
     }
 
@@ -245,15 +371,40 @@ mod tests {
         let champion = noise(2_000, 0.5);
         let mut model: Vec<f64> = champion.iter().map(|w| w - 0.2).collect();
         model[..100].iter_mut().for_each(|w| *w += 0.9);
-        let parts = || vec![("a".to_owned(), (0..100).collect()), ("b".to_owned(), (100..2_000).collect())];
+        let parts = || {
+            vec![
+                ("a".to_owned(), (0..100).collect()),
+                ("b".to_owned(), (100..2_000).collect()),
+            ]
+        };
         let found = verdicts(&gates, &model, &champion, parts());
-        assert_eq!((of(&found, "champion"), of(&found, "slices")), (Verdict::Pass, Verdict::Fail));
+        assert_eq!(
+            (of(&found, "champion"), of(&found, "slices")),
+            (Verdict::Pass, Verdict::Fail)
+        );
         assert_eq!(of(&found, "bound"), Verdict::NotGated);
         let cluster: Vec<u32> = (0..10).collect();
-        let bench = Bench { wrong: Wrong::AbsoluteError, cluster: &cluster, parts: Vec::new() };
-        let alone = |gates: &Gates, champion| whole(&judge(gates, &bench, &judged(&[0.0; 10]), champion));
+        let bench = Bench {
+            wrong: Wrong::AbsoluteError,
+            cluster: &cluster,
+            parts: Vec::new(),
+        };
+        let alone =
+            |gates: &Gates, champion| whole(&judge(gates, &bench, &judged(&[0.0; 10]), champion));
         assert_eq!(alone(&gates, None), Verdict::Pass, "the first of its name");
-        assert_eq!(alone(&Gates { first: First::Refused, ..Gates::default() }, None), Verdict::Fail);
-        assert_eq!(alone(&gates, Some(Err("it is broken"))), Verdict::Inconclusive);
+        assert_eq!(
+            alone(
+                &Gates {
+                    first: First::Refused,
+                    ..Gates::default()
+                },
+                None
+            ),
+            Verdict::Fail
+        );
+        assert_eq!(
+            alone(&gates, Some(Err("it is broken"))),
+            Verdict::Inconclusive
+        );
     }
 }

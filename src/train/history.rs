@@ -63,7 +63,9 @@ pub(crate) struct Ran {
 impl Ran {
     /// Whether what it was for is still to be done: something was away.
     pub(crate) fn is_tried_again(&self) -> bool {
-        self.became == Became::Broken && self.events.is_empty() && self.trigger != super::attempt::MANUAL
+        self.became == Became::Broken
+            && self.events.is_empty()
+            && self.trigger != super::attempt::MANUAL
     }
 
     /// The run's key, where it got one.
@@ -89,24 +91,42 @@ impl History {
 
     /// Keeps a run; of one that is too large to be read back only what it came to.
     pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
-        let name = format!("{:020}-{}", ran.began.timestamp_micros(), uuid::Uuid::new_v4().simple());
-        let body = serde_json::to_vec(ran).map_err(|e| Error::internal("write a run down").with_source(e))?;
+        let name = format!(
+            "{:020}-{}",
+            ran.began.timestamp_micros(),
+            uuid::Uuid::new_v4().simple()
+        );
+        let body = serde_json::to_vec(ran)
+            .map_err(|e| Error::internal("write a run down").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
             let of = |key: &str| ran.record[key].clone();
             let record = json!({"run": of("run"), "spec": of("spec"), "version": of("version"), "verdict": of("verdict"),
                 "reason": "its record is too large to be kept"});
-            serde_json::to_vec(&Ran { record, ..ran.clone() })
-                .map_err(|e| Error::internal("write a run down").with_source(e))?
+            serde_json::to_vec(&Ran {
+                record,
+                ..ran.clone()
+            })
+            .map_err(|e| Error::internal("write a run down").with_source(e))?
         } else {
             body
         };
-        self.records.create(&format!("{}/{name}.json", self.folder()), body.into()).await.map(drop)
+        self.records
+            .create(&format!("{}/{name}.json", self.folder()), body.into())
+            .await
+            .map(drop)
     }
 
     /// Keeps the whole of what was learned from, by its digest.
     pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Value) -> Result<()> {
-        let key = format!("train/{}/data/{}.json", self.model, digest.to_string().trim_start_matches("sha256:"));
-        self.records.create(&key, manifest.to_string().into()).await.map(drop)
+        let key = format!(
+            "train/{}/data/{}.json",
+            self.model,
+            digest.to_string().trim_start_matches("sha256:")
+        );
+        self.records
+            .create(&key, manifest.to_string().into())
+            .await
+            .map(drop)
     }
 
     /// All runs, the first first; one that cannot be read is passed over.
@@ -123,19 +143,32 @@ impl History {
             if known.contains_key(&key) {
                 continue;
             }
-            let bytes = if meta.bytes > BYTES_MAX { None } else { self.records.get(&key, BYTES_MAX).await? };
-            known.insert(key, bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()));
+            let bytes = if meta.bytes > BYTES_MAX {
+                None
+            } else {
+                self.records.get(&key, BYTES_MAX).await?
+            };
+            known.insert(
+                key,
+                bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+            );
         }
         Ok(())
     }
 
     fn page_key(&self, run: &str) -> String {
-        format!("train/{}/reports/{}.html", self.model, run.trim_start_matches("sha256:"))
+        format!(
+            "train/{}/reports/{}.html",
+            self.model,
+            run.trim_start_matches("sha256:")
+        )
     }
 
     /// Keeps the page about a run that was judged; the newest counts.
     pub(crate) async fn keep_page(&self, run: &Digest, page: &str) -> Result<()> {
-        self.records.overwrite(&self.page_key(&run.to_string()), page.to_owned().into()).await
+        self.records
+            .overwrite(&self.page_key(&run.to_string()), page.to_owned().into())
+            .await
     }
 
     /// The page about a run. Refuses one that came to no judgement.
@@ -148,16 +181,27 @@ impl History {
     /// beginning of several.
     pub(crate) async fn find(&self, begins: &str) -> Result<Ran> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
-        let is = |ran: &Ran| ran.key().strip_prefix("sha256:").is_some_and(|k| k.starts_with(begins));
+        let is = |ran: &Ran| {
+            ran.key()
+                .strip_prefix("sha256:")
+                .is_some_and(|k| k.starts_with(begins))
+        };
         let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
-        let keys: std::collections::BTreeSet<String> = found.iter().map(|r| r.key().to_owned()).collect();
+        let keys: std::collections::BTreeSet<String> =
+            found.iter().map(|r| r.key().to_owned()).collect();
         // One that only found what another made has little to say.
         let told = found.iter().rposition(|r| r.became != Became::Equal);
         let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
         match (told, keys.len()) {
             (Some(ran), 1) => Ok(ran),
-            (Some(_), n) => Err(Error::invalid(format!("{n} runs begin with '{}'", crate::model::short(begins)))),
-            (None, _) => Err(Error::not_found(format!("no run begins with '{}'", crate::model::short(begins)))),
+            (Some(_), n) => Err(Error::invalid(format!(
+                "{n} runs begin with '{}'",
+                crate::model::short(begins)
+            ))),
+            (None, _) => Err(Error::not_found(format!(
+                "no run begins with '{}'",
+                crate::model::short(begins)
+            ))),
         }
     }
 }

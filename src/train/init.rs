@@ -18,20 +18,45 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     spec.data.unlabelled_max = 1.0;
     let looked = data::look(&spec).await?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
-    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+    let legal = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = stem.chars().map(legal).collect();
-    let name = if ModelName::parse(&name).is_ok() { name } else { "model".to_owned() };
+    let name = if ModelName::parse(&name).is_ok() {
+        name
+    } else {
+        "model".to_owned()
+    };
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut out = format!(
         "# What is learned, from what, and what it must show. `ortus-trainer plan` says what would run.\n\n[model]\nname = {}\n\n",
         quoted(&name)
     );
-    let _ = writeln!(out, "[data.sources]\nrows = {}\n\n[schema]\ntarget = {}", quoted(&at), quoted(target));
+    let _ = writeln!(
+        out,
+        "[data.sources]\nrows = {}\n\n[schema]\ntarget = {}",
+        quoted(&at),
+        quoted(target)
+    );
     if let Some(time) = &looked.time {
         let _ = writeln!(out, "time = {}", quoted(time));
     }
-    let mut spec = Spec { schema: super::spec::Schema { time: looked.time.clone(), ..spec.schema.clone() }, ..spec };
-    let more_times = looked.times.iter().filter(|t| Some(*t) != looked.time.as_ref()).cloned();
+    let mut spec = Spec {
+        schema: super::spec::Schema {
+            time: looked.time.clone(),
+            ..spec.schema.clone()
+        },
+        ..spec
+    };
+    let more_times = looked
+        .times
+        .iter()
+        .filter(|t| Some(*t) != looked.time.as_ref())
+        .cloned();
     spec.schema.ignore = more_times.chain(looked.unfit.iter().cloned()).collect();
     let rows = data::read(&spec, &Reach::files()).await?;
     let mut ignore = spec.schema.ignore.clone();
@@ -43,7 +68,9 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
                 ignore.push(column.name.clone());
                 remarks.push(format!("'{}' names the row", short(&column.name)));
             }
-            Values::Numbers(all) if all.windows(2).all(|w| w[1] == w[0] + 1.0) && all.len() > 50 => {
+            Values::Numbers(all)
+                if all.windows(2).all(|w| w[1] == w[0] + 1.0) && all.len() > 50 =>
+            {
                 ignore.push(column.name.clone());
                 remarks.push(format!("'{}' counts the rows", short(&column.name)));
             }
@@ -64,8 +91,15 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
         };
         let _ = writeln!(out, "ignore = [{}]{why}", all.join(", "));
     }
-    let by = if looked.time.is_some() { "time" } else { "random" };
-    let _ = writeln!(out, "\n[split]\nby = \"{by}\"\ntest = 0.2\n\n[fit]\nalgorithm = \"trees\"\nseed = 7");
+    let by = if looked.time.is_some() {
+        "time"
+    } else {
+        "random"
+    };
+    let _ = writeln!(
+        out,
+        "\n[split]\nby = \"{by}\"\ntest = 0.2\n\n[fit]\nalgorithm = \"trees\"\nseed = 7"
+    );
     let _ = writeln!(
         out,
         "\n[gates]\nregression_max = 0.02 # of the champion's loss\n\n[publish]\npolicy = \"challenger\""

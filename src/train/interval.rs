@@ -27,7 +27,12 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
     }
     let clusters = sums.len();
     if clusters < CLUSTERS_MIN {
-        return Interval { mean, low: f64::NEG_INFINITY, high: f64::INFINITY, clusters };
+        return Interval {
+            mean,
+            low: f64::NEG_INFINITY,
+            high: f64::INFINITY,
+            clusters,
+        };
     }
     let k = clusters as f64;
     let variance = sums.values().map(|s| s * s).sum::<f64>() * k / (k - 1.0) / (n * n);
@@ -38,7 +43,12 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
         let most = values.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
         reach = -(1.0 - certainty).ln() / k * if most > 0.0 { most } else { 1.0 };
     }
-    Interval { mean, low: mean - reach, high: mean + reach, clusters }
+    Interval {
+        mean,
+        low: mean - reach,
+        high: mean + reach,
+        clusters,
+    }
 }
 
 /// The quantile of Student's distribution (Cornish and Fisher 1938).
@@ -65,7 +75,11 @@ fn normal(certainty: f64) -> f64 {
     let (mut low, mut high) = (-8.0, 8.0);
     for _ in 0..80 {
         let middle = (low + high) / 2.0;
-        if below(middle) < certainty { low = middle } else { high = middle }
+        if below(middle) < certainty {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     (low + high) / 2.0
 }
@@ -77,9 +91,16 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_tables() {
         assert!((normal(0.95) - 1.644_853_627).abs() < 1e-6 && (normal(0.5)).abs() < 1e-9);
-        for (certainty, freedom, expected) in [(0.95, 10.0, 1.812), (0.975, 5.0, 2.571), (0.99, 30.0, 2.457)] {
+        for (certainty, freedom, expected) in [
+            (0.95, 10.0, 1.812),
+            (0.975, 5.0, 2.571),
+            (0.99, 30.0, 2.457),
+        ] {
             let found = student(certainty, freedom);
-            assert!((found - expected).abs() < 0.02, "{certainty} {freedom}: {found}");
+            assert!(
+                (found - expected).abs() < 0.02,
+                "{certainty} {freedom}: {found}"
+            );
         }
     }
 
@@ -87,7 +108,9 @@ mod tests {
     fn bounds_hold_as_often_as_they_say_and_clusters_are_not_mistaken_for_rows() {
         let mut state = 5_u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
         };
         let (mut held, mut naive) = (0, 0);
@@ -116,6 +139,9 @@ mod tests {
         assert!(found.low == f64::NEG_INFINITY && found.high == f64::INFINITY);
         let rows: Vec<u32> = (0..10).collect();
         let found = mean(&[0.0; 10], &rows, 0.95);
-        assert!((0.25..0.35).contains(&found.high), "ten right ones of ten: {found:?}");
+        assert!(
+            (0.25..0.35).contains(&found.high),
+            "ten right ones of ten: {found:?}"
+        );
     }
 }

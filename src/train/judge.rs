@@ -35,23 +35,41 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads a version's file. Refuses one whose inputs are no table, and whose
     /// answers mean nothing that is known.
-    pub(crate) fn new(graph: &Graph, columns: &[String], session: Box<dyn Session>) -> Result<Self> {
+    pub(crate) fn new(
+        graph: &Graph,
+        columns: &[String],
+        session: Box<dyn Session>,
+    ) -> Result<Self> {
         let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
-        let task = task.ok_or_else(|| Error::precondition("nothing tells what its answers mean"))?;
+        let task =
+            task.ok_or_else(|| Error::precondition("nothing tells what its answers mean"))?;
         let signature = graph.signature.clone();
         let count: usize = signature.inputs.iter().map(width).sum::<Result<usize>>()?;
         let columns = match columns.len() {
-            0 if count == signature.inputs.len() => signature.inputs.iter().map(|i| i.name.clone()).collect(),
+            0 if count == signature.inputs.len() => {
+                signature.inputs.iter().map(|i| i.name.clone()).collect()
+            }
             n if n == count => columns.to_vec(),
             n => {
-                return Err(Error::precondition(format!("it takes {count} columns and names {n} of them")));
+                return Err(Error::precondition(format!(
+                    "it takes {count} columns and names {n} of them"
+                )));
             }
         };
-        Ok(Self { signature, task, columns, session })
+        Ok(Self {
+            signature,
+            task,
+            columns,
+            session,
+        })
     }
 
     /// Asks about every row; `each` is shown the tensors.
-    pub(crate) fn ask(&mut self, frame: &Frame, each: &mut Shown<'_>) -> Result<Vec<Option<Answer>>> {
+    pub(crate) fn ask(
+        &mut self,
+        frame: &Frame,
+        each: &mut Shown<'_>,
+    ) -> Result<Vec<Option<Answer>>> {
         let mut all = Vec::with_capacity(frame.rows);
         let mut from = 0;
         while from < frame.rows {
@@ -79,7 +97,10 @@ impl Asked {
             let columns = names.by_ref().take(width).map(|name| {
                 let found = frame.column(name);
                 found.ok_or_else(|| {
-                    Error::precondition(format!("it takes '{}', which the data does not have", short(name)))
+                    Error::precondition(format!(
+                        "it takes '{}', which the data does not have",
+                        short(name)
+                    ))
                 })
             });
             let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -88,15 +109,21 @@ impl Asked {
                 Dim::Fixed(n) => Some(*n),
                 Dim::Dynamic => None,
             }));
-            let kind =
-                || Error::precondition(format!("input '{}' is of a type that the data is not of", short(&spec.name)));
+            let kind = || {
+                Error::precondition(format!(
+                    "input '{}' is of a type that the data is not of",
+                    short(&spec.name)
+                ))
+            };
             if spec.dtype == DType::String {
                 let words = columns.iter().map(|c| match &c.values {
                     Values::Words(words) => Ok(words),
                     Values::Numbers(_) => Err(kind()),
                 });
                 let words = words.collect::<Result<Vec<_>>>()?;
-                let all = rows.clone().flat_map(|row| words.iter().map(move |w| w.get(row).unwrap_or_default()));
+                let all = rows
+                    .clone()
+                    .flat_map(|row| words.iter().map(move |w| w.get(row).unwrap_or_default()));
                 return Tensor::strings(shape, Strings::from_parts(all)?);
             }
             let numbers = columns.iter().map(|c| match &c.values {
@@ -104,7 +131,9 @@ impl Asked {
                 Values::Words(_) => Err(kind()),
             });
             let numbers = numbers.collect::<Result<Vec<_>>>()?;
-            let all = rows.clone().flat_map(|row| numbers.iter().map(move |n| n[row]));
+            let all = rows
+                .clone()
+                .flat_map(|row| numbers.iter().map(move |n| n[row]));
             let bytes: Vec<u8> = match spec.dtype {
                 DType::F32 => all.flat_map(f32::to_le_bytes).collect(),
                 DType::F64 => all.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
@@ -127,7 +156,10 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
         }
         (Target::Classes { of, names }, Task::Classification(task)) => {
             let places = places(names, task)?;
-            Ok(of.iter().map(|class| Truth::Class(places[*class as usize])).collect())
+            Ok(of
+                .iter()
+                .map(|class| Truth::Class(places[*class as usize]))
+                .collect())
         }
         _ => Err(Error::precondition("it answers another kind of question")),
     }
@@ -136,7 +168,8 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
 /// Where classes stand among those of a model. Refuses one that it does not have.
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
-        task.class(name).ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
+        task.class(name)
+            .ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
     };
     names.iter().map(place).collect()
 }
@@ -176,9 +209,10 @@ impl Wrong {
                 "'measure' in [gates] is '{}'; of classes it is one of log_loss, brier, error",
                 short(name)
             ))),
-            (Some(name), false) => {
-                Err(Error::invalid(format!("'measure' in [gates] is '{}'; of values it is mae or mse", short(name))))
-            }
+            (Some(name), false) => Err(Error::invalid(format!(
+                "'measure' in [gates] is '{}'; of values it is mae or mse",
+                short(name)
+            ))),
         }
     }
 
@@ -201,8 +235,14 @@ impl Wrong {
                 match self {
                     Self::LogLoss => -score(truth).clamp(CLIP, 1.0).ln(),
                     Self::Brier => {
-                        let looked_at = if scores.len() == 2 { 1..2 } else { 0..scores.len() };
-                        looked_at.map(|c| (score(c) - f64::from(u8::from(c == truth))).powi(2)).sum()
+                        let looked_at = if scores.len() == 2 {
+                            1..2
+                        } else {
+                            0..scores.len()
+                        };
+                        looked_at
+                            .map(|c| (score(c) - f64::from(u8::from(c == truth))).powi(2))
+                            .sum()
                     }
                     _ => f64::from(u8::from(*class as usize != truth)),
                 }
@@ -211,7 +251,12 @@ impl Wrong {
                 Self::SquaredError => (value - truth).powi(2),
                 _ => (value - truth).abs(),
             },
-            (_, Truth::Value(truth)) => if self == Self::SquaredError { truth * truth } else { truth.abs() }.max(1e30),
+            (_, Truth::Value(truth)) => if self == Self::SquaredError {
+                truth * truth
+            } else {
+                truth.abs()
+            }
+            .max(1e30),
             (_, Truth::Class(_)) => {
                 if self == Self::LogLoss {
                     -CLIP.ln()
@@ -235,12 +280,24 @@ pub(crate) struct Judged {
 }
 
 /// Asks about rows and holds the answers against what was true.
-pub(crate) fn judge(asked: &mut Asked, frame: &Frame, target: &Target, wrong: Wrong) -> Result<Judged> {
+pub(crate) fn judge(
+    asked: &mut Asked,
+    frame: &Frame,
+    target: &Target,
+    wrong: Wrong,
+) -> Result<Judged> {
     let truths = truths(target, &asked.task)?;
     let answers = asked.ask(frame, &mut |_, _, _| {})?;
     let rows = || answers.iter().zip(&truths);
     let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
     let measures = measure(known);
-    let wrong = rows().map(|(answer, truth)| wrong.of(answer.as_ref(), *truth)).collect();
-    Ok(Judged { wrong, measures, answers, truths })
+    let wrong = rows()
+        .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
+        .collect();
+    Ok(Judged {
+        wrong,
+        measures,
+        answers,
+        truths,
+    })
 }

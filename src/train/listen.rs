@@ -57,22 +57,34 @@ pub(crate) fn start(
     models: BTreeSet<String>,
     told: crossbeam_channel::Sender<()>,
 ) -> Result<SocketAddr> {
-    let failed = |e: std::io::Error| Error::precondition(format!("cannot listen on {address}: {e}"));
+    let failed =
+        |e: std::io::Error| Error::precondition(format!("cannot listen on {address}: {e}"));
     let socket = std::net::TcpListener::bind(address).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     // Connections of the thread that learns are not looked after meanwhile.
-    let inbox = Arc::new(Inbox { records: records.apart()?, models, told });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let inbox = Arc::new(Inbox {
+        records: records.apart()?,
+        models,
+        told,
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
     std::thread::spawn(move || runtime.block_on(accept(socket, inbox)));
     Ok(bound)
 }
 
 async fn accept(socket: std::net::TcpListener, inbox: Arc<Inbox>) {
-    let Ok(listener) = TcpListener::from_std(socket) else { return };
+    let Ok(listener) = TcpListener::from_std(socket) else {
+        return;
+    };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
@@ -84,7 +96,9 @@ async fn accept(socket: std::net::TcpListener, inbox: Arc<Inbox>) {
                 async move { Ok::<_, std::convert::Infallible>(answer(&inbox, request).await) }
             });
             let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            server
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE);
             let served = server.serve_connection(TokioIo::new(stream), service);
             // Who breaks off, or takes too long, is not waited for.
             let _ = tokio::time::timeout(PATIENCE, served).await;
@@ -104,7 +118,10 @@ async fn answer(inbox: &Inbox, request: Request<Incoming>) -> Response<Full<Byte
                 Kind::Unimplemented => StatusCode::METHOD_NOT_ALLOWED,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
-            (status, serde_json::json!({"error": error.message}).to_string())
+            (
+                status,
+                serde_json::json!({"error": error.message}).to_string(),
+            )
         }
     };
     let mut response = Response::new(Full::from(text));
@@ -124,15 +141,27 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
     let event: Event = serde_json::from_slice(&body.to_bytes())
         .map_err(|e| Error::invalid(format!("no CloudEvent in structured JSON: {e}")))?;
     if !event.specversion.starts_with("1.") || !KINDS.contains(&event.kind.as_str()) {
-        return Err(Error::invalid(format!("taken are CloudEvents 1.0 of the types {}", KINDS.join(", "))));
+        return Err(Error::invalid(format!(
+            "taken are CloudEvents 1.0 of the types {}",
+            KINDS.join(", ")
+        )));
     }
     let model = event.data["model"].as_str().unwrap_or_default().to_owned();
     if !inbox.models.contains(&model) {
-        return Err(Error::not_found(format!("'{}' is not watched here", crate::model::short(&model))));
+        return Err(Error::not_found(format!(
+            "'{}' is not watched here",
+            crate::model::short(&model)
+        )));
     }
     let time = event.time.unwrap_or_else(Utc::now);
-    let kept =
-        Kept { format: alarms::FORMAT, kind: event.kind, model, time, server: "webhook".to_owned(), alarm: event.data };
+    let kept = Kept {
+        format: alarms::FORMAT,
+        kind: event.kind,
+        model,
+        time,
+        server: "webhook".to_owned(),
+        alarm: event.data,
+    };
     alarms::keep(&inbox.records, &kept, &event.id).await?;
     // Full: a look is on its way.
     let _ = inbox.told.try_send(());

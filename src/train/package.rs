@@ -36,15 +36,28 @@ pub(crate) fn baseline(
     let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
     let truths = super::judge::truths(&rows.target, &asked.task)?;
     let frame = rows.frame.take(&chosen);
-    let mut making = Making::new(asked.signature.clone(), asked.columns.clone(), Some(asked.task.clone()));
+    let mut making = Making::new(
+        asked.signature.clone(),
+        asked.columns.clone(),
+        Some(asked.task.clone()),
+    );
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
-        let of: Vec<_> = chosen[part].iter().map(|row| truths[*row as usize]).collect();
+        let of: Vec<_> = chosen[part]
+            .iter()
+            .map(|row| truths[*row as usize])
+            .collect();
         making.take(inputs, outputs, &of);
     };
     asked.ask(&frame, &mut take)?;
-    let mut baseline = making.finish(chosen.len(), &format!("{} rows that it was not trained on", chosen.len()));
+    let mut baseline = making.finish(
+        chosen.len(),
+        &format!("{} rows that it was not trained on", chosen.len()),
+    );
     for column in &mut baseline.inputs {
-        column.importance = importances.iter().find(|(name, _)| *name == column.name).map(|(_, i)| *i);
+        column.importance = importances
+            .iter()
+            .find(|(name, _)| *name == column.name)
+            .map(|(_, i)| *i);
     }
     Ok(baseline)
 }
@@ -62,13 +75,21 @@ pub(crate) fn golden(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Opt
 
 /// Says how a row is answered otherwise alone than among others; nothing where
 /// all are answered the same.
-pub(crate) fn alone_otherwise(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Option<String>> {
+pub(crate) fn alone_otherwise(
+    asked: &mut Asked,
+    rows: &Rows,
+    test: &[u32],
+) -> Result<Option<String>> {
     let chosen: Vec<u32> = test.iter().copied().take(32).collect();
     let mut together: Vec<Tensor> = Vec::new();
-    asked.ask(&rows.frame.take(&chosen), &mut |_, outputs, _| together = outputs.to_vec())?;
+    asked.ask(&rows.frame.take(&chosen), &mut |_, outputs, _| {
+        together = outputs.to_vec()
+    })?;
     for (at, row) in chosen.iter().enumerate() {
         let mut alone: Vec<Tensor> = Vec::new();
-        asked.ask(&rows.frame.take(&[*row]), &mut |_, outputs, _| alone = outputs.to_vec())?;
+        asked.ask(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
+            alone = outputs.to_vec()
+        })?;
         for (all, one) in together.iter().zip(&alone) {
             let parts = crate::tensor::batch::split(all, &vec![1; chosen.len()])?;
             let tolerance = Tolerance::of(one.dtype());
@@ -87,10 +108,16 @@ pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
         name: column.name.clone(),
         values: match &column.values {
             Values::Numbers(_) => Values::Numbers(vec![f32::NAN]),
-            Values::Words(words) => Values::Words(Words { codes: vec![MISSING], list: words.list.clone() }),
+            Values::Words(words) => Values::Words(Words {
+                codes: vec![MISSING],
+                list: words.list.clone(),
+            }),
         },
     };
-    let frame = Frame { columns: rows.frame.columns.iter().map(missing).collect(), rows: 1 };
+    let frame = Frame {
+        columns: rows.frame.columns.iter().map(missing).collect(),
+        rows: 1,
+    };
     Ok(asked.ask(&frame, &mut |_, _, _| {})?[0].is_some())
 }
 
@@ -110,15 +137,20 @@ pub(crate) fn write(
 ) -> Result<()> {
     let put = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
-        std::fs::write(&path, bytes).map_err(|e| Error::unavailable(format!("write {}", path.display())).with_source(e))
+        std::fs::write(&path, bytes)
+            .map_err(|e| Error::unavailable(format!("write {}", path.display())).with_source(e))
     };
     put(MODEL_PATH, graphs.model)?;
-    graphs.companion.map_or(Ok(()), |companion| put(COMPANION_PATH, companion))?;
+    graphs
+        .companion
+        .map_or(Ok(()), |companion| put(COMPANION_PATH, companion))?;
     put(BASELINE_PATH, &baseline.write())?;
     if let Some(golden) = golden {
         put(GOLDEN_PATH, &golden.write())?;
     }
-    pages.iter().try_for_each(|(name, text)| put(name, text.as_bytes()))
+    pages
+        .iter()
+        .try_for_each(|(name, text)| put(name, text.as_bytes()))
 }
 
 /// The model card, in Markdown.
@@ -137,30 +169,63 @@ pub(crate) fn card(spec: &Spec, record: &Value) -> String {
         ("Algorithm", say("/algorithm")),
         (
             "Rows learned from, stopped by, judged by",
-            format!("{}, {}, {}", say("/split/train"), say("/split/stop"), say("/split/test")),
+            format!(
+                "{}, {}, {}",
+                say("/split/train"),
+                say("/split/stop"),
+                say("/split/test")
+            ),
         ),
         ("Split by", say("/split/by")),
         ("Data", say("/data_digest")),
         ("Run", say("/run")),
         ("Parent", say("/parent")),
-        ("Licence", spec.model.licence.clone().unwrap_or_else(|| "-".to_owned())),
+        (
+            "Licence",
+            spec.model.licence.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
     ];
     let _ = writeln!(text, "| | |\n|---|---|");
     for (what, found) in rows {
         let _ = writeln!(text, "| {what} | {found} |");
     }
-    let _ = writeln!(text, "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|");
+    let _ = writeln!(
+        text,
+        "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|"
+    );
     for (name, value) in record["metrics"].as_object().into_iter().flatten() {
         let _ = writeln!(text, "| {name} | {value} |");
     }
-    let _ = writeln!(text, "\n## Gates\n\n| gate | verdict | why |\n|---|---|---|");
+    let _ = writeln!(
+        text,
+        "\n## Gates\n\n| gate | verdict | why |\n|---|---|---|"
+    );
     for gate in record["gates"].as_array().into_iter().flatten() {
         let word = |key: &str| gate[key].as_str().unwrap_or_default().replace('|', "/");
-        let _ = writeln!(text, "| {} | {} | {} |", word("name"), word("verdict"), word("reason"));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            word("name"),
+            word("verdict"),
+            word("reason")
+        );
     }
-    let _ = writeln!(text, "\n## What it heeds\n\n| feature | importance |\n|---|---|");
-    for one in record["importances"].as_array().into_iter().flatten().take(30) {
-        let _ = writeln!(text, "| {} | {:.4} |", one[0].as_str().unwrap_or_default(), one[1].as_f64().unwrap_or(0.0));
+    let _ = writeln!(
+        text,
+        "\n## What it heeds\n\n| feature | importance |\n|---|---|"
+    );
+    for one in record["importances"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .take(30)
+    {
+        let _ = writeln!(
+            text,
+            "| {} | {:.4} |",
+            one[0].as_str().unwrap_or_default(),
+            one[1].as_f64().unwrap_or(0.0)
+        );
     }
     text
 }

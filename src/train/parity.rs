@@ -29,12 +29,21 @@ pub(crate) struct Parity {
 
 /// Compares the graph with the model on rows made of a frame's. Refuses a graph
 /// that answers otherwise, with the row.
-pub(crate) fn check(model: &Model, asked: &mut Asked, like: &Frame, rows: usize, seed: u64) -> Result<Parity> {
+pub(crate) fn check(
+    model: &Model,
+    asked: &mut Asked,
+    like: &Frame,
+    rows: usize,
+    seed: u64,
+) -> Result<Parity> {
     let frame = bend(model, like, rows, seed);
     let answers = Answers::of(model, asked, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
     let width = model.features.len();
-    let mut parity = Parity { rows, ..Parity::default() };
+    let mut parity = Parity {
+        rows,
+        ..Parity::default()
+    };
     for row in 0..rows {
         let asked = &numbers[row * width..][..width];
         let expected = model.answer(asked);
@@ -43,7 +52,12 @@ pub(crate) fn check(model: &Model, asked: &mut Asked, like: &Frame, rows: usize,
             let apart = apart(f64::from(*found), *expected) / size;
             parity.worst = parity.worst.max(apart);
             if apart > WITHIN {
-                return Err(differ(model, &frame, row, &format!("it answers {found}, {expected} was learned")));
+                return Err(differ(
+                    model,
+                    &frame,
+                    row,
+                    &format!("it answers {found}, {expected} was learned"),
+                ));
             }
         }
         if let Some(flip) = flip(&answers, row, &expected, size) {
@@ -64,12 +78,19 @@ struct Answers {
 
 impl Answers {
     fn of(model: &Model, asked: &mut Asked, frame: &Frame) -> Result<Self> {
-        let mut found =
-            Self { width: model.classes.as_ref().map_or(1, Vec::len), values: Vec::new(), labels: Vec::new() };
+        let mut found = Self {
+            width: model.classes.as_ref().map_or(1, Vec::len),
+            values: Vec::new(),
+            labels: Vec::new(),
+        };
         let mut odd = None;
         asked.ask(frame, &mut |_, outputs, rows| {
             if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
-                found.values.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                found.values.extend(
+                    bytes
+                        .chunks_exact(4)
+                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+                );
             }
             if let Some(classes) = &model.classes {
                 match labels(&outputs[0], classes) {
@@ -78,7 +99,9 @@ impl Answers {
                 }
             }
             if found.values.len() != rows.end * found.width {
-                odd = Some(Error::precondition("the model does not answer a row for a row"));
+                odd = Some(Error::precondition(
+                    "the model does not answer a row for a row",
+                ));
             }
         })?;
         odd.map_or(Ok(found), Err)
@@ -93,20 +116,30 @@ impl Answers {
 fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
     let words: Vec<String> = match tensor.data() {
         Data::Fixed(bytes) => {
-            let number = |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap_or_default()).to_string();
+            let number =
+                |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap_or_default()).to_string();
             bytes.chunks_exact(8).map(number).collect()
         }
         Data::Strings(all) => all.iter().map(str::to_owned).collect(),
     };
     let place = |word: &String| {
         let found = classes.iter().position(|c| c == word);
-        found.ok_or_else(|| Error::precondition(format!("the label '{}' is no class", crate::model::short(word))))
+        found.ok_or_else(|| {
+            Error::precondition(format!(
+                "the label '{}' is no class",
+                crate::model::short(word)
+            ))
+        })
     };
     words.iter().map(place).collect()
 }
 
 fn apart(found: f64, expected: f64) -> f64 {
-    if found.is_nan() && expected.is_nan() || found == expected { 0.0 } else { (found - expected).abs() }
+    if found.is_nan() && expected.is_nan() || found == expected {
+        0.0
+    } else {
+        (found - expected).abs()
+    }
 }
 
 /// What a difference is measured by: the answer's size and that of the sums it
@@ -142,17 +175,30 @@ fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<St
 fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
     let cell = |(column, feature): (&Column, &Feature)| match &column.values {
         Values::Numbers(all) => format!("{}={}", feature.name, all[row]),
-        Values::Words(words) => format!("{}={:?}", feature.name, words.get(row).unwrap_or_default()),
+        Values::Words(words) => {
+            format!("{}={:?}", feature.name, words.get(row).unwrap_or_default())
+        }
     };
-    let all: Vec<String> = frame.columns.iter().zip(&model.features).take(8).map(cell).collect();
-    Error::precondition(format!("the exported graph is not what was learned: of the row {} {how}", all.join(", ")))
+    let all: Vec<String> = frame
+        .columns
+        .iter()
+        .zip(&model.features)
+        .take(8)
+        .map(cell)
+        .collect();
+    Error::precondition(format!(
+        "the exported graph is not what was learned: of the row {} {how}",
+        all.join(", ")
+    ))
 }
 
 /// Rows like those of a frame, many of their values moved to where a mistake
 /// would show.
 fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     let edges = edges(model);
-    let chosen: Vec<usize> = (0..rows).map(|row| (mix(seed, row as u64) % like.rows.max(1) as u64) as usize).collect();
+    let chosen: Vec<usize> = (0..rows)
+        .map(|row| (mix(seed, row as u64) % like.rows.max(1) as u64) as usize)
+        .collect();
     let columns = like.columns.iter().enumerate().map(|(at, column)| {
         let dice = |row: usize| mix(seed.wrapping_add(at as u64 + 1), row as u64);
         let values = match &column.values {
@@ -162,9 +208,15 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
             }
             Values::Words(words) => Values::Words(bent(words, &chosen, &dice)),
         };
-        Column { name: column.name.clone(), values }
+        Column {
+            name: column.name.clone(),
+            values,
+        }
     });
-    Frame { columns: columns.collect(), rows }
+    Frame {
+        columns: columns.collect(),
+        rows,
+    }
 }
 
 /// The numbers of each feature where the answer changes.
@@ -178,7 +230,11 @@ fn edges(model: &Model) -> Vec<Vec<f32>> {
                 }
             }
         }
-        Learned::Linear(Linear { terms, .. }) | Learned::Mlp(Mlp { first: Linear { terms, .. }, .. }) => {
+        Learned::Linear(Linear { terms, .. })
+        | Learned::Mlp(Mlp {
+            first: Linear { terms, .. },
+            ..
+        }) => {
             for (at, term) in terms.iter().enumerate() {
                 if let Term::Number { mean, spread, .. } = term {
                     all[at].extend([*mean, mean + spread, mean - 8.0 * spread]);
@@ -194,8 +250,18 @@ fn edges(model: &Model) -> Vec<Vec<f32>> {
 }
 
 fn number(dice: u64, there: f32, edges: &[f32]) -> f32 {
-    const EXTREMES: [f32; 10] =
-        [0.0, -0.0, f32::MIN_POSITIVE, -1e-42, f32::MAX, f32::MIN, 1e30, -1e-30, f32::EPSILON, 16_777_216.0];
+    const EXTREMES: [f32; 10] = [
+        0.0,
+        -0.0,
+        f32::MIN_POSITIVE,
+        -1e-42,
+        f32::MAX,
+        f32::MIN,
+        1e30,
+        -1e-30,
+        f32::EPSILON,
+        16_777_216.0,
+    ];
     let pick = (dice >> 16) as usize;
     match dice % 16 {
         0..=5 => there,
@@ -214,7 +280,9 @@ fn bent(words: &Words, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> Words {
     let mut coder = Coder::default();
     for (row, from) in chosen.iter().enumerate() {
         let dice = dice(row);
-        let any = words.list.get((dice >> 16) as usize % words.list.len().max(1));
+        let any = words
+            .list
+            .get((dice >> 16) as usize % words.list.len().max(1));
         match dice % 8 {
             0 => coder.push(None),
             1 => coder.push(Some("no row has had this")),
@@ -242,10 +310,20 @@ mod tests {
 
     impl Session for Native {
         fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-            let crate::tensor::ViewData::Fixed(bytes) = inputs[0].data else { panic!("numbers") };
-            let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-            let answers: Vec<f32> =
-                values.iter().flat_map(|v| (self.wrong)(&[*v], self.model.answer(&[*v]))).map(|v| v as f32).collect();
+            let crate::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
+                panic!("numbers")
+            };
+            let values: Vec<f32> = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect();
+            let answers: Vec<f32> = values
+                .iter()
+                .flat_map(|v| (self.wrong)(&[*v], self.model.answer(&[*v])))
+                .map(|v| v as f32)
+                .collect();
             Ok(vec![Tensor::from_f32(vec![values.len(), 1], &answers)?])
         }
         fn provider(&self) -> &'static str {
@@ -257,33 +335,80 @@ mod tests {
     fn a_graph_that_is_wrong_at_one_edge_is_found() {
         let y: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
         let x = Values::Numbers((0..400).map(|i| i as f32).collect());
-        let frame = Frame { columns: vec![Column { name: "x".to_owned(), values: x }], rows: 400 };
+        let frame = Frame {
+            columns: vec![Column {
+                name: "x".to_owned(),
+                values: x,
+            }],
+            rows: 400,
+        };
         let rows: Vec<u32> = (0..400).collect();
         let features = vec![Feature::learn(&frame, 0, &rows)];
         let cuts = vec![super::super::fit::bins::Cut::find(&frame, 0, &rows)];
         let data = super::super::fit::bins::Binned::of(&frame, &features, cuts, &rows);
-        let sample = trees::Sample { data: &data, targets: &y, weights: None };
-        let options = trees::Options { rounds_max: 20, ..trees::Options::default() };
-        let booster = trees::fit(&sample, None, trees::loss::Loss::Squared, &options, &mut |_| {});
+        let sample = trees::Sample {
+            data: &data,
+            targets: &y,
+            weights: None,
+        };
+        let options = trees::Options {
+            rounds_max: 20,
+            ..trees::Options::default()
+        };
+        let booster = trees::fit(
+            &sample,
+            None,
+            trees::loss::Loss::Squared,
+            &options,
+            &mut |_| {},
+        );
         let threshold = match booster.trees[0].nodes[0].choice {
             Choice::UpTo { threshold, .. } => threshold,
             Choice::OneOf(_) => panic!("a number"),
         };
-        let model = Model { features, classes: None, learned: Learned::Trees(booster) };
+        let model = Model {
+            features,
+            classes: None,
+            learned: Learned::Trees(booster),
+        };
         let with = |wrong| {
-            let session = Box::new(Native { model: model.clone(), wrong });
+            let session = Box::new(Native {
+                model: model.clone(),
+                wrong,
+            });
             let signature = super::super::export::signature(&model);
             let columns = super::super::export::columns(&model.features);
-            let mut asked = Asked { signature, task: Task::Regression(0), columns, session };
+            let mut asked = Asked {
+                signature,
+                task: Task::Regression(0),
+                columns,
+                session,
+            };
             check(&model, &mut asked, &frame, 20_000, 7)
         };
         let right = with(|_, answer| answer).expect("the same");
         assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
-        assert!(with(|row, answer| if row[0].is_nan() { vec![answer[0] + 0.01] } else { answer }).is_err());
-        assert!(with(|row, answer| if row[0] == f32::INFINITY { vec![answer[0] + 0.01] } else { answer }).is_err());
+        assert!(
+            with(|row, answer| if row[0].is_nan() {
+                vec![answer[0] + 0.01]
+            } else {
+                answer
+            })
+            .is_err()
+        );
+        assert!(
+            with(|row, answer| if row[0] == f32::INFINITY {
+                vec![answer[0] + 0.01]
+            } else {
+                answer
+            })
+            .is_err()
+        );
         assert!(edges(&model)[0].contains(&threshold));
         let asked = bend(&model, &frame, 20_000, 7);
-        let Values::Numbers(all) = &asked.columns[0].values else { panic!("numbers") };
+        let Values::Numbers(all) = &asked.columns[0].values else {
+            panic!("numbers")
+        };
         for edge in [threshold, threshold.next_up(), threshold.next_down()] {
             assert!(all.contains(&edge), "{edge} is asked");
         }

@@ -17,7 +17,9 @@ fn root() -> PathBuf {
 pub(crate) fn folder() -> Result<TempDir> {
     let root = root();
     let made = std::fs::create_dir_all(&root).and_then(|()| tempfile::tempdir_in(&root));
-    made.map_err(|e| Error::unavailable(format!("make a folder below {}", root.display())).with_source(e))
+    made.map_err(|e| {
+        Error::unavailable(format!("make a folder below {}", root.display())).with_source(e)
+    })
 }
 
 /// Removes what processes left that are gone, and from now on what this one has
@@ -25,11 +27,17 @@ pub(crate) fn folder() -> Result<TempDir> {
 pub(crate) fn begin() {
     sweep(&std::env::temp_dir());
     std::thread::spawn(|| {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
+            return;
+        };
         let code = runtime.block_on(async {
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
+            let (Ok(mut interrupt), Ok(mut terminate)) = (
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::terminate()),
+            ) else {
                 return None;
             };
             tokio::select! {
@@ -48,7 +56,10 @@ pub(crate) fn begin() {
 fn sweep(below: &Path) {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(NAME)).and_then(|n| n.parse::<u32>().ok());
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(NAME))
+            .and_then(|n| n.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
             // Somebody else's is left to them.
             let _ = std::fs::remove_dir_all(entry.path());
@@ -68,8 +79,11 @@ mod tests {
             std::fs::create_dir_all(path.join("inside")).expect("made");
             path
         };
-        let (dead, own, other) =
-            (make(format!("{NAME}4194999")), make(format!("{NAME}{}", std::process::id())), make("another".to_owned()));
+        let (dead, own, other) = (
+            make(format!("{NAME}4194999")),
+            make(format!("{NAME}{}", std::process::id())),
+            make("another".to_owned()),
+        );
         sweep(below.path());
         assert!(!dead.exists() && own.exists() && other.exists());
     }

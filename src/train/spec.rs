@@ -47,8 +47,11 @@ pub(crate) struct Text;
 
 impl Form<Option<String>> for Text {
     fn read(value: &Value) -> Result<Option<String>, String> {
-        let text = value.as_str().filter(|text| !text.trim().is_empty() && !text.contains('\0'));
-        text.map(|text| Some(text.to_owned())).ok_or_else(|| "text, as a string".into())
+        let text = value
+            .as_str()
+            .filter(|text| !text.trim().is_empty() && !text.contains('\0'));
+        text.map(|text| Some(text.to_owned()))
+            .ok_or_else(|| "text, as a string".into())
     }
 
     fn write(setting: &Option<String>) -> Option<Value> {
@@ -68,7 +71,12 @@ pub(crate) struct Tried(pub BTreeMap<String, Values>);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     List(Vec<Value>),
-    Range { from: f64, to: f64, is_log: bool, is_whole: bool },
+    Range {
+        from: f64,
+        to: f64,
+        is_log: bool,
+        is_whole: bool,
+    },
 }
 
 impl Values {
@@ -79,29 +87,63 @@ impl Values {
             return Ok(Self::List(list.clone()));
         }
         let table = value.as_table().ok_or(must)?;
-        if table.keys().any(|key| !["from", "to", "log"].contains(&key.as_str())) {
+        if table
+            .keys()
+            .any(|key| !["from", "to", "log"].contains(&key.as_str()))
+        {
             return Err(must.to_owned());
         }
-        let number = |key: &str| table.get(key).and_then(|v| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)));
-        let (from, to) = number("from").zip(number("to")).filter(|(from, to)| from < to).ok_or(must)?;
-        let is_log = table.get("log").is_some_and(|log| log.as_bool() == Some(true));
+        let number = |key: &str| {
+            table
+                .get(key)
+                .and_then(|v| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)))
+        };
+        let (from, to) = number("from")
+            .zip(number("to"))
+            .filter(|(from, to)| from < to)
+            .ok_or(must)?;
+        let is_log = table
+            .get("log")
+            .is_some_and(|log| log.as_bool() == Some(true));
         if is_log && from <= 0.0 {
             return Err("above 0, for a range that is drawn from by size".to_owned());
         }
-        let is_whole = [table.get("from"), table.get("to")].iter().flatten().all(|v| v.is_integer());
-        Ok(Self::Range { from, to, is_log, is_whole })
+        let is_whole = [table.get("from"), table.get("to")]
+            .iter()
+            .flatten()
+            .all(|v| v.is_integer());
+        Ok(Self::Range {
+            from,
+            to,
+            is_log,
+            is_whole,
+        })
     }
 
     /// One of them, by chance.
     pub(crate) fn draw(&self, chance: &mut dyn FnMut() -> f64) -> Value {
         match self {
-            Self::List(list) => list[((chance() * list.len() as f64) as usize).min(list.len() - 1)].clone(),
-            Self::Range { from, to, is_log, is_whole } => {
+            Self::List(list) => {
+                list[((chance() * list.len() as f64) as usize).min(list.len() - 1)].clone()
+            }
+            Self::Range {
+                from,
+                to,
+                is_log,
+                is_whole,
+            } => {
                 let at = chance();
-                let value =
-                    if *is_log { (from.ln() + (to.ln() - from.ln()) * at).exp() } else { from + (to - from) * at };
+                let value = if *is_log {
+                    (from.ln() + (to.ln() - from.ln()) * at).exp()
+                } else {
+                    from + (to - from) * at
+                };
                 let value = value.clamp(*from, *to);
-                if *is_whole { Value::Integer(value.round() as i64) } else { Value::Float(value) }
+                if *is_whole {
+                    Value::Integer(value.round() as i64)
+                } else {
+                    Value::Float(value)
+                }
             }
         }
     }
@@ -110,7 +152,12 @@ impl Values {
     fn ends(&self) -> Vec<Value> {
         match self {
             Self::List(list) => list.clone(),
-            Self::Range { from, to, is_whole: true, .. } => {
+            Self::Range {
+                from,
+                to,
+                is_whole: true,
+                ..
+            } => {
                 vec![Value::Integer(*from as i64), Value::Integer(*to as i64)]
             }
             Self::Range { from, to, .. } => vec![Value::Float(*from), Value::Float(*to)],
@@ -125,7 +172,11 @@ pub(crate) struct Joins(pub BTreeMap<String, Join>);
 impl Spec {
     /// The source that is all there is to learn from, where nothing is asked of them.
     pub(crate) fn only_source(&self) -> Option<&String> {
-        let mut others = self.sources.0.keys().filter(|name| !self.joins.0.contains_key(*name));
+        let mut others = self
+            .sources
+            .0
+            .keys()
+            .filter(|name| !self.joins.0.contains_key(*name));
         others.next().filter(|_| others.next().is_none())
     }
 
@@ -153,19 +204,25 @@ impl Spec {
         let mut root = toml::Table::new();
         // What the files hold counts, not where they lie, nor what reading them may cost.
         let mut data = self.data.to_table();
-        ["memory_max", "rows_max", "staged_max"].into_iter().for_each(|key| drop(data.remove(key)));
+        ["memory_max", "rows_max", "staged_max"]
+            .into_iter()
+            .for_each(|key| drop(data.remove(key)));
         for (name, join) in &self.joins.0 {
             data.insert(format!("joins.{name}"), Value::Table(join.to_table()));
         }
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
-            Algorithm::Linear => fit.insert("linear".to_owned(), Value::Table(self.linear.to_table())),
+            Algorithm::Linear => {
+                fit.insert("linear".to_owned(), Value::Table(self.linear.to_table()))
+            }
             Algorithm::Mlp => fit.insert("mlp".to_owned(), Value::Table(self.mlp.to_table())),
             Algorithm::Command => {
                 let mut program = self.program.to_table();
                 // What it may take, and how it is handed over, does not change what it makes.
-                ["deadline", "memory_max", "output_max", "attempts"].iter().for_each(|key| drop(program.remove(*key)));
+                ["deadline", "memory_max", "output_max", "attempts"]
+                    .iter()
+                    .for_each(|key| drop(program.remove(*key)));
                 fit.insert("command".to_owned(), Value::Table(program))
             }
         };
@@ -186,14 +243,19 @@ impl Spec {
 
     /// Whether it learns from what a registry's servers saw.
     pub(crate) fn has_seen(&self) -> bool {
-        self.sources.0.values().any(|at| matches!(Seen::parse(at), Ok(Some(_))))
+        self.sources
+            .0
+            .values()
+            .any(|at| matches!(Seen::parse(at), Ok(Some(_))))
     }
 
     /// Checks what no single setting shows.
     fn check(&self) -> Result<()> {
         let refuse = |why: String| Err(Error::invalid(why));
         if self.model.name.is_empty() {
-            return refuse("'name' in [model] is missing: what the model is called in the registry".to_owned());
+            return refuse(
+                "'name' in [model] is missing: what the model is called in the registry".to_owned(),
+            );
         }
         ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
         if self.schema.target.is_empty() {
@@ -214,29 +276,40 @@ impl Spec {
                 return refuse("there is no source of that name in [data.sources]");
             }
             if join.on.is_empty() || join.time.is_empty() {
-                return refuse("'on' and 'time' say which rows belong together, and since when they are known");
+                return refuse(
+                    "'on' and 'time' say which rows belong together, and since when they are known",
+                );
             }
             if self.schema.time.is_none() {
-                return refuse("'time' in [schema] is missing: the time at which it must have been known");
+                return refuse(
+                    "'time' in [schema] is missing: the time at which it must have been known",
+                );
             }
         }
         if self.data.sql.is_none() && self.only_source().is_none() {
             return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
         }
         let schema = &self.schema;
-        let others = [("time", &schema.time), ("group", &schema.group), ("weight", &schema.weight)];
+        let others = [
+            ("time", &schema.time),
+            ("group", &schema.group),
+            ("weight", &schema.weight),
+        ];
         for (what, column) in others {
             if column.as_deref() == Some(schema.target.as_str()) {
                 return refuse(format!("'{what}' in [schema] is the target"));
             }
         }
         if schema.features.contains(&schema.target) {
-            return refuse(format!("'{}' is both the target and a feature", short(&schema.target)));
+            return refuse(format!(
+                "'{}' is both the target and a feature",
+                short(&schema.target)
+            ));
         }
         let needs = |by, column: &Option<String>, what: &str| match column {
-            None if self.split.by == by => {
-                refuse(format!("'by' in [split] is \"{what}\", but '{what}' in [schema] names no column"))
-            }
+            None if self.split.by == by => refuse(format!(
+                "'by' in [split] is \"{what}\", but '{what}' in [schema] names no column"
+            )),
             _ => Ok(()),
         };
         needs(SplitBy::Time, &schema.time, "time")?;
@@ -251,7 +324,8 @@ impl Spec {
         }
         if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
             return refuse(
-                "'program' in [fit.command] is missing: the program that learns, and its arguments".to_owned(),
+                "'program' in [fit.command] is missing: the program that learns, and its arguments"
+                    .to_owned(),
             );
         }
         if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {

@@ -63,14 +63,21 @@ pub(crate) async fn sweep(
     let (mut trials, mut cut) = (Vec::new(), None);
     for (at, (set, spec)) in settings.into_iter().enumerate() {
         if begun.elapsed() >= spec.sweep.time_max {
-            cut = Some(format!("{} of {all} were tried within 'time_max' of [sweep]", trials.len()));
+            cut = Some(format!(
+                "{} of {all} were tried within 'time_max' of [sweep]",
+                trials.len()
+            ));
             break;
         }
         let run = trial_key(&key(&spec, &code, &rows.manifest.digest()));
         let what = words(&set);
         if let Some(loss) = known.get(&run.to_string()) {
             watcher.step(&format!("{} of {all}: {what}: tried before", at + 1));
-            trials.push(Trial { spec, set, loss: *loss });
+            trials.push(Trial {
+                spec,
+                set,
+                loss: *loss,
+            });
             continue;
         }
         watcher.step(&format!("{} of {all}: {what}", at + 1));
@@ -109,8 +116,16 @@ pub(crate) async fn sweep(
             .await?;
         trials.push(Trial { spec, set, loss });
     }
-    trials.sort_by(|a, b| a.loss.unwrap_or(f64::INFINITY).total_cmp(&b.loss.unwrap_or(f64::INFINITY)));
-    Ok(Swept { measure: wrong.word(), trials, cut })
+    trials.sort_by(|a, b| {
+        a.loss
+            .unwrap_or(f64::INFINITY)
+            .total_cmp(&b.loss.unwrap_or(f64::INFINITY))
+    });
+    Ok(Swept {
+        measure: wrong.word(),
+        trials,
+        cut,
+    })
 }
 
 fn trial_key(run: &Digest) -> Digest {
@@ -119,13 +134,18 @@ fn trial_key(run: &Digest) -> Digest {
 
 /// What was set, for a person.
 pub(crate) fn words(set: &Map<String, Value>) -> String {
-    set.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+    set.iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The rows that are learned from, as rows to split anew.
 fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
-    let last = folds.last().ok_or_else(|| Error::internal("there is no origin"))?;
+    let last = folds
+        .last()
+        .ok_or_else(|| Error::internal("there is no origin"))?;
     let mut learned: Vec<u32> = [&last.train[..], &last.stop].concat();
     learned.sort_unstable();
     Ok(rows.take(&learned))
@@ -142,8 +162,18 @@ fn try_one(
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
         let fitted = candidate::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
-        let mut asked = referee::open(trainer, fitted.graph(spec, ""), None, &fitted.columns(spec, rows))?;
-        let judged = judge(&mut asked, &rows.frame.take(&fold.test), &rows.target.take(&fold.test), wrong)?;
+        let mut asked = referee::open(
+            trainer,
+            fitted.graph(spec, ""),
+            None,
+            &fitted.columns(spec, rows),
+        )?;
+        let judged = judge(
+            &mut asked,
+            &rows.frame.take(&fold.test),
+            &rows.target.take(&fold.test),
+            wrong,
+        )?;
         sum += judged.wrong.iter().sum::<f64>();
         count += judged.wrong.len();
         last = Some(judged.measures);
@@ -155,16 +185,24 @@ fn try_one(
 fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
     let values = &spec.sweep_values.0;
     if values.is_empty() {
-        return Err(Error::invalid("[sweep.values] is missing: settings and what to try for each"));
+        return Err(Error::invalid(
+            "[sweep.values] is missing: settings and what to try for each",
+        ));
     }
     let chosen: Vec<Vec<toml::Value>> = match spec.sweep.method {
-        Method::Grid => grid(values)?.into_iter().take(spec.sweep.runs_max).collect(),
+        Method::Grid => grid(values)?
+            .into_iter()
+            .take(spec.sweep.runs_max)
+            .collect(),
         Method::Random => {
             let mut dice = u64::from(spec.sweep.seed);
             let mut seen = Vec::new();
             // A list that is short is soon used up.
             for _ in 0..spec.sweep.runs_max * 10 {
-                let one: Vec<toml::Value> = values.values().map(|of| of.draw(&mut || uniform(&mut dice))).collect();
+                let one: Vec<toml::Value> = values
+                    .values()
+                    .map(|of| of.draw(&mut || uniform(&mut dice)))
+                    .collect();
                 if seen.len() < spec.sweep.runs_max && !seen.contains(&one) {
                     seen.push(one);
                 }
@@ -177,7 +215,10 @@ fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
         let mut set = Map::new();
         for (name, value) in values.keys().zip(chosen) {
             tried.put(name, &value)?;
-            set.insert(name.clone(), serde_json::to_value(&value).unwrap_or_default());
+            set.insert(
+                name.clone(),
+                serde_json::to_value(&value).unwrap_or_default(),
+            );
         }
         Ok((set, tried))
     };
@@ -193,9 +234,14 @@ fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
             )));
         };
         if all.len() * list.len() > GRID_MAX {
-            return Err(Error::invalid(format!("the grid has over {GRID_MAX} settings; try them at random")));
+            return Err(Error::invalid(format!(
+                "the grid has over {GRID_MAX} settings; try them at random"
+            )));
         }
-        all = all.iter().flat_map(|one| list.iter().map(|v| [one.clone(), vec![v.clone()]].concat())).collect();
+        all = all
+            .iter()
+            .flat_map(|one| list.iter().map(|v| [one.clone(), vec![v.clone()]].concat()))
+            .collect();
     }
     Ok(all)
 }
@@ -213,32 +259,52 @@ mod tests {
     use super::*;
 
     fn spec(text: &str) -> Result<Spec> {
-        let head = "[model]\nname = \"m\"\n[data.sources]\nrows = \"r.csv\"\n[schema]\ntarget = \"y\"\n";
+        let head =
+            "[model]\nname = \"m\"\n[data.sources]\nrows = \"r.csv\"\n[schema]\ntarget = \"y\"\n";
         Spec::parse("train.toml", &format!("{head}{text}"))
     }
 
     #[test]
     fn a_grid_is_all_and_chance_is_the_same_every_time() {
-        let text =
-            "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 15]\n\"fit.trees.learning_rate\" = [0.1, 0.05, 0.2]\n";
+        let text = "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 15]\n\"fit.trees.learning_rate\" = [0.1, 0.05, 0.2]\n";
         let all = settings(&spec(text).expect("reads")).expect("settings");
         assert_eq!(all.len(), 6);
-        assert_eq!((all[1].1.trees.leaves_max, all[1].1.trees.learning_rate), (15, 0.1));
-        let keys: std::collections::BTreeSet<String> = all.iter().map(|(_, s)| s.canonical()).collect();
+        assert_eq!(
+            (all[1].1.trees.leaves_max, all[1].1.trees.learning_rate),
+            (15, 0.1)
+        );
+        let keys: std::collections::BTreeSet<String> =
+            all.iter().map(|(_, s)| s.canonical()).collect();
         assert_eq!(keys.len(), 6, "each is another run");
         let random = "[sweep]\nmethod = \"random\"\nruns_max = 8\n[sweep.values]\n\"fit.trees.learning_rate\" = { from = 0.001, to = 0.5, log = true }\n\
                       \"fit.trees.leaves_max\" = { from = 4, to = 64 }\n";
         let tried = |text: &str| -> Vec<(f64, usize)> {
             let all = settings(&spec(text).expect("reads")).expect("settings");
-            all.iter().map(|(_, s)| (s.trees.learning_rate, s.trees.leaves_max)).collect()
+            all.iter()
+                .map(|(_, s)| (s.trees.learning_rate, s.trees.leaves_max))
+                .collect()
         };
         let once = tried(random);
         assert_eq!((once.len(), &once), (8, &tried(random)));
-        assert!(once.iter().all(|(rate, leaves)| (0.001..=0.5).contains(rate) && (4..=64).contains(leaves)));
-        assert!(once.iter().filter(|(rate, _)| *rate < 0.05).count() >= 3, "by size: {once:?}");
-        assert_ne!(tried(&random.replace("runs_max = 8", "runs_max = 8\nseed = 9")), once);
+        assert!(
+            once.iter()
+                .all(|(rate, leaves)| (0.001..=0.5).contains(rate) && (4..=64).contains(leaves))
+        );
+        assert!(
+            once.iter().filter(|(rate, _)| *rate < 0.05).count() >= 3,
+            "by size: {once:?}"
+        );
+        assert_ne!(
+            tried(&random.replace("runs_max = 8", "runs_max = 8\nseed = 9")),
+            once
+        );
         let few = "[sweep]\nmethod = \"random\"\nruns_max = 50\n[sweep.values]\n\"fit.seed\" = [1, 2, 3]\n";
-        assert_eq!(settings(&spec(few).expect("reads")).expect("settings").len(), 3);
+        assert_eq!(
+            settings(&spec(few).expect("reads"))
+                .expect("settings")
+                .len(),
+            3
+        );
     }
 
     #[test]
@@ -248,17 +314,35 @@ mod tests {
                 "[sweep.values]\n\"fit.tree.leaves_max\" = [7]\n",
                 "train.toml:8: 'fit.tree.leaves_max' in [sweep.values] is",
             ),
-            ("[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n", "it must be from 2 to 4096"),
-            ("[sweep.values]\n\"fit.trees.leaves_max\" = 7\n", "a list of values, or a range"),
-            ("[sweep.values]\n\"fit.trees.leaves_max\" = []\n", "a list of values, or a range"),
-            ("[sweep.values]\n\"gates.bound\" = [0.1]\n", "only settings of [fit] and [schema]"),
-            ("[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0, log = true }\n", "above 0"),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n",
+                "it must be from 2 to 4096",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = 7\n",
+                "a list of values, or a range",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = []\n",
+                "a list of values, or a range",
+            ),
+            (
+                "[sweep.values]\n\"gates.bound\" = [0.1]\n",
+                "only settings of [fit] and [schema]",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0, log = true }\n",
+                "above 0",
+            ),
         ] {
             let error = spec(text).expect_err("refused");
             assert!(error.message.contains(why), "{text}: {error}");
         }
         let ranges = "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0 }\n";
-        assert!(settings(&spec(ranges).expect("reads")).is_err_and(|e| e.message.contains("a grid does not have")));
+        assert!(
+            settings(&spec(ranges).expect("reads"))
+                .is_err_and(|e| e.message.contains("a grid does not have"))
+        );
         assert!(settings(&spec("").expect("reads")).is_err());
     }
 }

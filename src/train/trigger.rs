@@ -109,7 +109,9 @@ impl Past {
             }
             match ran.became {
                 Became::Failed | Became::Inconclusive | Became::Broken => {
-                    ran.events.iter().for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
+                    ran.events
+                        .iter()
+                        .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
             }
@@ -119,19 +121,26 @@ impl Past {
             if !ran.became.is_run() {
                 continue;
             }
-            let is_asked = ran.trigger == super::attempt::MANUAL || ran.events.iter().any(|e| e.starts_with("ask-"));
+            let is_asked = ran.trigger == super::attempt::MANUAL
+                || ran.events.iter().any(|e| e.starts_with("ask-"));
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
-            let newest = record.pointer("/data/time/1").and_then(|t| t.as_str()?.parse().ok());
+            let newest = record
+                .pointer("/data/time/1")
+                .and_then(|t| t.as_str()?.parse().ok());
             // Those with a target: the others are not counted as new either.
-            let parts = ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
+            let parts =
+                ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
             let rows = parts[0].map(|_| parts.iter().flatten().sum::<u64>());
             past.last = Some(Last {
                 began: ran.began,
                 ended,
                 became: ran.became,
-                spec: record["spec"].as_str().map(spec).or(before.as_ref().and_then(|b| b.spec)),
+                spec: record["spec"]
+                    .as_str()
+                    .map(spec)
+                    .or(before.as_ref().and_then(|b| b.spec)),
                 rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows as usize),
                 newest: newest.or(before.and_then(|b| b.newest)),
             });
@@ -177,13 +186,18 @@ pub(crate) struct Found {
 /// Reads a pattern of cron.
 pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
     pattern.parse().map_err(|e: croner::errors::CronError| {
-        Error::invalid(format!("'{}' is no pattern of five fields: {e}", crate::model::short(pattern)))
+        Error::invalid(format!(
+            "'{}' is no pattern of five fields: {e}",
+            crate::model::short(pattern)
+        ))
     })
 }
 
 /// The next time of a pattern.
 pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
-    cron(pattern)?.find_next_occurrence(&after, false).map_err(|e| Error::invalid(format!("no time comes: {e}")))
+    cron(pattern)?
+        .find_next_occurrence(&after, false)
+        .map_err(|e| Error::invalid(format!("no time comes: {e}")))
 }
 
 /// Everything that is due and was not dealt with.
@@ -191,7 +205,13 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     let mut all: Vec<Event> = Vec::new();
     for ask in &found.asks {
         let why = format!("{} asked: {}", ask.actor, ask.reason);
-        all.push(Event { kind: Kind::Asked, key: format!("ask-{}", ask.id), time: ask.time, why, moot: None });
+        all.push(Event {
+            kind: Kind::Asked,
+            key: format!("ask-{}", ask.id),
+            time: ask.time,
+            why,
+            moot: None,
+        });
     }
     all.extend(times(triggers, past, found)?);
     for kept in &found.alarms {
@@ -201,17 +221,32 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
         let key = format!("spec-{}", hex(&found.spec));
-        all.push(Event { kind: Kind::Spec, key, time: found.now, why: "the specification changed".into(), moot: None });
+        all.push(Event {
+            kind: Kind::Spec,
+            key,
+            time: found.now,
+            why: "the specification changed".into(),
+            moot: None,
+        });
     }
     if let (Some(least), Some(rows)) = (triggers.new_rows, found.new_rows)
         && rows >= least
     {
         let key = match &past.last {
-            Some(Last { newest: Some(newest), .. }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
+            Some(Last {
+                newest: Some(newest),
+                ..
+            }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
             last => format!("rows-over-{}", last.as_ref().map_or(0, |last| last.rows)),
         };
         let why = format!("{rows} rows are new");
-        all.push(Event { kind: Kind::Rows, key, time: found.now, why, moot: None });
+        all.push(Event {
+            kind: Kind::Rows,
+            key,
+            time: found.now,
+            why,
+            moot: None,
+        });
     }
     all.retain(|event| !past.is_done(event));
     all.sort_by_key(|event| (event.kind, event.time));
@@ -219,14 +254,26 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
 }
 
 fn hex(digest: &Digest) -> String {
-    digest.to_string().trim_start_matches("sha256:").chars().take(16).collect()
+    digest
+        .to_string()
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(16)
+        .collect()
 }
 
 /// Times of the clock since the last that something was done about.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
-    let Some(pattern) = &triggers.cron else { return Ok(Vec::new()) };
+    let Some(pattern) = &triggers.cron else {
+        return Ok(Vec::new());
+    };
     let cron = cron(pattern)?;
-    let dealt = past.handled.iter().chain(past.tried.keys()).filter_map(|key| cron_time(key)).max();
+    let dealt = past
+        .handled
+        .iter()
+        .chain(past.tried.keys())
+        .filter_map(|key| cron_time(key))
+        .max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
     let mut times = std::collections::VecDeque::new();
     while let Ok(next) = cron.find_next_occurrence(&after, false) {
@@ -250,7 +297,13 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         };
         let key = format!("cron-{}", time.format(CRON));
         let why = format!("the clock, {}", time.format("%Y-%m-%d %H:%M UTC"));
-        Event { kind: Kind::Cron, key, time, why, moot: moot.map(str::to_owned) }
+        Event {
+            kind: Kind::Cron,
+            key,
+            time,
+            why,
+            moot: moot.map(str::to_owned),
+        }
     };
     Ok(times.into_iter().map(event).collect())
 }
@@ -260,7 +313,9 @@ const CRON: &str = "%Y%m%dT%H%M%SZ";
 
 fn cron_time(key: &str) -> Option<DateTime<Utc>> {
     let text = key.strip_prefix("cron-")?;
-    chrono::NaiveDateTime::parse_from_str(text, CRON).ok().map(|time| time.and_utc())
+    chrono::NaiveDateTime::parse_from_str(text, CRON)
+        .ok()
+        .map(|time| time.and_utc())
 }
 
 fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option<Event> {
@@ -270,21 +325,37 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         _ => return None,
     };
     let version = kept.alarm["version"].as_u64();
-    let column =
-        kept.alarm["column"].as_str().map_or_else(String::new, |c| format!(" of '{}'", crate::model::short(c)));
-    let what = if kind == Kind::Drift { "drift" } else { "losses" };
+    let column = kept.alarm["column"]
+        .as_str()
+        .map_or_else(String::new, |c| format!(" of '{}'", crate::model::short(c)));
+    let what = if kind == Kind::Drift {
+        "drift"
+    } else {
+        "losses"
+    };
     let of = version.map_or_else(String::new, |v| format!(", version {v}"));
     let mut moot = None;
     if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
-        moot = Some(format!("a run that passed began after it, at {}", passed.format("%Y-%m-%d %H:%M:%S UTC")));
+        moot = Some(format!(
+            "a run that passed began after it, at {}",
+            passed.format("%Y-%m-%d %H:%M:%S UTC")
+        ));
     } else if let (Some(version), Some(champion)) = (version, found.champion)
         && version != champion
     {
-        moot = Some(format!("it is about version {version}; version {champion} is champion"));
+        moot = Some(format!(
+            "it is about version {version}; version {champion} is champion"
+        ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
     let key = format!("alarm-{}-{}", kept.time.format(CRON), hex(&hash(&text)));
-    Some(Event { kind, key, time: kept.time, why: format!("an alarm: {what}{column}{of}"), moot })
+    Some(Event {
+        kind,
+        key,
+        time: kept.time,
+        why: format!("an alarm: {what}{column}{of}"),
+        moot,
+    })
 }
 
 /// What is to be done.
@@ -300,9 +371,17 @@ pub(crate) enum Decision {
 }
 
 /// Decides about what is due.
-pub(crate) fn decide(triggers: &Triggers, past: &Past, events: Vec<Event>, now: DateTime<Utc>) -> Decision {
+pub(crate) fn decide(
+    triggers: &Triggers,
+    past: &Past,
+    events: Vec<Event>,
+    now: DateTime<Utc>,
+) -> Decision {
     if let Some(why) = events.iter().find_map(|event| event.moot.clone()) {
-        let moot = events.into_iter().filter(|event| event.moot.as_ref() == Some(&why)).collect();
+        let moot = events
+            .into_iter()
+            .filter(|event| event.moot.as_ref() == Some(&why))
+            .collect();
         return Decision::Skip(moot, why);
     }
     if events.is_empty() {
@@ -312,10 +391,19 @@ pub(crate) fn decide(triggers: &Triggers, past: &Past, events: Vec<Event>, now: 
         return Decision::Run(events);
     }
     // After each run that did not pass an alarm waits for twice as long.
-    let why = events.iter().map(|event| refused_after(triggers, past, past.tries(event), now)).min();
-    let Some(Some(why)) = why else { return Decision::Run(events) };
+    let why = events
+        .iter()
+        .map(|event| refused_after(triggers, past, past.tries(event), now))
+        .min();
+    let Some(Some(why)) = why else {
+        return Decision::Run(events);
+    };
     let (waiting, gone): (Vec<Event>, Vec<Event>) = events.into_iter().partition(Event::stays);
-    if gone.is_empty() { Decision::Wait(waiting, why) } else { Decision::Skip(gone, why) }
+    if gone.is_empty() {
+        Decision::Wait(waiting, why)
+    } else {
+        Decision::Skip(gone, why)
+    }
 }
 
 /// Why nothing but a person may start a run now.
@@ -323,19 +411,36 @@ pub(crate) fn refused(triggers: &Triggers, past: &Past, now: DateTime<Utc>) -> O
     refused_after(triggers, past, 0, now)
 }
 
-fn refused_after(triggers: &Triggers, past: &Past, tries: u32, now: DateTime<Utc>) -> Option<String> {
+fn refused_after(
+    triggers: &Triggers,
+    past: &Past,
+    tries: u32,
+    now: DateTime<Utc>,
+) -> Option<String> {
     let cooldown = triggers.cooldown.saturating_mul(1 << tries.min(TRIES_MAX));
     let cooldown = TimeDelta::from_std(cooldown).unwrap_or(TimeDelta::MAX);
-    let cool = past.last.as_ref().and_then(|last| last.ended.checked_add_signed(cooldown)).filter(|cool| *cool > now);
+    let cool = past
+        .last
+        .as_ref()
+        .and_then(|last| last.ended.checked_add_signed(cooldown))
+        .filter(|cool| *cool > now);
     if let Some(cool) = cool {
-        return Some(format!("'cooldown' lasts until {}", cool.format("%Y-%m-%d %H:%M:%S UTC")));
+        return Some(format!(
+            "'cooldown' lasts until {}",
+            cool.format("%Y-%m-%d %H:%M:%S UTC")
+        ));
     }
     if past.runs >= triggers.runs_max {
-        return Some(format!("{} runs within a day, 'runs_max' is {}", past.runs, triggers.runs_max));
+        return Some(format!(
+            "{} runs within a day, 'runs_max' is {}",
+            past.runs, triggers.runs_max
+        ));
     }
     if past.spent >= triggers.time_max {
         let (spent, most) = (past.spent.as_secs(), triggers.time_max.as_secs());
-        return Some(format!("runs took {spent} s within a day, 'time_max' is {most} s"));
+        return Some(format!(
+            "runs took {spent} s within a day, 'time_max' is {most} s"
+        ));
     }
     None
 }

@@ -75,19 +75,41 @@ fn folder(model: &ModelName, what: &str) -> String {
 }
 
 /// Asks for a run, as a person.
-pub(crate) async fn ask(records: &Records, model: &ModelName, actor: &str, reason: &str) -> Result<Ask> {
+pub(crate) async fn ask(
+    records: &Records,
+    model: &ModelName,
+    actor: &str,
+    reason: &str,
+) -> Result<Ask> {
     if actor.len() + reason.len() > WORDS_MAX {
-        return Err(Error::invalid(format!("who asks and why are over {WORDS_MAX} bytes")));
+        return Err(Error::invalid(format!(
+            "who asks and why are over {WORDS_MAX} bytes"
+        )));
     }
     let id = uuid::Uuid::now_v7().simple().to_string();
-    let ask = Ask { id, time: Utc::now(), actor: actor.to_owned(), reason: reason.to_owned() };
-    let text = serde_json::to_vec(&ask).map_err(|e| Error::internal("write a request").with_source(e))?;
-    records.create(&format!("{}/{}.json", folder(model, "asks"), ask.id), text.into()).await?;
+    let ask = Ask {
+        id,
+        time: Utc::now(),
+        actor: actor.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let text =
+        serde_json::to_vec(&ask).map_err(|e| Error::internal("write a request").with_source(e))?;
+    records
+        .create(
+            &format!("{}/{}.json", folder(model, "asks"), ask.id),
+            text.into(),
+        )
+        .await?;
     Ok(ask)
 }
 
 /// Who trains a model now.
-pub(crate) async fn busy(records: &Records, model: &ModelName, time: Duration) -> Result<Option<String>> {
+pub(crate) async fn busy(
+    records: &Records,
+    model: &ModelName,
+    time: Duration,
+) -> Result<Option<String>> {
     lease::holder(records, &folder(model, "lease"), time).await
 }
 
@@ -108,10 +130,17 @@ impl Watch {
     }
 
     /// Finds out what is due.
-    pub(crate) async fn state(&mut self, operator: &Operator, seen: &Records, spec: &Spec) -> Result<State> {
+    pub(crate) async fn state(
+        &mut self,
+        operator: &Operator,
+        seen: &Records,
+        spec: &Spec,
+    ) -> Result<State> {
         let model = ModelName::parse(&spec.model.name)?;
         let records = Records::of(operator.log.store.clone(), operator.log.namespace());
-        History::new(records.clone(), model.clone()).refresh(&mut self.known).await?;
+        History::new(records.clone(), model.clone())
+            .refresh(&mut self.known)
+            .await?;
         let now = Utc::now();
         let past = Past::of(self.known.values().flatten(), now);
         // Who only asks does not begin to watch.
@@ -125,7 +154,12 @@ impl Watch {
             alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
         }
         let alarms = self.alarms.values().flatten().cloned().collect();
-        let champion = operator.state().await?.models.get(&model).and_then(|m| m.champion());
+        let champion = operator
+            .state()
+            .await?
+            .models
+            .get(&model)
+            .and_then(|m| m.champion());
         let found = Found {
             now,
             since,
@@ -151,28 +185,54 @@ impl Watch {
             return counted.rows;
         }
         let at = Instant::now();
-        let reach = Reach { records: Some(seen.clone()), as_of: None, now: Utc::now() };
+        let reach = Reach {
+            records: Some(seen.clone()),
+            as_of: None,
+            now: Utc::now(),
+        };
         let newest = past.last.as_ref().and_then(|last| last.newest);
         // What cannot be counted starts nothing; a run, whoever starts it, says why.
         let all = data::count(spec, &reach, newest).await.ok();
-        let known = past.last.as_ref().filter(|_| newest.is_none()).map_or(0, |last| last.rows);
+        let known = past
+            .last
+            .as_ref()
+            .filter(|_| newest.is_none())
+            .map_or(0, |last| last.rows);
         let rows = all.map(|all| all.saturating_sub(known));
-        self.counted = Some(Counted { at: Instant::now(), took: at.elapsed(), after, rows });
+        self.counted = Some(Counted {
+            at: Instant::now(),
+            took: at.elapsed(),
+            after,
+            rows,
+        });
         rows
     }
 
     /// Looks once, and does what is due.
-    pub(crate) async fn look(&mut self, trainer: &Trainer<'_>, watcher: &mut dyn Watcher) -> Result<Looked> {
+    pub(crate) async fn look(
+        &mut self,
+        trainer: &Trainer<'_>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Looked> {
         let spec = self.spec()?;
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
         let state = self.state(trainer.operator, trainer.seen, &spec).await?;
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
             Decision::Nothing => return Ok(Looked::Idle),
-            Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => return Ok(Looked::Waits(why)),
+            Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
+                return Ok(Looked::Waits(why));
+            }
             _ => {}
         }
-        let lease = match lease::take(&records, &folder(&model, "lease"), &self.holder, spec.triggers.lease).await? {
+        let lease = match lease::take(
+            &records,
+            &folder(&model, "lease"),
+            &self.holder,
+            spec.triggers.lease,
+        )
+        .await?
+        {
             Taken::Others(who) => return Ok(Looked::Busy(who)),
             Taken::Ours(lease) => lease,
         };
@@ -181,31 +241,44 @@ impl Watch {
         // Another may have seen to it meanwhile; and one look may find several things.
         for _ in 0..DECISIONS_MAX {
             let state = self.state(trainer.operator, trainer.seen, &spec).await?;
-            let (events, why) = match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
-                Decision::Nothing => break,
-                Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
-                // Told once; it stays due.
-                Decision::Wait(events, why) => (vec![Event { key: waiting(&events), ..events[0].clone() }], why),
-                Decision::Skip(events, why) => (events, why),
-                Decision::Run(events) => {
-                    let pinned = Pinned::new(&records, &model, &events, state.found.now).await?;
-                    let trainer = Trainer {
-                        now: Utc::now(),
-                        as_of: Some(pinned.as_of),
-                        lease: Some(&lease),
-                        pinned: Some(&pinned),
-                        ..*trainer
-                    };
-                    let cause = Cause { trigger: words(&events), events: keys(&events), apart: false };
-                    let (ran, ended, kept) = attempt(&trainer, &spec, cause, &history, watcher).await;
-                    // What is not written down is not done: it is found again, pinned as it was.
-                    kept.map_err(|e| e.context("the run is not kept"))?;
-                    if !ran.events.is_empty() {
-                        pinned.done().await;
+            let (events, why) =
+                match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
+                    Decision::Nothing => break,
+                    Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
+                    // Told once; it stays due.
+                    Decision::Wait(events, why) => (
+                        vec![Event {
+                            key: waiting(&events),
+                            ..events[0].clone()
+                        }],
+                        why,
+                    ),
+                    Decision::Skip(events, why) => (events, why),
+                    Decision::Run(events) => {
+                        let pinned =
+                            Pinned::new(&records, &model, &events, state.found.now).await?;
+                        let trainer = Trainer {
+                            now: Utc::now(),
+                            as_of: Some(pinned.as_of),
+                            lease: Some(&lease),
+                            pinned: Some(&pinned),
+                            ..*trainer
+                        };
+                        let cause = Cause {
+                            trigger: words(&events),
+                            events: keys(&events),
+                            apart: false,
+                        };
+                        let (ran, ended, kept) =
+                            attempt(&trainer, &spec, cause, &history, watcher).await;
+                        // What is not written down is not done: it is found again, pinned as it was.
+                        kept.map_err(|e| e.context("the run is not kept"))?;
+                        if !ran.events.is_empty() {
+                            pinned.done().await;
+                        }
+                        return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
                     }
-                    return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
-                }
-            };
+                };
             let record = serde_json::json!({"reason": why});
             let (trigger, events) = (words(&events), keys(&events));
             let model = spec.model.name.clone();
@@ -222,13 +295,20 @@ impl Watch {
             history.keep(&ran).await?;
             skipped.push(ran);
         }
-        Ok(if skipped.is_empty() { Looked::Idle } else { Looked::Did(skipped, None) })
+        Ok(if skipped.is_empty() {
+            Looked::Idle
+        } else {
+            Looked::Did(skipped, None)
+        })
     }
 }
 
 /// What is written down of events that wait.
 fn waiting(events: &[Event]) -> String {
-    format!("waits-{}", events.first().map_or("none", |event| &event.key))
+    format!(
+        "waits-{}",
+        events.first().map_or("none", |event| &event.key)
+    )
 }
 
 fn keys(events: &[Event]) -> Vec<String> {
@@ -245,7 +325,12 @@ fn words(events: &[Event]) -> String {
             all.push(&event.why);
         }
     }
-    let told = all.iter().take(TOLD_MAX).copied().collect::<Vec<_>>().join("; ");
+    let told = all
+        .iter()
+        .take(TOLD_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("; ");
     match all.len().saturating_sub(TOLD_MAX) {
         0 => told,
         more => format!("{told}; and {more} more"),
@@ -258,7 +343,8 @@ async fn since(records: &Records, model: &ModelName, now: DateTime<Utc>) -> Resu
         return Ok(since);
     }
     let key = folder(model, "since.json");
-    let text = serde_json::to_vec(&now).map_err(|e| Error::internal("write a time").with_source(e))?;
+    let text =
+        serde_json::to_vec(&now).map_err(|e| Error::internal("write a time").with_source(e))?;
     records.create(&key, text.into()).await?;
     known_since(records, model)
         .await?
@@ -274,13 +360,24 @@ async fn known_since(records: &Records, model: &ModelName) -> Result<Option<Date
 async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<Ask>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();
-    for (key, _) in listed.into_iter().filter(|(_, meta)| meta.bytes <= BYTES_MAX) {
-        let id = key.rsplit('/').next().and_then(|name| name.strip_suffix(".json")).unwrap_or_default();
+    for (key, _) in listed
+        .into_iter()
+        .filter(|(_, meta)| meta.bytes <= BYTES_MAX)
+    {
+        let id = key
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.strip_suffix(".json"))
+            .unwrap_or_default();
         if past.has_handled(&format!("ask-{id}")) {
             continue;
         }
         let bytes = records.get(&key, BYTES_MAX).await?;
-        asks.extend(bytes.and_then(|bytes| serde_json::from_slice::<Ask>(&bytes).ok()).filter(|ask| ask.id == id));
+        asks.extend(
+            bytes
+                .and_then(|bytes| serde_json::from_slice::<Ask>(&bytes).ok())
+                .filter(|ask| ask.id == id),
+        );
     }
     Ok(asks)
 }
@@ -306,21 +403,41 @@ struct Pin {
 impl Pinned {
     /// Pins causes to a time: that of the clock itself, or that at which the first
     /// trainer began with one of them.
-    async fn new(records: &Records, model: &ModelName, events: &[Event], now: DateTime<Utc>) -> Result<Self> {
-        let of_clock = events.iter().filter(|event| event.kind == Kind::Cron).map(|event| event.time).max();
+    async fn new(
+        records: &Records,
+        model: &ModelName,
+        events: &[Event],
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        let of_clock = events
+            .iter()
+            .filter(|event| event.kind == Kind::Cron)
+            .map(|event| event.time)
+            .max();
         let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
-        let keys = events.iter().map(|event| format!("{}/{}.json", folder(model, "pins"), event.key)).collect();
+        let keys = events
+            .iter()
+            .map(|event| format!("{}/{}.json", folder(model, "pins"), event.key))
+            .collect();
         // Files that were named by then should have arrived.
         let as_of = of_clock.unwrap_or(now - ARRIVING);
-        let mut pinned = Self { records: records.clone(), keys, as_of, run: None };
+        let mut pinned = Self {
+            records: records.clone(),
+            keys,
+            as_of,
+            run: None,
+        };
         for key in &pinned.keys {
             records.create(key, pin_text(as_of, None)?).await?;
             let bytes = records.get(key, BYTES_MAX).await?;
             let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let damaged = || Error::precondition(format!("{key} of the registry's records is damaged"));
+            let damaged =
+                || Error::precondition(format!("{key} of the registry's records is damaged"));
             let pin = pin.ok_or_else(damaged)?;
             pinned.as_of = pinned.as_of.min(pin.as_of);
-            pinned.run = pinned.run.or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
+            pinned.run = pinned
+                .run
+                .or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
         }
         Ok(pinned)
     }
@@ -344,6 +461,11 @@ impl Pinned {
 }
 
 fn pin_text(as_of: DateTime<Utc>, run: Option<&Digest>) -> Result<bytes::Bytes> {
-    let pin = Pin { as_of, run: run.map(ToString::to_string) };
-    serde_json::to_vec(&pin).map(Into::into).map_err(|e| Error::internal("write a pin").with_source(e))
+    let pin = Pin {
+        as_of,
+        run: run.map(ToString::to_string),
+    };
+    serde_json::to_vec(&pin)
+        .map(Into::into)
+        .map_err(|e| Error::internal("write a pin").with_source(e))
 }

@@ -14,10 +14,21 @@ fn canary(server: &Server) {
 }
 
 fn refused(what: &str, answer: &Answer, part: &str) {
-    assert!((400..500).contains(&answer.status) || answer.status == 501, "{what}: {} {}", answer.status, answer.text());
-    let error = answer.json()["error"].as_str().unwrap_or_else(|| panic!("{what}: no error")).to_owned();
+    assert!(
+        (400..500).contains(&answer.status) || answer.status == 501,
+        "{what}: {} {}",
+        answer.status,
+        answer.text()
+    );
+    let error = answer.json()["error"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{what}: no error"))
+        .to_owned();
     assert!(error.len() <= 1024, "{what}");
-    assert!(error.contains(part), "{what}: {error:?} does not say {part:?}");
+    assert!(
+        error.contains(part),
+        "{what}: {error:?} does not say {part:?}"
+    );
 }
 
 #[test]
@@ -38,21 +49,81 @@ fn json_bodies() {
         ("no inputs", r#"{"inputs":[]}"#.into(), "'x' is missing"),
         ("trailing garbage", one(good) + "x", ""),
         ("depth", deep, ""),
-        ("duplicate key", one(&format!(r#""datatype":"FP32",{good}"#)), ""),
-        ("1e400", one(r#""datatype":"FP32","shape":[1,1],"data":[1e400]"#), ""),
-        ("NaN", one(r#""datatype":"FP32","shape":[1,1],"data":[NaN]"#), ""),
-        ("string for number", one(r#""datatype":"FP32","shape":[1,1],"data":["1"]"#), "x"),
-        ("overflow", one(r#""datatype":"UINT8","shape":[1],"data":[300]"#), "x"),
-        ("fraction", one(r#""datatype":"INT32","shape":[1],"data":[1.5]"#), "x"),
-        ("ragged", one(r#""datatype":"FP32","shape":[2,2],"data":[[1,2],[3]]"#), "x"),
-        ("count", one(r#""datatype":"FP32","shape":[1,10],"data":[1]"#), "x"),
-        ("dtype", one(r#""datatype":"FP33","shape":[1,10],"data":[1]"#), "FP33"),
-        ("wrong dtype", one(r#""datatype":"INT32","shape":[1,1],"data":[1]"#), "the model takes FP32"),
-        ("negative", one(r#""datatype":"FP32","shape":[-1,10],"data":[1]"#), "negative"),
-        ("shape overflow", one(r#""datatype":"FP32","shape":[4611686018427387904,4],"data":[1]"#), "overflow"),
-        ("rank", one(r#""datatype":"FP32","shape":[1,1,10],"data":[1,1,1,1,1,1,1,1,1,1]"#), "has shape"),
-        ("unknown input", one(good).replace("\"x\"", "\"q\""), "'q' is unknown"),
-        ("twice", format!(r#"{{"inputs":[{{"name":"x",{good}}},{{"name":"x",{good}}}]}}"#), "twice"),
+        (
+            "duplicate key",
+            one(&format!(r#""datatype":"FP32",{good}"#)),
+            "",
+        ),
+        (
+            "1e400",
+            one(r#""datatype":"FP32","shape":[1,1],"data":[1e400]"#),
+            "",
+        ),
+        (
+            "NaN",
+            one(r#""datatype":"FP32","shape":[1,1],"data":[NaN]"#),
+            "",
+        ),
+        (
+            "string for number",
+            one(r#""datatype":"FP32","shape":[1,1],"data":["1"]"#),
+            "x",
+        ),
+        (
+            "overflow",
+            one(r#""datatype":"UINT8","shape":[1],"data":[300]"#),
+            "x",
+        ),
+        (
+            "fraction",
+            one(r#""datatype":"INT32","shape":[1],"data":[1.5]"#),
+            "x",
+        ),
+        (
+            "ragged",
+            one(r#""datatype":"FP32","shape":[2,2],"data":[[1,2],[3]]"#),
+            "x",
+        ),
+        (
+            "count",
+            one(r#""datatype":"FP32","shape":[1,10],"data":[1]"#),
+            "x",
+        ),
+        (
+            "dtype",
+            one(r#""datatype":"FP33","shape":[1,10],"data":[1]"#),
+            "FP33",
+        ),
+        (
+            "wrong dtype",
+            one(r#""datatype":"INT32","shape":[1,1],"data":[1]"#),
+            "the model takes FP32",
+        ),
+        (
+            "negative",
+            one(r#""datatype":"FP32","shape":[-1,10],"data":[1]"#),
+            "negative",
+        ),
+        (
+            "shape overflow",
+            one(r#""datatype":"FP32","shape":[4611686018427387904,4],"data":[1]"#),
+            "overflow",
+        ),
+        (
+            "rank",
+            one(r#""datatype":"FP32","shape":[1,1,10],"data":[1,1,1,1,1,1,1,1,1,1]"#),
+            "has shape",
+        ),
+        (
+            "unknown input",
+            one(good).replace("\"x\"", "\"q\""),
+            "'q' is unknown",
+        ),
+        (
+            "twice",
+            format!(r#"{{"inputs":[{{"name":"x",{good}}},{{"name":"x",{good}}}]}}"#),
+            "twice",
+        ),
         (
             "unknown output",
             format!(r#"{{"inputs":[{{"name":"x",{good}}}],"outputs":[{{"name":"z"}}]}}"#),
@@ -60,10 +131,20 @@ fn json_bodies() {
         ),
         (
             "over batch_rows_max",
-            format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[65,10],"data":{:?}}}]}}"#, vec![0; 650]),
+            format!(
+                r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[65,10],"data":{:?}}}]}}"#,
+                vec![0; 650]
+            ),
             "65 rows are over",
         ),
-        ("long id", format!(r#"{{"id":"{}","inputs":[{{"name":"x",{good}}}]}}"#, "i".repeat(300)), "id is over"),
+        (
+            "long id",
+            format!(
+                r#"{{"id":"{}","inputs":[{{"name":"x",{good}}}]}}"#,
+                "i".repeat(300)
+            ),
+            "id is over",
+        ),
     ];
     for (what, body, part) in cases {
         refused(what, &server.post(INFER, body.as_bytes()), part);
@@ -89,7 +170,10 @@ fn addresses_and_headers() {
         ("/v2/models/diabetes/versions/0/infer", 400),
         ("/v2/models/diabetes/versions/-1/infer", 400),
         ("/v2/models/diabetes/versions/01/infer", 400),
-        ("/v2/models/diabetes/versions/18446744073709551616/infer", 400),
+        (
+            "/v2/models/diabetes/versions/18446744073709551616/infer",
+            400,
+        ),
         ("/v2/models/diabetes/versions/9/infer", 404),
         ("/v1/nonsense", 400),
     ] {
@@ -100,14 +184,40 @@ fn addresses_and_headers() {
     assert_eq!(server.post(&long, b"{}").status, 400);
     assert_eq!(server.get(INFER).status, 405);
     for length in ["-1", "x", "99999999", ""] {
-        let answer = http(&server.http, "POST", INFER, &[("Inference-Header-Content-Length", length)], b"{}");
+        let answer = http(
+            &server.http,
+            "POST",
+            INFER,
+            &[("Inference-Header-Content-Length", length)],
+            b"{}",
+        );
         refused("length header", &answer, "");
     }
     for (encoding, status) in [("br", 501), ("gzip", 400)] {
-        assert_eq!(http(&server.http, "POST", INFER, &[("Content-Encoding", encoding)], b"{}").status, status);
+        assert_eq!(
+            http(
+                &server.http,
+                "POST",
+                INFER,
+                &[("Content-Encoding", encoding)],
+                b"{}"
+            )
+            .status,
+            status
+        );
     }
     for timeout in ["0", "x", "-5"] {
-        assert_eq!(http(&server.http, "POST", INFER, &[("ortus-timeout-ms", timeout)], b"{}").status, 400);
+        assert_eq!(
+            http(
+                &server.http,
+                "POST",
+                INFER,
+                &[("ortus-timeout-ms", timeout)],
+                b"{}"
+            )
+            .status,
+            400
+        );
     }
     canary(&server);
 }
@@ -116,7 +226,10 @@ fn addresses_and_headers() {
 fn broken_http() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
-    let huge = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let huge = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(1 << 20)
+    );
     for (what, bytes) in [
         ("no host", b"GET /v2 HTTP/1.1\r\nConnection: close\r\n\r\n".to_vec()),
         ("two lengths", b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_vec()),
@@ -145,7 +258,13 @@ fn a_decompression_bomb_is_refused() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&vec![b' '; 32 << 20]).expect("compressed");
     let bomb = gzip.finish().expect("compressed");
-    let answer = http(&server.http, "POST", INFER, &[("Content-Encoding", "gzip")], &bomb);
+    let answer = http(
+        &server.http,
+        "POST",
+        INFER,
+        &[("Content-Encoding", "gzip")],
+        &bomb,
+    );
     assert_eq!(answer.status, 413, "{}", answer.text());
     canary(&server);
 }
@@ -159,7 +278,11 @@ fn messages_are_limited_at_and_above() {
     body.resize(1025, b' ');
     let body = body.as_slice();
     let limit = |n: usize| vec!["--set".to_owned(), format!("limits.message_bytes_max={n}")];
-    for (max, status) in [(body.len() + 1, 200), (body.len(), 200), (body.len() - 1, 413)] {
+    for (max, status) in [
+        (body.len() + 1, 200),
+        (body.len(), 200),
+        (body.len() - 1, 413),
+    ] {
         let arguments = limit(max);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let server = Server::start_with(directory.path(), &arguments);
@@ -190,39 +313,87 @@ async fn grpc_messages() {
     let mut check = async |what: &str, request: oip::ModelInferRequest, code: Code, part: &str| {
         let status = client.model_infer(request).await.expect_err(what);
         assert_eq!(status.code(), code, "{what}: {status:?}");
-        assert!(status.message().contains(part) && status.message().len() <= 1024, "{what}: {}", status.message());
+        assert!(
+            status.message().contains(part) && status.message().len() <= 1024,
+            "{what}: {}",
+            status.message()
+        );
     };
     let good = || grpc_request("FP32", &[1, 10], &[0; 40]);
-    check("short", grpc_request("FP32", &[1, 10], &[0; 39]), Code::InvalidArgument, "input 'x'").await;
-    check("dtype", grpc_request("INT32", &[1, 10], &[0; 40]), Code::InvalidArgument, "the model takes FP32").await;
-    check("rank", grpc_request("FP32", &[10], &[0; 40]), Code::InvalidArgument, "has shape").await;
-    check("overflow", grpc_request("FP32", &[i64::MAX, 4], &[0; 40]), Code::InvalidArgument, "overflows").await;
+    check(
+        "short",
+        grpc_request("FP32", &[1, 10], &[0; 39]),
+        Code::InvalidArgument,
+        "input 'x'",
+    )
+    .await;
+    check(
+        "dtype",
+        grpc_request("INT32", &[1, 10], &[0; 40]),
+        Code::InvalidArgument,
+        "the model takes FP32",
+    )
+    .await;
+    check(
+        "rank",
+        grpc_request("FP32", &[10], &[0; 40]),
+        Code::InvalidArgument,
+        "has shape",
+    )
+    .await;
+    check(
+        "overflow",
+        grpc_request("FP32", &[i64::MAX, 4], &[0; 40]),
+        Code::InvalidArgument,
+        "overflows",
+    )
+    .await;
     check(
         "missing",
-        oip::ModelInferRequest { model_name: "diabetes".into(), ..Default::default() },
+        oip::ModelInferRequest {
+            model_name: "diabetes".into(),
+            ..Default::default()
+        },
         Code::InvalidArgument,
         "is missing",
     )
     .await;
-    check("unknown model", oip::ModelInferRequest { model_name: "absent".into(), ..good() }, Code::NotFound, "absent")
-        .await;
+    check(
+        "unknown model",
+        oip::ModelInferRequest {
+            model_name: "absent".into(),
+            ..good()
+        },
+        Code::NotFound,
+        "absent",
+    )
+    .await;
     check(
         "unknown version",
-        oip::ModelInferRequest { model_version: "7".into(), ..good() },
+        oip::ModelInferRequest {
+            model_version: "7".into(),
+            ..good()
+        },
         Code::NotFound,
         "version 7",
     )
     .await;
     check(
         "bad version",
-        oip::ModelInferRequest { model_version: "-1".into(), ..good() },
+        oip::ModelInferRequest {
+            model_version: "-1".into(),
+            ..good()
+        },
         Code::InvalidArgument,
         "version",
     )
     .await;
     check(
         "unknown alias",
-        oip::ModelInferRequest { model_version: "challenger".into(), ..good() },
+        oip::ModelInferRequest {
+            model_version: "challenger".into(),
+            ..good()
+        },
         Code::NotFound,
         "no version 'challenger'",
     )
@@ -231,8 +402,10 @@ async fn grpc_messages() {
         "both forms",
         {
             let mut both = good();
-            both.inputs[0].contents =
-                Some(oip::InferTensorContents { fp32_contents: vec![0.0; 10], ..Default::default() });
+            both.inputs[0].contents = Some(oip::InferTensorContents {
+                fp32_contents: vec![0.0; 10],
+                ..Default::default()
+            });
             both
         },
         Code::InvalidArgument,
@@ -249,7 +422,12 @@ async fn a_deadline_that_cannot_be_met_is_told_so() {
     let mut client = server.grpc().await;
     let mut request = grpc_request("FP32", &[1, 10], &[0; 40]);
     let one = oip::infer_parameter::ParameterChoice::Int64Param(1);
-    request.parameters.insert("timeout".to_owned(), oip::InferParameter { parameter_choice: Some(one) });
+    request.parameters.insert(
+        "timeout".to_owned(),
+        oip::InferParameter {
+            parameter_choice: Some(one),
+        },
+    );
     let status = client.model_infer(request).await.expect_err("too late");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     let body = br#"{"parameters":{"timeout":1},"inputs":[{"name":"x","datatype":"FP32","shape":[1,10],"data":[1,1,1,1,1,1,1,1,1,1]}]}"#;
@@ -261,11 +439,18 @@ async fn a_deadline_that_cannot_be_met_is_told_so() {
 fn headers_that_trickle_are_cut_and_an_idle_connection_is_not() {
     use std::io::{Read, Write};
     let directory = Directory::of_all_models();
-    let arguments = ["--set", "limits.header_timeout=1s", "--set", "limits.idle_timeout=60s"];
+    let arguments = [
+        "--set",
+        "limits.header_timeout=1s",
+        "--set",
+        "limits.idle_timeout=60s",
+    ];
     let server = Server::start_with(directory.path(), &arguments);
     let connect = || {
         let stream = std::net::TcpStream::connect(&server.http).expect("the server accepts");
-        stream.set_read_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_millis(100)))
+            .expect("set");
         stream
     };
     let (mut slow, mut idle) = (connect(), connect());
@@ -285,7 +470,10 @@ fn headers_that_trickle_are_cut_and_an_idle_connection_is_not() {
     };
     assert!(cut.as_millis() >= 1000, "{cut:?}");
     idle.write_all(ask).expect("written");
-    assert!(idle.read(&mut buffer).is_ok_and(|n| n > 0), "the idle connection still answers");
+    assert!(
+        idle.read(&mut buffer).is_ok_and(|n| n > 0),
+        "the idle connection still answers"
+    );
 }
 
 const LIVE: &[u8] = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -293,7 +481,9 @@ const LIVE: &[u8] = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Sends on an open connection; tells whether an answer came.
 fn answers(stream: &mut std::net::TcpStream) -> bool {
     use std::io::{Read, Write};
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("set");
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+        .expect("set");
     stream.write_all(LIVE).is_ok() && stream.read(&mut [0; 512]).is_ok_and(|n| n > 0)
 }
 
@@ -315,18 +505,31 @@ fn connections_are_limited_at_and_above_and_come_back() {
 fn bytes_in_flight_are_limited_and_given_back() {
     use std::io::Write;
     let directory = Directory::of_all_models();
-    let arguments = ["--set", "limits.message_bytes_max=1024", "--set", "limits.bytes_in_flight_max=1024"];
+    let arguments = [
+        "--set",
+        "limits.message_bytes_max=1024",
+        "--set",
+        "limits.bytes_in_flight_max=1024",
+    ];
     let server = Server::start_with(directory.path(), &arguments);
     canary(&server);
     let mut half = std::net::TcpStream::connect(&server.http).expect("the server accepts");
     let head = format!("POST {INFER} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
-    half.write_all(&[head.as_bytes(), &[b' '; 990]].concat()).expect("written");
-    crate::support::eventually("the first in flight", || server.metric("ortus_bytes_in_flight") == Some(990.0));
+    half.write_all(&[head.as_bytes(), &[b' '; 990]].concat())
+        .expect("written");
+    crate::support::eventually("the first in flight", || {
+        server.metric("ortus_bytes_in_flight") == Some(990.0)
+    });
     let answer = server.post(INFER, &[b' '; 100]);
     assert_eq!(answer.status, 429, "{}", answer.text());
-    assert_eq!(answer.headers.get("retry-after").map(String::as_str), Some("1"));
+    assert_eq!(
+        answer.headers.get("retry-after").map(String::as_str),
+        Some("1")
+    );
     drop(half);
-    crate::support::eventually("the bytes given back", || server.metric("ortus_bytes_in_flight") == Some(0.0));
+    crate::support::eventually("the bytes given back", || {
+        server.metric("ortus_bytes_in_flight") == Some(0.0)
+    });
     canary(&server);
 }
 
@@ -336,7 +539,14 @@ fn headers_are_limited_below_and_above() {
     let server = Server::start(directory.path());
     let status = |bytes: usize| {
         let value = "x".repeat(bytes);
-        http(&server.http, "GET", "/v2/health/live", &[("X-Long", &value)], b"").status
+        http(
+            &server.http,
+            "GET",
+            "/v2/health/live",
+            &[("X-Long", &value)],
+            b"",
+        )
+        .status
     };
     assert_eq!(status(15 << 10), 200);
     assert_eq!(status(17 << 10), 431);
@@ -346,23 +556,33 @@ fn headers_are_limited_below_and_above() {
 fn a_bad_request_repeated_does_not_grow_the_process() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
-    let deep = format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":{}"#, "[".repeat(100_000));
+    let deep = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":{}"#,
+        "[".repeat(100_000)
+    );
     let wide = format!(
         r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,10],"data":[{}]}}]}}"#,
         "1,".repeat(50_000) + "1"
     );
-    let huge = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],"data":[1]}]}"#.to_owned();
+    let huge =
+        r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[4611686018427387904,4],"data":[1]}]}"#
+            .to_owned();
     for body in [deep, wide, huge] {
         let repeat = |times: usize| {
             for _ in 0..times {
                 assert_eq!(server.post(INFER, body.as_bytes()).status, 400);
             }
-            server.metric("process_resident_memory_bytes").expect("a process metric")
+            server
+                .metric("process_resident_memory_bytes")
+                .expect("a process metric")
         };
         // The allocator's own pools fill first.
         let before = repeat(100);
         let after = repeat(100);
-        assert!(after - before <= f64::from(1 << 20), "{before} grew to {after}");
+        assert!(
+            after - before <= f64::from(1 << 20),
+            "{before} grew to {after}"
+        );
     }
     canary(&server);
 }

@@ -32,7 +32,15 @@ fn rows(place: &Place, seed: usize) {
 
 fn ask(url: &str) -> String {
     let mut ask = trainer();
-    ask.args(["trigger", "m", "--json", "--reason", "chaos", "--registry", url]);
+    ask.args([
+        "trigger",
+        "m",
+        "--json",
+        "--reason",
+        "chaos",
+        "--registry",
+        url,
+    ]);
     let said: Value = serde_json::from_str(&run(&mut ask).expect("asked")).expect("JSON");
     format!("ask-{}", said["id"].as_str().expect("an id"))
 }
@@ -53,23 +61,45 @@ fn runs(url: &str) -> Vec<Value> {
 
 /// The key of each version's run, the last version first; all of them whole.
 fn versions(url: &str) -> Vec<String> {
-    let audit = ortus().args(["audit", "verify", "--registry", url]).output().expect("runs");
-    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
-    let Ok(text) = run(ortus().args(["show", "m", "--json", "--registry", url])) else { return Vec::new() };
+    let audit = ortus()
+        .args(["audit", "verify", "--registry", url])
+        .output()
+        .expect("runs");
+    assert!(
+        audit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&audit.stderr)
+    );
+    let Ok(text) = run(ortus().args(["show", "m", "--json", "--registry", url])) else {
+        return Vec::new();
+    };
     let shown: Value = serde_json::from_str(&text).expect("JSON");
     let count = shown["versions"].as_array().expect("versions").len();
     let key = |version: usize| {
-        let lineage =
-            run(ortus().args(["lineage", &format!("m:{version}"), "--json", "--registry", url])).expect("told");
+        let lineage = run(ortus().args([
+            "lineage",
+            &format!("m:{version}"),
+            "--json",
+            "--registry",
+            url,
+        ]))
+        .expect("told");
         let lineage: Value = serde_json::from_str(&lineage).expect("JSON");
-        lineage[0]["lineage"]["run"].as_str().expect("a key").to_owned()
+        lineage[0]["lineage"]["run"]
+            .as_str()
+            .expect("a key")
+            .to_owned()
     };
     (1..=count).rev().map(key).collect()
 }
 
 /// How often each cause was dealt with.
 fn dealt(runs: &[Value], event: &str) -> usize {
-    let of = |ran: &&Value| ran["events"].as_array().is_some_and(|all| all.iter().any(|e| e == event));
+    let of = |ran: &&Value| {
+        ran["events"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|e| e == event))
+    };
     runs.iter().filter(of).count()
 }
 
@@ -83,7 +113,10 @@ fn settle(url: &str, spec: &Path, event: &str) -> String {
         if dealt(&runs(url), event) > 0 {
             return said;
         }
-        assert!(Instant::now() < until, "{event} is never dealt with: {said}");
+        assert!(
+            Instant::now() < until,
+            "{event} is never dealt with: {said}"
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -102,20 +135,32 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
         copy(&prepared.registry.store(), &place.registry.store());
         let url = place.registry.url();
         let mut command = watch(&url, &file, true);
-        let output = command.env("ORTUS_TEST_ABORT_AT", at.to_string()).output().expect("runs");
+        let output = command
+            .env("ORTUS_TEST_ABORT_AT", at.to_string())
+            .output()
+            .expect("runs");
         let came_through = output.status.success();
-        assert!(came_through || output.status.signal() == Some(libc::SIGABRT), "{output:?}");
+        assert!(
+            came_through || output.status.signal() == Some(libc::SIGABRT),
+            "{output:?}"
+        );
         assert!(versions(&url).len() <= 1);
         let said = settle(&url, &file, &event);
         gone_on_with += usize::from(said.contains("done before"));
         let all = runs(&url);
-        assert_eq!((versions(&url).len(), dealt(&all, &event)), (1, 1), "killed at {at}: {all:?}");
+        assert_eq!(
+            (versions(&url).len(), dealt(&all, &event)),
+            (1, 1),
+            "killed at {at}: {all:?}"
+        );
         if came_through {
             break;
         }
         kills += 1;
     }
-    println!("killed before {kills} operations on the store; {gone_on_with} runs went on with what was learned");
+    println!(
+        "killed before {kills} operations on the store; {gone_on_with} runs went on with what was learned"
+    );
     assert!(kills >= 8 && gone_on_with >= 1, "{kills} {gone_on_with}");
 }
 
@@ -128,8 +173,16 @@ struct Mortal {
 
 impl Mortal {
     fn start(url: &str, spec: &Path) -> Self {
-        let child = watch(url, spec, false).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
-        Self { child, url: url.to_owned(), spec: spec.to_owned() }
+        let child = watch(url, spec, false)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("runs");
+        Self {
+            child,
+            url: url.to_owned(),
+            spec: spec.to_owned(),
+        }
     }
 
     fn kill(&mut self) {
@@ -171,7 +224,11 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     }
     let until = Instant::now() + Duration::from_secs(120);
     while asked.iter().any(|event| dealt(&runs(&url), event) == 0) {
-        assert!(Instant::now() < until, "some are never dealt with: {:?}", runs(&url));
+        assert!(
+            Instant::now() < until,
+            "some are never dealt with: {:?}",
+            runs(&url)
+        );
         std::thread::sleep(Duration::from_millis(500));
     }
     drop(mortals);
@@ -181,7 +238,11 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     for event in &asked {
         assert_eq!(dealt(&all, event), 1, "{event}");
     }
-    let became = |word: &str| all.iter().filter(|ran| ran["became"] == json!(word)).count();
+    let became = |word: &str| {
+        all.iter()
+            .filter(|ran| ran["became"] == json!(word))
+            .count()
+    };
     println!(
         "{kills} kills, {} asked: {} versions; {} published, {} found what another had published, {} skipped, {} ended with an error",
         asked.len(),
@@ -193,22 +254,50 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     );
     assert!(keys.len() > kills / 6, "{} versions", keys.len());
     // No cause has two versions: a run that published is the only record of its version, and of its causes.
-    let published: Vec<&Value> = all.iter().filter(|ran| ran["became"] == json!("published")).collect();
+    let published: Vec<&Value> = all
+        .iter()
+        .filter(|ran| ran["became"] == json!("published"))
+        .collect();
     let causes: Vec<String> = all
         .iter()
         .filter(|ran| ran["became"] == json!("published") || ran["became"] == json!("equal"))
         .flat_map(|ran| ran["events"].as_array().cloned().unwrap_or_default())
-        .filter_map(|event| event.as_str().filter(|e| e.starts_with("ask-")).map(str::to_owned))
+        .filter_map(|event| {
+            event
+                .as_str()
+                .filter(|e| e.starts_with("ask-"))
+                .map(str::to_owned)
+        })
         .collect();
-    assert_eq!(causes.iter().collect::<BTreeSet<_>>().len(), causes.len(), "a cause has two runs");
+    assert_eq!(
+        causes.iter().collect::<BTreeSet<_>>().len(),
+        causes.len(),
+        "a cause has two runs"
+    );
     assert!(
         published.len() <= keys.len()
-            && keys.len() <= all.iter().filter(|ran| !ran["record"]["version"].is_null()).count()
+            && keys.len()
+                <= all
+                    .iter()
+                    .filter(|ran| !ran["record"]["version"].is_null())
+                    .count()
     );
     // What was written down on the way is taken back.
     let mut left = Vec::new();
-    crate::registry::files(&place.registry.store().join("ns/default/records/train/m/pins"), &mut left);
-    crate::registry::files(&place.registry.store().join("ns/default/records/train/m/steps"), &mut left);
+    crate::registry::files(
+        &place
+            .registry
+            .store()
+            .join("ns/default/records/train/m/pins"),
+        &mut left,
+    );
+    crate::registry::files(
+        &place
+            .registry
+            .store()
+            .join("ns/default/records/train/m/steps"),
+        &mut left,
+    );
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -222,8 +311,18 @@ fn a_full_store_leaves_nothing_half_published_and_is_tried_again() {
         // No file may be larger: what a full disk answers, it answers.
         let own = trainer().get_program().to_owned();
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]).arg(own);
-        command.arg("watch").arg("--once").arg(&file).args(["--registry", &url]).env("ORT_DISABLE_TELEMETRY", "1");
+        command
+            .args([
+                "-c",
+                &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""),
+            ])
+            .arg(own);
+        command
+            .arg("watch")
+            .arg("--once")
+            .arg(&file)
+            .args(["--registry", &url])
+            .env("ORT_DISABLE_TELEMETRY", "1");
         let output = command.output().expect("runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{blocks}: {said}");

@@ -8,11 +8,23 @@ use std::process::Command;
 #[test]
 fn tritonclient_curl_and_a_reflecting_client_get_the_golden_answers() {
     let python = python("test-clients", "clients/requirements.txt");
-    let Some(python) = or_not_run("Python with the clients", python) else { return };
+    let Some(python) = or_not_run("Python with the clients", python) else {
+        return;
+    };
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/check.py");
-    let answer = run(Command::new(python).arg(script).arg(&server.http).arg(&server.grpc).arg(models_folder()));
+    let answer = run(Command::new(python)
+        .arg(script)
+        .arg(&server.http)
+        .arg(&server.grpc)
+        .arg(models_folder()));
     let said = answer.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(said.lines().filter(|l| l.ends_with("golden over 4 clients")).count(), 5, "{said}");
+    assert_eq!(
+        said.lines()
+            .filter(|l| l.ends_with("golden over 4 clients"))
+            .count(),
+        5,
+        "{said}"
+    );
 }

@@ -5,9 +5,17 @@ use crate::support::{Directory, Server, model_file, models_folder, ortus};
 use std::process::Output;
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = ortus().args(arguments).output().expect("runs");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ortus().args(arguments).output().expect("runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (status.code().expect("an exit code"), text(stdout), text(stderr))
+    (
+        status.code().expect("an exit code"),
+        text(stdout),
+        text(stderr),
+    )
 }
 
 #[test]
@@ -23,16 +31,35 @@ fn misuse_exits_2_and_refusal_exits_1_with_one_line() {
         vec!["models", "--server", "127.0.0.1:1"],
     ] {
         let (code, out, err) = run(&refused);
-        assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{refused:?}: {err}");
+        assert_eq!(
+            (code, out.as_str(), err.lines().count()),
+            (1, "", 1),
+            "{refused:?}: {err}"
+        );
     }
 }
 
 #[test]
 fn an_onnx_runtime_that_is_too_old_is_refused_by_name() {
-    let Some(old) = optional::or_not_run("an old ONNX Runtime", optional::old_runtime()) else { return };
-    let (code, out, err) = run(&["serve", "--models", ".", "--ort-lib", old.to_str().expect("text")]);
-    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{err}");
-    assert!(err.contains("is ONNX Runtime 1.23; 1.24 or newer is needed"), "{err}");
+    let Some(old) = optional::or_not_run("an old ONNX Runtime", optional::old_runtime()) else {
+        return;
+    };
+    let (code, out, err) = run(&[
+        "serve",
+        "--models",
+        ".",
+        "--ort-lib",
+        old.to_str().expect("text"),
+    ]);
+    assert_eq!(
+        (code, out.as_str(), err.lines().count()),
+        (1, "", 1),
+        "{err}"
+    );
+    assert!(
+        err.contains("is ONNX Runtime 1.23; 1.24 or newer is needed"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -42,14 +69,20 @@ fn unknown_keys_are_refused_with_file_line_and_the_nearest_key() {
     std::fs::write(&file, "[model.fraud]\nbatch_row_max = 8\n").expect("written");
     let (code, _, err) = run(&["config", "check", "--config", file.to_str().expect("text")]);
     assert_eq!(code, 1);
-    assert!(err.contains("ortus.toml:2") && err.contains("batch_rows_max"), "{err}");
+    assert!(
+        err.contains("ortus.toml:2") && err.contains("batch_rows_max"),
+        "{err}"
+    );
 }
 
 #[test]
 fn the_effective_configuration_is_shown() {
     let (code, out, _) = run(&["config", "show", "--set", "model.m.batch_rows_max=7"]);
     assert_eq!(code, 0);
-    assert!(out.contains("batch_rows_max = 7") && out.contains("drain = "), "{out}");
+    assert!(
+        out.contains("batch_rows_max = 7") && out.contains("drain = "),
+        "{out}"
+    );
 }
 
 #[test]
@@ -59,20 +92,36 @@ fn models_and_predictions_are_printed_for_people_and_scripts() {
     let server = Server::start(directory.path());
     let (code, out, _) = run(&["models", "--server", &server.http]);
     assert_eq!(code, 0);
-    assert!(out.contains("MODEL") && out.contains("digits") && out.contains("READY"), "{out}");
+    assert!(
+        out.contains("MODEL") && out.contains("digits") && out.contains("READY"),
+        "{out}"
+    );
     let sample = models_folder().join("digits/sample.json");
     let sample = sample.to_str().expect("text");
-    for protocol in [vec!["--server", server.http.as_str()], vec!["--grpc", "--server", server.grpc.as_str()]] {
+    for protocol in [
+        vec!["--server", server.http.as_str()],
+        vec!["--grpc", "--server", server.grpc.as_str()],
+    ] {
         let mut arguments = vec!["predict", "digits", "--file", sample];
         arguments.extend(&protocol);
         let (code, out, err) = run(&arguments);
         assert_eq!(code, 0, "{err}");
-        assert!(out.starts_with("version 1") && out.contains("probabilities"), "{out}");
+        assert!(
+            out.starts_with("version 1") && out.contains("probabilities"),
+            "{out}"
+        );
         arguments.push("--json");
         let json: serde_json::Value = serde_json::from_str(&run(&arguments).1).expect("JSON");
         assert_eq!(json["outputs"][0]["data"], serde_json::json!([8, 4, 0]));
     }
-    let (code, _, err) = run(&["predict", "absent", "--server", &server.http, "--input", "x:FP32:1:1"]);
+    let (code, _, err) = run(&[
+        "predict",
+        "absent",
+        "--server",
+        &server.http,
+        "--input",
+        "x:FP32:1:1",
+    ]);
     assert_eq!(code, 1);
     assert!(err.contains("404") && err.contains("absent"), "{err}");
 }
@@ -80,22 +129,42 @@ fn models_and_predictions_are_printed_for_people_and_scripts() {
 #[test]
 fn the_log_names_the_request_the_prediction_and_the_version() {
     let directory = Directory::of_all_models();
-    let server = Server::start_with(directory.path(), &["--set", "log.level=\"ortus=debug\"", "--log-format", "json"]);
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", "log.level=\"ortus=debug\"", "--log-format", "json"],
+    );
     let body = |id: &str, data: &str| {
         let input = format!(r#"{{"name":"x","datatype":"FP32","shape":[1,10],"data":{data}}}"#);
         format!(r#"{{"id":"{id}","inputs":[{input}]}}"#)
     };
-    let good = server.post("/v2/models/diabetes/infer", body("mine-1", "[1,1,1,1,1,1,1,1,1,1]").as_bytes());
+    let good = server.post(
+        "/v2/models/diabetes/infer",
+        body("mine-1", "[1,1,1,1,1,1,1,1,1,1]").as_bytes(),
+    );
     assert_eq!(good.status, 200);
-    let bad = server.post("/v2/models/diabetes/infer", body("mine-2", "[1]").as_bytes());
+    let bad = server.post(
+        "/v2/models/diabetes/infer",
+        body("mine-2", "[1]").as_bytes(),
+    );
     assert_eq!(bad.status, 400);
     let log = server.log();
-    let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a JSON line"));
-    let fields = lines.map(|line| line["fields"].clone()).find(|f| f["message"] == "predicted").expect("a line");
-    assert_eq!((&fields["model"], &fields["version"]), (&"diabetes".into(), &1.into()));
+    let lines = log
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a JSON line"));
+    let fields = lines
+        .map(|line| line["fields"].clone())
+        .find(|f| f["message"] == "predicted")
+        .expect("a line");
+    assert_eq!(
+        (&fields["model"], &fields["version"]),
+        (&"diabetes".into(), &1.into())
+    );
     assert_eq!(
         (&fields["id"], fields["prediction_id"].as_str()),
-        (&"mine-1".into(), good.headers.get("ortus-prediction-id").map(String::as_str))
+        (
+            &"mine-1".into(),
+            good.headers.get("ortus-prediction-id").map(String::as_str)
+        )
     );
     assert!(log.contains("refused"), "{log}");
 }
@@ -106,8 +175,19 @@ fn a_second_server_on_the_same_port_is_refused() {
     let server = Server::start(directory.path());
     let models = directory.path().to_str().expect("text");
     let free = "127.0.0.1:0";
-    let (code, _, err) =
-        run(&["serve", "--models", models, "--http", &server.http, "--grpc", free, "--ops", free, "--operator", free]);
+    let (code, _, err) = run(&[
+        "serve",
+        "--models",
+        models,
+        "--http",
+        &server.http,
+        "--grpc",
+        free,
+        "--ops",
+        free,
+        "--operator",
+        free,
+    ]);
     assert_eq!(code, 1);
     assert!(err.contains("cannot bind"), "{err}");
 }
@@ -124,11 +204,19 @@ fn sigterm_finishes_and_exits_0() {
 fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStream, Directory) {
     use std::io::Write;
     let directory = Directory::of_all_models();
-    let server = Server::start_with(directory.path(), &["--set", &format!("server.drain={drain}")]);
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", &format!("server.drain={drain}")],
+    );
     let mut half = std::net::TcpStream::connect(&server.http).expect("the server accepts");
-    half.write_all(b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{").expect("written");
+    half.write_all(
+        b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
+    )
+    .expect("written");
     crate::support::eventually("the request in flight", || {
-        server.metric("ortus_bytes_in_flight").is_some_and(|bytes| bytes > 0.0)
+        server
+            .metric("ortus_bytes_in_flight")
+            .is_some_and(|bytes| bytes > 0.0)
     });
     server.signal(libc::SIGTERM);
     (server, half, directory)

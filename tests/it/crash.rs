@@ -20,8 +20,21 @@ fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
     for kill in 1..=kills {
         std::fs::write(&file, graphs::marked(kill as f32, 1 << 16)).expect("written");
         let mut push = ortus();
-        push.args(["push", "m", path, "--no-probe", "--alias", "champion", "--registry", &registry.url()]);
-        let mut child = push.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+        push.args([
+            "push",
+            "m",
+            path,
+            "--no-probe",
+            "--alias",
+            "champion",
+            "--registry",
+            &registry.url(),
+        ]);
+        let mut child = push
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("runs");
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -30,10 +43,19 @@ fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
         let _ = child.kill();
         let ended = child.wait().expect("waited for");
         let before: u64 = versions(&registry);
-        assert!(before == kill || before == kill - 1, "{before} versions after kill {kill}");
-        assert!(!ended.success() || before == kill, "an acknowledged version is lost");
+        assert!(
+            before == kill || before == kill - 1,
+            "{before} versions after kill {kill}"
+        );
+        assert!(
+            !ended.success() || before == kill,
+            "an acknowledged version is lost"
+        );
         whole_before_the_end += u64::from(!ended.success() && before == kill);
-        assert_eq!(registry.does(&["push", "m", path, "--no-probe", "--alias", "champion"]), kill.to_string());
+        assert_eq!(
+            registry.does(&["push", "m", path, "--no-probe", "--alias", "champion"]),
+            kill.to_string()
+        );
         assert_eq!((versions(&registry), champion(&registry)), (kill, kill));
         if kill % 10 == 0 {
             registry.does(&["gc", "--grace", "0", "--retain", "0"]);
@@ -41,43 +63,71 @@ fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
         }
     }
     registry.does(&["audit", "verify"]);
-    println!("{kills} kills: {whole_before_the_end} had committed unseen; whole after each, repeated each once");
+    println!(
+        "{kills} kills: {whole_before_the_end} had committed unseen; whole after each, repeated each once"
+    );
 }
 
 /// Runs a command on copies of a registry, killed before each operation on the
 /// store in turn, the `from`-th first, until it comes through. After each the registry is whole and
 /// as before or as after, and the retry comes through. Returns how often it was
 /// killed.
-fn kill_everywhere(prepared: &Registry, from: u64, command: &[&str], shows: &dyn Fn(&Registry) -> String) -> u64 {
+fn kill_everywhere(
+    prepared: &Registry,
+    from: u64,
+    command: &[&str],
+    shows: &dyn Fn(&Registry) -> String,
+) -> u64 {
     let before = shows(prepared);
     let mut after = None;
     for at in from..1_000 {
         let registry = Registry::new();
         copy(&prepared.store(), &registry.store());
         let mut run = ortus();
-        run.args(command).args(["--registry", &registry.url()]).env("ORTUS_TEST_ABORT_AT", at.to_string());
+        run.args(command)
+            .args(["--registry", &registry.url()])
+            .env("ORTUS_TEST_ABORT_AT", at.to_string());
         let output = run.stderr(Stdio::piped()).output().expect("runs");
         registry.does(&["audit", "verify"]);
         if output.status.success() {
-            assert!(after.is_none_or(|a| a == shows(&registry)), "the same end whichever way");
+            assert!(
+                after.is_none_or(|a| a == shows(&registry)),
+                "the same end whichever way"
+            );
             return at - from;
         }
-        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.signal(),
+            Some(libc::SIGABRT),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let left = shows(&registry);
         // A rollback that had landed has nowhere further to go, and is refused.
         let (code, out, err) = registry.run(command);
-        assert!(code == 0 || left != before, "killed at {at}: the retry is refused: {out} {err}");
+        assert!(
+            code == 0 || left != before,
+            "killed at {at}: the retry is refused: {out} {err}"
+        );
         registry.does(&["audit", "verify"]);
         let done = after.get_or_insert_with(|| shows(&registry)).clone();
-        assert_eq!(shows(&registry), done, "killed at {at}: the retry ends elsewhere");
-        assert!(left == before || left == done, "killed at {at}: neither as before nor done: {left}");
+        assert_eq!(
+            shows(&registry),
+            done,
+            "killed at {at}: the retry ends elsewhere"
+        );
+        assert!(
+            left == before || left == done,
+            "killed at {at}: neither as before nor done: {left}"
+        );
     }
     panic!("{command:?} never came through");
 }
 
 /// What history says, but for times and hashes.
 fn history(registry: &Registry) -> String {
-    let all: serde_json::Value = serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
+    let all: serde_json::Value =
+        serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
     let line = |e: &serde_json::Value| format!("{} {} {}; ", e["seq"], e["did"], e["champion"]);
     all.as_array().expect("a list").iter().map(line).collect()
 }
@@ -91,12 +141,25 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
     // Large enough to go in parts.
     let file = registry.0.path().join("large.onnx");
     std::fs::write(&file, graphs::marked(3.0, 5 << 20)).expect("written");
-    let push = ["push", "m", file.to_str().expect("text"), "--alias", "champion", "--allow-signature-change"];
+    let push = [
+        "push",
+        "m",
+        file.to_str().expect("text"),
+        "--alias",
+        "champion",
+        "--allow-signature-change",
+    ];
     let push = [&push[..], &["--no-probe"]].concat();
     let mut kills = vec![("push", kill_everywhere(&registry, 1, &push, &history))];
-    kills.push(("promote", kill_everywhere(&registry, 1, &["promote", "m", "2"], &history)));
+    kills.push((
+        "promote",
+        kill_everywhere(&registry, 1, &["promote", "m", "2"], &history),
+    ));
     registry.does(&["promote", "m", "2"]);
-    kills.push(("rollback", kill_everywhere(&registry, 1, &["rollback", "m"], &history)));
+    kills.push((
+        "rollback",
+        kill_everywhere(&registry, 1, &["rollback", "m"], &history),
+    ));
     // Version 1 is rolled back to, retired and swept.
     registry.does(&["retire", "m", "1"]);
     let files = |registry: &Registry| {
@@ -117,7 +180,11 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
     kills.push(("gc", kill_everywhere(&registry, 1, &gc, &end)));
     // The 64th entry brings a checkpoint; those before it are read first.
     const LOGGED: u64 = 63;
-    let logged = || std::fs::read_dir(registry.store().join("ns/default/log")).expect("a log").count();
+    let logged = || {
+        std::fs::read_dir(registry.store().join("ns/default/log"))
+            .expect("a log")
+            .count()
+    };
     while logged() < LOGGED as usize {
         registry.does(&["tag", "m", &format!("count={}", logged())]);
     }
@@ -125,7 +192,8 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
     kills.push((
         "checkpoint",
         kill_everywhere(&registry, LOGGED, &tag, &|r| {
-            let shown: serde_json::Value = serde_json::from_str(&r.does(&["show", "m", "--json"])).expect("JSON");
+            let shown: serde_json::Value =
+                serde_json::from_str(&r.does(&["show", "m", "--json"])).expect("JSON");
             shown["tags"].to_string()
         }),
     ));

@@ -6,11 +6,18 @@ use serde_json::Value;
 use std::fs;
 
 fn index(server: &Server) -> Vec<Value> {
-    server.post("/v2/repository/index", b"").json().as_array().expect("a bare array").clone()
+    server
+        .post("/v2/repository/index", b"")
+        .json()
+        .as_array()
+        .expect("a bare array")
+        .clone()
 }
 
 fn line(server: &Server, model: &str, version: &str) -> Option<Value> {
-    index(server).into_iter().find(|l| l["name"] == model && l["version"] == version)
+    index(server)
+        .into_iter()
+        .find(|l| l["name"] == model && l["version"] == version)
 }
 
 fn latest(server: &Server, model: &str) -> u16 {
@@ -31,9 +38,18 @@ fn broken_files_are_reported_and_the_rest_serves() {
     for broken in ["empty", "garbage", "truncated", "unknown-op"] {
         let line = line(&server, broken, "1").expect("listed");
         assert_eq!(line["state"], "UNAVAILABLE", "{line}");
-        assert!(line["reason"].as_str().is_some_and(|r| r.len() > 10), "{line}");
+        assert!(
+            line["reason"].as_str().is_some_and(|r| r.len() > 10),
+            "{line}"
+        );
         assert_eq!(latest(&server, broken), 400, "{broken}");
-        assert!(server.metric(&format!("ortus_model_load_failures_total{{model=\"{broken}\"}}")).is_some());
+        assert!(
+            server
+                .metric(&format!(
+                    "ortus_model_load_failures_total{{model=\"{broken}\"}}"
+                ))
+                .is_some()
+        );
     }
     let answer = server.post("/v2/models/empty/infer", b"{}");
     assert_eq!(answer.status, 503, "{}", answer.text());
@@ -44,9 +60,13 @@ fn renamed_operator(model: &[u8]) -> Vec<u8> {
     let name = b"TreeEnsembleRegressor";
     let mut renamed = model.to_vec();
     // The node may bear its operator's name too.
-    let places: Vec<usize> = (0..model.len() - name.len()).filter(|at| model[*at..].starts_with(name)).collect();
+    let places: Vec<usize> = (0..model.len() - name.len())
+        .filter(|at| model[*at..].starts_with(name))
+        .collect();
     assert!(!places.is_empty());
-    places.into_iter().for_each(|at| renamed[at..at + 4].copy_from_slice(b"Shub"));
+    places
+        .into_iter()
+        .for_each(|at| renamed[at..at + 4].copy_from_slice(b"Shub"));
     renamed
 }
 
@@ -56,12 +76,21 @@ fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
     directory.put("m", 1, &model_file("wine", "1"));
     let server = Server::start(directory.path());
     directory.put("m", 2, b"broken");
-    eventually("version 2 refused", || line(&server, "m", "2").is_some_and(|l| l["state"] == "UNAVAILABLE"));
-    assert_eq!(server.get("/v2/models/m").json()["versions"], serde_json::json!(["1"]));
+    eventually("version 2 refused", || {
+        line(&server, "m", "2").is_some_and(|l| l["state"] == "UNAVAILABLE")
+    });
+    assert_eq!(
+        server.get("/v2/models/m").json()["versions"],
+        serde_json::json!(["1"])
+    );
     directory.put("m", 3, &model_file("wine", "next"));
-    eventually("version 3", || server.get("/v2/models/m").json()["versions"] == serde_json::json!(["3"]));
+    eventually("version 3", || {
+        server.get("/v2/models/m").json()["versions"] == serde_json::json!(["3"])
+    });
     fs::remove_dir_all(directory.path().join("m/3")).expect("removed");
-    eventually("version 1 again", || server.get("/v2/models/m").json()["versions"] == serde_json::json!(["1"]));
+    eventually("version 1 again", || {
+        server.get("/v2/models/m").json()["versions"] == serde_json::json!(["1"])
+    });
     fs::remove_dir_all(directory.path().join("m")).expect("removed");
     eventually("no model", || server.get("/v2/models/m").status == 404);
 }
@@ -72,11 +101,22 @@ fn bytes_that_change_in_place_are_refused_and_the_old_go_on() {
     directory.put("m", 1, &model_file("wine", "1"));
     let server = Server::start(directory.path());
     let digest = server.get("/v2/models/m").json()["properties"]["ortus.digest"].clone();
-    fs::write(directory.path().join("m/1/model.onnx"), model_file("wine", "next")).expect("written");
+    fs::write(
+        directory.path().join("m/1/model.onnx"),
+        model_file("wine", "next"),
+    )
+    .expect("written");
     eventually("the change reported", || {
-        line(&server, "m", "1").is_some_and(|l| l["reason"].as_str().is_some_and(|r| r.contains("changed in place")))
+        line(&server, "m", "1").is_some_and(|l| {
+            l["reason"]
+                .as_str()
+                .is_some_and(|r| r.contains("changed in place"))
+        })
     });
-    assert_eq!(server.get("/v2/models/m").json()["properties"]["ortus.digest"], digest);
+    assert_eq!(
+        server.get("/v2/models/m").json()["properties"]["ortus.digest"],
+        digest
+    );
     assert_eq!(latest(&server, "m"), 200);
 }
 
@@ -100,7 +140,10 @@ fn a_half_copied_file_is_not_loaded() {
         }
     }
     eventually("the whole file", || latest(&server, "slow") == 200);
-    assert_eq!(server.metric("ortus_model_load_failures_total{model=\"slow\"}"), None);
+    assert_eq!(
+        server.metric("ortus_model_load_failures_total{model=\"slow\"}"),
+        None
+    );
 }
 
 #[test]
@@ -110,14 +153,26 @@ fn explicit_control_loads_and_unloads_when_told() {
     directory.put("n", 1, b"broken");
     let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
     assert_eq!(server.get("/v2/models/m").status, 404);
-    assert_eq!(line(&server, "m", "1").expect("listed")["state"], "UNAVAILABLE");
+    assert_eq!(
+        line(&server, "m", "1").expect("listed")["state"],
+        "UNAVAILABLE"
+    );
     assert_eq!(server.post("/v2/repository/models/m/load", b"").status, 200);
     assert_eq!(latest(&server, "m"), 200);
     let content = br#"{"parameters":{"file:1/model.onnx":"AAAA"}}"#;
-    assert_eq!(server.post("/v2/repository/models/m/load", content).status, 400);
+    assert_eq!(
+        server.post("/v2/repository/models/m/load", content).status,
+        400
+    );
     assert_eq!(server.post("/v2/repository/models/n/load", b"").status, 400);
-    assert_eq!(server.post("/v2/repository/models/absent/load", b"").status, 404);
-    assert_eq!(server.post("/v2/repository/models/m/unload", b"").status, 200);
+    assert_eq!(
+        server.post("/v2/repository/models/absent/load", b"").status,
+        404
+    );
+    assert_eq!(
+        server.post("/v2/repository/models/m/unload", b"").status,
+        200
+    );
     assert_eq!(server.get("/v2/models/m").status, 404);
 }
 
@@ -136,26 +191,58 @@ fn labels_and_version_policy_come_from_the_configuration() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
     directory.put("m", 2, &model_file("wine", "next"));
-    let arguments = ["--set", "model.m.versions=\"all\"", "--set", "model.m.labels={stable=1}"];
+    let arguments = [
+        "--set",
+        "model.m.versions=\"all\"",
+        "--set",
+        "model.m.labels={stable=1}",
+    ];
     let server = Server::start_with(directory.path(), &arguments);
-    assert_eq!(server.get("/v2/models/m").json()["versions"], serde_json::json!(["1", "2"]));
+    assert_eq!(
+        server.get("/v2/models/m").json()["versions"],
+        serde_json::json!(["1", "2"])
+    );
     let row = vec![1.0; 13];
     let body = serde_json::json!({"instances": [row]}).to_string();
     let by_label = server.post("/v1/models/m/labels/stable:predict", body.as_bytes());
     assert_eq!(by_label.headers["ortus-model-version"], "1");
-    assert_eq!(server.post("/v1/models/m:predict", body.as_bytes()).headers["ortus-model-version"], "2");
-    assert_eq!(server.post("/v1/models/m/labels/other:predict", body.as_bytes()).status, 400);
+    assert_eq!(
+        server.post("/v1/models/m:predict", body.as_bytes()).headers["ortus-model-version"],
+        "2"
+    );
+    assert_eq!(
+        server
+            .post("/v1/models/m/labels/other:predict", body.as_bytes())
+            .status,
+        400
+    );
 }
 
 #[test]
 fn a_triton_configuration_is_honoured_or_refuses_the_model() {
     let directory = Directory::empty();
     directory.put("small", 1, &model_file("wine", "1"));
-    fs::write(directory.path().join("small/config.pbtxt"), "max_batch_size: 2\n").expect("written");
+    fs::write(
+        directory.path().join("small/config.pbtxt"),
+        "max_batch_size: 2\n",
+    )
+    .expect("written");
     directory.put("odd", 1, &model_file("wine", "1"));
-    fs::write(directory.path().join("odd/config.pbtxt"), "sequence_batching { }\n").expect("written");
+    fs::write(
+        directory.path().join("odd/config.pbtxt"),
+        "sequence_batching { }\n",
+    )
+    .expect("written");
     let server = Server::start(directory.path());
-    assert_eq!(server.get("/v2/models/small/config").json()["max_batch_size"], 2);
+    assert_eq!(
+        server.get("/v2/models/small/config").json()["max_batch_size"],
+        2
+    );
     let reason = line(&server, "odd", "1").expect("listed")["reason"].clone();
-    assert!(reason.as_str().is_some_and(|r| r.contains("sequence_batching")), "{reason}");
+    assert!(
+        reason
+            .as_str()
+            .is_some_and(|r| r.contains("sequence_batching")),
+        "{reason}"
+    );
 }

@@ -34,7 +34,8 @@ type Row = (Option<f64>, u32, f64, String);
 fn rows(n: usize, seed: u64, shift: f64) -> Vec<Row> {
     let mut random = Random(seed);
     let row = |_| {
-        let word = ["red", "green", "blue", ""][((random.next() + shift / 4.0) * 4.0).min(3.99) as usize];
+        let word =
+            ["red", "green", "blue", ""][((random.next() + shift / 4.0) * 4.0).min(3.99) as usize];
         let first = random.normal() + shift;
         let known = random.next() >= 0.02 + shift / 20.0;
         let tail = (random.normal() * (1.0 + shift)).exp();
@@ -58,8 +59,10 @@ fn table(path: &Path, rows: &[Row]) {
 fn send(server: &Server, rows: &[Row]) {
     for part in rows.chunks(50) {
         let mut raw = Vec::new();
-        let floats: Vec<f32> =
-            part.iter().flat_map(|(a, b, c, _)| [a.map_or(f32::NAN, |v| v as f32), *b as f32, *c as f32]).collect();
+        let floats: Vec<f32> = part
+            .iter()
+            .flat_map(|(a, b, c, _)| [a.map_or(f32::NAN, |v| v as f32), *b as f32, *c as f32])
+            .collect();
         floats.iter().for_each(|v| raw.extend(v.to_le_bytes()));
         let numbers = raw.len();
         for (.., word) in part {
@@ -88,14 +91,19 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let watched = Self { directory: Directory::empty(), folder: tempfile::tempdir().expect("a folder") };
+        let watched = Self {
+            directory: Directory::empty(),
+            folder: tempfile::tempdir().expect("a folder"),
+        };
         table(&watched.at("before.csv"), &rows(20_000, 1, 0.0));
         let model = watched.at("model.onnx");
         std::fs::write(&model, graphs::mixed(3)).expect("written");
         let out = watched.profile(&["--features", "amount,items,delay,colour"]);
         assert!(out.contains("20000 rows, 4 inputs, 1 outputs"), "{out}");
         let baseline = std::fs::read(watched.at("baseline.json")).expect("a baseline");
-        watched.directory.put_with("m", 1, &graphs::mixed(3), &[("baseline.json", &baseline)]);
+        watched
+            .directory
+            .put_with("m", 1, &graphs::mixed(3), &[("baseline.json", &baseline)]);
         watched
     }
 
@@ -105,7 +113,11 @@ impl Watched {
 
     fn profile(&self, extra: &[&str]) -> String {
         let mut command = ortus();
-        command.arg("profile").arg(self.at("before.csv")).arg("--onnx").arg(self.at("model.onnx"));
+        command
+            .arg("profile")
+            .arg(self.at("before.csv"))
+            .arg("--onnx")
+            .arg(self.at("model.onnx"));
         command.arg("-o").arg(self.at("baseline.json")).args(extra);
         run(&mut command).expect("profiled")
     }
@@ -117,24 +129,41 @@ impl Watched {
 
     fn serve_with(&self, rows: usize, more: &str) -> Server {
         let window = format!("monitor.window_rows={rows}");
-        let set = ["monitor.window_min=1s", "monitor.cpu_share=1.0", &window, more];
-        Server::start_with(self.directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>())
+        let set = [
+            "monitor.window_min=1s",
+            "monitor.cpu_share=1.0",
+            &window,
+            more,
+        ];
+        Server::start_with(
+            self.directory.path(),
+            &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>(),
+        )
     }
 }
 
 /// What `ortus drift NAME --json` says of the only version.
 fn drift(server: &Server) -> serde_json::Value {
-    let text = run(ortus().args(["drift", "m", "--json", "--server", &server.operator])).expect("answers");
+    let text =
+        run(ortus().args(["drift", "m", "--json", "--server", &server.operator])).expect("answers");
     serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["versions"][0].clone()
 }
 
 fn column<'d>(drift: &'d serde_json::Value, name: &str) -> &'d serde_json::Value {
-    drift["columns"].as_array().expect("columns").iter().find(|c| c["name"] == name).expect("the column")
+    drift["columns"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .find(|c| c["name"] == name)
+        .expect("the column")
 }
 
 #[test]
 fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
-    let Some(python) = or_not_run("NumPy and SciPy", python("test-monitor", "monitor/requirements.txt")) else {
+    let Some(python) = or_not_run(
+        "NumPy and SciPy",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
         return;
     };
     let watched = Watched::new();
@@ -144,7 +173,11 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
     send(&server, &after);
     eventually("the window closes", || drift(&server)["windows"] == 1);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/reference.py");
-    let tables = [watched.at("before.csv"), watched.at("after.csv"), watched.at("baseline.json")];
+    let tables = [
+        watched.at("before.csv"),
+        watched.at("after.csv"),
+        watched.at("baseline.json"),
+    ];
     let said = run(Command::new(python).arg(script).args(tables)).expect("the reference runs");
     let reference: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let found = drift(&server);
@@ -154,17 +187,35 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
     );
     let mut compared = 0;
     for (name, of) in reference.as_object().expect("columns") {
-        let tests = column(&found, name)["tests"].as_array().expect("tests").clone();
+        let tests = column(&found, name)["tests"]
+            .as_array()
+            .expect("tests")
+            .clone();
         for (metric, value) in of["binned"].as_object().expect("metrics") {
-            let test = tests.iter().find(|t| t["metric"] == *metric && t["span"] == 1).expect("the test");
-            let (ours, theirs) = (test["value"].as_f64().expect("a number"), value.as_f64().expect("a number"));
-            assert!((ours - theirs).abs() < 1e-9, "{name} {metric}: {ours} and not {theirs}");
+            let test = tests
+                .iter()
+                .find(|t| t["metric"] == *metric && t["span"] == 1)
+                .expect("the test");
+            let (ours, theirs) = (
+                test["value"].as_f64().expect("a number"),
+                value.as_f64().expect("a number"),
+            );
+            assert!(
+                (ours - theirs).abs() < 1e-9,
+                "{name} {metric}: {ours} and not {theirs}"
+            );
             assert!(test["lower"].as_f64().is_some_and(|l| l <= ours), "{test}");
             if let Some(exact) = of["exact"][metric].as_f64() {
                 let bound = of["bound"][metric].as_f64().expect("a bound");
-                assert!((ours - exact).abs() <= bound + 1e-9, "{name} {metric}: {ours}, SciPy {exact}, bound {bound}");
+                assert!(
+                    (ours - exact).abs() <= bound + 1e-9,
+                    "{name} {metric}: {ours}, SciPy {exact}, bound {bound}"
+                );
                 // Twelve counts are all cells of their own: nothing is lost.
-                assert!(name != "items" || (ours - exact).abs() < 1e-6, "{name} {metric}: {ours}, SciPy {exact}");
+                assert!(
+                    name != "items" || (ours - exact).abs() < 1e-6,
+                    "{name} {metric}: {ours}, SciPy {exact}"
+                );
             }
             compared += 1;
         }
@@ -177,7 +228,11 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
     let watched = Watched::new();
     let (hook, events) = listener();
     let server = watched.serve_with(1_000, &format!("monitor.webhook=\"http://{hook}/alarms\""));
-    let closed = |n: u64| eventually("windows close", || drift(&server)["windows"].as_u64() >= Some(n));
+    let closed = |n: u64| {
+        eventually("windows close", || {
+            drift(&server)["windows"].as_u64() >= Some(n)
+        })
+    };
     for n in 1..=3 {
         send(&server, &rows(1_000, 10 + n, 0.0));
         closed(n);
@@ -188,35 +243,64 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
         closed(n);
     }
     let now = drift(&server);
-    let alarmed =
-        |name: &str| column(&now, name)["tests"].as_array().expect("tests").iter().any(|t| t["alarm"] == true);
+    let alarmed = |name: &str| {
+        column(&now, name)["tests"]
+            .as_array()
+            .expect("tests")
+            .iter()
+            .any(|t| t["alarm"] == true)
+    };
     assert!(alarmed("amount") && alarmed("colour"), "{now}");
     // The counters saw every row: a value that is no number, words that are empty.
-    let counted = |name: &str, kind: &str| column(&now, name)["contract"][kind].as_u64().expect("a count");
+    let counted = |name: &str, kind: &str| {
+        column(&now, name)["contract"][kind]
+            .as_u64()
+            .expect("a count")
+    };
     assert!(counted("amount", "nan") > 100 && counted("colour", "empty") > 100);
     let series = |name: &str| server.metric(name);
-    eventually("the series", || series("ortus_drift_alarms{model=\"m\",version=\"1\"}").is_some_and(|n| n > 0.0));
-    assert!(series("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}").is_some_and(|v| v > 0.1));
+    eventually("the series", || {
+        series("ortus_drift_alarms{model=\"m\",version=\"1\"}").is_some_and(|n| n > 0.0)
+    });
+    assert!(
+        series("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}")
+            .is_some_and(|v| v > 0.1)
+    );
     assert!(
         series("ortus_contract_breaches_total{column=\"amount\",kind=\"nan\",model=\"m\",version=\"1\"}").is_some()
     );
-    assert_eq!(series("ortus_monitor_rows_total{model=\"m\",version=\"1\"}"), Some(7_000.0));
+    assert_eq!(
+        series("ortus_monitor_rows_total{model=\"m\",version=\"1\"}"),
+        Some(7_000.0)
+    );
     assert!(server.log().contains("drift"), "{}", server.log());
-    let event = events.recv_timeout(Duration::from_secs(20)).expect("an event").body;
+    let event = events
+        .recv_timeout(Duration::from_secs(20))
+        .expect("an event")
+        .body;
     assert_eq!(
         (&event["specversion"], &event["type"], &event["subject"]),
         (&"1.0".into(), &"ortus.drift.alarm".into(), &"m:1".into())
     );
     let test = &event["data"]["test"];
-    assert!(test["lower"].as_f64() > test["threshold"].as_f64() && test["alarm"] == true, "{event}");
+    assert!(
+        test["lower"].as_f64() > test["threshold"].as_f64() && test["alarm"] == true,
+        "{event}"
+    );
     let table = run(ortus().args(["drift", "m", "--server", &server.operator])).expect("a table");
-    assert!(table.contains("amount") && table.contains("ALARM"), "{table}");
+    assert!(
+        table.contains("amount") && table.contains("ALARM"),
+        "{table}"
+    );
     // Its series go with the version.
     watched.directory.put("m", 2, &graphs::mixed(3));
     eventually("the series are gone", || {
         series("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}").is_none()
     });
-    let gone = ortus().args(["drift", "m:1", "--server", &server.operator]).output().expect("runs");
+    let gone = ortus()
+        .args(["drift", "m:1", "--server", &server.operator])
+        .output()
+        .expect("runs");
     assert_eq!(gone.status.code(), Some(1));
 }
 
@@ -229,9 +313,13 @@ fn a_baseline_that_is_not_the_models_own_is_refused_where_it_comes_in() {
     let model = watched.at("model.onnx");
     let model = model.to_str().expect("text");
     for (version, (bad, part)) in [
-        (good.replace("\"format\":1", "\"format\":9"), "is of format 9"),
         (
-            good.replace("\"amount\"", "\"price\"").replace("\"features\":[\"price\"", "\"features\":[\"amount\""),
+            good.replace("\"format\":1", "\"format\":9"),
+            "is of format 9",
+        ),
+        (
+            good.replace("\"amount\"", "\"price\"")
+                .replace("\"features\":[\"price\"", "\"features\":[\"amount\""),
             "of another model",
         ),
         (good[..good.len() / 2].to_owned(), "is malformed"),
@@ -241,15 +329,34 @@ fn a_baseline_that_is_not_the_models_own_is_refused_where_it_comes_in() {
     {
         let file = watched.at("bad.json");
         std::fs::write(&file, &bad).expect("written");
-        let said = registry.refuses(&["push", "m", model, "--baseline", file.to_str().expect("text")]);
+        let said = registry.refuses(&[
+            "push",
+            "m",
+            model,
+            "--baseline",
+            file.to_str().expect("text"),
+        ]);
         assert!(said.contains(part), "{said}");
-        watched.directory.put_with("m", version as u64 + 2, &graphs::mixed(3), &[("baseline.json", bad.as_bytes())]);
+        watched.directory.put_with(
+            "m",
+            version as u64 + 2,
+            &graphs::mixed(3),
+            &[("baseline.json", bad.as_bytes())],
+        );
         eventually("the refusal", || server.log().contains(part));
     }
     send(&server, &rows(10, 1, 0.0));
     // The model's own comes along, and back.
     let own = watched.at("baseline.json");
-    registry.does(&["push", "m", model, "--baseline", own.to_str().expect("text"), "--alias", "champion"]);
+    registry.does(&[
+        "push",
+        "m",
+        model,
+        "--baseline",
+        own.to_str().expect("text"),
+        "--alias",
+        "champion",
+    ]);
     let server = registry.serve(&[]);
     assert_eq!(drift(&server)["baseline"], "training");
 }

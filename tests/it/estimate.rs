@@ -12,21 +12,46 @@ use std::process::{Command, Stdio};
 /// The numbers of a table, and its last column apart where it is the label.
 fn table(path: &Path, width: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     let text = std::fs::read_to_string(path).expect("a table");
-    let rows = text.lines().skip(1).map(|l| l.split(',').map(|v| v.parse().expect("a number")).collect::<Vec<f64>>());
-    rows.map(|row| (row[..width].to_vec(), row.get(width).copied().unwrap_or(0.0))).unzip()
+    let rows = text.lines().skip(1).map(|l| {
+        l.split(',')
+            .map(|v| v.parse().expect("a number"))
+            .collect::<Vec<f64>>()
+    });
+    rows.map(|row| {
+        (
+            row[..width].to_vec(),
+            row.get(width).copied().unwrap_or(0.0),
+        )
+    })
+    .unzip()
 }
 
 /// The named output of rows, fifty at a time.
-fn predict(server: &Server, model: &str, rows: &[Vec<f64>], input: &str, output: &str) -> Vec<Vec<f64>> {
+fn predict(
+    server: &Server,
+    model: &str,
+    rows: &[Vec<f64>],
+    input: &str,
+    output: &str,
+) -> Vec<Vec<f64>> {
     let width = rows[0].len();
     let mut all = Vec::new();
     for part in rows.chunks(50) {
         let flat: Vec<f64> = part.concat();
         let body = json!({"inputs": [{"name": input, "datatype": "FP32", "shape": [part.len(), width], "data": flat}]});
-        let answer = server.post(&format!("/v2/models/{model}/infer"), body.to_string().as_bytes());
+        let answer = server.post(
+            &format!("/v2/models/{model}/infer"),
+            body.to_string().as_bytes(),
+        );
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let outputs = answer.json()["outputs"].as_array().expect("outputs").clone();
-        let found = outputs.into_iter().find(|o| o["name"] == output).expect("the output");
+        let outputs = answer.json()["outputs"]
+            .as_array()
+            .expect("outputs")
+            .clone();
+        let found = outputs
+            .into_iter()
+            .find(|o| o["name"] == output)
+            .expect("the output");
         let flat: Vec<f64> = serde_json::from_value(found["data"].clone()).expect("numbers");
         all.extend(flat.chunks(flat.len() / part.len()).map(<[f64]>::to_vec));
     }
@@ -35,12 +60,15 @@ fn predict(server: &Server, model: &str, rows: &[Vec<f64>], input: &str, output:
 
 /// What is estimated once a window of so many rows has closed.
 pub fn estimated(server: &Server, model: &str, rows: u64) -> Value {
-    eventually("the window closes", || estimates(server, model)["rows"] == rows);
+    eventually("the window closes", || {
+        estimates(server, model)["rows"] == rows
+    });
     estimates(server, model)
 }
 
 fn estimates(server: &Server, model: &str) -> Value {
-    let said = run(ortus().args(["performance", model, "--json", "--server", &server.operator])).unwrap_or_default();
+    let said = run(ortus().args(["performance", model, "--json", "--server", &server.operator]))
+        .unwrap_or_default();
     let said: Value = serde_json::from_str(&said).unwrap_or_default();
     said["estimated"][0]["estimated"].clone()
 }
@@ -48,9 +76,19 @@ fn estimates(server: &Server, model: &str) -> Value {
 fn reference(python: &Path, more: &[&str], given: &Value) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/cbpe.py");
     let mut command = Command::new(python);
-    command.arg(script).arg("estimate").args(more).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .arg(script)
+        .arg("estimate")
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("the reference starts");
-    child.stdin.take().expect("piped").write_all(given.to_string().as_bytes()).expect("written");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(given.to_string().as_bytes())
+        .expect("written");
     let output = child.wait_with_output().expect("ends").stdout;
     let text = String::from_utf8_lossy(&output).into_owned();
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("JSON")
@@ -60,45 +98,86 @@ fn check(python: &Path, model: &str, width: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/cbpe.py");
-    run(Command::new(python).arg(script).args(["make", model]).args([at("reference.csv"), at("analysis.csv")]))
-        .expect("the tables");
+    run(Command::new(python)
+        .arg(script)
+        .args(["make", model])
+        .args([at("reference.csv"), at("analysis.csv")]))
+    .expect("the tables");
     let bytes = model_file(model, "1");
     std::fs::write(at("model.onnx"), &bytes).expect("written");
     let mut profile = ortus();
-    profile.arg("profile").arg(at("reference.csv")).arg("--onnx").arg(at("model.onnx"));
-    run(profile.args(["--label", "label", "-o"]).arg(at("baseline.json"))).expect("profiled");
+    profile
+        .arg("profile")
+        .arg(at("reference.csv"))
+        .arg("--onnx")
+        .arg(at("model.onnx"));
+    run(profile
+        .args(["--label", "label", "-o"])
+        .arg(at("baseline.json")))
+    .expect("profiled");
     let baseline = std::fs::read(at("baseline.json")).expect("a baseline");
     let directory = Directory::empty();
     directory.put_with(model, 1, &bytes, &[("baseline.json", &baseline)]);
     directory.put("plain", 1, &bytes);
-    let set = ["monitor.window_rows=2000", "monitor.window_min=1s", "monitor.cpu_share=1.0"];
-    let server = Server::start_with(directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
+    let set = [
+        "monitor.window_rows=2000",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=1.0",
+    ];
+    let server = Server::start_with(
+        directory.path(),
+        &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>(),
+    );
     let (rows, labels) = table(&at("reference.csv"), width);
     let before = predict(&server, "plain", &rows, "x", "probabilities");
-    let now = predict(&server, model, &table(&at("analysis.csv"), width).0, "x", "probabilities");
+    let now = predict(
+        &server,
+        model,
+        &table(&at("analysis.csv"), width).0,
+        "x",
+        "probabilities",
+    );
     let estimated = estimated(&server, model, 2_000);
     assert_eq!(estimated["calibrated"], true, "{estimated}");
-    assert!(estimated["assumption"].as_str().is_some_and(|a| a.contains("concept drift")));
+    assert!(
+        estimated["assumption"]
+            .as_str()
+            .is_some_and(|a| a.contains("concept drift"))
+    );
     let given = json!({"reference": before, "labels": labels, "analysis": now});
     let compare = |who: &str, said: &Value, within: f64| {
         for (name, expected) in said.as_object().expect("measures") {
-            let (found, expected) =
-                (estimated["measures"][name].as_f64().unwrap_or(f64::NAN), expected.as_f64().expect("a number"));
+            let (found, expected) = (
+                estimated["measures"][name].as_f64().unwrap_or(f64::NAN),
+                expected.as_f64().expect("a number"),
+            );
             println!("{model} {name}: ortus {found:.5}, {who} {expected:.5}");
-            assert!((found - expected).abs() <= within, "{model} {name}: {found}, {who} says {expected}");
+            assert!(
+                (found - expected).abs() <= within,
+                "{model} {name}: {found}, {who} says {expected}"
+            );
         }
     };
     // Curves have at most 256 points, and the area 1,024 bins.
     compare("NumPy", &reference(python, &[], &given), 0.002);
     if let Ok(python) = std::env::var("ORTUS_NANNYML") {
         // Its curves are fitted to parts of the reference, and averaged.
-        compare("NannyML", &reference(Path::new(&python), &["nannyml"], &given), 0.01);
+        compare(
+            "NannyML",
+            &reference(Path::new(&python), &["nannyml"], &given),
+            0.01,
+        );
     }
 }
 
 #[test]
 fn estimates_are_what_the_definition_says_of_the_same_scores() {
-    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let Some(python) = or_not_run(
+        "scikit-learn",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
+        return;
+    };
     check(&python, "breast-cancer", 30);
     check(&python, "wine", 13);
 }
@@ -107,25 +186,55 @@ fn estimates_are_what_the_definition_says_of_the_same_scores() {
 fn with_companion(python: &Path, folder: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/dle.py");
     run(Command::new(python).arg(&script).arg("make").arg(folder)).expect("made");
-    let said = run(Command::new(python).arg(&script).arg("estimate").arg(folder)).expect("estimated");
+    let said = run(Command::new(python)
+        .arg(&script)
+        .arg("estimate")
+        .arg(folder))
+    .expect("estimated");
     serde_json::from_str(said.lines().last().unwrap_or_default()).expect("JSON")
 }
 
 #[test]
 fn a_companion_says_how_large_errors_are_before_any_label_comes() {
-    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let Some(python) = or_not_run(
+        "scikit-learn",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let said = with_companion(&python, folder.path());
     let mut profile = ortus();
-    profile.arg("profile").arg(at("reference.csv")).arg("--onnx").arg(at("model.onnx"));
-    run(profile.args(["--label", "label", "-o"]).arg(at("baseline.json"))).expect("profiled");
+    profile
+        .arg("profile")
+        .arg(at("reference.csv"))
+        .arg("--onnx")
+        .arg(at("model.onnx"));
+    run(profile
+        .args(["--label", "label", "-o"])
+        .arg(at("baseline.json")))
+    .expect("profiled");
     let read = |name: &str| std::fs::read(at(name)).expect("a file");
-    let (model, companion, baseline) = (read("model.onnx"), read("companion.onnx"), read("baseline.json"));
+    let (model, companion, baseline) = (
+        read("model.onnx"),
+        read("companion.onnx"),
+        read("baseline.json"),
+    );
     let directory = Directory::empty();
-    directory.put_with("value", 1, &model, &[("companion.onnx", &companion), ("baseline.json", &baseline)]);
+    directory.put_with(
+        "value",
+        1,
+        &model,
+        &[("companion.onnx", &companion), ("baseline.json", &baseline)],
+    );
     // One of another model, and one that does not decode.
-    directory.put_with("other", 1, &model_file("diabetes", "1"), &[("companion.onnx", &model_file("wine", "1"))]);
+    directory.put_with(
+        "other",
+        1,
+        &model_file("diabetes", "1"),
+        &[("companion.onnx", &model_file("wine", "1"))],
+    );
     directory.put_with("broken", 1, &model, &[("companion.onnx", b"no model")]);
     directory.put_with("classes", 1, &model, &[("companion.onnx", &companion)]);
     let set = [
@@ -134,57 +243,143 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
         "monitor.cpu_share=1.0",
         "model.classes.task=classification",
     ];
-    let server = Server::start_with(directory.path(), &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
-    predict(&server, "value", &table(&at("analysis.csv"), 3).0, "x", "variable");
+    let server = Server::start_with(
+        directory.path(),
+        &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>(),
+    );
+    predict(
+        &server,
+        "value",
+        &table(&at("analysis.csv"), 3).0,
+        "x",
+        "variable",
+    );
     let estimated = estimated(&server, "value", 3_000);
     let of = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-    let (found, expected, real) = (of(&estimated["measures"]["mae"]), of(&said["expected"]), of(&said["real"]));
+    let (found, expected, real) = (
+        of(&estimated["measures"]["mae"]),
+        of(&said["expected"]),
+        of(&said["real"]),
+    );
     let then = of(&serde_json::from_slice::<Value>(&baseline).expect("JSON")["performance"]["mae"]);
     let margin = of(&estimated["margin"]);
-    println!("mae: {then:.4} on the baseline's rows; now estimated {found:.4} ± {margin:.4}, really {real:.4}");
-    assert!((found - expected).abs() <= 1e-6 * expected, "{found}, ONNX Runtime in Python says {expected}");
-    assert!((found - real).abs() <= 1.5 * margin, "the estimate is far off");
-    assert!(real > 1.3 * then && found > 1.3 * then, "the rows are harder, and it says so");
+    println!(
+        "mae: {then:.4} on the baseline's rows; now estimated {found:.4} ± {margin:.4}, really {real:.4}"
+    );
+    assert!(
+        (found - expected).abs() <= 1e-6 * expected,
+        "{found}, ONNX Runtime in Python says {expected}"
+    );
+    assert!(
+        (found - real).abs() <= 1.5 * margin,
+        "the estimate is far off"
+    );
+    assert!(
+        real > 1.3 * then && found > 1.3 * then,
+        "the rows are harder, and it says so"
+    );
     assert!(estimated.get("calibrated").is_none(), "{estimated}");
-    assert!(estimated["assumption"].as_str().is_some_and(|a| a.contains("concept drift")));
-    let text = run(ortus().args(["performance", "value", "--server", &server.operator])).expect("answers");
-    assert!(text.contains("errors that the companion expects") && text.contains("(mae ±"), "{text}");
-    assert!(server.metric("ortus_estimated_performance{metric=\"mae\",model=\"value\"").is_some_and(|v| v == found));
+    assert!(
+        estimated["assumption"]
+            .as_str()
+            .is_some_and(|a| a.contains("concept drift"))
+    );
+    let text =
+        run(ortus().args(["performance", "value", "--server", &server.operator])).expect("answers");
+    assert!(
+        text.contains("errors that the companion expects") && text.contains("(mae ±"),
+        "{text}"
+    );
+    assert!(
+        server
+            .metric("ortus_estimated_performance{metric=\"mae\",model=\"value\"")
+            .is_some_and(|v| v == found)
+    );
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
         ("other", "the companion takes 'x' as another type or shape"),
         ("broken", "the companion: "),
         ("classes", "its answers are not taken for values"),
     ] {
-        let found = listed.as_array().expect("a list").iter().find(|l| l["name"] == name).expect("listed");
-        assert!(found["reason"].as_str().is_some_and(|r| r.contains(why)), "{found}");
+        let found = listed
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|l| l["name"] == name)
+            .expect("listed");
+        assert!(
+            found["reason"].as_str().is_some_and(|r| r.contains(why)),
+            "{found}"
+        );
     }
 }
 
 #[test]
 fn a_companion_travels_with_its_version() {
-    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let Some(python) = or_not_run(
+        "scikit-learn",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     with_companion(&python, folder.path());
     let at = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
     let registry = Registry::new();
     let wine = folder.path().join("wine.onnx");
     std::fs::write(&wine, model_file("wine", "1")).expect("written");
-    let (code, _, said) = registry.run(&["push", "m", &at("model.onnx"), "--companion", &at("wine.onnx")]);
-    assert!(code == 1 && said.contains("the companion takes 'x' as another type or shape"), "{said}");
+    let (code, _, said) = registry.run(&[
+        "push",
+        "m",
+        &at("model.onnx"),
+        "--companion",
+        &at("wine.onnx"),
+    ]);
+    assert!(
+        code == 1 && said.contains("the companion takes 'x' as another type or shape"),
+        "{said}"
+    );
     let mut profile = ortus();
-    profile.arg("profile").arg(at("reference.csv")).arg("--onnx").arg(at("model.onnx"));
-    run(profile.args(["--label", "label", "-o"]).arg(at("baseline.json"))).expect("profiled");
-    let beside = ["--companion", &at("companion.onnx"), "--baseline", &at("baseline.json")];
-    registry.does(&[&["push", "m", &at("model.onnx"), "--alias", "champion"], &beside[..]].concat());
+    profile
+        .arg("profile")
+        .arg(at("reference.csv"))
+        .arg("--onnx")
+        .arg(at("model.onnx"));
+    run(profile
+        .args(["--label", "label", "-o"])
+        .arg(at("baseline.json")))
+    .expect("profiled");
+    let beside = [
+        "--companion",
+        &at("companion.onnx"),
+        "--baseline",
+        &at("baseline.json"),
+    ];
+    registry.does(
+        &[
+            &["push", "m", &at("model.onnx"), "--alias", "champion"],
+            &beside[..],
+        ]
+        .concat(),
+    );
     registry.does(&["export", "m", "-o", &at("bundle")]);
     registry.does(&["import", &at("bundle"), "--name", "again"]);
     registry.does(&["promote", "again", "1"]);
-    let set = ["monitor.window_rows=100", "monitor.window_min=1s", "monitor.cpu_share=1.0"];
+    let set = [
+        "monitor.window_rows=100",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=1.0",
+    ];
     let server = registry.serve(&set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
-    let rows: Vec<Vec<f64>> = (0..200).map(|i| vec![0.5, 0.5, f64::from(i) / 200.0]).collect();
+    let rows: Vec<Vec<f64>> = (0..200)
+        .map(|i| vec![0.5, 0.5, f64::from(i) / 200.0])
+        .collect();
     for name in ["m", "again"] {
         predict(&server, name, &rows, "x", "variable");
-        eventually("an estimate", || estimates(&server, name)["measures"]["mae"].as_f64().is_some());
+        eventually("an estimate", || {
+            estimates(&server, name)["measures"]["mae"]
+                .as_f64()
+                .is_some()
+        });
     }
 }

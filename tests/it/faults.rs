@@ -18,7 +18,13 @@ fn whole_numbers(model: &str, values: &[i64]) -> oip::ModelInferRequest {
             shape: vec![values.len() as i64],
             ..Default::default()
         }],
-        raw_input_contents: vec![values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into()],
+        raw_input_contents: vec![
+            values
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect::<Vec<u8>>()
+                .into(),
+        ],
         ..Default::default()
     }
 }
@@ -33,14 +39,25 @@ async fn neighbours_of_a_row_that_fails_get_the_bits_they_get_alone() {
     let directory = Directory::empty();
     directory.put("lookup", 1, &graphs::lookup());
     // A lane waits for company, so that the requests are in one batch for sure.
-    let server = Server::start_with(directory.path(), &["--set", "model.lookup.batch_delay=300ms"]);
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", "model.lookup.batch_delay=300ms"],
+    );
     let mut alone = Vec::new();
     for index in 0..7 {
-        alone.push(ask(&server, whole_numbers("lookup", &[index, 9 - index])).await.expect("served"));
+        alone.push(
+            ask(&server, whole_numbers("lookup", &[index, 9 - index]))
+                .await
+                .expect("served"),
+        );
     }
     let rows_before = (sum(&server), runs(&server));
     let together = (0..8).map(|i| {
-        let values = if i == 3 { [1, 10] } else { [i - i64::from(i > 3), 9 - (i - i64::from(i > 3))] };
+        let values = if i == 3 {
+            [1, 10]
+        } else {
+            [i - i64::from(i > 3), 9 - (i - i64::from(i > 3))]
+        };
         ask(&server, whole_numbers("lookup", &values))
     });
     let answers = join_all(together).await;
@@ -48,14 +65,20 @@ async fn neighbours_of_a_row_that_fails_get_the_bits_they_get_alone() {
         match answer {
             Err(status) => {
                 assert_eq!((i, status.code()), (3, Code::InvalidArgument), "{status:?}");
-                assert!(status.message().contains("refused these inputs"), "{status:?}");
+                assert!(
+                    status.message().contains("refused these inputs"),
+                    "{status:?}"
+                );
             }
             Ok(bytes) => assert_eq!(bytes, alone[if i > 3 { i - 1 } else { i }], "request {i}"),
         }
     }
     let (rows, batches) = (sum(&server) - rows_before.0, runs(&server) - rows_before.1);
     assert_eq!(rows, 14.0);
-    assert!(batches < 7.0, "{batches} batches for 7 requests: they were not together");
+    assert!(
+        batches < 7.0,
+        "{batches} batches for 7 requests: they were not together"
+    );
 }
 
 fn sum(server: &Server) -> f64 {
@@ -76,7 +99,11 @@ async fn join_all<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> 
                 *done = Some(value);
             }
         }
-        if waiting.iter().all(|(_, done)| done.is_some()) { ().into() } else { std::task::Poll::Pending }
+        if waiting.iter().all(|(_, done)| done.is_some()) {
+            ().into()
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     waiting.into_iter().filter_map(|(_, done)| done).collect()
@@ -85,7 +112,12 @@ async fn join_all<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> 
 fn canary(server: &Server) {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
     let answer = server.post("/v2/models/lookup/infer", body);
-    assert_eq!((answer.status, &answer.json()["outputs"][0]["data"][0]), (200, &0.25.into()), "{}", answer.text());
+    assert_eq!(
+        (answer.status, &answer.json()["outputs"][0]["data"][0]),
+        (200, &0.25.into()),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
@@ -97,19 +129,29 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
     // Seconds of work on any one core there is.
     let mut long = whole_numbers("demanding", &[7000]);
     let timeout = oip::infer_parameter::ParameterChoice::Int64Param(200_000);
-    long.parameters.insert("timeout".to_owned(), oip::InferParameter { parameter_choice: Some(timeout) });
+    long.parameters.insert(
+        "timeout".to_owned(),
+        oip::InferParameter {
+            parameter_choice: Some(timeout),
+        },
+    );
     let start = Instant::now();
     let status = ask(&server, long).await.expect_err("far too long");
     let took = start.elapsed();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "answered after {took:?}");
+    assert!(
+        took >= Duration::from_millis(200) && took < Duration::from_secs(2),
+        "answered after {took:?}"
+    );
     // The run goes on in its lane: whoever comes next waits for it or runs late.
     canary(&server);
     directory.put("demanding", 2, &graphs::demanding(2.0));
     eventually("the second version serves", || {
         server.metric("ortus_model_ready{model=\"demanding\",version=\"2\"}") == Some(1.0)
     });
-    let answer = ask(&server, whole_numbers("demanding", &[3])).await.expect("served by the second version");
+    let answer = ask(&server, whole_numbers("demanding", &[3]))
+        .await
+        .expect("served by the second version");
     assert_eq!(answer, 2.0_f32.to_le_bytes());
     canary(&server);
 }
@@ -120,9 +162,17 @@ async fn an_intermediate_that_explodes_is_refused_and_the_server_goes_on() {
     directory.put("demanding", 1, &graphs::demanding(1.0));
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start(directory.path());
-    for (size, code) in [(1 << 40, Code::InvalidArgument), (1 << 21, Code::ResourceExhausted)] {
-        let status = ask(&server, whole_numbers("demanding", &[size])).await.expect_err("no such memory");
-        assert!([code, Code::InvalidArgument].contains(&status.code()), "{size}: {status:?}");
+    for (size, code) in [
+        (1 << 40, Code::InvalidArgument),
+        (1 << 21, Code::ResourceExhausted),
+    ] {
+        let status = ask(&server, whole_numbers("demanding", &[size]))
+            .await
+            .expect_err("no such memory");
+        assert!(
+            [code, Code::InvalidArgument].contains(&status.code()),
+            "{size}: {status:?}"
+        );
         canary(&server);
     }
 }
@@ -136,12 +186,20 @@ fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_ol
     let serves = || {
         let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
         let answer = server.post("/v2/models/m/infer", body);
-        (answer.status, answer.headers.get("ortus-model-version").cloned())
+        (
+            answer.status,
+            answer.headers.get("ortus-model-version").cloned(),
+        )
     };
-    for (version, size, said) in [(2, 9_000, "in a process of its own"), (3, 1 << 20, "ran out of memory")] {
+    for (version, size, said) in [
+        (2, 9_000, "in a process of its own"),
+        (3, 1 << 20, "ran out of memory"),
+    ] {
         directory.put("m", version, &graphs::hungry(size));
         let failures = (version - 1) as f64;
-        eventually("the refusal", || server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(failures));
+        eventually("the refusal", || {
+            server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(failures)
+        });
         assert_eq!(serves(), (200, Some("1".to_owned())));
         assert!(server.log().contains(said), "{}", server.log());
     }
@@ -157,7 +215,10 @@ fn a_crash_at_the_first_run_is_the_childs_alone() {
     let serves = || {
         let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
         let answer = server.post("/v2/models/m/infer", body);
-        (answer.status, answer.headers.get("ortus-model-version").cloned())
+        (
+            answer.status,
+            answer.headers.get("ortus-model-version").cloned(),
+        )
     };
     // Busy for long enough to be hit.
     directory.put("m", 2, &graphs::hungry(9_000));
@@ -170,8 +231,13 @@ fn a_crash_at_the_first_run_is_the_childs_alone() {
         // SAFETY: kill takes no pointer; the process is our server's child.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGSEGV) }, 0);
     }
-    eventually("the refusal", || server.log().contains("crashed with signal 11"));
-    assert_eq!(server.metric("ortus_model_load_failures_total{model=\"m\"}"), Some(1.0));
+    eventually("the refusal", || {
+        server.log().contains("crashed with signal 11")
+    });
+    assert_eq!(
+        server.metric("ortus_model_load_failures_total{model=\"m\"}"),
+        Some(1.0)
+    );
     assert_eq!(serves(), (200, Some("1".to_owned())));
     directory.put("m", 3, &graphs::demanding(3.0));
     eventually("a good one", || serves() == (200, Some("3".to_owned())));
@@ -187,9 +253,14 @@ fn a_body_in_chunks_of_one_byte_is_read_whole() {
     let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
     // A million of them: spaces are legal JSON.
     let padded = body.bytes().chain(std::iter::repeat_n(b' ', 1_000_000));
-    let chunks: Vec<u8> = padded.flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n']).collect();
+    let chunks: Vec<u8> = padded
+        .flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n'])
+        .collect();
     let head = format!("{INFER}ortus-timeout-ms: 20000\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let answer = crate::support::raw(&server.http, &[head.as_bytes(), &chunks, b"0\r\n\r\n"].concat());
+    let answer = crate::support::raw(
+        &server.http,
+        &[head.as_bytes(), &chunks, b"0\r\n\r\n"].concat(),
+    );
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     canary(&server);
@@ -201,15 +272,21 @@ fn half_a_connection_closed_after_the_request_still_gets_its_answer_or_an_end() 
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start(directory.path());
     let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("set");
     let head = format!("{INFER}Content-Length: 100\r\n\r\n{{");
     stream.write_all(head.as_bytes()).expect("written");
-    stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+    stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("half closed");
     // The rest of the body never comes, and the server sees that at once.
     let start = Instant::now();
     let _ = stream.read_to_end(&mut Vec::new());
     assert!(start.elapsed() < Duration::from_secs(5));
-    eventually("nothing in flight", || server.metric("ortus_bytes_in_flight") == Some(0.0));
+    eventually("nothing in flight", || {
+        server.metric("ortus_bytes_in_flight") == Some(0.0)
+    });
     canary(&server);
 }
 
@@ -220,21 +297,40 @@ fn a_client_that_never_reads_is_cut_and_holds_bounded_memory() {
     let arguments = ["--set", "limits.idle_timeout=1s"];
     let server = Server::start_with(directory.path(), &arguments);
     canary(&server);
-    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    let before = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
     let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
-    stream.set_write_timeout(Some(Duration::from_millis(200))).expect("set");
+    stream
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .expect("set");
     // Requests for long answers, one after another, and not a byte read.
     let ask = b"GET /v2/models/lookup/config HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
     let start = Instant::now();
     let cut = loop {
         match stream.write(&ask) {
-            Err(e) if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => break true,
+            Err(e)
+                if !matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
+                break true;
+            }
             _ if start.elapsed() > Duration::from_secs(20) => break false,
             _ => {}
         }
     };
-    assert!(cut, "a client that never reads keeps its connection for ever");
-    let after = server.metric("process_resident_memory_bytes").expect("a metric");
-    assert!(after - before < f64::from(16 << 20), "{before} grew to {after}");
+    assert!(
+        cut,
+        "a client that never reads keeps its connection for ever"
+    );
+    let after = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
+    assert!(
+        after - before < f64::from(16 << 20),
+        "{before} grew to {after}"
+    );
     canary(&server);
 }

@@ -11,9 +11,16 @@ use std::process::{Command, Stdio};
 
 /// Rows of the wine model's inputs that differ.
 fn wine_row(at: usize) -> Vec<f64> {
-    let base = [13.0, 2.3, 2.4, 19.5, 100.0, 2.3, 2.0, 0.36, 1.6, 5.0, 0.96, 2.6, 750.0];
-    let bend = |i: usize, v: f64| v * (0.6 + 0.8 * (((at * 7 + i * 13) * 2_654_435_761) % 1_000) as f64 / 1_000.0);
-    base.into_iter().enumerate().map(|(i, v)| bend(i, v)).collect()
+    let base = [
+        13.0, 2.3, 2.4, 19.5, 100.0, 2.3, 2.0, 0.36, 1.6, 5.0, 0.96, 2.6, 750.0,
+    ];
+    let bend = |i: usize, v: f64| {
+        v * (0.6 + 0.8 * (((at * 7 + i * 13) * 2_654_435_761) % 1_000) as f64 / 1_000.0)
+    };
+    base.into_iter()
+        .enumerate()
+        .map(|(i, v)| bend(i, v))
+        .collect()
 }
 
 /// Predicts rows; gives the prediction's id and the scores of each row.
@@ -22,15 +29,28 @@ fn predict(server: &Server, rows: std::ops::Range<usize>) -> (String, Vec<Vec<f6
     let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [rows.len(), 13], "data": flat}]});
     let answer = server.post("/v2/models/wine/infer", body.to_string().as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let id = answer.header("ortus-prediction-id").expect("an id").to_owned();
-    let outputs = answer.json()["outputs"].as_array().expect("outputs").clone();
-    let scores = outputs.iter().find(|o| o["name"] == "probabilities").expect("scores")["data"].clone();
+    let id = answer
+        .header("ortus-prediction-id")
+        .expect("an id")
+        .to_owned();
+    let outputs = answer.json()["outputs"]
+        .as_array()
+        .expect("outputs")
+        .clone();
+    let scores = outputs
+        .iter()
+        .find(|o| o["name"] == "probabilities")
+        .expect("scores")["data"]
+        .clone();
     let scores: Vec<f64> = serde_json::from_value(scores).expect("numbers");
     (id, scores.chunks(3).map(<[f64]>::to_vec).collect())
 }
 
 fn give(server: &Server, labels: &Value) -> Answer {
-    server.post("/v1/feedback", json!({"labels": labels}).to_string().as_bytes())
+    server.post(
+        "/v1/feedback",
+        json!({"labels": labels}).to_string().as_bytes(),
+    )
 }
 
 fn label(id: &str, row: usize, label: impl Into<Value>) -> Value {
@@ -38,7 +58,8 @@ fn label(id: &str, row: usize, label: impl Into<Value>) -> Value {
 }
 
 fn performance(server: &Server, model: &str) -> Value {
-    let text = run(ortus().args(["performance", model, "--json", "--server", &server.operator])).expect("answers");
+    let text = run(ortus().args(["performance", model, "--json", "--server", &server.operator]))
+        .expect("answers");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -51,7 +72,12 @@ fn reference(python: &Path, rows: &Value) -> Value {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the reference starts");
-    child.stdin.take().expect("piped").write_all(rows.to_string().as_bytes()).expect("written");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(rows.to_string().as_bytes())
+        .expect("written");
     serde_json::from_slice(&child.wait_with_output().expect("ends").stdout).expect("JSON")
 }
 
@@ -59,14 +85,25 @@ fn agree(found: &Value, reference: &Value) {
     let reference = reference.as_object().expect("measures");
     assert!(reference.len() >= 6, "{reference:?}");
     for (name, expected) in reference {
-        let (found, expected) = (found[name].as_f64().unwrap_or(f64::NAN), expected.as_f64().expect("a number"));
-        assert!((found - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{name} is {found}, not {expected}");
+        let (found, expected) = (
+            found[name].as_f64().unwrap_or(f64::NAN),
+            expected.as_f64().expect("a number"),
+        );
+        assert!(
+            (found - expected).abs() <= 1e-6 * (1.0 + expected.abs()),
+            "{name} is {found}, not {expected}"
+        );
     }
 }
 
 #[test]
 fn measures_are_what_scikit_learn_says_and_outlive_a_restart() {
-    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let Some(python) = or_not_run(
+        "scikit-learn",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
+        return;
+    };
     let directory = Directory::with(&["wine"]);
     let records = tempfile::tempdir().expect("a folder");
     let store = format!("records.store={:?}", records.path().display().to_string());
@@ -85,30 +122,65 @@ fn measures_are_what_scikit_learn_says_and_outlive_a_restart() {
     for part in 0..20 {
         let (id, found) = predict(&server, part * 25..part * 25 + 25);
         let truths: Vec<usize> = (0..25).map(|row| (part * 25 + row * row) % 3).collect();
-        let all: Vec<Value> = truths.iter().enumerate().map(|(row, t)| label(&id, row, *t)).collect();
+        let all: Vec<Value> = truths
+            .iter()
+            .enumerate()
+            .map(|(row, t)| label(&id, row, *t))
+            .collect();
         let answer = give(&server, &all.into());
-        assert_eq!((answer.status, &answer.json()["accepted"]), (200, &json!(25)), "{}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["accepted"]),
+            (200, &json!(25)),
+            "{}",
+            answer.text()
+        );
         scores.extend(found);
         labels.extend(truths);
     }
-    eventually("all are joined", || performance(&server, "wine")["measured"][0]["window"]["labelled_rows"] == 500);
+    eventually("all are joined", || {
+        performance(&server, "wine")["measured"][0]["window"]["labelled_rows"] == 500
+    });
     let reference = reference(&python, &json!({"scores": scores, "labels": labels}));
     let window = performance(&server, "wine")["measured"][0]["window"].clone();
-    assert_eq!((&window["labelled_rows"], &window["maturity"]), (&json!(500), &json!(1.0)));
+    assert_eq!(
+        (&window["labelled_rows"], &window["maturity"]),
+        (&json!(500), &json!(1.0))
+    );
     agree(&window["measures"], &reference);
-    assert!(performance(&server, "wine")["measured"][0]["slices"].as_array().is_some_and(|s| !s.is_empty()));
-    eventually("the series", || server.metric("ortus_performance_rows{model=\"wine\"") == Some(500.0));
-    let accuracy = server.metric("ortus_performance{metric=\"accuracy\",model=\"wine\"").expect("a series");
+    assert!(
+        performance(&server, "wine")["measured"][0]["slices"]
+            .as_array()
+            .is_some_and(|s| !s.is_empty())
+    );
+    eventually("the series", || {
+        server.metric("ortus_performance_rows{model=\"wine\"") == Some(500.0)
+    });
+    let accuracy = server
+        .metric("ortus_performance{metric=\"accuracy\",model=\"wine\"")
+        .expect("a series");
     assert!((accuracy - reference["accuracy"].as_f64().expect("a number")).abs() < 1e-9);
-    let table = run(ortus().args(["performance", "wine", "--server", &server.operator])).expect("answers");
-    assert!(table.contains("500 labelled rows") && table.contains("accuracy"), "{table}");
+    let table =
+        run(ortus().args(["performance", "wine", "--server", &server.operator])).expect("answers");
+    assert!(
+        table.contains("500 labelled rows") && table.contains("accuracy"),
+        "{table}"
+    );
     drop(server);
     let again = Server::start_with(directory.path(), &arguments);
     eventually("they are read again", || {
-        let asked = http(&again.operator, "GET", "/v1/models/wine/performance", &[("ortus-operator", "1")], b"");
+        let asked = http(
+            &again.operator,
+            "GET",
+            "/v1/models/wine/performance",
+            &[("ortus-operator", "1")],
+            b"",
+        );
         asked.status == 200 && asked.json()["measured"][0]["window"]["labelled_rows"] == 500
     });
-    agree(&performance(&again, "wine")["measured"][0]["window"]["measures"], &reference);
+    agree(
+        &performance(&again, "wine")["measured"][0]["window"]["measures"],
+        &reference,
+    );
 }
 
 #[test]
@@ -116,23 +188,45 @@ fn labels_that_cannot_be_are_refused_each_with_its_reason() {
     let directory = Directory::with(&["wine", "diabetes"]);
     let server = Server::start(directory.path());
     let (id, _) = predict(&server, 0..2);
-    eventually("the prediction is known", || give(&server, &json!([label(&id, 0, 1)])).json()["duplicates"] == 1);
+    eventually("the prediction is known", || {
+        give(&server, &json!([label(&id, 0, 1)])).json()["duplicates"] == 1
+    });
     let check = |labels: Value, status: u16, part: &str| {
         let answer = give(&server, &labels);
         assert_eq!(answer.status, status, "{labels}: {}", answer.text());
-        assert!(answer.text().contains(part), "{labels}: {} does not say {part:?}", answer.text());
+        assert!(
+            answer.text().contains(part),
+            "{labels}: {} does not say {part:?}",
+            answer.text()
+        );
     };
-    check(json!([label(&uuid::Uuid::now_v7().to_string(), 0, 1)]), 404, "no prediction made here");
+    check(
+        json!([label(&uuid::Uuid::now_v7().to_string(), 0, 1)]),
+        404,
+        "no prediction made here",
+    );
     check(json!([label("nonsense", 0, 1)]), 400, "no id");
     check(json!([label(&id, 2, 1)]), 400, "row 2");
     check(json!([label(&id, 0, 3)]), 400, "0, 1, 2");
     check(json!([label(&id, 0, Value::Null)]), 400, "neither");
-    check(json!([{"prediction_id": id, "label": 1, "time": "2036-01-01T00:00:00Z"}]), 400, "future");
+    check(
+        json!([{"prediction_id": id, "label": 1, "time": "2036-01-01T00:00:00Z"}]),
+        400,
+        "future",
+    );
     check(json!([]), 400, "1 to 10000");
     // One good one carries the request; what is wrong is told.
-    check(json!([label(&id, 1, 2), label(&id, 9, 2)]), 200, "\"index\":1");
+    check(
+        json!([label(&id, 1, 2), label(&id, 9, 2)]),
+        200,
+        "\"index\":1",
+    );
     for body in ["", "[]", "{\"labels\":{}}", "{\"label\":[]}"] {
-        assert_eq!(server.post("/v1/feedback", body.as_bytes()).status, 400, "{body}");
+        assert_eq!(
+            server.post("/v1/feedback", body.as_bytes()).status,
+            400,
+            "{body}"
+        );
     }
     let got = server.get("/v1/feedback");
     assert_eq!((got.status, got.header("allow")), (405, Some("POST")));
@@ -152,12 +246,19 @@ fn labels_are_taken_over_grpc_too() {
     directory.put("m", 1, &graphs::marked(2.0, 3));
     let server = Server::start(directory.path());
     let infer = |row: u32| {
-        let body = json!({"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [row]}]});
+        let body =
+            json!({"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [row]}]});
         let answer = server.post("/v2/models/m/infer", body.to_string().as_bytes());
-        answer.header("ortus-prediction-id").map(str::to_owned).unwrap_or_else(|| panic!("{}", answer.text()))
+        answer
+            .header("ortus-prediction-id")
+            .map(str::to_owned)
+            .unwrap_or_else(|| panic!("{}", answer.text()))
     };
     let id = infer(0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut client = p::feedback_client::FeedbackClient::new(server.channel().await);
         let label = |id: &str, number| p::Label {
@@ -165,17 +266,45 @@ fn labels_are_taken_over_grpc_too() {
             label: Some(p::label::Label::Number(number)),
             ..Default::default()
         };
-        let reply = client.give(p::GiveRequest { labels: vec![label(&id, 2.5)] }).await.expect("taken").into_inner();
+        let reply = client
+            .give(p::GiveRequest {
+                labels: vec![label(&id, 2.5)],
+            })
+            .await
+            .expect("taken")
+            .into_inner();
         assert_eq!((reply.accepted, reply.refused), (1, 0));
-        let refused = client.give(p::GiveRequest { labels: vec![label("x", 1.0)] }).await.expect_err("no id");
+        let refused = client
+            .give(p::GiveRequest {
+                labels: vec![label("x", 1.0)],
+            })
+            .await
+            .expect_err("no id");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-        let missing = p::Label { prediction_id: id.clone(), ..Default::default() };
-        let partly = client.give(p::GiveRequest { labels: vec![label(&id, 2.5), missing] }).await.expect("partly");
+        let missing = p::Label {
+            prediction_id: id.clone(),
+            ..Default::default()
+        };
+        let partly = client
+            .give(p::GiveRequest {
+                labels: vec![label(&id, 2.5), missing],
+            })
+            .await
+            .expect("partly");
         let partly = partly.into_inner();
-        assert_eq!((partly.accepted + partly.duplicates, partly.errors[0].index), (1, 1));
+        assert_eq!(
+            (partly.accepted + partly.duplicates, partly.errors[0].index),
+            (1, 1)
+        );
     });
     eventually("it is measured", || {
-        let asked = http(&server.operator, "GET", "/v1/models/m/performance", &[("ortus-operator", "1")], b"");
+        let asked = http(
+            &server.operator,
+            "GET",
+            "/v1/models/m/performance",
+            &[("ortus-operator", "1")],
+            b"",
+        );
         asked.status == 200 && asked.json()["measured"][0]["window"]["measures"]["mae"] == 0.5
     });
 }

@@ -45,8 +45,12 @@ fn call() -> Vec<u8> {
 /// says nothing for half a second.
 fn misuse(server: &Server, frames: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(&server.grpc).expect("the server accepts");
-    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("set");
-    stream.set_write_timeout(Some(Duration::from_secs(5))).expect("set");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("set");
+    stream
+        .set_write_timeout(Some(Duration::from_secs(5)))
+        .expect("set");
     let settings = frame(SETTINGS, 0, 0, &[]);
     // The server may close at any point of what follows.
     let _ = stream.write_all(&[PREFACE, &settings, frames].concat());
@@ -64,7 +68,8 @@ fn misuse(server: &Server, frames: &[u8]) -> Vec<u8> {
 /// The whole frames of an answer.
 fn frames(mut answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let length = u32::from_be_bytes([0, *answer.first()?, *answer.get(1)?, *answer.get(2)?]) as usize;
+        let length =
+            u32::from_be_bytes([0, *answer.first()?, *answer.get(1)?, *answer.get(2)?]) as usize;
         let (frame, rest) = answer.split_at_checked(9 + length)?;
         answer = rest;
         Some(frame)
@@ -74,13 +79,19 @@ fn frames(mut answer: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The error codes of the GOAWAY frames in an answer.
 fn goaways(answer: &[u8]) -> Vec<u32> {
     let goaway = |f: &&[u8]| f[3] == 7 && f.len() >= 17;
-    frames(answer).filter(goaway).map(|f| u32::from_be_bytes([f[13], f[14], f[15], f[16]])).collect()
+    frames(answer)
+        .filter(goaway)
+        .map(|f| u32::from_be_bytes([f[13], f[14], f[15], f[16]]))
+        .collect()
 }
 
 /// The streams a server reset, with its reason.
 fn resets(answer: &[u8]) -> Vec<(u32, u32)> {
     let number = |b: &[u8]| u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
-    frames(answer).filter(|f| f[3] == RST_STREAM).map(|f| (number(&f[5..9]), number(&f[9..13]))).collect()
+    frames(answer)
+        .filter(|f| f[3] == RST_STREAM)
+        .map(|f| (number(&f[5..9]), number(&f[9..13])))
+        .collect()
 }
 
 fn canary(server: &Server) {
@@ -98,21 +109,35 @@ fn rapid_resets_end_the_connection_with_enhance_your_calm() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let cancel = 8_u32.to_be_bytes();
-    let opened_and_reset = |id| [frame(HEADERS, END_HEADERS, id, &call()), frame(RST_STREAM, 0, id, &cancel)].concat();
+    let opened_and_reset = |id| {
+        [
+            frame(HEADERS, END_HEADERS, id, &call()),
+            frame(RST_STREAM, 0, id, &cancel),
+        ]
+        .concat()
+    };
     let flood: Vec<u8> = stream_ids(5000).flat_map(opened_and_reset).collect();
     let codes = goaways(&misuse(&server, &flood));
-    assert!(codes.contains(&11), "GOAWAY codes {codes:?} lack ENHANCE_YOUR_CALM");
+    assert!(
+        codes.contains(&11),
+        "GOAWAY codes {codes:?} lack ENHANCE_YOUR_CALM"
+    );
     canary(&server);
 }
 
 fn opened(count: u32) -> Vec<u8> {
-    stream_ids(count).flat_map(|id| frame(HEADERS, END_HEADERS, id, &call())).collect()
+    stream_ids(count)
+        .flat_map(|id| frame(HEADERS, END_HEADERS, id, &call()))
+        .collect()
 }
 
 #[test]
 fn streams_are_limited_at_and_above() {
     let directory = Directory::of_all_models();
-    let server = Server::start_with(directory.path(), &["--set", "limits.concurrent_streams_max=3"]);
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", "limits.concurrent_streams_max=3"],
+    );
     assert_eq!(resets(&misuse(&server, &opened(3))), Vec::new());
     // REFUSED_STREAM: the client may send it again elsewhere.
     assert_eq!(resets(&misuse(&server, &opened(4))), [(7, 7)]);
@@ -122,7 +147,12 @@ fn streams_are_limited_at_and_above() {
 #[test]
 fn streams_that_this_side_resets_are_limited_at_and_above() {
     let directory = Directory::of_all_models();
-    let limits = ["--set", "limits.concurrent_streams_max=1", "--set", "limits.local_error_reset_streams_max=5"];
+    let limits = [
+        "--set",
+        "limits.concurrent_streams_max=1",
+        "--set",
+        "limits.local_error_reset_streams_max=5",
+    ];
     let server = Server::start_with(directory.path(), &limits);
     assert_eq!(goaways(&misuse(&server, &opened(1 + 5))), Vec::<u32>::new());
     assert_eq!(goaways(&misuse(&server, &opened(1 + 7))), [11]);
@@ -134,20 +164,39 @@ fn a_few_resets_are_no_misuse() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let cancel = 8_u32.to_be_bytes();
-    let reset = |id| [frame(HEADERS, END_HEADERS, id, &call()), frame(RST_STREAM, 0, id, &cancel)].concat();
-    assert_eq!(goaways(&misuse(&server, &stream_ids(10).flat_map(reset).collect::<Vec<u8>>())), Vec::<u32>::new());
+    let reset = |id| {
+        [
+            frame(HEADERS, END_HEADERS, id, &call()),
+            frame(RST_STREAM, 0, id, &cancel),
+        ]
+        .concat()
+    };
+    assert_eq!(
+        goaways(&misuse(
+            &server,
+            &stream_ids(10).flat_map(reset).collect::<Vec<u8>>()
+        )),
+        Vec::<u32>::new()
+    );
 }
 
 #[test]
 fn ten_thousand_streams_and_a_window_of_zero_harm_nobody() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
-    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    let before = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
     // SETTINGS_INITIAL_WINDOW_SIZE 0: no answer may be sent, for ever.
     let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     misuse(&server, &[no_window, opened(10_000)].concat());
-    let after = server.metric("process_resident_memory_bytes").expect("a metric");
-    assert!(after - before < f64::from(16 << 20), "{before} grew to {after}");
+    let after = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
+    assert!(
+        after - before < f64::from(16 << 20),
+        "{before} grew to {after}"
+    );
     canary(&server);
 }
 
@@ -158,7 +207,10 @@ fn headers_without_end_are_refused() {
     let start = frame(HEADERS, 0, 1, &call());
     let more = frame(CONTINUATION, 0, 1, &[0x40; 1024]);
     let codes = goaways(&misuse(&server, &[start, more.repeat(2000)].concat()));
-    assert!(!codes.is_empty(), "a flood of CONTINUATION frames is answered by GOAWAY");
+    assert!(
+        !codes.is_empty(),
+        "a flood of CONTINUATION frames is answered by GOAWAY"
+    );
     canary(&server);
 }
 
@@ -172,18 +224,41 @@ fn floods_and_frames_out_of_place_harm_nobody() {
     for (what, frames) in [
         ("pings", frame(PING, 0, 0, &[0; 8]).repeat(20_000)),
         ("settings", frame(SETTINGS, 0, 0, &[]).repeat(20_000)),
-        ("empty data", with_open(frame(DATA, 0, 1, &[]).repeat(20_000))),
-        ("a zero window update", with_open(frame(WINDOW_UPDATE, 0, 1, &[0; 4]))),
+        (
+            "empty data",
+            with_open(frame(DATA, 0, 1, &[]).repeat(20_000)),
+        ),
+        (
+            "a zero window update",
+            with_open(frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
+        ),
         ("data on an idle stream", frame(DATA, 0, 7, &[0; 8])),
-        ("a frame over the size limit", frame(DATA, 0, 1, &vec![0; 1 << 20])),
+        (
+            "a frame over the size limit",
+            frame(DATA, 0, 1, &vec![0; 1 << 20]),
+        ),
         (
             "more streams than allowed",
-            stream_ids(1000).flat_map(|id| frame(HEADERS, END_HEADERS, id, &call())).collect(),
+            stream_ids(1000)
+                .flat_map(|id| frame(HEADERS, END_HEADERS, id, &call()))
+                .collect(),
         ),
-        ("a length prefix beyond the body", with_open(frame(DATA, 1, 1, &prefix(100)))),
-        ("a length prefix of 4 GiB", with_open(frame(DATA, 1, 1, &prefix(u32::MAX)))),
-        ("compressed without an encoding", with_open(frame(DATA, 1, 1, &[1, 0, 0, 0, 1, 0]))),
-        ("two messages", with_open(frame(DATA, 1, 1, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))),
+        (
+            "a length prefix beyond the body",
+            with_open(frame(DATA, 1, 1, &prefix(100))),
+        ),
+        (
+            "a length prefix of 4 GiB",
+            with_open(frame(DATA, 1, 1, &prefix(u32::MAX))),
+        ),
+        (
+            "compressed without an encoding",
+            with_open(frame(DATA, 1, 1, &[1, 0, 0, 0, 1, 0])),
+        ),
+        (
+            "two messages",
+            with_open(frame(DATA, 1, 1, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        ),
         ("no message", with_open(frame(DATA, 1, 1, &[]))),
         ("not HTTP/2 after all", b"\xff".repeat(1 << 16)),
     ] {

@@ -17,17 +17,36 @@ fn promtool() -> Result<(), String> {
 }
 
 fn run(command: &mut Command, input: &[u8]) -> (bool, String) {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    child.stdin.take().expect("piped").write_all(input).expect("written");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input)
+        .expect("written");
     let output = child.wait_with_output().expect("ends");
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 fn predict(server: &Server, headers: &[(&str, &str)]) -> crate::support::Answer {
-    let sample = std::fs::read(crate::support::models_folder().join("wine/sample.json")).expect("a sample");
-    http(&server.http, "POST", "/v2/models/wine/infer", headers, &sample)
+    let sample =
+        std::fs::read(crate::support::models_folder().join("wine/sample.json")).expect("a sample");
+    http(
+        &server.http,
+        "POST",
+        "/v2/models/wine/infer",
+        headers,
+        &sample,
+    )
 }
 
 #[test]
@@ -36,7 +55,12 @@ fn prometheus_takes_the_rules_and_the_metrics() {
         return;
     }
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/ortus.rules.yml");
-    let (sound, said) = run(Command::new("promtool").args(["check", "rules"]).arg(&rules), b"");
+    let (sound, said) = run(
+        Command::new("promtool")
+            .args(["check", "rules"])
+            .arg(&rules),
+        b"",
+    );
     assert!(sound && said.contains("12 rules found"), "{said}");
     let (sound, said) = run(
         Command::new("promtool").args(["check", "rules", "/dev/stdin"]),
@@ -45,24 +69,48 @@ fn prometheus_takes_the_rules_and_the_metrics() {
     assert!(!sound, "a broken rule must be told: {said}");
     let directory = Directory::with(&["wine"]);
     let server = Server::start(directory.path());
-    let id = predict(&server, &[]).header("ortus-prediction-id").expect("an id").to_owned();
+    let id = predict(&server, &[])
+        .header("ortus-prediction-id")
+        .expect("an id")
+        .to_owned();
     let labels = format!("{{\"labels\":[{{\"prediction_id\":\"{id}\",\"label\":1}}]}}");
     assert_eq!(server.post("/v1/feedback", labels.as_bytes()).status, 200);
-    eventually("a measure", || server.metric("ortus_performance_rows").is_some());
+    eventually("a measure", || {
+        server.metric("ortus_performance_rows").is_some()
+    });
     let metrics = http(&server.ops, "GET", "/metrics", &[], b"").body;
-    let (sound, said) = run(Command::new("promtool").args(["check", "metrics"]), &metrics);
+    let (sound, said) = run(
+        Command::new("promtool").args(["check", "metrics"]),
+        &metrics,
+    );
     assert!(sound, "{said}");
 }
 
 #[test]
 fn the_catalogue_is_printed() {
-    let output = ortus().args(["metrics", "list", "--json"]).output().expect("runs");
+    let output = ortus()
+        .args(["metrics", "list", "--json"])
+        .output()
+        .expect("runs");
     let families: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let names: Vec<&str> =
-        families["families"].as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
-    assert!(names.len() > 40 && names.contains(&"ortus_drift") && names.is_sorted(), "{names:?}");
-    let refused = ortus().args(["metrics", "dashboard", "nothing"]).output().expect("runs");
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("effectiveness"));
+    let names: Vec<&str> = families["families"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|f| f["name"].as_str())
+        .collect();
+    assert!(
+        names.len() > 40 && names.contains(&"ortus_drift") && names.is_sorted(),
+        "{names:?}"
+    );
+    let refused = ortus()
+        .args(["metrics", "dashboard", "nothing"])
+        .output()
+        .expect("runs");
+    assert!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("effectiveness")
+    );
 }
 
 /// A collector that keeps what it is sent.
@@ -75,7 +123,12 @@ impl TraceService for Collector {
         &self,
         request: tonic::Request<p::ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<p::ExportTraceServiceResponse>, tonic::Status> {
-        let spans = request.into_inner().resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+        let spans = request
+            .into_inner()
+            .resource_spans
+            .into_iter()
+            .flat_map(|r| r.scope_spans)
+            .flat_map(|s| s.spans);
         self.0.lock().expect("no panic").extend(spans);
         Ok(tonic::Response::new(p::ExportTraceServiceResponse {}))
     }
@@ -83,37 +136,68 @@ impl TraceService for Collector {
 
 #[test]
 fn a_collector_is_sent_the_spans_of_a_callers_trace() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let collector = Collector::default();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
     let service = TraceServiceServer::new(collector.clone());
     runtime.spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                return;
+            };
             let service = hyper_util::service::TowerToHyperService::new(service.clone());
-            let http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let http =
+                hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
             tokio::spawn(async move {
-                let _ = http.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+                let _ = http
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
     let endpoint = format!("traces.endpoint=\"http://{address}\"");
     let directory = Directory::with(&["wine"]);
-    let server = Server::start_with(directory.path(), &["--set", &endpoint, "--set", "traces.share=0.0"]);
-    assert_eq!(predict(&server, &[]).header("traceresponse"), None, "nobody follows it");
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", &endpoint, "--set", "traces.share=0.0"],
+    );
+    assert_eq!(
+        predict(&server, &[]).header("traceresponse"),
+        None,
+        "nobody follows it"
+    );
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = predict(&server, &[("traceparent", parent)]);
     let traced = answer.header("traceresponse").expect("followed").to_owned();
-    assert!(traced.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && !traced.contains("00f067aa0ba902b7"));
+    assert!(
+        traced.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+            && !traced.contains("00f067aa0ba902b7")
+    );
     let spans = || collector.0.lock().expect("no panic").clone();
     eventually("the spans", || spans().len() == 4);
     let spans = spans();
     let names: Vec<&str> = spans.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["predict", "queue", "batch", "run"]);
-    assert_eq!(spans[0].parent_span_id.as_ref(), 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
-    assert!(traced.contains(&spans[0].span_id.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+    assert_eq!(
+        spans[0].parent_span_id.as_ref(),
+        0x00f0_67aa_0ba9_02b7_u64.to_be_bytes()
+    );
+    assert!(
+        traced.contains(
+            &spans[0]
+                .span_id
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect::<String>()
+        )
+    );
     let id = answer.header("ortus-prediction-id").expect("an id");
     let has = |span: &p::Span, key: &str, text: &str| {
         span.attributes.iter().any(|a| {
@@ -122,26 +206,49 @@ fn a_collector_is_sent_the_spans_of_a_callers_trace() {
         })
     };
     assert!(has(&spans[0], "ortus.prediction_id", id) && has(&spans[0], "ortus.model", "wine"));
-    assert!(spans.iter().all(|s| s.start_time_unix_nano <= s.end_time_unix_nano));
+    assert!(
+        spans
+            .iter()
+            .all(|s| s.start_time_unix_nano <= s.end_time_unix_nano)
+    );
     assert!(spans[3].end_time_unix_nano <= spans[0].end_time_unix_nano + 1_000_000);
-    let refused =
-        ortus().args(["serve", "--models"]).arg(directory.path()).args(["--set", "traces.endpoint=\"x\""]).output();
+    let refused = ortus()
+        .args(["serve", "--models"])
+        .arg(directory.path())
+        .args(["--set", "traces.endpoint=\"x\""])
+        .output();
     let refused = refused.expect("runs");
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("traces.endpoint"));
+    assert!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("traces.endpoint")
+    );
 }
 
 #[test]
 fn a_slow_prediction_is_logged_with_its_ids_and_not_without_end() {
     let directory = Directory::with(&["wine"]);
-    let server = Server::start_with(directory.path(), &["--set", "log.slow=\"1us\"", "--set", "log.format=\"json\""]);
-    let ids: Vec<String> =
-        (0..40).filter_map(|_| predict(&server, &[]).header("ortus-prediction-id").map(str::to_owned)).collect();
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", "log.slow=\"1us\"", "--set", "log.format=\"json\""],
+    );
+    let ids: Vec<String> = (0..40)
+        .filter_map(|_| {
+            predict(&server, &[])
+                .header("ortus-prediction-id")
+                .map(str::to_owned)
+        })
+        .collect();
     eventually("it is told", || server.log().contains("slow prediction"));
     let log = server.log();
-    let told: Vec<&str> = log.lines().filter(|l| l.contains("slow prediction")).collect();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("slow prediction"))
+        .collect();
     assert!(ids.len() == 40 && told[0].contains(&ids[0]), "{log}");
     assert!(
-        ["queue_us", "run_us", "batch_rows", "\"model\":\"wine\""].iter().all(|key| told[0].contains(key)),
+        ["queue_us", "run_us", "batch_rows", "\"model\":\"wine\""]
+            .iter()
+            .all(|key| told[0].contains(key)),
         "{log}"
     );
     assert!(told.len() <= 30, "ten a second: {}", told.len());

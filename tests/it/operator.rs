@@ -9,10 +9,13 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-type Client = OperatorClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
+type Client =
+    OperatorClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
 
 fn with_header(mut request: Request<()>) -> Result<Request<()>, Status> {
-    request.metadata_mut().insert("ortus-operator", MetadataValue::from_static("1"));
+    request
+        .metadata_mut()
+        .insert("ortus-operator", MetadataValue::from_static("1"));
     Ok(request)
 }
 
@@ -26,7 +29,10 @@ async fn client(server: &Server) -> Client {
 }
 
 fn by(reason: &str) -> Option<p::By> {
-    Some(p::By { actor: "ann".to_owned(), reason: reason.to_owned() })
+    Some(p::By {
+        actor: "ann".to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 fn json(document: tonic::Response<p::Document>) -> serde_json::Value {
@@ -34,7 +40,11 @@ fn json(document: tonic::Response<p::Document>) -> serde_json::Value {
 }
 
 fn run(test: impl AsyncFnOnce()) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test());
 }
 
 #[test]
@@ -52,10 +62,25 @@ fn every_verb_is_there_over_grpc() {
             by: by("first"),
             ..Default::default()
         };
-        let changed = client.promote(promote("1")).await.expect("promoted").into_inner();
-        assert_eq!((changed.model.as_str(), changed.version, changed.seq), ("m", Some(1), Some(3)));
+        let changed = client
+            .promote(promote("1"))
+            .await
+            .expect("promoted")
+            .into_inner();
+        assert_eq!(
+            (changed.model.as_str(), changed.version, changed.seq),
+            ("m", Some(1), Some(3))
+        );
         eventually("the champion", || serves(&server, "1", 1.0));
-        assert_eq!(client.promote(promote("1")).await.expect("so already").into_inner().seq, None);
+        assert_eq!(
+            client
+                .promote(promote("1"))
+                .await
+                .expect("so already")
+                .into_inner()
+                .seq,
+            None
+        );
         let alias = |version: &str| p::SetAliasRequest {
             model: model(),
             alias: "challenger".to_owned(),
@@ -63,9 +88,18 @@ fn every_verb_is_there_over_grpc() {
             by: by(""),
         };
         client.set_alias(alias("2")).await.expect("pointed");
-        eventually("the challenger", || ask(&server, "m/versions/challenger", &[]).1 == "2");
+        eventually("the challenger", || {
+            ask(&server, "m/versions/challenger", &[]).1 == "2"
+        });
         let weights = [("champion".to_owned(), 40), ("challenger".to_owned(), 60)].into();
-        client.split_traffic(p::SplitTrafficRequest { model: model(), weights, by: by("") }).await.expect("split");
+        client
+            .split_traffic(p::SplitTrafficRequest {
+                model: model(),
+                weights,
+                by: by(""),
+            })
+            .await
+            .expect("split");
         let tag = |value: Option<&str>| p::SetTagRequest {
             model: model(),
             key: "team".to_owned(),
@@ -73,49 +107,137 @@ fn every_verb_is_there_over_grpc() {
             ..Default::default()
         };
         client.set_tag(tag(Some("risk"))).await.expect("tagged");
-        let listed = json(client.list(p::ListRequest { tag: "team=risk".to_owned() }).await.expect("listed"));
+        let listed = json(
+            client
+                .list(p::ListRequest {
+                    tag: "team=risk".to_owned(),
+                })
+                .await
+                .expect("listed"),
+        );
         assert_eq!(listed[0]["traffic"]["challenger"], 60, "{listed}");
         client.set_tag(tag(None)).await.expect("removed");
-        let listed = json(client.list(p::ListRequest { tag: "team=risk".to_owned() }).await.expect("listed"));
+        let listed = json(
+            client
+                .list(p::ListRequest {
+                    tag: "team=risk".to_owned(),
+                })
+                .await
+                .expect("listed"),
+        );
         assert_eq!(listed, serde_json::json!([]));
-        client.split_traffic(p::SplitTrafficRequest { model: model(), ..Default::default() }).await.expect("ended");
+        client
+            .split_traffic(p::SplitTrafficRequest {
+                model: model(),
+                ..Default::default()
+            })
+            .await
+            .expect("ended");
         client.set_alias(alias("")).await.expect("removed");
-        let policy = p::SetPolicyRequest { approvals: Some(1), ..Default::default() };
+        let policy = p::SetPolicyRequest {
+            approvals: Some(1),
+            ..Default::default()
+        };
         let policy = client.set_policy(policy).await.expect("set").into_inner();
         assert_eq!((policy.approvals, policy.signatures.as_str()), (1, "none"));
-        assert!(client.promote(promote("2")).await.expect("answered").into_inner().waiting);
+        assert!(
+            client
+                .promote(promote("2"))
+                .await
+                .expect("answered")
+                .into_inner()
+                .waiting
+        );
         let judge = |approve| p::JudgeRequest {
             model: model(),
             version: "2".to_owned(),
             approve,
-            by: Some(p::By { actor: "bob".to_owned(), reason: String::new() }),
+            by: Some(p::By {
+                actor: "bob".to_owned(),
+                reason: String::new(),
+            }),
         };
         client.judge(judge(false)).await.expect("rejected");
-        assert_eq!(client.promote(promote("2")).await.expect_err("rejected").code(), Code::FailedPrecondition);
+        assert_eq!(
+            client
+                .promote(promote("2"))
+                .await
+                .expect_err("rejected")
+                .code(),
+            Code::FailedPrecondition
+        );
         client.judge(judge(true)).await.expect("approved");
         client.promote(promote("2")).await.expect("promoted");
         eventually("the new champion", || serves(&server, "2", 2.0));
-        let back = client.rollback(p::RollbackRequest { model: model(), by: by("worse") }).await.expect("back");
+        let back = client
+            .rollback(p::RollbackRequest {
+                model: model(),
+                by: by("worse"),
+            })
+            .await
+            .expect("back");
         assert_eq!(back.into_inner().version, Some(1));
-        let retire = p::RetireRequest { model: model(), version: "2".to_owned(), by: by("") };
+        let retire = p::RetireRequest {
+            model: model(),
+            version: "2".to_owned(),
+            by: by(""),
+        };
         client.retire(retire).await.expect("retired");
-        let history = json(client.history(p::ModelRequest { model: model() }).await.expect("history"));
-        assert_eq!((&history[2]["reason"], &history[2]["actor"]), (&"first".into(), &"ann".into()));
-        let version = |version: &str| p::VersionRequest { model: model(), version: version.to_owned() };
-        assert_eq!(json(client.show(version("1")).await.expect("shown"))["manifest"]["model"], "m");
-        assert_eq!(json(client.show(version("")).await.expect("shown"))["name"], "m");
-        assert_eq!(json(client.lineage(version("")).await.expect("lineage"))[0]["version"], 1);
-        let diff = p::DiffRequest { model: model(), from: "1".to_owned(), to: "2".to_owned() };
+        let history = json(
+            client
+                .history(p::ModelRequest { model: model() })
+                .await
+                .expect("history"),
+        );
+        assert_eq!(
+            (&history[2]["reason"], &history[2]["actor"]),
+            (&"first".into(), &"ann".into())
+        );
+        let version = |version: &str| p::VersionRequest {
+            model: model(),
+            version: version.to_owned(),
+        };
+        assert_eq!(
+            json(client.show(version("1")).await.expect("shown"))["manifest"]["model"],
+            "m"
+        );
+        assert_eq!(
+            json(client.show(version("")).await.expect("shown"))["name"],
+            "m"
+        );
+        assert_eq!(
+            json(client.lineage(version("")).await.expect("lineage"))[0]["version"],
+            1
+        );
+        let diff = p::DiffRequest {
+            model: model(),
+            from: "1".to_owned(),
+            to: "2".to_owned(),
+        };
         assert_eq!(json(client.diff(diff).await.expect("diff"))["to"], 2);
-        assert_eq!(json(client.report(p::ReportRequest {}).await.expect("report"))[0]["to"], 1);
-        assert_eq!(json(client.verify(p::VerifyRequest {}).await.expect("whole"))["void"], serde_json::json!([]));
+        assert_eq!(
+            json(client.report(p::ReportRequest {}).await.expect("report"))[0]["to"],
+            1
+        );
+        assert_eq!(
+            json(client.verify(p::VerifyRequest {}).await.expect("whole"))["void"],
+            serde_json::json!([])
+        );
         assert!(json(client.fleet(p::FleetRequest {}).await.expect("fleet"))["newest"].is_u64());
-        let gc = p::GcRequest { dry_run: true, grace_hours: Some(0), retain_days: Some(0), ..Default::default() };
+        let gc = p::GcRequest {
+            dry_run: true,
+            grace_hours: Some(0),
+            retain_days: Some(0),
+            ..Default::default()
+        };
         let swept = client.gc(gc).await.expect("swept").into_inner();
         assert!(swept.dry_run && swept.blobs > 0, "{swept:?}");
         let models = json(client.models(p::ModelsRequest {}).await.expect("models"));
         assert_eq!(models["models"][0]["name"], "m", "{models}");
-        assert_eq!(json(client.config(p::ConfigRequest {}).await.expect("config"))["registry"]["namespace"], "default");
+        assert_eq!(
+            json(client.config(p::ConfigRequest {}).await.expect("config"))["registry"]["namespace"],
+            "default"
+        );
         client.nudge(p::NudgeRequest {}).await.expect("nudged");
     });
 }
@@ -133,8 +255,13 @@ fn what_is_wrong_is_refused_by_kind() {
             version: version.to_owned(),
             ..Default::default()
         };
-        let bare = OperatorClient::new(channel(&server).await).promote(promote("m", "1")).await;
-        assert_eq!(bare.expect_err("without the header").code(), Code::PermissionDenied);
+        let bare = OperatorClient::new(channel(&server).await)
+            .promote(promote("m", "1"))
+            .await;
+        assert_eq!(
+            bare.expect_err("without the header").code(),
+            Code::PermissionDenied
+        );
         let mut operator = client(&server).await;
         for (model, version, code) in [
             ("m", "", Code::InvalidArgument),
@@ -142,20 +269,56 @@ fn what_is_wrong_is_refused_by_kind() {
             ("q", "1", Code::NotFound),
             ("../m", "1", Code::InvalidArgument),
         ] {
-            let error = operator.promote(promote(model, version)).await.expect_err("refused");
+            let error = operator
+                .promote(promote(model, version))
+                .await
+                .expect_err("refused");
             assert_eq!(error.code(), code, "{model}:{version}: {error}");
         }
-        let policy = p::SetPolicyRequest { signatures: Some("maybe".to_owned()), ..Default::default() };
-        assert_eq!(operator.set_policy(policy).await.expect_err("no word").code(), Code::InvalidArgument);
+        let policy = p::SetPolicyRequest {
+            signatures: Some("maybe".to_owned()),
+            ..Default::default()
+        };
+        assert_eq!(
+            operator
+                .set_policy(policy)
+                .await
+                .expect_err("no word")
+                .code(),
+            Code::InvalidArgument
+        );
         let nothing = operator.set_policy(p::SetPolicyRequest::default()).await;
-        assert_eq!(nothing.expect_err("nothing is set").code(), Code::InvalidArgument);
-        let large = p::RollbackRequest { model: "m".to_owned(), by: by(&"x".repeat(100_000)) };
-        assert_eq!(operator.rollback(large).await.expect_err("too large").code(), Code::OutOfRange);
+        assert_eq!(
+            nothing.expect_err("nothing is set").code(),
+            Code::InvalidArgument
+        );
+        let large = p::RollbackRequest {
+            model: "m".to_owned(),
+            by: by(&"x".repeat(100_000)),
+        };
+        assert_eq!(
+            operator
+                .rollback(large)
+                .await
+                .expect_err("too large")
+                .code(),
+            Code::OutOfRange
+        );
         let directory = client(&plain).await.list(p::ListRequest::default()).await;
-        assert_eq!(directory.expect_err("no registry").code(), Code::FailedPrecondition);
+        assert_eq!(
+            directory.expect_err("no registry").code(),
+            Code::FailedPrecondition
+        );
         // The operator's service is not on the data ports.
-        let data = OperatorClient::with_interceptor(server.channel().await, with_header as fn(_) -> _);
+        let data =
+            OperatorClient::with_interceptor(server.channel().await, with_header as fn(_) -> _);
         let mut data: Client = data;
-        assert_eq!(data.nudge(p::NudgeRequest {}).await.expect_err("not here").code(), Code::Unimplemented);
+        assert_eq!(
+            data.nudge(p::NudgeRequest {})
+                .await
+                .expect_err("not here")
+                .code(),
+            Code::Unimplemented
+        );
     });
 }

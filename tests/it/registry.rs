@@ -22,15 +22,28 @@ impl S3 {
         let python = python("test-s3", "s3/requirements.txt")?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/serve.py");
         let mut server = Command::new(python);
-        server.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        server
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = server.spawn().map_err(|e| e.to_string())?;
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("no output")?;
-        BufReader::new(stdout).read_line(&mut line).map_err(|e| e.to_string())?;
-        let port = line.trim().parse().map_err(|_| format!("the S3 server said {line:?}"))?;
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .map_err(|e| e.to_string())?;
+        let port = line
+            .trim()
+            .parse()
+            .map_err(|_| format!("the S3 server said {line:?}"))?;
         let s3 = Self { child, port };
         let made = http(&format!("127.0.0.1:{port}"), "PUT", "/bucket", &[], b"");
-        if made.status == 200 { Ok(s3) } else { Err(format!("no bucket: {}", made.text())) }
+        if made.status == 200 {
+            Ok(s3)
+        } else {
+            Err(format!("no bucket: {}", made.text()))
+        }
     }
 
     pub fn env(&self) -> Vec<(&'static str, String)> {
@@ -53,9 +66,15 @@ impl Drop for S3 {
 
 #[test]
 fn the_suite_holds_on_an_s3_server() {
-    let Some(s3) = or_not_run("an S3 server", S3::start()) else { return };
+    let Some(s3) = or_not_run("an S3 server", S3::start()) else {
+        return;
+    };
     let commits = if is_long() { 100 } else { 25 };
-    let scale = Scale { writers: 8, commits, blob_bytes: 20 << 20 };
+    let scale = Scale {
+        writers: 8,
+        commits,
+        blob_bytes: 20 << 20,
+    };
     conformance::run("s3://bucket/some/folder", &s3.env(), scale);
 }
 
@@ -77,9 +96,18 @@ impl Registry {
 
     /// Runs a command; returns its exit code, output and error.
     pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = ortus().args(arguments).arg("--registry").arg(self.url()).output().expect("runs");
+        let output = ortus()
+            .args(arguments)
+            .arg("--registry")
+            .arg(self.url())
+            .output()
+            .expect("runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        (output.status.code().expect("an exit code"), text(&output.stdout), text(&output.stderr))
+        (
+            output.status.code().expect("an exit code"),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     }
 
     /// Runs a command that must do what it says; returns its output.
@@ -92,7 +120,11 @@ impl Registry {
     /// Runs a command that must be refused; returns the one line it says.
     pub fn refuses(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
-        assert_eq!((code, err.lines().count()), (1, 1), "{arguments:?}: {out} {err}");
+        assert_eq!(
+            (code, err.lines().count()),
+            (1, 1),
+            "{arguments:?}: {out} {err}"
+        );
         err
     }
 
@@ -116,9 +148,23 @@ impl Registry {
 /// the mark of the model that really ran.
 pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
-    let answer = http(&server.http, "POST", &format!("/v2/models/{path}/infer"), headers, body);
-    let version = answer.headers.get("ortus-model-version").cloned().unwrap_or_default();
-    let mark = if answer.status == 200 { answer.json()["outputs"][0]["data"][0].as_f64() } else { None };
+    let answer = http(
+        &server.http,
+        "POST",
+        &format!("/v2/models/{path}/infer"),
+        headers,
+        body,
+    );
+    let version = answer
+        .headers
+        .get("ortus-model-version")
+        .cloned()
+        .unwrap_or_default();
+    let mark = if answer.status == 200 {
+        answer.json()["outputs"][0]["data"][0].as_f64()
+    } else {
+        None
+    };
     (answer.status, version, mark.unwrap_or(f64::NAN))
 }
 
@@ -132,28 +178,60 @@ pub fn serves(server: &Server, version: &str, mark: f64) -> bool {
 fn a_server_follows_champions_and_answers_to_aliases() {
     let registry = Registry::new();
     assert_eq!(
-        (registry.push("m", 1.0), registry.push("m", 2.0), registry.push("other", 9.0)),
+        (
+            registry.push("m", 1.0),
+            registry.push("m", 2.0),
+            registry.push("other", 9.0)
+        ),
         ("1".to_owned(), "2".to_owned(), "1".to_owned())
     );
     let server = registry.serve(&["--model", "m"]);
     // Nothing points at anything: nothing is loaded, and nobody answers.
-    assert_eq!((ask(&server, "m", &[]).0, ask(&server, "m/versions/1", &[]).0), (404, 404));
+    assert_eq!(
+        (
+            ask(&server, "m", &[]).0,
+            ask(&server, "m/versions/1", &[]).0
+        ),
+        (404, 404)
+    );
     registry.does(&["promote", "m", "1", "--reason", "first"]);
     eventually("version 1 is champion", || serves(&server, "1", 1.0));
-    assert_eq!(ask(&server, "m/versions/2", &[]).0, 404, "nothing points at version 2");
+    assert_eq!(
+        ask(&server, "m/versions/2", &[]).0,
+        404,
+        "nothing points at version 2"
+    );
     registry.does(&["alias", "m", "challenger", "2"]);
-    eventually("the challenger answers", || ask(&server, "m/versions/challenger", &[]) == (200, "2".into(), 2.0));
-    assert_eq!(ask(&server, "m/versions/champion", &[]), (200, "1".into(), 1.0));
+    eventually("the challenger answers", || {
+        ask(&server, "m/versions/challenger", &[]) == (200, "2".into(), 2.0)
+    });
+    assert_eq!(
+        ask(&server, "m/versions/champion", &[]),
+        (200, "1".into(), 1.0)
+    );
     registry.does(&["promote", "m", "challenger"]);
     eventually("version 2 is champion", || serves(&server, "2", 2.0));
-    assert_eq!(ask(&server, "m/versions/previous", &[]), (200, "1".into(), 1.0));
+    assert_eq!(
+        ask(&server, "m/versions/previous", &[]),
+        (200, "1".into(), 1.0)
+    );
     registry.does(&["rollback", "m"]);
     eventually("version 1 is back", || serves(&server, "1", 1.0));
     let metadata = server.get("/v2/models/m").json();
-    let entry = metadata["properties"]["ortus.registry.entry"].as_str().expect("an entry").to_owned();
-    assert_eq!(server.metric("ortus_registry_entry").map(|n| n.to_string()), Some(entry));
+    let entry = metadata["properties"]["ortus.registry.entry"]
+        .as_str()
+        .expect("an entry")
+        .to_owned();
+    assert_eq!(
+        server.metric("ortus_registry_entry").map(|n| n.to_string()),
+        Some(entry)
+    );
     assert_eq!(server.metric("ortus_registry_refused"), Some(0.0));
-    assert_eq!(ask(&server, "other", &[]).0, 404, "only the models asked for are served");
+    assert_eq!(
+        ask(&server, "other", &[]).0,
+        404,
+        "only the models asked for are served"
+    );
     assert_eq!(ask(&server, "m/versions/nobody", &[]).0, 404);
     assert_eq!(ask(&server, "m/versions/No-body", &[]).0, 400);
 }
@@ -168,18 +246,31 @@ fn a_shadow_is_sent_copies_and_only_compared() {
     registry.does(&["alias", "m", "shadow", "2"]);
     let server = registry.serve(&[]);
     let copies = |version: u32, outcome: &str| {
-        let series = format!("ortus_shadow_total{{model=\"m\",outcome=\"{outcome}\",version=\"{version}\"}}");
+        let series = format!(
+            "ortus_shadow_total{{model=\"m\",outcome=\"{outcome}\",version=\"{version}\"}}"
+        );
         server.metric(&series).unwrap_or(0.0)
     };
     for _ in 0..20 {
-        assert!(serves(&server, "1", 1.0), "the answer is the champion's alone");
+        assert!(
+            serves(&server, "1", 1.0),
+            "the answer is the champion's alone"
+        );
     }
-    eventually("the copies", || copies(2, "different") + copies(2, "dropped") == 20.0);
+    eventually("the copies", || {
+        copies(2, "different") + copies(2, "dropped") == 20.0
+    });
     assert!(copies(2, "different") > 0.0);
     registry.does(&["alias", "m", "shadow", "3"]);
-    eventually("the other shadow", || serves(&server, "1", 1.0) && copies(3, "same") > 0.0);
+    eventually("the other shadow", || {
+        serves(&server, "1", 1.0) && copies(3, "same") > 0.0
+    });
     registry.does(&["alias", "m", "shadow", "--remove"]);
-    eventually("no shadow", || server.metric("ortus_model_ready{model=\"m\",version=\"3\"}").is_none());
+    eventually("no shadow", || {
+        server
+            .metric("ortus_model_ready{model=\"m\",version=\"3\"}")
+            .is_none()
+    });
     assert!(serves(&server, "1", 1.0));
 }
 
@@ -191,26 +282,74 @@ fn the_operator_listener_has_the_same_verbs() {
     let server = registry.serve(&["--set", "registry.poll=1h"]);
     let call = |method: &str, path: &str, body: &str| {
         let path = format!("/v1/registry/{path}");
-        let answer = http(&server.operator, method, &path, &[("ortus-operator", "1")], body.as_bytes());
+        let answer = http(
+            &server.operator,
+            method,
+            &path,
+            &[("ortus-operator", "1")],
+            body.as_bytes(),
+        );
         (answer.status, answer.json())
     };
-    let (status, said) = call("POST", "models/m/promote", r#"{"version":"1","reason":"first","actor":"ann"}"#);
+    let (status, said) = call(
+        "POST",
+        "models/m/promote",
+        r#"{"version":"1","reason":"first","actor":"ann"}"#,
+    );
     assert_eq!((status, &said["seq"]), (200, &3.into()), "{said}");
     eventually("the champion", || serves(&server, "1", 1.0));
-    assert_eq!(call("POST", "models/m/alias", r#"{"alias":"challenger","version":"2"}"#).0, 200);
-    eventually("the challenger", || ask(&server, "m/versions/challenger", &[]).1 == "2");
-    assert_eq!(call("POST", "models/m/traffic", r#"{"weights":{"champion":40,"challenger":60}}"#).0, 200);
-    assert_eq!(call("POST", "models/m/tag", r#"{"key":"team","value":"risk"}"#).0, 200);
-    assert_eq!(call("GET", "models?tag=team=risk", "").1[0]["traffic"]["challenger"], 60);
+    assert_eq!(
+        call(
+            "POST",
+            "models/m/alias",
+            r#"{"alias":"challenger","version":"2"}"#
+        )
+        .0,
+        200
+    );
+    eventually("the challenger", || {
+        ask(&server, "m/versions/challenger", &[]).1 == "2"
+    });
+    assert_eq!(
+        call(
+            "POST",
+            "models/m/traffic",
+            r#"{"weights":{"champion":40,"challenger":60}}"#
+        )
+        .0,
+        200
+    );
+    assert_eq!(
+        call("POST", "models/m/tag", r#"{"key":"team","value":"risk"}"#).0,
+        200
+    );
+    assert_eq!(
+        call("GET", "models?tag=team=risk", "").1[0]["traffic"]["challenger"],
+        60
+    );
     assert_eq!(call("POST", "policy", r#"{"approvals":1}"#).0, 200);
     let (status, said) = call("POST", "models/m/promote", r#"{"version":"2"}"#);
     assert_eq!((status, &said["waiting"]), (202, &true.into()));
-    assert_eq!(call("POST", "models/m/approve", r#"{"version":"2","actor":"bob"}"#).0, 200);
-    assert_eq!(call("POST", "models/m/promote", r#"{"version":"challenger"}"#).0, 200);
+    assert_eq!(
+        call(
+            "POST",
+            "models/m/approve",
+            r#"{"version":"2","actor":"bob"}"#
+        )
+        .0,
+        200
+    );
+    assert_eq!(
+        call("POST", "models/m/promote", r#"{"version":"challenger"}"#).0,
+        200
+    );
     eventually("the new champion", || serves(&server, "2", 2.0));
     assert_eq!(call("POST", "models/m/rollback", "").1["version"], 1);
     assert_eq!(call("GET", "models/m/history", "").1[2]["reason"], "first");
-    assert_eq!(call("GET", "models/m?version=1", "").1["manifest"]["model"], "m");
+    assert_eq!(
+        call("GET", "models/m?version=1", "").1["manifest"]["model"],
+        "m"
+    );
     assert_eq!(call("GET", "models/m/diff?from=1&to=2", "").1["to"], 2);
     assert_eq!(call("POST", "verify", "").1["void"], serde_json::json!([]));
     assert_eq!(call("POST", "gc", r#"{"dry_run":true}"#).1["dry_run"], true);
@@ -226,9 +365,19 @@ fn the_operator_listener_has_the_same_verbs() {
     ] {
         assert_eq!(call(method, path, body).0, status, "{method} {path} {body}");
     }
-    let large = call("POST", "models/m/tag", &format!(r#"{{"key":"{}"}}"#, "k".repeat(100_000)));
+    let large = call(
+        "POST",
+        "models/m/tag",
+        &format!(r#"{{"key":"{}"}}"#, "k".repeat(100_000)),
+    );
     assert_eq!(large.0, 413);
-    let bare = http(&server.operator, "POST", "/v1/registry/models/m/rollback", &[], b"");
+    let bare = http(
+        &server.operator,
+        "POST",
+        "/v1/registry/models/m/rollback",
+        &[],
+        b"",
+    );
     assert_eq!(bare.status, 403, "without the header");
 }
 
@@ -245,7 +394,11 @@ fn retiring_the_old_champion_at_once_leaves_no_gap() {
             let mut count = 0;
             while !done.load(Ordering::Acquire) {
                 let (status, version, mark) = ask(&server, "m", &[]);
-                assert_eq!((status, version.parse().ok()), (200, Some(mark)), "a gap after {count} answers");
+                assert_eq!(
+                    (status, version.parse().ok()),
+                    (200, Some(mark)),
+                    "a gap after {count} answers"
+                );
                 count += 1;
             }
             count
@@ -256,7 +409,11 @@ fn retiring_the_old_champion_at_once_leaves_no_gap() {
         registry.does(&[&["promote", "m", "2"][..], &away].concat());
         registry.does(&[&["retire", "m", "1"][..], &away].concat());
         eventually("version 2", || ask(&server, "m", &[]).1 == "2");
-        eventually("version 1 is gone", || server.metric("ortus_model_ready{model=\"m\",version=\"1\"}").is_none());
+        eventually("version 1 is gone", || {
+            server
+                .metric("ortus_model_ready{model=\"m\",version=\"1\"}")
+                .is_none()
+        });
         done.store(true, Ordering::Release);
         assert!(asking.join().expect("no gap") > 10);
     });
@@ -270,13 +427,28 @@ fn a_log_from_the_future_is_refused_by_name_and_serving_goes_on() {
     let server = registry.serve(&[]);
     let log = registry.store().join("ns/default/log");
     let last = std::fs::read_to_string(log.join("00000000000000000002.json")).expect("an entry");
-    let future = last.replace("\"format\":1,\"seq\":2", "\"format\":9,\"seq\":3").replace("ortus 0.1.0", "ortus 9.0.0");
+    let future = last
+        .replace("\"format\":1,\"seq\":2", "\"format\":9,\"seq\":3")
+        .replace("ortus 0.1.0", "ortus 9.0.0");
     std::fs::write(log.join("00000000000000000003.json"), future).expect("written");
-    eventually("the refusal", || server.metric("ortus_registry_refused") == Some(1.0));
-    assert!(serves(&server, "1", 1.0) && server.log().contains("ortus 9.0.0"), "{}", server.log());
-    for refused in [vec!["list"], vec!["promote", "m", "1"], vec!["audit", "verify"]] {
+    eventually("the refusal", || {
+        server.metric("ortus_registry_refused") == Some(1.0)
+    });
+    assert!(
+        serves(&server, "1", 1.0) && server.log().contains("ortus 9.0.0"),
+        "{}",
+        server.log()
+    );
+    for refused in [
+        vec!["list"],
+        vec!["promote", "m", "1"],
+        vec!["audit", "verify"],
+    ] {
         let said = registry.refuses(&refused);
-        assert!(said.contains("is of format 9") && said.contains("written by ortus 9.0.0"), "{said}");
+        assert!(
+            said.contains("is of format 9") && said.contains("written by ortus 9.0.0"),
+            "{said}"
+        );
     }
 }
 
@@ -294,9 +466,17 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
         file.display(),
         registry.url()
     );
-    let output = Command::new("bash").arg("-c").arg(push).output().expect("runs");
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg(push)
+        .output()
+        .expect("runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert_eq!(
+        (output.status.code(), said.lines().count()),
+        (Some(1), 1),
+        "{said}"
+    );
     assert!(said.contains("in the store"), "{said}");
     assert_eq!(registry.does(&["history", "m", "--json"]), before);
     registry.does(&["audit", "verify"]);
@@ -307,7 +487,12 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     let third = Registry::new();
     std::fs::create_dir(third.store()).expect("made");
     std::fs::write(third.store().join("ns"), "a file").expect("written");
-    assert_eq!(third.run(&["push", "m", file.to_str().expect("text"), "--no-probe"]).0, 1);
+    assert_eq!(
+        third
+            .run(&["push", "m", file.to_str().expect("text"), "--no-probe"])
+            .0,
+        1
+    );
 }
 
 /// This program, run by somebody who may not write to what is the registry's.
@@ -317,7 +502,9 @@ fn stranger(registry: &Registry) -> Command {
     // SAFETY: geteuid takes nothing and cannot fail.
     let mut command = if unsafe { libc::geteuid() } == 0 {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(copy);
         command
     } else {
         Command::new(copy)
@@ -333,28 +520,53 @@ fn who_may_only_read_reads_and_is_refused_in_one_line() {
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1"]);
     let before = registry.does(&["history", "m", "--json"]);
-    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set")
+    };
     let mut folders = vec![registry.store()];
     while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).expect("listed").map(|e| e.expect("an entry").path());
+        let entries = std::fs::read_dir(&folder)
+            .expect("listed")
+            .map(|e| e.expect("an entry").path());
         folders.extend(entries.filter(|p| p.is_dir()));
         mode(&folder, 0o555);
     }
     mode(registry.0.path(), 0o755);
     let run = |arguments: &[&str]| {
-        let output = stranger(&registry).args(arguments).arg("--registry").arg(registry.url()).output().expect("runs");
-        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        let output = stranger(&registry)
+            .args(arguments)
+            .arg("--registry")
+            .arg(registry.url())
+            .output()
+            .expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr)
+            .trim_end()
+            .to_owned();
         (output.status.code(), said)
     };
-    for reads in [vec!["list"], vec!["history", "m"], vec!["audit", "verify"], vec!["fleet"]] {
+    for reads in [
+        vec!["list"],
+        vec!["history", "m"],
+        vec!["audit", "verify"],
+        vec!["fleet"],
+    ] {
         assert_eq!(run(&reads), (Some(0), String::new()), "{reads:?}");
     }
     let file = registry.0.path().join("model.onnx");
     mode(&file, 0o644);
     let push = ["push", "m", file.to_str().expect("text"), "--no-probe"];
-    for writes in [&push[..], &["promote", "m", "1"], &["gc"], &["tag", "m", "a=b"]] {
+    for writes in [
+        &push[..],
+        &["promote", "m", "1"],
+        &["gc"],
+        &["tag", "m", "a=b"],
+    ] {
         let (code, said) = run(writes);
-        assert_eq!((code, said.lines().count()), (Some(1), 1), "{writes:?}: {said}");
+        assert_eq!(
+            (code, said.lines().count()),
+            (Some(1), 1),
+            "{writes:?}: {said}"
+        );
         assert!(said.to_lowercase().contains("permission"), "{said}");
     }
     assert_eq!(registry.does(&["history", "m", "--json"]), before);
@@ -362,7 +574,9 @@ fn who_may_only_read_reads_and_is_refused_in_one_line() {
     let mut folders = vec![registry.store()];
     while let Some(folder) = folders.pop() {
         mode(&folder, 0o755);
-        let entries = std::fs::read_dir(&folder).expect("listed").map(|e| e.expect("an entry").path());
+        let entries = std::fs::read_dir(&folder)
+            .expect("listed")
+            .map(|e| e.expect("an entry").path());
         folders.extend(entries.filter(|p| p.is_dir()));
     }
 }
@@ -375,15 +589,29 @@ fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     // It would not look by itself within this test.
     let server = registry.serve(&["--set", "registry.poll=1h"]);
     let fleet = || {
-        let said: serde_json::Value = serde_json::from_str(&registry.does(&["fleet", "--json"])).expect("JSON");
-        (said["newest"].as_u64(), said["servers"].as_array().expect("servers").clone())
+        let said: serde_json::Value =
+            serde_json::from_str(&registry.does(&["fleet", "--json"])).expect("JSON");
+        (
+            said["newest"].as_u64(),
+            said["servers"].as_array().expect("servers").clone(),
+        )
     };
     // The server learns its own address last; a nudge makes it look, and tell.
-    http(&server.operator, "POST", "/v1/nudge", &[("ortus-operator", "1")], b"");
+    http(
+        &server.operator,
+        "POST",
+        "/v1/nudge",
+        &[("ortus-operator", "1")],
+        b"",
+    );
     eventually("the server tells of itself", || fleet().1.len() == 1);
     let (newest, servers) = fleet();
     assert_eq!(
-        (newest, &servers[0]["entry"], &servers[0]["addresses"]["http"]),
+        (
+            newest,
+            &servers[0]["entry"],
+            &servers[0]["addresses"]["http"]
+        ),
         (Some(2), &2.into(), &server.http.as_str().into())
     );
     registry.push("m", 2.0);
@@ -393,7 +621,11 @@ fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     assert!(registry.does(&["fleet"]).contains(&server.http));
     let mut server = server;
     server.signal(libc::SIGTERM);
-    assert_eq!((server.wait(), fleet().1.len()), (Some(0), 0), "who stops takes leave");
+    assert_eq!(
+        (server.wait(), fleet().1.len()),
+        (Some(0), 0),
+        "who stops takes leave"
+    );
 }
 
 #[test]
@@ -411,8 +643,15 @@ fn traffic_is_split_by_weight_and_a_key_sticks() {
     let keys: Vec<String> = (0..60).map(|i| format!("user {i}")).collect();
     let first: Vec<String> = keys.iter().map(|key| served(key)).collect();
     let share = first.iter().filter(|v| *v == "2").count();
-    assert!((15..45).contains(&share), "{share} of 60 keys went to the challenger");
-    assert_eq!(keys.iter().map(|key| served(key)).collect::<Vec<_>>(), first, "a key did not stick");
+    assert!(
+        (15..45).contains(&share),
+        "{share} of 60 keys went to the challenger"
+    );
+    assert_eq!(
+        keys.iter().map(|key| served(key)).collect::<Vec<_>>(),
+        first,
+        "a key did not stick"
+    );
     // The same key as a parameter goes the same way, over both protocols; the header comes first.
     let body = |key: &str| {
         format!(
@@ -420,18 +659,40 @@ fn traffic_is_split_by_weight_and_a_key_sticks() {
         )
     };
     let infer = |headers: &[(&str, &str)], body: &str| {
-        let answer = http(&server.http, "POST", "/v2/models/m/infer", headers, body.as_bytes());
-        answer.headers.get("ortus-model-version").cloned().unwrap_or_else(|| answer.status.to_string())
+        let answer = http(
+            &server.http,
+            "POST",
+            "/v2/models/m/infer",
+            headers,
+            body.as_bytes(),
+        );
+        answer
+            .headers
+            .get("ortus-model-version")
+            .cloned()
+            .unwrap_or_else(|| answer.status.to_string())
     };
-    assert_eq!(keys.iter().map(|key| infer(&[], &body(key))).collect::<Vec<_>>(), first);
-    assert_eq!(keys.iter().map(|key| infer(&[("ortus-route-key", key)], &body("x"))).collect::<Vec<_>>(), first);
+    assert_eq!(
+        keys.iter()
+            .map(|key| infer(&[], &body(key)))
+            .collect::<Vec<_>>(),
+        first
+    );
+    assert_eq!(
+        keys.iter()
+            .map(|key| infer(&[("ortus-route-key", key)], &body("x")))
+            .collect::<Vec<_>>(),
+        first
+    );
     assert_eq!(infer(&[], &body("x").replace("\"x\"}", "7}")), "400");
     let by_grpc = grpc_versions(&server, &keys);
     assert_eq!(by_grpc, first);
     // An explicit version is never split.
     assert!((0..20).all(|_| ask(&server, "m/versions/1", &[]).1 == "1"));
     registry.does(&["promote", "m", "2"]);
-    eventually("promotion ends the split", || keys.iter().all(|key| served(key) == "2"));
+    eventually("promotion ends the split", || {
+        keys.iter().all(|key| served(key) == "2")
+    });
 }
 
 #[test]
@@ -443,16 +704,26 @@ fn a_restart_without_the_store_serves_the_last_known_good() {
     assert!(serves(&server, "1", 1.0));
     let aside = registry.0.path().join("aside");
     std::fs::rename(registry.store(), &aside).expect("moved");
-    eventually("the silence is seen", || server.metric("ortus_registry_refused") == Some(1.0));
+    eventually("the silence is seen", || {
+        server.metric("ortus_registry_refused") == Some(1.0)
+    });
     assert!(serves(&server, "1", 1.0));
-    assert!(server.metric("ortus_registry_staleness_seconds").is_some_and(|s| s > 0.0));
+    assert!(
+        server
+            .metric("ortus_registry_staleness_seconds")
+            .is_some_and(|s| s > 0.0)
+    );
     drop(server);
     // A folder that is there and empty is a log that was rolled back.
     std::fs::create_dir(registry.store()).expect("made");
     let server = registry.serve(&[]);
     assert!(serves(&server, "1", 1.0));
     assert_eq!(server.metric("ortus_registry_refused"), Some(1.0));
-    assert!(server.log().contains("forked or rolled back"), "{}", server.log());
+    assert!(
+        server.log().contains("forked or rolled back"),
+        "{}",
+        server.log()
+    );
     // The server keeps its records there meanwhile.
     std::fs::remove_dir_all(registry.store()).expect("removed");
     std::fs::rename(&aside, registry.store()).expect("moved back");
@@ -465,8 +736,14 @@ fn a_restart_without_the_store_serves_the_last_known_good() {
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for entry in std::fs::read_dir(from).expect("listed") {
-        let (path, target) = entry.map(|e| (e.path(), to.join(e.file_name()))).expect("an entry");
-        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, &target).map(drop).expect("copied") }
+        let (path, target) = entry
+            .map(|e| (e.path(), to.join(e.file_name())))
+            .expect("an entry");
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            std::fs::copy(&path, &target).map(drop).expect("copied")
+        }
     }
 }
 
@@ -483,14 +760,21 @@ fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
     assert!(serves(&server, "2", 2.0));
     std::fs::remove_dir_all(registry.store()).expect("removed");
     copy(&old, &registry.store());
-    eventually("the rollback is seen", || server.metric("ortus_registry_refused") == Some(1.0));
+    eventually("the rollback is seen", || {
+        server.metric("ortus_registry_refused") == Some(1.0)
+    });
     // Others go on writing to the old copy: another history of the same numbers, and more.
     for mark in [3.0, 4.0] {
         let version = registry.push("m", mark);
         registry.does(&["promote", "m", &version]);
     }
-    eventually("the fork is told", || server.log().contains("is another than the one applied"));
-    assert!(serves(&server, "2", 2.0), "what was champion before the fork goes on");
+    eventually("the fork is told", || {
+        server.log().contains("is another than the one applied")
+    });
+    assert!(
+        serves(&server, "2", 2.0),
+        "what was champion before the fork goes on"
+    );
     assert_eq!(server.metric("ortus_registry_refused"), Some(1.0));
 }
 
@@ -504,9 +788,15 @@ fn bad_versions_change_nothing_that_serves() {
     registry.push("m", 2.0);
     let digest = damage(&registry, "2");
     registry.does(&["promote", "m", "2"]);
-    eventually("the refusal", || server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(1.0));
+    eventually("the refusal", || {
+        server.metric("ortus_model_load_failures_total{model=\"m\"}") == Some(1.0)
+    });
     assert!(serves(&server, "1", 1.0));
-    assert!(server.log().contains(&digest), "the log names the object: {}", server.log());
+    assert!(
+        server.log().contains(&digest),
+        "the log names the object: {}",
+        server.log()
+    );
     registry.does(&["rollback", "m"]);
     registry.push("m", 3.0);
     registry.does(&["promote", "m", "3"]);
@@ -524,25 +814,54 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
     registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
     let made = std::fs::read_to_string(folder.join("golden.json")).expect("golden rows");
     let output = json(made.clone())["cases"][0]["outputs"][0].clone();
-    assert_eq!((&output["name"], &output["data"][0]), (&"y".into(), &1.0.into()), "{made}");
+    assert_eq!(
+        (&output["name"], &output["data"][0]),
+        (&"y".into(), &1.0.into()),
+        "{made}"
+    );
     registry.does(&["promote", "m", "1"]);
     let server = registry.serve(&[]);
     assert!(serves(&server, "1", 1.0));
     // Rows that another model would answer so.
-    let (file, wrong) = (registry.0.path().join("two.onnx"), registry.0.path().join("wrong.json"));
+    let (file, wrong) = (
+        registry.0.path().join("two.onnx"),
+        registry.0.path().join("wrong.json"),
+    );
     std::fs::write(&file, graphs::demanding(2.0)).expect("written");
     std::fs::write(&wrong, &made).expect("written");
-    let push = ["push", "m", file.to_str().expect("text"), "--golden", wrong.to_str().expect("text")];
+    let push = [
+        "push",
+        "m",
+        file.to_str().expect("text"),
+        "--golden",
+        wrong.to_str().expect("text"),
+    ];
     let said = registry.refuses(&push);
-    assert!(said.contains("does not answer golden case 0: output 'y' is 2 and not 1 at element 0"), "{said}");
-    assert_eq!(registry.does(&[&push[..], &["--no-probe", "--alias", "champion"]].concat()), "2");
-    eventually("the refusal", || server.log().contains("does not answer golden case 0"));
+    assert!(
+        said.contains("does not answer golden case 0: output 'y' is 2 and not 1 at element 0"),
+        "{said}"
+    );
+    assert_eq!(
+        registry.does(&[&push[..], &["--no-probe", "--alias", "champion"]].concat()),
+        "2"
+    );
+    eventually("the refusal", || {
+        server.log().contains("does not answer golden case 0")
+    });
     assert!(serves(&server, "1", 1.0));
     std::fs::write(&wrong, "{}").expect("written");
-    assert!(registry.refuses(&[&push[..], &["--no-probe"]].concat()).contains("the golden file: has no format"));
+    assert!(
+        registry
+            .refuses(&[&push[..], &["--no-probe"]].concat())
+            .contains("the golden file: has no format")
+    );
     // The same again, from a machine that rounds otherwise or makes no rows, is the same version.
     registry.does(&["push", "m", file.to_str().expect("text"), "--no-probe"]);
-    assert!(registry.does(&["push", "m", file.to_str().expect("text"), "--json"]).contains("\"version\":2"));
+    assert!(
+        registry
+            .does(&["push", "m", file.to_str().expect("text"), "--json"])
+            .contains("\"version\":2")
+    );
     // What a first run says may be longer than a pipe holds.
     let mask = registry.0.path().join("mask.onnx");
     std::fs::write(&mask, graphs::mask(5_000)).expect("written");
@@ -550,14 +869,29 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
     assert_eq!(said["version"], 1);
     let shown = json(registry.does(&["show", "mask:1", "--json"]));
     let golden = shown["manifest"]["files"].as_array().expect("files")[0].clone();
-    assert!(golden["bytes"].as_u64().is_some_and(|n| n > 65_536), "{golden}");
+    assert!(
+        golden["bytes"].as_u64().is_some_and(|n| n > 65_536),
+        "{golden}"
+    );
     // In a plain directory the file lies beside the model.
     let directory = crate::support::Directory::empty();
-    directory.put_with("m", 1, &graphs::demanding(1.0), &[("golden.json", made.as_bytes())]);
+    directory.put_with(
+        "m",
+        1,
+        &graphs::demanding(1.0),
+        &[("golden.json", made.as_bytes())],
+    );
     let server = Server::start(directory.path());
     assert!(serves(&server, "1", 1.0));
-    directory.put_with("m", 2, &graphs::demanding(2.0), &[("golden.json", made.as_bytes())]);
-    eventually("the refusal", || server.log().contains("does not answer golden case 0"));
+    directory.put_with(
+        "m",
+        2,
+        &graphs::demanding(2.0),
+        &[("golden.json", made.as_bytes())],
+    );
+    eventually("the refusal", || {
+        server.log().contains("does not answer golden case 0")
+    });
     assert!(serves(&server, "1", 1.0));
 }
 
@@ -565,7 +899,11 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
 pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("listed") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
     found.sort();
 }
@@ -576,7 +914,11 @@ fn verifying_names_the_object_of_any_flipped_byte() {
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1", "--reason", "because"]);
     registry.push("m", 2.0);
-    assert!(registry.does(&["audit", "verify"]).starts_with("whole: 3 entries, 6 blobs"));
+    assert!(
+        registry
+            .does(&["audit", "verify"])
+            .starts_with("whole: 3 entries, 6 blobs")
+    );
     let mut all = Vec::new();
     files(&registry.store(), &mut all);
     assert_eq!(all.len(), 9, "{all:?}");
@@ -594,9 +936,13 @@ fn verifying_names_the_object_of_any_flipped_byte() {
                 || name.strip_suffix(".json").is_some_and(|n| {
                     // A changed entry is seen by itself or by the one after it.
                     let number: u64 = n.parse().expect("a number");
-                    err.contains(&format!("entry {number}")) || err.contains(&format!("{:020}", number + 1))
+                    err.contains(&format!("entry {number}"))
+                        || err.contains(&format!("{:020}", number + 1))
                 });
-            assert!((code == 1 && named) || (last && code == 0 && at == good.len() / 2), "{name} at {at}: {out} {err}");
+            assert!(
+                (code == 1 && named) || (last && code == 0 && at == good.len() / 2),
+                "{name} at {at}: {out} {err}"
+            );
             std::fs::write(&path, &good).expect("written back");
         }
         let gone = path.with_extension("gone");
@@ -611,36 +957,91 @@ fn verifying_names_the_object_of_any_flipped_byte() {
 #[test]
 fn commands_keep_their_contract() {
     let registry = Registry::new();
-    assert!(registry.refuses(&["list"]).contains("find the registry's folder"));
+    assert!(
+        registry
+            .refuses(&["list"])
+            .contains("find the registry's folder")
+    );
     assert_eq!(registry.push("m", 1.0), "1");
-    assert_eq!(registry.push("m", 1.0), "1", "the same again is the same version");
-    let json: serde_json::Value = serde_json::from_str(&registry.does(&["promote", "m", "1", "--json"])).expect("JSON");
-    assert_eq!((&json["name"], &json["version"], &json["seq"]), (&"m".into(), &1.into(), &2.into()));
-    assert!(registry.refuses(&["rollback", "m"]).contains("no champion before"));
-    assert!(registry.refuses(&["promote", "m", "7"]).contains("no version or alias '7'"));
-    assert!(registry.refuses(&["promote", "q", "1"]).contains("no model 'q'"));
-    assert!(registry.refuses(&["push", "../m", "x"]).contains("model name"));
-    assert!(registry.refuses(&["push", "m", "/nonexistent"]).contains("cannot be read"));
+    assert_eq!(
+        registry.push("m", 1.0),
+        "1",
+        "the same again is the same version"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&registry.does(&["promote", "m", "1", "--json"])).expect("JSON");
+    assert_eq!(
+        (&json["name"], &json["version"], &json["seq"]),
+        (&"m".into(), &1.into(), &2.into())
+    );
+    assert!(
+        registry
+            .refuses(&["rollback", "m"])
+            .contains("no champion before")
+    );
+    assert!(
+        registry
+            .refuses(&["promote", "m", "7"])
+            .contains("no version or alias '7'")
+    );
+    assert!(
+        registry
+            .refuses(&["promote", "q", "1"])
+            .contains("no model 'q'")
+    );
+    assert!(
+        registry
+            .refuses(&["push", "../m", "x"])
+            .contains("model name")
+    );
+    assert!(
+        registry
+            .refuses(&["push", "m", "/nonexistent"])
+            .contains("cannot be read")
+    );
     let text = registry.0.path().join("text.onnx");
     std::fs::write(&text, "not a model").expect("written");
-    assert!(registry.refuses(&["push", "m", text.to_str().expect("text")]).contains("not an ONNX model"));
+    assert!(
+        registry
+            .refuses(&["push", "m", text.to_str().expect("text")])
+            .contains("not an ONNX model")
+    );
     registry.does(&["policy", "--approvals", "1"]);
     registry.push("m", 2.0);
     let (code, _, err) = registry.run(&["promote", "m", "2"]);
     assert_eq!((code, err.lines().count()), (4, 1), "{err}");
-    registry.does(&["approve", "m", "2", "--actor", "somebody else", "--reason", "looked at it"]);
+    registry.does(&[
+        "approve",
+        "m",
+        "2",
+        "--actor",
+        "somebody else",
+        "--reason",
+        "looked at it",
+    ]);
     registry.does(&["promote", "m", "2"]);
-    let history: serde_json::Value = serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
+    let history: serde_json::Value =
+        serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
     let last = history.as_array().and_then(|h| h.last()).expect("an entry");
     assert_eq!(
         (&last["champion"], &last["did"][0]),
-        (&2.into(), &"promoted version 2 to champion in place of version 1".into())
+        (
+            &2.into(),
+            &"promoted version 2 to champion in place of version 1".into()
+        )
     );
     assert!(registry.does(&["list"]).contains("m"));
     let folder = registry.0.path().join("pulled");
     registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
-    assert_eq!(std::fs::read(folder.join("model.onnx")).expect("pulled"), graphs::demanding(1.0));
-    assert!(registry.refuses(&["pull", "m:1", "-o", folder.to_str().expect("text")]).contains("is there already"));
+    assert_eq!(
+        std::fs::read(folder.join("model.onnx")).expect("pulled"),
+        graphs::demanding(1.0)
+    );
+    assert!(
+        registry
+            .refuses(&["pull", "m:1", "-o", folder.to_str().expect("text")])
+            .contains("is there already")
+    );
 }
 
 /// Answers to requests by a server that is being changed, over one protocol.
@@ -654,7 +1055,10 @@ impl Answers {
     /// Counts an answer: what the header says must be what the model says.
     fn take(&self, version: &str, mark: f32) {
         let version: u64 = version.parse().expect("a version");
-        assert_eq!(mark, version as f32, "an answer of version {version} is not its own");
+        assert_eq!(
+            mark, version as f32,
+            "an answer of version {version} is not its own"
+        );
         self.count.fetch_add(1, Ordering::Relaxed);
         self.newest.store(version, Ordering::Release);
     }
@@ -667,19 +1071,37 @@ fn versions_travel_in_bundles_and_from_model_directories() {
     let digits = models.join("digits");
     let (card, source) = (digits.join("README.md"), digits.join("1"));
     let text = |path: &Path| path.to_str().expect("text").to_owned();
-    here.does(&["push", "digits", &text(&source), "--card", &text(&card), "--tag", "team=vision", "--licence", "MIT"]);
+    here.does(&[
+        "push",
+        "digits",
+        &text(&source),
+        "--card",
+        &text(&card),
+        "--tag",
+        "team=vision",
+        "--licence",
+        "MIT",
+    ]);
     here.does(&["promote", "digits", "1"]);
     let bundle = here.0.path().join("bundle");
     here.does(&["export", "digits", "-o", &text(&bundle)]);
     assert!(bundle.join("oci-layout").is_file() && bundle.join("index.json").is_file());
     assert_eq!(there.does(&["import", &text(&bundle)]), "digits:1");
-    assert_eq!(there.does(&["import", &text(&bundle)]), "digits:1", "the same again is the same version");
+    assert_eq!(
+        there.does(&["import", &text(&bundle)]),
+        "digits:1",
+        "the same again is the same version"
+    );
     let manifest = |registry: &Registry| {
         let shown: serde_json::Value =
             serde_json::from_str(&registry.does(&["show", "digits:1", "--json"])).expect("JSON");
         (shown["digest"].clone(), shown["manifest"].clone())
     };
-    assert_eq!(manifest(&here), manifest(&there), "a version is the same wherever it goes");
+    assert_eq!(
+        manifest(&here),
+        manifest(&there),
+        "a version is the same wherever it goes"
+    );
     let mut all = Vec::new();
     files(&bundle.join("blobs"), &mut all);
     for path in all {
@@ -688,7 +1110,12 @@ fn versions_travel_in_bundles_and_from_model_directories() {
         bad[good.len() / 2] ^= 1;
         std::fs::write(&path, &bad).expect("damaged");
         let third = Registry::new();
-        assert_eq!(third.run(&["import", &text(&bundle)]).0, 1, "{}", path.display());
+        assert_eq!(
+            third.run(&["import", &text(&bundle)]).0,
+            1,
+            "{}",
+            path.display()
+        );
         std::fs::write(&path, &good).expect("written back");
     }
     // A directory as Triton and TensorFlow Serving lay it out.
@@ -697,9 +1124,14 @@ fn versions_travel_in_bundles_and_from_model_directories() {
     directory.put("wine", 7, &crate::support::model_file("wine", "next"));
     directory.put("digits", 1, &crate::support::model_file("digits", "next"));
     let imported = there.does(&["import", &text(directory.path())]);
-    assert_eq!(imported.lines().collect::<Vec<_>>(), ["digits:2", "wine:1", "wine:2"]);
+    assert_eq!(
+        imported.lines().collect::<Vec<_>>(),
+        ["digits:2", "wine:1", "wine:2"]
+    );
     assert!(
-        there.refuses(&["import", &text(&models.join("wine/1"))]).contains("neither a bundle nor a model directory")
+        there
+            .refuses(&["import", &text(&models.join("wine/1"))])
+            .contains("neither a bundle nor a model directory")
     );
 }
 
@@ -710,21 +1142,50 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
     std::fs::create_dir(&folder).expect("made");
     let description = include_str!("../../src/operate/mlflow/MLmodel-3.17.2");
     std::fs::write(folder.join("MLmodel"), description).expect("written");
-    std::fs::write(folder.join("model.onnx"), crate::support::model_file("wine", "1")).expect("written");
+    std::fs::write(
+        folder.join("model.onnx"),
+        crate::support::model_file("wine", "1"),
+    )
+    .expect("written");
     std::fs::write(folder.join("requirements.txt"), "mlflow==3.17.2\n").expect("written");
     let folder = folder.to_str().expect("text");
-    assert_eq!(registry.does(&["push", "wine", "--from-mlflow", folder]), "1");
-    assert_eq!(registry.does(&["push", "wine", "--from-mlflow", folder]), "1", "the same again");
-    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "wine:1", "--json"])).expect("JSON");
+    assert_eq!(
+        registry.does(&["push", "wine", "--from-mlflow", folder]),
+        "1"
+    );
+    assert_eq!(
+        registry.does(&["push", "wine", "--from-mlflow", folder]),
+        "1",
+        "the same again"
+    );
+    let shown: serde_json::Value =
+        serde_json::from_str(&registry.does(&["show", "wine:1", "--json"])).expect("JSON");
     let manifest = &shown["manifest"];
-    assert_eq!((&manifest["features"][0], &manifest["features"][12]), (&"alcohol".into(), &"proline".into()));
-    assert_eq!(manifest["lineage"]["mlflow"]["run_id"], "f99b1f50d2d343bdbeb2a29ff7318b84");
+    assert_eq!(
+        (&manifest["features"][0], &manifest["features"][12]),
+        (&"alcohol".into(), &"proline".into())
+    );
+    assert_eq!(
+        manifest["lineage"]["mlflow"]["run_id"],
+        "f99b1f50d2d343bdbeb2a29ff7318b84"
+    );
     let files = manifest["files"].as_array().expect("files");
-    assert!(files.iter().any(|f| f["path"] == "requirements.txt"), "the environment comes with it");
+    assert!(
+        files.iter().any(|f| f["path"] == "requirements.txt"),
+        "the environment comes with it"
+    );
     let other = ["push", "wine", "--from-mlflow", folder, "--features", "a,b"];
     assert_eq!(registry.does(&other), "2", "what is given goes first");
-    std::fs::write(registry.0.path().join("saved/MLmodel"), "flavors: {sklearn: {}}").expect("written");
-    assert!(registry.refuses(&["push", "wine", "--from-mlflow", folder]).contains("no flavour `onnx`"));
+    std::fs::write(
+        registry.0.path().join("saved/MLmodel"),
+        "flavors: {sklearn: {}}",
+    )
+    .expect("written");
+    assert!(
+        registry
+            .refuses(&["push", "wine", "--from-mlflow", folder])
+            .contains("no flavour `onnx`")
+    );
     assert_eq!(registry.run(&["push", "wine"]).0, 2, "misuse");
 }
 
@@ -732,23 +1193,42 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
 fn what_readme_says_of_the_registry_can_be_done_as_it_stands() {
     let registry = Registry::new();
     let readme = include_str!("../../README.md");
-    let section = readme.split("## Serve a registry").nth(1).expect("the section");
+    let section = readme
+        .split("## Serve a registry")
+        .nth(1)
+        .expect("the section");
     let block = section.split("```").nth(1).expect("its commands");
     let mut ran = Vec::new();
-    for line in block.lines().filter(|l| l.starts_with("ortus ") && !l.starts_with("ortus serve")) {
+    for line in block
+        .lines()
+        .filter(|l| l.starts_with("ortus ") && !l.starts_with("ortus serve"))
+    {
         let line = line
             .replace("file:///tmp/registry", &registry.url())
             .replace("ortus ", concat!(env!("CARGO_BIN_EXE_ortus"), " "));
         let mut shell = Command::new("bash");
-        shell.args(["-c", &line]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        shell
+            .args(["-c", &line])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         let output = shell.output().expect("runs");
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         ran.push(line);
     }
     assert!(ran.len() >= 5, "{ran:?}");
     let history: serde_json::Value =
         serde_json::from_str(&registry.does(&["history", "digits", "--json"])).expect("JSON");
-    assert_eq!(history.as_array().expect("a list").last().expect("an entry")["champion"], 1);
+    assert_eq!(
+        history
+            .as_array()
+            .expect("a list")
+            .last()
+            .expect("an entry")["champion"],
+        1
+    );
 }
 
 #[test]
@@ -759,10 +1239,21 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         std::fs::write(&path, text).expect("written");
         path.to_str().expect("text").to_owned()
     };
-    let lineage = file("lineage.json", r#"{"data":"sha256:da7a","code":"c0de","seed":7}"#);
+    let lineage = file(
+        "lineage.json",
+        r#"{"data":"sha256:da7a","code":"c0de","seed":7}"#,
+    );
     let metrics = file("metrics.json", r#"{"auc":0.91}"#);
     registry.push("m", 1.0);
-    registry.does(&["promote", "m", "1", "--actor", "ann", "--reason", "the first"]);
+    registry.does(&[
+        "promote",
+        "m",
+        "1",
+        "--actor",
+        "ann",
+        "--reason",
+        "the first",
+    ]);
     let model = registry.0.path().join("two.onnx");
     std::fs::write(&model, graphs::demanding(2.0)).expect("written");
     let model = model.to_str().expect("text");
@@ -779,7 +1270,15 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         "--actor",
         "eve",
     ]);
-    registry.does(&["promote", "m", "2", "--actor", "bob", "--reason", "better *everywhere*"]);
+    registry.does(&[
+        "promote",
+        "m",
+        "2",
+        "--actor",
+        "bob",
+        "--reason",
+        "better *everywhere*",
+    ]);
     registry.does(&["rollback", "m", "--actor", "cyd", "--reason", "worse"]);
     let report = registry.does(&["audit", "report"]);
     for part in [
@@ -794,7 +1293,13 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }
-    registry.does(&["promote", "m", "2", "--reason", "<script>alert(1)</script> & \"more\""]);
+    registry.does(&[
+        "promote",
+        "m",
+        "2",
+        "--reason",
+        "<script>alert(1)</script> & \"more\"",
+    ]);
     let page = registry.does(&["audit", "report", "--html"]);
     for part in [
         "<h2>m: rolled back to version 1",
@@ -804,19 +1309,41 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("<script"), "what people wrote is not markup");
-    assert!(registry.does(&["audit", "report", "--until", "2020-01-01"]).contains("0 changes"));
-    let made: serde_json::Value = serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
-    assert_eq!((&made[0]["lineage"]["code"], &made[1]["version"]), (&"c0de".into(), &1.into()));
+    assert!(
+        registry
+            .does(&["audit", "report", "--until", "2020-01-01"])
+            .contains("0 changes")
+    );
+    let made: serde_json::Value =
+        serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
+    assert_eq!(
+        (&made[0]["lineage"]["code"], &made[1]["version"]),
+        (&"c0de".into(), &1.into())
+    );
 }
 
 #[test]
 fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for() {
     let registry = Registry::new();
-    let at = |name: &str| registry.0.path().join(name).to_str().expect("text").to_owned();
+    let at = |name: &str| {
+        registry
+            .0
+            .path()
+            .join(name)
+            .to_str()
+            .expect("text")
+            .to_owned()
+    };
     let run = |arguments: &[&str]| {
         let output = ortus().args(arguments).output().expect("runs");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     };
     let (ann, eve, trust) = (at("ann"), at("eve"), at("trust.json"));
     let public = run(&["key", "generate", "-o", &ann]);
@@ -832,11 +1359,19 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
     let trusted = format!("registry.trust=\"{trust}\"");
     let server = registry.serve(&["--set", "registry.signatures=require", "--set", &trusted]);
     assert!(serves(&server, "1", 1.0));
-    let failures = || server.metric("ortus_model_load_failures_total{model=\"m\"}").unwrap_or(0.0);
-    for (mark, key, said) in [(2.0, vec![], "it is not signed"), (3.0, vec!["--key", eve.as_str()], "not trusted here")]
-    {
+    let failures = || {
+        server
+            .metric("ortus_model_load_failures_total{model=\"m\"}")
+            .unwrap_or(0.0)
+    };
+    for (mark, key, said) in [
+        (2.0, vec![], "it is not signed"),
+        (3.0, vec!["--key", eve.as_str()], "not trusted here"),
+    ] {
         push(mark, &key);
-        eventually("the refusal", || failures() > 0.0 && server.log().contains(said));
+        eventually("the refusal", || {
+            failures() > 0.0 && server.log().contains(said)
+        });
         assert!(serves(&server, "1", 1.0));
     }
     push(4.0, &["--key", &ann]);
@@ -851,17 +1386,34 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
     run(&["key", "trust", &trust, &other, "--name", "eve"]);
     eventually("the second look", || serves(&server, "6", 6.0));
     let history = registry.does(&["history", "m", "--json"]);
-    assert!(history.contains(&public), "the log says by which key a change was signed");
+    assert!(
+        history.contains(&public),
+        "the log says by which key a change was signed"
+    );
 }
 
 #[test]
 fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
     let registry = Registry::new();
-    let at = |name: &str| registry.0.path().join(name).to_str().expect("text").to_owned();
+    let at = |name: &str| {
+        registry
+            .0
+            .path()
+            .join(name)
+            .to_str()
+            .expect("text")
+            .to_owned()
+    };
     let run = |arguments: &[&str]| {
         let output = ortus().args(arguments).output().expect("runs");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     };
     let (ann, bob, eve, trust) = (at("ann"), at("bob"), at("eve"), at("trust.json"));
     for key in [&ann, &bob, &eve] {
@@ -874,30 +1426,90 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
         std::fs::write(at("model.onnx"), graphs::demanding(mark)).expect("written");
         at("model.onnx")
     };
-    registry.does(&["push", "m", &file(1.0), "--alias", "champion", "--key", &ann]);
-    assert!(registry.refuses(&["policy", "--signatures", "require"]).contains("give a key"));
-    let policy = ["policy", "--approvals", "1", "--signatures", "require", "--key", &ann, "--json"];
-    assert!(registry.does(&policy).contains("\"signatures\":\"require\""));
-    assert!(registry.refuses(&["push", "m", &file(2.0)]).contains("asks for signed"));
-    assert!(registry.refuses(&["policy", "--signatures", "none"]).contains("asks for signed changes"));
+    registry.does(&[
+        "push",
+        "m",
+        &file(1.0),
+        "--alias",
+        "champion",
+        "--key",
+        &ann,
+    ]);
+    assert!(
+        registry
+            .refuses(&["policy", "--signatures", "require"])
+            .contains("give a key")
+    );
+    let policy = [
+        "policy",
+        "--approvals",
+        "1",
+        "--signatures",
+        "require",
+        "--key",
+        &ann,
+        "--json",
+    ];
+    assert!(
+        registry
+            .does(&policy)
+            .contains("\"signatures\":\"require\"")
+    );
+    assert!(
+        registry
+            .refuses(&["push", "m", &file(2.0)])
+            .contains("asks for signed")
+    );
+    assert!(
+        registry
+            .refuses(&["policy", "--signatures", "none"])
+            .contains("asks for signed changes")
+    );
     let trusted = format!("registry.trust=\"{trust}\"");
     let server = registry.serve(&["--set", &trusted]);
     assert!(serves(&server, "1", 1.0));
-    let (code, out, _) = registry.run(&["push", "m", &file(2.0), "--alias", "champion", "--key", &ann]);
+    let (code, out, _) = registry.run(&[
+        "push",
+        "m",
+        &file(2.0),
+        "--alias",
+        "champion",
+        "--key",
+        &ann,
+    ]);
     assert_eq!((code, out.as_str()), (4, "2"), "pushed, and waiting");
-    let own = registry.refuses(&["approve", "m", "2", "--actor", "somebody else", "--key", &ann]);
-    assert!(own.contains("the key that signed version 2 cannot approve it"), "{own}");
+    let own = registry.refuses(&[
+        "approve",
+        "m",
+        "2",
+        "--actor",
+        "somebody else",
+        "--key",
+        &ann,
+    ]);
+    assert!(
+        own.contains("the key that signed version 2 cannot approve it"),
+        "{own}"
+    );
     assert_eq!(registry.run(&["promote", "m", "2", "--key", &ann]).0, 4);
     // The log counts any key; a server only those that it trusts.
     registry.does(&["approve", "m", "2", "--actor", "eve", "--key", &eve]);
     registry.does(&["promote", "m", "2", "--key", &ann]);
-    eventually("the refusal", || server.log().contains("trusted keys did not approve it"));
+    eventually("the refusal", || {
+        server.log().contains("trusted keys did not approve it")
+    });
     assert!(serves(&server, "1", 1.0));
-    assert_eq!(ask(&server, "m/versions/champion", &[]), (200, "1".into(), 1.0));
+    assert_eq!(
+        ask(&server, "m/versions/champion", &[]),
+        (200, "1".into(), 1.0)
+    );
     registry.does(&["approve", "m", "2", "--actor", "bob", "--key", &bob]);
     eventually("the approval", || serves(&server, "2", 2.0));
     let report = registry.does(&["audit", "report"]);
-    assert!(report.contains("eve approved (advisory: a claim)") && report.contains("approved (signed)"), "{report}");
+    assert!(
+        report.contains("eve approved (advisory: a claim)") && report.contains("approved (signed)"),
+        "{report}"
+    );
 }
 
 /// The versions of `m` in the registry.
@@ -906,25 +1518,39 @@ pub fn versions(registry: &Registry) -> u64 {
     if code != 0 {
         return 0;
     }
-    serde_json::from_str::<serde_json::Value>(&out).expect("JSON")["versions"].as_array().expect("versions").len()
-        as u64
+    serde_json::from_str::<serde_json::Value>(&out).expect("JSON")["versions"]
+        .as_array()
+        .expect("versions")
+        .len() as u64
 }
 
 /// What is wrong with the bad versions, in turn.
-const BAD: [&str; 5] =
-    ["damaged in the store", "wants all memory", "hangs", "signed by a stranger", "other golden rows"];
+const BAD: [&str; 5] = [
+    "damaged in the store",
+    "wants all memory",
+    "hangs",
+    "signed by a stranger",
+    "other golden rows",
+];
 
 #[test]
 fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() {
-    let (promotions, table) = if is_long() { (300, 22 << 20) } else { (60, 1 << 20) };
+    let (promotions, table) = if is_long() {
+        (300, 22 << 20)
+    } else {
+        (60, 1 << 20)
+    };
     let registry = Registry::new();
     let file = registry.0.path().join("model.onnx");
     let path = file.to_str().expect("text");
-    let [ann, eve, trust] = ["ann", "eve", "trust.json"].map(|f| registry.0.path().join(f).display().to_string());
+    let [ann, eve, trust] =
+        ["ann", "eve", "trust.json"].map(|f| registry.0.path().join(f).display().to_string());
     let key = |arguments: &[&str]| {
         let output = ortus().arg("key").args(arguments).output().expect("runs");
         assert!(output.status.success(), "{arguments:?}");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     };
     let public = key(&["generate", "-o", &ann]);
     key(&["generate", "-o", &eve]);
@@ -944,20 +1570,42 @@ fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() 
     push(graphs::marked(1.0, table), &[]);
     registry.does(&["promote", "m", "1"]);
     let trusted = format!("registry.trust=\"{trust}\"");
-    let settings = ["registry.previous_warm=0s", "models.probe_timeout=2s", "registry.signatures=require", &trusted];
-    let server = registry.serve(&settings.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
-    let answers = Answers { count: AtomicU64::new(0), newest: AtomicU64::new(1), done: AtomicBool::new(false) };
-    let before = server.metric("process_resident_memory_bytes").expect("a metric");
+    let settings = [
+        "registry.previous_warm=0s",
+        "models.probe_timeout=2s",
+        "registry.signatures=require",
+        &trusted,
+    ];
+    let server = registry.serve(
+        &settings
+            .iter()
+            .flat_map(|s| ["--set", s])
+            .collect::<Vec<_>>(),
+    );
+    let answers = Answers {
+        count: AtomicU64::new(0),
+        newest: AtomicU64::new(1),
+        done: AtomicBool::new(false),
+    };
+    let before = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
     let (mut good, mut bad, mut peak) = (1_u64, 0, Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| load_over_http(&server, &answers));
         scope.spawn(|| load_over_grpc(&server, &answers));
         let _done = Done(&answers.done);
         let reached = |version: u64| {
-            eventually(&format!("version {version}"), || answers.newest.load(Ordering::Acquire) == version);
+            eventually(&format!("version {version}"), || {
+                answers.newest.load(Ordering::Acquire) == version
+            });
         };
         for round in 1..=promotions {
-            let failures = || server.metric("ortus_model_load_failures_total{model=\"m\"}").unwrap_or(0.0);
+            let failures = || {
+                server
+                    .metric("ortus_model_load_failures_total{model=\"m\"}")
+                    .unwrap_or(0.0)
+            };
             let refused = failures();
             if round % 10 == 0 {
                 let bytes = graphs::marked(-(round as f32), table);
@@ -985,24 +1633,40 @@ fn promotions_and_rollbacks_under_load_lose_nothing_and_no_bad_version_serves() 
                 registry.does(&["promote", "m", &good.to_string()]);
                 reached(good);
             } else {
-                let next = 1 + serde_json::from_str::<serde_json::Value>(&registry.does(&["show", "m", "--json"]))
-                    .expect("JSON")["versions"]
+                let next = 1 + serde_json::from_str::<serde_json::Value>(
+                    &registry.does(&["show", "m", "--json"]),
+                )
+                .expect("JSON")["versions"]
                     .as_array()
                     .expect("versions")
                     .len() as u64;
-                push(graphs::marked(next as f32, table), &["--alias", "champion", "--allow-signature-change"]);
+                push(
+                    graphs::marked(next as f32, table),
+                    &["--alias", "champion", "--allow-signature-change"],
+                );
                 good = next;
                 reached(good);
             }
-            peak.push(server.metric("process_resident_memory_bytes").expect("a metric"));
+            peak.push(
+                server
+                    .metric("process_resident_memory_bytes")
+                    .expect("a metric"),
+            );
         }
     });
     let count = answers.count.load(Ordering::Relaxed);
-    assert!(count > 10 * promotions as u64, "{count} answers are too few to have been under load");
+    assert!(
+        count > 10 * promotions as u64,
+        "{count} answers are too few to have been under load"
+    );
     eventually("memory is given back", || {
-        server.metric("process_resident_memory_bytes").is_some_and(|now| now - before <= f64::from(32 << 20))
+        server
+            .metric("process_resident_memory_bytes")
+            .is_some_and(|now| now - before <= f64::from(32 << 20))
     });
-    let now = server.metric("process_resident_memory_bytes").expect("a metric");
+    let now = server
+        .metric("process_resident_memory_bytes")
+        .expect("a metric");
     println!(
         "{promotions} rounds, {bad} of them bad (in turn: {}), {count} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %); \
          memory {:.1} MB before, {:.1} MB at the end, {:.1} MB at most, model {:.1} MB",
@@ -1024,18 +1688,27 @@ impl Drop for Done<'_> {
 }
 
 pub fn champion(registry: &Registry) -> u64 {
-    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
+    let shown: serde_json::Value =
+        serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
     shown["aliases"]["champion"].as_u64().expect("a champion")
 }
 
 /// Flips a bit of a version's model in the store; returns its digest.
 fn damage(registry: &Registry, version: &str) -> String {
     let target = format!("m:{version}");
-    let shown: serde_json::Value = serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");
+    let shown: serde_json::Value =
+        serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");
     let all = shown["manifest"]["files"].as_array().expect("files");
-    let model = all.iter().find(|f| f["path"] == "model.onnx").expect("a model");
+    let model = all
+        .iter()
+        .find(|f| f["path"] == "model.onnx")
+        .expect("a model");
     let digest = model["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
-    let blob = registry.store().join("ns/default/blobs/sha256").join(&digest[..2]).join(&digest);
+    let blob = registry
+        .store()
+        .join("ns/default/blobs/sha256")
+        .join(&digest[..2])
+        .join(&digest);
     let mut bytes = std::fs::read(&blob).expect("a blob");
     bytes[100] ^= 1;
     std::fs::write(&blob, &bytes).expect("damaged");
@@ -1047,7 +1720,9 @@ fn load_over_http(server: &Server, answers: &Answers) {
     while !answers.done.load(Ordering::Acquire) {
         let answer = http(&server.http, "POST", "/v2/models/m/infer", &[], body);
         assert_eq!(answer.status, 200, "lost over HTTP: {}", answer.text());
-        let mark = answer.json()["outputs"][0]["data"][0].as_f64().expect("a number");
+        let mark = answer.json()["outputs"][0]["data"][0]
+            .as_f64()
+            .expect("a number");
         answers.take(&answer.headers["ortus-model-version"], mark as f32);
     }
 }
@@ -1055,15 +1730,30 @@ fn load_over_http(server: &Server, answers: &Answers) {
 /// The version that serves each key, sent as a parameter over gRPC.
 fn grpc_versions(server: &Server, keys: &[String]) -> Vec<String> {
     use inference::infer_parameter::ParameterChoice;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut client = server.grpc().await;
         let mut versions = Vec::new();
         for key in keys {
             let mut request = mark_request();
             let choice = Some(ParameterChoice::StringParam(key.clone()));
-            request.parameters.insert("route_key".to_owned(), inference::InferParameter { parameter_choice: choice });
-            versions.push(client.model_infer(request).await.expect("answers").into_inner().model_version);
+            request.parameters.insert(
+                "route_key".to_owned(),
+                inference::InferParameter {
+                    parameter_choice: choice,
+                },
+            );
+            versions.push(
+                client
+                    .model_infer(request)
+                    .await
+                    .expect("answers")
+                    .into_inner()
+                    .model_version,
+            );
         }
         versions
     })
@@ -1086,12 +1776,21 @@ fn mark_request() -> inference::ModelInferRequest {
 
 fn load_over_grpc(server: &Server, answers: &Answers) {
     let request = mark_request();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut client = server.grpc().await;
         while !answers.done.load(Ordering::Acquire) {
-            let answer = client.model_infer(request.clone()).await.expect("lost over gRPC").into_inner();
-            let mark: [u8; 4] = answer.raw_output_contents[0][..].try_into().expect("one number");
+            let answer = client
+                .model_infer(request.clone())
+                .await
+                .expect("lost over gRPC")
+                .into_inner();
+            let mark: [u8; 4] = answer.raw_output_contents[0][..]
+                .try_into()
+                .expect("one number");
             answers.take(&answer.model_version, f32::from_le_bytes(mark));
         }
     });

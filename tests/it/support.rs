@@ -22,7 +22,10 @@ pub fn models_folder() -> PathBuf {
 pub fn ortus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ortus"));
     command.env("ORT_DISABLE_TELEMETRY", "1");
-    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    command.env(
+        "XDG_STATE_HOME",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
+    );
     command
 }
 
@@ -66,7 +69,11 @@ impl Directory {
         for (name, bytes) in beside.iter().chain(&[("model.onnx", bytes)]) {
             let file = staging.join(name);
             fs::write(&file, bytes).expect("written");
-            fs::File::options().write(true).open(&file).and_then(|f| f.set_modified(old)).expect("dated");
+            fs::File::options()
+                .write(true)
+                .open(&file)
+                .and_then(|f| f.set_modified(old))
+                .expect("dated");
         }
         fs::rename(&staging, self.path().join(model).join(version.to_string())).expect("renamed");
     }
@@ -74,7 +81,8 @@ impl Directory {
 
 /// The bytes of one of our models; `version` is `1` or `next`.
 pub fn model_file(model: &str, version: &str) -> Vec<u8> {
-    fs::read(models_folder().join(model).join(version).join("model.onnx")).expect("a model that comes with Ortus")
+    fs::read(models_folder().join(model).join(version).join("model.onnx"))
+        .expect("a model that comes with Ortus")
 }
 
 pub fn read_json(path: &Path) -> serde_json::Value {
@@ -131,13 +139,28 @@ impl Server {
             .expect("the server starts");
         let stdout = child.stdout.take().expect("piped");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("readable");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("readable");
         let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        assert!(line.starts_with("ready: "), "the server did not get ready: {line:?} {}", log());
-        let ports: BTreeMap<String, String> = serde_json::from_slice(&fs::read(&file).expect("ports")).expect("JSON");
+        assert!(
+            line.starts_with("ready: "),
+            "the server did not get ready: {line:?} {}",
+            log()
+        );
+        let ports: BTreeMap<String, String> =
+            serde_json::from_slice(&fs::read(&file).expect("ports")).expect("JSON");
         let port = |name: &str| ports[name].clone();
-        let (http, grpc, ops, operator) = (port("http"), port("grpc"), port("ops"), port("operator"));
-        Self { child, http, grpc, ops, operator, folder }
+        let (http, grpc, ops, operator) =
+            (port("http"), port("grpc"), port("ops"), port("operator"));
+        Self {
+            child,
+            http,
+            grpc,
+            ops,
+            operator,
+            folder,
+        }
     }
 
     /// What the server has written to its log so far.
@@ -177,13 +200,21 @@ impl Server {
     /// The processes that it started and that still run.
     pub fn children(&self) -> Vec<i32> {
         let number = |name: &std::ffi::OsStr| name.to_str()?.parse::<i32>().ok();
-        let all = fs::read_dir("/proc").expect("listed").filter_map(|e| number(&e.ok()?.file_name()));
+        let all = fs::read_dir("/proc")
+            .expect("listed")
+            .filter_map(|e| number(&e.ok()?.file_name()));
         let parent = |pid: &i32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             // The name, in brackets, may hold anything; state and parent follow it.
-            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
+            stat.rsplit_once(") ")?
+                .1
+                .split(' ')
+                .nth(1)?
+                .parse::<u32>()
+                .ok()
         };
-        all.filter(|pid| parent(pid) == Some(self.child.id())).collect()
+        all.filter(|pid| parent(pid) == Some(self.child.id()))
+            .collect()
     }
 
     /// Tells whether the process still runs.
@@ -231,9 +262,19 @@ impl Answer {
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+pub fn http(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+    {
         request += &format!("Content-Length: {}\r\n", body.len());
     }
     for (name, value) in headers {
@@ -260,9 +301,15 @@ fn parse(all: &[u8]) -> Option<Answer> {
     let head = String::from_utf8_lossy(&all[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers =
-        lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
-    Some(Answer { status, headers, body: all[end + 4..].to_vec() })
+    let headers = lines
+        .filter_map(|l| l.split_once(": "))
+        .map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()))
+        .collect();
+    Some(Answer {
+        status,
+        headers,
+        body: all[end + 4..].to_vec(),
+    })
 }
 
 /// Looks again until `condition` holds; the condition waits on the server's own
@@ -270,7 +317,10 @@ fn parse(all: &[u8]) -> Option<Answer> {
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < TIMEOUT, "{what} did not come about in {TIMEOUT:?}");
+        assert!(
+            start.elapsed() < TIMEOUT,
+            "{what} did not come about in {TIMEOUT:?}"
+        );
         std::thread::yield_now();
     }
 }
@@ -296,11 +346,22 @@ pub fn listener() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Posted>) {
                 headers.extend(header.map(|(name, value)| (name.to_lowercase(), value.to_owned())));
                 line.clear();
             }
-            let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+            let length = headers
+                .get("content-length")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0);
             let mut body = vec![0; length];
             reader.read_exact(&mut body).expect("a body");
-            let status = if i == 0 { "503 Not Now" } else { "204 No Content" };
-            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").expect("answered");
+            let status = if i == 0 {
+                "503 Not Now"
+            } else {
+                "204 No Content"
+            };
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            .expect("answered");
             let body = serde_json::from_slice(&body).expect("JSON");
             let _ = (i > 0).then(|| sender.send(Posted { headers, body }));
         }

@@ -15,7 +15,10 @@ fn golden() -> [Vec<f64>; 2] {
     let folder = models_folder().join(MODEL);
     [folder.join("answer.json"), folder.join("next/answer.json")].map(|path| {
         let outputs = read_json(&path);
-        let data = outputs["outputs"][1]["data"].as_array().expect("probabilities").clone();
+        let data = outputs["outputs"][1]["data"]
+            .as_array()
+            .expect("probabilities")
+            .clone();
         data.iter().map(|v| v.as_f64().expect("a number")).collect()
     })
 }
@@ -23,7 +26,11 @@ fn golden() -> [Vec<f64>; 2] {
 /// Tells whether `values` are what `version` answers.
 fn belongs(version: u64, values: &[f64], golden: &[Vec<f64>; 2]) -> bool {
     let expected = &golden[usize::from(version.is_multiple_of(2))];
-    values.len() == expected.len() && values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5)
+    values.len() == expected.len()
+        && values
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < 1e-5)
 }
 
 #[derive(Default)]
@@ -35,7 +42,10 @@ struct Tally {
 
 impl Tally {
     fn count(&self, version: u64, values: &[f64], golden: &[Vec<f64>; 2]) {
-        assert!(belongs(version, values, golden), "an answer that names version {version} is not its own");
+        assert!(
+            belongs(version, values, golden),
+            "an answer that names version {version} is not its own"
+        );
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.newest.fetch_max(version, Ordering::Release);
     }
@@ -65,21 +75,31 @@ fn a_hundred_swaps_under_load_lose_nothing() {
     let directory = Directory::empty();
     let files = [model_file(MODEL, "1"), model_file(MODEL, "next")];
     directory.put(MODEL, 1, &files[0]);
-    let server = Server::start_with(directory.path(), &["--set", "models.poll=20ms", "--set", "models.settle=20ms"]);
+    let server = Server::start_with(
+        directory.path(),
+        &["--set", "models.poll=20ms", "--set", "models.settle=20ms"],
+    );
     let (golden, tally) = (golden(), Tally::default());
     std::thread::scope(|scope| {
         scope.spawn(|| over_http(&server, &golden, &tally));
         scope.spawn(|| over_grpc(&server, &golden, &tally));
         let _done = Done(&tally);
         for version in 2..=SWAPS + 1 {
-            directory.put(MODEL, version, &files[usize::from(version.is_multiple_of(2))]);
+            directory.put(
+                MODEL,
+                version,
+                &files[usize::from(version.is_multiple_of(2))],
+            );
             crate::support::eventually(&format!("version {version}"), || {
                 tally.newest.load(Ordering::Acquire) >= version
             });
         }
     });
     let answers = tally.answers.load(Ordering::Relaxed);
-    assert!(answers > SWAPS * 2, "{answers} answers are too few to have been under load");
+    assert!(
+        answers > SWAPS * 2,
+        "{answers} answers are too few to have been under load"
+    );
     let ok: f64 = ["oip_rest", "oip_grpc"]
         .iter()
         .filter_map(|p| {
@@ -91,21 +111,44 @@ fn a_hundred_swaps_under_load_lose_nothing() {
         .sum();
     assert!(ok > 0.0, "the last version's own series counts");
     crate::support::eventually("the first version's series retired", || {
-        server.metric(&format!("ortus_model_ready{{model=\"{MODEL}\",version=\"1\"}}")).is_none()
+        server
+            .metric(&format!(
+                "ortus_model_ready{{model=\"{MODEL}\",version=\"1\"}}"
+            ))
+            .is_none()
     });
-    println!("{SWAPS} swaps, {answers} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %)", 3.0 / answers as f64);
+    println!(
+        "{SWAPS} swaps, {answers} answers, 0 lost, 0 wrong (fewer than {:.0e} at 95 %)",
+        3.0 / answers as f64
+    );
 }
 
 fn over_http(server: &Server, golden: &[Vec<f64>; 2], tally: &Tally) {
     let sample = std::fs::read(models_folder().join(MODEL).join("sample.json")).expect("a sample");
     while !tally.is_done() {
-        let answer = http(&server.http, "POST", &format!("/v2/models/{MODEL}/infer"), &[], &sample);
+        let answer = http(
+            &server.http,
+            "POST",
+            &format!("/v2/models/{MODEL}/infer"),
+            &[],
+            &sample,
+        );
         assert_eq!(answer.status, 200, "lost over HTTP: {}", answer.text());
         let body = answer.json();
-        assert_eq!(body["model_version"], Value::from(answer.headers["ortus-model-version"].as_str()));
-        let version = answer.headers["ortus-model-version"].parse().expect("a version");
-        let values = body["outputs"][1]["data"].as_array().expect("probabilities");
-        let values: Vec<f64> = values.iter().map(|v| v.as_f64().expect("a number")).collect();
+        assert_eq!(
+            body["model_version"],
+            Value::from(answer.headers["ortus-model-version"].as_str())
+        );
+        let version = answer.headers["ortus-model-version"]
+            .parse()
+            .expect("a version");
+        let values = body["outputs"][1]["data"]
+            .as_array()
+            .expect("probabilities");
+        let values: Vec<f64> = values
+            .iter()
+            .map(|v| v.as_f64().expect("a number"))
+            .collect();
         tally.count(version, &values, golden);
     }
 }
@@ -113,7 +156,10 @@ fn over_http(server: &Server, golden: &[Vec<f64>; 2], tally: &Tally) {
 fn over_grpc(server: &Server, golden: &[Vec<f64>; 2], tally: &Tally) {
     let sample = read_json(&models_folder().join(MODEL).join("sample.json"));
     let data = sample["inputs"][0]["data"].as_array().expect("data");
-    let raw: Vec<u8> = data.iter().flat_map(|v| (v.as_f64().expect("a number") as f32).to_le_bytes()).collect();
+    let raw: Vec<u8> = data
+        .iter()
+        .flat_map(|v| (v.as_f64().expect("a number") as f32).to_le_bytes())
+        .collect();
     let request = oip::ModelInferRequest {
         model_name: MODEL.to_owned(),
         inputs: vec![oip::model_infer_request::InferInputTensor {
@@ -125,17 +171,31 @@ fn over_grpc(server: &Server, golden: &[Vec<f64>; 2], tally: &Tally) {
         raw_input_contents: vec![raw.into()],
         ..Default::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut client = server.grpc().await;
         while !tally.is_done() {
-            let answer = client.model_infer(request.clone()).await.expect("lost over gRPC");
-            let header =
-                answer.metadata().get("ortus-model-version").expect("a version").to_str().expect("text").to_owned();
+            let answer = client
+                .model_infer(request.clone())
+                .await
+                .expect("lost over gRPC");
+            let header = answer
+                .metadata()
+                .get("ortus-model-version")
+                .expect("a version")
+                .to_str()
+                .expect("text")
+                .to_owned();
             let message = answer.into_inner();
             assert_eq!(message.model_version, header);
             let floats = message.raw_output_contents[1].as_chunks::<4>().0.to_vec();
-            let values: Vec<f64> = floats.into_iter().map(|b| f64::from(f32::from_le_bytes(b))).collect();
+            let values: Vec<f64> = floats
+                .into_iter()
+                .map(|b| f64::from(f32::from_le_bytes(b)))
+                .collect();
             tally.count(header.parse().expect("a version"), &values, golden);
         }
     });

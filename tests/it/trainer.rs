@@ -22,7 +22,10 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), registry: Registry::new() }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            registry: Registry::new(),
+        }
     }
 
     pub fn at(&self, name: &str) -> PathBuf {
@@ -37,15 +40,23 @@ impl Place {
     /// Runs a specification; its exit code, and what it says in JSON.
     pub fn run(&self, spec: &Path) -> (i32, Value, String) {
         let mut command = trainer();
-        command.arg("run").arg(spec).args(["--registry", &self.registry.url(), "--json"]);
+        command
+            .arg("run")
+            .arg(spec)
+            .args(["--registry", &self.registry.url(), "--json"]);
         let output = command.output().expect("runs");
         let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        (output.status.code().expect("an exit code"), said, String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.code().expect("an exit code"),
+            said,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 }
 
 pub fn noise(row: usize, of: usize) -> f64 {
-    let mut z = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (of as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut z = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ (of as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
@@ -57,12 +68,31 @@ pub fn table(rows: usize, shift: f64) -> String {
     for row in 0..rows {
         let (age, income) = (20.0 + 60.0 * noise(row, 1), 1e3 * noise(row, 2));
         let colour = ["red", "green", "blue"][(3.0 * noise(row, 3)) as usize];
-        let score = (age - 50.0) / 10.0 + if colour == "red" { 2.0 } else { -1.0 } + (income - 500.0) / 300.0 + shift;
-        let bought = if noise(row, 4) < 1.0 / (1.0 + (-score).exp()) { "yes" } else { "no" };
-        let age = if noise(row, 5) < 0.1 { String::new() } else { format!("{age:.2}") };
+        let score = (age - 50.0) / 10.0
+            + if colour == "red" { 2.0 } else { -1.0 }
+            + (income - 500.0) / 300.0
+            + shift;
+        let bought = if noise(row, 4) < 1.0 / (1.0 + (-score).exp()) {
+            "yes"
+        } else {
+            "no"
+        };
+        let age = if noise(row, 5) < 0.1 {
+            String::new()
+        } else {
+            format!("{age:.2}")
+        };
         let (day, minute) = (row / 1440, row % 1440);
-        let at = format!("2026-{:02}-{:02}T{:02}:{:02}:00", 1 + day / 28, 1 + day % 28, minute / 60, minute % 60);
-        text.push_str(&format!("id{row},{at},{age},{income:.3},{colour},{bought}\n"));
+        let at = format!(
+            "2026-{:02}-{:02}T{:02}:{:02}:00",
+            1 + day / 28,
+            1 + day % 28,
+            minute / 60,
+            minute % 60
+        );
+        text.push_str(&format!(
+            "id{row},{at},{age},{income:.3},{colour},{bought}\n"
+        ));
     }
     text
 }
@@ -72,33 +102,74 @@ fn from_a_file_to_answers_and_the_same_run_once() {
     let place = Place::new();
     let data = place.write("buyers.csv", &table(4_000, 0.0));
     let spec = place.at("train.toml");
-    run(trainer().arg("init").arg(&data).args(["--target", "bought", "-o"]).arg(&spec)).expect("written");
+    run(trainer()
+        .arg("init")
+        .arg(&data)
+        .args(["--target", "bought", "-o"])
+        .arg(&spec))
+    .expect("written");
     let text = std::fs::read_to_string(&spec).expect("text");
-    assert!(text.contains("time = \"at\"") && text.contains("ignore = [\"id\"]"), "{text}");
+    assert!(
+        text.contains("time = \"at\"") && text.contains("ignore = [\"id\"]"),
+        "{text}"
+    );
     let plan = run(trainer().arg("plan").arg(&spec)).expect("plans");
-    assert!(plan.contains("predicts 'bought' (classification) by trees"), "{plan}");
+    assert!(
+        plan.contains("predicts 'bought' (classification) by trees"),
+        "{plan}"
+    );
     assert!(plan.contains("split by time"), "{plan}");
 
     let (code, said, error) = place.run(&spec);
     assert_eq!(code, 0, "{said} {error}");
-    assert_eq!((said["became"].clone(), said["record"]["version"].clone()), (json!("published"), json!(1)));
-    let accuracy = said["record"]["metrics"]["accuracy"].as_f64().expect("a measure");
+    assert_eq!(
+        (said["became"].clone(), said["record"]["version"].clone()),
+        (json!("published"), json!(1))
+    );
+    let accuracy = said["record"]["metrics"]["accuracy"]
+        .as_f64()
+        .expect("a measure");
     assert!(accuracy > 0.75, "{said}");
     let (code, again, _) = place.run(&spec);
-    assert_eq!((code, again["became"].clone(), again["record"]["version"].clone()), (0, json!("equal"), json!(1)));
+    assert_eq!(
+        (
+            code,
+            again["became"].clone(),
+            again["record"]["version"].clone()
+        ),
+        (0, json!("equal"), json!(1))
+    );
     assert_eq!(again["record"]["run"], said["record"]["run"]);
 
     place.registry.does(&["promote", "buyers", "1"]);
     let server = place.registry.serve(&[]);
     let one = |name: &str, datatype: &str, value: Value| json!({"name": name, "datatype": datatype, "shape": [1, 1], "data": [value]});
     let ask = |age: Value, colour: &str| {
-        let inputs =
-            [one("age", "FP32", age), one("income", "FP32", json!(500.0)), one("colour", "BYTES", json!(colour))];
-        let answer = server.post("/v2/models/buyers/infer", json!({"inputs": inputs}).to_string().as_bytes());
+        let inputs = [
+            one("age", "FP32", age),
+            one("income", "FP32", json!(500.0)),
+            one("colour", "BYTES", json!(colour)),
+        ];
+        let answer = server.post(
+            "/v2/models/buyers/infer",
+            json!({"inputs": inputs}).to_string().as_bytes(),
+        );
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let outputs = answer.json()["outputs"].as_array().expect("outputs").clone();
-        let of = |name: &str| outputs.iter().find(|o| o["name"] == name).expect("an output")["data"].clone();
-        (of("label")[0].as_str().expect("a word").to_owned(), of("probabilities")[1].as_f64().expect("a number"))
+        let outputs = answer.json()["outputs"]
+            .as_array()
+            .expect("outputs")
+            .clone();
+        let of = |name: &str| {
+            outputs
+                .iter()
+                .find(|o| o["name"] == name)
+                .expect("an output")["data"]
+                .clone()
+        };
+        (
+            of("label")[0].as_str().expect("a word").to_owned(),
+            of("probabilities")[1].as_f64().expect("a number"),
+        )
     };
     let (label, sure) = ask(json!(75.0), "red");
     assert!(label == "yes" && sure > 0.9, "{label} {sure}");
@@ -106,19 +177,41 @@ fn from_a_file_to_answers_and_the_same_run_once() {
     assert!(label == "no" && sure < 0.1, "{label} {sure}");
     assert_eq!(ask(json!(75.0), "no such colour").0, "yes");
 
-    let manifest: Value = serde_json::from_str(&place.registry.does(&["show", "buyers:1", "--json"])).expect("JSON");
+    let manifest: Value =
+        serde_json::from_str(&place.registry.does(&["show", "buyers:1", "--json"])).expect("JSON");
     let text = manifest.to_string();
-    assert!(text.contains("data_digest") && text.contains("\"age\",\"income\",\"colour\""), "{text}");
-    let list = run(trainer().args(["runs", "buyers", "--registry", &place.registry.url()])).expect("lists");
-    assert!(list.contains("published") && list.contains("the same run made"), "{list}");
+    assert!(
+        text.contains("data_digest") && text.contains("\"age\",\"income\",\"colour\""),
+        "{text}"
+    );
+    let list = run(trainer().args(["runs", "buyers", "--registry", &place.registry.url()]))
+        .expect("lists");
+    assert!(
+        list.contains("published") && list.contains("the same run made"),
+        "{list}"
+    );
     let key = said["record"]["run"].as_str().expect("a key")["sha256:".len()..][..12].to_owned();
-    let why = run(trainer().args(["explain", "buyers", &key, "--registry", &place.registry.url()])).expect("explains");
-    assert!(why.contains("buyers.csv") && why.contains("version 1"), "{why}");
+    let why = run(trainer().args([
+        "explain",
+        "buyers",
+        &key,
+        "--registry",
+        &place.registry.url(),
+    ]))
+    .expect("explains");
+    assert!(
+        why.contains("buyers.csv") && why.contains("version 1"),
+        "{why}"
+    );
     let drift: Value = serde_json::from_str(
-        &run(ortus().args(["drift", "buyers", "--json", "--server", &server.operator])).expect("answers"),
+        &run(ortus().args(["drift", "buyers", "--json", "--server", &server.operator]))
+            .expect("answers"),
     )
     .expect("JSON");
-    assert!(drift.to_string().contains("\"baseline\":\"training\""), "it brought its baseline: {drift}");
+    assert!(
+        drift.to_string().contains("\"baseline\":\"training\""),
+        "it brought its baseline: {drift}"
+    );
 }
 
 #[test]
@@ -133,42 +226,80 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         )
     };
     let verdict = |said: &Value, gate: &str| {
-        let gates = said["record"]["gates"].as_array().cloned().unwrap_or_default();
-        gates.iter().find(|g| g["name"] == gate).map(|g| g["verdict"].clone()).unwrap_or_default()
+        let gates = said["record"]["gates"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        gates
+            .iter()
+            .find(|g| g["name"] == gate)
+            .map(|g| g["verdict"].clone())
+            .unwrap_or_default()
     };
     let (code, said, _) = place.run(&spec("[gates]\nbound = 0.01\n"));
-    assert_eq!((code, verdict(&said, "bound"), said["became"].clone()), (3, json!("fail"), json!("failed")));
+    assert_eq!(
+        (code, verdict(&said, "bound"), said["became"].clone()),
+        (3, json!("fail"), json!("failed"))
+    );
     let (code, said, _) = place.run(&spec("[gates]\nfirst = \"refused\"\n"));
     assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")));
-    assert_eq!(place.registry.run(&["show", "m"]).0, 1, "nothing is published");
+    assert_eq!(
+        place.registry.run(&["show", "m"]).0,
+        1,
+        "nothing is published"
+    );
 
     let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
-    assert_eq!((code, verdict(&said, "champion"), verdict(&said, "first")), (0, json!("not_gated"), json!("pass")));
+    assert_eq!(
+        (code, verdict(&said, "champion"), verdict(&said, "first")),
+        (0, json!("not_gated"), json!("pass"))
+    );
     // Half the labels are thrown: it must be worse than the champion.
     let noisy: String = table(3_000, 0.0)
         .lines()
         .enumerate()
         .map(|(row, line)| match line.rsplit_once(',') {
             Some((rest, _)) if row > 0 && row < 2_300 => {
-                format!("{rest},{}\n", if noise(row, 9) < 0.5 { "yes" } else { "no" })
+                format!(
+                    "{rest},{}\n",
+                    if noise(row, 9) < 0.5 { "yes" } else { "no" }
+                )
             }
             _ => format!("{line}\n"),
         })
         .collect();
     place.write("rows.csv", &noisy);
     let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
-    assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")), "{said}");
+    assert_eq!(
+        (code, verdict(&said, "champion")),
+        (3, json!("fail")),
+        "{said}"
+    );
 
-    let (code, said, _) =
-        place.run(&spec("[gates]\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n"));
-    assert_eq!((code, said["record"]["version"].clone()), (0, json!(2)), "{said}");
-    let shown: Value = serde_json::from_str(&place.registry.does(&["show", "m", "--json"])).expect("JSON");
-    assert_eq!(shown["traffic"], json!({"champion": 80, "canary": 20}), "in the same entry: {shown}");
-    let history: Value = serde_json::from_str(&place.registry.does(&["history", "m", "--json"])).expect("JSON");
+    let (code, said, _) = place.run(&spec(
+        "[gates]\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n",
+    ));
+    assert_eq!(
+        (code, said["record"]["version"].clone()),
+        (0, json!(2)),
+        "{said}"
+    );
+    let shown: Value =
+        serde_json::from_str(&place.registry.does(&["show", "m", "--json"])).expect("JSON");
+    assert_eq!(
+        shown["traffic"],
+        json!({"champion": 80, "canary": 20}),
+        "in the same entry: {shown}"
+    );
+    let history: Value =
+        serde_json::from_str(&place.registry.does(&["history", "m", "--json"])).expect("JSON");
     assert_eq!(history.as_array().map(Vec::len), Some(2), "{history}");
 
     for (more, why) in [
-        ("[fit]\nseeed = 1\n", "train.toml:10: unknown key 'seeed' in [fit]; did you mean 'seed'?"),
+        (
+            "[fit]\nseeed = 1\n",
+            "train.toml:10: unknown key 'seeed' in [fit]; did you mean 'seed'?",
+        ),
         ("[data]\nsql = \"SELECT * FROM nothing\"\n", "the query:"),
         ("[data]\nage_max = \"1h\"\n", "'age_max' in [data]"),
         ("[gates]\nmeasure = \"mae\"\n", "of classes it is one of"),
@@ -176,10 +307,17 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         let (code, _, error) = place.run(&spec(more));
         assert!(code == 1 && error.contains(why), "{more}: {code} {error}");
     }
-    let missing = trainer().args(["run", "nothing.toml", "--registry", &place.registry.url()]).output().expect("runs");
+    let missing = trainer()
+        .args(["run", "nothing.toml", "--registry", &place.registry.url()])
+        .output()
+        .expect("runs");
     assert_eq!(missing.status.code(), Some(1));
-    let list = run(trainer().args(["runs", "m", "--registry", &place.registry.url()])).expect("lists");
-    assert!(list.contains("a gate failed") && list.contains("ended with an error"), "{list}");
+    let list =
+        run(trainer().args(["runs", "m", "--registry", &place.registry.url()])).expect("lists");
+    assert!(
+        list.contains("a gate failed") && list.contains("ended with an error"),
+        "{list}"
+    );
 }
 
 #[test]
@@ -192,13 +330,15 @@ fn origins_slices_calibration_and_balance_are_heeded() {
             &format!("[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n[fit.trees]\nrounds_max = 60\n{more}"),
         )
     };
-    let (code, plain, error) =
-        place.run(&spec("[split]\nfolds = 3\n[gates]\ncalibration_max = 0.2\n[publish]\npolicy = \"champion\"\n"));
+    let (code, plain, error) = place.run(&spec(
+        "[split]\nfolds = 3\n[gates]\ncalibration_max = 0.2\n[publish]\npolicy = \"champion\"\n",
+    ));
     assert_eq!(code, 0, "{plain} {error}");
     let origins = plain["record"]["origins"].as_array().expect("origins");
     assert_eq!(origins.len(), 2, "the last is the one that counts");
     assert!(
-        origins[0]["train"].as_u64() < origins[1]["train"].as_u64() && origins[1]["metrics"]["auc"].is_number(),
+        origins[0]["train"].as_u64() < origins[1]["train"].as_u64()
+            && origins[1]["metrics"]["auc"].is_number(),
         "{origins:?}"
     );
     let gate = |said: &Value, name: &str| {
@@ -212,10 +352,22 @@ fn origins_slices_calibration_and_balance_are_heeded() {
     let balanced = "[fit]\nbalanced = true\n[gates]\ncalibration_max = 0.02\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 9.0\n";
     let (code, said, error) = place.run(&spec(balanced));
     assert_eq!(code, 3, "{said} {error}");
-    let recall = |said: &Value| said["record"]["metrics"]["recall"].as_f64().expect("a measure");
-    assert!(recall(&said) > recall(&plain) + 0.05, "{} {}", recall(&said), recall(&plain));
+    let recall = |said: &Value| {
+        said["record"]["metrics"]["recall"]
+            .as_f64()
+            .expect("a measure")
+    };
+    assert!(
+        recall(&said) > recall(&plain) + 0.05,
+        "{} {}",
+        recall(&said),
+        recall(&plain)
+    );
     let verdict = |name: &str| gate(&said, name)["verdict"].clone();
-    assert!(verdict("calibration") != json!("pass") && verdict("slices") == json!("pass"), "{said}");
+    assert!(
+        verdict("calibration") != json!("pass") && verdict("slices") == json!("pass"),
+        "{said}"
+    );
     // A part that is answered worse is found, though the whole is allowed to be.
     let blind = "[fit]\nalgorithm = \"linear\"\n[fit.linear]\nl2 = 100000.0\n[gates]\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 0.02\n";
     let (code, said, _) = place.run(&spec(blind));
@@ -223,7 +375,9 @@ fn origins_slices_calibration_and_balance_are_heeded() {
     assert!(
         code == 3
             && slices["verdict"] == json!("fail")
-            && slices["reason"].as_str().is_some_and(|r| r.starts_with("colour = ")),
+            && slices["reason"]
+                .as_str()
+                .is_some_and(|r| r.starts_with("colour = ")),
         "{slices}"
     );
 }
@@ -239,31 +393,77 @@ fn a_registry_that_goes_away_and_a_champion_that_cannot_be_asked_publish_nothing
         )
     };
     let wine = crate::support::models_folder().join("wine/1/model.onnx");
-    place.registry.does(&["push", "other", wine.to_str().expect("text"), "--alias", "champion"]);
+    place.registry.does(&[
+        "push",
+        "other",
+        wine.to_str().expect("text"),
+        "--alias",
+        "champion",
+    ]);
     let (code, said, _) = place.run(&spec("other"));
-    let gates = said["record"]["gates"].as_array().cloned().unwrap_or_default();
-    let champion = gates.iter().find(|g| g["name"] == "champion").cloned().unwrap_or_default();
-    assert_eq!((code, champion["verdict"].clone()), (3, json!("inconclusive")), "{said}");
-    assert!(champion["reason"].as_str().is_some_and(|r| r.contains("cannot be compared")), "{champion}");
+    let gates = said["record"]["gates"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let champion = gates
+        .iter()
+        .find(|g| g["name"] == "champion")
+        .cloned()
+        .unwrap_or_default();
+    assert_eq!(
+        (code, champion["verdict"].clone()),
+        (3, json!("inconclusive")),
+        "{said}"
+    );
+    assert!(
+        champion["reason"]
+            .as_str()
+            .is_some_and(|r| r.contains("cannot be compared")),
+        "{champion}"
+    );
 
     let mut command = trainer();
-    command.arg("run").arg(spec("m")).args(["--registry", &place.registry.url()]);
-    let mut child =
-        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("runs");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")));
-    while !lines.next().expect("it goes on").expect("text").contains("learning from") {}
+    command
+        .arg("run")
+        .arg(spec("m"))
+        .args(["--registry", &place.registry.url()]);
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("runs");
+    let mut lines =
+        std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")));
+    while !lines
+        .next()
+        .expect("it goes on")
+        .expect("text")
+        .contains("learning from")
+    {}
     // In the middle of it a file takes the store's place.
     let (store, away) = (place.registry.store(), place.at("away"));
     std::fs::rename(&store, &away).expect("moved");
     std::fs::write(&store, "").expect("written");
     let said: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("ended").code(), Some(1), "{said:?}");
-    assert!(said.last().is_some_and(|line| line.contains("in the store")), "{said:?}");
+    assert!(
+        said.last()
+            .is_some_and(|line| line.contains("in the store")),
+        "{said:?}"
+    );
     std::fs::remove_file(&store).expect("removed");
     std::fs::rename(&away, &store).expect("back");
-    assert_eq!(place.registry.run(&["show", "m"]).0, 1, "nothing is published");
+    assert_eq!(
+        place.registry.run(&["show", "m"]).0,
+        1,
+        "nothing is published"
+    );
     let (code, said, error) = place.run(&spec("m"));
-    assert_eq!((code, said["record"]["version"].clone()), (0, json!(1)), "{error}");
+    assert_eq!(
+        (code, said["record"]["version"].clone()),
+        (0, json!(1)),
+        "{error}"
+    );
     place.registry.does(&["audit", "verify"]);
 }
 
@@ -287,9 +487,15 @@ fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
     let (code, said, error) = place.run(&spec);
     assert_eq!(code, 0, "{said} {error}");
     let told = |key: &str| said["record"]["companion"][key].as_f64().expect("a number");
-    assert!((told("estimated_mae") / told("mae") - 1.0).abs() < 0.15, "{}", said["record"]["companion"]);
+    assert!(
+        (told("estimated_mae") / told("mae") - 1.0).abs() < 0.15,
+        "{}",
+        said["record"]["companion"]
+    );
     let into = place.at("pulled");
-    place.registry.does(&["pull", "prices:1", "-o", into.to_str().expect("text")]);
+    place
+        .registry
+        .does(&["pull", "prices:1", "-o", into.to_str().expect("text")]);
     assert!(into.join("companion.onnx").is_file() && into.join("report.html").is_file());
     // Served, the estimate follows what is asked.
     let server = place.registry.serve(&[
@@ -302,7 +508,9 @@ fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
     ]);
     let ask = |street: &str| {
         for at in 0..40 {
-            let sizes: Vec<f64> = (0..50).map(|row| 20.0 + 200.0 * noise(row + at * 50, 7)).collect();
+            let sizes: Vec<f64> = (0..50)
+                .map(|row| 20.0 + 200.0 * noise(row + at * 50, 7))
+                .collect();
             let body = json!({"inputs": [
                 {"name": "size", "datatype": "FP32", "shape": [50, 1], "data": sizes},
                 {"name": "street", "datatype": "BYTES", "shape": [50, 1], "data": vec![street; 50]},
@@ -312,16 +520,26 @@ fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
         }
     };
     ask("quiet");
-    let found = crate::estimate::estimated(&server, "prices", 2_000)["measures"]["mae"].as_f64().expect("a number");
+    let found = crate::estimate::estimated(&server, "prices", 2_000)["measures"]["mae"]
+        .as_f64()
+        .expect("a number");
     // On quiet streets alone it is off by twice as much as on all.
     let real = 40.0 / 3.0;
-    println!("estimated {found:.2}, really about {real:.2}; {:.2} on all streets", told("mae"));
-    assert!((found / real - 1.0).abs() < 0.25 && found > 1.5 * told("mae"), "{found}");
+    println!(
+        "estimated {found:.2}, really about {real:.2}; {:.2} on all streets",
+        told("mae")
+    );
+    assert!(
+        (found / real - 1.0).abs() < 0.25 && found > 1.5 * told("mae"),
+        "{found}"
+    );
 }
 
 #[test]
 fn rows_come_from_a_bucket_and_the_registry_may_be_one() {
-    let Some(s3) = or_not_run("an S3 server", crate::registry::S3::start()) else { return };
+    let Some(s3) = or_not_run("an S3 server", crate::registry::S3::start()) else {
+        return;
+    };
     let place = Place::new();
     let text = table(1_200, 0.0);
     let lines: Vec<&str> = text.lines().collect();
@@ -346,36 +564,81 @@ fn rows_come_from_a_bucket_and_the_registry_may_be_one() {
     };
     let run = |spec: &Path| -> (i32, Value, String) {
         let mut command = trainer();
-        command.arg("run").arg(spec).args(["--registry", "s3://bucket/registry", "--json"]).envs(s3.env());
+        command
+            .arg("run")
+            .arg(spec)
+            .args(["--registry", "s3://bucket/registry", "--json"])
+            .envs(s3.env());
         let output = command.output().expect("runs");
         let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        (output.status.code().expect("an exit code"), said, String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.code().expect("an exit code"),
+            said,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let (code, said, error) = run(&spec("s3://bucket/lake", ""));
-    assert_eq!((code, said["became"].clone()), (0, json!("published")), "{said} {error}");
-    let files = said["record"]["data"]["sources"][0]["files"].as_array().expect("files").clone();
-    assert_eq!((files.len(), said["record"]["data"]["rows"].clone()), (2, json!(1_200)), "{files:?}");
+    assert_eq!(
+        (code, said["became"].clone()),
+        (0, json!("published")),
+        "{said} {error}"
+    );
+    let files = said["record"]["data"]["sources"][0]["files"]
+        .as_array()
+        .expect("files")
+        .clone();
+    assert_eq!(
+        (files.len(), said["record"]["data"]["rows"].clone()),
+        (2, json!(1_200)),
+        "{files:?}"
+    );
     // The same rows from a folder are the same run.
-    place.write("a.csv", &format!("{}\n{}\n", lines[0], lines[1..500].join("\n")));
+    place.write(
+        "a.csv",
+        &format!("{}\n{}\n", lines[0], lines[1..500].join("\n")),
+    );
     std::fs::create_dir(place.at("lake")).expect("a folder");
     std::fs::rename(place.at("a.csv"), place.at("lake/a.csv")).expect("moved");
-    std::fs::write(place.at("lake/b.csv"), format!("{}\n{}\n", lines[0], lines[500..].join("\n"))).expect("written");
+    std::fs::write(
+        place.at("lake/b.csv"),
+        format!("{}\n{}\n", lines[0], lines[500..].join("\n")),
+    )
+    .expect("written");
     let (code, same, error) = run(&spec("lake", ""));
-    assert_eq!((code, same["became"].clone()), (0, json!("equal")), "{same} {error}");
+    assert_eq!(
+        (code, same["became"].clone()),
+        (0, json!("equal")),
+        "{same} {error}"
+    );
     let (code, _, error) = run(&spec("s3://bucket/lake/part-1.csv", "rows_min = 5000"));
-    assert!(code == 1 && error.contains("rows_min"), "one object alone: {error}");
+    assert!(
+        code == 1 && error.contains("rows_min"),
+        "one object alone: {error}"
+    );
     let (code, _, error) = run(&spec("s3://bucket/nothing", ""));
     assert!(code == 1 && error.contains("holds no Parquet"), "{error}");
-    let (code, _, error) = run(&spec("s3://bucket/lake", "staged_max = \"1MiB\"\nrows_min = 2000"));
+    let (code, _, error) = run(&spec(
+        "s3://bucket/lake",
+        "staged_max = \"1MiB\"\nrows_min = 2000",
+    ));
     assert!(code == 1 && error.contains("rows_min"), "{error}");
 }
 
 #[test]
 fn exported_graphs_satisfy_the_onnx_checker_and_weights_are_scikit_learns() {
-    let Some(python) = or_not_run("scikit-learn", python("test-monitor", "monitor/requirements.txt")) else { return };
+    let Some(python) = or_not_run(
+        "scikit-learn",
+        python("test-monitor", "monitor/requirements.txt"),
+    ) else {
+        return;
+    };
     let place = Place::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/train/linear.py");
-    run(Command::new(&python).arg(&script).arg("make").arg(place.folder.path())).expect("made");
+    run(Command::new(&python)
+        .arg(&script)
+        .arg("make")
+        .arg(place.folder.path()))
+    .expect("made");
     for task in ["values", "two", "three"] {
         for algorithm in ["linear", "trees"] {
             let name = format!("{task}-{algorithm}");
@@ -388,10 +651,19 @@ fn exported_graphs_satisfy_the_onnx_checker_and_weights_are_scikit_learns() {
             );
             let (code, said, error) = place.run(&spec);
             assert_eq!(code, 0, "{name}: {said} {error}");
-            place.registry.does(&["pull", &format!("{name}:1"), "-o", place.at(&name).to_str().expect("text")]);
+            place.registry.does(&[
+                "pull",
+                &format!("{name}:1"),
+                "-o",
+                place.at(&name).to_str().expect("text"),
+            ]);
         }
     }
-    let said = run(Command::new(&python).arg(&script).arg("check").arg(place.folder.path())).expect("agrees");
+    let said = run(Command::new(&python)
+        .arg(&script)
+        .arg("check")
+        .arg(place.folder.path()))
+    .expect("agrees");
     println!("{said}");
     assert!(said.contains("all the same"), "{said}");
 }

@@ -23,17 +23,27 @@ fn spec(place: &Place, triggers: &str) -> std::path::PathBuf {
 
 fn command(place: &Place, arguments: &[&str], spec: &Path) -> Command {
     let mut command = trainer();
-    command.args(arguments).arg(spec).args(["--registry", &place.registry.url(), "--json"]);
+    command
+        .args(arguments)
+        .arg(spec)
+        .args(["--registry", &place.registry.url(), "--json"]);
     command
 }
 
 /// Looks once; the exit code and what was done.
 fn once(place: &Place, spec: &Path) -> (i32, Vec<Value>) {
-    let output = command(place, &["watch", "--once"], spec).output().expect("runs");
+    let output = command(place, &["watch", "--once"], spec)
+        .output()
+        .expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let code = output.status.code().expect("an exit code");
     assert!(code != 1, "{}", String::from_utf8_lossy(&output.stderr));
-    (code, text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+    (
+        code,
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect(),
+    )
 }
 
 fn status(place: &Place, spec: &Path) -> Value {
@@ -41,12 +51,15 @@ fn status(place: &Place, spec: &Path) -> Value {
 }
 
 fn runs(place: &Place) -> Vec<Value> {
-    let text = run(trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()])).expect("lists");
+    let text = run(trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()]))
+        .expect("lists");
     serde_json::from_str::<Vec<Value>>(&text).expect("JSON")
 }
 
 fn became(runs: &[Value]) -> Vec<&str> {
-    runs.iter().map(|ran| ran["became"].as_str().expect("a word")).collect()
+    runs.iter()
+        .map(|ran| ran["became"].as_str().expect("a word"))
+        .collect()
 }
 
 struct Watcher {
@@ -57,11 +70,21 @@ struct Watcher {
 impl Watcher {
     fn start(place: &Place, spec: &Path) -> Self {
         let mut command = command(place, &["watch", "--listen", "127.0.0.1:0"], spec);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("runs");
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
         let mut lines = BufReader::new(child.stderr.take().expect("output")).lines();
         let first = lines.next().expect("a line").expect("text");
-        let address = first.split("http://").nth(1).expect("an address").to_owned();
-        std::thread::spawn(move || lines.for_each(|line| println!("watch: {}", line.unwrap_or_default())));
+        let address = first
+            .split("http://")
+            .nth(1)
+            .expect("an address")
+            .to_owned();
+        std::thread::spawn(move || {
+            lines.for_each(|line| println!("watch: {}", line.unwrap_or_default()))
+        });
         Self { child, address }
     }
 }
@@ -102,42 +125,105 @@ fn runs_start_by_what_the_specification_says_once() {
     assert!(reason.starts_with("'cooldown' lasts until"), "{reason}");
     assert_eq!(once(&place, &file), (0, Vec::new()), "told once");
     let now = status(&place, &file);
-    assert_eq!((now["new_rows"].clone(), now["champion"].clone()), (json!(500), json!(1)), "{now}");
-    assert!(now["due"][0]["why"] == json!("500 rows are new") && now["waits"].is_string(), "{now}");
+    assert_eq!(
+        (now["new_rows"].clone(), now["champion"].clone()),
+        (json!(500), json!(1)),
+        "{now}"
+    );
+    assert!(
+        now["due"][0]["why"] == json!("500 rows are new") && now["waits"].is_string(),
+        "{now}"
+    );
 
     // A person does not wait.
     let mut ask = trainer();
-    ask.args(["trigger", "m", "--reason", "a new year", "--actor", "ada", "--registry", &place.registry.url()]);
+    ask.args([
+        "trigger",
+        "m",
+        "--reason",
+        "a new year",
+        "--actor",
+        "ada",
+        "--registry",
+        &place.registry.url(),
+    ]);
     run(&mut ask).expect("asked");
     let (_, did) = once(&place, &file);
     assert_eq!(became(&did), ["published"], "{did:?}");
-    assert_eq!(did[0]["trigger"], json!("ada asked: a new year; 500 rows are new"));
+    assert_eq!(
+        did[0]["trigger"],
+        json!("ada asked: a new year; 500 rows are new")
+    );
     assert_eq!(did[0]["record"]["parent"], json!(1));
 
     let file = spec(&place, "spec = true\ncooldown = \"0s\"\n");
-    assert_eq!(once(&place, &file), (0, Vec::new()), "what starts it is not what is learned");
-    let text = std::fs::read_to_string(&file).expect("text").replace("rounds_max = 15", "rounds_max = 16");
+    assert_eq!(
+        once(&place, &file),
+        (0, Vec::new()),
+        "what starts it is not what is learned"
+    );
+    let text = std::fs::read_to_string(&file)
+        .expect("text")
+        .replace("rounds_max = 15", "rounds_max = 16");
     std::fs::write(&file, text).expect("written");
     let (_, did) = once(&place, &file);
-    assert_eq!((became(&did), did[0]["trigger"].clone()), (vec!["published"], json!("the specification changed")));
+    assert_eq!(
+        (became(&did), did[0]["trigger"].clone()),
+        (vec!["published"], json!("the specification changed"))
+    );
     assert_eq!(once(&place, &file), (0, Vec::new()));
-    assert_eq!(became(&runs(&place)), ["published", "skipped", "published", "published"]);
+    assert_eq!(
+        became(&runs(&place)),
+        ["published", "skipped", "published", "published"]
+    );
 
     // What was known then, published for nobody.
-    let mut back =
-        command(&place, &["backfill", "--cron", "0 18 * * *", "--from", "2026-01-01", "--to", "2026-01-02"], &file);
+    let mut back = command(
+        &place,
+        &[
+            "backfill",
+            "--cron",
+            "0 18 * * *",
+            "--from",
+            "2026-01-01",
+            "--to",
+            "2026-01-02",
+        ],
+        &file,
+    );
     let output = back.output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{text} {}", String::from_utf8_lossy(&output.stderr));
-    let filled: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let filled: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     assert_eq!(became(&filled), ["published", "published"]);
-    let rows = filled.iter().map(|ran| ran["record"]["data"]["rows"].as_u64().expect("rows"));
+    let rows = filled
+        .iter()
+        .map(|ran| ran["record"]["data"]["rows"].as_u64().expect("rows"));
     assert!(rows.eq([1_081, 2_500]), "later rows are not seen at all");
     let learned = |ran: &Value| {
-        ["train", "stop", "test"].map(|p| ran["record"]["split"][p].as_u64().unwrap_or(0)).iter().sum::<u64>()
+        ["train", "stop", "test"]
+            .map(|p| ran["record"]["split"][p].as_u64().unwrap_or(0))
+            .iter()
+            .sum::<u64>()
     };
-    assert_eq!((learned(&filled[0]), learned(&filled[1])), (1_081, 2_500), "{filled:?}");
-    assert_eq!(status(&place, &file)["champion"], json!(3), "it is left alone");
+    assert_eq!(
+        (learned(&filled[0]), learned(&filled[1])),
+        (1_081, 2_500),
+        "{filled:?}"
+    );
+    assert_eq!(
+        status(&place, &file)["champion"],
+        json!(3),
+        "it is left alone"
+    );
 }
 
 #[test]
@@ -146,7 +232,10 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
     place.write("rows.csv", &table(2_000, 0.0));
     let (code, said, error) = place.run(&spec(&place, ""));
     assert_eq!(code, 0, "{said} {error}");
-    let file = spec(&place, "drift = true\ncooldown = \"0s\"\npoll = \"300ms\"\nruns_max = 1\n");
+    let file = spec(
+        &place,
+        "drift = true\ncooldown = \"0s\"\npoll = \"300ms\"\nruns_max = 1\n",
+    );
     let watchers = [Watcher::start(&place, &file), Watcher::start(&place, &file)];
     let event = |id: &str, kind: &str, model: &str, version: u32| {
         json!({"specversion": "1.0", "id": id, "source": "/ortus", "type": kind, "time": chrono_now(),
@@ -154,7 +243,14 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
         .to_string()
     };
     let post = |at: &str, body: &str| {
-        http(at, "POST", "/", &[("content-type", "application/cloudevents+json")], body.as_bytes()).status
+        http(
+            at,
+            "POST",
+            "/",
+            &[("content-type", "application/cloudevents+json")],
+            body.as_bytes(),
+        )
+        .status
     };
     let at = &watchers[0].address;
     assert_eq!(post(at, "{"), 400);
@@ -165,26 +261,49 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
     place.write("rows.csv", &table(2_600, 0.5));
     // The same to both, twice.
     for watcher in &watchers {
-        assert_eq!(post(&watcher.address, &event("2", "ortus.drift.alarm", "m", 1)), 202);
-        assert_eq!(post(&watcher.address, &event("2", "ortus.drift.alarm", "m", 1)), 202);
+        assert_eq!(
+            post(&watcher.address, &event("2", "ortus.drift.alarm", "m", 1)),
+            202
+        );
+        assert_eq!(
+            post(&watcher.address, &event("2", "ortus.drift.alarm", "m", 1)),
+            202
+        );
     }
     let run = |list: &[Value]| {
-        list.iter().find(|ran| ran["trigger"] == json!("an alarm: drift of 'age', version 1")).cloned()
+        list.iter()
+            .find(|ran| ran["trigger"] == json!("an alarm: drift of 'age', version 1"))
+            .cloned()
     };
     let ran = eventually("a run", || run(&runs(&place)));
-    assert!(matches!(ran["became"].as_str(), Some("published" | "failed" | "inconclusive")), "{ran}");
-    let champion = if ran["became"] == json!("published") { 2 } else { 1 };
+    assert!(
+        matches!(
+            ran["became"].as_str(),
+            Some("published" | "failed" | "inconclusive")
+        ),
+        "{ran}"
+    );
+    let champion = if ran["became"] == json!("published") {
+        2
+    } else {
+        1
+    };
     post(at, &event("3", "ortus.drift.alarm", "m", 7));
     eventually("a skip", || {
         runs(&place).into_iter().find(|ran| {
-            ran["record"]["reason"] == json!(format!("it is about version 7; version {champion} is champion"))
+            ran["record"]["reason"]
+                == json!(format!(
+                    "it is about version 7; version {champion} is champion"
+                ))
         })
     });
     post(at, &event("4", "ortus.drift.alarm", "m", champion));
     eventually("a skip", || {
-        runs(&place)
-            .into_iter()
-            .find(|ran| ran["record"]["reason"].as_str().is_some_and(|r| r.contains("'runs_max' is 1")))
+        runs(&place).into_iter().find(|ran| {
+            ran["record"]["reason"]
+                .as_str()
+                .is_some_and(|r| r.contains("'runs_max' is 1"))
+        })
     });
     std::thread::sleep(Duration::from_secs(1));
     let all = runs(&place);
@@ -192,6 +311,9 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
 }
 
 fn chrono_now() -> String {
-    let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().expect("runs");
+    let output = Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"])
+        .output()
+        .expect("runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

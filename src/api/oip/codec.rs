@@ -9,7 +9,9 @@ use crate::model::short;
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
-use crate::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
+use crate::proto::inference::{
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
+};
 use crate::request::{Request, Response};
 use crate::tensor::{DType, Data, Strings, Tensor, elements, read_all, shape_from_wire};
 use bytes::Bytes;
@@ -45,55 +47,110 @@ pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded> {
     for input in request.inputs {
         let name = input.name.clone();
         let tensor = tensor(input, contents.next());
-        inputs.push((name.clone(), tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?));
+        inputs.push((
+            name.clone(),
+            tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?,
+        ));
     }
     for output in &request.outputs {
         refuse_unserved(&output.parameters)?;
     }
     let outputs = request.outputs.into_iter().map(|o| o.name).collect();
-    Ok(Decoded { id: request.id, priority, timeout_us, inputs, outputs, raw })
+    Ok(Decoded {
+        id: request.id,
+        priority,
+        timeout_us,
+        inputs,
+        outputs,
+        raw,
+    })
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     refuse_unserved(&input.parameters)?;
-    let dtype = DType::from_name(&input.datatype)
-        .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&input.datatype))))?;
+    let dtype = DType::from_name(&input.datatype).ok_or_else(|| {
+        Error::invalid(format!("datatype '{}' is unknown", short(&input.datatype)))
+    })?;
     let shape = shape_from_wire(&input.shape)?;
     match (raw, input.contents) {
         (Some(_), Some(_)) => Err(Error::invalid("has both contents and raw_input_contents")),
         (Some(raw), None) => Tensor::from_raw(dtype, shape, raw),
         (None, Some(contents)) => typed(dtype, shape, contents),
         (None, None) if elements(&shape) == Some(0) => Tensor::from_raw(dtype, shape, Bytes::new()),
-        (None, None) => Err(Error::invalid("has neither contents nor raw_input_contents")),
+        (None, None) => Err(Error::invalid(
+            "has neither contents nor raw_input_contents",
+        )),
     }
 }
 
 fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tensor> {
     let mut foreign = [
-        ("bool_contents", c.bool_contents.len(), matches!(dtype, DType::Bool)),
-        ("int_contents", c.int_contents.len(), matches!(dtype, DType::I8 | DType::I16 | DType::I32)),
-        ("int64_contents", c.int64_contents.len(), matches!(dtype, DType::I64)),
-        ("uint_contents", c.uint_contents.len(), matches!(dtype, DType::U8 | DType::U16 | DType::U32)),
-        ("uint64_contents", c.uint64_contents.len(), matches!(dtype, DType::U64)),
-        ("fp32_contents", c.fp32_contents.len(), matches!(dtype, DType::F32)),
-        ("fp64_contents", c.fp64_contents.len(), matches!(dtype, DType::F64)),
-        ("bytes_contents", c.bytes_contents.len(), matches!(dtype, DType::String)),
+        (
+            "bool_contents",
+            c.bool_contents.len(),
+            matches!(dtype, DType::Bool),
+        ),
+        (
+            "int_contents",
+            c.int_contents.len(),
+            matches!(dtype, DType::I8 | DType::I16 | DType::I32),
+        ),
+        (
+            "int64_contents",
+            c.int64_contents.len(),
+            matches!(dtype, DType::I64),
+        ),
+        (
+            "uint_contents",
+            c.uint_contents.len(),
+            matches!(dtype, DType::U8 | DType::U16 | DType::U32),
+        ),
+        (
+            "uint64_contents",
+            c.uint64_contents.len(),
+            matches!(dtype, DType::U64),
+        ),
+        (
+            "fp32_contents",
+            c.fp32_contents.len(),
+            matches!(dtype, DType::F32),
+        ),
+        (
+            "fp64_contents",
+            c.fp64_contents.len(),
+            matches!(dtype, DType::F64),
+        ),
+        (
+            "bytes_contents",
+            c.bytes_contents.len(),
+            matches!(dtype, DType::String),
+        ),
     ]
     .into_iter();
     if matches!(dtype, DType::F16 | DType::BF16) {
-        return Err(Error::invalid(format!("{dtype} has no typed contents; send raw_input_contents")));
+        return Err(Error::invalid(format!(
+            "{dtype} has no typed contents; send raw_input_contents"
+        )));
     }
     if let Some((field, ..)) = foreign.find(|(_, len, fits)| *len > 0 && !fits) {
         return Err(Error::invalid(format!("{field} does not hold {dtype}")));
     }
     let bytes = match dtype {
         DType::Bool => narrow(&c.bool_contents, |v| Some([u8::from(v)])),
-        DType::I8 => narrow(&c.int_contents, |v| i8::try_from(v).ok().map(i8::to_le_bytes)),
-        DType::I16 => narrow(&c.int_contents, |v| i16::try_from(v).ok().map(i16::to_le_bytes)),
+        DType::I8 => narrow(&c.int_contents, |v| {
+            i8::try_from(v).ok().map(i8::to_le_bytes)
+        }),
+        DType::I16 => narrow(&c.int_contents, |v| {
+            i16::try_from(v).ok().map(i16::to_le_bytes)
+        }),
         DType::I32 => narrow(&c.int_contents, |v| Some(v.to_le_bytes())),
         DType::I64 => narrow(&c.int64_contents, |v| Some(v.to_le_bytes())),
-        DType::U8 => narrow(&c.uint_contents, |v| u8::try_from(v).ok().map(u8::to_le_bytes)),
-        DType::U16 => narrow(&c.uint_contents, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
+        DType::U8 => narrow(&c.uint_contents, |v| {
+            u8::try_from(v).ok().map(u8::to_le_bytes)
+        }),
+        DType::U16 => narrow(&c.uint_contents, |v| {
+            u16::try_from(v).ok().map(u16::to_le_bytes)
+        }),
         DType::U32 => narrow(&c.uint_contents, |v| Some(v.to_le_bytes())),
         DType::U64 => narrow(&c.uint64_contents, |v| Some(v.to_le_bytes())),
         DType::F32 => narrow(&c.fp32_contents, |v| Some(v.to_le_bytes())),
@@ -101,12 +158,16 @@ fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tens
         DType::String => return Tensor::strings(shape, Strings::from_parts(c.bytes_contents)?),
         DType::F16 | DType::BF16 => None,
     };
-    let bytes = bytes.ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
+    let bytes =
+        bytes.ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
     Tensor::fixed(dtype, shape, bytes.into())
 }
 
 /// Converts every value; `None` where one is out of range.
-fn narrow<T: Copy, const N: usize>(values: &[T], convert: impl Fn(T) -> Option<[u8; N]>) -> Option<Vec<u8>> {
+fn narrow<T: Copy, const N: usize>(
+    values: &[T],
+    convert: impl Fn(T) -> Option<[u8; N]>,
+) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(values.len() * N);
     for value in values {
         bytes.extend_from_slice(&convert(*value)?);
@@ -119,25 +180,37 @@ fn narrow<T: Copy, const N: usize>(values: &[T], convert: impl Fn(T) -> Option<[
 fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)> {
     refuse_unserved(all)?;
     let whole = |name: &str| -> Result<Option<u64>> {
-        let Some(parameter) = all.get(name) else { return Ok(None) };
+        let Some(parameter) = all.get(name) else {
+            return Ok(None);
+        };
         match &parameter.parameter_choice {
             Some(ParameterChoice::Int64Param(v)) if *v >= 0 => Ok(Some(v.unsigned_abs())),
             Some(ParameterChoice::Uint64Param(v)) => Ok(Some(*v)),
-            _ => Err(Error::invalid(format!("parameter '{name}' is not a whole number of 0 or more"))),
+            _ => Err(Error::invalid(format!(
+                "parameter '{name}' is not a whole number of 0 or more"
+            ))),
         }
     };
     let priority = whole("priority")?.unwrap_or(0);
-    let priority = u8::try_from(priority).map_err(|_| Error::invalid("parameter 'priority' is over 255"))?;
+    let priority =
+        u8::try_from(priority).map_err(|_| Error::invalid("parameter 'priority' is over 255"))?;
     Ok((priority, whole("timeout")?.filter(|us| *us > 0)))
 }
 
 /// The key by which split traffic is routed, of the parameters; empty where
 /// there is none.
 pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
-    match request.parameters.get(super::ROUTE_KEY).map(|p| &p.parameter_choice) {
+    match request
+        .parameters
+        .get(super::ROUTE_KEY)
+        .map(|p| &p.parameter_choice)
+    {
         None => Ok(""),
         Some(Some(ParameterChoice::StringParam(key))) => Ok(key),
-        Some(_) => Err(Error::invalid(format!("parameter '{}' is not a string", super::ROUTE_KEY))),
+        Some(_) => Err(Error::invalid(format!(
+            "parameter '{}' is not a string",
+            super::ROUTE_KEY
+        ))),
     }
 }
 
@@ -158,7 +231,11 @@ fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
 /// Encodes a response: raw where the client spoke raw or a datatype has no
 /// typed form, typed otherwise.
 pub(crate) fn encode(response: Response, raw: bool) -> ModelInferResponse {
-    let raw = raw || response.outputs.iter().any(|(_, t)| matches!(t.dtype(), DType::F16 | DType::BF16));
+    let raw = raw
+        || response
+            .outputs
+            .iter()
+            .any(|(_, t)| matches!(t.dtype(), DType::F16 | DType::BF16));
     let mut outputs = Vec::with_capacity(response.outputs.len());
     let mut raw_output_contents = Vec::new();
     for (name, tensor) in response.outputs {
@@ -191,7 +268,10 @@ fn contents(tensor: &Tensor) -> InferTensorContents {
     let bytes = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
-            c.bytes_contents = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+            c.bytes_contents = strings
+                .iter()
+                .map(|s| Bytes::copy_from_slice(s.as_bytes()))
+                .collect();
             return c;
         }
     };

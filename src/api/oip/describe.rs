@@ -12,8 +12,14 @@ use crate::tensor::DType;
 use serde_json::{Value, json};
 
 /// The extensions this server really has.
-pub(crate) const EXTENSIONS: [&str; 6] =
-    ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
+pub(crate) const EXTENSIONS: [&str; 6] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+];
 
 /// What ONNX models are called in this protocol.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
@@ -30,13 +36,24 @@ pub(crate) fn metadata(servable: &Servable, table: &Table) -> p::ModelMetadataRe
         Batching::Joined => "joined".to_owned(),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
-    let aliases = routes.into_iter().flat_map(|r| &r.labels).filter(|(_, v)| **v == servable.version);
+    let aliases = routes
+        .into_iter()
+        .flat_map(|r| &r.labels)
+        .filter(|(_, v)| **v == servable.version);
     let aliases: Vec<&str> = aliases.map(|(alias, _)| alias.as_str()).collect();
     let of_registry = [
-        ("ortus.registry.entry", table.entry.map(|seq| seq.to_string())),
-        ("ortus.aliases", (!aliases.is_empty()).then(|| aliases.join(","))),
+        (
+            "ortus.registry.entry",
+            table.entry.map(|seq| seq.to_string()),
+        ),
+        (
+            "ortus.aliases",
+            (!aliases.is_empty()).then(|| aliases.join(",")),
+        ),
     ];
-    let of_registry = of_registry.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let of_registry = of_registry
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
     let properties = [
         ("ortus.version", servable.version.to_string()),
         ("ortus.digest", servable.digest.to_string()),
@@ -45,18 +62,28 @@ pub(crate) fn metadata(servable: &Servable, table: &Table) -> p::ModelMetadataRe
     ];
     p::ModelMetadataResponse {
         name: servable.name.to_string(),
-        versions: routes.iter().flat_map(|r| r.versions.keys()).map(ToString::to_string).collect(),
+        versions: routes
+            .iter()
+            .flat_map(|r| r.versions.keys())
+            .map(ToString::to_string)
+            .collect(),
         platform: PLATFORM.to_owned(),
         inputs: servable.signature.inputs.iter().map(tensor).collect(),
         outputs: servable.signature.outputs.iter().map(tensor).collect(),
-        properties: properties.into_iter().chain(of_registry).map(|(k, v)| (k.to_owned(), v)).collect(),
+        properties: properties
+            .into_iter()
+            .chain(of_registry)
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect(),
     }
 }
 
 /// The same as JSON.
 pub(crate) fn metadata_json(m: &p::ModelMetadataResponse) -> Value {
     let tensors = |all: &[p::model_metadata_response::TensorMetadata]| -> Vec<Value> {
-        all.iter().map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape})).collect()
+        all.iter()
+            .map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape}))
+            .collect()
     };
     json!({
         "name": m.name, "versions": m.versions, "platform": m.platform,
@@ -73,10 +100,16 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
         let all = spec.shape.iter().flatten().map(|d: &Dim| d.to_wire());
         all.skip(usize::from(batched)).collect()
     };
-    let input =
-        |s: &TensorSpec| p::ModelInput { name: s.name.clone(), data_type: data_type(s.dtype) as i32, dims: dims(s) };
-    let output =
-        |s: &TensorSpec| p::ModelOutput { name: s.name.clone(), data_type: data_type(s.dtype) as i32, dims: dims(s) };
+    let input = |s: &TensorSpec| p::ModelInput {
+        name: s.name.clone(),
+        data_type: data_type(s.dtype) as i32,
+        dims: dims(s),
+    };
+    let output = |s: &TensorSpec| p::ModelOutput {
+        name: s.name.clone(),
+        data_type: data_type(s.dtype) as i32,
+        dims: dims(s),
+    };
     let kind = if servable.provider == "cpu" {
         p::model_instance_group::Kind::Cpu
     } else {
@@ -84,14 +117,19 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     };
     let dynamic = p::ModelDynamicBatching {
         preferred_batch_size: Vec::new(),
-        max_queue_delay_microseconds: u64::try_from(servable.options.batch_delay.as_micros()).unwrap_or(u64::MAX),
+        max_queue_delay_microseconds: u64::try_from(servable.options.batch_delay.as_micros())
+            .unwrap_or(u64::MAX),
     };
     p::ModelConfig {
         name: servable.name.to_string(),
         platform: PLATFORM.to_owned(),
         backend: "onnxruntime".to_owned(),
         version_policy: None,
-        max_batch_size: if batched { i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX) } else { 0 },
+        max_batch_size: if batched {
+            i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX)
+        } else {
+            0
+        },
         input: signature.inputs.iter().map(input).collect(),
         output: signature.outputs.iter().map(output).collect(),
         instance_group: vec![p::ModelInstanceGroup {
@@ -100,27 +138,46 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
             kind: kind as i32,
         }],
         default_model_filename: "model.onnx".to_owned(),
-        scheduling_choice: batched.then_some(p::model_config::SchedulingChoice::DynamicBatching(dynamic)),
+        scheduling_choice: batched
+            .then_some(p::model_config::SchedulingChoice::DynamicBatching(dynamic)),
     }
 }
 
 /// The same as JSON.
 pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
-    let name = |t: i32| p::DataType::try_from(t).unwrap_or(p::DataType::TypeInvalid).as_str_name();
-    let inputs: Vec<Value> =
-        c.input.iter().map(|i| json!({"name": i.name, "data_type": name(i.data_type), "dims": i.dims})).collect();
-    let outputs: Vec<Value> =
-        c.output.iter().map(|o| json!({"name": o.name, "data_type": name(o.data_type), "dims": o.dims})).collect();
-    let kind = |k: i32| p::model_instance_group::Kind::try_from(k).unwrap_or_default().as_str_name();
-    let groups: Vec<Value> =
-        c.instance_group.iter().map(|g| json!({"name": g.name, "count": g.count, "kind": kind(g.kind)})).collect();
+    let name = |t: i32| {
+        p::DataType::try_from(t)
+            .unwrap_or(p::DataType::TypeInvalid)
+            .as_str_name()
+    };
+    let inputs: Vec<Value> = c
+        .input
+        .iter()
+        .map(|i| json!({"name": i.name, "data_type": name(i.data_type), "dims": i.dims}))
+        .collect();
+    let outputs: Vec<Value> = c
+        .output
+        .iter()
+        .map(|o| json!({"name": o.name, "data_type": name(o.data_type), "dims": o.dims}))
+        .collect();
+    let kind = |k: i32| {
+        p::model_instance_group::Kind::try_from(k)
+            .unwrap_or_default()
+            .as_str_name()
+    };
+    let groups: Vec<Value> = c
+        .instance_group
+        .iter()
+        .map(|g| json!({"name": g.name, "count": g.count, "kind": kind(g.kind)}))
+        .collect();
     let mut value = json!({
         "name": c.name, "platform": c.platform, "backend": c.backend, "max_batch_size": c.max_batch_size,
         "input": inputs, "output": outputs, "instance_group": groups,
         "default_model_filename": c.default_model_filename,
     });
     if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
-        value["dynamic_batching"] = json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
+        value["dynamic_batching"] =
+            json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
     }
     value
 }
@@ -156,9 +213,18 @@ pub(crate) fn statistics(servable: &Servable) -> p::ModelStatistics {
     let batches = s.batches();
     let batch = |(rows, [count, gather, run]): (&u64, &[u64; 3])| p::InferBatchStatistics {
         batch_size: *rows,
-        compute_input: Some(p::StatisticDuration { count: *count, ns: *gather }),
-        compute_infer: Some(p::StatisticDuration { count: *count, ns: *run }),
-        compute_output: Some(p::StatisticDuration { count: *count, ns: 0 }),
+        compute_input: Some(p::StatisticDuration {
+            count: *count,
+            ns: *gather,
+        }),
+        compute_infer: Some(p::StatisticDuration {
+            count: *count,
+            ns: *run,
+        }),
+        compute_output: Some(p::StatisticDuration {
+            count: *count,
+            ns: 0,
+        }),
     };
     p::ModelStatistics {
         name: servable.name.to_string(),
@@ -211,10 +277,16 @@ pub(crate) fn statistics_json(all: &[p::ModelStatistics]) -> Value {
 }
 
 /// The repository index: every version known, with its state in Triton's words.
-pub(crate) fn index(status: &[VersionStatus], only_ready: bool) -> Vec<p::repository_index_response::ModelIndex> {
+pub(crate) fn index(
+    status: &[VersionStatus],
+    only_ready: bool,
+) -> Vec<p::repository_index_response::ModelIndex> {
     let entry = |s: &VersionStatus| {
         let (state, reason) = match &s.state {
-            State::Settling => ("UNAVAILABLE", "its files are still being written".to_owned()),
+            State::Settling => (
+                "UNAVAILABLE",
+                "its files are still being written".to_owned(),
+            ),
             State::Loading => ("LOADING", String::new()),
             State::Ready => ("READY", s.warning.clone().unwrap_or_default()),
             State::Draining => ("UNLOADING", String::new()),
@@ -228,5 +300,9 @@ pub(crate) fn index(status: &[VersionStatus], only_ready: bool) -> Vec<p::reposi
             reason,
         }
     };
-    status.iter().filter(|s| !only_ready || s.state == State::Ready).map(entry).collect()
+    status
+        .iter()
+        .filter(|s| !only_ready || s.state == State::Ready)
+        .map(entry)
+        .collect()
 }

@@ -2,7 +2,9 @@
 
 use super::{codec, describe};
 use crate::api::serve::Arrived;
-use crate::api::{Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key};
+use crate::api::{
+    Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
+};
 use crate::error::{Error, Result};
 use crate::model::ModelName;
 use crate::proto::inference as p;
@@ -19,9 +21,14 @@ use tonic::{Response, Status};
 pub(crate) struct Oip(pub Arc<Front>);
 
 impl Oip {
-    async fn infer(&self, request: tonic::Request<p::ModelInferRequest>) -> Result<Response<p::ModelInferResponse>> {
+    async fn infer(
+        &self,
+        request: tonic::Request<p::ModelInferRequest>,
+    ) -> Result<Response<p::ModelInferResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
+        let arrived = extensions
+            .get::<Arrived>()
+            .map_or_else(Instant::now, |a| a.0);
         let predictor = &self.0.predictor;
         let parsed = (|| {
             let key = match route_key(metadata.as_ref()) {
@@ -47,11 +54,17 @@ impl Oip {
             };
             Ok((servable, request, raw))
         })();
-        let (servable, request, raw) = parsed.inspect_err(|error| predictor.refused(Protocol::OipGrpc, error))?;
+        let (servable, request, raw) =
+            parsed.inspect_err(|error| predictor.refused(Protocol::OipGrpc, error))?;
         let answer = predictor.predict_on(&servable, request).await?;
         let (version, id, trace) = (answer.version, answer.prediction_id, answer.trace.clone());
         let mut response = Response::new(codec::encode(answer, raw));
-        stamp(response.metadata_mut(), version.number(), id, trace.as_deref());
+        stamp(
+            response.metadata_mut(),
+            version.number(),
+            id,
+            trace.as_deref(),
+        );
         Ok(response)
     }
 
@@ -76,21 +89,37 @@ type Answer<T> = std::result::Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Oip {
-    async fn server_live(&self, _: tonic::Request<p::ServerLiveRequest>) -> Answer<p::ServerLiveResponse> {
+    async fn server_live(
+        &self,
+        _: tonic::Request<p::ServerLiveRequest>,
+    ) -> Answer<p::ServerLiveResponse> {
         Ok(Response::new(p::ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(&self, _: tonic::Request<p::ServerReadyRequest>) -> Answer<p::ServerReadyResponse> {
-        Ok(Response::new(p::ServerReadyResponse { ready: self.0.predictor.is_ready() }))
+    async fn server_ready(
+        &self,
+        _: tonic::Request<p::ServerReadyRequest>,
+    ) -> Answer<p::ServerReadyResponse> {
+        Ok(Response::new(p::ServerReadyResponse {
+            ready: self.0.predictor.is_ready(),
+        }))
     }
 
-    async fn model_ready(&self, request: tonic::Request<p::ModelReadyRequest>) -> Answer<p::ModelReadyResponse> {
+    async fn model_ready(
+        &self,
+        request: tonic::Request<p::ModelReadyRequest>,
+    ) -> Answer<p::ModelReadyResponse> {
         let asked = request.into_inner();
         let target = Target::parse(&asked.name, &asked.version)?;
-        Ok(Response::new(p::ModelReadyResponse { ready: self.0.predictor.resolve(&target).is_ok() }))
+        Ok(Response::new(p::ModelReadyResponse {
+            ready: self.0.predictor.resolve(&target).is_ok(),
+        }))
     }
 
-    async fn server_metadata(&self, _: tonic::Request<p::ServerMetadataRequest>) -> Answer<p::ServerMetadataResponse> {
+    async fn server_metadata(
+        &self,
+        _: tonic::Request<p::ServerMetadataRequest>,
+    ) -> Answer<p::ServerMetadataResponse> {
         Ok(Response::new(p::ServerMetadataResponse {
             name: "ortus".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,14 +137,22 @@ impl GrpcInferenceService for Oip {
         Ok(Response::new(describe::metadata(&servable, &table)))
     }
 
-    async fn model_infer(&self, request: tonic::Request<p::ModelInferRequest>) -> Answer<p::ModelInferResponse> {
+    async fn model_infer(
+        &self,
+        request: tonic::Request<p::ModelInferRequest>,
+    ) -> Answer<p::ModelInferResponse> {
         Ok(self.infer(request).await?)
     }
 
-    async fn model_config(&self, request: tonic::Request<p::ModelConfigRequest>) -> Answer<p::ModelConfigResponse> {
+    async fn model_config(
+        &self,
+        request: tonic::Request<p::ModelConfigRequest>,
+    ) -> Answer<p::ModelConfigResponse> {
         let asked = request.into_inner();
         let servable = self.servable(&asked.name, &asked.version)?;
-        Ok(Response::new(p::ModelConfigResponse { config: Some(describe::config(&servable)) }))
+        Ok(Response::new(p::ModelConfigResponse {
+            config: Some(describe::config(&servable)),
+        }))
     }
 
     async fn model_statistics(
@@ -160,10 +197,18 @@ impl GrpcInferenceService for Oip {
 }
 
 /// Statistics of one version, of every version of a model, or of all.
-pub(crate) fn statistics(front: &Front, name: &str, version: &str) -> Result<Vec<p::ModelStatistics>> {
+pub(crate) fn statistics(
+    front: &Front,
+    name: &str,
+    version: &str,
+) -> Result<Vec<p::ModelStatistics>> {
     let table = front.predictor.routes().table();
     if name.is_empty() {
-        let mut all: Vec<_> = table.models.values().flat_map(|m| m.versions.values()).collect();
+        let mut all: Vec<_> = table
+            .models
+            .values()
+            .flat_map(|m| m.versions.values())
+            .collect();
         all.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         return Ok(all.into_iter().map(|s| describe::statistics(s)).collect());
     }
@@ -173,7 +218,11 @@ pub(crate) fn statistics(front: &Front, name: &str, version: &str) -> Result<Vec
         return Ok(vec![describe::statistics(&servable)]);
     }
     let routes = table.models.get(&target.model);
-    Ok(routes.into_iter().flat_map(|r| r.versions.values()).map(|s| describe::statistics(s)).collect())
+    Ok(routes
+        .into_iter()
+        .flat_map(|r| r.versions.values())
+        .map(|s| describe::statistics(s))
+        .collect())
 }
 
 /// Refuses to load what the request itself brings: file contents and
@@ -189,7 +238,13 @@ pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k Stri
 }
 
 fn refuse_repository(name: &str) -> Result<()> {
-    if name.is_empty() { Ok(()) } else { Err(Error::not_found("there is one repository here, without a name")) }
+    if name.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::not_found(
+            "there is one repository here, without a name",
+        ))
+    }
 }
 
 /// KServe's clients put the model name into field 1, Triton's into field 2.
@@ -197,6 +252,8 @@ fn model_asked(first: String, second: String) -> Result<ModelName> {
     match (first.is_empty(), second.is_empty()) {
         (_, true) => ModelName::parse(&first),
         (true, false) => ModelName::parse(&second),
-        (false, false) => Err(Error::not_found("there is one repository here, without a name")),
+        (false, false) => Err(Error::not_found(
+            "there is one repository here, without a name",
+        )),
     }
 }

@@ -54,17 +54,34 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
     }
     let header = Json::parse(&body[..length])?;
     let mut tail = body.slice(length..);
-    let [id, given, inputs, outputs] = header.fields("the request", ["id", "parameters", "inputs", "outputs"])?;
-    let id = id.map(|id| id.string("id")).transpose()?.unwrap_or_default().into_owned();
+    let [id, given, inputs, outputs] =
+        header.fields("the request", ["id", "parameters", "inputs", "outputs"])?;
+    let id = id
+        .map(|id| id.string("id"))
+        .transpose()?
+        .unwrap_or_default()
+        .into_owned();
     let parameters = parameters(given)?;
-    let inputs = inputs.ok_or_else(|| Error::invalid("the request has no inputs"))?.array("inputs")?;
+    let inputs = inputs
+        .ok_or_else(|| Error::invalid("the request has no inputs"))?
+        .array("inputs")?;
     Request::check_limits(&id, inputs.clone().count())?;
-    let inputs = inputs.map(|value| input(value, &mut tail)).collect::<Result<_>>()?;
+    let inputs = inputs
+        .map(|value| input(value, &mut tail))
+        .collect::<Result<_>>()?;
     if !tail.is_empty() {
-        return Err(Error::invalid(format!("{} bytes follow the last input's binary data", tail.len())));
+        return Err(Error::invalid(format!(
+            "{} bytes follow the last input's binary data",
+            tail.len()
+        )));
     }
     let outputs = outputs.map(requested).transpose()?.unwrap_or_default();
-    Ok(InferRequest { id, parameters, inputs, outputs })
+    Ok(InferRequest {
+        id,
+        parameters,
+        inputs,
+        outputs,
+    })
 }
 
 /// Decodes a body that is nothing but the single input of a batch of one.
@@ -77,23 +94,44 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         )));
     };
     let within = |e: Error| e.context(format_args!("input '{}'", spec.name));
-    let vague = || within(Error::invalid("a raw binary request needs a shape with at most one variable dimension"));
+    let vague = || {
+        within(Error::invalid(
+            "a raw binary request needs a shape with at most one variable dimension",
+        ))
+    };
     let mut dims = spec.shape.clone().ok_or_else(vague)?;
     if let Some(first @ Dim::Dynamic) = dims.first_mut() {
         *first = Dim::Fixed(1);
     }
-    let fixed: Vec<usize> = dims.iter().filter_map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect();
+    let fixed: Vec<usize> = dims
+        .iter()
+        .filter_map(|d| {
+            if let Dim::Fixed(n) = d {
+                Some(*n)
+            } else {
+                None
+            }
+        })
+        .collect();
     let known = elements(&fixed).ok_or_else(vague)?;
     // A raw body of strings is one string, without its length.
-    let count = spec.dtype.element_bytes().map_or(1, |width| body.len() / width);
+    let count = spec
+        .dtype
+        .element_bytes()
+        .map_or(1, |width| body.len() / width);
     let free = match dims.len() - fixed.len() {
         0 => 1,
         1 if known > 0 => count / known,
         _ => return Err(vague()),
     };
-    let shape: Vec<usize> = dims.iter().map(|d| if let Dim::Fixed(n) = d { *n } else { free }).collect();
+    let shape: Vec<usize> = dims
+        .iter()
+        .map(|d| if let Dim::Fixed(n) = d { *n } else { free })
+        .collect();
     let tensor = match spec.dtype {
-        DType::String => Strings::from_parts([body]).and_then(|strings| Tensor::strings(shape, strings)),
+        DType::String => {
+            Strings::from_parts([body]).and_then(|strings| Tensor::strings(shape, strings))
+        }
         dtype => Tensor::fixed(dtype, shape, body),
     };
     Ok(vec![(spec.name.clone(), tensor.map_err(within)?)])
@@ -133,7 +171,10 @@ pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Resu
     out.extend_from_slice(b"]}");
     let json_bytes = (!parts.is_empty()).then_some(out.len());
     parts.iter().for_each(|part| out.extend_from_slice(part));
-    Ok(Encoded { body: out.into(), json_bytes })
+    Ok(Encoded {
+        body: out.into(),
+        json_bytes,
+    })
 }
 
 /// The body of every refusal.
@@ -177,16 +218,25 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
     let mut read = Parameters::default();
     let Some(given) = given else { return Ok(read) };
     refuse_unserved(given, "parameters")?;
-    let names = ["priority", "timeout", "binary_data_output", super::ROUTE_KEY];
+    let names = [
+        "priority",
+        "timeout",
+        "binary_data_output",
+        super::ROUTE_KEY,
+    ];
     let [priority, timeout, binary, key] = given.fields("parameters", names)?;
     if let Some(priority) = priority {
         read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
     }
     if let Some(timeout) = timeout {
         // As Triton means it, and as over gRPC: 0 asks for none.
-        read.timeout_us = Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
+        read.timeout_us =
+            Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
     }
-    read.route_key = key.map(|key| key.string("parameter 'route_key'")).transpose()?.map(Into::into);
+    read.route_key = key
+        .map(|key| key.string("parameter 'route_key'"))
+        .transpose()?
+        .map(Into::into);
     if let Some(binary) = binary {
         read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
     }
@@ -216,16 +266,19 @@ fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
     let name = named(name, "an input")?;
     let within = |e: Error| e.context(format_args!("input '{}'", short(&name)));
     let tensor = (|| {
-        let datatype = datatype.ok_or_else(|| Error::invalid("datatype is missing"))?.string("datatype")?;
+        let datatype = datatype
+            .ok_or_else(|| Error::invalid("datatype is missing"))?
+            .string("datatype")?;
         let dtype = DType::from_name(&datatype)
             .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
         let shape = dimensions(shape.ok_or_else(|| Error::invalid("shape is missing"))?)?;
         match (binary_size(parameters)?, data) {
             (Some(_), Some(_)) => Err(Error::invalid("both data and binary_data_size are given")),
             (None, None) => Err(Error::invalid("neither data nor binary_data_size is given")),
-            (Some(size), None) if size > tail.len() => {
-                Err(Error::invalid(format!("binary_data_size is {size}, the body has {} bytes left", tail.len())))
-            }
+            (Some(size), None) if size > tail.len() => Err(Error::invalid(format!(
+                "binary_data_size is {size}, the body has {} bytes left",
+                tail.len()
+            ))),
             (Some(size), None) => Tensor::from_raw(dtype, shape, tail.split_to(size)),
             (None, Some(data)) => tensor(dtype, shape, data),
         }
@@ -235,17 +288,28 @@ fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
 }
 
 fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
-    let elements = Elements::of(data, Rules { dtype, depth_max: shape.len().max(1), base64: false })?;
+    let elements = Elements::of(
+        data,
+        Rules {
+            dtype,
+            depth_max: shape.len().max(1),
+            base64: false,
+        },
+    )?;
     let nesting = elements.shape();
     // One list of every element is the flat form of any shape.
     if nesting.len() != 1 && nesting != shape {
-        return Err(Error::invalid(format!("data is nested as {nesting:?}, neither flat nor as the shape {shape:?}")));
+        return Err(Error::invalid(format!(
+            "data is nested as {nesting:?}, neither flat nor as the shape {shape:?}"
+        )));
     }
     elements.into_tensor(shape)
 }
 
 fn named(name: Option<Json<'_>>, what: &str) -> Result<String> {
-    let name = name.ok_or_else(|| Error::invalid(format!("{what} has no name")))?.string("name")?;
+    let name = name
+        .ok_or_else(|| Error::invalid(format!("{what} has no name")))?
+        .string("name")?;
     if name.is_empty() {
         return Err(Error::invalid(format!("{what} has an empty name")));
     }
@@ -254,36 +318,49 @@ fn named(name: Option<Json<'_>>, what: &str) -> Result<String> {
 
 fn dimensions(shape: Json<'_>) -> Result<Vec<usize>> {
     // One more than the limit shows that it is passed; the rest is not read.
-    let dims = shape.array("shape")?.take(RANK_MAX + 1).map(|dim| dim.integer("a dimension of shape"));
+    let dims = shape
+        .array("shape")?
+        .take(RANK_MAX + 1)
+        .map(|dim| dim.integer("a dimension of shape"));
     shape_from_wire(&dims.collect::<Result<Vec<i64>>>()?)
 }
 
 fn binary_size(parameters: Option<Json<'_>>) -> Result<Option<usize>> {
-    let Some(parameters) = parameters else { return Ok(None) };
+    let Some(parameters) = parameters else {
+        return Ok(None);
+    };
     refuse_unserved(parameters, "parameters")?;
     let [size] = parameters.fields("parameters", ["binary_data_size"])?;
-    size.map(|size| size.integer("binary_data_size")).transpose()
+    size.map(|size| size.integer("binary_data_size"))
+        .transpose()
 }
 
 fn requested(outputs: Json<'_>) -> Result<Vec<(String, Option<bool>)>> {
     let outputs = outputs.array("outputs")?;
     let count = outputs.clone().count();
     if count > OUTPUTS_MAX {
-        return Err(Error::invalid(format!("{count} outputs are over the limit of {OUTPUTS_MAX}")));
+        return Err(Error::invalid(format!(
+            "{count} outputs are over the limit of {OUTPUTS_MAX}"
+        )));
     }
     outputs
         .map(|value| {
             let [name, parameters] = value.fields("an output", ["name", "parameters"])?;
             let name = named(name, "an output")?;
-            let binary = output_binary(parameters).map_err(|e| e.context(format_args!("output '{}'", short(&name))))?;
+            let binary = output_binary(parameters)
+                .map_err(|e| e.context(format_args!("output '{}'", short(&name))))?;
             Ok((name, binary))
         })
         .collect()
 }
 
 fn output_binary(parameters: Option<Json<'_>>) -> Result<Option<bool>> {
-    let Some(parameters) = parameters else { return Ok(None) };
+    let Some(parameters) = parameters else {
+        return Ok(None);
+    };
     refuse_unserved(parameters, "parameters")?;
     let [binary] = parameters.fields("parameters", ["binary_data"])?;
-    binary.map(|binary| binary.boolean("binary_data")).transpose()
+    binary
+        .map(|binary| binary.boolean("binary_data"))
+        .transpose()
 }

@@ -28,7 +28,11 @@ fn some(text: String) -> Option<String> {
 
 fn by(by: Option<p::By>) -> Asked {
     let by = by.unwrap_or_default();
-    Asked { actor: some(by.actor), reason: by.reason, ..Asked::default() }
+    Asked {
+        actor: some(by.actor),
+        reason: by.reason,
+        ..Asked::default()
+    }
 }
 
 impl Operator {
@@ -37,8 +41,18 @@ impl Operator {
     }
 
     async fn change(&self, model: &str, verb: Verb, asked: Asked) -> Answer<p::Changed> {
-        let change::Changed { name, version, seq, waiting } = registry::change(&self.0, model, verb, &asked).await?;
-        Ok(Response::new(p::Changed { model: name, version, seq, waiting }))
+        let change::Changed {
+            name,
+            version,
+            seq,
+            waiting,
+        } = registry::change(&self.0, model, verb, &asked).await?;
+        Ok(Response::new(p::Changed {
+            model: name,
+            version,
+            seq,
+            waiting,
+        }))
     }
 }
 
@@ -50,26 +64,45 @@ fn document(json: String) -> Response<p::Document> {
 impl operator_server::Operator for Operator {
     async fn list(&self, request: Request<p::ListRequest>) -> Answer<p::Document> {
         let tag = some(request.into_inner().tag);
-        self.look(Look::List { tag: tag.as_deref() }).await
+        self.look(Look::List {
+            tag: tag.as_deref(),
+        })
+        .await
     }
 
     async fn show(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        self.look(Look::Show { model: &model, version: some(version).as_deref() }).await
+        self.look(Look::Show {
+            model: &model,
+            version: some(version).as_deref(),
+        })
+        .await
     }
 
     async fn history(&self, request: Request<p::ModelRequest>) -> Answer<p::Document> {
-        self.look(Look::History { model: &request.into_inner().model }).await
+        self.look(Look::History {
+            model: &request.into_inner().model,
+        })
+        .await
     }
 
     async fn lineage(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        self.look(Look::Lineage { model: &model, version: some(version).as_deref() }).await
+        self.look(Look::Lineage {
+            model: &model,
+            version: some(version).as_deref(),
+        })
+        .await
     }
 
     async fn diff(&self, request: Request<p::DiffRequest>) -> Answer<p::Document> {
         let p::DiffRequest { model, from, to } = request.into_inner();
-        self.look(Look::Diff { model: &model, from: &from, to: &to }).await
+        self.look(Look::Diff {
+            model: &model,
+            from: &from,
+            to: &to,
+        })
+        .await
     }
 
     async fn fleet(&self, _: Request<p::FleetRequest>) -> Answer<p::Document> {
@@ -81,13 +114,30 @@ impl operator_server::Operator for Operator {
     }
 
     async fn verify(&self, _: Request<p::VerifyRequest>) -> Answer<p::Document> {
-        let verified = registry::open(&self.0, &Asked::default(), false).await?.verify(&|_| {}).await?;
+        let verified = registry::open(&self.0, &Asked::default(), false)
+            .await?
+            .verify(&|_| {})
+            .await?;
         Ok(document(serde_json::json!(verified).to_string()))
     }
 
     async fn promote(&self, request: Request<p::PromoteRequest>) -> Answer<p::Changed> {
-        let p::PromoteRequest { model, version, allow_signature_change, by: who } = request.into_inner();
-        self.change(&model, Verb::Promote, Asked { version: some(version), allow_signature_change, ..by(who) }).await
+        let p::PromoteRequest {
+            model,
+            version,
+            allow_signature_change,
+            by: who,
+        } = request.into_inner();
+        self.change(
+            &model,
+            Verb::Promote,
+            Asked {
+                version: some(version),
+                allow_signature_change,
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn rollback(&self, request: Request<p::RollbackRequest>) -> Answer<p::Changed> {
@@ -96,46 +146,147 @@ impl operator_server::Operator for Operator {
     }
 
     async fn set_alias(&self, request: Request<p::SetAliasRequest>) -> Answer<p::Changed> {
-        let p::SetAliasRequest { model, alias, version, by: who } = request.into_inner();
-        self.change(&model, Verb::Alias, Asked { alias: some(alias), version: some(version), ..by(who) }).await
+        let p::SetAliasRequest {
+            model,
+            alias,
+            version,
+            by: who,
+        } = request.into_inner();
+        self.change(
+            &model,
+            Verb::Alias,
+            Asked {
+                alias: some(alias),
+                version: some(version),
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn split_traffic(&self, request: Request<p::SplitTrafficRequest>) -> Answer<p::Changed> {
-        let p::SplitTrafficRequest { model, weights, by: who } = request.into_inner();
-        self.change(&model, Verb::Traffic, Asked { weights: weights.into_iter().collect(), ..by(who) }).await
+        let p::SplitTrafficRequest {
+            model,
+            weights,
+            by: who,
+        } = request.into_inner();
+        self.change(
+            &model,
+            Verb::Traffic,
+            Asked {
+                weights: weights.into_iter().collect(),
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn retire(&self, request: Request<p::RetireRequest>) -> Answer<p::Changed> {
-        let p::RetireRequest { model, version, by: who } = request.into_inner();
-        self.change(&model, Verb::Retire, Asked { version: some(version), ..by(who) }).await
+        let p::RetireRequest {
+            model,
+            version,
+            by: who,
+        } = request.into_inner();
+        self.change(
+            &model,
+            Verb::Retire,
+            Asked {
+                version: some(version),
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn set_tag(&self, request: Request<p::SetTagRequest>) -> Answer<p::Changed> {
-        let p::SetTagRequest { model, version, key, value, by: who } = request.into_inner();
-        self.change(&model, Verb::Tag, Asked { version: some(version), key: some(key), value, ..by(who) }).await
+        let p::SetTagRequest {
+            model,
+            version,
+            key,
+            value,
+            by: who,
+        } = request.into_inner();
+        self.change(
+            &model,
+            Verb::Tag,
+            Asked {
+                version: some(version),
+                key: some(key),
+                value,
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn judge(&self, request: Request<p::JudgeRequest>) -> Answer<p::Changed> {
-        let p::JudgeRequest { model, version, approve, by: who } = request.into_inner();
+        let p::JudgeRequest {
+            model,
+            version,
+            approve,
+            by: who,
+        } = request.into_inner();
         let verb = if approve { Verb::Approve } else { Verb::Reject };
-        self.change(&model, verb, Asked { version: some(version), ..by(who) }).await
+        self.change(
+            &model,
+            verb,
+            Asked {
+                version: some(version),
+                ..by(who)
+            },
+        )
+        .await
     }
 
     async fn set_policy(&self, request: Request<p::SetPolicyRequest>) -> Answer<p::Policy> {
-        let p::SetPolicyRequest { approvals, signatures, by: who } = request.into_inner();
+        let p::SetPolicyRequest {
+            approvals,
+            signatures,
+            by: who,
+        } = request.into_inner();
         let signatures = signatures.as_deref().map(sign::Policy::parse).transpose()?;
-        let set = registry::policy(&self.0, &Asked { approvals, signatures, ..by(who) }).await?;
+        let set = registry::policy(
+            &self.0,
+            &Asked {
+                approvals,
+                signatures,
+                ..by(who)
+            },
+        )
+        .await?;
         let signatures = set.signatures.word().to_owned();
-        Ok(Response::new(p::Policy { approvals: set.approvals, signatures, seq: set.seq }))
+        Ok(Response::new(p::Policy {
+            approvals: set.approvals,
+            signatures,
+            seq: set.seq,
+        }))
     }
 
     async fn gc(&self, request: Request<p::GcRequest>) -> Answer<p::Swept> {
-        let p::GcRequest { dry_run, grace_hours, retain_days, by: who } = request.into_inner();
-        let asked = Asked { dry_run, grace_hours, retain_days, ..by(who) };
-        let swept = registry::open(&self.0, &asked, true).await?.gc(asked.rules()).await?;
+        let p::GcRequest {
+            dry_run,
+            grace_hours,
+            retain_days,
+            by: who,
+        } = request.into_inner();
+        let asked = Asked {
+            dry_run,
+            grace_hours,
+            retain_days,
+            ..by(who)
+        };
+        let swept = registry::open(&self.0, &asked, true)
+            .await?
+            .gc(asked.rules())
+            .await?;
         let count = |n: usize| n as u64;
         let (blobs, young) = (count(swept.blobs), count(swept.young));
-        Ok(Response::new(p::Swept { blobs, bytes: swept.bytes, young, dry_run: swept.dry_run }))
+        Ok(Response::new(p::Swept {
+            blobs,
+            bytes: swept.bytes,
+            young,
+            dry_run: swept.dry_run,
+        }))
     }
 
     async fn models(&self, _: Request<p::ModelsRequest>) -> Answer<p::Document> {
@@ -144,12 +295,16 @@ impl operator_server::Operator for Operator {
 
     async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(super::drift(&self.0, &model, some(version).as_deref())?.to_string()))
+        Ok(document(
+            super::drift(&self.0, &model, some(version).as_deref())?.to_string(),
+        ))
     }
 
     async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(super::performance(&self.0, &model, some(version).as_deref())?.to_string()))
+        Ok(document(
+            super::performance(&self.0, &model, some(version).as_deref())?.to_string(),
+        ))
     }
 
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {
@@ -169,7 +324,11 @@ pub(super) async fn answer(
 ) -> http::Response<tonic::body::Body> {
     use tower_service::Service;
     let path = request.uri().path().to_owned();
-    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let service = path
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default();
     // As long as a body may take over REST, and what is done with it after that.
     let answered = tokio::time::timeout(CALL_MAX, async {
         match service {
@@ -194,8 +353,11 @@ pub(super) async fn answer(
     }
 }
 
-fn reflection()
--> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>> {
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
+> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(crate::proto::OPERATOR_DESCRIPTORS)
         .build_v1()

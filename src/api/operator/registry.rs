@@ -69,11 +69,25 @@ fn lacks(what: &str) -> Error {
 
 /// What somebody wants to see.
 pub(super) enum Look<'a> {
-    List { tag: Option<&'a str> },
-    Show { model: &'a str, version: Option<&'a str> },
-    History { model: &'a str },
-    Lineage { model: &'a str, version: Option<&'a str> },
-    Diff { model: &'a str, from: &'a str, to: &'a str },
+    List {
+        tag: Option<&'a str>,
+    },
+    Show {
+        model: &'a str,
+        version: Option<&'a str>,
+    },
+    History {
+        model: &'a str,
+    },
+    Lineage {
+        model: &'a str,
+        version: Option<&'a str>,
+    },
+    Diff {
+        model: &'a str,
+        from: &'a str,
+        to: &'a str,
+    },
     Fleet,
     Report,
 }
@@ -94,10 +108,23 @@ pub(super) enum Verb {
 /// Opens the registry that this server follows, for what is asked.
 pub(super) async fn open(front: &Front, asked: &Asked, writes: bool) -> Result<Operator> {
     let registry = front.registry.as_ref();
-    let (url, namespace) =
-        registry.ok_or_else(|| Error::precondition("this server serves a directory; it follows no registry"))?;
-    let actor = asked.actor.clone().unwrap_or_else(|| "operator-api".to_owned());
-    Operator::open(url, namespace, Author { actor, reason: asked.reason.clone() }, writes).await
+    let (url, namespace) = registry.ok_or_else(|| {
+        Error::precondition("this server serves a directory; it follows no registry")
+    })?;
+    let actor = asked
+        .actor
+        .clone()
+        .unwrap_or_else(|| "operator-api".to_owned());
+    Operator::open(
+        url,
+        namespace,
+        Author {
+            actor,
+            reason: asked.reason.clone(),
+        },
+        writes,
+    )
+    .await
 }
 
 /// Looks.
@@ -107,8 +134,12 @@ pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
         Look::List { tag } => json!(operator.list(tag).await?),
         Look::Show { model, version } => operator.show(&ModelName::parse(model)?, version).await?,
         Look::History { model } => json!(operator.history(&ModelName::parse(model)?, None).await?),
-        Look::Lineage { model, version } => json!(operator.lineage(&ModelName::parse(model)?, version).await?),
-        Look::Diff { model, from, to } => operator.diff(&ModelName::parse(model)?, from, to).await?,
+        Look::Lineage { model, version } => {
+            json!(operator.lineage(&ModelName::parse(model)?, version).await?)
+        }
+        Look::Diff { model, from, to } => {
+            operator.diff(&ModelName::parse(model)?, from, to).await?
+        }
         Look::Fleet => {
             json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?})
         }
@@ -117,16 +148,38 @@ pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
 }
 
 /// Changes, and looks at the log at once.
-pub(super) async fn change(front: &Front, name: &str, verb: Verb, asked: &Asked) -> Result<Changed> {
+pub(super) async fn change(
+    front: &Front,
+    name: &str,
+    verb: Verb,
+    asked: &Asked,
+) -> Result<Changed> {
     let name = &ModelName::parse(name)?;
     let operator = open(front, asked, true).await?;
     let changed = match verb {
-        Verb::Promote => operator.promote(name, asked.version()?, asked.allow_signature_change).await,
+        Verb::Promote => {
+            operator
+                .promote(name, asked.version()?, asked.allow_signature_change)
+                .await
+        }
         Verb::Rollback => operator.rollback(name).await,
-        Verb::Alias => operator.alias(name, &asked.alias()?, asked.version.as_deref()).await,
+        Verb::Alias => {
+            operator
+                .alias(name, &asked.alias()?, asked.version.as_deref())
+                .await
+        }
         Verb::Traffic => operator.traffic(name, &asked.weights).await,
         Verb::Retire => operator.retire(name, asked.version()?).await,
-        Verb::Tag => operator.tag(name, asked.version.as_deref(), asked.key()?, asked.value.as_deref()).await,
+        Verb::Tag => {
+            operator
+                .tag(
+                    name,
+                    asked.version.as_deref(),
+                    asked.key()?,
+                    asked.value.as_deref(),
+                )
+                .await
+        }
         Verb::Approve => operator.judge(name, asked.version()?, true).await,
         Verb::Reject => operator.judge(name, asked.version()?, false).await,
     }?;
@@ -135,15 +188,29 @@ pub(super) async fn change(front: &Front, name: &str, verb: Verb, asked: &Asked)
 }
 
 /// Sets what the namespace asks for.
-pub(super) async fn policy(front: &Front, asked: &Asked) -> Result<crate::operate::change::Required> {
+pub(super) async fn policy(
+    front: &Front,
+    asked: &Asked,
+) -> Result<crate::operate::change::Required> {
     if asked.approvals.is_none() && asked.signatures.is_none() {
-        return Err(Error::invalid("the request lacks 'approvals' and 'signatures'"));
+        return Err(Error::invalid(
+            "the request lacks 'approvals' and 'signatures'",
+        ));
     }
-    open(front, asked, true).await?.require(asked.approvals, asked.signatures, &[]).await
+    open(front, asked, true)
+        .await?
+        .require(asked.approvals, asked.signatures, &[])
+        .await
 }
 
 /// Answers `GET` or `POST /v1/registry/…`; `path` is what follows.
-pub(super) async fn answer(front: &Front, method: &str, path: &str, query: &str, body: &Bytes) -> Result<Reply> {
+pub(super) async fn answer(
+    front: &Front,
+    method: &str,
+    path: &str,
+    query: &str,
+    body: &Bytes,
+) -> Result<Reply> {
     let asked: Asked = match body.is_empty() {
         true => Asked::default(),
         false => serde_json::from_slice(body)
@@ -173,16 +240,31 @@ fn unknown() -> Error {
 }
 
 fn asked_to_see<'a>(parts: &[&'a str], query: &'a str) -> Result<Look<'a>> {
-    let field = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-    let needed = |key: &str| field(key).ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")));
+    let field = |key: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+    };
+    let needed =
+        |key: &str| field(key).ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")));
     Ok(match *parts {
         ["models"] => Look::List { tag: field("tag") },
         ["fleet"] => Look::Fleet,
         ["report"] => Look::Report,
-        ["models", model] => Look::Show { model, version: field("version") },
+        ["models", model] => Look::Show {
+            model,
+            version: field("version"),
+        },
         ["models", model, "history"] => Look::History { model },
-        ["models", model, "lineage"] => Look::Lineage { model, version: field("version") },
-        ["models", model, "diff"] => Look::Diff { model, from: needed("from")?, to: needed("to")? },
+        ["models", model, "lineage"] => Look::Lineage {
+            model,
+            version: field("version"),
+        },
+        ["models", model, "diff"] => Look::Diff {
+            model,
+            from: needed("from")?,
+            to: needed("to")?,
+        },
         _ => return Err(unknown()),
     })
 }

@@ -4,7 +4,11 @@ use super::*;
 
 fn check(method: &str, path: &str, expected: &str) {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    assert_eq!(format!("{:?}", route(&method, path)), expected, "{method} {path}");
+    assert_eq!(
+        format!("{:?}", route(&method, path)),
+        expected,
+        "{method} {path}"
+    );
 }
 
 #[test]
@@ -13,9 +17,17 @@ fn open_inference_paths() {
     check("GET", "/v2/health/live", "Ok(Live)");
     check("HEAD", "/v2/health/ready", "Ok(Ready)");
     check("GET", "/v2/models/m", r#"Ok(Metadata("m", ""))"#);
-    check("GET", "/v2/models/m/versions/3", r#"Ok(Metadata("m", "3"))"#);
+    check(
+        "GET",
+        "/v2/models/m/versions/3",
+        r#"Ok(Metadata("m", "3"))"#,
+    );
     check("POST", "/v2/models/m/infer", r#"Ok(Infer("m", ""))"#);
-    check("POST", "/v2/models/m/versions/3/infer", r#"Ok(Infer("m", "3"))"#);
+    check(
+        "POST",
+        "/v2/models/m/versions/3/infer",
+        r#"Ok(Infer("m", "3"))"#,
+    );
     check("GET", "/v2/models/stats", r#"Ok(Statistics("", ""))"#);
     check("POST", "/v2/repository/models/m/load", r#"Ok(Load("m"))"#);
     check("GET", "/v2/models/m/infer", r#"Err(Method("POST"))"#);
@@ -26,7 +38,11 @@ fn open_inference_paths() {
 #[test]
 fn paths_are_decoded_once_and_never_walked() {
     check("GET", "/v2/models/a%2Fb", r#"Ok(Metadata("a/b", ""))"#);
-    check("GET", "/v2/models/%252e%252e", r#"Ok(Metadata("%2e%2e", ""))"#);
+    check(
+        "GET",
+        "/v2/models/%252e%252e",
+        r#"Ok(Metadata("%2e%2e", ""))"#,
+    );
     check("GET", "/v2/models/%ff", "Err(Malformed)");
     for name in ["a/b", "%2e%2e", "..", ""] {
         assert!(crate::model::ModelName::parse(name).is_err(), "{name}");
@@ -36,13 +52,37 @@ fn paths_are_decoded_once_and_never_walked() {
 #[test]
 fn tensorflow_serving_paths() {
     let exact = |n| format!("Exact(Version({n}))");
-    check("POST", "/v1/models/m:predict", r#"Ok(TfsPredict("m", Latest))"#);
-    check("POST", "/V1/MODELS/m:PREDICT", r#"Ok(TfsPredict("m", Latest))"#);
-    check("POST", "/v1/models/m/versions/2:predict", &format!(r#"Ok(TfsPredict("m", {}))"#, exact(2)));
-    check("POST", "/v1/models/m/labels/stable:predict", r#"Ok(TfsPredict("m", Label("stable")))"#);
+    check(
+        "POST",
+        "/v1/models/m:predict",
+        r#"Ok(TfsPredict("m", Latest))"#,
+    );
+    check(
+        "POST",
+        "/V1/MODELS/m:PREDICT",
+        r#"Ok(TfsPredict("m", Latest))"#,
+    );
+    check(
+        "POST",
+        "/v1/models/m/versions/2:predict",
+        &format!(r#"Ok(TfsPredict("m", {}))"#, exact(2)),
+    );
+    check(
+        "POST",
+        "/v1/models/m/labels/stable:predict",
+        r#"Ok(TfsPredict("m", Label("stable")))"#,
+    );
     check("GET", "/v1/models/m", r#"Ok(TfsStatus("m", None))"#);
-    check("GET", "/v1/models/m/versions/2", &format!(r#"Ok(TfsStatus("m", Some({})))"#, exact(2)));
-    check("GET", "/v1/models/m/metadata", r#"Ok(TfsMetadata("m", Latest))"#);
+    check(
+        "GET",
+        "/v1/models/m/versions/2",
+        &format!(r#"Ok(TfsStatus("m", Some({})))"#, exact(2)),
+    );
+    check(
+        "GET",
+        "/v1/models/m/metadata",
+        r#"Ok(TfsMetadata("m", Latest))"#,
+    );
     for bad in [
         "/v1",
         "/v1/models",
@@ -57,9 +97,13 @@ fn tensorflow_serving_paths() {
 
 #[test]
 fn gzip_is_accepted_unless_its_weight_is_zero() {
-    for (value, expected) in
-        [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("identity", false), ("", false)]
-    {
+    for (value, expected) in [
+        ("gzip", true),
+        ("br, GZIP;q=0.5", true),
+        ("gzip;q=0", false),
+        ("identity", false),
+        ("", false),
+    ] {
         assert_eq!(accepts_gzip(value), expected, "{value}");
     }
 }

@@ -31,7 +31,9 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
     let model = ModelName::parse(&spec.name)?;
     if !spec.signature_name.is_empty() && spec.signature_name != SIGNATURE {
         let name = short(&spec.signature_name);
-        return Err(Error::precondition(format!("signature '{name}' is unknown; the model has '{SIGNATURE}'")));
+        return Err(Error::precondition(format!(
+            "signature '{name}' is unknown; the model has '{SIGNATURE}'"
+        )));
     }
     let selector = match &spec.version_choice {
         None => Selector::Latest,
@@ -42,12 +44,20 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
                 .and_then(Version::new)
                 .ok_or_else(|| Error::invalid("the model version is not a positive integer"))?,
         ),
-        Some(VersionChoice::VersionLabel(label)) if label.is_empty() || label.len() > LABEL_BYTES_MAX => {
-            return Err(Error::invalid(format!("the version label is not 1 to {LABEL_BYTES_MAX} bytes")));
+        Some(VersionChoice::VersionLabel(label))
+            if label.is_empty() || label.len() > LABEL_BYTES_MAX =>
+        {
+            return Err(Error::invalid(format!(
+                "the version label is not 1 to {LABEL_BYTES_MAX} bytes"
+            )));
         }
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
     };
-    Ok(Target { model, selector, key: None })
+    Ok(Target {
+        model,
+        selector,
+        key: None,
+    })
 }
 
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed
@@ -78,12 +88,22 @@ fn decode(proto: TensorProto) -> Result<Tensor> {
         DType::U64 => fill.extend(&proto.uint64_val, |v| Some(v.to_le_bytes())),
         DType::Bool => fill.extend(&proto.bool_val, |v| Some([u8::from(v)])),
         DType::I32 => fill.extend(&proto.int_val, |v| Some(v.to_le_bytes())),
-        DType::I16 => fill.extend(&proto.int_val, |v| i16::try_from(v).ok().map(i16::to_le_bytes)),
-        DType::I8 => fill.extend(&proto.int_val, |v| i8::try_from(v).ok().map(i8::to_le_bytes)),
-        DType::U16 => fill.extend(&proto.int_val, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
-        DType::U8 => fill.extend(&proto.int_val, |v| u8::try_from(v).ok().map(u8::to_le_bytes)),
+        DType::I16 => fill.extend(&proto.int_val, |v| {
+            i16::try_from(v).ok().map(i16::to_le_bytes)
+        }),
+        DType::I8 => fill.extend(&proto.int_val, |v| {
+            i8::try_from(v).ok().map(i8::to_le_bytes)
+        }),
+        DType::U16 => fill.extend(&proto.int_val, |v| {
+            u16::try_from(v).ok().map(u16::to_le_bytes)
+        }),
+        DType::U8 => fill.extend(&proto.int_val, |v| {
+            u8::try_from(v).ok().map(u8::to_le_bytes)
+        }),
         // The list holds bit patterns, not numbers.
-        DType::F16 | DType::BF16 => fill.extend(&proto.half_val, |v| u16::try_from(v).ok().map(u16::to_le_bytes)),
+        DType::F16 | DType::BF16 => fill.extend(&proto.half_val, |v| {
+            u16::try_from(v).ok().map(u16::to_le_bytes)
+        }),
         DType::String => unreachable!("strings are decoded above"),
     }?;
     Tensor::fixed(dtype, shape, raw.into())
@@ -91,7 +111,10 @@ fn decode(proto: TensorProto) -> Result<Tensor> {
 
 /// Encodes a tensor into the typed list, which hand-written clients read.
 pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
-    let dims = tensor.shape().iter().map(|n| i64::try_from(*n).unwrap_or(i64::MAX));
+    let dims = tensor
+        .shape()
+        .iter()
+        .map(|n| i64::try_from(*n).unwrap_or(i64::MAX));
     let mut proto = TensorProto {
         dtype: wire_dtype(tensor.dtype()) as i32,
         tensor_shape: Some(shape_proto(dims)),
@@ -100,7 +123,10 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
     let raw = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
-            proto.string_val = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+            proto.string_val = strings
+                .iter()
+                .map(|s| Bytes::copy_from_slice(s.as_bytes()))
+                .collect();
             return proto;
         }
     };
@@ -116,7 +142,9 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
         DType::I8 => proto.int_val = read_all(raw, |b| i8::from_le_bytes(b).into()),
         DType::U16 => proto.int_val = read_all(raw, |b| u16::from_le_bytes(b).into()),
         DType::U8 => proto.int_val = read_all(raw, |[b]: [u8; 1]| b.into()),
-        DType::F16 | DType::BF16 => proto.half_val = read_all(raw, |b| u16::from_le_bytes(b).into()),
+        DType::F16 | DType::BF16 => {
+            proto.half_val = read_all(raw, |b| u16::from_le_bytes(b).into())
+        }
         DType::String => unreachable!("strings are not fixed-width"),
     }
     proto
@@ -124,7 +152,12 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
 
 /// Describes what a model takes and answers.
 pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
-    let infos = |specs: &[TensorSpec]| specs.iter().map(|s| (s.name.clone(), tensor_info(s))).collect();
+    let infos = |specs: &[TensorSpec]| {
+        specs
+            .iter()
+            .map(|s| (s.name.clone(), tensor_info(s)))
+            .collect()
+    };
     SignatureDef {
         inputs: infos(&signature.inputs),
         outputs: infos(&signature.outputs),
@@ -153,17 +186,24 @@ pub(crate) fn wire_dtype(dtype: DType) -> DataType {
 }
 
 fn dtype_of(number: i32) -> Result<DType> {
-    let known = DType::ALL.into_iter().find(|d| wire_dtype(*d) as i32 == number);
+    let known = DType::ALL
+        .into_iter()
+        .find(|d| wire_dtype(*d) as i32 == number);
     known.ok_or_else(|| Error::invalid(format!("dtype {number} is not one this server takes")))
 }
 
 fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
-    let Some(shape) = shape else { return Ok(Vec::new()) };
+    let Some(shape) = shape else {
+        return Ok(Vec::new());
+    };
     if shape.unknown_rank {
         return Err(Error::invalid("tensor_shape has unknown_rank"));
     }
     if shape.dim.len() > RANK_MAX {
-        return Err(Error::invalid(format!("rank {} is over the limit of {RANK_MAX}", shape.dim.len())));
+        return Err(Error::invalid(format!(
+            "rank {} is over the limit of {RANK_MAX}",
+            shape.dim.len()
+        )));
     }
     shape_from_wire(&shape.dim.iter().map(|d| d.size).collect::<Vec<_>>())
 }
@@ -176,12 +216,17 @@ struct Fill {
 }
 
 impl Fill {
-    fn extend<T: Copy, const W: usize>(self, values: &[T], bytes: impl Fn(T) -> Option<[u8; W]>) -> Result<Vec<u8>> {
+    fn extend<T: Copy, const W: usize>(
+        self,
+        values: &[T],
+        bytes: impl Fn(T) -> Option<[u8; W]>,
+    ) -> Result<Vec<u8>> {
         let missing = self.missing(values.len(), W)?;
         let mut raw = Vec::with_capacity((values.len() + missing) * W);
         for (i, value) in values.iter().enumerate() {
-            let word = bytes(*value)
-                .ok_or_else(|| Error::invalid(format!("element {i} is out of range for {}", self.dtype)))?;
+            let word = bytes(*value).ok_or_else(|| {
+                Error::invalid(format!("element {i} is out of range for {}", self.dtype))
+            })?;
             raw.extend_from_slice(&word);
         }
         if let Some(last) = raw.last_chunk::<W>().copied().filter(|_| missing > 0) {
@@ -194,14 +239,22 @@ impl Fill {
     /// none where some are needed, and a fill over the limit.
     fn missing(self, given: usize, width: usize) -> Result<usize> {
         let Self { dtype, count } = self;
-        let missing = count
-            .checked_sub(given)
-            .ok_or_else(|| Error::invalid(format!("{given} elements are over the {count} of the shape")))?;
+        let missing = count.checked_sub(given).ok_or_else(|| {
+            Error::invalid(format!(
+                "{given} elements are over the {count} of the shape"
+            ))
+        })?;
         // Zeros in place of elements sent under the wrong name would go unseen.
         if missing > 0 && given == 0 {
-            return Err(Error::invalid(format!("the list of {dtype} is empty where the shape takes {count} elements")));
+            return Err(Error::invalid(format!(
+                "the list of {dtype} is empty where the shape takes {count} elements"
+            )));
         }
-        if missing > 0 && count.checked_mul(width).is_none_or(|bytes| bytes > FILL_BYTES_MAX) {
+        if missing > 0
+            && count
+                .checked_mul(width)
+                .is_none_or(|bytes| bytes > FILL_BYTES_MAX)
+        {
             return Err(Error::invalid(format!(
                 "{count} elements filled from {given} are over the limit of {FILL_BYTES_MAX} bytes"
             )));
@@ -211,8 +264,15 @@ impl Fill {
 }
 
 fn strings_of_list(shape: Vec<usize>, count: usize, values: &[Bytes]) -> Result<Tensor> {
-    let width = values.last().map_or(0, Bytes::len).saturating_add(size_of::<(u32, u32)>());
-    let missing = Fill { dtype: DType::String, count }.missing(values.len(), width)?;
+    let width = values
+        .last()
+        .map_or(0, Bytes::len)
+        .saturating_add(size_of::<(u32, u32)>());
+    let missing = Fill {
+        dtype: DType::String,
+        count,
+    }
+    .missing(values.len(), width)?;
     let last = values.last().into_iter().cycle().take(missing);
     Tensor::strings(shape, Strings::from_parts(values.iter().chain(last))?)
 }
@@ -221,34 +281,55 @@ fn strings_of_list(shape: Vec<usize>, count: usize, values: &[Bytes]) -> Result<
 fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
     let count = elements(&shape).expect("checked by shape_from_wire");
     if count > content.len() {
-        return Err(Error::invalid(format!("tensor_content of {} bytes lacks {count} lengths", content.len())));
+        return Err(Error::invalid(format!(
+            "tensor_content of {} bytes lacks {count} lengths",
+            content.len()
+        )));
     }
     let mut lengths = Vec::with_capacity(count);
     for i in 0..count {
-        let length = prost::encoding::decode_varint(&mut content).ok().and_then(|n| usize::try_from(n).ok());
+        let length = prost::encoding::decode_varint(&mut content)
+            .ok()
+            .and_then(|n| usize::try_from(n).ok());
         lengths.push(length.ok_or_else(|| Error::invalid(format!("string {i} lacks its length")))?);
     }
     let mut parts = Vec::with_capacity(count);
     for (i, length) in lengths.into_iter().enumerate() {
         if length > content.len() {
-            return Err(Error::invalid(format!("string {i} of {length} bytes reaches beyond tensor_content")));
+            return Err(Error::invalid(format!(
+                "string {i} of {length} bytes reaches beyond tensor_content"
+            )));
         }
         parts.push(content.split_to(length));
     }
     if !content.is_empty() {
-        return Err(Error::invalid(format!("{} bytes follow the last string", content.len())));
+        return Err(Error::invalid(format!(
+            "{} bytes follow the last string",
+            content.len()
+        )));
     }
     Tensor::strings(shape, Strings::from_parts(parts)?)
 }
 
 fn shape_proto(dims: impl Iterator<Item = i64>) -> TensorShapeProto {
-    TensorShapeProto { dim: dims.map(|size| WireDim { size, name: String::new() }).collect(), unknown_rank: false }
+    TensorShapeProto {
+        dim: dims
+            .map(|size| WireDim {
+                size,
+                name: String::new(),
+            })
+            .collect(),
+        unknown_rank: false,
+    }
 }
 
 fn tensor_info(spec: &TensorSpec) -> TensorInfo {
     let shape = match &spec.shape {
         Some(dims) => shape_proto(dims.iter().map(|d| Dim::to_wire(*d))),
-        None => TensorShapeProto { dim: Vec::new(), unknown_rank: true },
+        None => TensorShapeProto {
+            dim: Vec::new(),
+            unknown_rank: true,
+        },
     };
     TensorInfo {
         encoding: Some(Encoding::Name(spec.name.clone())),

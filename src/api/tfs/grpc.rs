@@ -21,12 +21,18 @@ use tonic::{Response, Status};
 pub(crate) struct Tfs(pub Arc<Front>);
 
 impl Tfs {
-    async fn predict(&self, request: tonic::Request<p::PredictRequest>) -> Result<Response<p::PredictResponse>> {
+    async fn predict(
+        &self,
+        request: tonic::Request<p::PredictRequest>,
+    ) -> Result<Response<p::PredictResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions.get::<Arrived>().map_or_else(Instant::now, |a| a.0);
+        let arrived = extensions
+            .get::<Arrived>()
+            .map_or_else(Instant::now, |a| a.0);
         let predictor = &self.0.predictor;
         let parsed = (|| {
-            let target = codec::target(message.model_spec.as_ref())?.routed_by(route_key(metadata.as_ref()));
+            let target =
+                codec::target(message.model_spec.as_ref())?.routed_by(route_key(metadata.as_ref()));
             let asked = deadline(metadata.as_ref(), arrived)?;
             let servable = predictor.resolve(&target)?;
             Request::check_limits("", message.inputs.len())?;
@@ -46,30 +52,50 @@ impl Tfs {
             };
             Ok((servable, request))
         })();
-        let (servable, request) = parsed.inspect_err(|error| predictor.refused(Protocol::TfsGrpc, error))?;
+        let (servable, request) =
+            parsed.inspect_err(|error| predictor.refused(Protocol::TfsGrpc, error))?;
         let answer = predictor.predict_on(&servable, request).await?;
         let mut response = Response::new(p::PredictResponse {
-            outputs: answer.outputs.iter().map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t))).collect(),
+            outputs: answer
+                .outputs
+                .iter()
+                .map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t)))
+                .collect(),
             model_spec: Some(spec(&answer.model, answer.version)),
         });
-        stamp(response.metadata_mut(), answer.version.number(), answer.prediction_id, answer.trace.as_deref());
+        stamp(
+            response.metadata_mut(),
+            answer.version.number(),
+            answer.prediction_id,
+            answer.trace.as_deref(),
+        );
         Ok(response)
     }
 
     fn metadata(&self, asked: &p::GetModelMetadataRequest) -> Result<p::GetModelMetadataResponse> {
         let target = codec::target(asked.model_spec.as_ref())?;
         match asked.metadata_field.as_slice() {
-            [] => return Err(Error::invalid("metadata_field is empty; ask for signature_def")),
+            [] => {
+                return Err(Error::invalid(
+                    "metadata_field is empty; ask for signature_def",
+                ));
+            }
             fields => {
                 if let Some(other) = fields.iter().find(|f| *f != "signature_def") {
                     let other = crate::model::short(other);
-                    return Err(Error::invalid(format!("metadata_field '{other}' is unknown; ask for signature_def")));
+                    return Err(Error::invalid(format!(
+                        "metadata_field '{other}' is unknown; ask for signature_def"
+                    )));
                 }
             }
         }
         let servable = self.0.predictor.resolve(&target)?;
         let map = p::SignatureDefMap {
-            signature_def: [(SIGNATURE.to_owned(), codec::signature_def(&servable.signature))].into(),
+            signature_def: [(
+                SIGNATURE.to_owned(),
+                codec::signature_def(&servable.signature),
+            )]
+            .into(),
         };
         let any = prost_types::Any {
             type_url: "type.googleapis.com/tensorflow.serving.SignatureDefMap".to_owned(),
@@ -85,7 +111,9 @@ impl Tfs {
 fn spec(name: &ModelName, version: Version) -> p::ModelSpec {
     p::ModelSpec {
         name: name.to_string(),
-        version_choice: Some(p::model_spec::VersionChoice::Version(version.number() as i64)),
+        version_choice: Some(p::model_spec::VersionChoice::Version(
+            version.number() as i64
+        )),
         signature_name: SIGNATURE.to_owned(),
     }
 }
@@ -120,10 +148,15 @@ impl ModelService for Tfs {
             .map(|v| p::ModelVersionStatus {
                 version: v.version as i64,
                 state: v.state as i32,
-                status: Some(p::StatusProto { error_code: v.code, error_message: v.message }),
+                status: Some(p::StatusProto {
+                    error_code: v.code,
+                    error_message: v.message,
+                }),
             })
             .collect();
-        Ok(Response::new(p::GetModelStatusResponse { model_version_status }))
+        Ok(Response::new(p::GetModelStatusResponse {
+            model_version_status,
+        }))
     }
 }
 
@@ -137,18 +170,29 @@ pub(crate) struct VersionState {
 
 /// The states of a model's versions, newest first; one version where the
 /// selector names one.
-pub(crate) fn versions(front: &Front, name: &ModelName, selector: Option<&Selector>) -> Result<Vec<VersionState>> {
+pub(crate) fn versions(
+    front: &Front,
+    name: &ModelName,
+    selector: Option<&Selector>,
+) -> Result<Vec<VersionState>> {
     use p::model_version_status::State as Wire;
     let only = match selector {
         Some(Selector::Exact(version)) => Some(*version),
         Some(label @ (Selector::Label(_) | Selector::Alias(_))) => {
-            let target = Target { model: name.clone(), selector: label.clone(), key: None };
+            let target = Target {
+                model: name.clone(),
+                selector: label.clone(),
+                key: None,
+            };
             Some(front.predictor.resolve(&target)?.version)
         }
         Some(Selector::Latest) | None => None,
     };
     let status = front.manager.status();
-    let of_model = status.iter().rev().filter(|s| s.name == *name && (only.is_none() || s.version == only));
+    let of_model = status
+        .iter()
+        .rev()
+        .filter(|s| s.name == *name && (only.is_none() || s.version == only));
     let state = |s: &VersionStatus| {
         let (state, code, message) = match &s.state {
             State::Settling => (Wire::Start, 0, String::new()),
@@ -156,16 +200,28 @@ pub(crate) fn versions(front: &Front, name: &ModelName, selector: Option<&Select
             State::Ready => (Wire::Available, 0, String::new()),
             State::Draining => (Wire::Unloading, 0, String::new()),
             State::Unloaded => (Wire::End, 0, String::new()),
-            State::Failed(reason) => {
-                (Wire::End, status::grpc(crate::error::Kind::FailedPrecondition) as i32, reason.clone())
-            }
+            State::Failed(reason) => (
+                Wire::End,
+                status::grpc(crate::error::Kind::FailedPrecondition) as i32,
+                reason.clone(),
+            ),
         };
-        Some(VersionState { version: s.version?.number(), state, code, message })
+        Some(VersionState {
+            version: s.version?.number(),
+            state,
+            code,
+            message,
+        })
     };
     let found: Vec<VersionState> = of_model.filter_map(state).collect();
     if found.is_empty() {
-        let which = only.map_or_else(|| format!("Latest({name})"), |v| format!("Specific({name}, {v})"));
-        return Err(Error::not_found(format!("Servable not found for request: {which}")));
+        let which = only.map_or_else(
+            || format!("Latest({name})"),
+            |v| format!("Specific({name}, {v})"),
+        );
+        return Err(Error::not_found(format!(
+            "Servable not found for request: {which}"
+        )));
     }
     Ok(found)
 }

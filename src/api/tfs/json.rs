@@ -33,7 +33,9 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String,
         let name = name.string("signature_name")?;
         if !name.is_empty() && name != SIGNATURE {
             let name = short(&name);
-            return Err(Error::invalid(format!("signature '{name}' is unknown; the model has '{SIGNATURE}'")));
+            return Err(Error::invalid(format!(
+                "signature '{name}' is unknown; the model has '{SIGNATURE}'"
+            )));
         }
     }
     match (instances, inputs) {
@@ -46,18 +48,26 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String,
 
 fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let rows = instances.array("instances")?;
-    let Some(first) = rows.clone().next() else { return Err(Error::invalid("instances is empty")) };
+    let Some(first) = rows.clone().next() else {
+        return Err(Error::invalid("instances is empty"));
+    };
     if let Some(spec) = bare(signature, first) {
         return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
     }
     let stack = |spec: &TensorSpec| Elements::stacked(rules(spec)).map_err(|e| within(spec, e));
-    let mut stacks = signature.inputs.iter().map(stack).collect::<Result<Vec<_>>>()?;
+    let mut stacks = signature
+        .inputs
+        .iter()
+        .map(stack)
+        .collect::<Result<Vec<_>>>()?;
     let mut count = 0;
     for row in rows {
         let what = format_args!("instance {count}");
         let taken = named(row, signature, &what.to_string())?;
         for ((spec, stack), value) in signature.inputs.iter().zip(&mut stacks).zip(taken) {
-            stack.push(value).map_err(|e| within(spec, e).context(what))?;
+            stack
+                .push(value)
+                .map_err(|e| within(spec, e).context(what))?;
         }
         count += 1;
     }
@@ -73,12 +83,19 @@ fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String
         return Ok(vec![(spec.name.clone(), whole(spec, inputs)?)]);
     }
     let taken = named(inputs, signature, "inputs")?;
-    signature.inputs.iter().zip(taken).map(|(spec, value)| Ok((spec.name.clone(), whole(spec, value)?))).collect()
+    signature
+        .inputs
+        .iter()
+        .zip(taken)
+        .map(|(spec, value)| Ok((spec.name.clone(), whole(spec, value)?)))
+        .collect()
 }
 
 /// The only input, where `value` is its value rather than an object of names.
 fn bare<'s>(signature: &'s Signature, value: Json<'_>) -> Option<&'s TensorSpec> {
-    let [spec] = signature.inputs.as_slice() else { return None };
+    let [spec] = signature.inputs.as_slice() else {
+        return None;
+    };
     let string = spec.dtype == DType::String && spec.name != "b64" && is_base64(value);
     (!value.is_object() || string).then_some(spec)
 }
@@ -89,19 +106,31 @@ fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<J
     for member in value.object(what)? {
         let (name, value) = member?;
         let at = signature.inputs.iter().position(|spec| spec.name == name);
-        let at = at.ok_or_else(|| Error::invalid(format!("{what} has the unknown input '{}'", short(&name))))?;
+        let at = at.ok_or_else(|| {
+            Error::invalid(format!("{what} has the unknown input '{}'", short(&name)))
+        })?;
         if slots[at].replace(value).is_some() {
-            return Err(Error::invalid(format!("{what} has the input '{}' twice", short(&name))));
+            return Err(Error::invalid(format!(
+                "{what} has the input '{}' twice",
+                short(&name)
+            )));
         }
     }
     match slots.iter().position(Option::is_none) {
-        Some(at) => Err(Error::invalid(format!("{what} lacks the input '{}'", short(&signature.inputs[at].name)))),
+        Some(at) => Err(Error::invalid(format!(
+            "{what} lacks the input '{}'",
+            short(&signature.inputs[at].name)
+        ))),
         None => Ok(slots.into_iter().flatten().collect()),
     }
 }
 
 fn rules(spec: &TensorSpec) -> Rules {
-    Rules { dtype: spec.dtype, depth_max: JSON_DEPTH_MAX, base64: true }
+    Rules {
+        dtype: spec.dtype,
+        depth_max: JSON_DEPTH_MAX,
+        base64: true,
+    }
 }
 
 fn within(spec: &TensorSpec, error: Error) -> Error {
@@ -109,11 +138,17 @@ fn within(spec: &TensorSpec, error: Error) -> Error {
 }
 
 fn whole(spec: &TensorSpec, value: Json<'_>) -> Result<Tensor> {
-    Elements::of(value, rules(spec)).and_then(shaped).map_err(|e| within(spec, e))
+    Elements::of(value, rules(spec))
+        .and_then(shaped)
+        .map_err(|e| within(spec, e))
 }
 
 fn shaped(elements: Elements) -> Result<Tensor> {
-    let dims: Vec<i64> = elements.shape().into_iter().map(|n| i64::try_from(n).unwrap_or(i64::MAX)).collect();
+    let dims: Vec<i64> = elements
+        .shape()
+        .into_iter()
+        .map(|n| i64::try_from(n).unwrap_or(i64::MAX))
+        .collect();
     elements.into_tensor(shape_from_wire(&dims)?)
 }
 
@@ -136,7 +171,11 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
             )));
         }
     }
-    let mut writers: Vec<_> = response.outputs.iter().map(|(name, tensor)| writer(name, tensor)).collect();
+    let mut writers: Vec<_> = response
+        .outputs
+        .iter()
+        .map(|(name, tensor)| writer(name, tensor))
+        .collect();
     let mut out = b"{\"predictions\":[".to_vec();
     for row in 0..rows.flatten().unwrap_or(0) {
         if row > 0 {
@@ -149,7 +188,11 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
 }
 
 fn encode_columns(response: &Response) -> Vec<u8> {
-    let mut writers: Vec<_> = response.outputs.iter().map(|(name, tensor)| writer(name, tensor)).collect();
+    let mut writers: Vec<_> = response
+        .outputs
+        .iter()
+        .map(|(name, tensor)| writer(name, tensor))
+        .collect();
     let mut out = b"{\"outputs\":".to_vec();
     write_outputs(&mut out, response, &mut writers, 0);
     out.push(b'}');
@@ -174,7 +217,14 @@ fn write_outputs(out: &mut Vec<u8>, response: &Response, writers: &mut [Writer<'
 }
 
 fn writer<'a>(name: &str, tensor: &'a Tensor) -> Writer<'a> {
-    Writer::new(tensor, if name.ends_with("_bytes") { Text::Base64 } else { Text::Plain })
+    Writer::new(
+        tensor,
+        if name.ends_with("_bytes") {
+            Text::Base64
+        } else {
+            Text::Plain
+        },
+    )
 }
 
 /// Writes the states of a model's versions: number, state, code, the code's
@@ -188,7 +238,9 @@ pub(crate) fn status_body(versions: &[(u64, &str, i32, &str, String)]) -> Vec<u8
         })
     };
     let statuses: Vec<Value> = versions.iter().map(status).collect();
-    json!({ "model_version_status": statuses }).to_string().into_bytes()
+    json!({ "model_version_status": statuses })
+        .to_string()
+        .into_bytes()
 }
 
 /// Writes what a version takes and answers, as the JSON form of a SignatureDef.
@@ -208,7 +260,9 @@ pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> 
 fn tensor_infos(specs: &[TensorSpec]) -> Map<String, Value> {
     let info = |spec: &TensorSpec| {
         let dims = spec.shape.iter().flatten();
-        let dims: Vec<Value> = dims.map(|d| json!({"size": d.to_wire().to_string(), "name": ""})).collect();
+        let dims: Vec<Value> = dims
+            .map(|d| json!({"size": d.to_wire().to_string(), "name": ""}))
+            .collect();
         let value = json!({
             "name": spec.name,
             "dtype": wire_dtype(spec.dtype).as_str_name(),

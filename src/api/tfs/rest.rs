@@ -11,11 +11,21 @@ use crate::model::ModelName;
 use crate::request::{Protocol, Request, Selector, Target};
 
 /// Answers `POST /v1/models/{name}[…]:predict`.
-pub(crate) async fn predict(call: &Call<'_>, name: &str, selector: Selector, body: Metered) -> Result<Reply> {
+pub(crate) async fn predict(
+    call: &Call<'_>,
+    name: &str,
+    selector: Selector,
+    body: Metered,
+) -> Result<Reply> {
     let predictor = &call.front.predictor;
     let refused = |error: &Error| predictor.refused(Protocol::TfsRest, error);
     let model = ModelName::parse(name).inspect_err(refused)?;
-    let target = Target { model, selector, key: None }.routed_by(route_key(call.headers));
+    let target = Target {
+        model,
+        selector,
+        key: None,
+    }
+    .routed_by(route_key(call.headers));
     let servable = predictor.resolve(&target).inspect_err(refused)?;
     let asked = deadline(call.headers, call.arrived).inspect_err(refused)?;
     let body = call.body(body).await.inspect_err(refused)?;
@@ -44,8 +54,18 @@ pub(crate) fn status(front: &Front, name: &str, selector: Option<&Selector>) -> 
         .into_iter()
         .map(|v| {
             let code = tonic::Code::from_i32(v.code);
-            let code_name = if code == tonic::Code::Ok { "OK" } else { "FAILED_PRECONDITION" };
-            (v.version, v.state.as_str_name(), v.code, code_name, v.message)
+            let code_name = if code == tonic::Code::Ok {
+                "OK"
+            } else {
+                "FAILED_PRECONDITION"
+            };
+            (
+                v.version,
+                v.state.as_str_name(),
+                v.code,
+                code_name,
+                v.message,
+            )
         })
         .collect();
     Ok(Reply::json(json::status_body(&lines)))
@@ -53,6 +73,14 @@ pub(crate) fn status(front: &Front, name: &str, selector: Option<&Selector>) -> 
 
 /// Answers `GET /v1/models/{name}[…]/metadata`.
 pub(crate) fn metadata(front: &Front, name: &str, selector: Selector) -> Result<Reply> {
-    let servable = front.predictor.resolve(&Target { model: ModelName::parse(name)?, selector, key: None })?;
-    Ok(Reply::json(json::metadata_body(servable.name.as_str(), servable.version.number(), &servable.signature)))
+    let servable = front.predictor.resolve(&Target {
+        model: ModelName::parse(name)?,
+        selector,
+        key: None,
+    })?;
+    Ok(Reply::json(json::metadata_body(
+        servable.name.as_str(),
+        servable.version.number(),
+        &servable.signature,
+    )))
 }

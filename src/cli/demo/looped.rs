@@ -69,13 +69,25 @@ impl World {
     /// model has seen none: they are frauds at noon.
     fn payment(&mut self) -> Payment {
         let spread = self.normal();
-        let amount = if self.has_changed { 5.5 + spread } else { (3.0 + spread).min(4.9) };
+        let amount = if self.has_changed {
+            5.5 + spread
+        } else {
+            (3.0 + spread).min(4.9)
+        };
         let hour = self.uniform() * 24.0;
-        let country = ["de", "fr", "nl"][(self.uniform() * if self.has_changed { 3.0 } else { 2.0 }) as usize];
+        let country = ["de", "fr", "nl"]
+            [(self.uniform() * if self.has_changed { 3.0 } else { 2.0 }) as usize];
         let night = (hour - 12.0).abs() - 6.0;
-        let score = if amount < 5.0 { night } else { -night } + if country == "fr" { 0.5 } else { 0.0 };
+        let score =
+            if amount < 5.0 { night } else { -night } + if country == "fr" { 0.5 } else { 0.0 };
         let fraud = self.uniform() < 1.0 / (1.0 + (-1.5 * score).exp());
-        Payment { amount, hour, age: 20.0 + 50.0 * self.uniform(), country, fraud }
+        Payment {
+            amount,
+            hour,
+            age: 20.0 + 50.0 * self.uniform(),
+            country,
+            fraud,
+        }
     }
 }
 
@@ -143,9 +155,16 @@ impl Place {
     /// This program again, with its errors in a log.
     fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
         let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
-        let file = File::options().append(true).create(true).open(self.at(log)).map_err(failed)?;
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .open(self.at(log))
+            .map_err(failed)?;
         let mut command = Command::new(OWN_PROGRAM);
-        command.args(arguments).stderr(file).env("XDG_STATE_HOME", self.at("state"));
+        command
+            .args(arguments)
+            .stderr(file)
+            .env("XDG_STATE_HOME", self.at("state"));
         if self.is_offline {
             command.env("ORTUS_RUNTIME__OFFLINE", "true");
         }
@@ -155,41 +174,70 @@ impl Place {
     /// Runs a command to its end; what it prints.
     fn does(&self, arguments: &[&str]) -> Result<String> {
         let failed = |e| Error::internal("start this program again").with_source(e);
-        let output = self.ortus(arguments, "commands.log")?.output().map_err(failed)?;
+        let output = self
+            .ortus(arguments, "commands.log")?
+            .output()
+            .map_err(failed)?;
         if !output.status.success() {
             let log = self.at("commands.log");
-            return Err(Error::internal(format!("{} failed; see {}", arguments.join(" "), log.display())));
+            return Err(Error::internal(format!(
+                "{} failed; see {}",
+                arguments.join(" "),
+                log.display()
+            )));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn start(&self, arguments: &[&str], log: &str) -> Result<Running> {
         let failed = |e| Error::internal("start this program again").with_source(e);
-        let said = File::options().append(true).create(true).open(self.at(log)).map_err(failed)?;
-        self.ortus(arguments, log)?.stdin(Stdio::null()).stdout(said).spawn().map(Running).map_err(failed)
+        let said = File::options()
+            .append(true)
+            .create(true)
+            .open(self.at(log))
+            .map_err(failed)?;
+        self.ortus(arguments, log)?
+            .stdin(Stdio::null())
+            .stdout(said)
+            .spawn()
+            .map(Running)
+            .map_err(failed)
     }
 }
 
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
-    let temporary = tempfile::tempdir().map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    let temporary = tempfile::tempdir()
+        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
     let folder = match &arguments.keep {
         Some(folder) => {
-            let failed = |e| Error::precondition(format!("make {}", folder.display())).with_source(e);
+            let failed =
+                |e| Error::precondition(format!("make {}", folder.display())).with_source(e);
             std::fs::create_dir_all(folder).map_err(failed)?;
             folder.canonicalize().map_err(failed)?
         }
         None => temporary.path().to_owned(),
     };
-    let place = Place { folder, is_offline: arguments.offline };
+    let place = Place {
+        folder,
+        is_offline: arguments.offline,
+    };
     let found = block_on(tour(&place, arguments.json))?;
     if arguments.json {
         line(&found.to_string());
     }
     let held = found["held"] == json!(true);
     if !arguments.json {
-        line(if held { "everything held" } else { "something did not hold" });
+        line(if held {
+            "everything held"
+        } else {
+            "something did not hold"
+        });
     }
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The specification of the first version, and of those that follow it.
@@ -203,14 +251,27 @@ fn specification(sources: &str, gates: &str, triggers: &str) -> String {
 
 async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     let say = |text: &str| if is_quiet { note(text) } else { line(text) };
-    let mut world = World { dice: 7, has_changed: false };
+    let mut world = World {
+        dice: 7,
+        has_changed: false,
+    };
     let mut rows = "time,amount,hour,age,country,fraud\n".to_owned();
     let begin = chrono::Utc::now() - chrono::TimeDelta::days(2);
     for row in 0..HISTORY {
-        let time = (begin + chrono::TimeDelta::seconds(20 * row as i64)).format("%Y-%m-%dT%H:%M:%S");
-        let Payment { amount, hour, age, country, fraud } = world.payment();
+        let time =
+            (begin + chrono::TimeDelta::seconds(20 * row as i64)).format("%Y-%m-%dT%H:%M:%S");
+        let Payment {
+            amount,
+            hour,
+            age,
+            country,
+            fraud,
+        } = world.payment();
         let fraud = if fraud { "yes" } else { "no" };
-        let _ = writeln!(rows, "{time},{amount:.4},{hour:.3},{age:.2},{country},{fraud}");
+        let _ = writeln!(
+            rows,
+            "{time},{amount:.4},{hour:.3},{age:.2},{country},{fraud}"
+        );
     }
     place.write("history.csv", &rows)?;
     let first = specification("[data.sources]\nhistory = \"history.csv\"\n", "", "");
@@ -218,18 +279,38 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     // What was seen since, as far as it is known how it turned out.
     let query = "SELECT \\\"time\\\", amount, hour, age, country, truth AS fraud FROM seen";
     let next = specification(
-        &format!("[data]\nsql = \"{query}\"\nrows_min = 500\n\n[data.sources]\nseen = \"capture:{MODEL}?days=1\"\n"),
+        &format!(
+            "[data]\nsql = \"{query}\"\nrows_min = 500\n\n[data.sources]\nseen = \"capture:{MODEL}?days=1\"\n"
+        ),
         "[gates]\nregression_max = 0.0\n",
         "[triggers]\ndrift = true\nloss = true\ncooldown = \"3s\"\npoll = \"300ms\"\nruns_max = 40\n",
     );
     let next = place.write("train.toml", &next)?.display().to_string();
     let registry = place.registry();
 
-    place.does(&["trainer", "run", &first, "--registry", &registry, "--reason", "the first model"])?;
-    say(&format!("version 1 is trained on {HISTORY} payments and is champion"));
+    place.does(&[
+        "trainer",
+        "run",
+        &first,
+        "--registry",
+        &registry,
+        "--reason",
+        "the first model",
+    ])?;
+    say(&format!(
+        "version 1 is trained on {HISTORY} payments and is champion"
+    ));
     let ports = place.at("ports.json").display().to_string();
     let cache = place.at("cache").display().to_string();
-    let mut serve = vec!["serve", "--registry", &registry, "--cache", &cache, "--ports-file", &ports];
+    let mut serve = vec![
+        "serve",
+        "--registry",
+        &registry,
+        "--cache",
+        &cache,
+        "--ports-file",
+        &ports,
+    ];
     for listener in ["--http", "--grpc", "--ops", "--operator"] {
         serve.extend([listener, "127.0.0.1:0"]);
     }
@@ -246,11 +327,18 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     serve.extend(set.into_iter().flat_map(|s| ["--set", s]));
     let _server = place.start(&serve, "server.log")?;
     let http = listening(Path::new(&ports)).await?;
-    let _trainer = place.start(&["trainer", "watch", &next, "--registry", &registry, "--json"], "trainer.log")?;
+    let _trainer = place.start(
+        &["trainer", "watch", &next, "--registry", &registry, "--json"],
+        "trainer.log",
+    )?;
     say("a server serves it, a trainer watches for alarms");
 
-    let mut stream =
-        Stream { http: client::Http::connect(&http).await?, world, seen: Seen::default(), unlabelled: VecDeque::new() };
+    let mut stream = Stream {
+        http: client::Http::connect(&http).await?,
+        world,
+        seen: Seen::default(),
+        unlabelled: VecDeque::new(),
+    };
     for _ in 0..CALM {
         stream.step().await;
     }
@@ -262,15 +350,25 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     ));
     stream.world.has_changed = true;
     stream.seen.latest.clear();
-    let (changed, mut worst, mut recovered, mut swapped) = (Instant::now(), f64::INFINITY, None, None);
+    let (changed, mut worst, mut recovered, mut swapped) =
+        (Instant::now(), f64::INFINITY, None, None);
     while recovered.is_none() && changed.elapsed() < PATIENCE {
         stream.step().await;
         let full = stream.seen.latest.len() == LATEST;
         let accuracy = stream.seen.accuracy();
-        let newest = stream.seen.versions.keys().map(|(version, _)| *version).max().unwrap_or(1);
+        let newest = stream
+            .seen
+            .versions
+            .keys()
+            .map(|(version, _)| *version)
+            .max()
+            .unwrap_or(1);
         if newest > 1 && swapped.is_none() {
             swapped = Some(changed.elapsed());
-            say(&format!("{:.1} s: version {newest} answers", changed.elapsed().as_secs_f64()));
+            say(&format!(
+                "{:.1} s: version {newest} answers",
+                changed.elapsed().as_secs_f64()
+            ));
         }
         if full {
             worst = worst.min(accuracy);
@@ -300,7 +398,8 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     let lineage = lineage(place, &id).await?;
     tell(&id, &lineage, &say);
     let runs = place.does(&["trainer", "runs", MODEL, "--registry", &registry, "--json"])?;
-    let runs: Value = serde_json::from_str(&runs).map_err(|e| Error::internal("read the runs").with_source(e))?;
+    let runs: Value =
+        serde_json::from_str(&runs).map_err(|e| Error::internal("read the runs").with_source(e))?;
     let held = recovered.is_some() && seen.lost == 0 && worst < before - 2.0 * SLACK;
     let versions = seen.versions.iter().map(|((version, changed), (rows, right))| {
         json!({"version": version, "after_change": changed, "rows": rows, "right": right})
@@ -318,10 +417,19 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
 async fn listening(file: &Path) -> Result<String> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        let ports = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let ports = std::fs::read(file)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         if let Some(http) = ports.as_ref().and_then(|ports| ports["http"].as_str()) {
             let ready = match client::Http::connect(http).await {
-                Ok(mut to) => to.send(Method::GET, &format!("/v2/models/{MODEL}/ready"), Bytes::new()).await.ok(),
+                Ok(mut to) => to
+                    .send(
+                        Method::GET,
+                        &format!("/v2/models/{MODEL}/ready"),
+                        Bytes::new(),
+                    )
+                    .await
+                    .ok(),
                 Err(_) => None,
             };
             if ready.is_some_and(|(status, ..)| status.is_success()) {
@@ -354,7 +462,10 @@ impl Stream {
             let label = |(row, fraud): (usize, &bool)| json!({"prediction_id": id, "row": row, "label": if *fraud { "yes" } else { "no" }});
             let labels: Vec<Value> = frauds.iter().enumerate().map(label).collect();
             let body = json!({"labels": labels}).to_string();
-            let told = self.http.send(Method::POST, "/v1/feedback", body.into()).await;
+            let told = self
+                .http
+                .send(Method::POST, "/v1/feedback", body.into())
+                .await;
             if !told.is_ok_and(|(status, ..)| status.is_success()) {
                 self.seen.lost += 1;
             }
@@ -373,23 +484,43 @@ impl Stream {
             input("age", "FP32", &|p| p.age.into()),
             input("country", "BYTES", &|p| p.country.into()),
         ];
-        let (headers, body) = self.http.infer(MODEL, "", json!({"inputs": inputs}).to_string().into()).await?;
+        let (headers, body) = self
+            .http
+            .infer(MODEL, "", json!({"inputs": inputs}).to_string().into())
+            .await?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
         let version = header("ortus-model-version").parse().unwrap_or(0);
-        let labels = answer["outputs"].as_array().into_iter().flatten().find(|o| o["name"] == "label");
-        let labels: Vec<&str> =
-            labels.and_then(|o| o["data"].as_array()).into_iter().flatten().filter_map(Value::as_str).collect();
+        let labels = answer["outputs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|o| o["name"] == "label");
+        let labels: Vec<&str> = labels
+            .and_then(|o| o["data"].as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if labels.len() != payments.len() || version == 0 {
             return Err(Error::internal("an answer is not what was asked for"));
         }
         let changed = self.world.has_changed;
-        labels
-            .iter()
-            .zip(payments)
-            .for_each(|(label, p)| self.seen.take(version, changed, (*label == "yes") == p.fraud));
+        labels.iter().zip(payments).for_each(|(label, p)| {
+            self.seen
+                .take(version, changed, (*label == "yes") == p.fraud)
+        });
         self.seen.last_id = header("ortus-prediction-id");
-        self.unlabelled.push_back((self.seen.last_id.clone(), payments.iter().map(|p| p.fraud).collect()));
+        self.unlabelled.push_back((
+            self.seen.last_id.clone(),
+            payments.iter().map(|p| p.fraud).collect(),
+        ));
         Ok(())
     }
 }
@@ -398,10 +529,18 @@ impl Stream {
 async fn lineage(place: &Place, id: &str) -> Result<Value> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let said = place.does(&["lineage", "--prediction", id, "--registry", &place.registry(), "--json"]);
+        let said = place.does(&[
+            "lineage",
+            "--prediction",
+            id,
+            "--registry",
+            &place.registry(),
+            "--json",
+        ]);
         match said {
             Ok(text) => {
-                return serde_json::from_str(&text).map_err(|e| Error::internal("read a lineage").with_source(e));
+                return serde_json::from_str(&text)
+                    .map_err(|e| Error::internal("read a lineage").with_source(e));
             }
             Err(error) if Instant::now() > until => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
@@ -414,7 +553,10 @@ fn tell(id: &str, lineage: &Value, say: &dyn Fn(&str)) {
     for step in lineage.as_array().into_iter().flatten() {
         let record = &step["lineage"];
         let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let files = record.pointer("/data/sources/0/files").and_then(Value::as_array).map_or(0, Vec::len);
+        let files = record
+            .pointer("/data/sources/0/files")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
         say(&format!(
             "  version {}: {}; {} rows of {files} files, {}",
             step["version"],

@@ -374,9 +374,9 @@ pub(in crate::cli) enum AuditVerb {
 /// Reads NAME, NAME@ALIAS or NAME:VERSION.
 pub(in crate::cli) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
     match target.split_once(['@', ':']) {
-        Some((_, "")) => {
-            Err(Error::invalid("nothing follows the model's name; it is NAME, NAME@ALIAS or NAME:VERSION"))
-        }
+        Some((_, "")) => Err(Error::invalid(
+            "nothing follows the model's name; it is NAME, NAME@ALIAS or NAME:VERSION",
+        )),
         Some((name, which)) => Ok((ModelName::parse(name)?, Some(which.to_owned()))),
         None => Ok((ModelName::parse(target)?, None)),
     }
@@ -386,12 +386,21 @@ pub(in crate::cli) fn split_target(target: &str) -> Result<(ModelName, Option<St
 pub(super) fn weight(text: &str) -> Result<(String, u32)> {
     let refuse = || Error::invalid(format!("{text} is not ALIAS=PERCENT with a whole percent"));
     let (target, percent) = text.split_once('=').ok_or_else(refuse)?;
-    Ok((target.to_owned(), percent.trim_end_matches('%').parse().map_err(|_| refuse())?))
+    Ok((
+        target.to_owned(),
+        percent
+            .trim_end_matches('%')
+            .parse()
+            .map_err(|_| refuse())?,
+    ))
 }
 
 /// Reads a date, which stands for its beginning in UTC, or an RFC 3339 time.
 pub(super) fn beginning(text: &str) -> Result<DateTime<Utc>> {
-    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let day = text
+        .parse::<NaiveDate>()
+        .ok()
+        .and_then(|day| day.and_hms_opt(0, 0, 0));
     day.map_or_else(|| instant(text), |day| Ok(day.and_utc()))
 }
 
@@ -400,10 +409,18 @@ pub(in crate::cli) fn instant(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.checked_add_days(Days::new(1)));
-    let end =
-        day.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|end| end.and_utc() - chrono::TimeDelta::milliseconds(1));
-    end.ok_or_else(|| Error::invalid(format!("{text} is neither a date such as 2026-03-03 nor an RFC 3339 time")))
+    let day = text
+        .parse::<NaiveDate>()
+        .ok()
+        .and_then(|day| day.checked_add_days(Days::new(1)));
+    let end = day
+        .and_then(|day| day.and_hms_opt(0, 0, 0))
+        .map(|end| end.and_utc() - chrono::TimeDelta::milliseconds(1));
+    end.ok_or_else(|| {
+        Error::invalid(format!(
+            "{text} is neither a date such as 2026-03-03 nor an RFC 3339 time"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -412,20 +429,37 @@ mod tests {
 
     #[test]
     fn targets_weights_and_dates_are_read_or_refused() {
-        let read = |t: &str| split_target(t).map(|(name, which)| (name.to_string(), which)).ok();
+        let read = |t: &str| {
+            split_target(t)
+                .map(|(name, which)| (name.to_string(), which))
+                .ok()
+        };
         assert_eq!(read("fraud"), Some(("fraud".into(), None)));
-        assert_eq!(read("fraud@champion"), Some(("fraud".into(), Some("champion".into()))));
+        assert_eq!(
+            read("fraud@champion"),
+            Some(("fraud".into(), Some("champion".into())))
+        );
         assert_eq!(read("fraud:7"), Some(("fraud".into(), Some("7".into()))));
         assert_eq!((read("fraud:"), read("../x"), read("")), (None, None, None));
         assert_eq!(weight("champion=90").ok(), Some(("champion".into(), 90)));
         assert_eq!(weight("7=10%").ok(), Some(("7".into(), 10)));
-        assert!(weight("champion").is_err() && weight("champion=-1").is_err() && weight("a=1.5").is_err());
+        assert!(
+            weight("champion").is_err()
+                && weight("champion=-1").is_err()
+                && weight("a=1.5").is_err()
+        );
         assert_eq!(
-            instant("2026-03-03").map(|t| t.to_rfc3339()).ok().as_deref(),
+            instant("2026-03-03")
+                .map(|t| t.to_rfc3339())
+                .ok()
+                .as_deref(),
             Some("2026-03-03T23:59:59.999+00:00")
         );
         assert_eq!(
-            instant("2026-03-03T12:00:00+02:00").map(|t| t.to_rfc3339()).ok().as_deref(),
+            instant("2026-03-03T12:00:00+02:00")
+                .map(|t| t.to_rfc3339())
+                .ok()
+                .as_deref(),
             Some("2026-03-03T10:00:00+00:00")
         );
         assert!(instant("yesterday").is_err());

@@ -13,10 +13,17 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
     match verb {
         KeyVerb::Generate { output } => {
             let (key, text) = Key::generate()?;
-            let failed = |e: std::io::Error| Error::precondition(format!("write {}", output.display())).with_source(e);
+            let failed = |e: std::io::Error| {
+                Error::precondition(format!("write {}", output.display())).with_source(e)
+            };
             let mut options = std::fs::OpenOptions::new();
             // Never over a key that is there: what it signed would be orphaned.
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&output).map_err(failed)?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&output)
+                .map_err(failed)?;
             file.write_all(text.as_bytes()).map_err(failed)?;
             line(&key.public());
         }
@@ -34,7 +41,9 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
         KeyVerb::List { file } => {
             let mut table = Table::new(&["key", "name", "revoked", "reason"]);
             for key in &Trust::read(&file)?.keys {
-                let revoked = key.revoked.map_or_else(|| "-".to_owned(), |t| t.to_rfc3339());
+                let revoked = key
+                    .revoked
+                    .map_or_else(|| "-".to_owned(), |t| t.to_rfc3339());
                 table.row(&[&key.key, &key.name, &revoked, &key.reason]);
             }
             table.print();

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 /// Prints a value: as it is for scripts, indented for people.
 pub(super) fn shown(value: &Value, json: bool) -> Result<ExitCode> {
-    let pretty = || serde_json::to_string_pretty(value).map_err(|e| Error::internal("print").with_source(e));
+    let pretty =
+        || serde_json::to_string_pretty(value).map_err(|e| Error::internal("print").with_source(e));
     line(&if json { value.to_string() } else { pretty()? });
     Ok(ExitCode::SUCCESS)
 }
@@ -27,7 +28,9 @@ pub(super) fn history(happened: &[Happened], json: bool) -> Result<ExitCode> {
             &change.time.format("%Y-%m-%d %H:%M:%S").to_string(),
             &change.actor,
             &change.did.join("; "),
-            &change.champion.map_or_else(|| "-".to_owned(), |v| v.to_string()),
+            &change
+                .champion
+                .map_or_else(|| "-".to_owned(), |v| v.to_string()),
             &change.reason,
         ]);
     }

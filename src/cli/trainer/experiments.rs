@@ -19,35 +19,79 @@ use std::process::ExitCode;
 /// published by the same gates as any.
 pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
-    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, spec.fit.threads).await?;
+    let setup = Setup::new(
+        arguments.ortus.as_deref(),
+        &arguments.common,
+        &arguments.by,
+        spec.fit.threads,
+    )
+    .await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
-    let known: BTreeSet<String> = history.all().await?.iter().map(|ran| ran.key().to_owned()).collect();
+    let known: BTreeSet<String> = history
+        .all()
+        .await?
+        .iter()
+        .map(|ran| ran.key().to_owned())
+        .collect();
     let mut shown = Shown::new(arguments.common.json);
-    let swept = sweep::sweep(&setup.trainer(chrono::Utc::now()), &spec, &history, &mut shown).await;
+    let swept = sweep::sweep(
+        &setup.trainer(chrono::Utc::now()),
+        &spec,
+        &history,
+        &mut shown,
+    )
+    .await;
     shown.bar.finish_and_clear();
     let swept = swept?;
-    for ran in history.all().await?.iter().filter(|ran| ran.became == Became::Tried && !known.contains(ran.key())) {
+    for ran in history
+        .all()
+        .await?
+        .iter()
+        .filter(|ran| ran.became == Became::Tried && !known.contains(ran.key()))
+    {
         tell(arguments.mlflow.as_deref(), ran).await;
     }
     let best = swept.trials.first().filter(|trial| trial.loss.is_some());
-    let best = best.ok_or_else(|| Error::precondition("none of the settings could be learned with; see `runs`"))?;
+    let best = best.ok_or_else(|| {
+        Error::precondition("none of the settings could be learned with; see `runs`")
+    })?;
     if !arguments.common.json {
         list(&swept);
     }
     let loss = best.loss.unwrap_or(f64::NAN);
-    let trigger =
-        format!("the best of {} tried, {} {loss:.6}: {}", swept.trials.len(), swept.measure, sweep::words(&best.set));
-    let cause = Cause { trigger, ..Cause::manual() };
-    let (ran, ended, kept) = attempt(&setup.trainer(chrono::Utc::now()), &best.spec, cause, &history, &mut shown).await;
+    let trigger = format!(
+        "the best of {} tried, {} {loss:.6}: {}",
+        swept.trials.len(),
+        swept.measure,
+        sweep::words(&best.set)
+    );
+    let cause = Cause {
+        trigger,
+        ..Cause::manual()
+    };
+    let (ran, ended, kept) = attempt(
+        &setup.trainer(chrono::Utc::now()),
+        &best.spec,
+        cause,
+        &history,
+        &mut shown,
+    )
+    .await;
     shown.bar.finish_and_clear();
     if let Err(error) = kept {
         note(&format!("ortus-trainer: the run is not kept: {error}"));
     }
     tell(arguments.mlflow.as_deref(), &ran).await;
     if arguments.common.json {
-        let trials = swept.trials.iter().map(|trial| json!({"values": trial.set, "loss": trial.loss}));
+        let trials = swept
+            .trials
+            .iter()
+            .map(|trial| json!({"values": trial.set, "loss": trial.loss}));
         let trials: Vec<Value> = trials.collect();
-        line(&json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": ran}).to_string());
+        line(
+            &json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": ran})
+                .to_string(),
+        );
     } else {
         line(&ran.trigger);
         show(&ran);
@@ -56,13 +100,19 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     if outcome.new {
         nudge(&setup.operator, &arguments.by).await;
     }
-    Ok(if outcome.version.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) })
+    Ok(if outcome.version.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_PASSED)
+    })
 }
 
 fn list(swept: &Swept) {
     let mut table = Table::new(&[swept.measure, "set"]);
     for trial in &swept.trials {
-        let loss = trial.loss.map_or_else(|| "failed".to_owned(), |loss| format!("{loss:.6}"));
+        let loss = trial
+            .loss
+            .map_or_else(|| "failed".to_owned(), |loss| format!("{loss:.6}"));
         table.row(&[&loss, &sweep::words(&trial.set)]);
     }
     table.print();
@@ -73,7 +123,9 @@ fn list(swept: &Swept) {
 
 /// Tells MLflow of a run, where a person has one. A run is not lost by it.
 pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
-    let Some(address) = address.filter(|_| ran.became != Became::Skipped) else { return };
+    let Some(address) = address.filter(|_| ran.became != Became::Skipped) else {
+        return;
+    };
     let told = async { Tracking::open(address)?.tell(&told(ran)).await };
     if let Err(error) = told.await {
         note(&format!("ortus-trainer: MLflow is not told: {error}"));
@@ -83,11 +135,22 @@ pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
 fn told(ran: &Ran) -> Told {
     let record = &ran.record;
     let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let metrics = ["metrics", "own_metrics"].into_iter().flat_map(|key| record[key].as_object().into_iter().flatten());
-    let mut metrics: BTreeMap<String, f64> =
-        metrics.filter_map(|(name, v)| Some((name.clone(), v.as_f64()?))).collect();
-    metrics.extend(record["loss"].as_f64().map(|loss| ("loss".to_owned(), loss)));
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let metrics = ["metrics", "own_metrics"]
+        .into_iter()
+        .flat_map(|key| record[key].as_object().into_iter().flatten());
+    let mut metrics: BTreeMap<String, f64> = metrics
+        .filter_map(|(name, v)| Some((name.clone(), v.as_f64()?)))
+        .collect();
+    metrics.extend(
+        record["loss"]
+            .as_f64()
+            .map(|loss| ("loss".to_owned(), loss)),
+    );
     let mut tags = BTreeMap::from([
         ("ortus.run".to_owned(), ran.key().to_owned()),
         ("ortus.became".to_owned(), word(&json!(ran.became))),
@@ -98,7 +161,12 @@ fn told(ran: &Ran) -> Told {
             tags.insert(format!("ortus.{key}"), word(&record[key]));
         }
     }
-    let short: String = ran.key().trim_start_matches("sha256:").chars().take(12).collect();
+    let short: String = ran
+        .key()
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect();
     Told {
         experiment: ran.model.clone(),
         name: format!("{}-{short}", ran.model),
@@ -115,7 +183,11 @@ fn told(ran: &Ran) -> Told {
 fn settings(record: &Value) -> BTreeMap<String, String> {
     fn walk(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
         for (key, value) in table {
-            let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let name = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             match value {
                 toml::Value::Table(inner) => walk(&name, inner, all),
                 toml::Value::String(text) => drop(all.insert(name, text.clone())),
@@ -124,34 +196,58 @@ fn settings(record: &Value) -> BTreeMap<String, String> {
         }
     }
     let mut all = BTreeMap::new();
-    let table = record["spec"].as_str().and_then(|text| text.parse::<toml::Table>().ok());
+    let table = record["spec"]
+        .as_str()
+        .and_then(|text| text.parse::<toml::Table>().ok());
     walk("", &table.unwrap_or_default(), &mut all);
     all
 }
 
 /// Puts two runs beside each other: what was set otherwise, and what came of it.
-pub(super) async fn compare(model: &str, (one, other): (&str, &str), common: &Common) -> Result<()> {
+pub(super) async fn compare(
+    model: &str,
+    (one, other): (&str, &str),
+    common: &Common,
+) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
-    let set = beside(&settings(&one.record), &settings(&other.record), |a, b| a != b);
+    let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
+        a != b
+    });
     let metrics = |ran: &Ran| -> BTreeMap<String, String> {
         let all = ran.record["metrics"].as_object().into_iter().flatten();
-        let mut all: BTreeMap<String, String> =
-            all.map(|(name, v)| (name.clone(), format!("{:.6}", v.as_f64().unwrap_or(f64::NAN)))).collect();
-        all.extend(ran.record["loss"].as_f64().map(|loss| ("loss of a trial".to_owned(), format!("{loss:.6}"))));
+        let mut all: BTreeMap<String, String> = all
+            .map(|(name, v)| {
+                (
+                    name.clone(),
+                    format!("{:.6}", v.as_f64().unwrap_or(f64::NAN)),
+                )
+            })
+            .collect();
+        all.extend(
+            ran.record["loss"]
+                .as_f64()
+                .map(|loss| ("loss of a trial".to_owned(), format!("{loss:.6}"))),
+        );
         all
     };
     let measured = beside(&metrics(&one), &metrics(&other), |_, _| true);
     let verdicts = |ran: &Ran| -> BTreeMap<String, String> {
         let gates = ran.record["gates"].as_array().into_iter().flatten();
-        let word = |gate: &Value, key: &str| gate[key].as_str().unwrap_or_default().replace('_', " ");
-        gates.map(|gate| (word(gate, "name"), word(gate, "verdict"))).collect()
+        let word =
+            |gate: &Value, key: &str| gate[key].as_str().unwrap_or_default().replace('_', " ");
+        gates
+            .map(|gate| (word(gate, "name"), word(gate, "verdict")))
+            .collect()
     };
     let gates = beside(&verdicts(&one), &verdicts(&other), |_, _| true);
     let is_same = one.record["data_digest"] == other.record["data_digest"];
     if common.json {
         let sides = |all: &Sides| -> Value {
-            all.iter().map(|(name, (a, b))| (name.clone(), json!([a, b]))).collect::<serde_json::Map<_, _>>().into()
+            all.iter()
+                .map(|(name, (a, b))| (name.clone(), json!([a, b])))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let all = json!({
             "runs": [one.key(), other.key()], "became": [one.became, other.became], "same_data": is_same,
@@ -160,20 +256,34 @@ pub(super) async fn compare(model: &str, (one, other): (&str, &str), common: &Co
         line(&all.to_string());
         return Ok(());
     }
-    let short = |ran: &Ran| ran.key().trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let short = |ran: &Ran| {
+        ran.key()
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>()
+    };
     let (a, b) = (short(&one), short(&other));
     line(if is_same {
         "learned from the same data"
     } else {
         "learned from other data each: metrics are of other rows"
     });
-    for (what, all) in [("set otherwise", &set), ("metric", &measured), ("gate", &gates)] {
+    for (what, all) in [
+        ("set otherwise", &set),
+        ("metric", &measured),
+        ("gate", &gates),
+    ] {
         if all.is_empty() {
             continue;
         }
         let mut table = Table::new(&[what, &a, &b]);
         for (name, (one, other)) in all {
-            table.row(&[name, one.as_deref().unwrap_or("-"), other.as_deref().unwrap_or("-")]);
+            table.row(&[
+                name,
+                one.as_deref().unwrap_or("-"),
+                other.as_deref().unwrap_or("-"),
+            ]);
         }
         table.print();
     }
@@ -188,6 +298,14 @@ fn beside(
     shown: fn(Option<&String>, Option<&String>) -> bool,
 ) -> Sides {
     let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    let all = names.into_iter().filter(|name| shown(one.get(*name), other.get(*name)));
-    all.map(|name| (name.clone(), (one.get(name).cloned(), other.get(name).cloned()))).collect()
+    let all = names
+        .into_iter()
+        .filter(|name| shown(one.get(*name), other.get(*name)));
+    all.map(|name| {
+        (
+            name.clone(),
+            (one.get(name).cloned(), other.get(name).cloned()),
+        )
+    })
+    .collect()
 }

@@ -70,7 +70,11 @@ pub(in crate::cli) struct BackfillArguments {
 /// Watches until it is ended.
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     let holder = crate::registry::fleet::name();
-    let mut watches: Vec<Watch> = arguments.specs.iter().map(|path| Watch::new(path, &holder)).collect();
+    let mut watches: Vec<Watch> = arguments
+        .specs
+        .iter()
+        .map(|path| Watch::new(path, &holder))
+        .collect();
     // What is wrong from the beginning is refused; later it is told, and looked at again.
     let specs: Vec<Spec> = watches.iter().map(Watch::spec).collect::<Result<_>>()?;
     let models: BTreeSet<String> = specs.iter().map(|spec| spec.model.name.clone()).collect();
@@ -79,8 +83,18 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     }
     // The most that one of them asks for; none: all there are.
     let threads = specs.iter().map(|spec| spec.fit.threads);
-    let threads = if threads.clone().any(|threads| threads == 0) { 0 } else { threads.max().unwrap_or(0) };
-    let setup = Setup::new(arguments.ortus.as_deref(), &arguments.common, &arguments.by, threads).await?;
+    let threads = if threads.clone().any(|threads| threads == 0) {
+        0
+    } else {
+        threads.max().unwrap_or(0)
+    };
+    let setup = Setup::new(
+        arguments.ortus.as_deref(),
+        &arguments.common,
+        &arguments.by,
+        threads,
+    )
+    .await?;
     let (told, hears) = crossbeam_channel::bounded(1);
     if let Some(address) = arguments.listen {
         let bound = crate::train::listen::start(address, setup.seen.clone(), models, told.clone())?;
@@ -106,7 +120,11 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
             return Err(error);
         }
         if arguments.once {
-            return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(NOT_PASSED) });
+            return Ok(if passed {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(NOT_PASSED)
+            });
         }
         // One that fails does not hold up the others.
         pace.wait(poll, failed == watches.len());
@@ -122,8 +140,14 @@ struct Pace {
 impl Pace {
     /// Waits for the next look, or an alarm; longer and longer while looks fail.
     fn wait(&mut self, poll: Duration, is_failed: bool) {
-        self.failed = if is_failed { (self.failed + 1).min(16) } else { 0 };
-        let pause = poll.saturating_mul(1 << self.failed).min(PAUSE_MAX.max(poll));
+        self.failed = if is_failed {
+            (self.failed + 1).min(16)
+        } else {
+            0
+        };
+        let pause = poll
+            .saturating_mul(1 << self.failed)
+            .min(PAUSE_MAX.max(poll));
         let _ = self.hears.recv_timeout(pause);
     }
 }
@@ -150,7 +174,9 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
         Looked::Did(skipped, ran) => (skipped, ran),
     };
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
-    let Some((ran, ended)) = ran else { return Ok(true) };
+    let Some((ran, ended)) = ran else {
+        return Ok(true);
+    };
     say(&ran, &arguments.common);
     tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
@@ -174,14 +200,24 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let operator = open(common, None, false).await?;
     let mut watch = Watch::new(path, "");
     let spec = watch.spec()?;
-    let state = watch.state(&operator, &super::seen_by(common, &operator)?, &spec).await?;
+    let state = watch
+        .state(&operator, &super::seen_by(common, &operator)?, &spec)
+        .await?;
     let model = ModelName::parse(&spec.model.name)?;
     let busy = watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?;
     let refused = trigger::refused(&spec.triggers, &state.past, state.found.now);
-    let next = spec.triggers.cron.as_deref().map(|cron| trigger::next(cron, state.found.now)).transpose()?;
+    let next = spec
+        .triggers
+        .cron
+        .as_deref()
+        .map(|cron| trigger::next(cron, state.found.now))
+        .transpose()?;
     let last = state.past.last.as_ref();
     if common.json {
-        let due = state.due.iter().map(|e| serde_json::json!({"event": e.key, "why": e.why, "moot": e.moot}));
+        let due = state
+            .due
+            .iter()
+            .map(|e| serde_json::json!({"event": e.key, "why": e.why, "moot": e.moot}));
         let status = serde_json::json!({
             "model": spec.model.name,
             "champion": state.found.champion,
@@ -198,9 +234,20 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         return Ok(());
     }
     let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    line(&format!("{}: champion {}", spec.model.name, state.found.champion.map_or("none".into(), |v| v.to_string())));
+    line(&format!(
+        "{}: champion {}",
+        spec.model.name,
+        state
+            .found
+            .champion
+            .map_or("none".into(), |v| v.to_string())
+    ));
     match last {
-        Some(last) => line(&format!("last run {}: {}", time(last.began), word(last.became))),
+        Some(last) => line(&format!(
+            "last run {}: {}",
+            time(last.began),
+            word(last.became)
+        )),
         None => line("no run yet"),
     }
     if let Some(who) = busy {
@@ -210,7 +257,10 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         line(&format!("{rows} new rows"));
     }
     for event in &state.due {
-        let moot = event.moot.as_ref().map_or_else(String::new, |why| format!(" (moot: {why})"));
+        let moot = event
+            .moot
+            .as_ref()
+            .map_or_else(String::new, |why| format!(" (moot: {why})"));
         line(&format!("due: {}{moot}", event.why));
     }
     if let Some(why) = refused {
@@ -226,9 +276,23 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
 pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     let operator = open(common, Some(by), true).await?;
     let model = ModelName::parse(model)?;
-    let reason = if operator.author.reason.is_empty() { "no reason given" } else { &operator.author.reason };
-    let ask = watch::ask(&records_of(&operator), &model, &operator.author.actor, reason).await?;
-    line(&if common.json { serde_json::json!(ask).to_string() } else { format!("asked, {}", ask.id) });
+    let reason = if operator.author.reason.is_empty() {
+        "no reason given"
+    } else {
+        &operator.author.reason
+    };
+    let ask = watch::ask(
+        &records_of(&operator),
+        &model,
+        &operator.author.actor,
+        reason,
+    )
+    .await?;
+    line(&if common.json {
+        serde_json::json!(ask).to_string()
+    } else {
+        format!("asked, {}", ask.id)
+    });
     Ok(())
 }
 
@@ -240,14 +304,27 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         spec.publish.policy = Policy::Manual;
     }
     if spec.schema.time.is_none() && !spec.has_seen() {
-        return Err(Error::invalid("rows without a time are the same at all times: name it in 'time' of [schema]"));
+        return Err(Error::invalid(
+            "rows without a time are the same at all times: name it in 'time' of [schema]",
+        ));
     }
     let cron = arguments.cron.as_deref().or(spec.triggers.cron.as_deref());
-    let cron = cron.ok_or_else(|| Error::invalid("no times: give --cron, or 'cron' in [triggers]"))?;
-    let to = arguments.to.as_deref().map(instant).transpose()?.unwrap_or_else(Utc::now).min(Utc::now());
+    let cron =
+        cron.ok_or_else(|| Error::invalid("no times: give --cron, or 'cron' in [triggers]"))?;
+    let to = arguments
+        .to
+        .as_deref()
+        .map(instant)
+        .transpose()?
+        .unwrap_or_else(Utc::now)
+        .min(Utc::now());
     // A date is its end; that it is from is its beginning.
     let from = instant(&arguments.from)?;
-    let from = if arguments.from.len() == "2026-01-01".len() { from - TimeDelta::days(1) } else { from };
+    let from = if arguments.from.len() == "2026-01-01".len() {
+        from - TimeDelta::days(1)
+    } else {
+        from
+    };
     let mut times = Vec::new();
     let mut after = from - TimeDelta::milliseconds(1);
     while let Ok(next) = trigger::next(cron, after) {

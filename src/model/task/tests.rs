@@ -4,16 +4,30 @@ use super::*;
 
 fn output(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
     let rest = width.map(Dim::Fixed);
-    TensorSpec { name: name.to_owned(), dtype, shape: Some([Dim::Dynamic].into_iter().chain(rest).collect()) }
+    TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: Some([Dim::Dynamic].into_iter().chain(rest).collect()),
+    }
 }
 
 fn end(operator: &str, classes: &[&str]) -> End {
-    End { operator: operator.to_owned(), classes: classes.iter().map(|c| (*c).to_owned()).collect() }
+    End {
+        operator: operator.to_owned(),
+        classes: classes.iter().map(|c| (*c).to_owned()).collect(),
+    }
 }
 
 fn find(outputs: &[(TensorSpec, End)], wish: &Wish) -> Result<Option<Task>> {
-    let signature = Signature { inputs: Vec::new(), outputs: outputs.iter().map(|(o, _)| o.clone()).collect() };
-    Task::find(&signature, &outputs.iter().map(|(_, e)| e.clone()).collect::<Vec<_>>(), wish)
+    let signature = Signature {
+        inputs: Vec::new(),
+        outputs: outputs.iter().map(|(o, _)| o.clone()).collect(),
+    };
+    Task::find(
+        &signature,
+        &outputs.iter().map(|(_, e)| e.clone()).collect::<Vec<_>>(),
+        wish,
+    )
 }
 
 /// Scores' output, whether it is one score, label's output, classes; or a value's output.
@@ -23,11 +37,19 @@ fn check(outputs: &[(TensorSpec, End)], expected: Short<'_>) {
     let expected = expected.map(|task| match task {
         Ok((scores, is_single, label, classes)) => {
             let classes = classes.iter().map(|c| (*c).to_owned()).collect();
-            Task::Classification(Classification { scores, is_single, label, classes })
+            Task::Classification(Classification {
+                scores,
+                is_single,
+                label,
+                classes,
+            })
         }
         Err(value) => Task::Regression(value),
     });
-    assert_eq!(find(outputs, &Wish::default()).expect("nothing is wished"), expected);
+    assert_eq!(
+        find(outputs, &Wish::default()).expect("nothing is wished"),
+        expected
+    );
 }
 
 #[test]
@@ -35,19 +57,37 @@ fn tasks_are_found_by_what_makes_the_outputs() {
     let label = || output("label", DType::I64, None);
     let f32s = |name, width| output(name, DType::F32, width);
     check(
-        &[(label(), end("LinearClassifier", &["3", "7"])), (f32s("p", Some(2)), end("LinearClassifier", &["3", "7"]))],
+        &[
+            (label(), end("LinearClassifier", &["3", "7"])),
+            (f32s("p", Some(2)), end("LinearClassifier", &["3", "7"])),
+        ],
         Some(Ok((1, false, Some(0), &["3", "7"]))),
     );
-    check(&[(f32s("y", Some(3)), end("Softmax", &[]))], Some(Ok((0, false, None, &["0", "1", "2"]))));
-    check(&[(f32s("y", None), end("Sigmoid", &[]))], Some(Ok((0, true, None, &["0", "1"]))));
     check(
-        &[(label(), end("Cast", &[])), (f32s("probabilities", Some(2)), end("Concat", &[]))],
+        &[(f32s("y", Some(3)), end("Softmax", &[]))],
+        Some(Ok((0, false, None, &["0", "1", "2"]))),
+    );
+    check(
+        &[(f32s("y", None), end("Sigmoid", &[]))],
+        Some(Ok((0, true, None, &["0", "1"]))),
+    );
+    check(
+        &[
+            (label(), end("Cast", &[])),
+            (f32s("probabilities", Some(2)), end("Concat", &[])),
+        ],
         Some(Ok((1, false, Some(0), &["0", "1"]))),
     );
     check(&[(f32s("y", Some(1)), end("Gemm", &[]))], Some(Err(0)));
     check(&[(f32s("y", Some(5)), end("Gemm", &[]))], None);
     check(&[(f32s("y", Some(1_000)), end("Softmax", &[]))], None);
-    check(&[(f32s("a", Some(1)), end("Gemm", &[])), (f32s("b", Some(1)), end("Gemm", &[]))], None);
+    check(
+        &[
+            (f32s("a", Some(1)), end("Gemm", &[])),
+            (f32s("b", Some(1)), end("Gemm", &[])),
+        ],
+        None,
+    );
 }
 
 #[test]
@@ -58,14 +98,42 @@ fn a_wish_counts_more_and_must_fit() {
         output: name.map(str::to_owned),
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
     };
-    let found = find(&one, &wish(Some(Kind::Classification), None, &["no", "yes"])).expect("fits");
-    assert!(matches!(found, Some(Task::Classification(c)) if c.is_single && c.class("yes") == Some(1)));
-    assert_eq!(find(&one, &wish(Some(Kind::Neither), None, &[])).expect("fits"), None);
-    assert!(find(&one, &wish(None, Some("z"), &[])).is_err(), "no such output");
-    assert!(find(&one, &wish(Some(Kind::Classification), None, &["a", "b", "c"])).is_err(), "three of two");
-    let two = [(output("a", DType::F32, Some(1)), end("", &[])), (output("b", DType::F32, Some(1)), end("", &[]))];
-    assert_eq!(find(&two, &wish(Some(Kind::Regression), Some("b"), &[])).expect("fits"), Some(Task::Regression(1)));
-    assert!(find(&two, &wish(Some(Kind::Regression), None, &[])).is_err(), "which of two");
+    let found = find(
+        &one,
+        &wish(Some(Kind::Classification), None, &["no", "yes"]),
+    )
+    .expect("fits");
+    assert!(
+        matches!(found, Some(Task::Classification(c)) if c.is_single && c.class("yes") == Some(1))
+    );
+    assert_eq!(
+        find(&one, &wish(Some(Kind::Neither), None, &[])).expect("fits"),
+        None
+    );
+    assert!(
+        find(&one, &wish(None, Some("z"), &[])).is_err(),
+        "no such output"
+    );
+    assert!(
+        find(
+            &one,
+            &wish(Some(Kind::Classification), None, &["a", "b", "c"])
+        )
+        .is_err(),
+        "three of two"
+    );
+    let two = [
+        (output("a", DType::F32, Some(1)), end("", &[])),
+        (output("b", DType::F32, Some(1)), end("", &[])),
+    ];
+    assert_eq!(
+        find(&two, &wish(Some(Kind::Regression), Some("b"), &[])).expect("fits"),
+        Some(Task::Regression(1))
+    );
+    assert!(
+        find(&two, &wish(Some(Kind::Regression), None, &[])).is_err(),
+        "which of two"
+    );
 }
 
 #[test]
@@ -76,7 +144,9 @@ fn labels_name_classes_as_people_write_them() {
         label: None,
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
     };
-    let check = |classes: &[&str], label: &str, expected| assert_eq!(task(classes).class(label), expected, "{label}");
+    let check = |classes: &[&str], label: &str, expected| {
+        assert_eq!(task(classes).class(label), expected, "{label}")
+    };
     check(&["0", "1"], "1", Some(1));
     check(&["0", "1"], "1.0", Some(1));
     check(&["0", "1"], "true", Some(1));

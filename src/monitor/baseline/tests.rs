@@ -30,9 +30,19 @@ fn baseline() -> Baseline {
         rows: 33,
         source: "33 rows of train.csv".to_owned(),
         features: vec!["amount".to_owned()],
-        inputs: vec![column("amount", Values::Numbers(numbers.clone())), column("colour", Values::Words(listed))],
-        outputs: vec![Column { importance: None, design_effect: 1.0, ..column("y", Values::Numbers(numbers)) }],
-        calibration: vec![Calibration { output: "y".to_owned(), points: vec![(0.1, 0.0), (0.9, 1.0)] }],
+        inputs: vec![
+            column("amount", Values::Numbers(numbers.clone())),
+            column("colour", Values::Words(listed)),
+        ],
+        outputs: vec![Column {
+            importance: None,
+            design_effect: 1.0,
+            ..column("y", Values::Numbers(numbers))
+        }],
+        calibration: vec![Calibration {
+            output: "y".to_owned(),
+            points: vec![(0.1, 0.0), (0.9, 1.0)],
+        }],
         performance: [("auc".to_owned(), 0.9)].into(),
     }
 }
@@ -40,16 +50,28 @@ fn baseline() -> Baseline {
 #[test]
 fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
     let golden = include_bytes!("../golden/baseline-1.json");
-    assert_eq!(String::from_utf8(baseline().write()).expect("text"), String::from_utf8_lossy(golden));
+    assert_eq!(
+        String::from_utf8(baseline().write()).expect("text"),
+        String::from_utf8_lossy(golden)
+    );
     assert_eq!(Baseline::read(golden).expect("read"), baseline());
 }
 
 #[test]
 fn there_is_a_curve_for_each_class_where_there_are_more() {
-    let curve = |output: &str| Calibration { output: output.to_owned(), points: vec![(0.5, 0.5)] };
-    let several = Baseline { calibration: vec![curve("p[0]"), curve("p[1]")], ..baseline() };
+    let curve = |output: &str| Calibration {
+        output: output.to_owned(),
+        points: vec![(0.5, 0.5)],
+    };
+    let several = Baseline {
+        calibration: vec![curve("p[0]"), curve("p[1]")],
+        ..baseline()
+    };
     assert_eq!(Baseline::read(&several.write()).expect("read"), several);
-    let none = Baseline { calibration: Vec::new(), ..baseline() };
+    let none = Baseline {
+        calibration: Vec::new(),
+        ..baseline()
+    };
     assert_eq!(Baseline::read(&none.write()).expect("read"), none);
 }
 
@@ -59,11 +81,23 @@ fn what_does_not_hold_together_is_refused_by_column() {
     for (from, to, part) in [
         ("\"format\":1", "\"format\":2", "is of format 2"),
         ("\"rows\"", "\"rowz\"", "malformed"),
-        ("0.1,1e+30", "1e+30,0.1", "'amount' has edges that do not increase"),
-        ("[0,10,20,1]", "[0,10,20]", "'amount' has not one count more than edges"),
+        (
+            "0.1,1e+30",
+            "1e+30,0.1",
+            "'amount' has edges that do not increase",
+        ),
+        (
+            "[0,10,20,1]",
+            "[0,10,20]",
+            "'amount' has not one count more than edges",
+        ),
         ("\"colour\"", "\"amount\"", "'amount' is there twice"),
         ("[\"rare\"]", "[\"red\"]", "'colour' lists a word twice"),
-        ("\"design_effect\":1.5", "\"design_effect\":0.5", "'amount' has a design effect below 1"),
+        (
+            "\"design_effect\":1.5",
+            "\"design_effect\":0.5",
+            "'amount' has a design effect below 1",
+        ),
         ("[0.9,1.0]", "[0.05,1.0]", "no curve"),
         ("[0.9,1.0]", "[0.9,1.5]", "no curve"),
     ] {
@@ -71,5 +105,7 @@ fn what_does_not_hold_together_is_refused_by_column() {
         let error = Baseline::read(good.replacen(from, to, 1).as_bytes()).expect_err(to);
         assert!(error.message.contains(part), "{to}: {error}");
     }
-    assert!(Baseline::read(b"").is_err() && Baseline::read(&good.as_bytes()[..good.len() / 2]).is_err());
+    assert!(
+        Baseline::read(b"").is_err() && Baseline::read(&good.as_bytes()[..good.len() / 2]).is_err()
+    );
 }

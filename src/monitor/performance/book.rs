@@ -81,7 +81,12 @@ pub(crate) enum Taken {
 impl Book {
     /// Keeps so many labelled rows.
     pub(crate) fn new(version: u64, slices: Vec<String>, rows_max: usize) -> Self {
-        Self { rows_max, version, slices, ..Self::default() }
+        Self {
+            rows_max,
+            version,
+            slices,
+            ..Self::default()
+        }
     }
 
     /// Counts predicted rows of an hour.
@@ -113,19 +118,32 @@ impl Book {
         while self.hours.len() > HOURS_MAX {
             self.drop_oldest();
         }
-        let is_kept = self.hours.get(&hour).is_some_and(|c| c.labelled.contains_key(&key));
+        let is_kept = self
+            .hours
+            .get(&hour)
+            .is_some_and(|c| c.labelled.contains_key(&key));
         if is_kept { Taken::New } else { Taken::Dropped }
     }
 
     /// Whether a row has a label.
     pub(crate) fn truth(&self, hour: u64, key: (Uuid, u32)) -> Option<Truth> {
-        self.hours.get(&hour)?.labelled.get(&key).map(|row| row.truth)
+        self.hours
+            .get(&hour)?
+            .labelled
+            .get(&key)
+            .map(|row| row.truth)
     }
 
     /// Lets go of one row of the oldest hour that has any.
     fn drop_oldest_row(&mut self) {
-        let oldest = self.hours.values_mut().find(|cohort| !cohort.labelled.is_empty());
-        if oldest.and_then(|cohort| cohort.labelled.pop_first()).is_some() {
+        let oldest = self
+            .hours
+            .values_mut()
+            .find(|cohort| !cohort.labelled.is_empty());
+        if oldest
+            .and_then(|cohort| cohort.labelled.pop_first())
+            .is_some()
+        {
             self.rows -= 1;
         }
     }
@@ -162,7 +180,10 @@ impl Book {
         let mut starts: Vec<u64> = self.hours.keys().map(|hour| hour - hour % hours).collect();
         starts.dedup();
         starts.drain(..starts.len().saturating_sub(most));
-        starts.into_iter().map(|from| self.summary(from, from + hours)).collect()
+        starts
+            .into_iter()
+            .map(|from| self.summary(from, from + hours))
+            .collect()
     }
 
     /// How often scores were right, in ten parts of them: the mean score, the
@@ -171,13 +192,27 @@ impl Book {
     pub(crate) fn reliability(&self) -> Vec<(f64, f64, u64)> {
         let mut parts = [(0.0, 0.0, 0_u64); 10];
         for row in self.hours.values().flat_map(|c| c.labelled.values()) {
-            let (Answer::Class(class, scores), Truth::Class(truth)) = (&row.answer, row.truth) else { continue };
-            let looked_at = if scores.len() == 2 { 1 } else { *class as usize };
-            let Some(score) = scores.get(looked_at).map(|s| f64::from(*s)) else { continue };
+            let (Answer::Class(class, scores), Truth::Class(truth)) = (&row.answer, row.truth)
+            else {
+                continue;
+            };
+            let looked_at = if scores.len() == 2 {
+                1
+            } else {
+                *class as usize
+            };
+            let Some(score) = scores.get(looked_at).map(|s| f64::from(*s)) else {
+                continue;
+            };
             let part = &mut parts[((score * 10.0) as usize).min(9)];
-            *part = (part.0 + score, part.1 + f64::from(u8::from(truth == looked_at)), part.2 + 1);
+            *part = (
+                part.0 + score,
+                part.1 + f64::from(u8::from(truth == looked_at)),
+                part.2 + 1,
+            );
         }
-        let mean = |(score, hits, rows): (f64, f64, u64)| (score / rows as f64, hits / rows as f64, rows);
+        let mean =
+            |(score, hits, rows): (f64, f64, u64)| (score / rows as f64, hits / rows as f64, rows);
         parts.into_iter().filter(|p| p.2 > 0).map(mean).collect()
     }
 
@@ -202,7 +237,8 @@ impl Book {
 /// The beginning of an hour, for a person.
 pub(crate) fn time(hour: u64) -> String {
     let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
-    chrono::DateTime::from_timestamp(seconds, 0).map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:00Z").to_string())
+    chrono::DateTime::from_timestamp(seconds, 0)
+        .map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:00Z").to_string())
 }
 
 #[cfg(test)]
@@ -229,15 +265,49 @@ mod tests {
         book.predicted(5, 4);
         assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::New);
         assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::Same);
-        assert_eq!(book.label(5, key(1), Row { time_us: 2, ..row(1.0, 4.0, "red") }), Taken::Corrected);
-        assert_eq!(book.label(5, key(1), Row { time_us: 1, ..row(1.0, 9.0, "red") }), Taken::Same, "an older one");
+        assert_eq!(
+            book.label(
+                5,
+                key(1),
+                Row {
+                    time_us: 2,
+                    ..row(1.0, 4.0, "red")
+                }
+            ),
+            Taken::Corrected
+        );
+        assert_eq!(
+            book.label(
+                5,
+                key(1),
+                Row {
+                    time_us: 1,
+                    ..row(1.0, 9.0, "red")
+                }
+            ),
+            Taken::Same,
+            "an older one"
+        );
         assert_eq!(book.label(6, key(2), row(1.0, 1.0, "blue")), Taken::New);
         let hour = book.summary(5, 6);
-        assert_eq!((hour.labelled_rows, hour.maturity, hour.measures["mae"]), (1, Some(0.25), 3.0));
+        assert_eq!(
+            (hour.labelled_rows, hour.maturity, hour.measures["mae"]),
+            (1, Some(0.25), 3.0)
+        );
         assert_eq!(book.summary(0, 100).measures["mae"], 1.5);
-        assert_eq!((book.summary(6, 7).maturity, book.truth(6, key(2))), (None, Some(Truth::Value(1.0))));
+        assert_eq!(
+            (book.summary(6, 7).maturity, book.truth(6, key(2))),
+            (None, Some(Truth::Value(1.0)))
+        );
         let parts = book.parts();
-        assert_eq!((parts.len(), parts[0].part.as_str(), parts[1].measures["mae"]), (2, "blue", 3.0));
+        assert_eq!(
+            (
+                parts.len(),
+                parts[0].part.as_str(),
+                parts[1].measures["mae"]
+            ),
+            (2, "blue", 3.0)
+        );
         assert_eq!(book.cohorts(24, 10).len(), 1);
         assert_eq!(book.cohorts(1, 1)[0].from, "1970-01-01T06:00Z");
     }
@@ -246,9 +316,20 @@ mod tests {
     fn a_full_book_lets_go_of_its_oldest_hour() {
         let mut book = Book::new(1, Vec::new(), 3);
         for n in 0..5 {
-            book.label(u64::try_from(n).expect("small"), key(n as u128), row(0.0, 0.0, ""));
+            book.label(
+                u64::try_from(n).expect("small"),
+                key(n as u128),
+                row(0.0, 0.0, ""),
+            );
         }
-        assert_eq!((book.rows(), book.summary(0, 10).labelled_rows, book.summary(0, 2).labelled_rows), (3, 3, 0));
+        assert_eq!(
+            (
+                book.rows(),
+                book.summary(0, 10).labelled_rows,
+                book.summary(0, 2).labelled_rows
+            ),
+            (3, 3, 0)
+        );
         // One busy hour keeps its newest, and what is older than all of them is not kept.
         for n in 10..20 {
             book.label(9, key(n), row(0.0, 0.0, ""));

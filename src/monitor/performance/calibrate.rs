@@ -16,7 +16,10 @@ impl Curve {
 
     /// Fits rows of a score and whether it was right; none of no rows.
     pub(crate) fn fit(rows: &[(f64, bool)]) -> Option<Self> {
-        let mut sorted: Vec<(f64, f64)> = rows.iter().map(|(score, hit)| (*score, f64::from(u8::from(*hit)))).collect();
+        let mut sorted: Vec<(f64, f64)> = rows
+            .iter()
+            .map(|(score, hit)| (*score, f64::from(u8::from(*hit))))
+            .collect();
         sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         // Blocks of the same share: rows, hits, lowest and highest score.
         let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
@@ -46,8 +49,13 @@ impl Curve {
     /// The share at a score; level beyond its ends.
     pub(crate) fn at(&self, score: f64) -> f64 {
         let above = self.0.partition_point(|p| p.0 < score);
-        match (above.checked_sub(1).and_then(|i| self.0.get(i)), self.0.get(above)) {
-            (Some(low), Some(high)) => low.1 + (high.1 - low.1) * (score - low.0) / (high.0 - low.0),
+        match (
+            above.checked_sub(1).and_then(|i| self.0.get(i)),
+            self.0.get(above),
+        ) {
+            (Some(low), Some(high)) => {
+                low.1 + (high.1 - low.1) * (score - low.0) / (high.0 - low.0)
+            }
             (Some(only), None) | (None, Some(only)) => only.1,
             (None, None) => score,
         }
@@ -58,7 +66,9 @@ impl Curve {
 fn thin(points: &mut Vec<(f64, f64)>) {
     if points.len() > POINTS_MAX {
         let last = points.len() - 1;
-        *points = (0..POINTS_MAX).map(|i| points[i * last / (POINTS_MAX - 1)]).collect();
+        *points = (0..POINTS_MAX)
+            .map(|i| points[i * last / (POINTS_MAX - 1)])
+            .collect();
     }
 }
 
@@ -68,20 +78,42 @@ mod tests {
 
     #[test]
     fn a_curve_never_falls_and_pools_what_would() {
-        let rows = [(0.1, false), (0.2, true), (0.3, false), (0.4, true), (0.9, true)];
+        let rows = [
+            (0.1, false),
+            (0.2, true),
+            (0.3, false),
+            (0.4, true),
+            (0.9, true),
+        ];
         let curve = Curve::fit(&rows).expect("a curve");
-        assert_eq!(curve.points(), [(0.1, 0.0), (0.2, 0.5), (0.3, 0.5), (0.4, 1.0), (0.9, 1.0)]);
-        let near = |score: f64, share: f64| assert!((curve.at(score) - share).abs() < 1e-12, "{score}");
-        [(0.0, 0.0), (0.25, 0.5), (0.35, 0.75), (2.0, 1.0)].into_iter().for_each(|(s, p)| near(s, p));
+        assert_eq!(
+            curve.points(),
+            [(0.1, 0.0), (0.2, 0.5), (0.3, 0.5), (0.4, 1.0), (0.9, 1.0)]
+        );
+        let near =
+            |score: f64, share: f64| assert!((curve.at(score) - share).abs() < 1e-12, "{score}");
+        [(0.0, 0.0), (0.25, 0.5), (0.35, 0.75), (2.0, 1.0)]
+            .into_iter()
+            .for_each(|(s, p)| near(s, p));
         assert!(Curve::fit(&[]).is_none());
-        assert_eq!(Curve::fit(&[(0.5, true), (0.5, false)]).expect("a curve").at(0.1), 0.5, "ties are one point");
+        assert_eq!(
+            Curve::fit(&[(0.5, true), (0.5, false)])
+                .expect("a curve")
+                .at(0.1),
+            0.5,
+            "ties are one point"
+        );
     }
 
     #[test]
     fn a_curve_has_a_limit_of_points() {
-        let rows: Vec<(f64, bool)> = (0..10_000).map(|i| (f64::from(i) / 1e4, i % 100 < i / 100)).collect();
+        let rows: Vec<(f64, bool)> = (0..10_000)
+            .map(|i| (f64::from(i) / 1e4, i % 100 < i / 100))
+            .collect();
         let curve = Curve::fit(&rows).expect("a curve");
         assert!(curve.points().len() <= POINTS_MAX);
-        assert!((0..100).all(|i| (curve.at(f64::from(i) / 100.0) - f64::from(i) / 100.0).abs() < 0.05));
+        assert!(
+            (0..100).all(|i| (curve.at(f64::from(i) / 100.0) - f64::from(i) / 100.0).abs() < 0.05)
+        );
     }
 }

@@ -16,8 +16,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// What is printed beside every estimate.
-pub(crate) const ASSUMPTION: &str =
-    "holds if rows of a kind are as hard as they were for the companion; concept drift does not show";
+pub(crate) const ASSUMPTION: &str = "holds if rows of a kind are as hard as they were for the companion; concept drift does not show";
 
 /// Which of a model's tensors a companion takes, in its own order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +27,9 @@ impl Wiring {
     pub(crate) fn read(model: &Signature, companion: Bytes) -> Result<Self> {
         let graph = Graph::read(companion).map_err(|e| e.context("the companion"))?;
         if !graph.external.is_empty() {
-            return Err(Error::precondition("the companion has weights outside its file"));
+            return Err(Error::precondition(
+                "the companion has weights outside its file",
+            ));
         }
         Self::find(model, &graph.signature)
     }
@@ -47,33 +48,50 @@ impl Wiring {
                 Some((*side, at, specs[at].clone()))
             };
             let Some((side, at, found)) = sides.iter().find_map(find) else {
-                return refuse(format!("takes '{name}', which is neither an input nor an output of the model"));
+                return refuse(format!(
+                    "takes '{name}', which is neither an input nor an output of the model"
+                ));
             };
-            if found.dtype != wanted.dtype || !fits(wanted.shape.as_deref(), found.shape.as_deref()) {
-                return refuse(format!("takes '{name}' as another type or shape than the model has it"));
+            if found.dtype != wanted.dtype || !fits(wanted.shape.as_deref(), found.shape.as_deref())
+            {
+                return refuse(format!(
+                    "takes '{name}' as another type or shape than the model has it"
+                ));
             }
             takes.push((side, at));
         }
-        let is_number = |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
+        let is_number =
+            |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
         match companion.outputs.as_slice() {
             [only] if is_number(only) && is_one(only.shape.as_deref()) => Ok(Self(takes)),
-            _ => refuse("does not answer one floating-point number for a row, and nothing else".to_owned()),
+            _ => refuse(
+                "does not answer one floating-point number for a row, and nothing else".to_owned(),
+            ),
         }
     }
 }
 
 /// Whether a tensor of the model's shape may be given where the companion's is asked.
 fn fits(asked: Option<&[Dim]>, given: Option<&[Dim]>) -> bool {
-    let axis = |(asked, given): (&Dim, &Dim)| *asked == Dim::Dynamic || *given == Dim::Dynamic || asked == given;
+    let axis = |(asked, given): (&Dim, &Dim)| {
+        *asked == Dim::Dynamic || *given == Dim::Dynamic || asked == given
+    };
     match (asked, given) {
-        (Some(asked), Some(given)) => asked.len() == given.len() && asked.iter().zip(given).all(axis),
+        (Some(asked), Some(given)) => {
+            asked.len() == given.len() && asked.iter().zip(given).all(axis)
+        }
         _ => true,
     }
 }
 
 /// Whether a shape is one number a row, as far as it is known.
 fn is_one(shape: Option<&[Dim]>) -> bool {
-    shape.is_none_or(|dims| !dims.is_empty() && dims[1..].iter().all(|d| matches!(d, Dim::Fixed(1) | Dim::Dynamic)))
+    shape.is_none_or(|dims| {
+        !dims.is_empty()
+            && dims[1..]
+                .iter()
+                .all(|d| matches!(d, Dim::Fixed(1) | Dim::Dynamic))
+    })
 }
 
 /// A companion at work.
@@ -86,12 +104,20 @@ pub(crate) struct Companion {
 impl Companion {
     /// Takes a session of the companion that the wiring was found for.
     pub(crate) fn new(session: Box<dyn Session>, wiring: Wiring) -> Self {
-        Self { session, wiring, has_failed: false }
+        Self {
+            session,
+            wiring,
+            has_failed: false,
+        }
     }
 
     /// Says how large the error of each row of an answered request is likely to
     /// be. Of a run that fails it says nothing, the first time with the reason.
-    pub(crate) fn expect(&mut self, inputs: &[Tensor], outputs: &[Tensor]) -> (Vec<f64>, Option<Error>) {
+    pub(crate) fn expect(
+        &mut self,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> (Vec<f64>, Option<Error>) {
         match self.run(inputs, outputs) {
             Ok(expected) => (expected, None),
             Err(error) => {
@@ -102,14 +128,32 @@ impl Companion {
     }
 
     fn run(&mut self, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<f64>> {
-        let of = |(side, at): &(Side, usize)| if *side == Side::Input { inputs } else { outputs }.get(*at);
-        let given: Option<Vec<View<'_>>> = self.wiring.0.iter().map(|take| of(take).map(Tensor::view)).collect();
-        let given = given.ok_or_else(|| Error::internal("a request has fewer tensors than its signature"))?;
+        let of = |(side, at): &(Side, usize)| {
+            if *side == Side::Input {
+                inputs
+            } else {
+                outputs
+            }
+            .get(*at)
+        };
+        let given: Option<Vec<View<'_>>> = self
+            .wiring
+            .0
+            .iter()
+            .map(|take| of(take).map(Tensor::view))
+            .collect();
+        let given = given
+            .ok_or_else(|| Error::internal("a request has fewer tensors than its signature"))?;
         let rows = inputs.first().and_then(Tensor::rows);
         let answered = self.session.run(&given)?;
-        let values = answered.first().map(|tensor| column(tensor, 0, 0)).unwrap_or_default();
+        let values = answered
+            .first()
+            .map(|tensor| column(tensor, 0, 0))
+            .unwrap_or_default();
         match rows {
-            Some(rows) if values.len() != rows => Err(Error::precondition("it does not answer a row for a row")),
+            Some(rows) if values.len() != rows => {
+                Err(Error::precondition("it does not answer a row for a row"))
+            }
             _ => Ok(values),
         }
     }
@@ -129,7 +173,11 @@ impl Errors {
         let of = |name| then.and_then(|measures| measures.get(name).copied());
         let spread = of("mae").zip(of("rmse")).filter(|(mae, _)| *mae > 0.0);
         let spread = spread.map(|(mae, rmse)| (rmse * rmse / (mae * mae) - 1.0).max(0.0).sqrt());
-        Self { spread, rows: 0, sum: 0.0 }
+        Self {
+            spread,
+            rows: 0,
+            sum: 0.0,
+        }
     }
 
     /// Takes a row's.
@@ -143,11 +191,19 @@ impl Errors {
 
     /// Tells what it comes to, and starts again; none of no rows.
     pub(crate) fn close(&mut self) -> Option<Estimate> {
-        let (rows, sum) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.sum));
+        let (rows, sum) = (
+            std::mem::take(&mut self.rows),
+            std::mem::take(&mut self.sum),
+        );
         let n = (rows > 0).then_some(rows as f64)?;
         let mae = sum / n;
         let margin = self.spread.map(|spread| 1.96 * spread * mae / n.sqrt());
-        Some(Estimate { rows, measures: Measures::from([("mae", mae)]), margin, calibrated: None })
+        Some(Estimate {
+            rows,
+            measures: Measures::from([("mae", mae)]),
+            margin,
+            calibrated: None,
+        })
     }
 }
 
@@ -158,23 +214,46 @@ mod tests {
 
     fn spec(name: &str, dtype: DType, dims: &[usize]) -> TensorSpec {
         let fixed = dims.iter().map(|d| Dim::Fixed(*d));
-        TensorSpec { name: name.to_owned(), dtype, shape: Some(std::iter::once(Dim::Dynamic).chain(fixed).collect()) }
+        TensorSpec {
+            name: name.to_owned(),
+            dtype,
+            shape: Some(std::iter::once(Dim::Dynamic).chain(fixed).collect()),
+        }
     }
 
     fn model() -> Signature {
-        let inputs = vec![spec("x", DType::F32, &[3]), spec("kind", DType::String, &[1])];
-        Signature { inputs, outputs: vec![spec("y", DType::F32, &[1])] }
+        let inputs = vec![
+            spec("x", DType::F32, &[3]),
+            spec("kind", DType::String, &[1]),
+        ];
+        Signature {
+            inputs,
+            outputs: vec![spec("y", DType::F32, &[1])],
+        }
     }
 
     fn echo(script: Script) -> Companion {
-        let asks = Signature { inputs: vec![spec("y", DType::F32, &[1])], outputs: vec![spec("e", DType::F32, &[1])] };
+        let asks = Signature {
+            inputs: vec![spec("y", DType::F32, &[1])],
+            outputs: vec![spec("e", DType::F32, &[1])],
+        };
         let wiring = Wiring::find(&model(), &asks).expect("fits");
-        Companion::new(Box::new(FakeSession { script, runs: std::sync::Arc::default() }), wiring)
+        Companion::new(
+            Box::new(FakeSession {
+                script,
+                runs: std::sync::Arc::default(),
+            }),
+            wiring,
+        )
     }
 
     fn request(values: &[f32]) -> (Vec<Tensor>, Vec<Tensor>) {
-        let x = Tensor::from_f32(vec![values.len(), 3], &vec![0.0; 3 * values.len()]).expect("fits");
-        (vec![x], vec![Tensor::from_f32(vec![values.len(), 1], values).expect("fits")])
+        let x =
+            Tensor::from_f32(vec![values.len(), 3], &vec![0.0; 3 * values.len()]).expect("fits");
+        (
+            vec![x],
+            vec![Tensor::from_f32(vec![values.len(), 1], values).expect("fits")],
+        )
     }
 
     #[test]
@@ -183,19 +262,53 @@ mod tests {
             Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
         };
         let one = || vec![spec("error", DType::F32, &[1])];
-        let takes = find(vec![spec("y", DType::F32, &[1]), spec("x", DType::F32, &[3])], one());
+        let takes = find(
+            vec![spec("y", DType::F32, &[1]), spec("x", DType::F32, &[3])],
+            one(),
+        );
         assert_eq!(takes, Ok(Wiring(vec![(Side::Output, 0), (Side::Input, 0)])));
-        assert_eq!(find(vec![spec("x", DType::F32, &[3])], vec![spec("e", DType::F64, &[])]).map(|w| w.0.len()), Ok(1));
+        assert_eq!(
+            find(
+                vec![spec("x", DType::F32, &[3])],
+                vec![spec("e", DType::F64, &[])]
+            )
+            .map(|w| w.0.len()),
+            Ok(1)
+        );
         let refused = |inputs, outputs, why: &str| {
             let found = find(inputs, outputs).expect_err("does not fit");
             assert!(found.contains(why), "{found}");
         };
-        refused(vec![spec("z", DType::F32, &[3])], one(), "'z', which is neither");
-        refused(vec![spec("x", DType::F64, &[3])], one(), "another type or shape");
-        refused(vec![spec("x", DType::F32, &[4])], one(), "another type or shape");
-        refused(vec![spec("x", DType::F32, &[3])], vec![spec("e", DType::F32, &[2])], "one floating-point number");
-        refused(vec![spec("x", DType::F32, &[3])], vec![spec("e", DType::I64, &[1])], "one floating-point number");
-        refused(vec![spec("x", DType::F32, &[3])], [one(), one()].concat(), "nothing else");
+        refused(
+            vec![spec("z", DType::F32, &[3])],
+            one(),
+            "'z', which is neither",
+        );
+        refused(
+            vec![spec("x", DType::F64, &[3])],
+            one(),
+            "another type or shape",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[4])],
+            one(),
+            "another type or shape",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            vec![spec("e", DType::F32, &[2])],
+            "one floating-point number",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            vec![spec("e", DType::I64, &[1])],
+            "one floating-point number",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            [one(), one()].concat(),
+            "nothing else",
+        );
     }
 
     #[test]
@@ -209,7 +322,11 @@ mod tests {
             expected.into_iter().for_each(|e| errors.take(e));
         }
         let estimate = errors.close().expect("rows");
-        assert_eq!((estimate.rows, estimate.measures["mae"]), (4, 3.0), "no error is below nothing or endless");
+        assert_eq!(
+            (estimate.rows, estimate.measures["mae"]),
+            (4, 3.0),
+            "no error is below nothing or endless"
+        );
         let margin = estimate.margin.expect("a spread");
         assert!((margin - 1.96 * 4.0 / 2.0).abs() < 1e-12, "{margin}");
         assert_eq!(errors.close(), None);
@@ -222,7 +339,10 @@ mod tests {
         let (inputs, outputs) = request(&[7.0]);
         let (expected, why) = companion.expect(&inputs, &outputs);
         assert!(expected.is_empty() && why.is_some());
-        assert!(companion.expect(&inputs, &outputs).1.is_none(), "told already");
+        assert!(
+            companion.expect(&inputs, &outputs).1.is_none(),
+            "told already"
+        );
         let (inputs, _) = request(&[1.0, 2.0]);
         let (_, outputs) = request(&[1.0]);
         let (expected, why) = echo(Script::Echo).expect(&inputs, &outputs);

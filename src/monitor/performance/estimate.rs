@@ -16,8 +16,7 @@ const BINS: usize = 1_024;
 const ODDS_MAX: f64 = 20.0;
 
 /// What is printed beside every estimate.
-pub(crate) const ASSUMPTION: &str =
-    "holds if a score is right as often as it was on the baseline's rows; concept drift does not show";
+pub(crate) const ASSUMPTION: &str = "holds if a score is right as often as it was on the baseline's rows; concept drift does not show";
 
 /// Sums over rows, each worth its calibrated scores.
 #[derive(Clone)]
@@ -63,10 +62,21 @@ impl Estimator {
     /// baseline has them.
     pub(crate) fn new(task: &Classification, curves: &BTreeMap<usize, Curve>) -> Self {
         let width = task.classes.len();
-        let looked_at: Vec<usize> = if width == 2 { vec![1] } else { (0..width).collect() };
-        let sums = || Sums { decided: 0, right: 0.0, of_class: 0.0, bins: Box::new([(0, 0.0); BINS]) };
+        let looked_at: Vec<usize> = if width == 2 {
+            vec![1]
+        } else {
+            (0..width).collect()
+        };
+        let sums = || Sums {
+            decided: 0,
+            right: 0.0,
+            of_class: 0.0,
+            bins: Box::new([(0, 0.0); BINS]),
+        };
         Self {
-            curves: (0..width).map(|class| curves.get(&class).cloned()).collect(),
+            curves: (0..width)
+                .map(|class| curves.get(&class).cloned())
+                .collect(),
             sums: looked_at.iter().map(|_| sums()).collect(),
             looked_at,
             rows: 0,
@@ -77,9 +87,13 @@ impl Estimator {
 
     /// Takes a row's answer.
     pub(crate) fn take(&mut self, answer: &Answer) {
-        let Answer::Class(class, scores) = answer else { return };
+        let Answer::Class(class, scores) = answer else {
+            return;
+        };
         let shares = self.shares(scores);
-        let Some(own) = shares.get(*class as usize) else { return };
+        let Some(own) = shares.get(*class as usize) else {
+            return;
+        };
         self.rows += 1;
         self.right += own;
         self.variance += own * (1.0 - own);
@@ -107,8 +121,12 @@ impl Estimator {
             let share = at(1, *positive);
             return vec![1.0 - share, share];
         }
-        let mut shares: Vec<f64> =
-            scores.iter().take(self.curves.len()).enumerate().map(|(class, score)| at(class, *score)).collect();
+        let mut shares: Vec<f64> = scores
+            .iter()
+            .take(self.curves.len())
+            .enumerate()
+            .map(|(class, score)| at(class, *score))
+            .collect();
         let whole: f64 = shares.iter().sum();
         if whole > 0.0 {
             shares.iter_mut().for_each(|share| *share /= whole);
@@ -119,7 +137,10 @@ impl Estimator {
     /// Tells what it comes to, and starts again; none of no rows.
     pub(crate) fn close(&mut self) -> Option<Estimate> {
         let rows = std::mem::take(&mut self.rows);
-        let (right, variance) = (std::mem::take(&mut self.right), std::mem::take(&mut self.variance));
+        let (right, variance) = (
+            std::mem::take(&mut self.right),
+            std::mem::take(&mut self.variance),
+        );
         let n = (rows > 0).then_some(rows as f64)?;
         let classes = self.sums.len() as f64;
         let mut measures = Measures::from([("accuracy", right / n)]);
@@ -128,16 +149,29 @@ impl Estimator {
         measures.insert("precision", average(Counts::precision));
         measures.insert("recall", average(Counts::recall));
         measures.insert("f1", average(Counts::f1));
-        if let Some(areas) = self.sums.iter().map(Sums::area).collect::<Option<Vec<f64>>>() {
+        if let Some(areas) = self
+            .sums
+            .iter()
+            .map(Sums::area)
+            .collect::<Option<Vec<f64>>>()
+        {
             measures.insert("auc", areas.iter().sum::<f64>() / classes);
         }
         for sums in &mut self.sums {
             (sums.decided, sums.right, sums.of_class) = (0, 0.0, 0.0);
             sums.bins.fill((0, 0.0));
         }
-        let calibrated = self.looked_at.iter().all(|class| self.curves[*class].is_some());
+        let calibrated = self
+            .looked_at
+            .iter()
+            .all(|class| self.curves[*class].is_some());
         let margin = Some(1.96 * variance.sqrt() / n);
-        Some(Estimate { rows, measures, margin, calibrated: Some(calibrated) })
+        Some(Estimate {
+            rows,
+            measures,
+            margin,
+            calibrated: Some(calibrated),
+        })
     }
 }
 
@@ -146,12 +180,20 @@ fn bin(score: f64) -> usize {
     let score = score.clamp(0.0, 1.0);
     let odds = (score / (1.0 - score)).ln().clamp(-ODDS_MAX, ODDS_MAX);
     // What is no score has no odds.
-    if odds.is_nan() { 0 } else { (((odds / ODDS_MAX + 1.0) / 2.0 * BINS as f64) as usize).min(BINS - 1) }
+    if odds.is_nan() {
+        0
+    } else {
+        (((odds / ODDS_MAX + 1.0) / 2.0 * BINS as f64) as usize).min(BINS - 1)
+    }
 }
 
 impl Sums {
     fn counts(&self) -> Counts {
-        Counts { right: self.right, wrong: self.decided as f64 - self.right, missed: self.of_class - self.right }
+        Counts {
+            right: self.right,
+            wrong: self.decided as f64 - self.right,
+            missed: self.of_class - self.right,
+        }
     }
 
     /// The chance that a row of the class scores higher than one that is not.
@@ -174,12 +216,19 @@ mod tests {
 
     fn task(classes: usize) -> Classification {
         let classes = (0..classes).map(|c| c.to_string()).collect();
-        Classification { scores: 0, is_single: false, label: None, classes }
+        Classification {
+            scores: 0,
+            is_single: false,
+            label: None,
+            classes,
+        }
     }
 
     /// Numbers between 0 and 1 that look random.
     fn random(state: &mut u64) -> f64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 40) as f64 / f64::from(1 << 24)
     }
 
@@ -197,9 +246,16 @@ mod tests {
         let real = measure(rows.iter().map(|(a, t)| (a, *t)));
         let estimate = estimator.close().expect("rows");
         for (name, value) in &estimate.measures {
-            assert!((value - real[name]).abs() < 0.01, "{name}: {value} for {}", real[name]);
+            assert!(
+                (value - real[name]).abs() < 0.01,
+                "{name}: {value} for {}",
+                real[name]
+            );
         }
-        assert!((estimate.measures["accuracy"] - real["accuracy"]).abs() < estimate.margin.expect("a margin"));
+        assert!(
+            (estimate.measures["accuracy"] - real["accuracy"]).abs()
+                < estimate.margin.expect("a margin")
+        );
         assert_eq!(estimate.calibrated, Some(false));
         assert_eq!(estimator.close(), None, "it starts again");
     }
@@ -207,7 +263,10 @@ mod tests {
     #[test]
     fn scores_have_a_part_whatever_they_are() {
         assert!(bin(0.1) < bin(0.5) && bin(0.5) < bin(0.999_999) && bin(0.999_999) < bin(1.0));
-        assert_eq!((bin(1.000_000_1), bin(-0.1), bin(f64::NAN)), (bin(1.0), bin(0.0), 0));
+        assert_eq!(
+            (bin(1.000_000_1), bin(-0.1), bin(f64::NAN)),
+            (bin(1.0), bin(0.0), 0)
+        );
     }
 
     #[test]
@@ -223,12 +282,17 @@ mod tests {
         let seen: Vec<(f64, bool)> = (0..20_000).map(|_| draw()).collect();
         let estimate = |curves: &BTreeMap<usize, Curve>| {
             let mut estimator = Estimator::new(&task(2), curves);
-            let answer = |p: f64| Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
+            let answer =
+                |p: f64| Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
             seen.iter().for_each(|(p, _)| estimator.take(&answer(*p)));
             estimator.close().expect("rows").measures["accuracy"]
         };
-        let real = seen.iter().filter(|(p, hit)| (*p >= 0.5) == *hit).count() as f64 / seen.len() as f64;
+        let real =
+            seen.iter().filter(|(p, hit)| (*p >= 0.5) == *hit).count() as f64 / seen.len() as f64;
         assert!((estimate(&BTreeMap::from([(1, curve)])) - real).abs() < 0.01);
-        assert!((estimate(&BTreeMap::new()) - real).abs() > 0.05, "what it says of itself is another thing");
+        assert!(
+            (estimate(&BTreeMap::new()) - real).abs() > 0.05,
+            "what it says of itself is another thing"
+        );
     }
 }

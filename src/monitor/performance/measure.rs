@@ -21,13 +21,21 @@ pub(crate) fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Me
     for row in rows {
         match row {
             (Answer::Class(class, scores), Truth::Class(truth)) if truth < scores.len() => {
-                classes.push(Judged { class: *class as usize, truth, scores });
+                classes.push(Judged {
+                    class: *class as usize,
+                    truth,
+                    scores,
+                });
             }
             (Answer::Value(value), Truth::Value(truth)) => values.push((*value, truth)),
             _ => {}
         }
     }
-    if classes.is_empty() { regression(&values) } else { classification(&classes) }
+    if classes.is_empty() {
+        regression(&values)
+    } else {
+        classification(&classes)
+    }
 }
 
 /// A row with its class.
@@ -47,16 +55,34 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
     let n = rows.len() as f64;
     let mean = |of: &dyn Fn(&Judged<'_>) -> f64| rows.iter().map(of).sum::<f64>() / n;
     let width = rows.iter().map(|r| r.scores.len()).max().unwrap_or(0);
-    let looked_at: Vec<usize> = if width == 2 { vec![1] } else { (0..width).collect() };
+    let looked_at: Vec<usize> = if width == 2 {
+        vec![1]
+    } else {
+        (0..width).collect()
+    };
     let mut measures = Measures::from([
-        ("accuracy", mean(&|r| f64::from(u8::from(r.class == r.truth)))),
-        ("log_loss", mean(&|r| -r.score(r.truth).clamp(CLIP, 1.0 - CLIP).ln())),
+        (
+            "accuracy",
+            mean(&|r| f64::from(u8::from(r.class == r.truth))),
+        ),
+        (
+            "log_loss",
+            mean(&|r| -r.score(r.truth).clamp(CLIP, 1.0 - CLIP).ln()),
+        ),
         ("ece", calibration_error(rows)),
     ]);
-    let square = |r: &Judged<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
-    measures.insert("brier", mean(&|r| looked_at.iter().map(|c| square(r, *c)).sum()));
-    let counted: Vec<Counts> = looked_at.iter().map(|class| Counts::of(rows, *class)).collect();
-    let average = |of: fn(&Counts) -> f64| counted.iter().map(of).sum::<f64>() / counted.len() as f64;
+    let square =
+        |r: &Judged<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
+    measures.insert(
+        "brier",
+        mean(&|r| looked_at.iter().map(|c| square(r, *c)).sum()),
+    );
+    let counted: Vec<Counts> = looked_at
+        .iter()
+        .map(|class| Counts::of(rows, *class))
+        .collect();
+    let average =
+        |of: fn(&Counts) -> f64| counted.iter().map(of).sum::<f64>() / counted.len() as f64;
     measures.insert("precision", average(Counts::precision));
     measures.insert("recall", average(Counts::recall));
     measures.insert("f1", average(Counts::f1));
@@ -94,7 +120,10 @@ impl Counts {
     }
 
     pub(super) fn f1(&self) -> f64 {
-        share(2.0 * self.right, 2.0 * self.right + self.wrong + self.missed)
+        share(
+            2.0 * self.right,
+            2.0 * self.right + self.wrong + self.missed,
+        )
     }
 }
 
@@ -106,7 +135,11 @@ fn share(part: f64, whole: f64) -> f64 {
 /// The chance that a row of the class scores higher than one that is not; ties
 /// count half. None where there is only one kind.
 fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
-    area_of(rows.iter().map(|r| (r.score(class), r.truth == class)).collect())
+    area_of(
+        rows.iter()
+            .map(|r| (r.score(class), r.truth == class))
+            .collect(),
+    )
 }
 
 /// The same of values, and whether each is of the class.
@@ -134,7 +167,10 @@ fn calibration_error(rows: &[Judged<'_>]) -> f64 {
         bins[at].0 += score;
         bins[at].1 += f64::from(u8::from(row.class == row.truth));
     }
-    bins.iter().map(|(score, right)| (score - right).abs()).sum::<f64>() / rows.len() as f64
+    bins.iter()
+        .map(|(score, right)| (score - right).abs())
+        .sum::<f64>()
+        / rows.len() as f64
 }
 
 fn regression(rows: &[(f64, f64)]) -> Measures {
@@ -142,11 +178,24 @@ fn regression(rows: &[(f64, f64)]) -> Measures {
         return Measures::new();
     }
     let n = rows.len() as f64;
-    let mean = |of: &dyn Fn(f64, f64) -> f64| rows.iter().map(|(value, truth)| of(*value, *truth)).sum::<f64>() / n;
+    let mean = |of: &dyn Fn(f64, f64) -> f64| {
+        rows.iter()
+            .map(|(value, truth)| of(*value, *truth))
+            .sum::<f64>()
+            / n
+    };
     let squared = mean(&|v, t| (t - v).powi(2));
     let centre = mean(&|_, t| t);
     let spread = mean(&|_, t| (t - centre).powi(2));
-    let pinball = |q: f64| mean(&|v, t| if t >= v { q * (t - v) } else { (1.0 - q) * (v - t) });
+    let pinball = |q: f64| {
+        mean(&|v, t| {
+            if t >= v {
+                q * (t - v)
+            } else {
+                (1.0 - q) * (v - t)
+            }
+        })
+    };
     let mut measures = Measures::from([
         ("mae", mean(&|v, t| (t - v).abs())),
         ("rmse", squared.sqrt()),
@@ -167,26 +216,40 @@ mod tests {
     fn of_classes(rows: &[(u32, &[f32], usize)]) -> Measures {
         let answers: Vec<(Answer, Truth)> = rows
             .iter()
-            .map(|(class, scores, truth)| (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth)))
+            .map(|(class, scores, truth)| {
+                (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth))
+            })
             .collect();
         measure(answers.iter().map(|(a, t)| (a, *t)))
     }
 
     fn check(measures: &Measures, name: &str, expected: f64) {
         let found = measures.get(name).copied().unwrap_or(f64::NAN);
-        assert!((found - expected).abs() < 1e-7, "{name} is {found}, not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-7,
+            "{name} is {found}, not {expected}"
+        );
     }
 
     #[test]
     fn two_classes_are_measured_by_the_positive_one() {
-        let m = of_classes(&[(1, &[0.2, 0.8], 1), (1, &[0.4, 0.6], 0), (0, &[0.7, 0.3], 1), (0, &[0.9, 0.1], 0)]);
+        let m = of_classes(&[
+            (1, &[0.2, 0.8], 1),
+            (1, &[0.4, 0.6], 0),
+            (0, &[0.7, 0.3], 1),
+            (0, &[0.9, 0.1], 0),
+        ]);
         check(&m, "accuracy", 0.5);
         check(&m, "precision", 0.5);
         check(&m, "recall", 0.5);
         check(&m, "f1", 0.5);
         check(&m, "auc", 0.75);
         check(&m, "brier", (0.04 + 0.36 + 0.49 + 0.01) / 4.0);
-        check(&m, "log_loss", -(0.8_f64.ln() + 0.4_f64.ln() + 0.3_f64.ln() + 0.9_f64.ln()) / 4.0);
+        check(
+            &m,
+            "log_loss",
+            -(0.8_f64.ln() + 0.4_f64.ln() + 0.3_f64.ln() + 0.9_f64.ln()) / 4.0,
+        );
     }
 
     #[test]
@@ -195,13 +258,20 @@ mod tests {
         assert!(!m.contains_key("auc"), "there is only one class");
         assert!(measure(std::iter::empty()).is_empty());
         let value = Answer::Value(1.0);
-        assert!(measure([(&value, Truth::Class(1))].into_iter()).is_empty(), "a value has no class");
+        assert!(
+            measure([(&value, Truth::Class(1))].into_iter()).is_empty(),
+            "a value has no class"
+        );
         assert!(!measure([(&value, Truth::Value(2.0))].into_iter()).contains_key("r2"));
     }
 
     #[test]
     fn values_are_measured_by_their_errors() {
-        let rows = [(Answer::Value(1.0), 2.0), (Answer::Value(3.0), 2.0), (Answer::Value(5.0), 8.0)];
+        let rows = [
+            (Answer::Value(1.0), 2.0),
+            (Answer::Value(3.0), 2.0),
+            (Answer::Value(5.0), 8.0),
+        ];
         let m = measure(rows.iter().map(|(a, t)| (a, Truth::Value(*t))));
         check(&m, "mae", 5.0 / 3.0);
         check(&m, "rmse", (11.0_f64 / 3.0).sqrt());

@@ -100,8 +100,15 @@ impl Trial {
     pub(crate) fn new(performance: &BTreeMap<String, f64>, rows: u64, margin: f64) -> Self {
         let rows = performance.get("rows").map_or(rows, |n| *n as u64);
         let error_max = performance.get("abs_error_q90").copied();
-        let lost = performance.get("accuracy").map(|a| 1.0 - a).or(error_max.map(|_| 0.1));
-        Self { allowed: lost.map(|lost| allowed(lost, rows, margin)), error_max, ..Self::default() }
+        let lost = performance
+            .get("accuracy")
+            .map(|a| 1.0 - a)
+            .or(error_max.map(|_| 0.1));
+        Self {
+            allowed: lost.map(|lost| allowed(lost, rows, margin)),
+            error_max,
+            ..Self::default()
+        }
     }
 
     /// Takes a labelled row at an hour; tells of a bet that is won by it. `alarms`
@@ -114,7 +121,9 @@ impl Trial {
         margin: f64,
     ) -> Option<Won> {
         let loss = match (answer, truth) {
-            (Answer::Class(class, _), Truth::Class(truth)) => f64::from(u8::from(*class as usize != truth)),
+            (Answer::Class(class, _), Truth::Class(truth)) => {
+                f64::from(u8::from(*class as usize != truth))
+            }
             (Answer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
             _ => return None,
         };
@@ -137,7 +146,14 @@ impl Trial {
             if stake >= -alpha.ln() && self.alarm.is_none() {
                 self.alarm = Some((span, (hour / span + 1) * span));
                 let (rows, lost) = (bet.rows, bet.lost);
-                won = Some(Won { span_hours: span, rows, lost, allowed, evidence: stake.min(700.0).exp(), alpha });
+                won = Some(Won {
+                    span_hours: span,
+                    rows,
+                    lost,
+                    allowed,
+                    evidence: stake.min(700.0).exp(),
+                    alpha,
+                });
             }
         }
         won
@@ -178,7 +194,11 @@ mod tests {
 
     #[test]
     fn a_model_that_loses_no_more_is_accused_as_rarely_as_promised() {
-        let accused = |share| (0..400).filter(|seed| rows_until(0.05, 0.1, share, 4_000, *seed).is_some()).count();
+        let accused = |share| {
+            (0..400)
+                .filter(|seed| rows_until(0.05, 0.1, share, 4_000, *seed).is_some())
+                .count()
+        };
         // 20 of 400 by chance at most; 35 is that and three and a half deviations.
         assert!(accused(0.1) <= 35, "{}", accused(0.1));
         assert!(accused(0.08) <= accused(0.1));
@@ -187,13 +207,17 @@ mod tests {
     #[test]
     fn a_model_that_loses_more_is_found_the_sooner_the_more() {
         let median = |share| {
-            let mut found: Vec<u64> =
-                (0..51).map(|seed| rows_until(0.001, 0.1, share, 20_000, seed).unwrap_or(u64::MAX)).collect();
+            let mut found: Vec<u64> = (0..51)
+                .map(|seed| rows_until(0.001, 0.1, share, 20_000, seed).unwrap_or(u64::MAX))
+                .collect();
             found.sort_unstable();
             found[25]
         };
         let (little, much) = (median(0.13), median(0.3));
-        assert!(little < 4_000 && much < 100 && much < little, "{little} {much}");
+        assert!(
+            little < 4_000 && much < 100 && much < little,
+            "{little} {much}"
+        );
     }
 
     #[test]
@@ -203,19 +227,30 @@ mod tests {
         let mut give = |trial: &mut Trial, off: f64, rows: u64, hour: u64| {
             (0..rows)
                 .filter_map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let error = (state >> 40) as f64 / f64::from(1 << 24) * off;
                     trial.take((&Answer::Value(error), Truth::Value(0.0)), hour, 1.0, 0.02)
                 })
                 .collect::<Vec<_>>()
         };
         assert!(give(&mut trial, 1.0, OWN_ROWS, 0).is_empty() && trial.allowed.is_some());
-        assert!(give(&mut trial, 1.0, 5_000, 1).is_empty(), "nothing changed");
+        assert!(
+            give(&mut trial, 1.0, 5_000, 1).is_empty(),
+            "nothing changed"
+        );
         let won = give(&mut trial, 2.0, 2_000, 24);
         assert_eq!(won.len(), 1, "told once: {won:?}");
-        assert!(won[0].rows < 500 && trial.alarm == Some((24, 48)), "{won:?}");
+        assert!(
+            won[0].rows < 500 && trial.alarm == Some((24, 48)),
+            "{won:?}"
+        );
         give(&mut trial, 1.0, 1, 48);
-        assert!(trial.alarm.is_none_or(|(span, _)| span > 24), "the day is over");
+        assert!(
+            trial.alarm.is_none_or(|(span, _)| span > 24),
+            "the day is over"
+        );
     }
 
     #[test]

@@ -76,7 +76,11 @@ impl World {
             }
             numbers.extend(row.iter().flat_map(|v| v.to_le_bytes()));
             let new = wrong == Wrong::NewWord && self.random.next() < 0.05;
-            words.push(if new { "new" } else { ["a", "b", "c", "d"][(self.random.next() * 4.0) as usize] });
+            words.push(if new {
+                "new"
+            } else {
+                ["a", "b", "c", "d"][(self.random.next() * 4.0) as usize]
+            });
         }
         [
             Tensor::fixed(DType::F32, vec![n, COLUMNS], numbers.into()).expect("fits"),
@@ -88,10 +92,17 @@ impl World {
         let spec = |name: &str, dtype, width: Option<usize>| TensorSpec {
             name: name.to_owned(),
             dtype,
-            shape: Some(std::iter::once(Dim::Dynamic).chain(width.map(Dim::Fixed)).collect()),
+            shape: Some(
+                std::iter::once(Dim::Dynamic)
+                    .chain(width.map(Dim::Fixed))
+                    .collect(),
+            ),
         };
         let signature = Signature {
-            inputs: vec![spec("x", DType::F32, Some(COLUMNS)), spec("word", DType::String, None)],
+            inputs: vec![
+                spec("x", DType::F32, Some(COLUMNS)),
+                spec("word", DType::String, None),
+            ],
             outputs: Vec::new(),
         };
         let mut subject = Subject {
@@ -114,7 +125,10 @@ impl World {
             }
         }
         // The season makes neighbours alike; the baseline's rows are shuffled by hour here.
-        let columns = places.iter().zip(&series).map(|(p, s)| Column { design_effect: 1.0, ..profile(&p.name, s) });
+        let columns = places.iter().zip(&series).map(|(p, s)| Column {
+            design_effect: 1.0,
+            ..profile(&p.name, s)
+        });
         subject.baseline = Some(Baseline {
             format: super::super::baseline::FORMAT,
             rows: 24_000,
@@ -134,7 +148,13 @@ fn season(hour: f64) -> f32 {
 }
 
 /// Windows go by until so many did or an alarm begins; tells rows and alarms.
-fn live(world: &mut World, watch: &mut Watch, windows: usize, wrong: Wrong, until_alarm: bool) -> (usize, Vec<String>) {
+fn live(
+    world: &mut World,
+    watch: &mut Watch,
+    windows: usize,
+    wrong: Wrong,
+    until_alarm: bool,
+) -> (usize, Vec<String>) {
     let mut now = Instant::now();
     let mut alarms = Vec::new();
     for window in 0..windows {
@@ -143,7 +163,11 @@ fn live(world: &mut World, watch: &mut Watch, windows: usize, wrong: Wrong, unti
         watch.observe(&rows, &[], &RULES);
         now += Duration::from_secs(300);
         let begun = watch.advance(now, 480_000 + hour as u64, &RULES);
-        alarms.extend(begun.into_iter().map(|(place, r)| format!("{} {}", place.name, r.metric.word())));
+        alarms.extend(
+            begun
+                .into_iter()
+                .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
+        );
         if until_alarm && !alarms.is_empty() {
             return ((window + 1) * ROWS, alarms);
         }
@@ -164,13 +188,24 @@ fn a_month_without_drift_raises_no_more_false_alarms_than_promised() {
     let months = seeds as f64 * days as f64 / 30.0;
     // The upper end of a Poisson mean, at 95 %: exact for none, and by its normal limit for more.
     let k = alarms.len() as f64;
-    let upper = if k == 0.0 { 3.0 } else { k + 1.645 * k.sqrt() + 1.645_f64.powi(2) };
+    let upper = if k == 0.0 {
+        3.0
+    } else {
+        k + 1.645 * k.sqrt() + 1.645_f64.powi(2)
+    };
     println!(
         "A/A: {seeds} seeds of {days} days, {COLUMNS} columns and a word: {} alarms; at most {:.3} a month at 95 %",
         alarms.len(),
         upper / months
     );
-    assert!(if is_long() { upper / months <= 1.0 } else { alarms.is_empty() }, "{alarms:?}");
+    assert!(
+        if is_long() {
+            upper / months <= 1.0
+        } else {
+            alarms.is_empty()
+        },
+        "{alarms:?}"
+    );
 }
 
 #[test]

@@ -30,13 +30,24 @@ pub(super) const RULES: Rules = Rules {
     window_min: Duration::from_secs(10),
     window_max: Duration::from_secs(300),
     false_alarms_per_month: 1.0,
-    thresholds: Thresholds { ks: 0.05, wasserstein: 0.1, psi: 0.1, js: 0.1, largest: 0.03, missing: 0.01 },
+    thresholds: Thresholds {
+        ks: 0.05,
+        wasserstein: 0.1,
+        psi: 0.1,
+        js: 0.1,
+        largest: 0.03,
+        missing: 0.01,
+    },
     own_rows: 5_000,
 };
 
 fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
     let dims = std::iter::once(Dim::Dynamic).chain(width.map(Dim::Fixed));
-    TensorSpec { name: name.to_owned(), dtype, shape: Some(dims.collect()) }
+    TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: Some(dims.collect()),
+    }
 }
 
 /// A model of two numbers and a word, that answers one number.
@@ -46,7 +57,10 @@ fn subject(baseline: Option<Baseline>) -> Subject {
         version: Version::new(1).expect("legal"),
         digest: Digest([0; 32]),
         signature: Signature {
-            inputs: vec![spec("x", DType::F32, Some(2)), spec("word", DType::String, None)],
+            inputs: vec![
+                spec("x", DType::F32, Some(2)),
+                spec("word", DType::String, None),
+            ],
             outputs: vec![spec("y", DType::F32, None)],
         },
         features: Vec::new(),
@@ -70,7 +84,12 @@ impl Stream {
     fn new(baseline: Option<Baseline>) -> Self {
         let now = Instant::now();
         let watch = Watch::new(subject(baseline), 1, now).expect("fits");
-        Self { watch, now, hour: 480_000, random: Random(7) }
+        Self {
+            watch,
+            now,
+            hour: 480_000,
+            random: Random(7),
+        }
     }
 
     /// Sends requests; returns the alarms that began, as `column metric`.
@@ -91,7 +110,11 @@ impl Stream {
             self.watch.observe(&inputs, &outputs, &RULES);
             self.now += Duration::from_secs(1);
             let alarms = self.watch.advance(self.now, self.hour, &RULES);
-            begun.extend(alarms.into_iter().map(|(place, r)| format!("{} {}", place.name, r.metric.word())));
+            begun.extend(
+                alarms
+                    .into_iter()
+                    .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
+            );
         }
         begun
     }
@@ -106,8 +129,10 @@ fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
 fn baseline() -> Baseline {
     let mut random = Random(1);
     let rows: Vec<_> = (0..20_000).map(|_| usual(&mut random)).collect();
-    let numbers =
-        |i: usize| Series::Numbers { values: rows.iter().map(|(x, _)| f64::from(x[i])).collect(), single: true };
+    let numbers = |i: usize| Series::Numbers {
+        values: rows.iter().map(|(x, _)| f64::from(x[i])).collect(),
+        single: true,
+    };
     let sums = rows.iter().map(|(x, _)| f64::from(x[0] + x[1])).collect();
     let words = rows.iter().map(|(_, w)| (*w).to_owned()).collect();
     Baseline {
@@ -120,7 +145,13 @@ fn baseline() -> Baseline {
             profile("x[1]", &numbers(1)),
             profile("word", &Series::Words(words)),
         ],
-        outputs: vec![profile("y", &Series::Numbers { values: sums, single: true })],
+        outputs: vec![profile(
+            "y",
+            &Series::Numbers {
+                values: sums,
+                single: true,
+            },
+        )],
         calibration: Vec::new(),
         performance: BTreeMap::new(),
     }
@@ -131,13 +162,24 @@ fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
     let mut stream = Stream::new(Some(baseline()));
     assert_eq!(stream.send(1_000, &usual), Vec::<String>::new());
     let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
-    assert_eq!((&report["rows"], &report["windows"], &report["alarms"]), (&100_000.into(), &100.into(), &0.into()));
+    assert_eq!(
+        (&report["rows"], &report["windows"], &report["alarms"]),
+        (&100_000.into(), &100.into(), &0.into())
+    );
     let begun = stream.send(200, &|random| {
         let (x, word) = usual(random);
         ([x[0] + 0.5, x[1]], word)
     });
-    assert!(begun.contains(&"x[0] ks".to_owned()) && begun.contains(&"y ks".to_owned()), "{begun:?}");
-    assert!(!begun.iter().any(|alarm| alarm.starts_with("x[1]") || alarm.starts_with("word")), "{begun:?}");
+    assert!(
+        begun.contains(&"x[0] ks".to_owned()) && begun.contains(&"y ks".to_owned()),
+        "{begun:?}"
+    );
+    assert!(
+        !begun
+            .iter()
+            .any(|alarm| alarm.starts_with("x[1]") || alarm.starts_with("word")),
+        "{begun:?}"
+    );
     // The shift ends: so does the alarm, in its time.
     stream.send(1_000, &usual);
     let raised = |stream: &Stream| stream.watch.report(&RULES).alarms;
@@ -154,17 +196,33 @@ fn new_words_missing_values_and_other_units_are_seen() {
         ([first, x[1] * 1_000.0], word)
     });
     for alarm in ["word largest", "x[0] missing", "x[1] wasserstein"] {
-        assert!(begun.iter().any(|b| b == alarm), "{alarm} is not among {begun:?}");
+        assert!(
+            begun.iter().any(|b| b == alarm),
+            "{alarm} is not among {begun:?}"
+        );
     }
     let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
     let column = |name: &str| {
         let all = report["columns"].as_array().expect("columns");
-        all.iter().find(|c| c["name"] == name).expect("a column").clone()
+        all.iter()
+            .find(|c| c["name"] == name)
+            .expect("a column")
+            .clone()
     };
-    let unseen = column("word")["contract"]["unseen"].as_u64().expect("a count");
+    let unseen = column("word")["contract"]["unseen"]
+        .as_u64()
+        .expect("a count");
     assert!((2_700..3_300).contains(&unseen), "{unseen} of 30,000 words");
-    assert!(column("x[0]")["contract"]["nan"].as_u64().is_some_and(|n| (1_300..1_700).contains(&n)));
-    assert!(column("x[1]")["contract"]["above"].as_u64().is_some_and(|n| n > 29_000));
+    assert!(
+        column("x[0]")["contract"]["nan"]
+            .as_u64()
+            .is_some_and(|n| (1_300..1_700).contains(&n))
+    );
+    assert!(
+        column("x[1]")["contract"]["above"]
+            .as_u64()
+            .is_some_and(|n| n > 29_000)
+    );
     assert_eq!(column("x[1]")["hints"]["scale"], 1000.0);
     assert_eq!(column("x[0]")["hints"]["scale"], serde_json::Value::Null);
 }
@@ -191,7 +249,12 @@ fn the_same_hour_of_last_week_is_another_baseline() {
     stream.send(20, &usual);
     let tested = |stream: &Stream| {
         let report = stream.watch.report(&RULES);
-        report.columns.iter().flat_map(|c| &c.tests).filter(|t| t.against == Against::LastWeek).count()
+        report
+            .columns
+            .iter()
+            .flat_map(|c| &c.tests)
+            .filter(|t| t.against == Against::LastWeek)
+            .count()
     };
     stream.hour += 1;
     stream.send(20, &usual);
@@ -238,7 +301,11 @@ fn rows_that_were_not_sampled_are_held_to_the_contract_alone() {
     stream.watch.contracts.count(Side::Input, &inputs);
     let report = stream.watch.report(&RULES);
     assert_eq!((report.rows, report.sampled_rows), (1, 0));
-    let counted: u64 = report.columns.iter().map(|c| c.contract.unseen + c.contract.nan + c.contract.above).sum();
+    let counted: u64 = report
+        .columns
+        .iter()
+        .map(|c| c.contract.unseen + c.contract.nan + c.contract.above)
+        .sum();
     assert_eq!(counted, 3);
 }
 
@@ -247,12 +314,26 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     let refused = |change: &dyn Fn(&mut Baseline), part: &str| {
         let mut other = baseline();
         change(&mut other);
-        let error = Watch::new(subject(Some(other)), 1, Instant::now()).err().expect("must be refused");
-        assert!(error.message.contains(part), "{error} does not say {part:?}");
+        let error = Watch::new(subject(Some(other)), 1, Instant::now())
+            .err()
+            .expect("must be refused");
+        assert!(
+            error.message.contains(part),
+            "{error} does not say {part:?}"
+        );
     };
-    refused(&|b| b.inputs[0].name = "age".to_owned(), "the column 'age', this one has x[0], x[1], word");
-    refused(&|b| b.inputs[2].values = b.inputs[0].values.clone(), "'word' is of another kind");
-    refused(&|b| b.inputs[0].values = b.inputs[2].values.clone(), "'x[0]' is of another kind");
+    refused(
+        &|b| b.inputs[0].name = "age".to_owned(),
+        "the column 'age', this one has x[0], x[1], word",
+    );
+    refused(
+        &|b| b.inputs[2].values = b.inputs[0].values.clone(),
+        "'word' is of another kind",
+    );
+    refused(
+        &|b| b.inputs[0].values = b.inputs[2].values.clone(),
+        "'x[0]' is of another kind",
+    );
     // Columns are matched by name: their order says nothing.
     let mut shuffled = baseline();
     shuffled.inputs.reverse();
@@ -262,28 +343,63 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
 #[test]
 fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() {
     let mut all_nan = baseline();
-    all_nan.inputs[0] = profile("x[0]", &Series::Numbers { values: vec![f64::NAN; 1_000], single: true });
-    all_nan.inputs[1] = profile("x[1]", &Series::Numbers { values: vec![3.0; 1_000], single: true });
+    all_nan.inputs[0] = profile(
+        "x[0]",
+        &Series::Numbers {
+            values: vec![f64::NAN; 1_000],
+            single: true,
+        },
+    );
+    all_nan.inputs[1] = profile(
+        "x[1]",
+        &Series::Numbers {
+            values: vec![3.0; 1_000],
+            single: true,
+        },
+    );
     let mut stream = Stream::new(Some(all_nan));
     let same = |random: &mut Random| ([f32::NAN, 3.0], usual(random).1);
-    assert_eq!(stream.send(300, &same).into_iter().filter(|a| a.starts_with('x')).count(), 0);
+    assert_eq!(
+        stream
+            .send(300, &same)
+            .into_iter()
+            .filter(|a| a.starts_with('x'))
+            .count(),
+        0
+    );
     let begun = stream.send(300, &|random| ([1.0, 4.0], usual(random).1));
-    assert!(begun.iter().any(|a| a == "x[0] missing") && begun.iter().any(|a| a == "x[1] ks"), "{begun:?}");
+    assert!(
+        begun.iter().any(|a| a == "x[0] missing") && begun.iter().any(|a| a == "x[1] ks"),
+        "{begun:?}"
+    );
 }
 
 #[test]
 fn ten_thousand_features_are_watched_within_bounds() {
-    let wide = Signature { inputs: vec![spec("x", DType::F32, Some(10_000))], outputs: Vec::new() };
+    let wide = Signature {
+        inputs: vec![spec("x", DType::F32, Some(10_000))],
+        outputs: Vec::new(),
+    };
     let features: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
-    let of = |features: Vec<String>| Subject { signature: wide.clone(), features, ..subject(None) };
+    let of = |features: Vec<String>| Subject {
+        signature: wide.clone(),
+        features,
+        ..subject(None)
+    };
     // Too many to watch one by one, named or not: they are summed up.
     for features in [Vec::new(), features] {
         let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
         let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
-        let rules = Rules { own_rows: 100, ..RULES };
+        let rules = Rules {
+            own_rows: 100,
+            ..RULES
+        };
         (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &rules));
         let report = watch.report(&rules);
         // Eighteen sums, and the tensor itself, which is held to the contract.
-        assert_eq!((report.columns.len(), report.columns[0].name.as_str()), (19, "x.norm"));
+        assert_eq!(
+            (report.columns.len(), report.columns[0].name.as_str()),
+            (19, "x.norm")
+        );
     }
 }

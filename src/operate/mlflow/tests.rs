@@ -10,7 +10,11 @@ const WRITTEN: &str = include_str!("MLmodel-3.17.2");
 fn what_mlflow_writes_is_read() {
     let push = read(WRITTEN).expect("read");
     assert_eq!(
-        (push.features.len(), push.features[0].as_str(), push.features[12].as_str()),
+        (
+            push.features.len(),
+            push.features[0].as_str(),
+            push.features[12].as_str()
+        ),
         (13, "alcohol", "proline")
     );
     let run = &push.lineage["mlflow"];
@@ -19,30 +23,52 @@ fn what_mlflow_writes_is_read() {
         (&"f99b1f50d2d343bdbeb2a29ff7318b84".into(), &"3.17.2".into())
     );
     // Tensors have no columns.
-    let tensors =
-        WRITTEN.replace("'[{\"type\": \"float\", \"name\": \"alcohol\"", "'[{\"type\": \"tensor\", \"name\": \"x\"");
+    let tensors = WRITTEN.replace(
+        "'[{\"type\": \"float\", \"name\": \"alcohol\"",
+        "'[{\"type\": \"tensor\", \"name\": \"x\"",
+    );
     assert_eq!(read(&tensors).expect("read").features, Vec::<String>::new());
     let bare = "flavors:\n  onnx:\n    data: model.onnx\n";
-    assert_eq!(read(bare).expect("read").lineage["mlflow"], serde_json::json!({}));
+    assert_eq!(
+        read(bare).expect("read").lineage["mlflow"],
+        serde_json::json!({})
+    );
 }
 
 #[test]
 fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
     let refused = |text: &str, part: &str| {
-        let error = read(text).err().unwrap_or_else(|| panic!("{text} is taken"));
-        assert!(error.message.contains(part), "{error} does not say {part:?}");
+        let error = read(text)
+            .err()
+            .unwrap_or_else(|| panic!("{text} is taken"));
+        assert!(
+            error.message.contains(part),
+            "{error} does not say {part:?}"
+        );
     };
-    refused(&WRITTEN.replace("  onnx:", "  sklearn:"), "no flavour `onnx`, only python_function, sklearn");
+    refused(
+        &WRITTEN.replace("  onnx:", "  sklearn:"),
+        "no flavour `onnx`, only python_function, sklearn",
+    );
     refused("", "no flavour");
     refused("flavors: [", "not what MLflow writes");
-    refused("flavors:\n  onnx:\n    data: ../../etc/passwd\n", "not model.onnx");
+    refused(
+        "flavors:\n  onnx:\n    data: ../../etc/passwd\n",
+        "not model.onnx",
+    );
     refused("flavors:\n  onnx: {}\n", "nowhere");
-    refused(&WRITTEN.replace("inputs: '[{", "inputs: '{{"), "not a list in JSON");
+    refused(
+        &WRITTEN.replace("inputs: '[{", "inputs: '{{"),
+        "not a list in JSON",
+    );
     // Aliases that would grow without end are no way to take all memory.
     let bomb: String = (1..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, i| {
         let before = i - 1;
         let refs = vec![format!("*a{before}"); 9].join(",");
         format!("{text}a{i}: &a{i} [{refs}]\n")
     });
-    refused(&format!("{bomb}flavors:\n  onnx:\n    data: *a11\n"), "MLmodel");
+    refused(
+        &format!("{bomb}flavors:\n  onnx:\n    data: *a11\n"),
+        "MLmodel",
+    );
 }

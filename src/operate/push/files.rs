@@ -23,12 +23,23 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn new(name: String, path: PathBuf, role: Role) -> Self {
-        Self { file: File { path: name, role, digest: Digest([0; 32]), bytes: 0 }, path, staged: None, kept: None }
+        Self {
+            file: File {
+                path: name,
+                role,
+                digest: Digest([0; 32]),
+                bytes: 0,
+            },
+            path,
+            staged: None,
+            kept: None,
+        }
     }
 }
 
 pub(super) fn open(path: &Path) -> Result<fs::File> {
-    let unreadable = |e: io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+    let unreadable =
+        |e: io::Error| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
     let file = fs::File::open(path).map_err(unreadable)?;
     match file.metadata() {
         Ok(meta) if meta.is_file() => Ok(file),
@@ -44,19 +55,24 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
     };
     let mut files = Vec::new();
     let root = &push.path;
-    let meta =
-        fs::metadata(root).map_err(|e| Error::invalid(format!("{} cannot be read", root.display())).with_source(e))?;
+    let meta = fs::metadata(root)
+        .map_err(|e| Error::invalid(format!("{} cannot be read", root.display())).with_source(e))?;
     if meta.is_file() {
         files.push(local(root.clone(), MODEL_PATH.to_owned(), Role::Model)?);
     } else {
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
-            let unreadable = |e: io::Error| Error::invalid(format!("{} cannot be read", root.display())).with_source(e);
+            let unreadable = |e: io::Error| {
+                Error::invalid(format!("{} cannot be read", root.display())).with_source(e)
+            };
             for entry in fs::read_dir(root.join(&folder)).map_err(unreadable)? {
                 let entry = entry.map_err(unreadable)?;
                 let inside = folder.join(entry.file_name());
                 let kind = entry.file_type().map_err(unreadable)?;
-                let name = inside.to_str().ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?.to_owned();
+                let name = inside
+                    .to_str()
+                    .ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?
+                    .to_owned();
                 if kind.is_dir() {
                     folders.push(inside);
                 } else if kind.is_file() && name == MANIFEST_PATH {
@@ -65,10 +81,14 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
                     let role = role_of(&name);
                     files.push(local(entry.path(), name, role)?);
                 } else {
-                    return Err(Error::invalid(format!("'{name}' is neither a file nor a folder")));
+                    return Err(Error::invalid(format!(
+                        "'{name}' is neither a file nor a folder"
+                    )));
                 }
                 if files.len() + folders.len() > FILES_MAX {
-                    return Err(Error::overloaded(format!("the folder holds over {FILES_MAX} files")));
+                    return Err(Error::overloaded(format!(
+                        "the folder holds over {FILES_MAX} files"
+                    )));
                 }
             }
         }
@@ -79,9 +99,10 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
             Role::Card => "README.md",
             Role::Golden => GOLDEN_PATH,
             Role::Companion => COMPANION_PATH,
-            Role::Model | Role::Weights | Role::Other => {
-                path.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::invalid("a file has no name"))?
-            }
+            Role::Model | Role::Weights | Role::Other => path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .ok_or_else(|| Error::invalid("a file has no name"))?,
         };
         files.retain(|l| l.file.path != name);
         files.push(local(path.clone(), name.to_owned(), *role)?);

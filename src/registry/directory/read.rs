@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::graph::{self, Graph};
 use crate::model::short;
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX, GOLDEN_PATH,
+    BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
+    GOLDEN_PATH,
 };
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
@@ -21,8 +22,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Reads the model at `model_path` in `folder`; both are inside `root`.
 pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Loaded> {
     let path = walk::inside(root, model_path)?.filter(|path| path.is_file());
-    let path = path.ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
-    graph::check_size(path.metadata().map_err(|e| walk::failed("look at the model", e))?.len())?;
+    let path = path
+        .ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
+    graph::check_size(
+        path.metadata()
+            .map_err(|e| walk::failed("look at the model", e))?
+            .len(),
+    )?;
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
     let beside = |name: &str, bytes_max| -> Result<Option<Bytes>> {
@@ -35,7 +41,16 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let features = Vec::new();
     if graph.external.is_empty() {
         let digest = crate::registry::entry::hash(&bytes);
-        return Ok(Loaded { bytes, graph, digest, external_dir: None, golden, baseline, companion, features });
+        return Ok(Loaded {
+            bytes,
+            graph,
+            digest,
+            external_dir: None,
+            golden,
+            baseline,
+            companion,
+            features,
+        });
     }
     let mut hash = Context::new(&SHA256);
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
@@ -43,25 +58,43 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     hash.update(&bytes);
     for location in &graph.external {
         let path = external(folder, location)?;
-        let context = |e: Error| e.context(format!("external data '{}'", short(&location.to_string_lossy())));
+        let context = |e: Error| {
+            e.context(format!(
+                "external data '{}'",
+                short(&location.to_string_lossy())
+            ))
+        };
         add(&mut hash, location, &path).map_err(context)?;
     }
     let digest = crate::registry::blob::finish(hash);
     let external_dir = Some(folder.to_owned());
-    Ok(Loaded { bytes, graph, digest, external_dir, golden, baseline, companion, features })
+    Ok(Loaded {
+        bytes,
+        graph,
+        digest,
+        external_dir,
+        golden,
+        baseline,
+        companion,
+        features,
+    })
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.
 pub(super) fn whole(path: &Path, bytes_max: u64) -> Result<Bytes> {
     let read = || -> io::Result<Vec<u8>> {
         let file = File::open(path)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or_default());
+        let mut bytes = Vec::with_capacity(
+            usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or_default(),
+        );
         file.take(bytes_max + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|e| walk::failed("read a file", e))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(Error::invalid(format!("the file is over {bytes_max} bytes")));
+        return Err(Error::invalid(format!(
+            "the file is over {bytes_max} bytes"
+        )));
     }
     Ok(bytes.into())
 }
@@ -70,8 +103,15 @@ pub(super) fn whole(path: &Path, bytes_max: u64) -> Result<Bytes> {
 /// is in the version's folder: the runtime reads it by this path.
 fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
     let name = location.to_string_lossy();
-    let refuse = |why: &str| Err(Error::precondition(format!("external data '{}' {why}", short(&name))));
-    let home = folder.canonicalize().map_err(|e| walk::failed("look at the version's folder", e))?;
+    let refuse = |why: &str| {
+        Err(Error::precondition(format!(
+            "external data '{}' {why}",
+            short(&name)
+        )))
+    };
+    let home = folder
+        .canonicalize()
+        .map_err(|e| walk::failed("look at the version's folder", e))?;
     match folder.join(location).canonicalize() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => refuse("is missing"),
         Err(e) => Err(walk::failed("look at external data", e)),

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+use crate::proto::onnx::{
+    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+};
 use crate::proto::onnx::{TypeProto, ValueInfoProto, type_proto};
 use prost::Message;
 use std::fs;
@@ -11,20 +13,37 @@ use std::os::unix::fs::symlink;
 const SETTLE: Duration = Duration::from_secs(2);
 
 fn onnx(location: Option<&str>) -> Vec<u8> {
-    let tensor = type_proto::Tensor { elem_type: Some(1), shape: None };
-    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)) };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(1),
+        shape: None,
+    };
+    let kind = TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+    };
     let external = |location: &str| TensorProto {
         data_location: Some(1),
-        external_data: vec![StringStringEntryProto { key: Some("location".into()), value: Some(location.into()) }],
+        external_data: vec![StringStringEntryProto {
+            key: Some("location".into()),
+            value: Some(location.into()),
+        }],
         ..TensorProto::default()
     };
     let graph = GraphProto {
         initializer: location.map(external).into_iter().collect(),
-        output: vec![ValueInfoProto { name: Some("y".into()), r#type: Some(kind) }],
+        output: vec![ValueInfoProto {
+            name: Some("y".into()),
+            r#type: Some(kind),
+        }],
         ..GraphProto::default()
     };
     let opset_import = vec![OperatorSetIdProto::default()];
-    ModelProto { ir_version: Some(8), graph: Some(graph), opset_import, ..ModelProto::default() }.encode_to_vec()
+    ModelProto {
+        ir_version: Some(8),
+        graph: Some(graph),
+        opset_import,
+        ..ModelProto::default()
+    }
+    .encode_to_vec()
 }
 
 /// A model directory, and a clock that only the test moves.
@@ -40,7 +59,12 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("models")).unwrap();
         let directory = Directory::new(folder.path().join("models"), SETTLE).unwrap();
-        Self { folder, directory, now: SystemTime::now(), instant: Instant::now() }
+        Self {
+            folder,
+            directory,
+            now: SystemTime::now(),
+            instant: Instant::now(),
+        }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -52,7 +76,12 @@ impl Bench {
         let path = self.path(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        fs::File::options().write(true).open(&path).unwrap().set_modified(self.now - age).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(self.now - age)
+            .unwrap();
     }
 
     fn pass(&mut self, time: Duration) {
@@ -65,18 +94,29 @@ impl Bench {
     }
 
     fn entry(&mut self, name: &str) -> ModelEntry {
-        self.scan().models.remove(name).expect("the model is listed")
+        self.scan()
+            .models
+            .remove(name)
+            .expect("the model is listed")
     }
 
     fn version(&mut self) -> VersionEntry {
-        self.entry("m").versions.remove(&Version::new(1).unwrap()).expect("version 1 is listed")
+        self.entry("m")
+            .versions
+            .remove(&Version::new(1).unwrap())
+            .expect("version 1 is listed")
     }
 
     #[track_caller]
     fn refuse(&mut self, kind: Kind, needle: &str) {
         let entry = self.version();
         let error = self.directory.read(&entry).expect_err(needle);
-        assert!(error.kind == kind && error.message.contains(needle), "{:?} {}", error.kind, error.message);
+        assert!(
+            error.kind == kind && error.message.contains(needle),
+            "{:?} {}",
+            error.kind,
+            error.message
+        );
     }
 }
 
@@ -93,15 +133,35 @@ fn a_path_that_is_no_directory_is_refused() {
 #[test]
 fn only_models_and_versions_are_listed() {
     let mut bench = Bench::new();
-    for folder in ["m/1", "m/12", "m/next", "m/01", "m/0", "m/-1", ".hidden/1", "bad name/1"] {
+    for folder in [
+        "m/1",
+        "m/12",
+        "m/next",
+        "m/01",
+        "m/0",
+        "m/-1",
+        ".hidden/1",
+        "bad name/1",
+    ] {
         bench.write(&format!("{folder}/model.onnx"), b"x", OLD);
     }
     bench.write("m/3/weights.bin", b"x", OLD);
     bench.write("m/4", b"a file", OLD);
     bench.write("README.md", b"x", OLD);
     let catalog = bench.scan();
-    assert_eq!(catalog.models.keys().map(ModelName::as_str).collect::<Vec<_>>(), ["m"]);
-    let versions: Vec<u64> = catalog.models["m"].versions.keys().map(|v| v.number()).collect();
+    assert_eq!(
+        catalog
+            .models
+            .keys()
+            .map(ModelName::as_str)
+            .collect::<Vec<_>>(),
+        ["m"]
+    );
+    let versions: Vec<u64> = catalog.models["m"]
+        .versions
+        .keys()
+        .map(|v| v.number())
+        .collect();
     assert_eq!(versions, [1, 12]);
     assert_eq!(bench.directory.ignored, 9);
 }
@@ -171,10 +231,27 @@ fn links_count_only_inside_the_directory() {
     symlink(&blob, bench.path("m/1/model.onnx")).unwrap();
     symlink(bench.path("loop"), bench.path("loop")).unwrap();
     let catalog = bench.scan();
-    assert_eq!(catalog.models.keys().map(ModelName::as_str).collect::<Vec<_>>(), ["blobs", "m"]);
-    assert_eq!(catalog.models["m"].versions.keys().map(|v| v.number()).collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        catalog
+            .models
+            .keys()
+            .map(ModelName::as_str)
+            .collect::<Vec<_>>(),
+        ["blobs", "m"]
+    );
+    assert_eq!(
+        catalog.models["m"]
+            .versions
+            .keys()
+            .map(|v| v.number())
+            .collect::<Vec<_>>(),
+        [1]
+    );
     let entry = bench.version();
-    bench.directory.read(&entry).expect("a link inside is followed");
+    bench
+        .directory
+        .read(&entry)
+        .expect("a link inside is followed");
 }
 
 #[test]
@@ -214,7 +291,10 @@ fn external_data_must_be_files_of_the_version() {
     fs::remove_dir(bench.path("m/1/w.bin")).unwrap();
     bench.write("../secret", b"x", OLD);
     symlink(bench.path("../secret"), bench.path("m/1/w.bin")).unwrap();
-    bench.refuse(Kind::FailedPrecondition, "leads out of the version's folder");
+    bench.refuse(
+        Kind::FailedPrecondition,
+        "leads out of the version's folder",
+    );
     bench.write("m/1/model.onnx", &onnx(Some("../w.bin")), OLD);
     bench.refuse(Kind::InvalidArgument, "has '..'");
     bench.write("m/1/model.onnx", b"", OLD);
@@ -228,7 +308,10 @@ fn a_version_that_changed_since_the_scan_is_not_loaded() {
     let entry = bench.version();
     let check = |bench: &Bench| {
         let error = bench.directory.read(&entry).expect_err("changed");
-        assert!(error.kind == Kind::Unavailable && error.message.contains("changed while it was read"), "{error}");
+        assert!(
+            error.kind == Kind::Unavailable && error.message.contains("changed while it was read"),
+            "{error}"
+        );
     };
     bench.write("m/1/model.onnx", &onnx(None), OLD / 2);
     check(&bench);
@@ -241,11 +324,18 @@ fn a_version_that_changed_since_the_scan_is_not_loaded() {
 #[test]
 fn configuration_is_read_and_names_the_file() {
     let mut bench = Bench::new();
-    bench.write("m/config.pbtxt", b"default_model_filename: \"net.onnx\" max_batch_size: 4", OLD);
+    bench.write(
+        "m/config.pbtxt",
+        b"default_model_filename: \"net.onnx\" max_batch_size: 4",
+        OLD,
+    );
     bench.write("m/1/net.onnx", b"x", OLD);
     bench.write("m/2/model.onnx", b"x", OLD);
     let entry = bench.entry("m");
-    assert_eq!((entry.problem, entry.config.unwrap().batch_rows_max), (None, Some(4)));
+    assert_eq!(
+        (entry.problem, entry.config.unwrap().batch_rows_max),
+        (None, Some(4))
+    );
     assert_eq!(entry.versions.len(), 1);
     assert!(bench.version().model_path.ends_with("models/m/1/net.onnx"));
 }
@@ -258,18 +348,42 @@ fn refused_configuration_is_a_problem_until_it_is_corrected() {
     let good = bench.entry("m");
     bench.write("m/config.pbtxt", b"sequence_batching { }", OLD);
     let bad = bench.entry("m");
-    assert!(bad.problem.as_ref().is_some_and(|p| p.contains("field 'sequence_batching'")), "{:?}", bad.problem);
+    assert!(
+        bad.problem
+            .as_ref()
+            .is_some_and(|p| p.contains("field 'sequence_batching'")),
+        "{:?}",
+        bad.problem
+    );
     assert_eq!(bad.config, good.config);
     // Its versions look different, so that what was refused is tried again.
     assert_ne!(bad.versions, good.versions);
     bench.write("m/config.pbtxt", b"max_batch_size: 4", OLD);
     assert_eq!(bench.entry("m"), good);
     bench.write("m/config.pbtxt", b"\xff", OLD);
-    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("UTF-8")));
-    bench.write("m/config.pbtxt", &b" ".repeat(CONFIG_BYTES_MAX as usize), OLD);
+    assert!(
+        bench
+            .entry("m")
+            .problem
+            .is_some_and(|p| p.contains("UTF-8"))
+    );
+    bench.write(
+        "m/config.pbtxt",
+        &b" ".repeat(CONFIG_BYTES_MAX as usize),
+        OLD,
+    );
     assert_eq!(bench.entry("m").problem, None);
-    bench.write("m/config.pbtxt", &b" ".repeat(CONFIG_BYTES_MAX as usize + 1), OLD);
-    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("over 1048576 bytes")));
+    bench.write(
+        "m/config.pbtxt",
+        &b" ".repeat(CONFIG_BYTES_MAX as usize + 1),
+        OLD,
+    );
+    assert!(
+        bench
+            .entry("m")
+            .problem
+            .is_some_and(|p| p.contains("over 1048576 bytes"))
+    );
 }
 
 #[test]
@@ -280,12 +394,20 @@ fn a_model_over_a_limit_keeps_its_versions_and_says_why() {
     }
     bench.write("other/1/model.onnx", b"x", OLD);
     let entry = bench.entry("m");
-    assert_eq!((entry.versions.len(), &entry.problem), (VERSIONS_MAX, &None));
+    assert_eq!(
+        (entry.versions.len(), &entry.problem),
+        (VERSIONS_MAX, &None)
+    );
     bench.write("m/9999/model.onnx", b"x", OLD);
     let over = bench.entry("m");
-    assert!(entry.versions.values().all(|v| v.settled) && over.versions.values().all(|v| !v.settled));
+    assert!(
+        entry.versions.values().all(|v| v.settled) && over.versions.values().all(|v| !v.settled)
+    );
     assert!(over.versions.keys().eq(entry.versions.keys()));
-    assert_eq!(over.problem.as_deref(), Some("the model has over 1000 versions"));
+    assert_eq!(
+        over.problem.as_deref(),
+        Some("the model has over 1000 versions")
+    );
     assert_eq!(bench.entry("other").problem, None);
     fs::remove_dir_all(bench.path("m/9999")).unwrap();
     assert_eq!(bench.entry("m"), entry);
@@ -298,7 +420,12 @@ fn folders_and_files_of_a_version_are_limited() {
     bench.write("m/1/a/b/c/d/file", b"x", OLD);
     assert_eq!(bench.entry("m").problem, None);
     bench.write("m/1/a/b/c/d/e/file", b"x", OLD);
-    assert!(bench.entry("m").problem.is_some_and(|p| p.contains("deeper than 4")));
+    assert!(
+        bench
+            .entry("m")
+            .problem
+            .is_some_and(|p| p.contains("deeper than 4"))
+    );
 }
 
 #[test]
@@ -307,7 +434,10 @@ fn too_many_models_fail_the_scan() {
     (0..MODELS_MAX).for_each(|n| fs::create_dir(bench.path(&format!("m{n}"))).unwrap());
     assert_eq!(bench.scan().models.len(), MODELS_MAX);
     fs::create_dir(bench.path("one-more")).unwrap();
-    let error = bench.directory.scan(bench.now, bench.instant).expect_err("over");
+    let error = bench
+        .directory
+        .scan(bench.now, bench.instant)
+        .expect_err("over");
     assert!(error.message.contains("over 10000 models"), "{error}");
 }
 
@@ -317,6 +447,9 @@ fn a_directory_that_is_gone_is_an_error_not_an_empty_catalogue() {
     bench.write("m/1/model.onnx", b"x", OLD);
     assert_eq!(bench.scan().models.len(), 1);
     fs::remove_dir_all(bench.path("")).unwrap();
-    let error = bench.directory.scan(bench.now, bench.instant).expect_err("gone");
+    let error = bench
+        .directory
+        .scan(bench.now, bench.instant)
+        .expect_err("gone");
     assert_eq!(error.kind, Kind::Unavailable);
 }

@@ -17,7 +17,11 @@ pub(super) const DEPTH_MAX: usize = 4;
 
 /// Names what is in a folder; nothing where the folder is gone.
 pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
-    let list = || -> io::Result<Vec<OsString>> { std::fs::read_dir(folder)?.map(|e| Ok(e?.file_name())).collect() };
+    let list = || -> io::Result<Vec<OsString>> {
+        std::fs::read_dir(folder)?
+            .map(|e| Ok(e?.file_name()))
+            .collect()
+    };
     match list() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|e| failed("list a folder", e)),
@@ -47,14 +51,20 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
         for name in names(&folder.join(&relative))? {
             seen += 1;
             if seen > FILES_MAX {
-                return Err(Error::overloaded(format!("a version has over {FILES_MAX} files")));
+                return Err(Error::overloaded(format!(
+                    "a version has over {FILES_MAX} files"
+                )));
             }
             let file = relative.join(name);
-            let Some(target) = inside(root, &folder.join(&file))? else { continue };
+            let Some(target) = inside(root, &folder.join(&file))? else {
+                continue;
+            };
             match target.metadata() {
                 Ok(m) if m.is_file() => stamps.push(stamp(file, &m)),
                 Ok(m) if m.is_dir() && depth == DEPTH_MAX => {
-                    return Err(Error::overloaded(format!("a version has folders deeper than {DEPTH_MAX}")));
+                    return Err(Error::overloaded(format!(
+                        "a version has folders deeper than {DEPTH_MAX}"
+                    )));
                 }
                 Ok(m) if m.is_dir() => folders.push((file, depth + 1)),
                 Ok(_) => {}
@@ -69,14 +79,21 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
 
 /// Notes what tells a file from one that took its place.
 pub(super) fn stamp(file: PathBuf, metadata: &Metadata) -> FileStamp {
-    let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    FileStamp { file, file_bytes: metadata.len(), modified_ns, inode: metadata.ino() }
+    let modified_ns =
+        i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    FileStamp {
+        file,
+        file_bytes: metadata.len(),
+        modified_ns,
+        inode: metadata.ino(),
+    }
 }
 
 /// Counts from 1970, which may lie ahead.
 pub(super) fn nanoseconds(time: SystemTime) -> i128 {
     let count = |d: std::time::Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX / 2);
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|e| -count(e.duration()), count)
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or_else(|e| -count(e.duration()), count)
 }
 
 /// Says what could not be done with the directory.

@@ -15,8 +15,15 @@ fn digest(n: u8) -> Digest {
 fn entry() -> Entry {
     let model = || name("fraud");
     let alias = Alias::parse("challenger").expect("legal");
-    let blob = |n: u8, generation| Blob { digest: digest(n), bytes: u64::from(n), generation };
-    let signed = Signed { key: "ed25519:AAAA".to_owned(), value: "BBBB".to_owned() };
+    let blob = |n: u8, generation| Blob {
+        digest: digest(n),
+        bytes: u64::from(n),
+        generation,
+    };
+    let signed = Signed {
+        key: "ed25519:AAAA".to_owned(),
+        value: "BBBB".to_owned(),
+    };
     Entry {
         format: 1,
         seq: 42,
@@ -35,23 +42,66 @@ fn entry() -> Entry {
                 signatures: vec![signed],
                 run: None,
             },
-            Op::Promote { model: model(), version: version(7), from: Some(version(6)) },
-            Op::Promote { model: model(), version: version(1), from: None },
-            Op::Rollback { model: model(), version: version(5), from: version(7) },
-            Op::Alias { model: model(), alias: alias.clone(), version: Some(version(7)), from: None },
-            Op::Alias { model: model(), alias, version: None, from: Some(version(7)) },
-            Op::Traffic { model: model(), weights: [("champion".to_owned(), 90), ("7".to_owned(), 10)].into() },
-            Op::Retire { model: model(), version: version(2) },
+            Op::Promote {
+                model: model(),
+                version: version(7),
+                from: Some(version(6)),
+            },
+            Op::Promote {
+                model: model(),
+                version: version(1),
+                from: None,
+            },
+            Op::Rollback {
+                model: model(),
+                version: version(5),
+                from: version(7),
+            },
+            Op::Alias {
+                model: model(),
+                alias: alias.clone(),
+                version: Some(version(7)),
+                from: None,
+            },
+            Op::Alias {
+                model: model(),
+                alias,
+                version: None,
+                from: Some(version(7)),
+            },
+            Op::Traffic {
+                model: model(),
+                weights: [("champion".to_owned(), 90), ("7".to_owned(), 10)].into(),
+            },
+            Op::Retire {
+                model: model(),
+                version: version(2),
+            },
             Op::Tag {
                 model: model(),
                 version: Some(version(7)),
                 key: "team".to_owned(),
                 value: Some("risk".to_owned()),
             },
-            Op::Tag { model: model(), version: None, key: "team".to_owned(), value: None },
-            Op::Verdict { model: model(), version: version(7), approve: true },
-            Op::Policy { approvals: 2, signatures: Policy::None, owners: Vec::new() },
-            Op::Tombstone { blobs: vec![blob(9, 0)] },
+            Op::Tag {
+                model: model(),
+                version: None,
+                key: "team".to_owned(),
+                value: None,
+            },
+            Op::Verdict {
+                model: model(),
+                version: version(7),
+                approve: true,
+            },
+            Op::Policy {
+                approvals: 2,
+                signatures: Policy::None,
+                owners: Vec::new(),
+            },
+            Op::Tombstone {
+                blobs: vec![blob(9, 0)],
+            },
         ],
         evidence: vec![Evidence {
             kind: "measured".to_owned(),
@@ -61,11 +111,22 @@ fn entry() -> Entry {
 }
 
 fn manifest() -> Manifest {
-    let graph = crate::graph::Graph::read(crate::testing::graphs::lookup().into()).expect("a graph");
+    let graph =
+        crate::graph::Graph::read(crate::testing::graphs::lookup().into()).expect("a graph");
     let mut manifest = Manifest::of(&name("fraud"), &graph);
     manifest.files = vec![
-        File { path: "README.md".to_owned(), role: Role::Card, digest: digest(4), bytes: 10 },
-        File { path: "model.onnx".to_owned(), role: Role::Model, digest: digest(3), bytes: 20 },
+        File {
+            path: "README.md".to_owned(),
+            role: Role::Card,
+            digest: digest(4),
+            bytes: 10,
+        },
+        File {
+            path: "model.onnx".to_owned(),
+            role: Role::Model,
+            digest: digest(3),
+            bytes: 20,
+        },
     ];
     manifest.features = vec!["amount".to_owned()];
     manifest.licence = "MIT".to_owned();
@@ -84,36 +145,74 @@ fn state() -> State {
                 model: name("fraud"),
                 version: version(1),
                 manifest: digest(2),
-                blobs: vec![Blob { digest: digest(2), bytes: 2, generation: 0 }],
+                blobs: vec![Blob {
+                    digest: digest(2),
+                    bytes: 2,
+                    generation: 0,
+                }],
                 signatures: Vec::new(),
                 run: None,
             },
-            Op::Promote { model: name("fraud"), version: version(1), from: None },
+            Op::Promote {
+                model: name("fraud"),
+                version: version(1),
+                from: None,
+            },
         ],
         ..entry()
     };
-    state.apply(Read { entry: first, signatures: Vec::new(), hash: digest(5) }).expect("the chain holds");
+    state
+        .apply(Read {
+            entry: first,
+            signatures: Vec::new(),
+            hash: digest(5),
+        })
+        .expect("the chain holds");
     state
 }
 
 #[test]
 fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    assert_eq!(text(&entry().write(None)), include_str!("../golden/entry-1.json"));
+    assert_eq!(
+        text(&entry().write(None)),
+        include_str!("../golden/entry-1.json")
+    );
     let read = Entry::read(include_bytes!("../golden/entry-1.json"), 42).expect("read");
     assert_eq!(read.entry, entry());
-    assert_eq!(text(&manifest().write()), include_str!("../golden/manifest-1.json"));
-    assert_eq!(Manifest::read(include_bytes!("../golden/manifest-1.json")).expect("read"), manifest());
-    assert_eq!(text(&Checkpoint::write(&state())), include_str!("../golden/checkpoint-1.json"));
-    assert_eq!(Checkpoint::read(include_bytes!("../golden/checkpoint-1.json"), "golden").expect("read"), state());
+    assert_eq!(
+        text(&manifest().write()),
+        include_str!("../golden/manifest-1.json")
+    );
+    assert_eq!(
+        Manifest::read(include_bytes!("../golden/manifest-1.json")).expect("read"),
+        manifest()
+    );
+    assert_eq!(
+        text(&Checkpoint::write(&state())),
+        include_str!("../golden/checkpoint-1.json")
+    );
+    assert_eq!(
+        Checkpoint::read(include_bytes!("../golden/checkpoint-1.json"), "golden").expect("read"),
+        state()
+    );
 }
 
 #[test]
 fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written_as_ever() {
-    let op =
-        |signatures| serde_json::to_string(&Op::Policy { approvals: 1, signatures, owners: Vec::new() }).expect("text");
+    let op = |signatures| {
+        serde_json::to_string(&Op::Policy {
+            approvals: 1,
+            signatures,
+            owners: Vec::new(),
+        })
+        .expect("text")
+    };
     assert_eq!(op(Policy::None), r#"{"op":"policy","approvals":1}"#);
-    assert_eq!(op(Policy::Require), r#"{"op":"policy","approvals":1,"signatures":"require"}"#);
+    assert_eq!(
+        op(Policy::Require),
+        r#"{"op":"policy","approvals":1,"signatures":"require"}"#
+    );
 }
 
 #[test]
@@ -126,11 +225,17 @@ fn manifests_that_are_not_sound_are_refused() {
         ("README.md", "/etc/passwd", "not plainly inside"),
         ("README.md", "a//b", "not plainly inside"),
         ("README.md", "manifest.json", "under its own name"),
-        ("\"role\":\"model\"", "\"role\":\"other\"", "exactly one model.onnx"),
+        (
+            "\"role\":\"model\"",
+            "\"role\":\"other\"",
+            "exactly one model.onnx",
+        ),
         ("sha256:03", "sha256:0G", "a digest is"),
     ] {
         let error = Manifest::read(good.replace(from, to).as_bytes()).expect_err(to);
         assert!(error.message.contains(part), "{to}: {error}");
     }
-    assert!(Manifest::read(b"").is_err() && Manifest::read(&good.as_bytes()[..good.len() / 2]).is_err());
+    assert!(
+        Manifest::read(b"").is_err() && Manifest::read(&good.as_bytes()[..good.len() / 2]).is_err()
+    );
 }

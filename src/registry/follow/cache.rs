@@ -53,8 +53,9 @@ impl Cache {
     pub(super) fn open(root: &Path, log: &Log) -> Result<Self> {
         let key = hash(format!("{}\n{}", log.store, log.namespace()).as_bytes()).hex();
         let root = root.join(&key[..16]);
-        fs::create_dir_all(root.join("versions"))
-            .map_err(|e| Error::precondition(format!("make the cache {}", root.display())).with_source(e))?;
+        fs::create_dir_all(root.join("versions")).map_err(|e| {
+            Error::precondition(format!("make the cache {}", root.display())).with_source(e)
+        })?;
         Ok(Self { root })
     }
 
@@ -63,7 +64,8 @@ impl Cache {
     pub(super) fn state(&self, strict: bool) -> Option<State> {
         let bytes = fs::read(self.root.join(state_file(strict))).ok()?;
         let read = Checkpoint::read(&bytes, "the cached state");
-        read.inspect_err(|error| tracing::warn!(%error, "the cache is started anew")).ok()
+        read.inspect_err(|error| tracing::warn!(%error, "the cache is started anew"))
+            .ok()
     }
 
     /// Keeps a state: written aside, synced, renamed.
@@ -73,7 +75,9 @@ impl Cache {
             let mut staged = tempfile::NamedTempFile::new_in(&self.root)?;
             staged.write_all(&Checkpoint::write(state))?;
             staged.as_file().sync_all()?;
-            staged.persist(self.root.join(state_file(strict))).map_err(|e| e.error)?;
+            staged
+                .persist(self.root.join(state_file(strict)))
+                .map_err(|e| e.error)?;
             Ok(())
         };
         put().map_err(failed)
@@ -95,11 +99,24 @@ impl Cache {
                 }
             }
         }
-        let staged = tempfile::Builder::new().prefix(STAGED).tempdir_in(&self.root).map_err(failed)?;
-        let bytes = log.read_blob(&record.blob(record.manifest, MANIFEST_BYTES_MAX), MANIFEST_BYTES_MAX).await?;
+        let staged = tempfile::Builder::new()
+            .prefix(STAGED)
+            .tempdir_in(&self.root)
+            .map_err(failed)?;
+        let bytes = log
+            .read_blob(
+                &record.blob(record.manifest, MANIFEST_BYTES_MAX),
+                MANIFEST_BYTES_MAX,
+            )
+            .await?;
         let manifest = Manifest::read(&bytes)?;
         for file in &manifest.files {
-            log.fetch_blob(&record.blob(file.digest, file.bytes), &staged.path().join(&file.path), &|_| {}).await?;
+            log.fetch_blob(
+                &record.blob(file.digest, file.bytes),
+                &staged.path().join(&file.path),
+                &|_| {},
+            )
+            .await?;
         }
         fs::write(staged.path().join(MANIFEST), &bytes).map_err(failed)?;
         match fs::rename(staged.path(), &path) {
@@ -114,18 +131,36 @@ impl Cache {
     /// what is young may be another server's, and is left alone.
     pub(super) fn tidy(&self, keep: &BTreeSet<Digest>) {
         let is_old = |entry: &fs::DirEntry| {
-            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+            let age = entry
+                .metadata()
+                .and_then(|m| m.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > YOUNG)
         };
-        let staged = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(STAGED));
+        let staged = |entry: &fs::DirEntry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(STAGED))
+        };
         for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
             if staged(&entry) && is_old(&entry) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
         let names: BTreeSet<String> = keep.iter().map(Digest::hex).collect();
-        for entry in fs::read_dir(self.root.join("versions")).into_iter().flatten().flatten() {
-            if is_old(&entry) && !entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
+        for entry in fs::read_dir(self.root.join("versions"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if is_old(&entry)
+                && !entry
+                    .file_name()
+                    .to_str()
+                    .is_some_and(|name| names.contains(name))
+            {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -141,7 +176,9 @@ fn verified(path: &Path, digest: &Digest) -> Result<Manifest> {
     }
     let manifest = Manifest::read(&bytes)?;
     for file in &manifest.files {
-        let measured = fs::File::open(path.join(&file.path)).and_then(|mut f| measure(&mut f)).map_err(failed)?;
+        let measured = fs::File::open(path.join(&file.path))
+            .and_then(|mut f| measure(&mut f))
+            .map_err(failed)?;
         if measured != (file.digest, file.bytes) {
             return Err(damaged(&file.path));
         }

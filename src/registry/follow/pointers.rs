@@ -21,15 +21,26 @@ pub(super) struct Approvers<'t> {
 
 impl<'t> Approvers<'t> {
     /// Finds out by what is asked for.
-    pub(super) fn of(state: &State, own: u32, trust: &'t Trust, admitted: &'t BTreeSet<(ModelName, Version)>) -> Self {
+    pub(super) fn of(
+        state: &State,
+        own: u32,
+        trust: &'t Trust,
+        admitted: &'t BTreeSet<(ModelName, Version)>,
+    ) -> Self {
         let by_keys = state.signatures == Policy::Require;
-        Self { own, namespace: if by_keys { state.approvals } else { 0 }, trust, admitted }
+        Self {
+            own,
+            namespace: if by_keys { state.approvals } else { 0 },
+            trust,
+            admitted,
+        }
     }
 
     /// Whether a version may be champion here: it has the approvals it needed
     /// when it was promoted.
     fn champion(&self, name: &ModelName, version: Version, record: &Record) -> bool {
-        self.admitted.contains(&(name.clone(), version)) || self.has(record, self.own.max(record.needed))
+        self.admitted.contains(&(name.clone(), version))
+            || self.has(record, self.own.max(record.needed))
     }
 
     /// Whether a version may have a share of the traffic beside the champion.
@@ -39,7 +50,12 @@ impl<'t> Approvers<'t> {
 
     /// Enough trusted keys said yes, and none said no.
     fn has(&self, record: &Record, needed: u32) -> bool {
-        let counted = || record.vouched.iter().filter(|(key, _)| self.trust.counts(key));
+        let counted = || {
+            record
+                .vouched
+                .iter()
+                .filter(|(key, _)| self.trust.counts(key))
+        };
         let given = counted().filter(|(_, yes)| **yes).count();
         needed == 0 || (given as u64 >= u64::from(needed) && counted().all(|(_, yes)| *yes))
     }
@@ -56,23 +72,55 @@ pub(super) fn pointers(
     let approved = |v: &Version| record(*v).is_some_and(|r| approvers.champion(name, *v, r));
     // One that is not approved here is none: the one before it stays, and what
     // a rollback would go to is approved as well.
-    let mut champions = model.champions.iter().rev().copied().filter(|v| model.is_live(*v)).filter(approved);
+    let mut champions = model
+        .champions
+        .iter()
+        .rev()
+        .copied()
+        .filter(|v| model.is_live(*v))
+        .filter(approved);
     let (champion, previous) = (champions.next(), champions.next());
     let mut aliases = model.all_aliases();
     for (alias, version) in [(Alias::champion(), champion), (Alias::previous(), previous)] {
         aliases.remove(&alias);
         aliases.extend(version.map(|v| (alias, v)));
     }
-    let split: Vec<_> = model.traffic.iter().filter_map(|(to, percent)| Some((model.find(to)?, *percent))).collect();
-    let admitted = |v: &Version| Some(*v) == champion || record(*v).is_some_and(|r| approvers.share(r));
-    let traffic = if split.iter().all(|(v, _)| admitted(v)) { split } else { Vec::new() };
+    let split: Vec<_> = model
+        .traffic
+        .iter()
+        .filter_map(|(to, percent)| Some((model.find(to)?, *percent)))
+        .collect();
+    let admitted =
+        |v: &Version| Some(*v) == champion || record(*v).is_some_and(|r| approvers.share(r));
+    let traffic = if split.iter().all(|(v, _)| admitted(v)) {
+        split
+    } else {
+        Vec::new()
+    };
     // The one before the champion is loaded only while it is warm, unless
     // something else points at it.
-    let named = aliases.iter().filter(|(alias, _)| **alias != Alias::previous()).map(|(_, v)| *v);
-    let wanted = named.chain(traffic.iter().map(|(v, _)| *v)).chain(warm.filter(|v| previous == Some(*v))).collect();
-    let aliases = aliases.into_iter().map(|(alias, v)| (alias.to_string(), v)).collect();
+    let named = aliases
+        .iter()
+        .filter(|(alias, _)| **alias != Alias::previous())
+        .map(|(_, v)| *v);
+    let wanted = named
+        .chain(traffic.iter().map(|(v, _)| *v))
+        .chain(warm.filter(|v| previous == Some(*v)))
+        .collect();
+    let aliases = aliases
+        .into_iter()
+        .map(|(alias, v)| (alias.to_string(), v))
+        .collect();
     let refused = model.champion().filter(|v| champion != Some(*v));
-    (Pointers { champion, aliases, traffic, wanted }, refused)
+    (
+        Pointers {
+            champion,
+            aliases,
+            traffic,
+            wanted,
+        },
+        refused,
+    )
 }
 
 #[cfg(test)]
@@ -86,8 +134,17 @@ mod tests {
     /// b) and strange (x) keys; tells champion, previous and who is refused.
     fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
         let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
-        let public = |name: &str| keys.iter().find(|(n, _)| *n == name).expect("a key").1.clone();
-        let mut trust = Trust { format: 1, ..Trust::default() };
+        let public = |name: &str| {
+            keys.iter()
+                .find(|(n, _)| *n == name)
+                .expect("a key")
+                .1
+                .clone()
+        };
+        let mut trust = Trust {
+            format: 1,
+            ..Trust::default()
+        };
         for name in ["a", "b"] {
             trust.add(&public(name), name).expect("trusted");
         }
@@ -98,7 +155,9 @@ mod tests {
                 "manifest": hash(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
                 "vouched": verdicts.iter().map(|(key, yes)| (public(key), *yes)).collect::<std::collections::BTreeMap<_, _>>(),
             });
-            model.versions.insert(number, serde_json::from_value(record).expect("a record"));
+            model
+                .versions
+                .insert(number, serde_json::from_value(record).expect("a record"));
             model.champions.push(number);
         }
         let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
@@ -106,13 +165,21 @@ mod tests {
         let number = |v: Option<Version>| v.map(Version::number);
         let alias = |name: &str| pointers.aliases.get(name).copied();
         assert_eq!(pointers.champion, alias("champion"));
-        (number(pointers.champion), number(alias("previous")), number(refused))
+        (
+            number(pointers.champion),
+            number(alias("previous")),
+            number(refused),
+        )
     }
 
     #[test]
     fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve() {
         let (yes, no, strange): (&[_], &[_], &[_]) = (&[("a", true)], &[], &[("x", true)]);
-        assert_eq!(check(&[yes, no], 0), (Some(2), Some(1), None), "nothing is asked for");
+        assert_eq!(
+            check(&[yes, no], 0),
+            (Some(2), Some(1), None),
+            "nothing is asked for"
+        );
         assert_eq!(check(&[yes, strange], 1), (Some(1), None, Some(2)));
         assert_eq!(check(&[yes, strange, no], 1), (Some(1), None, Some(3)));
         // What a rollback would go to, and what stands in for a champion that does not load.
@@ -120,7 +187,13 @@ mod tests {
         assert_eq!(check(&[strange, no], 1), (None, None, Some(2)));
         assert_eq!(check(&[yes, yes], 2), (None, None, Some(2)));
         // A trusted no stands against any yes, a strange one does not.
-        assert_eq!(check(&[yes, &[("a", true), ("b", false)]], 1), (Some(1), None, Some(2)));
-        assert_eq!(check(&[yes, &[("a", true), ("x", false)]], 1), (Some(2), Some(1), None));
+        assert_eq!(
+            check(&[yes, &[("a", true), ("b", false)]], 1),
+            (Some(1), None, Some(2))
+        );
+        assert_eq!(
+            check(&[yes, &[("a", true), ("x", false)]], 1),
+            (Some(2), Some(1), None)
+        );
     }
 }

@@ -17,16 +17,24 @@ struct Followed {
 impl Followed {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path().join("store").to_str().expect("text"), true).expect("a store");
+        let store = Store::open(folder.path().join("store").to_str().expect("text"), true)
+            .expect("a store");
         let log = Log::new(store, "n").expect("a namespace");
         let cache = folder.path().join("cache");
-        let followed = Self { _folder: folder, log, cache };
+        let followed = Self {
+            _folder: folder,
+            log,
+            cache,
+        };
         followed.push(1.0);
         followed
     }
 
     fn by(&self, work: impl AsyncFnOnce(&Operator)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(work(&operator(&self.log, "ann")));
     }
 
@@ -34,8 +42,15 @@ impl Followed {
     fn push(&self, mark: f32) {
         self.by(async |operator| {
             let file = model_file(mark);
-            let push = Push { path: file.path().to_owned(), alias: Some(Alias::champion()), ..Push::default() };
-            operator.push(&name("m"), &push, &|_| {}).await.expect("pushed");
+            let push = Push {
+                path: file.path().to_owned(),
+                alias: Some(Alias::champion()),
+                ..Push::default()
+            };
+            operator
+                .push(&name("m"), &push, &|_| {})
+                .await
+                .expect("pushed");
         });
     }
 
@@ -78,13 +93,19 @@ fn previous_is_wanted_while_it_is_warm_and_a_retired_one_leaves_in_its_own_time(
     followed.push(2.0);
     assert_eq!(follower.look(start, true), Look::New);
     assert_eq!(follower.look(start, true), Look::Same);
-    assert_eq!(wanted(&mut follower, start + Duration::from_secs(59)), [1, 2]);
+    assert_eq!(
+        wanted(&mut follower, start + Duration::from_secs(59)),
+        [1, 2]
+    );
     assert_eq!(wanted(&mut follower, start + Duration::from_secs(61)), [2]);
     // Still listed, also once retired, so that the manager lets go of it in its own time.
     let listed = |follower: &mut Follower| follower.scan(start).models["m"].versions.len();
     followed.by(async |operator| drop(operator.retire(&name("m"), "1").await.expect("retired")));
     follower.look(start, true);
-    assert_eq!((listed(&mut follower), wanted(&mut follower, start)), (2, vec![2]));
+    assert_eq!(
+        (listed(&mut follower), wanted(&mut follower, start)),
+        (2, vec![2])
+    );
 }
 
 #[test]
@@ -98,9 +119,21 @@ fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
     let mut bad = good.clone();
     bad[10] ^= 1;
     std::fs::write(&copy, &bad).expect("damaged");
-    assert_eq!(follower.read(&name("m"), version(1)).expect("fetched again").bytes, good);
+    assert_eq!(
+        follower
+            .read(&name("m"), version(1))
+            .expect("fetched again")
+            .bytes,
+        good
+    );
     std::fs::remove_file(&copy).expect("removed");
-    assert_eq!(follower.read(&name("m"), version(1)).expect("fetched again").bytes, good);
+    assert_eq!(
+        follower
+            .read(&name("m"), version(1))
+            .expect("fetched again")
+            .bytes,
+        good
+    );
     // The store is gone: what is whole in the cache is enough.
     std::fs::remove_dir_all(followed._folder.path().join("store")).expect("removed");
     assert!(follower.read(&name("m"), version(1)).is_ok());
@@ -113,11 +146,31 @@ fn the_last_entry_is_looked_at_now_and_then() {
     let followed = Followed::new();
     let now = Instant::now();
     let mut follower = followed.follow(now).expect("follows");
-    std::fs::remove_file(followed._folder.path().join("store/ns/n/log/00000000000000000001.json")).expect("removed");
+    std::fs::remove_file(
+        followed
+            ._folder
+            .path()
+            .join("store/ns/n/log/00000000000000000001.json"),
+    )
+    .expect("removed");
     let looks: Vec<Look> = (0..RECHECK).map(|_| follower.look(now, false)).collect();
-    assert_eq!(looks.iter().filter(|l| **l == Look::Failed).count(), 1, "{looks:?}");
-    assert!(follower.standing().refused.is_some_and(|why| why.contains("is gone")));
-    assert!(followed.follow(now).is_ok_and(|again| again.standing().refused.is_some()), "it goes on from its cache");
+    assert_eq!(
+        looks.iter().filter(|l| **l == Look::Failed).count(),
+        1,
+        "{looks:?}"
+    );
+    assert!(
+        follower
+            .standing()
+            .refused
+            .is_some_and(|why| why.contains("is gone"))
+    );
+    assert!(
+        followed
+            .follow(now)
+            .is_ok_and(|again| again.standing().refused.is_some()),
+        "it goes on from its cache"
+    );
     std::fs::remove_dir_all(&followed.cache).expect("removed");
     let fresh = followed.follow(now).expect("an empty log can be followed");
     assert_eq!(fresh.standing(), Standing::default());
@@ -132,8 +185,16 @@ fn what_comes_before_a_bad_entry_is_applied() {
     let log = followed._folder.path().join("store/ns/n/log");
     std::fs::write(log.join("00000000000000000003.json"), "torn").expect("written");
     assert_eq!(follower.look(now, true), Look::Failed);
-    assert_eq!((follower.standing().seq, wanted(&mut follower, now)), (2, vec![1, 2]));
-    assert!(follower.standing().refused.is_some_and(|why| why.contains("entry 3 is malformed")));
+    assert_eq!(
+        (follower.standing().seq, wanted(&mut follower, now)),
+        (2, vec![1, 2])
+    );
+    assert!(
+        follower
+            .standing()
+            .refused
+            .is_some_and(|why| why.contains("entry 3 is malformed"))
+    );
 }
 
 #[test]
@@ -142,14 +203,24 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
     followed.push(2.0);
     followed.by(async |operator| {
         let mut forged = operator.state().await.expect("a state");
-        forged.models.get_mut(&name("m")).expect("a model").champions = vec![version(1)];
+        forged
+            .models
+            .get_mut(&name("m"))
+            .expect("a model")
+            .champions = vec![version(1)];
         operator.log.checkpoint_now(&forged).await.expect("written");
     });
     let champion = |signatures, approvals| {
-        let follower = followed.follow_with(Instant::now(), signatures, approvals).expect("follows");
+        let follower = followed
+            .follow_with(Instant::now(), signatures, approvals)
+            .expect("follows");
         follower.state.models[&name("m")].champion()
     };
-    assert_eq!(champion(Policy::None, 0), Some(version(1)), "it is believed, as documented");
+    assert_eq!(
+        champion(Policy::None, 0),
+        Some(version(1)),
+        "it is believed, as documented"
+    );
     // What a server that believed it left in the cache is not believed either.
     assert_eq!(champion(Policy::Require, 0), Some(version(2)));
     assert_eq!(champion(Policy::None, 1), Some(version(2)));
@@ -157,7 +228,10 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
     let log = followed._folder.path().join("store/ns/n/log");
     std::fs::remove_file(log.join("00000000000000000002.json")).expect("removed");
     std::fs::remove_file(followed.cache_root().join("strict.json")).expect("removed");
-    let error = followed.follow_with(Instant::now(), Policy::Require, 0).err().expect("rolled back");
+    let error = followed
+        .follow_with(Instant::now(), Policy::Require, 0)
+        .err()
+        .expect("rolled back");
     assert!(error.message.contains("forked or rolled back"), "{error}");
 }
 
@@ -166,7 +240,14 @@ fn a_server_may_ask_for_approvals_that_the_log_does_not() {
     let followed = Followed::new();
     let now = Instant::now();
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
-    assert_eq!(follower.scan(now).models["m"].pointers.as_ref().expect("pointers").champion, None);
+    assert_eq!(
+        follower.scan(now).models["m"]
+            .pointers
+            .as_ref()
+            .expect("pointers")
+            .champion,
+        None
+    );
     assert_eq!(wanted(&mut follower, now), Vec::<u64>::new());
 }
 
@@ -177,20 +258,30 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
     let (key, file) = Key::generate().expect("a key");
     let folder = followed._folder.path();
     std::fs::write(folder.join("key"), file).expect("written");
-    let mut trust = Trust { format: 1, ..Trust::default() };
+    let mut trust = Trust {
+        format: 1,
+        ..Trust::default()
+    };
     trust.add(&key.public(), "bob").expect("trusted");
     let path = folder.join("trust.json");
     trust.write(&path).expect("written");
     followed.by(async |_| {
-        let bob =
-            Operator { key: Some(Key::read(&folder.join("key")).expect("a key")), ..operator(&followed.log, "bob") };
+        let bob = Operator {
+            key: Some(Key::read(&folder.join("key")).expect("a key")),
+            ..operator(&followed.log, "bob")
+        };
         bob.judge(&name("m"), "1", true).await.expect("approved");
     });
     let now = Instant::now();
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
     follower.options.trust = Some(path.clone());
-    let champion =
-        |follower: &mut Follower| follower.scan(now).models["m"].pointers.clone().expect("pointers").champion;
+    let champion = |follower: &mut Follower| {
+        follower.scan(now).models["m"]
+            .pointers
+            .clone()
+            .expect("pointers")
+            .champion
+    };
     assert_eq!(champion(&mut follower), Some(version(1)));
     for bad in ["{", ""] {
         std::fs::write(&path, bad).expect("written");
@@ -199,13 +290,17 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(champion(&mut follower), Some(version(1)), "no file");
     // A key that is revoked takes down nothing that serves; a new promotion needs another.
-    trust.revoke(&key.public(), "left", chrono::Utc::now()).expect("revoked");
+    trust
+        .revoke(&key.public(), "left", chrono::Utc::now())
+        .expect("revoked");
     trust.write(&path).expect("written");
     assert_eq!(champion(&mut follower), Some(version(1)));
     followed.push(2.0);
     followed.by(async |_| {
-        let bob =
-            Operator { key: Some(Key::read(&folder.join("key")).expect("a key")), ..operator(&followed.log, "bob") };
+        let bob = Operator {
+            key: Some(Key::read(&folder.join("key")).expect("a key")),
+            ..operator(&followed.log, "bob")
+        };
         bob.judge(&name("m"), "2", true).await.expect("approved");
     });
     follower.look(now, true);

@@ -11,8 +11,14 @@ impl Follower {
     /// is told, and what it last said holds.
     pub(super) fn read_trust(&mut self) {
         let by_keys = self.options.approvals > 0 || self.state.signatures == Policy::Require;
-        let Some(path) = self.options.trust.as_deref().filter(|_| by_keys) else { return };
-        let read = if path.exists() { Trust::read(path) } else { Err(Error::not_found("the trust file is not there")) };
+        let Some(path) = self.options.trust.as_deref().filter(|_| by_keys) else {
+            return;
+        };
+        let read = if path.exists() {
+            Trust::read(path)
+        } else {
+            Err(Error::not_found("the trust file is not there"))
+        };
         match read {
             Ok(trust) => (self.trust, self.untrusted) = (trust, None),
             Err(error) if self.untrusted.as_deref() == Some(&error.message) => {}
@@ -27,22 +33,41 @@ impl Follower {
     /// asks for more.
     fn policy(&self) -> Policy {
         // Approvals by keys say nothing of a version that anybody may have pushed.
-        let own = if self.options.approvals > 0 { Policy::Require } else { self.options.signatures };
+        let own = if self.options.approvals > 0 {
+            Policy::Require
+        } else {
+            self.options.signatures
+        };
         own.max(self.state.signatures)
     }
 
     /// Holds a version to the policy. The trust file is read each time, so that
     /// a revocation counts from the next load on.
-    pub(super) fn check_signature(&self, name: &ModelName, version: Version, record: &Record) -> Result<()> {
+    pub(super) fn check_signature(
+        &self,
+        name: &ModelName,
+        version: Version,
+        record: &Record,
+    ) -> Result<()> {
         let policy = self.policy();
         if policy == Policy::None {
             return Ok(());
         }
-        let trust = self.options.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+        let trust = self
+            .options
+            .trust
+            .as_deref()
+            .map(Trust::read)
+            .transpose()?
+            .unwrap_or_default();
         let bytes = statement(self.log.namespace(), name, &record.manifest);
-        let Err(why) = trust.vouching(&record.signatures, &bytes) else { return Ok(()) };
+        let Err(why) = trust.vouching(&record.signatures, &bytes) else {
+            return Ok(());
+        };
         if policy == Policy::Require {
-            return Err(Error::denied(format!("no trusted key vouches for the version: {why}")));
+            return Err(Error::denied(format!(
+                "no trusted key vouches for the version: {why}"
+            )));
         }
         tracing::warn!(
             model = name.as_str(),

@@ -11,7 +11,15 @@ use std::sync::Arc;
 
 #[test]
 fn the_suite_holds_in_memory() {
-    conformance::run("memory://", &[], Scale { writers: 8, commits: 100, blob_bytes: 20 << 20 });
+    conformance::run(
+        "memory://",
+        &[],
+        Scale {
+            writers: 8,
+            commits: 100,
+            blob_bytes: 20 << 20,
+        },
+    );
 }
 
 #[test]
@@ -20,21 +28,39 @@ fn the_suite_holds_in_a_directory() {
     conformance::run(
         folder.path().to_str().expect("text"),
         &[],
-        Scale { writers: 8, commits: 100, blob_bytes: 20 << 20 },
+        Scale {
+            writers: 8,
+            commits: 100,
+            blob_bytes: 20 << 20,
+        },
     );
 }
 
 fn author() -> Author {
-    Author { actor: "ann".to_owned(), reason: String::new() }
+    Author {
+        actor: "ann".to_owned(),
+        reason: String::new(),
+    }
 }
 
 fn add(state: &State) -> Result<Change> {
     let model = ModelName::parse("m")?;
-    let last = state.models.get(&model).and_then(|m| m.versions.last_key_value());
+    let last = state
+        .models
+        .get(&model)
+        .and_then(|m| m.versions.last_key_value());
     let next = last.map_or(1, |(v, _)| v.number() + 1);
     let version = Version::new(next).expect("legal");
     let manifest = entry::hash(&next.to_le_bytes());
-    Ok(vec![Op::Version { model, version, manifest, blobs: Vec::new(), signatures: Vec::new(), run: None }].into())
+    Ok(vec![Op::Version {
+        model,
+        version,
+        manifest,
+        blobs: Vec::new(),
+        signatures: Vec::new(),
+        run: None,
+    }]
+    .into())
 }
 
 fn faulty() -> (Arc<Faulty>, Log) {
@@ -47,7 +73,10 @@ fn faulty() -> (Arc<Faulty>, Log) {
 /// are, or what was said.
 async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
     let (store, log) = faulty();
-    let first = log.commit(State::default(), &author(), None, &add).await.expect("no fault yet");
+    let first = log
+        .commit(State::default(), &author(), None, &add)
+        .await
+        .expect("no fault yet");
     store.plan(faults);
     let second = log.commit(first.state, &author(), None, &add).await;
     assert!(store.is_through(), "{faults:?}");
@@ -56,7 +85,11 @@ async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
     assert!(whole.void.is_empty());
     match second {
         Ok(committed) => {
-            assert_eq!((committed.seq, committed.state.seq), (Some(2), 2), "{faults:?}");
+            assert_eq!(
+                (committed.seq, committed.state.seq),
+                (Some(2), 2),
+                "{faults:?}"
+            );
             Ok(whole.seq)
         }
         Err(error) => Err(format!("{:?}: {error}", error.kind)),
@@ -69,41 +102,102 @@ async fn an_answer_that_is_lost_is_found_by_reading_back() {
     assert_eq!(commit_through(&[LostAnswer]).await, Ok(2));
     assert_eq!(commit_through(&[Conflict]).await, Ok(2));
     assert_eq!(commit_through(&[LostRequest]).await, Ok(2));
-    assert_eq!(commit_through(&[Conflict, LostRequest, LostAnswer]).await, Ok(2));
+    assert_eq!(
+        commit_through(&[Conflict, LostRequest, LostAnswer]).await,
+        Ok(2)
+    );
     // The read that looks for the next entry shows an old state: nobody else wrote, so it is no harm.
     assert_eq!(commit_through(&[Stale]).await, Ok(2));
     // The answer is lost and the number cannot be read: nobody knows, and it says so.
-    let said = commit_through(&[LostAnswer, Unreadable]).await.expect_err("unknown");
-    assert!(said.contains("does not tell whether entry 2 was written"), "{said}");
+    let said = commit_through(&[LostAnswer, Unreadable])
+        .await
+        .expect_err("unknown");
+    assert!(
+        said.contains("does not tell whether entry 2 was written"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_stale_view_of_anothers_entry_is_caught_by_the_create() {
     let (store, log) = faulty();
-    let first = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
-    log.commit(first.clone(), &author(), None, &add).await.expect("another's");
+    let first = log
+        .commit(State::default(), &author(), None, &add)
+        .await
+        .expect("committed")
+        .state;
+    log.commit(first.clone(), &author(), None, &add)
+        .await
+        .expect("another's");
     store.plan(&[Fault::Stale]);
-    let third = log.commit(first, &author(), None, &add).await.expect("committed");
+    let third = log
+        .commit(first, &author(), None, &add)
+        .await
+        .expect("committed");
     assert_eq!(third.seq, Some(3));
 }
 
 #[tokio::test]
 async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
     let (_, log) = faulty();
-    let state = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
+    let state = log
+        .commit(State::default(), &author(), None, &add)
+        .await
+        .expect("committed")
+        .state;
     let model = ModelName::parse("m").expect("legal");
     let wrong = |op: Op| {
         let (log, state) = (log.clone(), state.clone());
-        async move { log.commit(state, &author(), None, &|_| Ok(vec![op.clone()].into())).await.map(|c| c.seq) }
+        async move {
+            log.commit(state, &author(), None, &|_| Ok(vec![op.clone()].into()))
+                .await
+                .map(|c| c.seq)
+        }
     };
     let one = Version::new(1).expect("legal");
     let seven = Version::new(7).expect("legal");
-    assert!(wrong(Op::Promote { model: model.clone(), version: seven, from: None }).await.is_err());
-    assert!(wrong(Op::Promote { model: model.clone(), version: one, from: Some(seven) }).await.is_err());
-    assert!(wrong(Op::Rollback { model: model.clone(), version: one, from: one }).await.is_err());
+    assert!(
+        wrong(Op::Promote {
+            model: model.clone(),
+            version: seven,
+            from: None
+        })
+        .await
+        .is_err()
+    );
+    assert!(
+        wrong(Op::Promote {
+            model: model.clone(),
+            version: one,
+            from: Some(seven)
+        })
+        .await
+        .is_err()
+    );
+    assert!(
+        wrong(Op::Rollback {
+            model: model.clone(),
+            version: one,
+            from: one
+        })
+        .await
+        .is_err()
+    );
     let alias = Alias::parse("challenger").expect("legal");
-    assert!(wrong(Op::Alias { model, alias, version: Some(seven), from: None }).await.is_err());
-    let long = Author { actor: "a\nb".to_owned(), reason: String::new() };
+    assert!(
+        wrong(Op::Alias {
+            model,
+            alias,
+            version: Some(seven),
+            from: None
+        })
+        .await
+        .is_err()
+    );
+    let long = Author {
+        actor: "a\nb".to_owned(),
+        reason: String::new(),
+    };
     assert!(log.commit(state, &long, None, &add).await.is_err());
     assert_eq!(log.load().await.expect("loads").seq, 1);
 }
@@ -111,23 +205,55 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
 #[tokio::test]
 async fn a_fork_a_gap_and_a_future_format_are_refused() {
     let (_, log) = faulty();
-    let mut state = log.commit(State::default(), &author(), None, &add).await.expect("committed").state;
-    let original = log.store.get(&log.entry_key(1), 1 << 20).await.expect("read").expect("there");
+    let mut state = log
+        .commit(State::default(), &author(), None, &add)
+        .await
+        .expect("committed")
+        .state;
+    let original = log
+        .store
+        .get(&log.entry_key(1), 1 << 20)
+        .await
+        .expect("read")
+        .expect("there");
     let second = |text: String| {
         let log = log.clone();
         let mut state = state.clone();
         async move {
-            log.store.overwrite(&log.entry_key(2), text.into_bytes().into()).await.expect("written");
+            log.store
+                .overwrite(&log.entry_key(2), text.into_bytes().into())
+                .await
+                .expect("written");
             log.advance(&mut state).await.expect_err("refused").message
         }
     };
     let text = String::from_utf8(original.to_vec()).expect("text");
     let renumbered = text.replace("\"seq\":1", "\"seq\":2");
-    assert!(second(text.clone()).await.contains("says that it is number 1"));
-    assert!(second(renumbered.clone()).await.contains("forked or rolled back"));
-    assert!(second(renumbered.replace("\"format\":1", "\"format\":2")).await.contains("written by ortus"));
-    assert!(second(renumbered.replace("\"actor\"", "\"author\"")).await.contains("unknown field"));
-    assert!(second(renumbered[..renumbered.len() / 2].to_owned()).await.contains("malformed"));
+    assert!(
+        second(text.clone())
+            .await
+            .contains("says that it is number 1")
+    );
+    assert!(
+        second(renumbered.clone())
+            .await
+            .contains("forked or rolled back")
+    );
+    assert!(
+        second(renumbered.replace("\"format\":1", "\"format\":2"))
+            .await
+            .contains("written by ortus")
+    );
+    assert!(
+        second(renumbered.replace("\"actor\"", "\"author\""))
+            .await
+            .contains("unknown field")
+    );
+    assert!(
+        second(renumbered[..renumbered.len() / 2].to_owned())
+            .await
+            .contains("malformed")
+    );
     assert_eq!(state.seq, 1);
     log.store.delete(&log.entry_key(2)).await.expect("deleted");
     assert!(!log.advance(&mut state).await.expect("nothing new"));
@@ -138,34 +264,60 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
     let (_, log) = faulty();
     let mut state = State::default();
     for _ in 0..CHECKPOINT_EVERY + 3 {
-        state = log.commit(state, &author(), None, &add).await.expect("committed").state;
+        state = log
+            .commit(state, &author(), None, &add)
+            .await
+            .expect("committed")
+            .state;
     }
     assert_eq!(log.load().await.expect("loads"), state);
     let key = log.checkpoint_key(CHECKPOINT_EVERY);
-    let good = log.store.get(&key, 1 << 20).await.expect("read").expect("a checkpoint");
+    let good = log
+        .store
+        .get(&key, 1 << 20)
+        .await
+        .expect("read")
+        .expect("a checkpoint");
     let forged = String::from_utf8_lossy(&good).replacen("\"seq\":64", "\"seq\":65", 1);
     for bad in [&good[..good.len() / 2], b"", forged.as_bytes()] {
-        log.store.overwrite(&key, bad.to_vec().into()).await.expect("written");
+        log.store
+            .overwrite(&key, bad.to_vec().into())
+            .await
+            .expect("written");
         assert_eq!(log.load().await.expect("loads"), state);
     }
     log.store.overwrite(&key, good).await.expect("written");
-    log.store.overwrite(&log.key("hint"), (&b"nonsense"[..]).into()).await.expect("written");
+    log.store
+        .overwrite(&log.key("hint"), (&b"nonsense"[..]).into())
+        .await
+        .expect("written");
     assert_eq!(log.load().await.expect("loads"), state);
 }
 
 #[tokio::test]
 async fn an_entry_signed_in_anothers_name_is_refused() {
-    let (ann, eve) = (sign::Key::generate().expect("a key").0, sign::Key::generate().expect("a key").0);
+    let (ann, eve) = (
+        sign::Key::generate().expect("a key").0,
+        sign::Key::generate().expect("a key").0,
+    );
     let (_, log) = faulty();
-    let state = log.commit(State::default(), &author(), Some(&ann), &add).await.expect("committed").state;
+    let state = log
+        .commit(State::default(), &author(), Some(&ann), &add)
+        .await
+        .expect("committed")
+        .state;
     let read = log.entry(1).await.expect("read").expect("there");
     assert_eq!(read.signatures[0].key, ann.public());
     // Eve signs, and says that it was Ann.
     let mut entry = read.entry.clone();
     (entry.seq, entry.prev, entry.ops) = (2, state.hash, add(&state).expect("decided").ops);
-    let forged =
-        String::from_utf8(entry.write(Some(&eve)).to_vec()).expect("text").replace(&eve.public(), &ann.public());
-    log.store.create(&log.entry_key(2), forged.into()).await.expect("written");
+    let forged = String::from_utf8(entry.write(Some(&eve)).to_vec())
+        .expect("text")
+        .replace(&eve.public(), &ann.public());
+    log.store
+        .create(&log.entry_key(2), forged.into())
+        .await
+        .expect("written");
     let error = log.load().await.expect_err("forged");
     assert!(error.message.contains("not by the key it names"), "{error}");
 }
@@ -182,7 +334,9 @@ async fn two_who_roll_back_the_same_champion_go_back_once() {
     // The store lets others run at each request, so both see version 3 first.
     let (one, two) = tokio::join!(ann.rollback(&model), bob.rollback(&model));
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
-    let champion = log.load().await.expect("loads").models["m"].champion().map(Version::number);
+    let champion = log.load().await.expect("loads").models["m"]
+        .champion()
+        .map(Version::number);
     assert_eq!(champion, Some(2));
 }
 
@@ -193,7 +347,11 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
     use std::time::Duration;
     let (_, log) = faulty();
     let (ann, sweeper) = (operator(&log, "ann"), operator(&log, "gc"));
-    let now = Rules { grace: Duration::ZERO, retain: Duration::ZERO, dry_run: false };
+    let now = Rules {
+        grace: Duration::ZERO,
+        retain: Duration::ZERO,
+        dry_run: false,
+    };
     let later = async |steps: u8| {
         for _ in 0..steps {
             tokio::task::yield_now().await;
@@ -202,7 +360,9 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
     for round in 0..48_u8 {
         // Bytes that nobody uses any more, about to be used again.
         let (old, _) = push(&ann, "m", f32::from(round), None).await;
-        ann.retire(&crate::operate::conformance::name("m"), &old.to_string()).await.expect("retired");
+        ann.retire(&crate::operate::conformance::name("m"), &old.to_string())
+            .await
+            .expect("retired");
         // Each round the two meet at another step of each other.
         let (pushed, swept) = tokio::join!(
             async {
@@ -215,9 +375,14 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
             }
         );
         assert!(pushed.1 && swept.is_ok(), "{swept:?}");
-        ann.verify(&|_| {}).await.expect("every version has its bytes");
+        ann.verify(&|_| {})
+            .await
+            .expect("every version has its bytes");
     }
     let state = log.load().await.expect("loads");
-    assert!(!state.generations.is_empty(), "no sweep ever came between: the test shows nothing");
+    assert!(
+        !state.generations.is_empty(),
+        "no sweep ever came between: the test shows nothing"
+    );
     assert!(state.void.is_empty());
 }

@@ -8,18 +8,28 @@ use crate::model::short;
 
 /// Refuses a field, naming it and its line.
 pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T> {
-    Err(Error::invalid(format!("line {}: field '{}' {why}", field.line, short(&field.name))))
+    Err(Error::invalid(format!(
+        "line {}: field '{}' {why}",
+        field.line,
+        short(&field.name)
+    )))
 }
 
 /// Refuses a field this server does not know how to honour.
 pub(super) fn unsupported<T>(field: &Field) -> Result<T> {
-    refuse(field, "is not supported, and leaving it out would change what the model answers")
+    refuse(
+        field,
+        "is not supported, and leaving it out would change what the model answers",
+    )
 }
 
 /// Refuses a field that is given twice, unless `repeatable` lists it.
 pub(super) fn once<'a>(fields: &'a [Field], repeatable: &[&str]) -> Result<&'a [Field]> {
     let mut seen = std::collections::HashSet::new();
-    for field in fields.iter().filter(|f| !repeatable.contains(&f.name.as_str())) {
+    for field in fields
+        .iter()
+        .filter(|f| !repeatable.contains(&f.name.as_str()))
+    {
         if !seen.insert(field.name.as_str()) {
             return refuse(field, "is given twice");
         }
@@ -67,7 +77,9 @@ impl Field {
 
     fn as_number<N: std::str::FromStr>(&self, value: &Value) -> Result<N> {
         match value {
-            Value::Num(number) => number.parse().or_else(|_| refuse(self, "is not a whole number in range")),
+            Value::Num(number) => number
+                .parse()
+                .or_else(|_| refuse(self, "is not a whole number in range")),
             _ => refuse(self, "is not a whole number"),
         }
     }
@@ -98,6 +110,10 @@ impl Field {
 
     /// Accepts only `false`.
     pub(super) fn only_false(&self) -> Result<()> {
-        if self.flag()? { unsupported(self) } else { Ok(()) }
+        if self.flag()? {
+            unsupported(self)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -36,9 +36,19 @@ pub(crate) enum Value {
 /// the line.
 pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(Error::invalid(format!("{} bytes are over the limit of {TEXT_BYTES_MAX}", text.len())));
+        return Err(Error::invalid(format!(
+            "{} bytes are over the limit of {TEXT_BYTES_MAX}",
+            text.len()
+        )));
     }
-    let mut parser = Parser { tokens: Tokens { rest: text, line: 1 }, next: (1, Token::End), depth: 0 };
+    let mut parser = Parser {
+        tokens: Tokens {
+            rest: text,
+            line: 1,
+        },
+        next: (1, Token::End),
+        depth: 0,
+    };
     parser.advance()?;
     let fields = parser.fields()?;
     match parser.next.1 {
@@ -83,7 +93,10 @@ impl Parser<'_> {
             Token::Mark(c) => format!("'{c}'"),
             Token::End => "the end".to_owned(),
         };
-        Error::invalid(format!("line {}: {wanted} is expected, not {found}", self.next.0))
+        Error::invalid(format!(
+            "line {}: {wanted} is expected, not {found}",
+            self.next.0
+        ))
     }
 
     /// Reads fields up to a closing mark or the end.
@@ -97,7 +110,11 @@ impl Parser<'_> {
             if !colon && !opens {
                 return Err(self.unexpected("':' or '{'"));
             }
-            fields.push(Field { name, line, value: self.value()? });
+            fields.push(Field {
+                name,
+                line,
+                value: self.value()?,
+            });
             self.skip(&[',', ';'])?;
         }
         Ok(fields)
@@ -106,7 +123,10 @@ impl Parser<'_> {
     fn value(&mut self) -> Result<Value> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(Error::invalid(format!("line {}: nested deeper than {DEPTH_MAX}", self.next.0)));
+            return Err(Error::invalid(format!(
+                "line {}: nested deeper than {DEPTH_MAX}",
+                self.next.0
+            )));
         }
         let value = match &self.next.1 {
             Token::Mark('{') => self.message('}')?,
@@ -132,7 +152,11 @@ impl Parser<'_> {
     fn message(&mut self, close: char) -> Result<Value> {
         self.advance()?;
         let fields = self.fields()?;
-        if self.skip(&[close])? { Ok(Value::Message(fields)) } else { Err(self.unexpected(&format!("'{close}'"))) }
+        if self.skip(&[close])? {
+            Ok(Value::Message(fields))
+        } else {
+            Err(self.unexpected(&format!("'{close}'")))
+        }
     }
 
     fn list(&mut self) -> Result<Value> {
@@ -172,7 +196,9 @@ impl Tokens<'_> {
     fn token(&mut self) -> Result<(usize, Token)> {
         self.blank();
         let line = self.line;
-        let Some(first) = self.rest.chars().next() else { return Ok((line, Token::End)) };
+        let Some(first) = self.rest.chars().next() else {
+            return Ok((line, Token::End));
+        };
         let token = match first {
             '{' | '}' | '<' | '>' | '[' | ']' | ':' | ',' | ';' => {
                 self.rest = &self.rest[1..];
@@ -185,7 +211,11 @@ impl Tokens<'_> {
             c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => {
                 Token::Num(self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.')))
             }
-            c => return Err(Error::invalid(format!("line {line}: character '{c}' has no meaning here"))),
+            c => {
+                return Err(Error::invalid(format!(
+                    "line {line}: character '{c}' has no meaning here"
+                )));
+            }
         };
         Ok((line, token))
     }
@@ -223,13 +253,21 @@ impl Tokens<'_> {
                 '\n' => break,
                 '\\' => {
                     let escaped = chars.next().and_then(|(_, e)| Self::escape(e));
-                    let refuse = || Error::invalid(format!("line {}: an escape in a string is unknown", self.line));
+                    let refuse = || {
+                        Error::invalid(format!(
+                            "line {}: an escape in a string is unknown",
+                            self.line
+                        ))
+                    };
                     text.push(escaped.ok_or_else(refuse)?);
                 }
                 _ => text.push(c),
             }
         }
-        Err(Error::invalid(format!("line {}: a string does not end", self.line)))
+        Err(Error::invalid(format!(
+            "line {}: a string does not end",
+            self.line
+        )))
     }
 
     fn escape(letter: char) -> Option<char> {

@@ -15,7 +15,10 @@ fn accept(text: &str) -> ModelConfig {
 #[track_caller]
 fn refuse(text: &str, needle: &str) {
     let message = read(text).expect_err(text).message;
-    assert!(message.starts_with("config.pbtxt: ") && message.contains(needle), "{text}: {message}");
+    assert!(
+        message.starts_with("config.pbtxt: ") && message.contains(needle),
+        "{text}: {message}"
+    );
 }
 
 #[test]
@@ -38,7 +41,11 @@ fn whole_configuration_is_read() {
         optimization { graph { level: 1 } } parameters { key: "k" value { string_value: "a" "b" } }
         metric_tags { key: "team" value: "x" }"#,
     );
-    let tensor = |name: &str, dtype, dims: &[i64]| ConfigTensor { name: name.to_owned(), dtype, dims: dims.to_vec() };
+    let tensor = |name: &str, dtype, dims: &[i64]| ConfigTensor {
+        name: name.to_owned(),
+        dtype,
+        dims: dims.to_vec(),
+    };
     let expected = ModelConfig {
         batch_rows_max: Some(64),
         unbatched: false,
@@ -50,7 +57,10 @@ fn whole_configuration_is_read() {
         model_filename: Some("net.onnx".to_owned()),
         warmup_rows: vec![8],
         inputs: vec![tensor("x", DType::F32, &[-1, 64])],
-        outputs: vec![tensor("y", DType::String, &[3, 4]), tensor("z", DType::BF16, &[])],
+        outputs: vec![
+            tensor("y", DType::String, &[3, 4]),
+            tensor("z", DType::BF16, &[]),
+        ],
     };
     assert_eq!(config, expected);
 }
@@ -65,18 +75,36 @@ fn what_is_left_out_is_left_open() {
 
 #[test]
 fn version_policies_are_read() {
-    let check = |text: &str, policy| assert_eq!(accept(text).version_policy, Some(policy), "{text}");
-    let versions = |list: &[u64]| VersionPolicy::Specific(list.iter().filter_map(|n| Version::new(*n)).collect());
+    let check =
+        |text: &str, policy| assert_eq!(accept(text).version_policy, Some(policy), "{text}");
+    let versions = |list: &[u64]| {
+        VersionPolicy::Specific(list.iter().filter_map(|n| Version::new(*n)).collect())
+    };
     check("version_policy { all { } }", VersionPolicy::All);
     check("version_policy { latest { } }", VersionPolicy::Latest(1));
-    check("version_policy { specific { versions: [ 1, 3 ] } }", versions(&[1, 3]));
-    check("version_policy { specific { versions: 1 versions: 3 } }", versions(&[1, 3]));
+    check(
+        "version_policy { specific { versions: [ 1, 3 ] } }",
+        versions(&[1, 3]),
+    );
+    check(
+        "version_policy { specific { versions: 1 versions: 3 } }",
+        versions(&[1, 3]),
+    );
     refuse("version_policy { }", "exactly one of");
     refuse("version_policy { all { } latest { } }", "exactly one of");
-    refuse("version_policy { latest { num_versions: 0 } }", "num_versions 0");
+    refuse(
+        "version_policy { latest { num_versions: 0 } }",
+        "num_versions 0",
+    );
     refuse("version_policy { specific { } }", "names no version");
-    refuse("version_policy { specific { versions: 0 } }", "version of 0");
-    refuse("version_policy { newest { } }", "field 'newest' is not supported");
+    refuse(
+        "version_policy { specific { versions: 0 } }",
+        "version of 0",
+    );
+    refuse(
+        "version_policy { newest { } }",
+        "field 'newest' is not supported",
+    );
 }
 
 #[test]
@@ -86,22 +114,52 @@ fn what_would_change_answers_is_refused_by_field_and_line() {
         ("sequence_batching { }", "sequence_batching"),
         ("batch_input [ { kind: BATCH_ITEM_SHAPE } ]", "batch_input"),
         ("batch_output [ ]", "batch_output"),
-        ("model_operations { op_library_filename: \"/x.so\" }", "model_operations"),
+        (
+            "model_operations { op_library_filename: \"/x.so\" }",
+            "model_operations",
+        ),
         ("model_transaction_policy { decoupled: true }", "decoupled"),
         ("response_cache { enable: true }", "enable"),
-        ("cc_model_filenames { key: \"7.0\" value: \"x\" }", "cc_model_filenames"),
+        (
+            "cc_model_filenames { key: \"7.0\" value: \"x\" }",
+            "cc_model_filenames",
+        ),
         ("dynamic_batching { priority_levels: 2 }", "priority_levels"),
-        ("dynamic_batching { default_queue_policy { } }", "default_queue_policy"),
-        ("dynamic_batching { preserve_ordering: true }", "preserve_ordering"),
-        ("input { name: \"x\" data_type: TYPE_FP32 reshape { shape: [ ] } }", "reshape"),
-        ("input { name: \"x\" data_type: TYPE_FP32 is_shape_tensor: true }", "is_shape_tensor"),
-        ("input { name: \"x\" data_type: TYPE_FP32 allow_ragged_batch: true }", "allow_ragged_batch"),
-        ("input { name: \"x\" data_type: TYPE_FP32 format: FORMAT_NCHW }", "format"),
+        (
+            "dynamic_batching { default_queue_policy { } }",
+            "default_queue_policy",
+        ),
+        (
+            "dynamic_batching { preserve_ordering: true }",
+            "preserve_ordering",
+        ),
+        (
+            "input { name: \"x\" data_type: TYPE_FP32 reshape { shape: [ ] } }",
+            "reshape",
+        ),
+        (
+            "input { name: \"x\" data_type: TYPE_FP32 is_shape_tensor: true }",
+            "is_shape_tensor",
+        ),
+        (
+            "input { name: \"x\" data_type: TYPE_FP32 allow_ragged_batch: true }",
+            "allow_ragged_batch",
+        ),
+        (
+            "input { name: \"x\" data_type: TYPE_FP32 format: FORMAT_NCHW }",
+            "format",
+        ),
         ("instance_group { rate_limiter { } }", "rate_limiter"),
         ("instance_group { passive: true }", "passive"),
-        ("model_warmup { inputs { key: \"x\" value { input_data_file: \"f\" } } }", "input_data_file"),
+        (
+            "model_warmup { inputs { key: \"x\" value { input_data_file: \"f\" } } }",
+            "input_data_file",
+        ),
     ] {
-        refuse(&format!("\n# x\n{fields}"), &format!("line 3: field '{name}' is not supported"));
+        refuse(
+            &format!("\n# x\n{fields}"),
+            &format!("line 3: field '{name}' is not supported"),
+        );
     }
 }
 
@@ -113,22 +171,47 @@ fn wrong_values_are_refused() {
     refuse("max_batch_size: -1", "not a whole number in range");
     refuse("max_batch_size: 4294967296", "not a whole number in range");
     refuse("max_batch_size: \"4\"", "not a whole number");
-    refuse("max_batch_size: 4\nmax_batch_size: 8", "line 2: field 'max_batch_size' is given twice");
+    refuse(
+        "max_batch_size: 4\nmax_batch_size: 8",
+        "line 2: field 'max_batch_size' is given twice",
+    );
     refuse("name: digits", "is not a string");
     refuse("input { name: \"x\" }", "lacks a name or a data_type");
-    refuse("input { name: \"x\" data_type: TYPE_COMPLEX }", "not a known type");
-    refuse("input { name: \"x\" data_type: TYPE_FP32 dims: -2 }", "field 'dims'");
-    let twice = "input [ { name: \"x\" data_type: TYPE_FP32 }, { name: \"x\" data_type: TYPE_FP32 } ]";
+    refuse(
+        "input { name: \"x\" data_type: TYPE_COMPLEX }",
+        "not a known type",
+    );
+    refuse(
+        "input { name: \"x\" data_type: TYPE_FP32 dims: -2 }",
+        "field 'dims'",
+    );
+    let twice =
+        "input [ { name: \"x\" data_type: TYPE_FP32 }, { name: \"x\" data_type: TYPE_FP32 } ]";
     refuse(twice, "declares 'x' twice");
     refuse("instance_group { count: 0 }", "count that is not 1 to 1024");
-    refuse("instance_group { count: 1025 }", "count that is not 1 to 1024");
-    refuse("instance_group [ { count: 1024 }, { count: 1 } ]", "over 1024 instances");
+    refuse(
+        "instance_group { count: 1025 }",
+        "count that is not 1 to 1024",
+    );
+    refuse(
+        "instance_group [ { count: 1024 }, { count: 1 } ]",
+        "over 1024 instances",
+    );
     assert_eq!(accept("instance_group { count: 1024 }").lanes, Some(1024));
     refuse("instance_group { kind: KIND_MODEL }", "kind other than");
-    refuse("instance_group { kind: KIND_CPU gpus: 0 }", "names GPUs for KIND_CPU");
-    refuse("max_batch_size: 4 model_warmup { batch_size: 5 }", "over max_batch_size");
+    refuse(
+        "instance_group { kind: KIND_CPU gpus: 0 }",
+        "names GPUs for KIND_CPU",
+    );
+    refuse(
+        "max_batch_size: 4 model_warmup { batch_size: 5 }",
+        "over max_batch_size",
+    );
     for path in ["", "a/b.onnx", "..", "a\\\\b", ".hidden", "a\\nb"] {
-        refuse(&format!("default_model_filename: \"{path}\""), "not a plain file name");
+        refuse(
+            &format!("default_model_filename: \"{path}\""),
+            "not a plain file name",
+        );
     }
 }
 
@@ -152,7 +235,12 @@ fn broken_syntax_is_refused_with_its_line() {
 fn nesting_and_size_are_limited() {
     let nested = |n: usize| parse(&format!("{}{}", "a { ".repeat(n), "}".repeat(n)));
     assert!(nested(syntax::DEPTH_MAX).is_ok());
-    assert!(nested(syntax::DEPTH_MAX + 1).expect_err("deep").message.contains("nested deeper than 32"));
+    assert!(
+        nested(syntax::DEPTH_MAX + 1)
+            .expect_err("deep")
+            .message
+            .contains("nested deeper than 32")
+    );
     assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX)).is_ok());
     assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX + 1)).is_err());
     let endless = parse(&format!("a: {}", "[".repeat(200_000))).expect_err("deep");
@@ -161,7 +249,8 @@ fn nesting_and_size_are_limited() {
 
 #[test]
 fn every_prefix_of_a_text_is_answered() {
-    let text = "name: \"dig\\n\" 'x' # c\ninput [ { dims: [ -1, 0x10 ] }, < a: b > ] k { v: 1.5e3; }";
+    let text =
+        "name: \"dig\\n\" 'x' # c\ninput [ { dims: [ -1, 0x10 ] }, < a: b > ] k { v: 1.5e3; }";
     for end in 0..text.len() {
         let _ = parse(&text[..end]);
     }

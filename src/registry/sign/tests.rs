@@ -18,21 +18,47 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     let digest = crate::registry::entry::hash(b"x");
     let bytes = statement("n", &model, &digest);
     let signed = again.sign(&bytes);
-    let mut trust = Trust { format: 1, keys: Vec::new() };
+    let mut trust = Trust {
+        format: 1,
+        keys: Vec::new(),
+    };
     assert!(vouched(&trust, &[], &bytes).is_err_and(|w| w.contains("not signed")));
-    assert!(vouched(&trust, std::slice::from_ref(&signed), &bytes).is_err_and(|w| w.contains("not trusted here")));
+    assert!(
+        vouched(&trust, std::slice::from_ref(&signed), &bytes)
+            .is_err_and(|w| w.contains("not trusted here"))
+    );
     trust.add(&key.public(), "ann").expect("trusted");
-    assert_eq!(vouched(&trust, std::slice::from_ref(&signed), &bytes), Ok(1));
-    for other in [statement("other", &model, &digest), statement("n", &model, &crate::registry::entry::hash(b"y"))] {
-        assert!(vouched(&trust, std::slice::from_ref(&signed), &other).is_err_and(|w| w.contains("not over this")));
+    assert_eq!(
+        vouched(&trust, std::slice::from_ref(&signed), &bytes),
+        Ok(1)
+    );
+    for other in [
+        statement("other", &model, &digest),
+        statement("n", &model, &crate::registry::entry::hash(b"y")),
+    ] {
+        assert!(
+            vouched(&trust, std::slice::from_ref(&signed), &other)
+                .is_err_and(|w| w.contains("not over this"))
+        );
     }
     let (stranger, _) = Key::generate().expect("a key");
-    let forged = Signed { key: key.public(), ..stranger.sign(&bytes) };
+    let forged = Signed {
+        key: key.public(),
+        ..stranger.sign(&bytes)
+    };
     assert!(vouched(&trust, &[forged], &bytes).is_err());
-    assert_eq!(vouched(&trust, &[stranger.sign(&bytes), signed.clone()], &bytes), Ok(1));
-    trust.revoke(&key.public(), "lost", Utc::now()).expect("revoked");
+    assert_eq!(
+        vouched(&trust, &[stranger.sign(&bytes), signed.clone()], &bytes),
+        Ok(1)
+    );
+    trust
+        .revoke(&key.public(), "lost", Utc::now())
+        .expect("revoked");
     assert!(vouched(&trust, &[signed], &bytes).is_err_and(|w| w.contains("revoked since")));
-    assert!(trust.add(&key.public(), "ann").is_err(), "revoked is for good");
+    assert!(
+        trust.add(&key.public(), "ann").is_err(),
+        "revoked is for good"
+    );
     let file = folder.path().join("trust.json");
     trust.write(&file).expect("written");
     assert_eq!(Trust::read(&file).expect("read"), trust);
@@ -42,13 +68,24 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
 fn what_is_no_key_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
-    for text in ["", "nonsense", "ortus-private-key-1\n!!\n", "ortus-private-key-1\nAAAA\n"] {
+    for text in [
+        "",
+        "nonsense",
+        "ortus-private-key-1\n!!\n",
+        "ortus-private-key-1\nAAAA\n",
+    ] {
         std::fs::write(&path, text).expect("written");
         assert!(Key::read(&path).is_err(), "{text:?}");
     }
     for key in ["", "ed25519:", "ed25519:AAAA", "rsa:AAAA"] {
         assert!(check_public(key).is_err(), "{key}");
-        assert!(!is_valid(&Signed { key: key.to_owned(), value: "AAAA".to_owned() }, b"x"));
+        assert!(!is_valid(
+            &Signed {
+                key: key.to_owned(),
+                value: "AAAA".to_owned()
+            },
+            b"x"
+        ));
     }
     std::fs::write(&path, "{\"format\":2,\"keys\":[]}").expect("written");
     assert!(Trust::read(&path).is_err());

@@ -37,12 +37,22 @@ pub(crate) fn declare(name: &str, dtype: DType, dims: &[i64]) -> o::ValueInfoPro
 
 /// Encodes a graph as a model.
 pub(crate) fn model(graph: o::GraphProto) -> Source {
-    Source { bytes: graphs::model(graph).into(), external_dir: None }
+    Source {
+        bytes: graphs::model(graph).into(),
+        external_dir: None,
+    }
 }
 
 fn on(kind: ProviderKind) -> SessionOptions {
-    let providers = vec![Provider { kind, options: BTreeMap::new() }];
-    SessionOptions { intra_op_threads: 1, spinning: false, providers }
+    let providers = vec![Provider {
+        kind,
+        options: BTreeMap::new(),
+    }];
+    SessionOptions {
+        intra_op_threads: 1,
+        spinning: false,
+        providers,
+    }
 }
 
 /// The library of this machine, fetched where it is not there yet.
@@ -56,7 +66,9 @@ pub(crate) fn engine() -> OnnxRuntime {
 
 /// Opens a session on the processor.
 pub(crate) fn open(source: &Source) -> Box<dyn Session> {
-    engine().open(source, &on(ProviderKind::Cpu)).expect("opens")
+    engine()
+        .open(source, &on(ProviderKind::Cpu))
+        .expect("opens")
 }
 
 fn identity(dtype: DType, dims: &[i64]) -> Source {
@@ -71,9 +83,18 @@ fn identity(dtype: DType, dims: &[i64]) -> Source {
 fn sample(dtype: DType, shape: Vec<usize>) -> Tensor {
     let count = crate::tensor::elements(&shape).expect("small");
     match dtype.element_bytes() {
-        None => Tensor::strings(shape, Strings::from_parts((0..count).map(|i| format!("ü{i}"))).expect("text")),
+        None => Tensor::strings(
+            shape,
+            Strings::from_parts((0..count).map(|i| format!("ü{i}"))).expect("text"),
+        ),
         Some(width) => {
-            let byte = |i: usize| if dtype == DType::Bool { (i % 2) as u8 } else { (i * 37 % 120) as u8 };
+            let byte = |i: usize| {
+                if dtype == DType::Bool {
+                    (i % 2) as u8
+                } else {
+                    (i * 37 % 120) as u8
+                }
+            };
             Tensor::fixed(dtype, shape, (0..count * width).map(byte).collect())
         }
     }
@@ -92,8 +113,16 @@ fn every_datatype_and_rank_comes_back_bit_for_bit() {
             let mut session = open(&identity(dtype, dims));
             let given = sample(dtype, shape);
             let outputs = session.run(&[given.view()]).expect("runs");
-            assert_eq!((outputs[0].dtype(), outputs[0].shape()), (dtype, given.shape()));
-            assert_eq!(outputs[0].to_raw(), given.to_raw(), "{dtype} {:?}", given.shape());
+            assert_eq!(
+                (outputs[0].dtype(), outputs[0].shape()),
+                (dtype, given.shape())
+            );
+            assert_eq!(
+                outputs[0].to_raw(),
+                given.to_raw(),
+                "{dtype} {:?}",
+                given.shape()
+            );
         }
     }
 }
@@ -103,18 +132,28 @@ fn misaligned_bytes_are_copied_into_place() {
     let mut session = open(&identity(DType::F64, &[-1]));
     let padded: Bytes = std::iter::once(0).chain(2.5_f64.to_le_bytes()).collect();
     let given = Tensor::fixed(DType::F64, vec![1], padded.slice(1..)).expect("fits");
-    assert_eq!(session.run(&[given.view()]).expect("runs")[0].to_raw(), given.to_raw());
+    assert_eq!(
+        session.run(&[given.view()]).expect("runs")[0].to_raw(),
+        given.to_raw()
+    );
 }
 
 #[test]
 fn an_index_out_of_range_is_the_clients_fault_and_the_session_goes_on() {
-    let source = Source { bytes: graphs::lookup().into(), external_dir: None };
+    let source = Source {
+        bytes: graphs::lookup().into(),
+        external_dir: None,
+    };
     let mut session = open(&source);
-    let index = |i: i64| Tensor::fixed(DType::I64, vec![1], i.to_le_bytes().to_vec().into()).expect("fits");
+    let index =
+        |i: i64| Tensor::fixed(DType::I64, vec![1], i.to_le_bytes().to_vec().into()).expect("fits");
     let error = session.run(&[index(10).view()]).expect_err("out of range");
     assert_eq!(error.kind, crate::error::Kind::InvalidArgument, "{error}");
     assert!(!error.message.contains('/'), "{error}");
-    assert_eq!(session.run(&[index(2).view()]).expect("runs")[0].to_raw()[..], 0.25_f32.to_le_bytes());
+    assert_eq!(
+        session.run(&[index(2).view()]).expect("runs")[0].to_raw()[..],
+        0.25_f32.to_le_bytes()
+    );
 }
 
 #[test]
@@ -130,7 +169,13 @@ fn an_absent_provider_is_an_error_and_a_listed_fallback_is_taken() {
                 assert!(error.message.contains(kind.name()), "{error}");
                 let mut options = on(kind);
                 options.providers.extend(on(ProviderKind::Cpu).providers);
-                assert_eq!(engine.open(&source, &options).expect("falls back").provider(), "cpu");
+                assert_eq!(
+                    engine
+                        .open(&source, &options)
+                        .expect("falls back")
+                        .provider(),
+                    "cpu"
+                );
             }
         }
     }

@@ -60,15 +60,20 @@ pub(crate) struct Back {
 
 /// Fills the folder that a program finds.
 pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<()> {
-    let failed = |e: std::io::Error| Error::unavailable(format!("write to {}", folder.display())).with_source(e);
+    let failed = |e: std::io::Error| {
+        Error::unavailable(format!("write to {}", folder.display())).with_source(e)
+    };
     std::fs::create_dir_all(folder.join("out")).map_err(failed)?;
     let classes = rows.target.classes();
     let end = match spec.program.rows {
         Handed::Parquet => "parquet",
         Handed::Csv => "csv",
     };
-    for (name, part, is_told) in [("train", &fold.train, true), ("stop", &fold.stop, true), ("test", &fold.test, false)]
-    {
+    for (name, part, is_told) in [
+        ("train", &fold.train, true),
+        ("stop", &fold.stop, true),
+        ("test", &fold.test, false),
+    ] {
         let table = table(spec, rows, part, is_told);
         let bytes = match spec.program.rows {
             Handed::Parquet => columnar::write(&table, &columnar::Notes::new())?,
@@ -80,7 +85,11 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         Values::Numbers(_) => "number",
         Values::Words(_) => "category",
     };
-    let features = rows.frame.columns.iter().map(|c| json!({"name": c.name, "kind": kind(&c.values)}));
+    let features = rows
+        .frame
+        .columns
+        .iter()
+        .map(|c| json!({"name": c.name, "kind": kind(&c.values)}));
     let order = json!({
         "format": FORMAT,
         "model": spec.model.name,
@@ -101,28 +110,41 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
 }
 
 fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
-    let Frame { columns, rows: count } = rows.frame.take(part);
+    let Frame {
+        columns,
+        rows: count,
+    } = rows.frame.take(part);
     let mut all: Vec<(String, Column)> = Vec::with_capacity(columns.len() + 2);
     for column in columns {
         let values = match column.values {
             Values::Numbers(all) => Column::F32(all),
-            Values::Words(words) => {
-                Column::Words((0..count).map(|row| words.get(row).unwrap_or_default().to_owned()).collect())
-            }
+            Values::Words(words) => Column::Words(
+                (0..count)
+                    .map(|row| words.get(row).unwrap_or_default().to_owned())
+                    .collect(),
+            ),
         };
         all.push((column.name, values));
     }
     if is_told {
         let target = match rows.target.take(part) {
             Target::Values(values) => Column::F32(values),
-            Target::Classes { of, names } => Column::Words(of.iter().map(|c| names[*c as usize].clone()).collect()),
+            Target::Classes { of, names } => {
+                Column::Words(of.iter().map(|c| names[*c as usize].clone()).collect())
+            }
         };
         all.push((spec.schema.target.clone(), target));
         if let Some(weights) = &rows.weight {
-            all.push((WEIGHT.to_owned(), Column::F32(part.iter().map(|row| weights[*row as usize]).collect())));
+            all.push((
+                WEIGHT.to_owned(),
+                Column::F32(part.iter().map(|row| weights[*row as usize]).collect()),
+            ));
         }
     }
-    Table { columns: all, rows: count }
+    Table {
+        columns: all,
+        rows: count,
+    }
 }
 
 fn csv(table: &Table) -> Result<Vec<u8>> {
@@ -130,9 +152,18 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(table.names()).map_err(failed)?;
     for row in 0..table.rows {
-        writer.write_record(table.columns.iter().map(|(_, column)| missing(column.word(row)))).map_err(failed)?;
+        writer
+            .write_record(
+                table
+                    .columns
+                    .iter()
+                    .map(|(_, column)| missing(column.word(row))),
+            )
+            .map_err(failed)?;
     }
-    writer.into_inner().map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
+    writer
+        .into_inner()
+        .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
 }
 
 /// A missing number is an empty cell.
@@ -146,30 +177,48 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     let most = spec.program.output_max as u64;
     let read = |name: &str, most: u64| -> Result<Vec<u8>> {
         let path = folder.join("out").join(name);
-        let none = |e: std::io::Error| Error::invalid(format!("the program wrote no out/{name}")).with_source(e);
+        let none = |e: std::io::Error| {
+            Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
+        };
         // A link might lead anywhere.
         let meta = std::fs::symlink_metadata(&path).map_err(none)?;
         if !meta.is_file() {
             return Err(Error::invalid(format!("out/{name} is no file")));
         }
         if meta.len() > most {
-            return Err(Error::too_large(format!("out/{name} is {} bytes, over {most}", meta.len())));
+            return Err(Error::too_large(format!(
+                "out/{name} is {} bytes, over {most}",
+                meta.len()
+            )));
         }
         std::fs::read(&path).map_err(none)
     };
     let model = Bytes::from(read("model.onnx", most.min(crate::graph::MODEL_BYTES_MAX))?);
     let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|e| Error::invalid(format!("out/metrics.json is not what is asked for: {e}")))?,
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+            Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))
+        })?,
         Err(_) if !folder.join("out/metrics.json").exists() => Said::default(),
         Err(error) => return Err(error),
     };
     let known = |name: &&String| rows.frame.column(name).is_none();
-    if let Some(name) = said.features.iter().chain(said.importances.keys()).find(known) {
-        return Err(Error::invalid(format!("out/metrics.json names '{}', which is no feature", short(name))));
+    if let Some(name) = said
+        .features
+        .iter()
+        .chain(said.importances.keys())
+        .find(known)
+    {
+        return Err(Error::invalid(format!(
+            "out/metrics.json names '{}', which is no feature",
+            short(name)
+        )));
     }
     let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
-    Ok(Back { model, said, claims })
+    Ok(Back {
+        model,
+        said,
+        claims,
+    })
 }
 
 /// Reads predictions: `value`, or `label` and, where they are told, `p0`, `p1` …
@@ -182,9 +231,13 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
     let classes = rows.target.classes();
     let column = if classes.is_some() { "label" } else { "value" };
     let at = place(column).ok_or_else(|| refuse(format!("has no column '{column}'")))?;
-    let scores: Vec<usize> = (0..classes.map_or(0, <[String]>::len)).map_while(|c| place(&format!("p{c}"))).collect();
+    let scores: Vec<usize> = (0..classes.map_or(0, <[String]>::len))
+        .map_while(|c| place(&format!("p{c}")))
+        .collect();
     if !scores.is_empty() && Some(scores.len()) != classes.map(<[String]>::len) {
-        return Err(refuse("has the probabilities of some classes only".to_owned()));
+        return Err(refuse(
+            "has the probabilities of some classes only".to_owned(),
+        ));
     }
     let mut claims = Claims::default();
     let mut found = 0;
@@ -193,13 +246,16 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         let cell = |at: usize| record.get(at).unwrap_or_default().trim();
         let number = |at: usize| {
             let word = cell(at);
-            word.parse::<f64>().map_err(|_| refuse(format!("row {row} holds '{}', no number", short(word))))
+            word.parse::<f64>()
+                .map_err(|_| refuse(format!("row {row} holds '{}', no number", short(word))))
         };
         match classes {
             None => claims.values.push(number(at)?),
             Some(names) => {
                 let class = names.iter().position(|name| name == cell(at));
-                let class = class.ok_or_else(|| refuse(format!("row {row} holds '{}', no class", short(cell(at)))))?;
+                let class = class.ok_or_else(|| {
+                    refuse(format!("row {row} holds '{}', no class", short(cell(at))))
+                })?;
                 claims.classes.push(class as u32);
                 for score in &scores {
                     claims.scores.push(number(*score)? as f32);
@@ -222,45 +278,73 @@ pub(crate) fn compare(
     (answers, places): (&[Option<Answer>], &[usize]),
     within: f64,
 ) -> Result<Parity> {
-    let refuse =
-        |row: usize, how: String| Err(Error::precondition(format!("row {row} of those that it is judged by: {how}")));
-    let mut parity = Parity { rows: answers.len(), worst: 0.0 };
+    let refuse = |row: usize, how: String| {
+        Err(Error::precondition(format!(
+            "row {row} of those that it is judged by: {how}"
+        )))
+    };
+    let mut parity = Parity {
+        rows: answers.len(),
+        worst: 0.0,
+    };
     let all = || claims.values.iter().filter(|v| v.is_finite());
     let mean = all().sum::<f64>() / all().count().max(1) as f64;
-    let scale = (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
+    let scale =
+        (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
     for (row, answer) in answers.iter().enumerate() {
         match answer {
             None => return refuse(row, "the model has no answer".to_owned()),
             Some(Answer::Value(found)) => {
-                let Some(claimed) = claims.values.get(row) else { return refuse(row, "a class was predicted".into()) };
-                let apart = (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
+                let Some(claimed) = claims.values.get(row) else {
+                    return refuse(row, "a class was predicted".into());
+                };
+                let apart =
+                    (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
                 // What is no number is not near either.
                 if apart.is_nan() || apart > within {
-                    return refuse(row, format!("the model answers {found}, the program predicted {claimed}"));
+                    return refuse(
+                        row,
+                        format!("the model answers {found}, the program predicted {claimed}"),
+                    );
                 }
                 parity.worst = parity.worst.max(apart);
             }
             Some(Answer::Class(found, scores)) => {
-                let claimed = claims.classes.get(row).and_then(|class| places.get(*class as usize));
-                let Some(claimed) = claimed else { return refuse(row, "a value was predicted".into()) };
+                let claimed = claims
+                    .classes
+                    .get(row)
+                    .and_then(|class| places.get(*class as usize));
+                let Some(claimed) = claimed else {
+                    return refuse(row, "a value was predicted".into());
+                };
                 let claimed = *claimed as u32;
                 let width = claims.scores.len() / claims.classes.len().max(1);
                 let told = &claims.scores[row * width..][..width];
                 for (class, b) in told.iter().enumerate() {
-                    let a = places.get(class).and_then(|at| scores.get(*at)).copied().unwrap_or(f32::NAN);
+                    let a = places
+                        .get(class)
+                        .and_then(|at| scores.get(*at))
+                        .copied()
+                        .unwrap_or(f32::NAN);
                     let apart = f64::from((a - b).abs());
                     if apart.is_nan() || apart > within {
                         return refuse(
                             row,
-                            format!("the model answers the probability {a}, the program predicted {b}"),
+                            format!(
+                                "the model answers the probability {a}, the program predicted {b}"
+                            ),
                         );
                     }
                     parity.worst = parity.worst.max(apart);
                 }
                 let score = |class: u32| scores.get(class as usize).copied().unwrap_or(0.0);
-                let is_tied = f64::from((score(*found) - score(claimed)).abs()) <= within && !scores.is_empty();
+                let is_tied = f64::from((score(*found) - score(claimed)).abs()) <= within
+                    && !scores.is_empty();
                 if *found != claimed && !is_tied {
-                    return refuse(row, format!("the model answers class {found}, the program predicted {claimed}"));
+                    return refuse(
+                        row,
+                        format!("the model answers class {found}, the program predicted {claimed}"),
+                    );
                 }
             }
         }
@@ -274,20 +358,35 @@ mod tests {
 
     #[test]
     fn what_a_program_predicted_must_be_what_its_model_answers() {
-        let values = Claims { values: vec![1.0, 2.0], ..Claims::default() };
+        let values = Claims {
+            values: vec![1.0, 2.0],
+            ..Claims::default()
+        };
         let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
         assert!(compare(&values, (&answers(1.0, 2.000_01), &[0, 1]), 1e-4).is_ok());
-        assert!(compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4).is_err_and(|e| e.message.contains("row 1")));
+        assert!(
+            compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4)
+                .is_err_and(|e| e.message.contains("row 1"))
+        );
         assert!(compare(&values, (&answers(f64::NAN, 2.0), &[0, 1]), 1e-4).is_err());
         assert!(compare(&values, (&[None, None], &[0, 1]), 1e-4).is_err());
-        let classes = Claims { classes: vec![1], scores: vec![0.4, 0.6], ..Claims::default() };
+        let classes = Claims {
+            classes: vec![1],
+            scores: vec![0.4, 0.6],
+            ..Claims::default()
+        };
         let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
         assert!(compare(&classes, (&class(1, &[0.4, 0.6]), &[0, 1]), 1e-4).is_ok());
         assert!(compare(&classes, (&class(1, &[0.45, 0.55]), &[0, 1]), 1e-4).is_err());
         assert!(
-            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4).is_err_and(|e| e.message.contains("class 0"))
+            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4)
+                .is_err_and(|e| e.message.contains("class 0"))
         );
-        let tied = Claims { classes: vec![1], scores: vec![0.5, 0.5], ..Claims::default() };
+        let tied = Claims {
+            classes: vec![1],
+            scores: vec![0.5, 0.5],
+            ..Claims::default()
+        };
         assert!(compare(&tied, (&class(0, &[0.5, 0.5]), &[0, 1]), 1e-4).is_ok());
         let turned = compare(&classes, (&class(0, &[0.6, 0.4]), &[1, 0]), 1e-4);
         assert!(turned.is_ok(), "the model has its classes in another order");

@@ -83,9 +83,16 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         .process_group(0)
         .spawn()
         .map_err(failed("start"))?;
-    let mut input = child.stdin.take().ok_or_else(|| Error::internal("a guard has no input"))?;
-    let output = child.stdout.take().ok_or_else(|| Error::internal("a guard has no output"))?;
-    let mut text = serde_json::to_vec(order).map_err(|e| Error::internal("write an order").with_source(e))?;
+    let mut input = child
+        .stdin
+        .take()
+        .ok_or_else(|| Error::internal("a guard has no input"))?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| Error::internal("a guard has no output"))?;
+    let mut text =
+        serde_json::to_vec(order).map_err(|e| Error::internal("write an order").with_source(e))?;
     text.push(b'\n');
     let told = input.write_all(&text).and_then(|()| input.flush());
     // The input stays open: its end tells the guard that we are gone.
@@ -102,14 +109,24 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         // It was stopped or is stuck; what it guards ends with it.
         let _ = child.kill();
         let _ = child.wait();
-        return Err(Error::late("the guard of a program did not end in time, and was ended"));
+        return Err(Error::late(
+            "the guard of a program did not end in time, and was ended",
+        ));
     }
     let status = child.wait().map_err(failed("wait for"))?;
     told.map_err(failed("tell"))?;
-    let heard = hearing.join().map_err(|_| Error::internal("hear the guard of a program"))?;
+    let heard = hearing
+        .join()
+        .map_err(|_| Error::internal("hear the guard of a program"))?;
     let said = heard.map_err(failed("hear"))?;
-    let verdict = serde_json::from_slice(&said).ok().filter(|_| status.success());
-    verdict.ok_or_else(|| Error::unavailable(format!("the guard of a program ended without a verdict ({status})")))
+    let verdict = serde_json::from_slice(&said)
+        .ok()
+        .filter(|_| status.success());
+    verdict.ok_or_else(|| {
+        Error::unavailable(format!(
+            "the guard of a program ended without a verdict ({status})"
+        ))
+    })
 }
 
 /// The guard's side.
@@ -117,7 +134,11 @@ pub(crate) fn run() -> Result<()> {
     let malformed = || Error::invalid("a guard was given an order that is not known");
     let mut input = BufReader::new(std::io::stdin());
     let mut line = Vec::new();
-    input.by_ref().take(WORDS_MAX).read_until(b'\n', &mut line).map_err(|_| malformed())?;
+    input
+        .by_ref()
+        .take(WORDS_MAX)
+        .read_until(b'\n', &mut line)
+        .map_err(|_| malformed())?;
     let order: Order = serde_json::from_slice(&line).map_err(|_| malformed())?;
     let is_alone = Arc::new(AtomicBool::new(false));
     let trainer_ended = is_alone.clone();
@@ -127,13 +148,19 @@ pub(crate) fn run() -> Result<()> {
     });
     limits::adopt()?;
     let verdict = watch(&order, &is_alone);
-    let text = serde_json::to_vec(&verdict).map_err(|e| Error::internal("print a verdict").with_source(e))?;
-    std::io::stdout().write_all(&text).map_err(|e| Error::internal("print a verdict").with_source(e))
+    let text = serde_json::to_vec(&verdict)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))?;
+    std::io::stdout()
+        .write_all(&text)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))
 }
 
 fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
     let begun = Instant::now();
-    let (program, arguments) = order.program.split_first().map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
+    let (program, arguments) = order
+        .program
+        .split_first()
+        .map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
     let mut command = Command::new(program);
     limits::bound(&mut command, order.memory_max, order.file_max);
     let started = command
@@ -149,13 +176,25 @@ fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
         Ok(child) => child,
         Err(error) => {
             let said = error.to_string();
-            return Verdict { ended: Ended::NotStarted, said, said_bytes: 0, left: 0, seconds: 0.0 };
+            return Verdict {
+                ended: Ended::NotStarted,
+                said,
+                said_bytes: 0,
+                left: 0,
+                seconds: 0.0,
+            };
         }
     };
     drop(command);
     let heard = Arc::new(AtomicUsize::new(0));
-    let output = child.stdout.take().map(|stream| listen(stream, heard.clone()));
-    let errors = child.stderr.take().map(|stream| listen(stream, heard.clone()));
+    let output = child
+        .stdout
+        .take()
+        .map(|stream| listen(stream, heard.clone()));
+    let errors = child
+        .stderr
+        .take()
+        .map(|stream| listen(stream, heard.clone()));
     let ended = loop {
         match child.try_wait() {
             Ok(Some(status)) => break of(status),
@@ -177,19 +216,33 @@ fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
             }
             thread.is_finished()
         });
-        let bytes: Vec<u8> = listened.and_then(|thread| thread.join().ok()).unwrap_or_default().into();
+        let bytes: Vec<u8> = listened
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
+            .into();
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let said = text(output) + &text(errors);
-    Verdict { ended, said, said_bytes: heard.load(Ordering::Relaxed), left, seconds }
+    Verdict {
+        ended,
+        said,
+        said_bytes: heard.load(Ordering::Relaxed),
+        left,
+        seconds,
+    }
 }
 
 fn of(status: ExitStatus) -> Ended {
-    status.signal().map_or_else(|| Ended::Code(status.code().unwrap_or(-1)), Ended::Signal)
+    status
+        .signal()
+        .map_or_else(|| Ended::Code(status.code().unwrap_or(-1)), Ended::Signal)
 }
 
 /// Takes all that is said and keeps the last of it.
-fn listen(mut stream: impl Read + Send + 'static, heard: Arc<AtomicUsize>) -> JoinHandle<VecDeque<u8>> {
+fn listen(
+    mut stream: impl Read + Send + 'static,
+    heard: Arc<AtomicUsize>,
+) -> JoinHandle<VecDeque<u8>> {
     std::thread::spawn(move || {
         let mut kept = VecDeque::new();
         let mut part = [0; 4096];
@@ -222,13 +275,25 @@ fn clear() -> usize {
 fn below(root: u32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
         // The name in brackets may hold anything; what follows it does not.
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
         let mut words = rest.split_whitespace();
         let is_dead = words.next() == Some("Z");
-        let Some(parent) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        let Some(parent) = words.next().and_then(|word| word.parse().ok()) else {
+            continue;
+        };
         children.entry(parent).or_default().push((process, is_dead));
     }
     let (mut found, mut next) = (Vec::new(), vec![root.cast_signed()]);

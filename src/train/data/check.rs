@@ -18,7 +18,11 @@ const HITS_MIN: f64 = 10.0;
 const AHEAD: i64 = 3_600 * 1_000_000;
 
 /// Refuses rows that cannot be learned from; tells what a person should know.
-pub(crate) fn check(spec: &Spec, rows: &Rows, now: chrono::DateTime<chrono::Utc>) -> Result<Vec<String>> {
+pub(crate) fn check(
+    spec: &Spec,
+    rows: &Rows,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if rows.len() < spec.data.rows_min {
         return Err(Error::invalid(format!(
@@ -37,7 +41,11 @@ pub(crate) fn check(spec: &Spec, rows: &Rows, now: chrono::DateTime<chrono::Utc>
             )));
         }
         let age = now.saturating_sub(newest);
-        if let Some(most) = spec.data.age_max.filter(|most| age.max(0) as u128 > most.as_micros()) {
+        if let Some(most) = spec
+            .data
+            .age_max
+            .filter(|most| age.max(0) as u128 > most.as_micros())
+        {
             let hours = age / 3_600_000_000;
             let most = most.as_secs() / 3_600;
             return Err(Error::precondition(format!(
@@ -76,7 +84,9 @@ pub(crate) fn check(spec: &Spec, rows: &Rows, now: chrono::DateTime<chrono::Utc>
 
 fn is_constant(values: &Values) -> bool {
     match values {
-        Values::Numbers(all) => all.windows(2).all(|w| w[0].to_bits() == w[1].to_bits() || w[0] == w[1]),
+        Values::Numbers(all) => all
+            .windows(2)
+            .all(|w| w[0].to_bits() == w[1].to_bits() || w[0] == w[1]),
         Values::Words(words) => words.codes.windows(2).all(|w| w[0] == w[1]),
     }
 }
@@ -110,8 +120,17 @@ fn told(rows: &Rows, at: usize) -> f64 {
     let targets: Vec<Vec<f64>> = match &rows.target {
         Target::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
         Target::Classes { of, names } => {
-            let is = |class: usize| chosen.iter().map(|r| f64::from(u8::from(of[*r] as usize == class))).collect();
-            if names.len() == 2 { vec![is(1)] } else { (0..names.len()).map(is).collect() }
+            let is = |class: usize| {
+                chosen
+                    .iter()
+                    .map(|r| f64::from(u8::from(of[*r] as usize == class)))
+                    .collect()
+            };
+            if names.len() == 2 {
+                vec![is(1)]
+            } else {
+                (0..names.len()).map(is).collect()
+            }
         }
     };
     let one = |target: &Vec<f64>| {
@@ -132,7 +151,9 @@ fn told(rows: &Rows, at: usize) -> f64 {
             // only the way that is meant counts.
             Target::Classes { .. } if is_word => area(&values, target),
             Target::Classes { .. } => area(&values, target).max(1.0 - area(&values, target)),
-            Target::Values(_) if is_word => 0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0,
+            Target::Values(_) if is_word => {
+                0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0
+            }
             Target::Values(_) => 0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0,
         }
     };
@@ -157,13 +178,20 @@ fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
 /// The area under the curve of values for those with target 1; missing ones are
 /// below all others.
 fn area(values: &[f64], target: &[f64]) -> f64 {
-    let rows = values.iter().zip(target).map(|(value, target)| (there(*value), *target == 1.0));
+    let rows = values
+        .iter()
+        .zip(target)
+        .map(|(value, target)| (there(*value), *target == 1.0));
     area_of(rows.collect()).unwrap_or(0.5)
 }
 
 /// A value to be put in order; a missing one is below all others.
 fn there(value: f64) -> f64 {
-    if value.is_nan() { f64::NEG_INFINITY } else { value }
+    if value.is_nan() {
+        f64::NEG_INFINITY
+    } else {
+        value
+    }
 }
 
 /// Places in order from 0, the middle one for equal values.
@@ -184,7 +212,12 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let n = a.len() as f64;
     let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
     let (ma, mb) = (mean(a), mean(b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
+    let sum =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
     let spread = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
-    if spread > 0.0 { sum(&|x, y| x * y) / spread } else { 0.0 }
+    if spread > 0.0 {
+        sum(&|x, y| x * y) / spread
+    } else {
+        0.0
+    }
 }

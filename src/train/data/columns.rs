@@ -48,8 +48,12 @@ impl Growing {
     /// Begins a column. Refuses types that no model takes.
     pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
         let values = match plain(kind) {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Grown::Words(Coder::default()),
-            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => Grown::Times(Vec::new()),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                Grown::Words(Coder::default())
+            }
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
+                Grown::Times(Vec::new())
+            }
             DataType::Boolean | DataType::Null => Grown::Numbers(Vec::new()),
             kind if kind.is_numeric() => Grown::Numbers(Vec::new()),
             _ => {
@@ -59,26 +63,44 @@ impl Growing {
                 )));
             }
         };
-        Ok(Self { name: name.to_owned(), kind: kind.clone(), values })
+        Ok(Self {
+            name: name.to_owned(),
+            kind: kind.clone(),
+            values,
+        })
     }
 
     /// Adds a batch.
     pub(super) fn push(&mut self, array: &ArrayRef) -> Result<()> {
         let name = &self.name;
-        let to =
-            |kind: &DataType| cast(array, kind).map_err(|e| Error::invalid(format!("column '{}': {e}", short(name))));
+        let to = |kind: &DataType| {
+            cast(array, kind).map_err(|e| Error::invalid(format!("column '{}': {e}", short(name))))
+        };
         match &mut self.values {
             Grown::Numbers(all) => {
                 let array = to(&DataType::Float64)?;
-                all.extend(array.as_primitive::<Float64Type>().iter().map(|v| v.unwrap_or(f64::NAN)));
+                all.extend(
+                    array
+                        .as_primitive::<Float64Type>()
+                        .iter()
+                        .map(|v| v.unwrap_or(f64::NAN)),
+                );
             }
             Grown::Words(coder) => {
                 let array = to(&DataType::Utf8)?;
-                array.as_string::<i32>().iter().for_each(|word| coder.push(word));
+                array
+                    .as_string::<i32>()
+                    .iter()
+                    .for_each(|word| coder.push(word));
             }
             Grown::Times(all) => {
                 let array = to(&DataType::Timestamp(TimeUnit::Microsecond, None))?;
-                all.extend(array.as_primitive::<TimestampMicrosecondType>().iter().map(|v| v.unwrap_or(NO_TIME)));
+                all.extend(
+                    array
+                        .as_primitive::<TimestampMicrosecondType>()
+                        .iter()
+                        .map(|v| v.unwrap_or(NO_TIME)),
+                );
             }
         }
         Ok(())
@@ -92,7 +114,12 @@ impl Growing {
             Grown::Words(coder) => Raw::Words(coder.finish()),
             Grown::Times(all) => Raw::Times(all),
         };
-        Gathered { name: self.name, values, was_truth, was_whole }
+        Gathered {
+            name: self.name,
+            values,
+            was_truth,
+            was_whole,
+        }
     }
 }
 
@@ -109,7 +136,11 @@ pub(super) fn in_words(all: &[f64]) -> Words {
     let mut coder = Coder::default();
     for value in all {
         // −0 is 0.
-        coder.push((!value.is_nan()).then(|| format!("{}", value + 0.0)).as_deref());
+        coder.push(
+            (!value.is_nan())
+                .then(|| format!("{}", value + 0.0))
+                .as_deref(),
+        );
     }
     coder.finish()
 }
@@ -128,7 +159,10 @@ impl Gathered {
             Raw::Numbers(all) if is_category && self.was_whole => Values::Words(in_words(&all)),
             Raw::Words(words) => Values::Words(words),
             Raw::Numbers(_) if is_category => {
-                return Err(Error::invalid(format!("'{}' is no category: it is not of whole numbers", short(&name))));
+                return Err(Error::invalid(format!(
+                    "'{}' is no category: it is not of whole numbers",
+                    short(&name)
+                )));
             }
             Raw::Numbers(all) => Values::Numbers(all.into_iter().map(|v| v as f32).collect()),
             Raw::Times(_) => {
@@ -147,16 +181,26 @@ impl Gathered {
         let times = match self.values {
             Raw::Times(all) => all,
             Raw::Numbers(all) => {
-                let time = |v: f64| if v.is_finite() && v.abs() < 9e12 { (v * 1e6) as i64 } else { NO_TIME };
+                let time = |v: f64| {
+                    if v.is_finite() && v.abs() < 9e12 {
+                        (v * 1e6) as i64
+                    } else {
+                        NO_TIME
+                    }
+                };
                 all.into_iter().map(time).collect()
             }
             Raw::Words(_) => {
-                return Err(Error::invalid(format!("'{name}' is no time; CAST it to a TIMESTAMP in the query")));
+                return Err(Error::invalid(format!(
+                    "'{name}' is no time; CAST it to a TIMESTAMP in the query"
+                )));
             }
         };
         match times.iter().filter(|t| **t == NO_TIME).count() {
             0 => Ok(times),
-            n => Err(Error::invalid(format!("{n} rows have no '{name}', the time; leave them out in the query"))),
+            n => Err(Error::invalid(format!(
+                "{n} rows have no '{name}', the time; leave them out in the query"
+            ))),
         }
     }
 
@@ -167,12 +211,15 @@ impl Gathered {
             Raw::Numbers(all) => in_words(&all),
             Raw::Times(all) => {
                 let mut coder = Coder::default();
-                all.iter().for_each(|t| coder.push((*t != NO_TIME).then(|| t.to_string()).as_deref()));
+                all.iter()
+                    .for_each(|t| coder.push((*t != NO_TIME).then(|| t.to_string()).as_deref()));
                 coder.finish()
             }
         };
         let alone = words.list.len() as u32..;
-        alone.zip(words.codes.iter_mut().filter(|c| **c == super::MISSING)).for_each(|(next, code)| *code = next);
+        alone
+            .zip(words.codes.iter_mut().filter(|c| **c == super::MISSING))
+            .for_each(|(next, code)| *code = next);
         words.codes
     }
 
@@ -180,11 +227,21 @@ impl Gathered {
     pub(super) fn weights(self) -> Result<Vec<f32>> {
         let name = short(&self.name).to_owned();
         let Raw::Numbers(all) = self.values else {
-            return Err(Error::invalid(format!("'{name}', the weight, is no number")));
+            return Err(Error::invalid(format!(
+                "'{name}', the weight, is no number"
+            )));
         };
-        match all.iter().position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30)) {
-            Some(row) => Err(Error::invalid(format!("'{name}' of row {row} is {}, no weight", all[row]))),
-            None if all.iter().all(|w| *w == 0.0) => Err(Error::invalid(format!("every '{name}' is 0"))),
+        match all
+            .iter()
+            .position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30))
+        {
+            Some(row) => Err(Error::invalid(format!(
+                "'{name}' of row {row} is {}, no weight",
+                all[row]
+            ))),
+            None if all.iter().all(|w| *w == 0.0) => {
+                Err(Error::invalid(format!("every '{name}' is 0")))
+            }
             None => Ok(all.into_iter().map(|w| w as f32).collect()),
         }
     }

@@ -44,7 +44,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// Reads an address; none of another kind. Refuses a malformed one.
     pub(crate) fn parse(at: &str) -> Result<Option<Self>> {
-        let Some(rest) = at.strip_prefix(SCHEME) else { return Ok(None) };
+        let Some(rest) = at.strip_prefix(SCHEME) else {
+            return Ok(None);
+        };
         let (model, asked) = rest.split_once('?').unwrap_or((rest, ""));
         let days = match asked.split_once('=') {
             None if asked.is_empty() => Some(DAYS),
@@ -52,9 +54,15 @@ impl Seen {
             _ => None,
         };
         let days = days.ok_or_else(|| {
-            Error::invalid(format!("'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days", short(at)))
+            Error::invalid(format!(
+                "'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days",
+                short(at)
+            ))
         })?;
-        Ok(Some(Self { model: ModelName::parse(model)?, back: Duration::from_secs(days * 86_400) }))
+        Ok(Some(Self {
+            model: ModelName::parse(model)?,
+            back: Duration::from_secs(days * 86_400),
+        }))
     }
 
     /// Joins what was known at a time, and leaves it as files in a folder. Refuses
@@ -67,18 +75,27 @@ impl Seen {
     ) -> Result<Staged> {
         let from = as_of - self.back;
         let mut labels = Labels::read(records, (from, as_of), bytes_max).await?;
-        let window = Window { model: self.model.clone(), version: None, from, to: as_of };
+        let window = Window {
+            model: self.model.clone(),
+            version: None,
+            from,
+            to: as_of,
+        };
         let mut keys = window.files(records).await?;
         keys.retain(|key| is_older(key, as_of));
         if keys.len() > FILES_MAX {
-            return Err(Error::overloaded(format!("these are over {FILES_MAX} captured files; look back fewer days")));
+            return Err(Error::overloaded(format!(
+                "these are over {FILES_MAX} captured files; look back fewer days"
+            )));
         }
         // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
         keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
         let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
         let (mut files, mut tables) = (Vec::new(), Vec::new());
         for key in keys {
-            let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else { continue };
+            let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else {
+                continue;
+            };
             bytes_read += bytes.len() as u64;
             if bytes_read > bytes_max {
                 return Err(Error::too_large(format!(
@@ -94,7 +111,11 @@ impl Seen {
             }
             let joined = join(&captured, &mut labels, (from, as_of))?;
             if joined.rows > 0 {
-                files.push(SourceFile { path: key, digest, bytes: length });
+                files.push(SourceFile {
+                    path: key,
+                    digest,
+                    bytes: length,
+                });
                 tables.push(joined);
             }
         }
@@ -109,16 +130,26 @@ impl Seen {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         tables.reverse();
         let (paths, rows_digest) = write(tables, into)?;
-        let note = format!("{others} captured files have other columns than the newest and are left out");
+        let note =
+            format!("{others} captured files have other columns than the newest and are left out");
         let notes = if others > 0 { vec![note] } else { Vec::new() };
-        Ok(Staged { tables: paths, files, rows_digest: Some(rows_digest), notes, stamps: Vec::new() })
+        Ok(Staged {
+            tables: paths,
+            files,
+            rows_digest: Some(rows_digest),
+            notes,
+            stamps: Vec::new(),
+        })
     }
 }
 
 /// Writes tables one behind another into few files, and says what they hold.
 fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> {
     // Truths that are numbers here and words in another file are words.
-    if tables.iter_mut().any(|t| matches!(truth(t), Some(Column::Words(_)))) {
+    if tables
+        .iter_mut()
+        .any(|t| matches!(truth(t), Some(Column::Words(_))))
+    {
         tables.iter_mut().for_each(in_words);
     }
     let (mut paths, mut digests) = (Vec::new(), String::new());
@@ -147,11 +178,16 @@ fn file_name(key: &str) -> &str {
 
 /// Whether a file was named by then: names tell when.
 fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
-    let name = key.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
+    let name = key
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split('.').next())
+        .unwrap_or_default();
     let id = Uuid::parse_str(name).ok().and_then(|id| id.get_timestamp());
     id.is_none_or(|stamp| {
         let (seconds, nanos) = stamp.to_unix();
-        (seconds.cast_signed(), nanos / 1_000_000) <= (as_of.timestamp(), as_of.timestamp_subsec_millis())
+        (seconds.cast_signed(), nanos / 1_000_000)
+            <= (as_of.timestamp(), as_of.timestamp_subsec_millis())
     })
 }
 
@@ -169,27 +205,61 @@ struct Taken {
 }
 
 impl Labels {
-    async fn read(records: &Records, (from, as_of): (DateTime<Utc>, DateTime<Utc>), bytes_max: u64) -> Result<Self> {
+    async fn read(
+        records: &Records,
+        (from, as_of): (DateTime<Utc>, DateTime<Utc>),
+        bytes_max: u64,
+    ) -> Result<Self> {
         let listed: Vec<(String, _)> = records.list(LABELS).try_collect().await?;
         let oldest = line::hour(from);
         let hour = |key: &str| key.split('/').nth(1).unwrap_or_default() >= oldest.as_str();
         let is_wanted = |key: &String| key.ends_with(".jsonl") && hour(key) && is_older(key, as_of);
-        let mut keys: Vec<String> = listed.into_iter().map(|(key, _)| key).filter(is_wanted).collect();
+        let mut keys: Vec<String> = listed
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(is_wanted)
+            .collect();
         keys.sort();
-        let (mut labels, mut bytes_read) = (Self { of: HashMap::new(), files: Vec::new() }, 0);
+        let (mut labels, mut bytes_read) = (
+            Self {
+                of: HashMap::new(),
+                files: Vec::new(),
+            },
+            0,
+        );
         for key in keys {
-            let Some(bytes) = records.get(&key, LABELS_BYTES_MAX).await? else { continue };
+            let Some(bytes) = records.get(&key, LABELS_BYTES_MAX).await? else {
+                continue;
+            };
             bytes_read += bytes.len() as u64;
             if bytes_read > bytes_max {
-                return Err(Error::too_large(format!("labels are over {bytes_max} bytes, 'staged_max' in [data]")));
+                return Err(Error::too_large(format!(
+                    "labels are over {bytes_max} bytes, 'staged_max' in [data]"
+                )));
             }
             let lines = line::read(&bytes).map_err(|e| e.context(&key))?;
             let file = labels.files.len();
-            labels.files.push((SourceFile { path: key, digest: hash(&bytes), bytes: bytes.len() as u64 }, false));
-            for Line { prediction_id, row, label, time, .. } in lines.into_iter().filter(|l| l.time <= as_of) {
+            labels.files.push((
+                SourceFile {
+                    path: key,
+                    digest: hash(&bytes),
+                    bytes: bytes.len() as u64,
+                },
+                false,
+            ));
+            for Line {
+                prediction_id,
+                row,
+                label,
+                time,
+                ..
+            } in lines.into_iter().filter(|l| l.time <= as_of)
+            {
                 let known = labels.of.get(&(prediction_id, row));
                 if known.is_none_or(|known| known.time <= time) {
-                    labels.of.insert((prediction_id, row), Taken { label, time, file });
+                    labels
+                        .of
+                        .insert((prediction_id, row), Taken { label, time, file });
                 }
             }
         }
@@ -204,7 +274,10 @@ impl Labels {
     }
 
     fn used(self) -> impl Iterator<Item = SourceFile> {
-        self.files.into_iter().filter(|(_, is_used)| *is_used).map(|(file, _)| file)
+        self.files
+            .into_iter()
+            .filter(|(_, is_used)| *is_used)
+            .map(|(file, _)| file)
     }
 }
 
@@ -215,13 +288,26 @@ fn truth(table: &mut Table) -> Option<&mut Column> {
 }
 
 /// The rows of a file that have a label, with it.
-fn join(captured: &Captured, labels: &mut Labels, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Result<Table> {
+fn join(
+    captured: &Captured,
+    labels: &mut Labels,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Table> {
     let damaged = || Error::precondition("a captured file lacks the columns that every one has");
-    let Some(Column::I32(numbers)) = captured.table.column(OWN[1]) else { return Err(damaged()) };
+    let Some(Column::I32(numbers)) = captured.table.column(OWN[1]) else {
+        return Err(damaged());
+    };
     let (mut rows, mut truths, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    for request in captured.requests()?.into_iter().filter(|r| from <= r.time && r.time < to) {
+    for request in captured
+        .requests()?
+        .into_iter()
+        .filter(|r| from <= r.time && r.time < to)
+    {
         for row in request.rows {
-            let number = numbers.get(row).and_then(|n| u32::try_from(*n).ok()).ok_or_else(damaged)?;
+            let number = numbers
+                .get(row)
+                .and_then(|n| u32::try_from(*n).ok())
+                .ok_or_else(damaged)?;
             if let Some((label, time)) = labels.take(request.prediction, number) {
                 rows.push(row);
                 truths.push(label);
@@ -230,16 +316,30 @@ fn join(captured: &Captured, labels: &mut Labels, (from, to): (DateTime<Utc>, Da
         }
     }
     let mut table = captured.table.take(&rows);
-    let numbers = truths.iter().map(|label| if let Label::Number(value) = label { Some(*value) } else { None });
+    let numbers = truths.iter().map(|label| {
+        if let Label::Number(value) = label {
+            Some(*value)
+        } else {
+            None
+        }
+    });
     let truth = match numbers.collect::<Option<Vec<f64>>>() {
         Some(numbers) => Column::F64(numbers),
         None => Column::Words(truths.iter().map(word).collect()),
     };
     let version = i64::try_from(captured.head.version).unwrap_or(i64::MAX);
-    let added = [truth, Column::Time(times), Column::I64(vec![version; rows.len()])];
+    let added = [
+        truth,
+        Column::Time(times),
+        Column::I64(vec![version; rows.len()]),
+    ];
     let taken: Vec<String> = table.names().map(str::to_owned).collect();
     for (name, column) in ADDED.into_iter().zip(added) {
-        let free = if taken.iter().any(|t| t == name) { format!("ortus.{name}") } else { name.to_owned() };
+        let free = if taken.iter().any(|t| t == name) {
+            format!("ortus.{name}")
+        } else {
+            name.to_owned()
+        };
         table.columns.push((free, column));
     }
     Ok(table)

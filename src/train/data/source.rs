@@ -16,7 +16,8 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{
-    CsvReadOptions, Expr, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig, SessionContext, col, lit,
+    CsvReadOptions, Expr, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig,
+    SessionContext, col, lit,
 };
 use futures_util::stream::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -104,8 +105,17 @@ impl Format {
 }
 
 /// Reads what the query answers.
-pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, Manifest, Vec<String>)> {
-    let Prepared { context, mut manifest, notes, stamps, staging } = prepare(spec, reach).await?;
+pub(super) async fn read(
+    spec: &Spec,
+    reach: &Reach,
+) -> Result<(Vec<Gathered>, Manifest, Vec<String>)> {
+    let Prepared {
+        context,
+        mut manifest,
+        notes,
+        stamps,
+        staging,
+    } = prepare(spec, reach).await?;
     let gathered = query(&context, &manifest.sql, spec, reach).await?;
     staged::unchanged(&stamps)?;
     // What was copied had to be there until now.
@@ -117,30 +127,53 @@ pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<(Vec<Gathered>, M
 }
 
 /// Counts what the query answers: rows with a target, of a later time than `after`.
-pub(super) async fn count(spec: &Spec, reach: &Reach, after: Option<DateTime<Utc>>) -> Result<usize> {
+pub(super) async fn count(
+    spec: &Spec,
+    reach: &Reach,
+    after: Option<DateTime<Utc>>,
+) -> Result<usize> {
     // What was captured may have no label yet: then there is nothing new.
     let prepared = match prepare(spec, reach).await {
         Err(error) if error.kind == crate::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
     };
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
-    let mut frame = prepared.context.sql_with_options(&prepared.manifest.sql, only_reads()).await.map_err(broken)?;
-    frame = frame.filter(column(&spec.schema.target).is_not_null()).map_err(broken)?;
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let mut frame = prepared
+        .context
+        .sql_with_options(&prepared.manifest.sql, only_reads())
+        .await
+        .map_err(broken)?;
+    frame = frame
+        .filter(column(&spec.schema.target).is_not_null())
+        .map_err(broken)?;
     if let Some(name) = &spec.schema.time {
         if let Some(after) = after {
-            frame = frame.clone().filter(column(name).gt(moment(&frame, name, after)?)).map_err(broken)?;
+            frame = frame
+                .clone()
+                .filter(column(name).gt(moment(&frame, name, after)?))
+                .map_err(broken)?;
         }
         // What is still to come is not there yet.
-        frame = frame.clone().filter(column(name).lt_eq(moment(&frame, name, reach.now)?)).map_err(broken)?;
+        frame = frame
+            .clone()
+            .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
+            .map_err(broken)?;
     }
     frame.count().await.map_err(broken)
 }
 
 /// A time as a column of times has it.
 fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
     let field = frame.schema().field_with_unqualified_name(column);
-    let kind = field.map_err(|_| Error::invalid(format!("the data has no column '{}', the time", short(column))))?;
+    let kind = field.map_err(|_| {
+        Error::invalid(format!(
+            "the data has no column '{}', the time",
+            short(column)
+        ))
+    })?;
     let micros = time.timestamp_micros();
     match kind.data_type() {
         // As the data are read: seconds.
@@ -153,7 +186,10 @@ fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> 
 }
 
 fn only_reads() -> SQLOptions {
-    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
 }
 
 /// Makes the sources tables of a planner; files that were copied live as long as
@@ -161,21 +197,40 @@ fn only_reads() -> SQLOptions {
 async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     let context = context(spec)?;
     let staging = crate::train::scratch::folder()?;
-    let mut manifest = Manifest { as_of: reach.as_of, ..Manifest::default() };
+    let mut manifest = Manifest {
+        as_of: reach.as_of,
+        ..Manifest::default()
+    };
     let (mut notes, mut stamps) = (Vec::new(), Vec::new());
     for (name, at) in &spec.sources.0 {
         let about = |e: Error| e.context(format_args!("the source '{name}'"));
         let into = staging.path().join(name);
         std::fs::create_dir_all(&into).map_err(|e| unreadable(&into, e))?;
         let staged = staged(spec, reach, at, &into).await.map_err(about)?;
-        register(&context, name, &staged.tables).await.map_err(about)?;
-        manifest.sources.push(Source { name: name.clone(), files: staged.files, rows_digest: staged.rows_digest });
+        register(&context, name, &staged.tables)
+            .await
+            .map_err(about)?;
+        manifest.sources.push(Source {
+            name: name.clone(),
+            files: staged.files,
+            rows_digest: staged.rows_digest,
+        });
         notes.extend(staged.notes);
         stamps.extend(staged.stamps);
     }
     let only = spec.only_source().map_or("", String::as_str);
-    manifest.sql = spec.data.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
-    Ok(Prepared { context, manifest, notes, stamps, staging })
+    manifest.sql = spec
+        .data
+        .sql
+        .clone()
+        .unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
+    Ok(Prepared {
+        context,
+        manifest,
+        notes,
+        stamps,
+        staging,
+    })
 }
 
 /// A planner with the sources as tables.
@@ -191,8 +246,15 @@ struct Prepared {
 async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
     if let Some(seen) = Seen::parse(at)? {
         let records = reach.records.as_ref();
-        let records = records.ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
-        return seen.stage(records, reach.as_of.unwrap_or(reach.now), (into, spec.data.staged_max as u64)).await;
+        let records = records
+            .ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
+        return seen
+            .stage(
+                records,
+                reach.as_of.unwrap_or(reach.now),
+                (into, spec.data.staged_max as u64),
+            )
+            .await;
     }
     match at.split_once("://") {
         Some(("file", path)) => staged::local(&spec.folder, path),
@@ -208,12 +270,19 @@ pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
 /// A planner that keeps rows in their order and itself within its memory.
 fn context(spec: &Spec) -> Result<SessionContext> {
     let failed = |e| Error::internal(format!("prepare to read data: {e}"));
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(spec.data.memory_max, 1.0).build().map_err(failed)?;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_limit(spec.data.memory_max, 1.0)
+        .build()
+        .map_err(failed)?;
     // One part: the same files and query give the same rows in the same order.
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(8_192);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(8_192);
     config.options_mut().sql_parser.enable_ident_normalization = false;
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::new(runtime)).with_default_features();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
+        .with_default_features();
     Ok(SessionContext::new_with_state(state.build()))
 }
 
@@ -221,23 +290,40 @@ fn context(spec: &Spec) -> Result<SessionContext> {
 async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Result<()> {
     let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
     let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
-        return Err(Error::invalid("its files are not all Parquet, all CSV or all JSON lines, by their names"));
+        return Err(Error::invalid(
+            "its files are not all Parquet, all CSV or all JSON lines, by their names",
+        ));
     };
     let mut first: Option<(SchemaRef, &PathBuf)> = None;
     let mut tables = Vec::new();
     for (at, path) in files.iter().enumerate() {
         let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
-        let whole = whole.to_str().ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
-        let alone = if files.len() == 1 { name.to_owned() } else { format!("{name}_file_{at}") };
-        let extension = path.extension().and_then(|e| e.to_str()).map(|e| format!(".{e}")).unwrap_or_default();
+        let whole = whole
+            .to_str()
+            .ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
+        let alone = if files.len() == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}_file_{at}")
+        };
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .map(|e| format!(".{e}"))
+            .unwrap_or_default();
         let table = datafusion::common::TableReference::bare(alone.clone());
         let registered = match format {
             Format::Parquet => {
-                let options = ParquetReadOptions { file_extension: &extension, ..ParquetReadOptions::default() };
+                let options = ParquetReadOptions {
+                    file_extension: &extension,
+                    ..ParquetReadOptions::default()
+                };
                 context.register_parquet(table, whole, options).await
             }
             Format::Csv => {
-                let options = CsvReadOptions::new().file_extension(&extension).schema_infer_max_records(LOOK_ROWS);
+                let options = CsvReadOptions::new()
+                    .file_extension(&extension)
+                    .schema_infer_max_records(LOOK_ROWS);
                 context.register_csv(table, whole, options).await
             }
             Format::Json => {
@@ -249,18 +335,27 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
                 context.register_json(table, whole, options).await
             }
         };
-        let broken =
-            |e: datafusion::error::DataFusionError| Error::invalid(format!("{}: {}", path.display(), words(&e)));
+        let broken = |e: datafusion::error::DataFusionError| {
+            Error::invalid(format!("{}: {}", path.display(), words(&e)))
+        };
         registered.map_err(broken)?;
-        let frame = context.table(datafusion::common::TableReference::bare(alone)).await.map_err(broken)?;
+        let frame = context
+            .table(datafusion::common::TableReference::bare(alone))
+            .await
+            .map_err(broken)?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
         if schema.fields().is_empty() {
             return Err(Error::invalid(format!("{} has no column", path.display())));
         }
         match &first {
             None => first = Some((schema, path)),
-            Some((known, of)) => same(known, &schema)
-                .map_err(|why| Error::invalid(format!("{} and {} differ: {why}", of.display(), path.display())))?,
+            Some((known, of)) => same(known, &schema).map_err(|why| {
+                Error::invalid(format!(
+                    "{} and {} differ: {why}",
+                    of.display(),
+                    path.display()
+                ))
+            })?,
         }
         tables.push(frame);
     }
@@ -270,11 +365,18 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
     // By name, in the order of the files.
     let broken = |e: datafusion::error::DataFusionError| Error::invalid(words(&e));
     let mut tables = tables.into_iter();
-    let Some(mut whole) = tables.next() else { return Ok(()) };
+    let Some(mut whole) = tables.next() else {
+        return Ok(());
+    };
     for next in tables {
         whole = whole.union_by_name(next).map_err(broken)?;
     }
-    context.register_table(datafusion::common::TableReference::bare(name), whole.into_view()).map_err(broken)?;
+    context
+        .register_table(
+            datafusion::common::TableReference::bare(name),
+            whole.into_view(),
+        )
+        .map_err(broken)?;
     Ok(())
 }
 
@@ -288,10 +390,17 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
         let is_free = |kind: &DataType| *kind == DataType::Null;
         let alike = a == b || (a.is_numeric() && b.is_numeric()) || is_free(a) || is_free(b);
         if !alike {
-            return Err(format!("'{}' is {a} in the first and {b} in the other", short(field.name())));
+            return Err(format!(
+                "'{}' is {a} in the first and {b} in the other",
+                short(field.name())
+            ));
         }
     }
-    match other.fields().iter().find(|f| one.column_with_name(f.name()).is_none()) {
+    match other
+        .fields()
+        .iter()
+        .find(|f| one.column_with_name(f.name()).is_none())
+    {
         Some(more) => Err(format!("only the other has '{}'", short(more.name()))),
         None => Ok(()),
     }
@@ -304,15 +413,24 @@ fn column(name: &str) -> Expr {
     col(datafusion::common::Column::new_unqualified(name))
 }
 
-async fn query(context: &SessionContext, sql: &str, spec: &Spec, reach: &Reach) -> Result<(Vec<Typed>, usize)> {
+async fn query(
+    context: &SessionContext,
+    sql: &str,
+    spec: &Spec,
+    reach: &Reach,
+) -> Result<(Vec<Typed>, usize)> {
     let rows_max = spec.data.rows_max;
     let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
-        datafusion::error::DataFusionError::ResourcesExhausted(_) => {
-            Error::overloaded(format!("the query needs more memory than 'memory_max' in [data] allows: {}", words(&e)))
-        }
+        datafusion::error::DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
+            "the query needs more memory than 'memory_max' in [data] allows: {}",
+            words(&e)
+        )),
         _ => Error::invalid(format!("the query: {}", words(&e))),
     };
-    let frame = context.sql_with_options(sql, only_reads()).await.map_err(broken)?;
+    let frame = context
+        .sql_with_options(sql, only_reads())
+        .await
+        .map_err(broken)?;
     // What came later must not be seen at all: not as a class, not in a join.
     let frame = match (&spec.schema.time, reach.as_of) {
         (Some(time), Some(as_of)) => {
@@ -322,7 +440,9 @@ async fn query(context: &SessionContext, sql: &str, spec: &Spec, reach: &Reach) 
         _ => frame,
     };
     let frame = match &spec.schema.time {
-        Some(time) if !spec.joins.0.is_empty() => joins::join(context, frame, &spec.joins, time).await?,
+        Some(time) if !spec.joins.0.is_empty() => {
+            joins::join(context, frame, &spec.joins, time).await?
+        }
         _ => frame,
     };
     let schema = frame.schema().as_arrow().clone();
@@ -334,20 +454,38 @@ async fn query(context: &SessionContext, sql: &str, spec: &Spec, reach: &Reach) 
             short(twice[0])
         )));
     }
-    let mut columns: Vec<Growing> =
-        schema.fields().iter().map(|f| Growing::new(f.name(), f.data_type())).collect::<Result<_>>()?;
+    let mut columns: Vec<Growing> = schema
+        .fields()
+        .iter()
+        .map(|f| Growing::new(f.name(), f.data_type()))
+        .collect::<Result<_>>()?;
     let mut stream = frame.execute_stream().await.map_err(broken)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(broken)?;
         rows += batch.num_rows();
         if rows > rows_max {
-            return Err(Error::overloaded(format!("the query answers over {rows_max} rows, 'rows_max' in [data]")));
+            return Err(Error::overloaded(format!(
+                "the query answers over {rows_max} rows, 'rows_max' in [data]"
+            )));
         }
-        columns.iter_mut().zip(batch.columns()).try_for_each(|(column, array)| column.push(array))?;
+        columns
+            .iter_mut()
+            .zip(batch.columns())
+            .try_for_each(|(column, array)| column.push(array))?;
     }
-    let types = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string()));
-    Ok((columns.into_iter().map(Growing::finish).zip(types).collect(), rows))
+    let types = schema
+        .fields()
+        .iter()
+        .map(|f| (f.name().clone(), f.data_type().to_string()));
+    Ok((
+        columns
+            .into_iter()
+            .map(Growing::finish)
+            .zip(types)
+            .collect(),
+        rows,
+    ))
 }
 
 /// What a planner says, in one line.

@@ -6,21 +6,32 @@ use super::*;
 use std::path::Path;
 
 fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
-    let mut spec = Spec { folder: folder.to_owned(), ..Spec::default() };
+    let mut spec = Spec {
+        folder: folder.to_owned(),
+        ..Spec::default()
+    };
     spec.sources.0.insert("rows".to_owned(), source.to_owned());
     spec.schema.target = "y".to_owned();
     spec.data.rows_min = 2;
     for (key, value) in more {
         let value = toml::Value::String((*value).to_owned());
-        let set =
-            spec.schema.set(key, &value).and_then(|known| if known { Ok(true) } else { spec.data.set(key, &value) });
+        let set = spec.schema.set(key, &value).and_then(|known| {
+            if known {
+                Ok(true)
+            } else {
+                spec.data.set(key, &value)
+            }
+        });
         assert_eq!(set, Ok(true), "{key}");
     }
     spec
 }
 
 fn run(spec: &Spec) -> Result<Rows> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(read(spec, &Reach::files()))
 }
 
@@ -53,12 +64,30 @@ fn columns_become_what_a_served_model_sees() {
     );
     let rows = rows.expect("reads");
     assert_eq!(rows.len(), 2, "one has no target");
-    assert!(rows.notes[0].contains("1 rows without a target"), "{:?}", rows.notes);
-    let Values::Numbers(a) = &rows.frame.columns[0].values else { panic!("numbers") };
+    assert!(
+        rows.notes[0].contains("1 rows without a target"),
+        "{:?}",
+        rows.notes
+    );
+    let Values::Numbers(a) = &rows.frame.columns[0].values else {
+        panic!("numbers")
+    };
     assert!(a[0] == 1.5 && a[1].is_nan());
-    assert_eq!(words(&rows, 1).map(|w| (w.get(0), w.get(1))), Some((Some("red"), None)));
-    assert_eq!(rows.target, Target::Classes { of: vec![0, 1], names: vec!["no".to_owned(), "yes".to_owned()] });
-    assert_eq!(rows.time, Some(vec![1_767_225_600_000_000, 1_767_312_000_000_000]));
+    assert_eq!(
+        words(&rows, 1).map(|w| (w.get(0), w.get(1))),
+        Some((Some("red"), None))
+    );
+    assert_eq!(
+        rows.target,
+        Target::Classes {
+            of: vec![0, 1],
+            names: vec!["no".to_owned(), "yes".to_owned()]
+        }
+    );
+    assert_eq!(
+        rows.time,
+        Some(vec![1_767_225_600_000_000, 1_767_312_000_000_000])
+    );
     assert_eq!(rows.manifest.rows, 3);
 }
 
@@ -67,22 +96,36 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("a.csv"), "id,x\n1,10\n2,20\n3,30\n").expect("written");
     std::fs::create_dir(folder.path().join("b")).expect("made");
-    std::fs::write(folder.path().join("b/1.jsonl"), "{\"id\":1,\"y\":0.5}\n{\"id\":2,\"y\":1.25}\n").expect("written");
+    std::fs::write(
+        folder.path().join("b/1.jsonl"),
+        "{\"id\":1,\"y\":0.5}\n{\"id\":2,\"y\":1.25}\n",
+    )
+    .expect("written");
     std::fs::write(folder.path().join("b/2.jsonl"), "{\"id\":3,\"y\":2.5}\n").expect("written");
     let mut spec = spec(
         folder.path(),
         "a.csv",
-        &[("sql", "SELECT rows.x / 10 AS x, b.y FROM rows JOIN b ON rows.id = b.id ORDER BY rows.id")],
+        &[(
+            "sql",
+            "SELECT rows.x / 10 AS x, b.y FROM rows JOIN b ON rows.id = b.id ORDER BY rows.id",
+        )],
     );
     spec.sources.0.insert("b".to_owned(), "b".to_owned());
     let rows = run(&spec).expect("reads");
     assert_eq!(rows.target, Target::Values(vec![0.5, 1.25, 2.5]));
-    assert_eq!(rows.frame.columns[0].values, Values::Numbers(vec![1.0, 2.0, 3.0]));
+    assert_eq!(
+        rows.frame.columns[0].values,
+        Values::Numbers(vec![1.0, 2.0, 3.0])
+    );
     assert_eq!(rows.manifest.sources[0].files.len(), 2);
     let same = rows.manifest.digest();
     assert_eq!(run(&spec).expect("reads").manifest.digest(), same);
     std::fs::write(folder.path().join("b/2.jsonl"), "{\"id\":3,\"y\":2.75}\n").expect("written");
-    assert_ne!(run(&spec).expect("reads").manifest.digest(), same, "other data");
+    assert_ne!(
+        run(&spec).expect("reads").manifest.digest(),
+        same,
+        "other data"
+    );
     let said = |sql: &str| {
         let mut spec = spec.clone();
         spec.data.sql = Some(sql.to_owned());
@@ -108,19 +151,42 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
 #[test]
 fn files_that_differ_are_refused_with_what_differs() {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
     write("1.csv", "a,y\n1,0\n2,1\n");
     write("2.csv", "a,y\n1.5,0\n2,1\n");
-    assert_eq!(run(&spec(folder.path(), ".", &[])).expect("whole numbers and others").len(), 4);
+    assert_eq!(
+        run(&spec(folder.path(), ".", &[]))
+            .expect("whole numbers and others")
+            .len(),
+        4
+    );
     write("3.csv", "a,z\n1,0\n");
-    let said = run(&spec(folder.path(), ".", &[])).err().expect("differs").message;
-    assert!(said.contains("3.csv differ: only the first has 'y'"), "{said}");
+    let said = run(&spec(folder.path(), ".", &[]))
+        .err()
+        .expect("differs")
+        .message;
+    assert!(
+        said.contains("3.csv differ: only the first has 'y'"),
+        "{said}"
+    );
     write("3.csv", "a,y\nred,0\n");
-    let said = run(&spec(folder.path(), ".", &[])).err().expect("differs").message;
-    assert!(said.contains("'a' is Int64 in the first and Utf8 in the other"), "{said}");
+    let said = run(&spec(folder.path(), ".", &[]))
+        .err()
+        .expect("differs")
+        .message;
+    assert!(
+        said.contains("'a' is Int64 in the first and Utf8 in the other"),
+        "{said}"
+    );
     write("4.jsonl", "{}");
-    assert!(run(&spec(folder.path(), ".", &[])).is_err_and(|e| e.message.contains("not all Parquet")));
-    assert!(run(&spec(folder.path(), "absent.csv", &[])).is_err_and(|e| e.message.contains("cannot be read")));
+    assert!(
+        run(&spec(folder.path(), ".", &[])).is_err_and(|e| e.message.contains("not all Parquet"))
+    );
+    assert!(
+        run(&spec(folder.path(), "absent.csv", &[]))
+            .is_err_and(|e| e.message.contains("cannot be read"))
+    );
 }
 
 #[test]
@@ -131,26 +197,49 @@ fn a_target_that_cannot_be_learned_is_refused() {
     assert!(refused("label,y\n1,0\n2,1\n", &[]).contains("cannot be called 'label'"));
     assert!(refused("a,y\n1,0.5\n2,1\n", &[("task", "classification")]).contains("no class"));
     assert!(refused("a,y\n1,red\n2,blue\n", &[("task", "regression")]).contains("holds words"));
-    assert!(refused("a,y\n1,1e300\n2,1\n", &[("task", "regression")]).contains("beyond what FP32 holds"));
+    assert!(
+        refused("a,y\n1,1e300\n2,1\n", &[("task", "regression")])
+            .contains("beyond what FP32 holds")
+    );
     assert!(refused("a,y\n1,\n2,\n3,0\n4,1\n5,\n", &[]).contains("3 of 5 rows have no 'y'"));
-    assert!(refused("a,at,y\n1,2026-01-01T00:00:00,0\n2,,1\n", &[("time", "at")]).contains("1 rows have no 'at'"));
+    assert!(
+        refused("a,at,y\n1,2026-01-01T00:00:00,0\n2,,1\n", &[("time", "at")])
+            .contains("1 rows have no 'at'")
+    );
     assert!(
         refused("at,y\n2026-01-01T00:00:00,0\n2026-01-01T00:00:00,1\n", &[])
             .contains("is a time, which no model takes")
     );
     assert!(refused("", &[]).contains("rows.csv"));
     let few = of("a,y\n1,3\n2,4\n3,3\n", &[]).expect("reads");
-    assert_eq!(few.target.classes().map(<[String]>::len), Some(2), "few whole numbers are classes");
+    assert_eq!(
+        few.target.classes().map(<[String]>::len),
+        Some(2),
+        "few whole numbers are classes"
+    );
     let many: String = (0..40).map(|i| format!("{i},{i}\n")).collect();
-    assert!(of(&format!("a,y\n{many}"), &[]).expect("reads").target.classes().is_none());
+    assert!(
+        of(&format!("a,y\n{many}"), &[])
+            .expect("reads")
+            .target
+            .classes()
+            .is_none()
+    );
 }
 
 #[test]
 fn quotes_marks_and_control_characters_are_only_text() {
-    let rows = of("\u{feff}a,\"b,c\",y\n1,\"he said \"\"no\"\"\",0\n2,\"a\nb\",1\n", &[]).expect("reads");
+    let rows = of(
+        "\u{feff}a,\"b,c\",y\n1,\"he said \"\"no\"\"\",0\n2,\"a\nb\",1\n",
+        &[],
+    )
+    .expect("reads");
     let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["a", "b,c"]);
-    assert_eq!(words(&rows, 1).and_then(|w| w.get(0)), Some("he said \"no\""));
+    assert_eq!(
+        words(&rows, 1).and_then(|w| w.get(0)),
+        Some("he said \"no\"")
+    );
     assert_eq!(words(&rows, 1).and_then(|w| w.get(1)), Some("a\nb"));
 }
 
@@ -160,33 +249,56 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
     let look = |rows: &Rows, spec: &Spec| check::check(spec, rows, now).map_err(|e| e.message);
     let folder = tempfile::tempdir().expect("a folder");
     let mut spec = spec(folder.path(), "rows.csv", &[]);
-    let text: String = (0..300).map(|i| format!("{},{},{}\n", (i * 7919) % 101, (i * 31) % 17, i % 2)).collect();
+    let text: String = (0..300)
+        .map(|i| format!("{},{},{}\n", (i * 7919) % 101, (i * 31) % 17, i % 2))
+        .collect();
     let good = of(&format!("a,b,y\n{text}"), &[]).expect("reads");
     assert_eq!(look(&good, &spec), Ok(Vec::new()));
     spec.data.rows_min = 1_000;
     assert!(look(&good, &spec).is_err_and(|e| e.contains("300 rows")));
     spec.data.rows_min = 2;
     let leak: String = (0..300)
-        .map(|i| format!("{},{},{}\n", (i * 7919) % 101, f64::from(i % 2) * 3.0 + f64::from(i) / 1e4, i % 2))
+        .map(|i| {
+            format!(
+                "{},{},{}\n",
+                (i * 7919) % 101,
+                f64::from(i % 2) * 3.0 + f64::from(i) / 1e4,
+                i % 2
+            )
+        })
         .collect();
     let leak = of(&format!("a,b,y\n{leak}"), &[]).expect("reads");
     assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone tells the target")));
-    let one: String =
-        (0..4_000).map(|i| format!("{},{},{}\n", i, if i == 77 { "USD" } else { "EUR" }, i % 2)).collect();
+    let one: String = (0..4_000)
+        .map(|i| format!("{},{},{}\n", i, if i == 77 { "USD" } else { "EUR" }, i % 2))
+        .collect();
     let one = of(&format!("a,b,y\n{one}"), &[]).expect("reads");
-    assert!(look(&one, &spec).is_ok(), "one category of nearly all rows tells nothing");
-    let twice: String = (0..300).map(|i| format!("{},1,{}\n", i % 50, i % 2)).collect();
+    assert!(
+        look(&one, &spec).is_ok(),
+        "one category of nearly all rows tells nothing"
+    );
+    let twice: String = (0..300)
+        .map(|i| format!("{},1,{}\n", i % 50, i % 2))
+        .collect();
     let twice = of(&format!("a,b,y\n{twice}"), &[]).expect("reads");
-    assert!(look(&twice, &spec).is_err_and(|e| e.contains("250 of 300 rows are there more than once")));
+    assert!(
+        look(&twice, &spec).is_err_and(|e| e.contains("250 of 300 rows are there more than once"))
+    );
     spec.data.duplicates_max = 1.0;
     let notes = look(&twice, &spec).expect("allowed");
-    assert!(notes.iter().any(|n| n == "'b' is the same in every row"), "{notes:?}");
+    assert!(
+        notes.iter().any(|n| n == "'b' is the same in every row"),
+        "{notes:?}"
+    );
     let mut timed = of(&format!("a,b,y\n{text}"), &[]).expect("reads");
     timed.time = Some(vec![1_767_400_000_000_000; 300]);
     assert!(look(&timed, &spec).is_err_and(|e| e.contains("still to come")));
     timed.time = Some(vec![1_767_312_005_000_000; 300]);
     spec.data.age_max = Some(std::time::Duration::from_secs(3_600));
-    assert!(look(&timed, &spec).is_ok(), "a clock that is a little ahead");
+    assert!(
+        look(&timed, &spec).is_ok(),
+        "a clock that is a little ahead"
+    );
     timed.time = Some(vec![1_767_000_000_000_000; 300]);
     spec.data.age_max = Some(std::time::Duration::from_secs(3_600));
     assert!(look(&timed, &spec).is_err_and(|e| e.contains("age_max")));
@@ -195,7 +307,8 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
 /// What was known of customers, and what is to be predicted of them.
 fn joined(lag: &str, within: &str, more: &str) -> Result<Rows> {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
     write(
         "calls.csv",
         "who,day,y\n1,2026-01-10T00:00:00,1\n2,2026-01-10T00:00:00,0\n1,2026-01-20T00:00:00,0\n,2026-01-20T00:00:00,1\n3,2026-01-05T00:00:00,1\n",
@@ -209,7 +322,10 @@ fn joined(lag: &str, within: &str, more: &str) -> Result<Rows> {
          [data.joins.balances]\non = [\"who\"]\ntime = \"known\"\n{lag}{within}[schema]\ntarget = \"y\"\ntime = \"day\"\nignore = [\"who\"]\n{more}"
     );
     let spec = Spec::parse("train.toml", &text)?;
-    run(&Spec { folder: folder.path().to_owned(), ..spec })
+    run(&Spec {
+        folder: folder.path().to_owned(),
+        ..spec
+    })
 }
 
 #[test]
@@ -218,8 +334,12 @@ fn a_row_is_joined_with_what_was_known_at_its_time() {
         let rows = joined(lag, within, "").expect("joins");
         let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["balances_amount", "balances_kind"]);
-        let Values::Numbers(all) = &rows.frame.columns[0].values else { panic!("numbers") };
-        all.iter().map(|v| Some(*v).filter(|v| !v.is_nan())).collect()
+        let Values::Numbers(all) = &rows.frame.columns[0].values else {
+            panic!("numbers")
+        };
+        all.iter()
+            .map(|v| Some(*v).filter(|v| !v.is_nan()))
+            .collect()
     };
     let (a, b, c, f) = (Some(100.0), Some(110.0), Some(150.0), Some(300.0));
     // The order of the query; what is known at the very moment counts, what comes later and what is nobody's does not.
@@ -234,7 +354,13 @@ fn a_row_is_joined_with_what_was_known_at_its_time() {
         };
         assert!(error.contains(why), "{error}");
     };
-    refused("[data.joins.nothing]\non = [\"who\"]\ntime = \"known\"\n", "no source of that name");
-    refused("[data.joins.calls]\non = [\"whom\"]\ntime = \"day\"\n", "'sql' in [data] is missing");
+    refused(
+        "[data.joins.nothing]\non = [\"who\"]\ntime = \"known\"\n",
+        "no source of that name",
+    );
+    refused(
+        "[data.joins.calls]\non = [\"whom\"]\ntime = \"day\"\n",
+        "'sql' in [data] is missing",
+    );
     refused("[data.joins.more]\nonn = [\"who\"]\n", "did you mean 'on'");
 }

@@ -22,38 +22,65 @@ pub(super) struct Setting(o::AttributeProto);
 
 impl From<i64> for Setting {
     fn from(value: i64) -> Self {
-        Self(o::AttributeProto { i: Some(value), r#type: Some(2), ..Default::default() })
+        Self(o::AttributeProto {
+            i: Some(value),
+            r#type: Some(2),
+            ..Default::default()
+        })
     }
 }
 
 impl From<f32> for Setting {
     fn from(value: f32) -> Self {
-        Self(o::AttributeProto { f: Some(value), r#type: Some(1), ..Default::default() })
+        Self(o::AttributeProto {
+            f: Some(value),
+            r#type: Some(1),
+            ..Default::default()
+        })
     }
 }
 
 impl From<&[i64]> for Setting {
     fn from(values: &[i64]) -> Self {
-        Self(o::AttributeProto { ints: values.to_vec(), r#type: Some(7), ..Default::default() })
+        Self(o::AttributeProto {
+            ints: values.to_vec(),
+            r#type: Some(7),
+            ..Default::default()
+        })
     }
 }
 
 impl From<&[f32]> for Setting {
     fn from(values: &[f32]) -> Self {
-        Self(o::AttributeProto { floats: values.to_vec(), r#type: Some(6), ..Default::default() })
+        Self(o::AttributeProto {
+            floats: values.to_vec(),
+            r#type: Some(6),
+            ..Default::default()
+        })
     }
 }
 
 impl From<&[&str]> for Setting {
     fn from(values: &[&str]) -> Self {
-        let strings = values.iter().map(|s| s.as_bytes().to_vec().into()).collect();
-        Self(o::AttributeProto { strings, r#type: Some(8), ..Default::default() })
+        let strings = values
+            .iter()
+            .map(|s| s.as_bytes().to_vec().into())
+            .collect();
+        Self(o::AttributeProto {
+            strings,
+            r#type: Some(8),
+            ..Default::default()
+        })
     }
 }
 
 impl From<o::TensorProto> for Setting {
     fn from(value: o::TensorProto) -> Self {
-        Self(o::AttributeProto { t: Some(value), r#type: Some(4), ..Default::default() })
+        Self(o::AttributeProto {
+            t: Some(value),
+            r#type: Some(4),
+            ..Default::default()
+        })
     }
 }
 
@@ -80,19 +107,36 @@ impl Graph {
     }
 
     /// Adds an operator; gives its output's name.
-    pub(super) fn node(&mut self, op: &str, inputs: &[&str], settings: &[(&str, Setting)]) -> String {
+    pub(super) fn node(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        settings: &[(&str, Setting)],
+    ) -> String {
         self.node_of("", op, inputs, settings)
     }
 
     /// … of another domain.
-    pub(super) fn node_of(&mut self, domain: &str, op: &str, inputs: &[&str], settings: &[(&str, Setting)]) -> String {
+    pub(super) fn node_of(
+        &mut self,
+        domain: &str,
+        op: &str,
+        inputs: &[&str],
+        settings: &[(&str, Setting)],
+    ) -> String {
         let output = self.fresh(op);
         self.name_of((domain, op), inputs, settings, &output);
         output
     }
 
     /// Adds an operator whose output has a name.
-    pub(super) fn name(&mut self, op: &str, inputs: &[&str], settings: &[(&str, Setting)], output: &str) {
+    pub(super) fn name(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        settings: &[(&str, Setting)],
+        output: &str,
+    ) {
         self.name_of(("", op), inputs, settings, output);
     }
 
@@ -120,7 +164,10 @@ impl Graph {
     /// Adds numbers that are fixed; gives their name.
     pub(super) fn floats(&mut self, values: &[f32], dims: &[i64]) -> String {
         let name = self.fresh("fixed");
-        self.graph.initializer.push(o::TensorProto { name: Some(name.clone()), ..floats(values, dims) });
+        self.graph.initializer.push(o::TensorProto {
+            name: Some(name.clone()),
+            ..floats(values, dims)
+        });
         name
     }
 
@@ -128,15 +175,20 @@ impl Graph {
     pub(super) fn whole(&mut self, values: &[i64], dims: &[i64]) -> String {
         let name = self.fresh("fixed");
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.graph.initializer.push(o::TensorProto { name: Some(name.clone()), ..tensor(Kind::Whole, dims, bytes) });
+        self.graph.initializer.push(o::TensorProto {
+            name: Some(name.clone()),
+            ..tensor(Kind::Whole, dims, bytes)
+        });
         name
     }
 
     /// The bytes of the model.
     pub(super) fn finish(mut self, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
         self.graph.name = Some("ortus".to_owned());
-        let opset =
-            |domain: &str, version| o::OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
+        let opset = |domain: &str, version| o::OperatorSetIdProto {
+            domain: Some(domain.to_owned()),
+            version: Some(version),
+        };
         let property = |(key, value): &(&str, String)| o::StringStringEntryProto {
             key: Some((*key).to_owned()),
             value: Some(value.clone()),
@@ -156,7 +208,11 @@ impl Graph {
 
 /// Numbers as a tensor.
 pub(super) fn floats(values: &[f32], dims: &[i64]) -> o::TensorProto {
-    tensor(Kind::Float, dims, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    tensor(
+        Kind::Float,
+        dims,
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 /// Bytes as a tensor.
@@ -177,12 +233,24 @@ fn tensor(kind: Kind, dims: &[i64], raw: Vec<u8>) -> o::TensorProto {
 fn declare(name: &str, kind: Kind, dims: &[i64]) -> o::ValueInfoProto {
     use o::tensor_shape_proto::{Dimension, dimension::Value};
     let dim = |d: &i64| Dimension {
-        value: Some(if *d < 0 { Value::DimParam("rows".to_owned()) } else { Value::DimValue(*d) }),
+        value: Some(if *d < 0 {
+            Value::DimParam("rows".to_owned())
+        } else {
+            Value::DimValue(*d)
+        }),
     };
     let tensor = o::type_proto::Tensor {
         elem_type: Some(kind as i32),
-        shape: Some(o::TensorShapeProto { dim: dims.iter().map(dim).collect() }),
+        shape: Some(o::TensorShapeProto {
+            dim: dims.iter().map(dim).collect(),
+        }),
     };
-    let r#type = o::TypeProto { value: Some(o::type_proto::Value::TensorType(tensor)) };
-    o::ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), doc_string: None }
+    let r#type = o::TypeProto {
+        value: Some(o::type_proto::Value::TensorType(tensor)),
+    };
+    o::ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(r#type),
+        doc_string: None,
+    }
 }

@@ -12,8 +12,9 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
     let width = linear.base.len() as i64;
     let mut sum = graph.floats(&linear.base, &[1, width]);
     let all = inputs(features);
-    let (words, numbers): (Vec<&Input>, Vec<&Input>) =
-        all.iter().partition(|input| features[input.features[0]].categories.is_some());
+    let (words, numbers): (Vec<&Input>, Vec<&Input>) = all
+        .iter()
+        .partition(|input| features[input.features[0]].categories.is_some());
     if !numbers.is_empty() {
         let names: Vec<&str> = numbers.iter().map(|i| i.name.as_str()).collect();
         let joined = if let [only] = names.as_slice() {
@@ -21,13 +22,19 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
         } else {
             graph.node("Concat", &names, &[("axis", 1.into())])
         };
-        let places: Vec<usize> = numbers.iter().flat_map(|i| i.features.iter().copied()).collect();
+        let places: Vec<usize> = numbers
+            .iter()
+            .flat_map(|i| i.features.iter().copied())
+            .collect();
         let found = weigh(graph, linear, &places, &joined);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
     for input in words {
         let at = input.features[0];
-        let (Term::Category(weights), Some(known)) = (&linear.terms[at], &features[at].categories) else { continue };
+        let (Term::Category(weights), Some(known)) = (&linear.terms[at], &features[at].categories)
+        else {
+            continue;
+        };
         let found = look_up(graph, (weights, known), &input.name, width);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
@@ -51,9 +58,16 @@ pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> 
 /// Numbers on their scales, times their weights; missing ones by weights of their own.
 fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> String {
     let count = places.len() as i64;
-    let (mut means, mut spreads, mut weights, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut means, mut spreads, mut weights, mut missing) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for at in places {
-        if let Term::Number { mean, spread, weights: of, missing: without } = &linear.terms[*at] {
+        if let Term::Number {
+            mean,
+            spread,
+            weights: of,
+            missing: without,
+        } = &linear.terms[*at]
+        {
             means.push(*mean);
             spreads.push(*spread);
             weights.extend(of);
@@ -81,7 +95,12 @@ fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> 
 }
 
 /// A category's weights by its place in a table: the known ones, others, missing.
-fn look_up(graph: &mut Graph, (weights, known): (&[Vec<f32>], &[String]), input: &str, width: i64) -> String {
+fn look_up(
+    graph: &mut Graph,
+    (weights, known): (&[Vec<f32>], &[String]),
+    input: &str,
+    width: i64,
+) -> String {
     let count = known.len().min(CATEGORIES_MAX);
     let words: Vec<&str> = known.iter().map(String::as_str).chain([""]).collect();
     let places: Vec<i64> = (0..count as i64).chain([count as i64 + 1]).collect();
@@ -92,7 +111,9 @@ fn look_up(graph: &mut Graph, (weights, known): (&[Vec<f32>], &[String]), input:
     ];
     let place = graph.node_of("ai.onnx.ml", "LabelEncoder", &[input], &attributes);
     let rows = (0..count).chain([usize::from(OTHER), usize::from(ABSENT)]);
-    let table: Vec<f32> = rows.flat_map(|code| weights[code].iter().copied()).collect();
+    let table: Vec<f32> = rows
+        .flat_map(|code| weights[code].iter().copied())
+        .collect();
     let table = graph.floats(&table, &[count as i64 + 2, width]);
     let found = graph.node("Gather", &[&table, &place], &[("axis", 0.into())]);
     let axis = graph.whole(&[1], &[1]);

@@ -31,20 +31,32 @@ impl Ensemble {
         let (node, leaf) = (self.features.len() as i64, self.leaf_weights.len() as i64);
         self.roots.push(node);
         self.leaf_weights.extend(&tree.leaves);
-        self.leaf_scores.extend(std::iter::repeat_n(score as i64, tree.leaves.len()));
+        self.leaf_scores
+            .extend(std::iter::repeat_n(score as i64, tree.leaves.len()));
         if tree.nodes.is_empty() {
             // A tree begins with a test, even where it makes no difference; where both
             // sides are one leaf, ONNX Runtime 1.28 answers otherwise.
             self.leaf_weights.extend(&tree.leaves);
             self.leaf_scores.push(score as i64);
-            self.node(0, &Choice::UpTo { threshold: 0.0, missing: Side::Left }, [(leaf, true), (leaf + 1, true)]);
+            self.node(
+                0,
+                &Choice::UpTo {
+                    threshold: 0.0,
+                    missing: Side::Left,
+                },
+                [(leaf, true), (leaf + 1, true)],
+            );
         }
         for found in &tree.nodes {
             let place = |branch: Branch| match branch {
                 Branch::Node(at) => (node + at as i64, false),
                 Branch::Leaf(at) => (leaf + at as i64, true),
             };
-            self.node(found.feature, &found.choice, [place(found.left), place(found.right)]);
+            self.node(
+                found.feature,
+                &found.choice,
+                [place(found.left), place(found.right)],
+            );
         }
     }
 
@@ -65,7 +77,8 @@ impl Ensemble {
                 self.splits.push(0.0);
                 self.missing_is_true.push(0);
                 let is_member = |code: &u8| members[usize::from(code >> 6)] >> (code & 63) & 1 == 1;
-                self.members.extend((0..=u8::MAX).filter(is_member).map(f32::from));
+                self.members
+                    .extend((0..=u8::MAX).filter(is_member).map(f32::from));
                 // Sets follow one another with this between them.
                 self.members.push(f32::NAN);
             }
@@ -74,7 +87,12 @@ impl Ensemble {
 }
 
 /// Adds the trees; gives the scores' name.
-pub(super) fn scores(graph: &mut Graph, booster: &Booster, matrix: &str, features: usize) -> String {
+pub(super) fn scores(
+    graph: &mut Graph,
+    booster: &Booster,
+    matrix: &str,
+    features: usize,
+) -> String {
     let width = booster.base.len();
     let base = graph.floats(&booster.base, &[1, width as i64]);
     let mut ensemble = Ensemble::default();
@@ -84,7 +102,13 @@ pub(super) fn scores(graph: &mut Graph, booster: &Booster, matrix: &str, feature
     if booster.trees.is_empty() {
         // Every row has the same scores; the operator wants a tree all the same.
         debug_assert!(features > 0);
-        ensemble.add(&Tree { nodes: Vec::new(), leaves: vec![0.0] }, 0);
+        ensemble.add(
+            &Tree {
+                nodes: Vec::new(),
+                leaves: vec![0.0],
+            },
+            0,
+        );
     }
     let list = |values: &[f32]| floats(values, &[values.len() as i64]);
     let mut settings = vec![
@@ -98,7 +122,10 @@ pub(super) fn scores(graph: &mut Graph, booster: &Booster, matrix: &str, feature
         ("nodes_trueleafs", ensemble.true_is_leaf.as_slice().into()),
         ("nodes_falsenodeids", ensemble.falses.as_slice().into()),
         ("nodes_falseleafs", ensemble.false_is_leaf.as_slice().into()),
-        ("nodes_missing_value_tracks_true", ensemble.missing_is_true.as_slice().into()),
+        (
+            "nodes_missing_value_tracks_true",
+            ensemble.missing_is_true.as_slice().into(),
+        ),
         ("tree_roots", ensemble.roots.as_slice().into()),
         ("leaf_targetids", ensemble.leaf_scores.as_slice().into()),
         ("leaf_weights", list(&ensemble.leaf_weights).into()),

@@ -30,11 +30,17 @@ pub(crate) struct Binned {
 impl Cut {
     /// Finds the parts of a feature from some rows.
     pub(crate) fn find(frame: &Frame, at: usize, rows: &[u32]) -> Self {
-        let Values::Numbers(all) = &frame.columns[at].values else { return Self::Category };
+        let Values::Numbers(all) = &frame.columns[at].values else {
+            return Self::Category;
+        };
         // Evenly through the rows, whatever their order.
         let step = rows.len().div_ceil(SAMPLE_MAX).max(1);
-        let mut values: Vec<f32> =
-            rows.iter().step_by(step).map(|r| all[*r as usize]).filter(|v| v.is_finite()).collect();
+        let mut values: Vec<f32> = rows
+            .iter()
+            .step_by(step)
+            .map(|r| all[*r as usize])
+            .filter(|v| v.is_finite())
+            .collect();
         values.sort_unstable_by(f32::total_cmp);
         Self::Number(edges(&values))
     }
@@ -63,12 +69,17 @@ fn edges(values: &[f32]) -> Vec<f32> {
     let mut edges = Vec::new();
     let (mut held, mut left, mut parts) = (0, values.len(), PARTS_MAX);
     for (at, (value, count)) in distinct.iter().enumerate() {
-        let Some((next, next_count)) = distinct.get(at + 1) else { break };
+        let Some((next, next_count)) = distinct.get(at + 1) else {
+            break;
+        };
         held += count;
         let share = left as f64 / parts as f64;
         let few = distinct.len() <= PARTS_MAX;
         // A heavy value that comes next begins a part of its own.
-        if few || held as f64 >= share || (*next_count as f64 >= share && held as f64 >= share / 2.0) {
+        if few
+            || held as f64 >= share
+            || (*next_count as f64 >= share && held as f64 >= share / 2.0)
+        {
             edges.push(between(*value, *next));
             left -= held;
             held = 0;
@@ -84,7 +95,11 @@ fn edges(values: &[f32]) -> Vec<f32> {
 /// A number that is not below `low` and is below `high`, halfway if there is one.
 fn between(low: f32, high: f32) -> f32 {
     let middle = low / 2.0 + high / 2.0;
-    if middle >= low && middle < high { middle } else { low }
+    if middle >= low && middle < high {
+        middle
+    } else {
+        low
+    }
 }
 
 impl Binned {
@@ -102,20 +117,29 @@ impl Binned {
             })
             .collect();
         const BLOCK: usize = 8_192;
-        bytes.par_chunks_mut(BLOCK * width.max(1)).zip(rows.par_chunks(BLOCK)).for_each(|(bytes, rows)| {
-            for (at, column) in frame.columns.iter().enumerate() {
-                let places = bytes[at..].iter_mut().step_by(width);
-                match &column.values {
-                    Values::Numbers(all) => {
-                        places.zip(rows).for_each(|(byte, row)| *byte = cuts[at].part(all[*row as usize]));
+        bytes
+            .par_chunks_mut(BLOCK * width.max(1))
+            .zip(rows.par_chunks(BLOCK))
+            .for_each(|(bytes, rows)| {
+                for (at, column) in frame.columns.iter().enumerate() {
+                    let places = bytes[at..].iter_mut().step_by(width);
+                    match &column.values {
+                        Values::Numbers(all) => {
+                            places
+                                .zip(rows)
+                                .for_each(|(byte, row)| *byte = cuts[at].part(all[*row as usize]));
+                        }
+                        Values::Words(words) => places.zip(rows).for_each(|(byte, row)| {
+                            *byte = features::code(&codes[at], words.codes[*row as usize])
+                        }),
                     }
-                    Values::Words(words) => places
-                        .zip(rows)
-                        .for_each(|(byte, row)| *byte = features::code(&codes[at], words.codes[*row as usize])),
                 }
-            }
-        });
-        Self { rows: rows.len(), cuts, bytes }
+            });
+        Self {
+            rows: rows.len(),
+            cuts,
+            bytes,
+        }
     }
 
     /// The bytes of a row.
@@ -132,13 +156,18 @@ mod tests {
     #[test]
     fn few_values_have_a_part_each_and_many_have_equal_ones() {
         let cut = Cut::Number(edges(&[-0.0, 0.0, 1.0, 1.0, 2.0]));
-        let parts: Vec<u8> = [-5.0, 0.0, 0.4, 0.6, 1.0, 2.0, f32::INFINITY].iter().map(|v| cut.part(*v)).collect();
+        let parts: Vec<u8> = [-5.0, 0.0, 0.4, 0.6, 1.0, 2.0, f32::INFINITY]
+            .iter()
+            .map(|v| cut.part(*v))
+            .collect();
         assert_eq!(parts, [0, 0, 0, 1, 1, 2, 2]);
         assert_eq!(cut.part(f32::NAN), ABSENT);
         let values: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
         let many = Cut::Number(edges(&values));
         let mut counts = [0_usize; 256];
-        values.iter().for_each(|v| counts[many.part(*v) as usize] += 1);
+        values
+            .iter()
+            .for_each(|v| counts[many.part(*v) as usize] += 1);
         let filled: Vec<usize> = counts.iter().copied().filter(|c| *c > 0).collect();
         assert_eq!((filled.len(), counts[ABSENT as usize]), (PARTS_MAX, 0));
         assert!(filled.iter().all(|c| (35..=45).contains(c)), "{filled:?}");
@@ -150,7 +179,9 @@ mod tests {
         values.extend((1..=10_000).map(|i| i as f32));
         let cut = Cut::Number(edges(&values));
         assert!(cut.part(0.0) == 0 && cut.part(1.0) >= 1);
-        let Cut::Number(edges) = cut else { panic!("a number") };
+        let Cut::Number(edges) = cut else {
+            panic!("a number")
+        };
         assert!(edges.len() > 200, "{}", edges.len());
     }
 

@@ -15,7 +15,12 @@ const NOWHERE: u32 = u32::MAX;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Term {
     /// A number less its mean, over its spread; the mean where it is missing.
-    Number { mean: f32, spread: f32, weights: Vec<f32>, missing: Vec<f32> },
+    Number {
+        mean: f32,
+        spread: f32,
+        weights: Vec<f32>,
+        missing: Vec<f32>,
+    },
     /// By code, those of no row too; one that is missing has a weight of its own.
     Category(Vec<Vec<f32>>),
 }
@@ -39,19 +44,32 @@ pub(super) struct Encoded {
 /// Mean and spread of what is there of each number.
 pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
     let of = |values: &Values| {
-        let Values::Numbers(all) = values else { return None };
+        let Values::Numbers(all) = values else {
+            return None;
+        };
         let there = || all.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v));
         let n = there().count().max(1) as f64;
         let mean = there().sum::<f64>() / n;
         let spread = (there().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() as f32;
-        Some((mean as f32, if spread > 0.0 && spread.is_finite() { spread } else { 1.0 }))
+        Some((
+            mean as f32,
+            if spread > 0.0 && spread.is_finite() {
+                spread
+            } else {
+                1.0
+            },
+        ))
     };
     frame.columns.iter().map(|c| of(&c.values)).collect()
 }
 
 /// A number on its scale; 0 where it is missing.
 pub(super) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
-    if value.is_nan() { 0.0 } else { ((value - mean) / spread).clamp(-FAR, FAR) }
+    if value.is_nan() {
+        0.0
+    } else {
+        ((value - mean) / spread).clamp(-FAR, FAR)
+    }
 }
 
 impl Encoded {
@@ -87,7 +105,14 @@ impl Encoded {
                 (Values::Numbers(_), None) => {}
             }
         }
-        Self { rows: frame.rows, numbers, width, categories, category_width, size }
+        Self {
+            rows: frame.rows,
+            numbers,
+            width,
+            categories,
+            category_width,
+            size,
+        }
     }
 
     /// The numbers of a row; their places are the first ones.
@@ -98,19 +123,30 @@ impl Encoded {
     /// The places of a row's categories that have a weight.
     pub(super) fn categories(&self, row: usize) -> impl Iterator<Item = usize> {
         let all = &self.categories[row * self.category_width..][..self.category_width];
-        all.iter().filter(|place| **place != NOWHERE).map(|place| *place as usize)
+        all.iter()
+            .filter(|place| **place != NOWHERE)
+            .map(|place| *place as usize)
     }
 }
 
 /// Weights by place as what each feature adds; `of` gives those of a place.
-pub(super) fn terms(features: &[Feature], scales: &[Scale], of: impl Fn(usize) -> Vec<f32>) -> Vec<Term> {
+pub(super) fn terms(
+    features: &[Feature],
+    scales: &[Scale],
+    of: impl Fn(usize) -> Vec<f32>,
+) -> Vec<Term> {
     let count = scales.iter().flatten().count();
     let (mut number, mut category) = (0, 2 * count);
     let one = |(feature, scale): (&Feature, &Scale)| match scale {
         Some((mean, spread)) => {
             number += 1;
             let (weights, missing) = (of(number - 1), of(count + number - 1));
-            Term::Number { mean: *mean, spread: *spread, weights, missing }
+            Term::Number {
+                mean: *mean,
+                spread: *spread,
+                weights,
+                missing,
+            }
         }
         None => {
             let known = feature.categories.as_ref().map_or(0, Vec::len);
@@ -132,14 +168,25 @@ pub(super) fn add(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     for (value, term) in row.iter().zip(terms) {
         match term {
             Term::Number { missing, .. } if value.is_nan() => {
-                sums.iter_mut().zip(missing).for_each(|(s, w)| *s += f64::from(*w));
+                sums.iter_mut()
+                    .zip(missing)
+                    .for_each(|(s, w)| *s += f64::from(*w));
             }
-            Term::Number { mean, spread, weights, .. } => {
+            Term::Number {
+                mean,
+                spread,
+                weights,
+                ..
+            } => {
                 let x = f64::from(scaled(*value, *mean, *spread));
-                sums.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(*w));
+                sums.iter_mut()
+                    .zip(weights)
+                    .for_each(|(s, w)| *s += x * f64::from(*w));
             }
             Term::Category(weights) => {
-                sums.iter_mut().zip(&weights[*value as usize]).for_each(|(s, w)| *s += f64::from(*w));
+                sums.iter_mut()
+                    .zip(&weights[*value as usize])
+                    .for_each(|(s, w)| *s += f64::from(*w));
             }
         }
     }
@@ -150,10 +197,17 @@ pub(super) fn size(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     for (value, term) in row.iter().zip(terms) {
         let (x, weights) = match term {
             Term::Number { missing, .. } if value.is_nan() => (1.0, missing),
-            Term::Number { mean, spread, weights, .. } => (f64::from(scaled(*value, *mean, *spread).abs()), weights),
+            Term::Number {
+                mean,
+                spread,
+                weights,
+                ..
+            } => (f64::from(scaled(*value, *mean, *spread).abs()), weights),
             Term::Category(weights) => (1.0, &weights[*value as usize]),
         };
-        sums.iter_mut().zip(weights).for_each(|(s, w)| *s += x * f64::from(w.abs()));
+        sums.iter_mut()
+            .zip(weights)
+            .for_each(|(s, w)| *s += x * f64::from(w.abs()));
     }
 }
 
@@ -186,8 +240,14 @@ mod tests {
         }
         coder.push(Some("zzz"));
         coder.push(None);
-        let column = Column { name: "c".to_owned(), values: Values::Words(coder.finish()) };
-        let frame = Frame { columns: vec![column], rows: 510 };
+        let column = Column {
+            name: "c".to_owned(),
+            values: Values::Words(coder.finish()),
+        };
+        let frame = Frame {
+            columns: vec![column],
+            rows: 510,
+        };
         let rows: Vec<u32> = (0..508).collect();
         let features = vec![Feature::learn(&frame, 0, &rows)];
         let scales = scales(&frame);
@@ -200,6 +260,9 @@ mod tests {
             add(&terms, &[f32::from(code)], &mut sums);
             sums[0]
         };
-        assert_eq!((value(0), value(253), value(features::OTHER), value(ABSENT)), (1.0, 254.0, 0.0, 255.0));
+        assert_eq!(
+            (value(0), value(253), value(features::OTHER), value(ABSENT)),
+            (1.0, 254.0, 0.0, 255.0)
+        );
     }
 }

@@ -49,15 +49,29 @@ pub(crate) fn fit(
 ) -> Linear {
     let scales = encode::scales(frame);
     let scored = loss.scores();
-    let problem = Problem { rows: Encoded::of(frame, features, &scales), targets, weights, loss, l2 };
+    let problem = Problem {
+        rows: Encoded::of(frame, features, &scales),
+        targets,
+        weights,
+        loss,
+        l2,
+    };
     let stride = problem.rows.size + 1;
     let mut start = vec![0.0; stride * scored];
     for (score, base) in loss.base(targets, weights).into_iter().enumerate() {
         start[score * stride + stride - 1] = base;
     }
     let (found, converged) = minimise(start, |at| problem.value(at));
-    let of = |place: usize| -> Vec<f32> { (0..scored).map(|s| found[s * stride + place] as f32).collect() };
-    Linear { base: of(stride - 1), terms: encode::terms(features, &scales, of), converged }
+    let of = |place: usize| -> Vec<f32> {
+        (0..scored)
+            .map(|s| found[s * stride + place] as f32)
+            .collect()
+    };
+    Linear {
+        base: of(stride - 1),
+        terms: encode::terms(features, &scales, of),
+        converged,
+    }
 }
 
 impl Problem<'_> {
@@ -90,8 +104,18 @@ impl Problem<'_> {
             for score in 0..scored {
                 let weights = &at[score * stride..][..stride];
                 let mut sum = weights[stride - 1];
-                sum += self.rows.numbers(row).iter().zip(weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
-                sum += self.rows.categories(row).map(|place| weights[place]).sum::<f64>();
+                sum += self
+                    .rows
+                    .numbers(row)
+                    .iter()
+                    .zip(weights)
+                    .map(|(x, w)| f64::from(*x) * w)
+                    .sum::<f64>();
+                sum += self
+                    .rows
+                    .categories(row)
+                    .map(|place| weights[place])
+                    .sum::<f64>();
                 scores.push(sum);
             }
         }
@@ -115,8 +139,14 @@ impl Problem<'_> {
                 let pull = weight * (found - truth);
                 let slope = &mut slope[score * stride..][..stride];
                 slope[stride - 1] += pull;
-                self.rows.numbers(row).iter().zip(slope.iter_mut()).for_each(|(x, s)| *s += pull * f64::from(*x));
-                self.rows.categories(row).for_each(|place| slope[place] += pull);
+                self.rows
+                    .numbers(row)
+                    .iter()
+                    .zip(slope.iter_mut())
+                    .for_each(|(x, s)| *s += pull * f64::from(*x));
+                self.rows
+                    .categories(row)
+                    .for_each(|place| slope[place] += pull);
             }
         }
         (value, slope)
@@ -150,7 +180,9 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         way.iter_mut().for_each(|w| *w *= size);
         for ((step, turn, along), part) in known.iter().zip(parts.into_iter().rev()) {
             let back = dot(turn, &way) / along;
-            way.iter_mut().zip(step).for_each(|(w, s)| *w += (part - back) * s);
+            way.iter_mut()
+                .zip(step)
+                .for_each(|(w, s)| *w += (part - back) * s);
         }
         let down = dot(&slope, &way);
         if down >= 0.0 {
@@ -172,7 +204,9 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
             }
         };
         // As low as numbers go.
-        let Some((there, found, turned)) = next else { return (at, steep(&slope) <= enough * 1e4) };
+        let Some((there, found, turned)) = next else {
+            return (at, steep(&slope) <= enough * 1e4);
+        };
         let step: Vec<f64> = there.iter().zip(&at).map(|(t, a)| t - a).collect();
         let turn: Vec<f64> = turned.iter().zip(&slope).map(|(t, s)| t - s).collect();
         let along = dot(&step, &turn);
@@ -183,7 +217,11 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
             }
         }
         // Steps that go nowhere any more, for the value is as exact as numbers are.
-        stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() { stalls + 1 } else { 0 };
+        stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() {
+            stalls + 1
+        } else {
+            0
+        };
         (at, here, slope) = (there, found, turned);
         if stalls >= STALLS_MAX {
             return (at, steep(&slope) <= enough * 1e4);
@@ -224,17 +262,32 @@ mod tests {
         // Ridge on numbers of one scale has a closed form where they are independent.
         let x = vec![-1.0_f32, -1.0, 1.0, 1.0];
         let z = vec![-1.0_f32, 1.0, -1.0, 1.0];
-        let y: Vec<f32> = x.iter().zip(&z).map(|(x, z)| 5.0 + 3.0 * x - 2.0 * z).collect();
-        let numbers = |name: &str, all: &[f32]| Column { name: name.to_owned(), values: Values::Numbers(all.to_vec()) };
-        let frame = Frame { columns: vec![numbers("x", &x), numbers("z", &z)], rows: 4 };
-        let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3])).collect();
+        let y: Vec<f32> = x
+            .iter()
+            .zip(&z)
+            .map(|(x, z)| 5.0 + 3.0 * x - 2.0 * z)
+            .collect();
+        let numbers = |name: &str, all: &[f32]| Column {
+            name: name.to_owned(),
+            values: Values::Numbers(all.to_vec()),
+        };
+        let frame = Frame {
+            columns: vec![numbers("x", &x), numbers("z", &z)],
+            rows: 4,
+        };
+        let features: Vec<Feature> = (0..2)
+            .map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3]))
+            .collect();
         let fitted = fit(&frame, &features, (&y, None), Loss::Squared, 1.0);
         assert!(fitted.converged);
         let weight = |at: usize| match &fitted.terms[at] {
             Term::Number { weights, .. } => weights[0],
             Term::Category(_) => f32::NAN,
         };
-        assert!((weight(0) - 3.0 * 4.0 / 5.0).abs() < 1e-5 && (weight(1) + 2.0 * 4.0 / 5.0).abs() < 1e-5);
+        assert!(
+            (weight(0) - 3.0 * 4.0 / 5.0).abs() < 1e-5
+                && (weight(1) + 2.0 * 4.0 / 5.0).abs() < 1e-5
+        );
         assert!((fitted.base[0] - 5.0).abs() < 1e-5);
         assert!((fitted.scores(&[f32::NAN, f32::INFINITY])[0]).is_finite());
     }
@@ -243,23 +296,41 @@ mod tests {
     fn classes_follow_numbers_categories_and_what_is_missing() {
         let mut state = 3_u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1 << 24) as f32
         };
         let (mut x, mut words, mut y) = (Vec::new(), Coder::default(), Vec::new());
         for _ in 0..6_000 {
-            let (value, word) = (random() * 4.0 - 2.0, ["a", "b", "c"][(random() * 3.0) as usize]);
+            let (value, word) = (
+                random() * 4.0 - 2.0,
+                ["a", "b", "c"][(random() * 3.0) as usize],
+            );
             let is_missing = random() < 0.1;
             let score = if is_missing { 1.0 } else { value } + if word == "a" { 1.5 } else { 0.0 };
-            y.push(if random() < 1.0 / (1.0 + (-2.0 * score).exp()) { 1.0 } else { 0.0 });
+            y.push(if random() < 1.0 / (1.0 + (-2.0 * score).exp()) {
+                1.0
+            } else {
+                0.0
+            });
             x.push(if is_missing { f32::NAN } else { value });
             words.push(Some(word));
         }
         let columns = vec![
-            Column { name: "x".to_owned(), values: Values::Numbers(x) },
-            Column { name: "c".to_owned(), values: Values::Words(words.finish()) },
+            Column {
+                name: "x".to_owned(),
+                values: Values::Numbers(x),
+            },
+            Column {
+                name: "c".to_owned(),
+                values: Values::Words(words.finish()),
+            },
         ];
-        let frame = Frame { columns, rows: 6_000 };
+        let frame = Frame {
+            columns,
+            rows: 6_000,
+        };
         let rows: Vec<u32> = (0..6_000).collect();
         let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();
         let all = super::super::trees::rows(&frame, &features);
@@ -268,12 +339,20 @@ mod tests {
             assert!(fitted.converged);
             let right = (0..6_000).filter(|row| {
                 let scores = fitted.scores(&all[row * 2..][..2]);
-                let decided = if classes == 1 { scores[0] > 0.0 } else { scores[1] > scores[0] };
+                let decided = if classes == 1 {
+                    scores[0] > 0.0
+                } else {
+                    scores[1] > scores[0]
+                };
                 decided == (y[*row] > 0.5)
             });
             let accuracy = right.count() as f64 / 6_000.0;
             assert!(accuracy > 0.85, "{loss:?} {accuracy}");
-            assert!(fitted.importances().iter().all(|i| *i > 0.1), "{:?}", fitted.importances());
+            assert!(
+                fitted.importances().iter().all(|i| *i > 0.1),
+                "{:?}",
+                fitted.importances()
+            );
         }
     }
 }

@@ -56,7 +56,9 @@ struct Shape {
 impl Shape {
     /// Where the weights of a layer begin; its bases follow them.
     fn at(&self, layer: usize) -> usize {
-        (0..layer).map(|l| (self.sizes[l] + 1) * self.sizes[l + 1]).sum()
+        (0..layer)
+            .map(|l| (self.sizes[l] + 1) * self.sizes[l + 1])
+            .sum()
     }
 
     fn layers(&self) -> usize {
@@ -83,26 +85,57 @@ pub(crate) fn fit(
     let encoded = Encoded::of(train.frame, features, &scales);
     let others = Encoded::of(stop.frame, features, &scales);
     // Values on one scale too; the last layer takes them back to theirs.
-    let (centre, spread) = if loss == Loss::Squared { spread_of(train.targets) } else { (0.0, 1.0) };
-    let on_scale = |targets: &[f32]| targets.iter().map(|t| (t - centre) / spread).collect::<Vec<f32>>();
+    let (centre, spread) = if loss == Loss::Squared {
+        spread_of(train.targets)
+    } else {
+        (0.0, 1.0)
+    };
+    let on_scale = |targets: &[f32]| {
+        targets
+            .iter()
+            .map(|t| (t - centre) / spread)
+            .collect::<Vec<f32>>()
+    };
     let (targets, stop_targets) = (on_scale(train.targets), on_scale(stop.targets));
-    let shape = Shape { sizes: vec![encoded.size, options.hidden, options.hidden, loss.scores()] };
+    let shape = Shape {
+        sizes: vec![encoded.size, options.hidden, options.hidden, loss.scores()],
+    };
     let mut weights = start(&shape, options.seed);
     for (score, base) in loss.base(&targets, train.weights).into_iter().enumerate() {
         let at = shape.at(3) - loss.scores() + score;
         weights[at] = base as f32;
     }
-    let mut adam = Adam { slopes: vec![0.0; weights.len()], squares: vec![0.0; weights.len()], steps: 0 };
+    let mut adam = Adam {
+        slopes: vec![0.0; weights.len()],
+        squares: vec![0.0; weights.len()],
+        steps: 0,
+    };
     let (mut best, mut best_loss, mut best_epoch) = (weights.clone(), f64::INFINITY, 0);
     let mut order: Vec<u32> = (0..encoded.rows as u32).collect();
     for epoch in 1..=options.epochs_max {
         order.sort_by_key(|row| mix(options.seed.wrapping_add(epoch as u64), u64::from(*row)));
         for batch in order.chunks(BATCH) {
-            let slope = slope(&shape, &weights, &encoded, (batch, &targets, train.weights), loss);
+            let slope = slope(
+                &shape,
+                &weights,
+                &encoded,
+                (batch, &targets, train.weights),
+                loss,
+            );
             adam.step(&mut weights, &slope, options);
         }
-        let found = mean(&shape, &weights, &others, (&stop_targets, stop.weights), loss);
-        watch(Round { number: epoch, of: options.epochs_max, loss: Some(found) });
+        let found = mean(
+            &shape,
+            &weights,
+            &others,
+            (&stop_targets, stop.weights),
+            loss,
+        );
+        watch(Round {
+            number: epoch,
+            of: options.epochs_max,
+            loss: Some(found),
+        });
         if found < best_loss {
             (best_loss, best_epoch) = (found, epoch);
             best.copy_from_slice(&weights);
@@ -112,15 +145,27 @@ pub(crate) fn fit(
     }
     let part = |layer: usize| {
         let (from, inputs, outputs) = (shape.at(layer), shape.sizes[layer], shape.sizes[layer + 1]);
-        (&best[from..from + inputs * outputs], &best[from + inputs * outputs..from + (inputs + 1) * outputs])
+        (
+            &best[from..from + inputs * outputs],
+            &best[from + inputs * outputs..from + (inputs + 1) * outputs],
+        )
     };
     let (of_features, base) = part(0);
     let hidden = options.hidden;
     let of = |place: usize| of_features[place * hidden..][..hidden].to_vec();
     let terms = encode::terms(features, &scales, of);
-    let first = Linear { base: base.to_vec(), terms, converged: best_epoch > 0 };
-    let mut layers: Vec<Layer> =
-        (1..shape.layers()).map(part).map(|(w, b)| Layer { base: b.to_vec(), weights: w.to_vec() }).collect();
+    let first = Linear {
+        base: base.to_vec(),
+        terms,
+        converged: best_epoch > 0,
+    };
+    let mut layers: Vec<Layer> = (1..shape.layers())
+        .map(part)
+        .map(|(w, b)| Layer {
+            base: b.to_vec(),
+            weights: w.to_vec(),
+        })
+        .collect();
     if let Some(last) = layers.last_mut().filter(|_| loss == Loss::Squared) {
         last.weights.iter_mut().for_each(|w| *w *= spread);
         last.base.iter_mut().for_each(|b| *b = *b * spread + centre);
@@ -132,8 +177,20 @@ pub(crate) fn fit(
 fn spread_of(values: &[f32]) -> (f32, f32) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-    let spread = (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt() as f32;
-    (mean as f32, if spread > 0.0 && spread.is_finite() { spread } else { 1.0 })
+    let spread = (values
+        .iter()
+        .map(|v| (f64::from(*v) - mean).powi(2))
+        .sum::<f64>()
+        / n)
+        .sqrt() as f32;
+    (
+        mean as f32,
+        if spread > 0.0 && spread.is_finite() {
+            spread
+        } else {
+            1.0
+        },
+    )
 }
 
 /// Weights to begin with (He et al. 2015).
@@ -142,7 +199,12 @@ fn start(shape: &Shape, seed: u64) -> Vec<f32> {
     for layer in 0..shape.layers() {
         let (from, inputs, outputs) = (shape.at(layer), shape.sizes[layer], shape.sizes[layer + 1]);
         let reach = (6.0 / inputs.max(1) as f64).sqrt();
-        for (place, weight) in weights.iter_mut().enumerate().skip(from).take(inputs * outputs) {
+        for (place, weight) in weights
+            .iter_mut()
+            .enumerate()
+            .skip(from)
+            .take(inputs * outputs)
+        {
             let dice = (mix(seed ^ 0x5eed, place as u64) >> 11) as f64 / (1_u64 << 53) as f64;
             *weight = ((dice * 2.0 - 1.0) * reach) as f32;
         }
@@ -162,10 +224,18 @@ fn forward(shape: &Shape, weights: &[f32], rows: &Encoded, row: usize) -> Vec<Ve
         };
         match found.last() {
             None => {
-                rows.numbers(row).iter().enumerate().filter(|(_, x)| **x != 0.0).for_each(|(at, x)| add(at, *x));
+                rows.numbers(row)
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, x)| **x != 0.0)
+                    .for_each(|(at, x)| add(at, *x));
                 rows.categories(row).for_each(|place| add(place, 1.0));
             }
-            Some(before) => before.iter().enumerate().filter(|(_, x)| **x > 0.0).for_each(|(at, x)| add(at, *x)),
+            Some(before) => before
+                .iter()
+                .enumerate()
+                .filter(|(_, x)| **x > 0.0)
+                .for_each(|(at, x)| add(at, *x)),
         }
         found.push(sums);
     }
@@ -188,7 +258,10 @@ fn slope(
                 let row = *row as usize;
                 let weight = row_weights.map_or(1.0, |w| w[row]) / batch.len() as f32;
                 let found = forward(shape, weights, rows, row);
-                let scores: Vec<f64> = found[shape.layers() - 1].iter().map(|s| f64::from(*s)).collect();
+                let scores: Vec<f64> = found[shape.layers() - 1]
+                    .iter()
+                    .map(|s| f64::from(*s))
+                    .collect();
                 let gradients = loss.gradients(&targets[row..=row], None, &scores);
                 let pull: Vec<f32> = gradients.iter().map(|g| g[0][0] * weight).collect();
                 backward(shape, (weights, rows), row, (&found, pull), &mut slope);
@@ -212,20 +285,35 @@ fn backward(
 ) {
     for layer in (0..shape.layers()).rev() {
         let (from, inputs, outputs) = (shape.at(layer), shape.sizes[layer], shape.sizes[layer + 1]);
-        slope[from + inputs * outputs..][..outputs].iter_mut().zip(&pull).for_each(|(s, p)| *s += p);
+        slope[from + inputs * outputs..][..outputs]
+            .iter_mut()
+            .zip(&pull)
+            .for_each(|(s, p)| *s += p);
         let mut add = |place: usize, x: f32| {
             let of = &mut slope[from + place * outputs..][..outputs];
             of.iter_mut().zip(&pull).for_each(|(s, p)| *s += x * p);
         };
         if layer == 0 {
-            rows.numbers(row).iter().enumerate().filter(|(_, x)| **x != 0.0).for_each(|(at, x)| add(at, *x));
+            rows.numbers(row)
+                .iter()
+                .enumerate()
+                .filter(|(_, x)| **x != 0.0)
+                .for_each(|(at, x)| add(at, *x));
             rows.categories(row).for_each(|place| add(place, 1.0));
             return;
         }
         let before = &found[layer - 1];
-        before.iter().enumerate().filter(|(_, x)| **x > 0.0).for_each(|(at, x)| add(at, *x));
+        before
+            .iter()
+            .enumerate()
+            .filter(|(_, x)| **x > 0.0)
+            .for_each(|(at, x)| add(at, *x));
         let back = |(at, x): (usize, &f32)| match *x > 0.0 {
-            true => weights[from + at * outputs..][..outputs].iter().zip(&pull).map(|(w, p)| w * p).sum(),
+            true => weights[from + at * outputs..][..outputs]
+                .iter()
+                .zip(&pull)
+                .map(|(w, p)| w * p)
+                .sum(),
             false => 0.0,
         };
         pull = before.iter().enumerate().map(back).collect();
@@ -241,7 +329,11 @@ fn mean(
     loss: Loss,
 ) -> f64 {
     let of = |row: usize| forward(shape, weights, rows, row).pop().unwrap_or_default();
-    let scores: Vec<Vec<f32>> = (0..rows.rows).into_par_iter().with_min_len(256).map(of).collect();
+    let scores: Vec<Vec<f32>> = (0..rows.rows)
+        .into_par_iter()
+        .with_min_len(256)
+        .map(of)
+        .collect();
     let scores: Vec<f64> = scores.into_iter().flatten().map(f64::from).collect();
     loss.mean(targets, row_weights, &scores)
 }
@@ -260,8 +352,11 @@ impl Adam {
         let rate = options.rate * (1.0 - f64::from(keep_square).powi(self.steps)).sqrt()
             / (1.0 - f64::from(keep).powi(self.steps));
         let (rate, shrink) = (rate as f32, (1.0 - options.rate * options.decay) as f32);
-        for (((weight, slope), mean), square) in
-            weights.iter_mut().zip(slope).zip(&mut self.slopes).zip(&mut self.squares)
+        for (((weight, slope), mean), square) in weights
+            .iter_mut()
+            .zip(slope)
+            .zip(&mut self.slopes)
+            .zip(&mut self.squares)
         {
             *mean = keep * *mean + (1.0 - keep) * slope;
             *square = keep_square * *square + (1.0 - keep_square) * slope * slope;
@@ -284,7 +379,9 @@ impl Mlp {
     /// How large the sums are that the scores of a row are made of.
     pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
         let first = self.first.sizes(row);
-        self.layers.iter().fold(first, |sizes, layer| layer.apply(&sizes, |w| f64::from(w.abs())))
+        self.layers.iter().fold(first, |sizes, layer| {
+            layer.apply(&sizes, |w| f64::from(w.abs()))
+        })
     }
 
     /// How much each feature moves the first layer; together one, if any does.
@@ -299,7 +396,9 @@ impl Layer {
         let width = sums.len();
         for (at, x) in before.iter().enumerate() {
             let of = &self.weights[at * width..][..width];
-            sums.iter_mut().zip(of).for_each(|(s, w)| *s += x * weight(*w));
+            sums.iter_mut()
+                .zip(of)
+                .for_each(|(s, w)| *s += x * weight(*w));
         }
         sums
     }
@@ -311,37 +410,72 @@ mod tests {
     use super::*;
 
     fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
-        let dice = |row: usize, of: u64| (mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32 * 2.0 - 1.0;
+        let dice =
+            |row: usize, of: u64| (mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32 * 2.0 - 1.0;
         let column = |of: u64| Column {
             name: format!("x{of}"),
             values: Values::Numbers((0..rows).map(|row| dice(row, of)).collect()),
         };
-        let y = (0..rows).map(|row| 10.0 + 5.0 * dice(row, 1) * dice(row, 2)).collect();
-        let frame = Frame { columns: vec![column(1), column(2)], rows };
+        let y = (0..rows)
+            .map(|row| 10.0 + 5.0 * dice(row, 1) * dice(row, 2))
+            .collect();
+        let frame = Frame {
+            columns: vec![column(1), column(2)],
+            rows,
+        };
         let all: Vec<u32> = (0..rows as u32).collect();
         let features = (0..2).map(|c| Feature::learn(&frame, c, &all)).collect();
         (frame, y, features)
     }
 
     fn options() -> Options {
-        Options { hidden: 16, rate: 0.005, decay: 1e-4, epochs_max: 60, patience: 10, seed: 7 }
+        Options {
+            hidden: 16,
+            rate: 0.005,
+            decay: 1e-4,
+            epochs_max: 60,
+            patience: 10,
+            seed: 7,
+        }
     }
 
     #[test]
     fn what_no_sum_of_columns_can_say_is_learned_and_the_same_on_any_threads() {
         let (frame, y, features) = world(3_000);
-        let (train, stop) =
-            (frame.take(&(0..2_000).collect::<Vec<_>>()), frame.take(&(2_000..3_000).collect::<Vec<_>>()));
+        let (train, stop) = (
+            frame.take(&(0..2_000).collect::<Vec<_>>()),
+            frame.take(&(2_000..3_000).collect::<Vec<_>>()),
+        );
         let fit_on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            let train = Rows { frame: &train, targets: &y[..2_000], weights: None };
-            let stop = Rows { frame: &stop, targets: &y[2_000..], weights: None };
-            pool.install(|| fit(&train, &stop, &features, (Loss::Squared, &options()), &mut |_| {}))
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads");
+            let train = Rows {
+                frame: &train,
+                targets: &y[..2_000],
+                weights: None,
+            };
+            let stop = Rows {
+                frame: &stop,
+                targets: &y[2_000..],
+                weights: None,
+            };
+            pool.install(|| {
+                fit(
+                    &train,
+                    &stop,
+                    &features,
+                    (Loss::Squared, &options()),
+                    &mut |_| {},
+                )
+            })
         };
         let found = fit_on(1);
         assert!(found == fit_on(3), "to the last bit");
         let numbers = super::super::trees::rows(&stop, &features);
-        let error = |row: usize| found.scores(&numbers[row * 2..][..2])[0] - f64::from(y[2_000 + row]);
+        let error =
+            |row: usize| found.scores(&numbers[row * 2..][..2])[0] - f64::from(y[2_000 + row]);
         let mse = (0..1_000).map(|row| error(row).powi(2)).sum::<f64>() / 1_000.0;
         assert!(mse < 0.1, "{mse}; the values' own spread is 2.8");
     }
@@ -353,7 +487,9 @@ mod tests {
         let scales = encode::scales(&frame);
         let rows = Encoded::of(&frame, &features, &scales);
         let loss = Loss::Softmax(3);
-        let shape = Shape { sizes: vec![rows.size, 5, 5, 3] };
+        let shape = Shape {
+            sizes: vec![rows.size, 5, 5, 3],
+        };
         let weights = start(&shape, 3);
         let batch: Vec<u32> = (0..64).collect();
         let slope = slope(&shape, &weights, &rows, (&batch, &targets, None), loss);
@@ -364,7 +500,11 @@ mod tests {
                 mean(&shape, &moved, &rows, (&targets, None), loss)
             };
             let expected = (at(1e-3) - at(-1e-3)) / 2e-3;
-            assert!((expected - f64::from(slope[place])).abs() < 2e-3, "{place}: {expected} {}", slope[place]);
+            assert!(
+                (expected - f64::from(slope[place])).abs() < 2e-3,
+                "{place}: {expected} {}",
+                slope[place]
+            );
         }
     }
 }

@@ -118,13 +118,21 @@ impl Choice {
 impl Tree {
     /// What it says of a row: numbers, and categories by code.
     pub(crate) fn value(&self, row: &[f32]) -> f32 {
-        let mut at = if self.nodes.is_empty() { Branch::Leaf(0) } else { Branch::Node(0) };
+        let mut at = if self.nodes.is_empty() {
+            Branch::Leaf(0)
+        } else {
+            Branch::Node(0)
+        };
         loop {
             match at {
                 Branch::Leaf(leaf) => return self.leaves[leaf],
                 Branch::Node(node) => {
                     let node = &self.nodes[node];
-                    at = if node.choice.is_left(row[node.feature]) { node.left } else { node.right };
+                    at = if node.choice.is_left(row[node.feature]) {
+                        node.left
+                    } else {
+                        node.right
+                    };
                 }
             }
         }
@@ -167,19 +175,40 @@ pub(crate) fn fit(
 ) -> Booster {
     let width = loss.scores();
     let base = loss.base(train.targets, train.weights);
-    let mut booster = Booster { base: base.iter().map(|b| *b as f32).collect(), trees: Vec::new() };
-    let start = |rows: usize| base.iter().copied().cycle().take(rows * width).collect::<Vec<f64>>();
-    let (mut scores, mut stop_scores) = (start(train.data.rows), start(stop.map_or(0, |s| s.data.rows)));
+    let mut booster = Booster {
+        base: base.iter().map(|b| *b as f32).collect(),
+        trees: Vec::new(),
+    };
+    let start = |rows: usize| {
+        base.iter()
+            .copied()
+            .cycle()
+            .take(rows * width)
+            .collect::<Vec<f64>>()
+    };
+    let (mut scores, mut stop_scores) = (
+        start(train.data.rows),
+        start(stop.map_or(0, |s| s.data.rows)),
+    );
     let mut best = (f64::INFINITY, 0);
     let mut order: Vec<u32> = (0..train.data.rows as u32).collect();
     for number in 1..=options.rounds_max {
         let gradients = loss.gradients(train.targets, train.weights, &scores);
         for (at, gradients) in gradients.iter().enumerate() {
-            order.iter_mut().zip(0..).for_each(|(place, row)| *place = row);
-            let Grown { tree, tests, leaves } = grow(train.data, &mut order, gradients, options);
+            order
+                .iter_mut()
+                .zip(0..)
+                .for_each(|(place, row)| *place = row);
+            let Grown {
+                tree,
+                tests,
+                leaves,
+            } = grow(train.data, &mut order, gradients, options);
             for (leaf, rows) in leaves.iter().enumerate() {
                 let value = f64::from(tree.leaves[leaf]);
-                order[rows.clone()].iter().for_each(|row| scores[*row as usize * width + at] += value);
+                order[rows.clone()]
+                    .iter()
+                    .for_each(|row| scores[*row as usize * width + at] += value);
             }
             if let Some(stop) = stop {
                 let found = |row: usize| f64::from(by_bytes(&tree, &tests, stop.data.row(row)));
@@ -192,7 +221,11 @@ pub(crate) fn fit(
             booster.trees.push(tree);
         }
         let found = stop.map(|stop| loss.mean(stop.targets, stop.weights, &stop_scores));
-        watch(Round { number, of: options.rounds_max, loss: found });
+        watch(Round {
+            number,
+            of: options.rounds_max,
+            loss: found,
+        });
         match found {
             Some(found) if found < best.0 => best = (found, number),
             Some(_) if number >= best.1 + options.patience => break,
@@ -200,7 +233,10 @@ pub(crate) fn fit(
             None => best.1 = number,
         }
         // Where no tree parts anything, none ever will.
-        if booster.trees[(number - 1) * width..].iter().all(|t| t.nodes.is_empty()) {
+        if booster.trees[(number - 1) * width..]
+            .iter()
+            .all(|t| t.nodes.is_empty())
+        {
             break;
         }
     }
@@ -209,13 +245,21 @@ pub(crate) fn fit(
 }
 
 fn by_bytes(tree: &Tree, tests: &[split::Test], row: &[u8]) -> f32 {
-    let mut at = if tree.nodes.is_empty() { Branch::Leaf(0) } else { Branch::Node(0) };
+    let mut at = if tree.nodes.is_empty() {
+        Branch::Leaf(0)
+    } else {
+        Branch::Node(0)
+    };
     loop {
         match at {
             Branch::Leaf(leaf) => return tree.leaves[leaf],
             Branch::Node(node) => {
                 let branch = &tree.nodes[node];
-                at = if tests[node].is_left(row[branch.feature]) { branch.left } else { branch.right };
+                at = if tests[node].is_left(row[branch.feature]) {
+                    branch.left
+                } else {
+                    branch.right
+                };
             }
         }
     }
@@ -256,7 +300,9 @@ pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
             Values::Numbers(all) => places.zip(all).for_each(|(place, value)| *place = *value),
             Values::Words(words) => {
                 let codes = feature.codes(&words.list);
-                places.zip(&words.codes).for_each(|(place, word)| *place = f32::from(features::code(&codes, *word)));
+                places
+                    .zip(&words.codes)
+                    .for_each(|(place, word)| *place = f32::from(features::code(&codes, *word)));
             }
         }
     }

@@ -3,7 +3,8 @@
 
 use super::Join;
 use super::{
-    Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees, Triggers, Values,
+    Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
+    Triggers, Values,
 };
 use crate::config::text::{Source, nearest, plain};
 use crate::error::{Error, Result};
@@ -40,19 +41,25 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
     let name = path.display().to_string();
     let unreadable = |e: std::io::Error| Error::invalid(format!("read {name}")).with_source(e);
     if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
-        return Err(Error::invalid(format!("{name} is larger than {FILE_BYTES_MAX} bytes")));
+        return Err(Error::invalid(format!(
+            "{name} is larger than {FILE_BYTES_MAX} bytes"
+        )));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let mut spec = parse(&name, &text)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     spec.folder = folder.to_owned();
     Ok(spec)
 }
 
 pub(super) fn parse(name: &str, text: &str) -> Result<Spec> {
     let source = Source { name, text };
-    let root = DeTable::parse(text)
-        .map_err(|fault| source.refuse(fault.span().map_or(0, |span| span.start), fault.message()))?;
+    let root = DeTable::parse(text).map_err(|fault| {
+        source.refuse(fault.span().map_or(0, |span| span.start), fault.message())
+    })?;
     let mut spec = Spec::default();
     table(&mut spec, source, "", root.into_inner())?;
     spec.check().map_err(|e| e.context(name))?;
@@ -64,22 +71,39 @@ fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) ->
     for (key, value) in found {
         let at = key.span().start;
         let key = key.into_inner().into_owned();
-        let whole = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let whole = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         if let DeValue::Table(_) = value.get_ref()
             && (TABLES.contains(&whole.as_str()) || path == JOINS)
         {
-            let DeValue::Table(inner) = value.into_inner() else { continue };
+            let DeValue::Table(inner) = value.into_inner() else {
+                continue;
+            };
             table(spec, source, &whole, inner)?;
             continue;
         }
         if path.is_empty() {
-            return Err(source.refuse(at, format!("unknown table '{}'{}", short(&key), nearest(&key, TABLES))));
+            return Err(source.refuse(
+                at,
+                format!("unknown table '{}'{}", short(&key), nearest(&key, TABLES)),
+            ));
         }
         let value = plain(value).map_err(|fault| source.refuse(at, fault))?;
         let fault = match set(spec, path, &key, &value) {
             Ok(true) => continue,
-            Ok(false) => format!("unknown key '{}' in [{path}]{}", short(&key), nearest(&key, keys(path))),
-            Err(must) => format!("'{}' in [{path}] is {}; it must be {must}", short(&key), short(&value.to_string())),
+            Ok(false) => format!(
+                "unknown key '{}' in [{path}]{}",
+                short(&key),
+                nearest(&key, keys(path))
+            ),
+            Err(must) => format!(
+                "'{}' in [{path}] is {}; it must be {must}",
+                short(&key),
+                short(&value.to_string())
+            ),
         };
         return Err(source.refuse(at, fault));
     }
@@ -91,10 +115,15 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "model" => spec.model.set(key, value),
         "data" => spec.data.set(key, value),
         "data.sources" => {
-            let is_name = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.is_empty();
-            let at = value.as_str().filter(|at| is_name && !at.is_empty() && !at.contains('\0'));
+            let is_name =
+                key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.is_empty();
+            let at = value
+                .as_str()
+                .filter(|at| is_name && !at.is_empty() && !at.contains('\0'));
             let must = "a path or an address, under a name of letters, digits and _";
-            spec.sources.0.insert(key.to_owned(), at.ok_or(must)?.to_owned());
+            spec.sources
+                .0
+                .insert(key.to_owned(), at.ok_or(must)?.to_owned());
             Ok(true)
         }
         _ if path.starts_with("data.joins.") => {
@@ -133,10 +162,15 @@ pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), Stri
     }
     match set(spec, path, key, value) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!("a setting that there is; unknown setting '{}'", short(name))),
-        Err(must) => {
-            Err(format!("of legal values: {} for '{}', it must be {must}", short(&value.to_string()), short(name)))
-        }
+        Ok(false) => Err(format!(
+            "a setting that there is; unknown setting '{}'",
+            short(name)
+        )),
+        Err(must) => Err(format!(
+            "of legal values: {} for '{}', it must be {must}",
+            short(&value.to_string()),
+            short(name)
+        )),
     }
 }
 

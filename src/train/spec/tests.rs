@@ -11,18 +11,32 @@ fn refused(text: &str) -> String {
 #[test]
 fn the_least_that_must_be_said_is_enough() {
     let spec = load::parse("train.toml", LEAST).expect("reads");
-    assert_eq!((spec.schema.target.as_str(), spec.fit.algorithm), ("churned", Algorithm::Trees));
+    assert_eq!(
+        (spec.schema.target.as_str(), spec.fit.algorithm),
+        ("churned", Algorithm::Trees)
+    );
     assert_eq!(spec.sources.0["rows"], "train.csv");
 }
 
 #[test]
 fn what_is_not_known_is_refused_with_its_line_and_what_was_meant() {
     let more = |text: &str| refused(&format!("{LEAST}{text}"));
-    assert_eq!(more("tagret = 1"), "train.toml:7: unknown key 'tagret' in [schema]; did you mean 'target'?");
-    assert!(more("[fitt]\nseed = 1").contains("train.toml:7: unknown table 'fitt'; did you mean 'fit'?"));
+    assert_eq!(
+        more("tagret = 1"),
+        "train.toml:7: unknown key 'tagret' in [schema]; did you mean 'target'?"
+    );
+    assert!(
+        more("[fitt]\nseed = 1")
+            .contains("train.toml:7: unknown table 'fitt'; did you mean 'fit'?")
+    );
     assert!(more("[fit.tree]\nx = 1").contains("unknown key 'tree' in [fit]"));
-    assert!(more("[split]\ntest = 0.9").contains("'test' in [split] is 0.9; it must be from 0.01 to 0.5"));
-    assert!(more("[fit]\nalgorithm = \"forest\"").contains("one of \"trees\", \"linear\", \"mlp\""));
+    assert!(
+        more("[split]\ntest = 0.9")
+            .contains("'test' in [split] is 0.9; it must be from 0.01 to 0.5")
+    );
+    assert!(
+        more("[fit]\nalgorithm = \"forest\"").contains("one of \"trees\", \"linear\", \"mlp\"")
+    );
     assert!(refused("[model\n").starts_with("train.toml:1: "));
     assert!(refused("x = 1").contains("unknown table 'x'"));
 }
@@ -44,7 +58,15 @@ fn what_does_not_fit_together_is_refused() {
 fn the_same_meaning_is_the_same_text() {
     let read = |text: &str| load::parse("train.toml", text).expect("reads").canonical();
     let same = format!("# a remark\n{LEAST}[split]\ntest = 0.2\n[fit]\nthreads = 3\n");
-    assert_eq!(read(LEAST), read(&same), "a default, and what changes nothing");
-    assert_eq!(read(LEAST), read(&LEAST.replace("train.csv", "elsewhere/train.csv")), "where files lie");
+    assert_eq!(
+        read(LEAST),
+        read(&same),
+        "a default, and what changes nothing"
+    );
+    assert_eq!(
+        read(LEAST),
+        read(&LEAST.replace("train.csv", "elsewhere/train.csv")),
+        "where files lie"
+    );
     assert_ne!(read(LEAST), read(&format!("{LEAST}[fit]\nseed = 8\n")));
 }

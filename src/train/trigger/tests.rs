@@ -11,7 +11,16 @@ fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) 
     let events = events.iter().map(|e| (*e).to_owned()).collect();
     let trigger = "the clock".to_owned();
     let apart = false;
-    Ran { model: "m".to_owned(), began: at(began), seconds: 600.0, trigger, events, apart, became, record }
+    Ran {
+        model: "m".to_owned(),
+        began: at(began),
+        seconds: 600.0,
+        trigger,
+        events,
+        apart,
+        became,
+        record,
+    }
 }
 
 fn found(now: &str) -> Found {
@@ -55,17 +64,34 @@ fn deal(triggers: &Triggers, runs: &mut Vec<Ran>, found: &Found) -> Vec<String> 
         done.push(format!("{word}: {}", keys(&events).join(" ")));
         let record = json!({"spec": "a", "data": {"rows": 10}});
         let events: Vec<&str> = keys(&events);
-        runs.push(Ran { began: found.now, ..ran("01T00:00:00", became, &events, record) });
+        runs.push(Ran {
+            began: found.now,
+            ..ran("01T00:00:00", became, &events, record)
+        });
     }
 }
 
 #[test]
 fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
-    let triggers = Triggers { cron: Some("0 3 * * *".to_owned()), cooldown: Duration::ZERO, ..Triggers::default() };
+    let triggers = Triggers {
+        cron: Some("0 3 * * *".to_owned()),
+        cooldown: Duration::ZERO,
+        ..Triggers::default()
+    };
     let mut runs = Vec::new();
-    assert_eq!(deal(&triggers, &mut runs, &found("01T02:59:59")), Vec::<String>::new());
-    assert_eq!(deal(&triggers, &mut runs, &found("01T03:00:10")), ["run: cron-20260301T030000Z"]);
-    assert_eq!(deal(&triggers, &mut runs, &found("01T03:00:40")), Vec::<String>::new(), "once");
+    assert_eq!(
+        deal(&triggers, &mut runs, &found("01T02:59:59")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        deal(&triggers, &mut runs, &found("01T03:00:10")),
+        ["run: cron-20260301T030000Z"]
+    );
+    assert_eq!(
+        deal(&triggers, &mut runs, &found("01T03:00:40")),
+        Vec::<String>::new(),
+        "once"
+    );
     let late = deal(&triggers, &mut runs, &found("04T12:00:00"));
     assert_eq!(
         late,
@@ -74,44 +100,96 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
             "run: cron-20260304T030000Z"
         ]
     );
-    let skipping = Triggers { missed: Missed::Skip, ..triggers };
+    let skipping = Triggers {
+        missed: Missed::Skip,
+        ..triggers
+    };
     let late = deal(&skipping, &mut runs, &found("06T12:00:00"));
-    assert_eq!(late, ["skip, missed; nobody watched at that time: cron-20260305T030000Z cron-20260306T030000Z"]);
-    assert_eq!(deal(&skipping, &mut runs, &found("07T03:00:30")), ["run: cron-20260307T030000Z"]);
+    assert_eq!(
+        late,
+        ["skip, missed; nobody watched at that time: cron-20260305T030000Z cron-20260306T030000Z"]
+    );
+    assert_eq!(
+        deal(&skipping, &mut runs, &found("07T03:00:30")),
+        ["run: cron-20260307T030000Z"]
+    );
     assert!(cron("at three").is_err() && cron("0 3 * *").is_err());
 }
 
 #[test]
 fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
-    let triggers = Triggers { drift: true, ..Triggers::default() };
+    let triggers = Triggers {
+        drift: true,
+        ..Triggers::default()
+    };
     let mut runs = Vec::new();
-    let alarms = |all: &[(&str, u64)]| all.iter().map(|(time, version)| alarm_of(time, *version)).collect();
+    let alarms = |all: &[(&str, u64)]| {
+        all.iter()
+            .map(|(time, version)| alarm_of(time, *version))
+            .collect()
+    };
     let mut look = found("01T10:00:00");
     look.alarms = alarms(&[("01T09:58:00", 2), ("01T09:59:00", 2), ("01T09:59:30", 1)]);
     let done = deal(&triggers, &mut runs, &look);
     assert_eq!(done.len(), 2, "{done:?}");
-    assert!(done[0].starts_with("skip, it is about version 1; version 2 is champion"), "{done:?}");
-    assert!(done[1].starts_with("run: alarm-20260301T095800Z"), "both at once: {done:?}");
-    assert_eq!(deal(&triggers, &mut runs, &look), Vec::<String>::new(), "dealt with");
+    assert!(
+        done[0].starts_with("skip, it is about version 1; version 2 is champion"),
+        "{done:?}"
+    );
+    assert!(
+        done[1].starts_with("run: alarm-20260301T095800Z"),
+        "both at once: {done:?}"
+    );
+    assert_eq!(
+        deal(&triggers, &mut runs, &look),
+        Vec::<String>::new(),
+        "dealt with"
+    );
     look.now = at("01T10:30:00");
-    look.alarms.extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
-    assert_eq!(deal(&triggers, &mut runs, &look), Vec::<String>::new(), "it waits, what is wrong stays wrong");
+    look.alarms
+        .extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
+    assert_eq!(
+        deal(&triggers, &mut runs, &look),
+        Vec::<String>::new(),
+        "it waits, what is wrong stays wrong"
+    );
     let past = Past::of(runs.iter(), look.now);
-    let waits = decide(&triggers, &past, due(&triggers, &past, &look).expect("due"), look.now);
-    assert!(matches!(waits, Decision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC"));
+    let waits = decide(
+        &triggers,
+        &past,
+        due(&triggers, &past, &look).expect("due"),
+        look.now,
+    );
+    assert!(
+        matches!(waits, Decision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC")
+    );
     look.now = at("01T12:00:00");
-    look.alarms.extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
+    look.alarms
+        .extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
     let done = deal(&triggers, &mut runs, &look);
-    assert!(done.len() == 2 && done[0].starts_with("skip, a run that passed began after it"), "{done:?}");
-    assert!(done[1].starts_with("run: alarm-20260301T102000Z"), "{done:?}");
+    assert!(
+        done.len() == 2 && done[0].starts_with("skip, a run that passed began after it"),
+        "{done:?}"
+    );
+    assert!(
+        done[1].starts_with("run: alarm-20260301T102000Z"),
+        "{done:?}"
+    );
     let deaf = deal(&Triggers::default(), &mut Vec::new(), &look);
     assert_eq!(deaf, Vec::<String>::new(), "nobody asked for alarms");
 }
 
 #[test]
 fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not() {
-    let triggers = Triggers { drift: true, runs_max: 100, ..Triggers::default() };
-    let mut look = Found { alarms: vec![alarm_of("01T09:58:00", 2)], ..found("01T10:00:00") };
+    let triggers = Triggers {
+        drift: true,
+        runs_max: 100,
+        ..Triggers::default()
+    };
+    let mut look = Found {
+        alarms: vec![alarm_of("01T09:58:00", 2)],
+        ..found("01T10:00:00")
+    };
     let mut runs: Vec<Ran> = Vec::new();
     let mut began = Vec::new();
     while look.now < at("03T10:00:00") {
@@ -119,52 +197,111 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         let events = due(&triggers, &past, &look).expect("due");
         if let Decision::Run(events) = decide(&triggers, &past, events, look.now) {
             began.push(look.now.format("%dT%H:%M").to_string());
-            runs.push(Ran { began: look.now, ..ran("01T00:00:00", Became::Failed, &keys(&events), json!({})) });
+            runs.push(Ran {
+                began: look.now,
+                ..ran("01T00:00:00", Became::Failed, &keys(&events), json!({}))
+            });
         }
         look.now += TimeDelta::minutes(10);
     }
     // Each took ten minutes; then one hour, two, four …
-    assert_eq!(began, ["01T10:00", "01T12:10", "01T16:20", "02T00:30", "02T16:40"]);
+    assert_eq!(
+        began,
+        ["01T10:00", "01T12:10", "01T16:20", "02T00:30", "02T16:40"]
+    );
     runs.push(ran("03T11:00:00", Became::Published, &[], json!({})));
     look.now = at("06T10:00:00");
     let done = deal(&triggers, &mut runs, &look);
-    assert!(done.len() == 1 && done[0].starts_with("skip, a run that passed began after it"), "{done:?}");
+    assert!(
+        done.len() == 1 && done[0].starts_with("skip, a run that passed began after it"),
+        "{done:?}"
+    );
 }
 
 #[test]
 fn what_stays_due_waits_and_a_person_does_not() {
-    let triggers = Triggers { new_rows: Some(100), spec: true, ..Triggers::default() };
+    let triggers = Triggers {
+        new_rows: Some(100),
+        spec: true,
+        ..Triggers::default()
+    };
     let record = json!({"spec": "a", "data": {"rows": 10, "time": ["2026-03-01T00:00:00Z", "2026-03-01T09:00:00Z"]}});
     let mut runs = vec![ran("01T10:00:00", Became::Failed, &[], record)];
-    let mut look = Found { new_rows: Some(150), spec: spec("b"), ..found("01T10:30:00") };
+    let mut look = Found {
+        new_rows: Some(150),
+        spec: spec("b"),
+        ..found("01T10:30:00")
+    };
     let past = Past::of(runs.iter(), look.now);
-    assert_eq!(past.last.as_ref().and_then(|l| l.newest), Some(at("01T09:00:00")));
+    assert_eq!(
+        past.last.as_ref().and_then(|l| l.newest),
+        Some(at("01T09:00:00"))
+    );
     let events = due(&triggers, &past, &look).expect("due");
-    assert_eq!(events.iter().map(|e| e.kind).collect::<Vec<_>>(), [Kind::Spec, Kind::Rows]);
-    assert!(matches!(decide(&triggers, &past, events, look.now), Decision::Wait(both, _) if both.len() == 2));
-    let ask = Ask { id: "1".to_owned(), time: look.now, actor: "me".to_owned(), reason: "now".to_owned() };
-    let asked = Found { asks: vec![ask], ..look.clone() };
+    assert_eq!(
+        events.iter().map(|e| e.kind).collect::<Vec<_>>(),
+        [Kind::Spec, Kind::Rows]
+    );
+    assert!(
+        matches!(decide(&triggers, &past, events, look.now), Decision::Wait(both, _) if both.len() == 2)
+    );
+    let ask = Ask {
+        id: "1".to_owned(),
+        time: look.now,
+        actor: "me".to_owned(),
+        reason: "now".to_owned(),
+    };
+    let asked = Found {
+        asks: vec![ask],
+        ..look.clone()
+    };
     let done = deal(&triggers, &mut runs.clone(), &asked);
     assert!(done[0].starts_with("run: ask-1 spec-"), "{done:?}");
     look.now = at("01T11:11:00");
-    assert!(deal(&triggers, &mut runs, &look)[0].starts_with("run: spec-"), "it waited");
-    let few = Found { new_rows: Some(99), ..found("02T11:11:00") };
+    assert!(
+        deal(&triggers, &mut runs, &look)[0].starts_with("run: spec-"),
+        "it waited"
+    );
+    let few = Found {
+        new_rows: Some(99),
+        ..found("02T11:11:00")
+    };
     assert_eq!(deal(&triggers, &mut runs, &few), Vec::<String>::new());
 }
 
 #[test]
 fn a_day_has_so_many_runs_and_so_much_time() {
-    let triggers = Triggers { drift: true, cooldown: Duration::ZERO, runs_max: 2, ..Triggers::default() };
-    let mut runs: Vec<Ran> = (1..=2).map(|h| ran(&format!("01T0{h}:00:00"), Became::Failed, &[], json!({}))).collect();
-    let look = |time: &str, now: &str| Found { alarms: vec![alarm_of(time, 2)], ..found(now) };
+    let triggers = Triggers {
+        drift: true,
+        cooldown: Duration::ZERO,
+        runs_max: 2,
+        ..Triggers::default()
+    };
+    let mut runs: Vec<Ran> = (1..=2)
+        .map(|h| ran(&format!("01T0{h}:00:00"), Became::Failed, &[], json!({})))
+        .collect();
+    let look = |time: &str, now: &str| Found {
+        alarms: vec![alarm_of(time, 2)],
+        ..found(now)
+    };
     let done = deal(&triggers, &mut runs, &look("01T10:00:00", "01T10:00:01"));
     assert_eq!(done, Vec::<String>::new());
     let past = Past::of(runs.iter(), at("01T10:00:01"));
     let why = refused(&triggers, &past, at("01T10:00:01"));
     assert_eq!(why.as_deref(), Some("2 runs within a day, 'runs_max' is 2"));
     let done = deal(&triggers, &mut runs, &look("02T02:00:00", "02T02:00:01"));
-    assert!(done[0].starts_with("run: "), "the first is over a day ago: {done:?}");
-    let triggers = Triggers { time_max: Duration::from_secs(600), runs_max: 100, ..triggers };
+    assert!(
+        done[0].starts_with("run: "),
+        "the first is over a day ago: {done:?}"
+    );
+    let triggers = Triggers {
+        time_max: Duration::from_secs(600),
+        runs_max: 100,
+        ..triggers
+    };
     let past = Past::of(runs.iter(), at("02T02:30:01"));
-    assert!(refused(&triggers, &past, at("02T02:30:01")).is_some_and(|why| why.contains("'time_max' is 600 s")));
+    assert!(
+        refused(&triggers, &past, at("02T02:30:01"))
+            .is_some_and(|why| why.contains("'time_max' is 600 s"))
+    );
 }

@@ -7,34 +7,80 @@ use proptest::prelude::*;
 
 fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
     let (name, datatype) = ("x".to_owned(), datatype.to_owned());
-    InferInputTensor { name, datatype, shape: shape.to_vec(), parameters: HashMap::new(), contents }
+    InferInputTensor {
+        name,
+        datatype,
+        shape: shape.to_vec(),
+        parameters: HashMap::new(),
+        contents,
+    }
 }
 
 fn refused(request: ModelInferRequest, part: &str) {
     let error = decode(request).expect_err("must be refused");
-    assert!(error.message.contains(part), "{error} does not say {part:?}");
+    assert!(
+        error.message.contains(part),
+        "{error} does not say {part:?}"
+    );
 }
 
 fn one(input: InferInputTensor, raw: &[&'static [u8]]) -> ModelInferRequest {
     let raw_input_contents = raw.iter().map(|b| Bytes::from_static(b)).collect();
-    ModelInferRequest { inputs: vec![input], raw_input_contents, ..ModelInferRequest::default() }
+    ModelInferRequest {
+        inputs: vec![input],
+        raw_input_contents,
+        ..ModelInferRequest::default()
+    }
 }
 
 #[test]
 fn contents_must_be_there_once_and_fit() {
-    let floats = |n| Some(InferTensorContents { fp32_contents: vec![1.0; n], ..InferTensorContents::default() });
+    let floats = |n| {
+        Some(InferTensorContents {
+            fp32_contents: vec![1.0; n],
+            ..InferTensorContents::default()
+        })
+    };
     assert!(decode(one(input("FP32", &[1], floats(1)), &[])).is_ok());
     refused(one(input("FP32", &[1], floats(1)), &[b"\0\0\0\0"]), "both");
     refused(one(input("FP32", &[1], None), &[]), "neither");
-    refused(one(input("FP32", &[1], None), &[b"\0\0\0\0", b""]), "2 entries for 1 inputs");
-    refused(one(input("FP32", &[2], floats(1)), &[]), "takes 8 bytes, got 4");
-    refused(one(input("FP32", &[2], None), &[b"\0\0\0\0\0"]), "input 'x': shape [2] of FP32 takes 8 bytes, got 5");
-    refused(one(input("INT32", &[1], floats(1)), &[]), "fp32_contents does not hold INT32");
-    refused(one(input("FP16", &[1], floats(1)), &[]), "no typed contents");
-    refused(one(input("FP33", &[1], floats(1)), &[]), "datatype 'FP33' is unknown");
+    refused(
+        one(input("FP32", &[1], None), &[b"\0\0\0\0", b""]),
+        "2 entries for 1 inputs",
+    );
+    refused(
+        one(input("FP32", &[2], floats(1)), &[]),
+        "takes 8 bytes, got 4",
+    );
+    refused(
+        one(input("FP32", &[2], None), &[b"\0\0\0\0\0"]),
+        "input 'x': shape [2] of FP32 takes 8 bytes, got 5",
+    );
+    refused(
+        one(input("INT32", &[1], floats(1)), &[]),
+        "fp32_contents does not hold INT32",
+    );
+    refused(
+        one(input("FP16", &[1], floats(1)), &[]),
+        "no typed contents",
+    );
+    refused(
+        one(input("FP33", &[1], floats(1)), &[]),
+        "datatype 'FP33' is unknown",
+    );
     refused(one(input("FP32", &[-1], floats(1)), &[]), "negative");
-    let unsigned = |v| Some(InferTensorContents { uint_contents: vec![v], ..InferTensorContents::default() });
-    let signed = |v| Some(InferTensorContents { int_contents: vec![v], ..InferTensorContents::default() });
+    let unsigned = |v| {
+        Some(InferTensorContents {
+            uint_contents: vec![v],
+            ..InferTensorContents::default()
+        })
+    };
+    let signed = |v| {
+        Some(InferTensorContents {
+            int_contents: vec![v],
+            ..InferTensorContents::default()
+        })
+    };
     for (name, contents, fits) in [
         ("UINT8", unsigned(255), true),
         ("UINT8", unsigned(256), false),
@@ -46,8 +92,14 @@ fn contents_must_be_there_once_and_fit() {
         ("INT16", signed(32_768), false),
     ] {
         match fits {
-            true => assert!(decode(one(input(name, &[1], contents), &[])).is_ok(), "{name}"),
-            false => refused(one(input(name, &[1], contents), &[]), &format!("out of the range of {name}")),
+            true => assert!(
+                decode(one(input(name, &[1], contents), &[])).is_ok(),
+                "{name}"
+            ),
+            false => refused(
+                one(input(name, &[1], contents), &[]),
+                &format!("out of the range of {name}"),
+            ),
         }
     }
 }
@@ -61,22 +113,48 @@ fn an_empty_tensor_needs_no_contents() {
 #[test]
 fn parameters_are_honoured_or_refused() {
     let with = |name: &str, choice| {
-        let parameters = [(name.to_owned(), InferParameter { parameter_choice: Some(choice) })].into();
-        ModelInferRequest { parameters, ..ModelInferRequest::default() }
+        let parameters = [(
+            name.to_owned(),
+            InferParameter {
+                parameter_choice: Some(choice),
+            },
+        )]
+        .into();
+        ModelInferRequest {
+            parameters,
+            ..ModelInferRequest::default()
+        }
     };
     let decoded = decode(with("timeout", ParameterChoice::Int64Param(7))).expect("honoured");
     assert_eq!((decoded.timeout_us, decoded.priority), (Some(7), 0));
-    assert_eq!(decode(with("priority", ParameterChoice::Uint64Param(255))).expect("honoured").priority, 255);
-    refused(with("priority", ParameterChoice::Uint64Param(256)), "over 255");
-    refused(with("timeout", ParameterChoice::StringParam("1".into())), "'timeout' is not a whole number");
-    refused(with("sequence_id", ParameterChoice::Int64Param(1)), "'sequence_id' is not served");
+    assert_eq!(
+        decode(with("priority", ParameterChoice::Uint64Param(255)))
+            .expect("honoured")
+            .priority,
+        255
+    );
+    refused(
+        with("priority", ParameterChoice::Uint64Param(256)),
+        "over 255",
+    );
+    refused(
+        with("timeout", ParameterChoice::StringParam("1".into())),
+        "'timeout' is not a whole number",
+    );
+    refused(
+        with("sequence_id", ParameterChoice::Int64Param(1)),
+        "'sequence_id' is not served",
+    );
     for (name, off) in [
         ("sequence_id", ParameterChoice::Int64Param(0)),
         ("sequence_id", ParameterChoice::StringParam(String::new())),
         ("sequence_start", ParameterChoice::BoolParam(false)),
         ("timeout", ParameterChoice::Int64Param(0)),
     ] {
-        assert!(decode(with(name, off)).is_ok_and(|d| d.timeout_us.is_none()), "{name}");
+        assert!(
+            decode(with(name, off)).is_ok_and(|d| d.timeout_us.is_none()),
+            "{name}"
+        );
     }
     assert!(decode(with("whatever", ParameterChoice::BoolParam(true))).is_ok());
 }
@@ -89,9 +167,15 @@ fn limits_hold_at_and_above() {
     };
     assert!(decode(many(crate::request::INPUTS_MAX)).is_ok());
     refused(many(crate::request::INPUTS_MAX + 1), "257 inputs are over");
-    let named = |n| ModelInferRequest { id: "i".repeat(n), ..ModelInferRequest::default() };
+    let named = |n| ModelInferRequest {
+        id: "i".repeat(n),
+        ..ModelInferRequest::default()
+    };
     assert!(decode(named(crate::request::ID_BYTES_MAX)).is_ok());
-    refused(named(crate::request::ID_BYTES_MAX + 1), "request id is over");
+    refused(
+        named(crate::request::ID_BYTES_MAX + 1),
+        "request id is over",
+    );
 }
 
 fn dtype() -> impl Strategy<Value = DType> {

@@ -18,15 +18,23 @@ fn check(json: &str, tail: &[u8], expected: &str) {
         Ok(request) => {
             let mut out = Vec::new();
             for (name, tensor) in &request.inputs {
-                out.extend_from_slice(format!("{name} {} {:?} ", tensor.dtype(), tensor.shape()).as_bytes());
+                out.extend_from_slice(
+                    format!("{name} {} {:?} ", tensor.dtype(), tensor.shape()).as_bytes(),
+                );
                 write_elements(&mut out, tensor, false);
                 out.push(b';');
             }
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{json}");
         }
         Err(error) => {
-            assert!(error.message.contains(expected), "{json}: {error} does not say {expected:?}");
-            assert!(matches!(error.kind, Kind::InvalidArgument | Kind::Unimplemented), "{error:?}");
+            assert!(
+                error.message.contains(expected),
+                "{json}: {error} does not say {expected:?}"
+            );
+            assert!(
+                matches!(error.kind, Kind::InvalidArgument | Kind::Unimplemented),
+                "{error:?}"
+            );
         }
     }
 }
@@ -38,21 +46,41 @@ fn one(members: &str) -> String {
 
 #[test]
 fn data_is_taken_flat_or_nested_to_the_shape() {
-    let x = |shape: &str, data: &str| one(&format!(r#""shape":{shape},"datatype":"INT32","data":{data}"#));
+    let x = |shape: &str, data: &str| {
+        one(&format!(
+            r#""shape":{shape},"datatype":"INT32","data":{data}"#
+        ))
+    };
     check(&x("[2,2]", "[1,2,3,4]"), b"", "x INT32 [2, 2] [1,2,3,4];");
-    check(&x("[2,2]", "[[1,2],[3,4]]"), b"", "x INT32 [2, 2] [1,2,3,4];");
+    check(
+        &x("[2,2]", "[[1,2],[3,4]]"),
+        b"",
+        "x INT32 [2, 2] [1,2,3,4];",
+    );
     check(&x("[]", "5"), b"", "x INT32 [] [5];");
     check(&x("[]", "[5]"), b"", "x INT32 [] [5];");
     check(&x("[0,3]", "[]"), b"", "x INT32 [0, 3] [];");
     check(&x("[4]", "[[1,2],[3,4]]"), b"", "nested deeper than 1");
-    check(&x("[2,2]", "[[1,2,3,4]]"), b"", "neither flat nor as the shape");
+    check(
+        &x("[2,2]", "[[1,2,3,4]]"),
+        b"",
+        "neither flat nor as the shape",
+    );
     check(&x("[2,2]", "[[1,2],[3]]"), b"", "ragged");
-    check(&x("[2,2]", "[1,2,3]"), b"", "3 elements do not fill the shape [2, 2]");
+    check(
+        &x("[2,2]", "[1,2,3]"),
+        b"",
+        "3 elements do not fill the shape [2, 2]",
+    );
     check(&x("[2]", "7"), b"", "neither flat");
     check(&x("[2,-1]", "[1,2]"), b"", "negative");
     check(&x("[1.0]", "[1]"), b"", "not an integer");
     check(&x("[9223372036854775807,2]", "[1]"), b"", "overflows");
-    check(&x(&format!("{:?}", [1; RANK_MAX + 1]), "[1]"), b"", "rank 17");
+    check(
+        &x(&format!("{:?}", [1; RANK_MAX + 1]), "[1]"),
+        b"",
+        "rank 17",
+    );
     check(&x("2", "[1,2]"), b"", "shape must be a JSON array");
     check(&x("[1]", "[1.5]"), b"", "input 'x': element 0 is 1.5");
     check(&x("[1]", "[NaN]"), b"", "NaN and Infinity are not JSON");
@@ -71,13 +99,41 @@ fn bodies_that_are_not_requests_are_refused() {
     check(r#"{"inputs":[],"inputs":[]}"#, b"", "'inputs' twice");
     check(r#"{"inputs":[]} x"#, b"", "not valid JSON");
     check(r#"{"inputs":[],"id":7}"#, b"", "id must be a JSON string");
-    check(r#"{"inputs":[],"id":null,"own":{"a":[1]},"own":2}"#, b"", "");
-    check(&one(r#""shape":[1],"datatype":"FLOAT","data":[1]"#), b"", "datatype 'FLOAT' is unknown");
-    check(&one(r#""datatype":"FP32","data":[1]"#), b"", "shape is missing");
-    check(&one(r#""shape":[1],"data":[1]"#), b"", "datatype is missing");
-    check(&one(r#""shape":[1],"datatype":"FP16","data":[1]"#), b"", "binary tensor data");
-    check(&one(r#""shape":[1],"datatype":"FP32","data":[1],"data":[1]"#), b"", "'data' twice");
-    check(&one(&format!(r#""shape":[1],"datatype":"{}""#, "Z".repeat(9999))), b"", "is unknown");
+    check(
+        r#"{"inputs":[],"id":null,"own":{"a":[1]},"own":2}"#,
+        b"",
+        "",
+    );
+    check(
+        &one(r#""shape":[1],"datatype":"FLOAT","data":[1]"#),
+        b"",
+        "datatype 'FLOAT' is unknown",
+    );
+    check(
+        &one(r#""datatype":"FP32","data":[1]"#),
+        b"",
+        "shape is missing",
+    );
+    check(
+        &one(r#""shape":[1],"data":[1]"#),
+        b"",
+        "datatype is missing",
+    );
+    check(
+        &one(r#""shape":[1],"datatype":"FP16","data":[1]"#),
+        b"",
+        "binary tensor data",
+    );
+    check(
+        &one(r#""shape":[1],"datatype":"FP32","data":[1],"data":[1]"#),
+        b"",
+        "'data' twice",
+    );
+    check(
+        &one(&format!(r#""shape":[1],"datatype":"{}""#, "Z".repeat(9999))),
+        b"",
+        "is unknown",
+    );
     let many = |n: usize| format!(r#"{{"inputs":[{}]}}"#, vec!["{}"; n].join(","));
     check(&many(INPUTS_MAX), b"", "has no name");
     check(&many(INPUTS_MAX + 1), b"", "257 inputs");
@@ -86,23 +142,53 @@ fn bodies_that_are_not_requests_are_refused() {
 
 #[test]
 fn binary_parts_account_for_every_byte() {
-    let x = |size: &str| one(&format!(r#""shape":[2],"datatype":"INT16","parameters":{{"binary_data_size":{size}}}"#));
+    let x = |size: &str| {
+        one(&format!(
+            r#""shape":[2],"datatype":"INT16","parameters":{{"binary_data_size":{size}}}"#
+        ))
+    };
     check(&x("4"), &[1, 0, 2, 0], "x INT16 [2] [1,2];");
     check(&x("4"), &[1, 0, 2, 0, 9], "1 bytes follow");
-    check(&x("4"), &[1, 0, 2], "binary_data_size is 4, the body has 3 bytes left");
+    check(
+        &x("4"),
+        &[1, 0, 2],
+        "binary_data_size is 4, the body has 3 bytes left",
+    );
     check(&x("3"), &[1, 0, 2], "takes 4 bytes, got 3");
     check(&x("-1"), b"", "not an integer");
     check(&x("18446744073709551616"), b"", "not an integer");
     check(&x("\"4\""), &[1, 0, 2, 0], "not an integer");
-    check(&one(r#""shape":[1],"datatype":"INT8""#), b"", "neither data nor");
+    check(
+        &one(r#""shape":[1],"datatype":"INT8""#),
+        b"",
+        "neither data nor",
+    );
     let both = r#""shape":[1],"datatype":"INT8","data":[1],"parameters":{"binary_data_size":1}"#;
     check(&one(both), &[1], "both data and");
-    check(&one(r#""shape":[1],"datatype":"BOOL","parameters":{"binary_data_size":1}"#), &[2], "neither 0 nor 1");
-    check(&one(r#""shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}"#), b"\x09\0\0\0a", "beyond");
+    check(
+        &one(r#""shape":[1],"datatype":"BOOL","parameters":{"binary_data_size":1}"#),
+        &[2],
+        "neither 0 nor 1",
+    );
+    check(
+        &one(r#""shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}"#),
+        b"\x09\0\0\0a",
+        "beyond",
+    );
     let body = Bytes::from_static(b"{}");
-    assert!(decode(&body, Some(3)).unwrap_err().message.contains("Inference-Header-Content-Length is 3"));
+    assert!(
+        decode(&body, Some(3))
+            .unwrap_err()
+            .message
+            .contains("Inference-Header-Content-Length is 3")
+    );
     assert!(decode(&body, Some(usize::MAX)).is_err());
-    assert!(decode(&Bytes::from(x("4")), None).unwrap_err().message.contains("0 bytes left"));
+    assert!(
+        decode(&Bytes::from(x("4")), None)
+            .unwrap_err()
+            .message
+            .contains("0 bytes left")
+    );
 }
 
 #[test]
@@ -110,27 +196,57 @@ fn binary_parts_are_not_copied() {
     let json = one(r#""shape":[2],"datatype":"FP16","parameters":{"binary_data_size":4}"#);
     let body: Bytes = [json.as_bytes(), &[1, 2, 3, 4]].concat().into();
     let request = decode(&body, Some(json.len())).unwrap();
-    assert_eq!(request.inputs[0].1.to_raw().as_ptr(), body[json.len()..].as_ptr());
+    assert_eq!(
+        request.inputs[0].1.to_raw().as_ptr(),
+        body[json.len()..].as_ptr()
+    );
 }
 
 #[test]
 fn parameters_are_acted_on_or_refused() {
-    let with = |parameters: &str| infer(&format!(r#"{{"inputs":[],"parameters":{parameters}}}"#), b"");
-    let read = with(r#"{"priority":255,"timeout":9,"binary_data_output":true,"own":"x","n":1.5}"#).unwrap();
+    let with = |parameters: &str| {
+        infer(
+            &format!(r#"{{"inputs":[],"parameters":{parameters}}}"#),
+            b"",
+        )
+    };
+    let read = with(r#"{"priority":255,"timeout":9,"binary_data_output":true,"own":"x","n":1.5}"#)
+        .unwrap();
     assert_eq!(
         read.parameters,
-        Parameters { priority: 255, timeout_us: Some(9), binary_data_output: true, route_key: None }
+        Parameters {
+            priority: 255,
+            timeout_us: Some(9),
+            binary_data_output: true,
+            route_key: None
+        }
     );
     for (parameters, kind, part) in [
         (r#"{"priority":256}"#, Kind::InvalidArgument, "priority"),
         (r#"{"priority":-1}"#, Kind::InvalidArgument, "priority"),
         (r#"{"timeout":"9"}"#, Kind::InvalidArgument, "timeout"),
-        (r#"{"binary_data_output":1}"#, Kind::InvalidArgument, "binary_data_output"),
-        (r#"{"priority":1,"priority":2}"#, Kind::InvalidArgument, "twice"),
+        (
+            r#"{"binary_data_output":1}"#,
+            Kind::InvalidArgument,
+            "binary_data_output",
+        ),
+        (
+            r#"{"priority":1,"priority":2}"#,
+            Kind::InvalidArgument,
+            "twice",
+        ),
         (r#"{"own":[1]}"#, Kind::InvalidArgument, "'own' must be"),
-        (r#"[]"#, Kind::InvalidArgument, "parameters must be a JSON object"),
+        (
+            r#"[]"#,
+            Kind::InvalidArgument,
+            "parameters must be a JSON object",
+        ),
         (r#"{"sequence_id":1}"#, Kind::Unimplemented, "sequence_id"),
-        (r#"{"shared_memory_region":"a"}"#, Kind::Unimplemented, "shared_memory_region"),
+        (
+            r#"{"shared_memory_region":"a"}"#,
+            Kind::Unimplemented,
+            "shared_memory_region",
+        ),
     ] {
         let error = with(parameters).unwrap_err();
         assert_eq!(error.kind, kind, "{parameters}");
@@ -140,19 +256,42 @@ fn parameters_are_acted_on_or_refused() {
 
 #[test]
 fn outputs_say_whether_they_are_binary() {
-    let with = |outputs: &str| infer(&format!(r#"{{"inputs":[],"outputs":{outputs}}}"#), b"").map(|r| r.outputs);
+    let with = |outputs: &str| {
+        infer(&format!(r#"{{"inputs":[],"outputs":{outputs}}}"#), b"").map(|r| r.outputs)
+    };
     let read = with(r#"[{"name":"a"},{"name":"b","parameters":{"binary_data":false}}]"#).unwrap();
     assert_eq!(read, [("a".into(), None), ("b".into(), Some(false))]);
     let topped = with(r#"[{"name":"a","parameters":{"classification":3}}]"#).unwrap_err();
     assert_eq!(topped.kind, Kind::Unimplemented);
-    assert!(with(r#"[{"name":"a","parameters":{"binary_data":1}}]"#).unwrap_err().message.contains("output 'a'"));
-    assert!(with(&format!("[{}]", vec!["{\"name\":\"a\"}"; OUTPUTS_MAX].join(","))).is_ok());
-    assert!(with(&format!("[{}]", vec!["{}"; OUTPUTS_MAX + 1].join(","))).unwrap_err().message.contains("257"));
+    assert!(
+        with(r#"[{"name":"a","parameters":{"binary_data":1}}]"#)
+            .unwrap_err()
+            .message
+            .contains("output 'a'")
+    );
+    assert!(
+        with(&format!(
+            "[{}]",
+            vec!["{\"name\":\"a\"}"; OUTPUTS_MAX].join(",")
+        ))
+        .is_ok()
+    );
+    assert!(
+        with(&format!("[{}]", vec!["{}"; OUTPUTS_MAX + 1].join(",")))
+            .unwrap_err()
+            .message
+            .contains("257")
+    );
 }
 
 #[test]
 fn id_is_echoed_and_bounded() {
-    let with = |len: usize| infer(&format!(r#"{{"inputs":[],"id":"{}"}}"#, "i".repeat(len)), b"");
+    let with = |len: usize| {
+        infer(
+            &format!(r#"{{"inputs":[],"id":"{}"}}"#, "i".repeat(len)),
+            b"",
+        )
+    };
     assert_eq!(with(256).unwrap().id.len(), 256);
     assert!(with(257).unwrap_err().message.contains("id is over 256"));
 }
@@ -161,14 +300,22 @@ fn id_is_echoed_and_bounded() {
 fn raw_body_is_the_single_input() {
     use Dim::{Dynamic, Fixed};
     let signature = |dtype, shape: &[Dim]| Signature {
-        inputs: vec![TensorSpec { name: "x".into(), dtype, shape: Some(shape.to_vec()) }],
+        inputs: vec![TensorSpec {
+            name: "x".into(),
+            dtype,
+            shape: Some(shape.to_vec()),
+        }],
         outputs: Vec::new(),
     };
     let shape = |dtype, dims: &[Dim], len: usize| {
-        raw_request(vec![b'a'; len].into(), &signature(dtype, dims)).map(|inputs| inputs[0].1.shape().to_vec())
+        raw_request(vec![b'a'; len].into(), &signature(dtype, dims))
+            .map(|inputs| inputs[0].1.shape().to_vec())
     };
     assert_eq!(shape(DType::F32, &[Dynamic, Fixed(3)], 12).unwrap(), [1, 3]);
-    assert_eq!(shape(DType::F32, &[Dynamic, Dynamic, Fixed(2)], 24).unwrap(), [1, 3, 2]);
+    assert_eq!(
+        shape(DType::F32, &[Dynamic, Dynamic, Fixed(2)], 24).unwrap(),
+        [1, 3, 2]
+    );
     assert_eq!(shape(DType::F32, &[Fixed(2)], 8).unwrap(), [2]);
     assert_eq!(shape(DType::String, &[Dynamic], 8).unwrap(), [1]);
     assert!(shape(DType::F32, &[Dynamic, Fixed(3)], 13).is_err());
@@ -176,7 +323,12 @@ fn raw_body_is_the_single_input() {
     assert!(shape(DType::F32, &[Dynamic, Dynamic, Dynamic], 8).is_err());
     assert!(shape(DType::F32, &[Dynamic, Dynamic, Fixed(0)], 0).is_err());
     assert!(shape(DType::String, &[Dynamic, Fixed(2)], 8).is_err());
-    assert!(raw_request(Bytes::new(), &Signature::default()).unwrap_err().message.contains("one input"));
+    assert!(
+        raw_request(Bytes::new(), &Signature::default())
+            .unwrap_err()
+            .message
+            .contains("one input")
+    );
 }
 
 fn response(outputs: Vec<(&str, Tensor)>) -> Response {
@@ -185,7 +337,10 @@ fn response(outputs: Vec<(&str, Tensor)>) -> Response {
         version: Version::new(3).unwrap(),
         id: "7\"".into(),
         prediction_id: uuid::Uuid::nil(),
-        outputs: outputs.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect(),
+        outputs: outputs
+            .into_iter()
+            .map(|(name, tensor)| (name.into(), tensor))
+            .collect(),
         trace: None,
         timing: Timing::default(),
     }
@@ -213,8 +368,14 @@ fn answer_is_json_with_binary_parts_behind_it() {
 fn echo(tensor: &Tensor, binary: bool) -> Tensor {
     let encoded = encode(&response(vec![("x", tensor.clone())]), &|_| binary).unwrap();
     let length = encoded.json_bytes.unwrap_or(encoded.body.len());
-    let json = std::str::from_utf8(&encoded.body[..length]).unwrap().replacen("\"outputs\"", "\"inputs\"", 1);
-    infer(&json, &encoded.body[length..]).unwrap().inputs.remove(0).1
+    let json = std::str::from_utf8(&encoded.body[..length])
+        .unwrap()
+        .replacen("\"outputs\"", "\"inputs\"", 1);
+    infer(&json, &encoded.body[length..])
+        .unwrap()
+        .inputs
+        .remove(0)
+        .1
 }
 
 fn tensor_of(dtype: DType, bytes: &[u8]) -> Tensor {
@@ -223,13 +384,19 @@ fn tensor_of(dtype: DType, bytes: &[u8]) -> Tensor {
         return Tensor::strings(vec![1, 2], Strings::from_parts([&text, "ü"]).unwrap()).unwrap();
     };
     let mask = if dtype == DType::Bool { 1 } else { 0xff };
-    let raw: Vec<u8> = bytes[..bytes.len() / width * width].iter().map(|b| b & mask).collect();
+    let raw: Vec<u8> = bytes[..bytes.len() / width * width]
+        .iter()
+        .map(|b| b & mask)
+        .collect();
     Tensor::fixed(dtype, vec![raw.len() / width, 1], raw.into()).unwrap()
 }
 
 /// Strings that are equal may lie in their buffers differently.
 fn same(a: &Tensor, b: &Tensor) {
-    assert_eq!((a.dtype(), a.shape(), a.to_raw()), (b.dtype(), b.shape(), b.to_raw()));
+    assert_eq!(
+        (a.dtype(), a.shape(), a.to_raw()),
+        (b.dtype(), b.shape(), b.to_raw())
+    );
 }
 
 proptest! {

@@ -13,9 +13,16 @@ fn signature(inputs: &str) -> Signature {
     let spec = |text: &str| {
         let (name, dtype) = text.split_once(':').unwrap();
         let dtype = DType::from_name(dtype).unwrap();
-        TensorSpec { name: name.into(), dtype, shape: Some(vec![Dim::Dynamic, Dim::Fixed(2)]) }
+        TensorSpec {
+            name: name.into(),
+            dtype,
+            shape: Some(vec![Dim::Dynamic, Dim::Fixed(2)]),
+        }
     };
-    Signature { inputs: inputs.split(' ').map(spec).collect(), outputs: Vec::new() }
+    Signature {
+        inputs: inputs.split(' ').map(spec).collect(),
+        outputs: Vec::new(),
+    }
 }
 
 /// Compares with the form and the inputs written flat, or with a part of the
@@ -31,7 +38,10 @@ fn check(inputs: &str, body: &str, expected: &str) {
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{body}");
         }
         Err(error) => {
-            assert!(error.message.contains(expected), "{body}: {error} does not say {expected:?}");
+            assert!(
+                error.message.contains(expected),
+                "{body}: {error} does not say {expected:?}"
+            );
             assert_eq!(error.kind, Kind::InvalidArgument);
         }
     }
@@ -39,52 +49,148 @@ fn check(inputs: &str, body: &str, expected: &str) {
 
 #[test]
 fn rows_are_stacked_along_a_new_first_axis() {
-    check("x:FP32", r#"{"instances":[[1,2],[3,4.5]]}"#, "Row x [2, 2] [1.0,2.0,3.0,4.5]");
-    check("x:FP32", r#"{"instances":[{"x":[1,2]},{"x":[3,4]}]}"#, "Row x [2, 2] [1.0,2.0,3.0,4.0]");
-    check("x:FP32", r#"{"instances":[1,2,3]}"#, "Row x [3] [1.0,2.0,3.0]");
+    check(
+        "x:FP32",
+        r#"{"instances":[[1,2],[3,4.5]]}"#,
+        "Row x [2, 2] [1.0,2.0,3.0,4.5]",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[{"x":[1,2]},{"x":[3,4]}]}"#,
+        "Row x [2, 2] [1.0,2.0,3.0,4.0]",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[1,2,3]}"#,
+        "Row x [3] [1.0,2.0,3.0]",
+    );
     check(
         "a:INT32 b:BOOL",
         r#"{"instances":[{"b":true,"a":1},{"a":2,"b":false}]}"#,
         "Row a [2] [1,2] b [2] [true,false]",
     );
-    check("a:INT32 b:INT8", r#"{"instances":[{"a":[],"b":1}]}"#, "Row a [1, 0] [] b [1] [1]");
-    check("x:FP32", r#"{"signature_name":"serving_default","instances":[[1]]}"#, "Row x [1, 1] [1.0]");
+    check(
+        "a:INT32 b:INT8",
+        r#"{"instances":[{"a":[],"b":1}]}"#,
+        "Row a [1, 0] [] b [1] [1]",
+    );
+    check(
+        "x:FP32",
+        r#"{"signature_name":"serving_default","instances":[[1]]}"#,
+        "Row x [1, 1] [1.0]",
+    );
     check("x:FP32", r#"{"instances":[]}"#, "instances is empty");
-    check("x:FP32", r#"{"instances":1}"#, "instances must be a JSON array");
-    check("x:FP32", r#"{"instances":[[1,2],[3]]}"#, "input 'x': the nesting is ragged");
-    check("x:FP32", r#"{"instances":[{"x":1},2]}"#, "instance 1 must be a JSON object");
+    check(
+        "x:FP32",
+        r#"{"instances":1}"#,
+        "instances must be a JSON array",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[[1,2],[3]]}"#,
+        "input 'x': the nesting is ragged",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[{"x":1},2]}"#,
+        "instance 1 must be a JSON object",
+    );
     check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "no FP32");
     check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
-    check("a:INT32 b:INT8", r#"{"instances":[{"a":1}]}"#, "instance 0 lacks the input 'b'");
-    check("a:INT32 b:INT8", r#"{"instances":[{"a":1,"a":1,"b":1}]}"#, "'a' twice");
-    check("a:INT32 b:INT8", r#"{"instances":[1]}"#, "instance 0 must be a JSON object");
-    check("a:INT32 b:INT8", r#"{"instances":[{"a":1,"b":1},{"a":[1],"b":1}]}"#, "instance 1: input 'a': the nesting");
+    check(
+        "a:INT32 b:INT8",
+        r#"{"instances":[{"a":1}]}"#,
+        "instance 0 lacks the input 'b'",
+    );
+    check(
+        "a:INT32 b:INT8",
+        r#"{"instances":[{"a":1,"a":1,"b":1}]}"#,
+        "'a' twice",
+    );
+    check(
+        "a:INT32 b:INT8",
+        r#"{"instances":[1]}"#,
+        "instance 0 must be a JSON object",
+    );
+    check(
+        "a:INT32 b:INT8",
+        r#"{"instances":[{"a":1,"b":1},{"a":[1],"b":1}]}"#,
+        "instance 1: input 'a': the nesting",
+    );
     check("x:INT32", r#"{"instances":[1.5]}"#, "element 0 is 1.5");
     check("x:FP16", r#"{"instances":[1]}"#, "FP16 has no JSON form");
     let deep = format!(r#"{{"instances":{}1{}}}"#, "[".repeat(17), "]".repeat(17));
     check("x:FP32", &deep, "rank 17");
-    let deep = format!(r#"{{"instances":{}1{}}}"#, "[".repeat(250_000), "]".repeat(250_000));
+    let deep = format!(
+        r#"{{"instances":{}1{}}}"#,
+        "[".repeat(250_000),
+        "]".repeat(250_000)
+    );
     check("x:FP32", &deep, "nested deeper than 64");
 }
 
 #[test]
 fn columns_are_whole_tensors() {
-    check("x:FP32", r#"{"inputs":[[1,2]]}"#, "Column x [1, 2] [1.0,2.0]");
-    check("x:FP32", r#"{"inputs":{"x":[[1,2]]}}"#, "Column x [1, 2] [1.0,2.0]");
+    check(
+        "x:FP32",
+        r#"{"inputs":[[1,2]]}"#,
+        "Column x [1, 2] [1.0,2.0]",
+    );
+    check(
+        "x:FP32",
+        r#"{"inputs":{"x":[[1,2]]}}"#,
+        "Column x [1, 2] [1.0,2.0]",
+    );
     check("x:FP32", r#"{"inputs":7}"#, "Column x [] [7.0]");
-    check("a:INT8 b:INT8", r#"{"inputs":{"b":[1],"a":[2,3]}}"#, "Column a [2] [2,3] b [1] [1]");
-    check("a:INT8 b:INT8", r#"{"inputs":{"a":[2,3]}}"#, "inputs lacks the input 'b'");
-    check("a:INT8 b:INT8", r#"{"inputs":[1]}"#, "inputs must be a JSON object");
-    check("x:UINT8", r#"{"inputs":[300]}"#, "input 'x': element 0 is 300");
+    check(
+        "a:INT8 b:INT8",
+        r#"{"inputs":{"b":[1],"a":[2,3]}}"#,
+        "Column a [2] [2,3] b [1] [1]",
+    );
+    check(
+        "a:INT8 b:INT8",
+        r#"{"inputs":{"a":[2,3]}}"#,
+        "inputs lacks the input 'b'",
+    );
+    check(
+        "a:INT8 b:INT8",
+        r#"{"inputs":[1]}"#,
+        "inputs must be a JSON object",
+    );
+    check(
+        "x:UINT8",
+        r#"{"inputs":[300]}"#,
+        "input 'x': element 0 is 300",
+    );
 }
 
 #[test]
 fn base64_is_for_strings_only() {
-    check("s:BYTES", r#"{"instances":[{"b64":"aGk="},{"b64":"YQ=="}]}"#, r#"Row s [2] ["hi","a"]"#);
-    check("s:BYTES", r#"{"instances":[{"s":{"b64":"aGk="}},{"s":"b"}]}"#, r#"Row s [2] ["hi","b"]"#);
-    check("s:BYTES", r#"{"inputs":{"b64":"aGk="}}"#, r#"Column s [] ["hi"]"#);
-    check("b64:BYTES", r#"{"inputs":{"b64":["x"]}}"#, r#"Column b64 [1] ["x"]"#);
-    check("s:BYTES", r#"{"inputs":{"b64":"?"}}"#, "not standard base64");
+    check(
+        "s:BYTES",
+        r#"{"instances":[{"b64":"aGk="},{"b64":"YQ=="}]}"#,
+        r#"Row s [2] ["hi","a"]"#,
+    );
+    check(
+        "s:BYTES",
+        r#"{"instances":[{"s":{"b64":"aGk="}},{"s":"b"}]}"#,
+        r#"Row s [2] ["hi","b"]"#,
+    );
+    check(
+        "s:BYTES",
+        r#"{"inputs":{"b64":"aGk="}}"#,
+        r#"Column s [] ["hi"]"#,
+    );
+    check(
+        "b64:BYTES",
+        r#"{"inputs":{"b64":["x"]}}"#,
+        r#"Column b64 [1] ["x"]"#,
+    );
+    check(
+        "s:BYTES",
+        r#"{"inputs":{"b64":"?"}}"#,
+        "not standard base64",
+    );
     check("x:INT8", r#"{"inputs":[{"b64":"aGk="}]}"#, "no INT8");
 }
 
@@ -95,10 +201,26 @@ fn other_bodies_are_refused() {
     }
     check("x:FP32", "", "the body is empty");
     check("x:FP32", "{}", "neither instances nor inputs");
-    check("x:FP32", r#"{"instances":[1],"inputs":[1]}"#, "both instances and inputs");
-    check("x:FP32", r#"{"instances":[1],"instances":[1]}"#, "'instances' twice");
-    check("x:FP32", r#"{"instances":[1],"signature_name":"other"}"#, "signature 'other' is unknown");
-    check("x:FP32", r#"{"instances":[NaN]}"#, "NaN and Infinity are not JSON");
+    check(
+        "x:FP32",
+        r#"{"instances":[1],"inputs":[1]}"#,
+        "both instances and inputs",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[1],"instances":[1]}"#,
+        "'instances' twice",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[1],"signature_name":"other"}"#,
+        "signature 'other' is unknown",
+    );
+    check(
+        "x:FP32",
+        r#"{"instances":[NaN]}"#,
+        "NaN and Infinity are not JSON",
+    );
     check("x:FP32", r#"{"instances":[1]}]"#, "not valid JSON");
 }
 
@@ -108,7 +230,10 @@ fn response(outputs: Vec<(&str, Tensor)>) -> Response {
         version: Version::new(3).unwrap(),
         id: String::new(),
         prediction_id: uuid::Uuid::nil(),
-        outputs: outputs.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect(),
+        outputs: outputs
+            .into_iter()
+            .map(|(name, tensor)| (name.into(), tensor))
+            .collect(),
         trace: None,
         timing: Timing::default(),
     }
@@ -123,30 +248,61 @@ fn answers_take_the_form_of_the_request() {
     let f = |shape: &[usize], values: &[f32]| Tensor::from_f32(shape.to_vec(), values).unwrap();
     let s = || Tensor::strings(vec![2], Strings::from_parts(["hi", "\""]).unwrap()).unwrap();
     let y = || f(&[2, 2], &[1.0, 2.0, f32::NAN, 0.1]);
-    assert_eq!(text(Form::Row, vec![("y", y())]).unwrap(), r#"{"predictions":[[1.0,2.0],[NaN,0.1]]}"#);
-    assert_eq!(text(Form::Column, vec![("y", y())]).unwrap(), r#"{"outputs":[[1.0,2.0],[NaN,0.1]]}"#);
+    assert_eq!(
+        text(Form::Row, vec![("y", y())]).unwrap(),
+        r#"{"predictions":[[1.0,2.0],[NaN,0.1]]}"#
+    );
+    assert_eq!(
+        text(Form::Column, vec![("y", y())]).unwrap(),
+        r#"{"outputs":[[1.0,2.0],[NaN,0.1]]}"#
+    );
     let rows = r#"{"predictions":[{"y":[1.0,2.0],"s":"hi"},{"y":[NaN,0.1],"s":"\""}]}"#;
     assert_eq!(text(Form::Row, vec![("y", y()), ("s", s())]).unwrap(), rows);
-    let columns = r#"{"outputs":{"y":[[1.0,2.0],[NaN,0.1]],"s_bytes":[{"b64":"aGk="},{"b64":"Ig=="}]}}"#;
-    assert_eq!(text(Form::Column, vec![("y", y()), ("s_bytes", s())]).unwrap(), columns);
-    assert_eq!(text(Form::Column, vec![("y", f(&[], &[2.0]))]).unwrap(), r#"{"outputs":2.0}"#);
-    assert_eq!(text(Form::Row, vec![("y", f(&[0, 2], &[]))]).unwrap(), r#"{"predictions":[]}"#);
-    assert!(text(Form::Row, vec![("y", f(&[], &[2.0]))]).unwrap_err().message.contains("output 'y'"));
+    let columns =
+        r#"{"outputs":{"y":[[1.0,2.0],[NaN,0.1]],"s_bytes":[{"b64":"aGk="},{"b64":"Ig=="}]}}"#;
+    assert_eq!(
+        text(Form::Column, vec![("y", y()), ("s_bytes", s())]).unwrap(),
+        columns
+    );
+    assert_eq!(
+        text(Form::Column, vec![("y", f(&[], &[2.0]))]).unwrap(),
+        r#"{"outputs":2.0}"#
+    );
+    assert_eq!(
+        text(Form::Row, vec![("y", f(&[0, 2], &[]))]).unwrap(),
+        r#"{"predictions":[]}"#
+    );
+    assert!(
+        text(Form::Row, vec![("y", f(&[], &[2.0]))])
+            .unwrap_err()
+            .message
+            .contains("output 'y'")
+    );
     let uneven = text(Form::Row, vec![("y", y()), ("z", f(&[1], &[1.0]))]).unwrap_err();
     assert!(uneven.kind == Kind::InvalidArgument && uneven.message.contains("output 'z'"));
 }
 
 #[test]
 fn status_and_metadata_print_every_field_and_int64_as_text() {
-    let body: Value = serde_json::from_slice(&status_body(&[(7, "AVAILABLE", 0, "OK", String::new())])).unwrap();
+    let body: Value =
+        serde_json::from_slice(&status_body(&[(7, "AVAILABLE", 0, "OK", String::new())])).unwrap();
     let status = json!({"error_code": "OK", "error_message": ""});
-    assert_eq!(body, json!({"model_version_status": [{"version": "7", "state": "AVAILABLE", "status": status}]}));
+    assert_eq!(
+        body,
+        json!({"model_version_status": [{"version": "7", "state": "AVAILABLE", "status": status}]})
+    );
     let body: Value = serde_json::from_slice(&metadata_body("m", 7, &signature("x:FP32"))).unwrap();
-    assert_eq!(body["model_spec"], json!({"name": "m", "signature_name": "", "version": "7"}));
+    assert_eq!(
+        body["model_spec"],
+        json!({"name": "m", "signature_name": "", "version": "7"})
+    );
     let def = &body["metadata"]["signature_def"]["signature_def"]["serving_default"];
     let dims = json!([{"size": "-1", "name": ""}, {"size": "2", "name": ""}]);
     let shape = json!({"dim": dims, "unknown_rank": false});
-    assert_eq!(def["inputs"]["x"], json!({"name": "x", "dtype": "DT_FLOAT", "tensor_shape": shape}));
+    assert_eq!(
+        def["inputs"]["x"],
+        json!({"name": "x", "dtype": "DT_FLOAT", "tensor_shape": shape})
+    );
     assert_eq!(def["method_name"], "tensorflow/serving/predict");
 }
 

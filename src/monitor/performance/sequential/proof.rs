@@ -31,7 +31,9 @@ fn alarms(seed: u64, share: f64, days: u64) -> impl Iterator<Item = u64> {
     (1..=days * DAY).filter(move |row| {
         let truth = Truth::Class(usize::from(random.next() < share));
         // A tenth of one false alarm a month is what labels may have.
-        trial.take((&answer, truth), row * 24 / DAY, 0.1, 0.02).is_some()
+        trial
+            .take((&answer, truth), row * 24 / DAY, 0.1, 0.02)
+            .is_some()
     })
 }
 
@@ -41,7 +43,11 @@ fn months_without_a_change_raise_no_alarm_and_a_worse_model_is_found() {
     let (seeds, days) = if is_long { (200, 100) } else { (8, 10) };
     // At the very edge of what is allowed no bet is won but by chance.
     let edge = allowed(LOST, 20_000, 0.02);
-    let count = |share| (0..seeds).map(|seed| alarms(seed, share, days.min(30)).count()).sum::<usize>();
+    let count = |share| {
+        (0..seeds)
+            .map(|seed| alarms(seed, share, days.min(30)).count())
+            .sum::<usize>()
+    };
     let (same, at_edge) = (count(LOST), count(edge));
     println!(
         "{seeds} times {} days of {DAY} labels: {same} alarms at {LOST}, {at_edge} at the edge of {edge:.4}",
@@ -49,10 +55,18 @@ fn months_without_a_change_raise_no_alarm_and_a_worse_model_is_found() {
     );
     assert!(same as f64 <= 0.1 * seeds as f64 && at_edge as f64 <= 0.1 * seeds as f64 + 3.0);
     for (share, most) in [(0.08, 60_000), (0.10, 6_000), (0.15, 800), (0.30, 150)] {
-        let mut found: Vec<u64> = (0..seeds).map(|seed| alarms(seed, share, days).next().unwrap_or(u64::MAX)).collect();
+        let mut found: Vec<u64> = (0..seeds)
+            .map(|seed| alarms(seed, share, days).next().unwrap_or(u64::MAX))
+            .collect();
         found.sort_unstable();
         let (median, late) = (found[found.len() / 2], found[found.len() * 9 / 10]);
-        let rows = |n: u64| if n == u64::MAX { "never".to_owned() } else { n.to_string() };
+        let rows = |n: u64| {
+            if n == u64::MAX {
+                "never".to_owned()
+            } else {
+                n.to_string()
+            }
+        };
         println!(
             "lost {LOST} to {share}: found after {} rows in the middle, {} of nine in ten",
             rows(median),

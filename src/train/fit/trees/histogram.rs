@@ -27,9 +27,14 @@ impl Histogram {
             return Self::of_block(data, rows, gradients);
         }
         let size = rows.len().div_ceil(blocks);
-        let sums: Vec<Self> = rows.par_chunks(size).map(|rows| Self::of_block(data, rows, gradients)).collect();
+        let sums: Vec<Self> = rows
+            .par_chunks(size)
+            .map(|rows| Self::of_block(data, rows, gradients))
+            .collect();
         let mut sums = sums.into_iter();
-        let Some(mut whole) = sums.next() else { return Self(Vec::new()) };
+        let Some(mut whole) = sums.next() else {
+            return Self(Vec::new());
+        };
         let rest: Vec<Self> = sums.collect();
         whole.0.par_iter_mut().enumerate().for_each(|(at, parts)| {
             for other in &rest {
@@ -77,12 +82,21 @@ mod tests {
     #[test]
     fn sums_do_not_depend_on_threads_and_parts_add_up() {
         let rows = 100_000;
-        let bytes = (0..rows * 3).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
-        let data = Binned { rows, cuts: vec![Cut::Category; 3], bytes };
+        let bytes = (0..rows * 3)
+            .map(|i| ((i * 2_654_435_761) >> 7) as u8)
+            .collect();
+        let data = Binned {
+            rows,
+            cuts: vec![Cut::Category; 3],
+            bytes,
+        };
         let gradients: Vec<[f32; 2]> = (0..rows).map(|i| [(i as f32 * 0.37).sin(), 1.0]).collect();
         let all: Vec<u32> = (0..rows as u32).collect();
         let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads");
             pool.install(|| Histogram::of(&data, &all, &gradients))
         };
         let (one, four) = (with(1), with(4));

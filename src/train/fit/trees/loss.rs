@@ -31,7 +31,10 @@ impl Loss {
         let weight = |row: usize| weights.map_or(1.0, |w| f64::from(w[row]));
         let whole: f64 = (0..targets.len()).map(weight).sum();
         let share = |is: &dyn Fn(f32) -> f64| {
-            (0..targets.len()).map(|row| weight(row) * is(targets[row])).sum::<f64>() / whole.max(f64::MIN_POSITIVE)
+            (0..targets.len())
+                .map(|row| weight(row) * is(targets[row]))
+                .sum::<f64>()
+                / whole.max(f64::MIN_POSITIVE)
         };
         let bounded = |share: f64| share.clamp(1e-9, 1.0 - 1e-9);
         match self {
@@ -40,36 +43,47 @@ impl Loss {
                 let p = bounded(share(&|t| f64::from(t)));
                 vec![(p / (1.0 - p)).ln()]
             }
-            Self::Softmax(classes) => {
-                (0..classes).map(|class| bounded(share(&|t| f64::from(u8::from(t as usize == class)))).ln()).collect()
-            }
+            Self::Softmax(classes) => (0..classes)
+                .map(|class| bounded(share(&|t| f64::from(u8::from(t as usize == class)))).ln())
+                .collect(),
         }
     }
 
     /// Slope and curvature of every row, score by score.
-    pub(crate) fn gradients(self, targets: &[f32], weights: Option<&[f32]>, scores: &[f64]) -> Vec<Vec<[f32; 2]>> {
+    pub(crate) fn gradients(
+        self,
+        targets: &[f32],
+        weights: Option<&[f32]>,
+        scores: &[f64],
+    ) -> Vec<Vec<[f32; 2]>> {
         let width = self.scores();
         let mut all = vec![vec![[0.0; 2]; targets.len()]; width];
         match self {
             Self::Squared | Self::Logistic => {
-                all[0].par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
-                    for (at, out) in out.iter_mut().enumerate() {
-                        let row = block * BLOCK + at;
-                        let weight = weights.map_or(1.0, |w| f64::from(w[row]));
-                        let (target, score) = (f64::from(targets[row]), scores[row]);
-                        let (slope, curvature) = if self == Self::Squared {
-                            (score - target, 1.0)
-                        } else {
-                            let p = sigmoid(score);
-                            (p - target, p * (1.0 - p))
-                        };
-                        *out = [(weight * slope) as f32, (weight * curvature) as f32];
-                    }
-                });
+                all[0]
+                    .par_chunks_mut(BLOCK)
+                    .enumerate()
+                    .for_each(|(block, out)| {
+                        for (at, out) in out.iter_mut().enumerate() {
+                            let row = block * BLOCK + at;
+                            let weight = weights.map_or(1.0, |w| f64::from(w[row]));
+                            let (target, score) = (f64::from(targets[row]), scores[row]);
+                            let (slope, curvature) = if self == Self::Squared {
+                                (score - target, 1.0)
+                            } else {
+                                let p = sigmoid(score);
+                                (p - target, p * (1.0 - p))
+                            };
+                            *out = [(weight * slope) as f32, (weight * curvature) as f32];
+                        }
+                    });
             }
             Self::Softmax(classes) => {
                 let mut shares = scores.to_vec();
-                shares.par_chunks_mut(width).with_min_len(1_024).for_each(softmax);
+                shares
+                    .par_chunks_mut(width)
+                    .with_min_len(1_024)
+                    .for_each(softmax);
                 // As if each class had a coordinate of its own: they have one less.
                 let more = classes as f64 / (classes as f64 - 1.0);
                 all.par_iter_mut().enumerate().for_each(|(class, out)| {
@@ -77,7 +91,10 @@ impl Loss {
                         let weight = weights.map_or(1.0, |w| f64::from(w[row]));
                         let p = shares[row * width + class];
                         let slope = p - f64::from(u8::from(targets[row] as usize == class));
-                        *out = [(weight * slope) as f32, (weight * more * p * (1.0 - p)) as f32];
+                        *out = [
+                            (weight * slope) as f32,
+                            (weight * more * p * (1.0 - p)) as f32,
+                        ];
                     }
                 });
             }
@@ -103,7 +120,9 @@ impl Loss {
             .enumerate()
             .map(|(at, rows)| block(rows, at * BLOCK))
             .collect();
-        let (sum, whole) = blocks.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let (sum, whole) = blocks
+            .iter()
+            .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         sum / whole.max(f64::MIN_POSITIVE)
     }
 
@@ -111,7 +130,10 @@ impl Loss {
         match self {
             Self::Squared => (scores[0] - f64::from(target)).powi(2) / 2.0,
             // ln(1 + e^s) − t·s, without overflow.
-            Self::Logistic => scores[0].max(0.0) + (-scores[0].abs()).exp().ln_1p() - f64::from(target) * scores[0],
+            Self::Logistic => {
+                scores[0].max(0.0) + (-scores[0].abs()).exp().ln_1p()
+                    - f64::from(target) * scores[0]
+            }
             Self::Softmax(_) => {
                 let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = scores.iter().map(|s| (s - most).exp()).sum();
@@ -172,17 +194,27 @@ mod tests {
                     };
                     let slope = (mean(1e-5) - mean(-1e-5)) / 2e-5;
                     let found = f64::from(gradients[at][row][0]);
-                    assert!((slope - found).abs() < 1e-4, "{loss:?} {row} {at}: {slope} {found}");
+                    assert!(
+                        (slope - found).abs() < 1e-4,
+                        "{loss:?} {row} {at}: {slope} {found}"
+                    );
                 }
             }
             let base = loss.base(&targets, Some(&weights));
             let at = |by: f64| {
                 let moved: Vec<f64> = (0..3)
-                    .flat_map(|_| base.iter().enumerate().map(|(i, b)| b + if i == 0 { by } else { 0.0 }))
+                    .flat_map(|_| {
+                        base.iter()
+                            .enumerate()
+                            .map(|(i, b)| b + if i == 0 { by } else { 0.0 })
+                    })
                     .collect();
                 loss.mean(&targets, Some(&weights), &moved)
             };
-            assert!(at(0.0) <= at(0.01) && at(0.0) <= at(-0.01), "{loss:?}: no constant is better");
+            assert!(
+                at(0.0) <= at(0.01) && at(0.0) <= at(-0.01),
+                "{loss:?}: no constant is better"
+            );
         }
     }
 }

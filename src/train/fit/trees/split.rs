@@ -44,19 +44,38 @@ impl Test {
 }
 
 /// Finds the best way over all features; none where no way is worth it.
-pub(super) fn find(sums: &Histogram, cuts: &[Cut], total: Total, options: &Options) -> Option<Found> {
+pub(super) fn find(
+    sums: &Histogram,
+    cuts: &[Cut],
+    total: Total,
+    options: &Options,
+) -> Option<Found> {
     use rayon::prelude::*;
     let one = |(feature, parts): (usize, &Parts)| {
-        let search = Search { parts, total, options, feature };
+        let search = Search {
+            parts,
+            total,
+            options,
+            feature,
+        };
         match &cuts[feature] {
             Cut::Number(edges) if edges.is_empty() && parts[usize::from(ABSENT)][1] == 0.0 => None,
             Cut::Number(edges) => search.number(edges.len() + 1),
             Cut::Category => search.category(),
         }
     };
-    let found: Vec<Option<Found>> = sums.0.par_iter().enumerate().with_min_len(8).map(one).collect();
+    let found: Vec<Option<Found>> = sums
+        .0
+        .par_iter()
+        .enumerate()
+        .with_min_len(8)
+        .map(one)
+        .collect();
     // The first of equals, whatever thread found it first.
-    found.into_iter().flatten().reduce(|best, next| if next.gain > best.gain { next } else { best })
+    found
+        .into_iter()
+        .flatten()
+        .reduce(|best, next| if next.gain > best.gain { next } else { best })
 }
 
 struct Search<'s> {
@@ -85,8 +104,16 @@ impl Search<'_> {
     }
 
     fn better(&self, best: &mut Option<Found>, left: Pair, test: impl FnOnce() -> Test) {
-        if let Some(gain) = self.gain(left).filter(|gain| best.as_ref().is_none_or(|b| *gain > b.gain)) {
-            *best = Some(Found { gain, feature: self.feature, test: test(), left });
+        if let Some(gain) = self
+            .gain(left)
+            .filter(|gain| best.as_ref().is_none_or(|b| *gain > b.gain))
+        {
+            *best = Some(Found {
+                gain,
+                feature: self.feature,
+                test: test(),
+                left,
+            });
         }
     }
 
@@ -109,7 +136,11 @@ impl Search<'_> {
                 }
             } else {
                 // Nobody said where a missing one belongs: with the many.
-                let side = if left[1] * 2.0 >= self.total.sums[1] { Side::Left } else { Side::Right };
+                let side = if left[1] * 2.0 >= self.total.sums[1] {
+                    Side::Left
+                } else {
+                    Side::Right
+                };
                 self.better(&mut best, left, || Test::UpTo(at, side));
             }
         }
@@ -122,12 +153,17 @@ impl Search<'_> {
         let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
         let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);
         let mut codes: Vec<u8> = (0..=u8::MAX)
-            .filter(|code| rows(self.parts[usize::from(*code)]) + 0.5 >= self.options.category_rows_min as f64)
+            .filter(|code| {
+                rows(self.parts[usize::from(*code)]) + 0.5 >= self.options.category_rows_min as f64
+            })
             .collect();
         let of = |code: &u8| self.parts[usize::from(*code)];
         codes.sort_by(|a, b| want(of(a)).total_cmp(&want(of(b))));
         let mut best = None;
-        for ends in [&mut codes.iter() as &mut dyn Iterator<Item = &u8>, &mut codes.iter().rev()] {
+        for ends in [
+            &mut codes.iter() as &mut dyn Iterator<Item = &u8>,
+            &mut codes.iter().rev(),
+        ] {
             let (mut left, mut members) = ([0.0; 2], [0_u64; 4]);
             for code in ends.take(self.options.category_set_max) {
                 let sums = of(code);
@@ -145,41 +181,74 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options { leaf_rows_min: 1, category_rows_min: 1, category_smooth: 0.0, l2: 0.0, ..Options::default() }
+        Options {
+            leaf_rows_min: 1,
+            category_rows_min: 1,
+            category_smooth: 0.0,
+            l2: 0.0,
+            ..Options::default()
+        }
     }
 
     fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<Found> {
         let mut all = [[0.0; 2]; 256];
         parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
         let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
-        let total = Total { sums, rows: sums[1] as usize };
+        let total = Total {
+            sums,
+            rows: sums[1] as usize,
+        };
         find(&Histogram(vec![all]), &[cut], total, &options())
     }
 
     #[test]
     fn rows_are_parted_where_their_gradients_change() {
         let cut = Cut::Number(vec![1.0, 2.0, 3.0]);
-        let found = search(&[(0, -5.0, 5.0), (1, -5.0, 5.0), (2, 5.0, 5.0), (3, 5.0, 5.0)], cut).expect("worth it");
-        assert_eq!((found.test, found.left), (Test::UpTo(1, Side::Left), [-10.0, 10.0]));
+        let found = search(
+            &[(0, -5.0, 5.0), (1, -5.0, 5.0), (2, 5.0, 5.0), (3, 5.0, 5.0)],
+            cut,
+        )
+        .expect("worth it");
+        assert_eq!(
+            (found.test, found.left),
+            (Test::UpTo(1, Side::Left), [-10.0, 10.0])
+        );
         assert!((found.gain - 20.0).abs() < 1e-12);
-        assert_eq!(search(&[(0, 5.0, 5.0), (1, 5.0, 5.0)], Cut::Number(vec![1.0])), None, "nothing is gained");
+        assert_eq!(
+            search(&[(0, 5.0, 5.0), (1, 5.0, 5.0)], Cut::Number(vec![1.0])),
+            None,
+            "nothing is gained"
+        );
     }
 
     #[test]
     fn missing_ones_go_where_they_belong() {
         let absent = usize::from(ABSENT);
         let cut = || Cut::Number(vec![1.0]);
-        let with = |g: f64| search(&[(0, -5.0, 5.0), (1, 5.0, 5.0), (absent, g, 5.0)], cut()).expect("worth it").test;
+        let with = |g: f64| {
+            search(&[(0, -5.0, 5.0), (1, 5.0, 5.0), (absent, g, 5.0)], cut())
+                .expect("worth it")
+                .test
+        };
         assert_eq!(with(-5.0), Test::UpTo(0, Side::Left));
         assert_eq!(with(5.0), Test::UpTo(0, Side::Right));
-        let alone = search(&[(0, 5.0, 5.0), (1, 5.0, 5.0), (absent, -5.0, 5.0)], cut()).expect("worth it");
-        assert_eq!(alone.test, Test::UpTo(1, Side::Right), "missing ones against all others");
+        let alone =
+            search(&[(0, 5.0, 5.0), (1, 5.0, 5.0), (absent, -5.0, 5.0)], cut()).expect("worth it");
+        assert_eq!(
+            alone.test,
+            Test::UpTo(1, Side::Right),
+            "missing ones against all others"
+        );
         assert!(alone.test.is_left(1) && !alone.test.is_left(ABSENT));
     }
 
     #[test]
     fn categories_are_parted_by_what_they_want_not_by_their_code() {
-        let found = search(&[(0, -5.0, 5.0), (70, 5.0, 5.0), (200, -5.0, 5.0)], Cut::Category).expect("worth it");
+        let found = search(
+            &[(0, -5.0, 5.0), (70, 5.0, 5.0), (200, -5.0, 5.0)],
+            Cut::Category,
+        )
+        .expect("worth it");
         let left: Vec<u8> = (0..=u8::MAX).filter(|c| found.test.is_left(*c)).collect();
         assert!(left == [0, 200] || left == [70], "{left:?}");
     }

@@ -5,7 +5,9 @@ use super::super::bins::Cut;
 use super::*;
 
 fn random(state: &mut u64) -> f32 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     (*state >> 40) as f32 / (1 << 24) as f32
 }
 
@@ -17,7 +19,11 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
         let (x, z) = (random(&mut state), random(&mut state));
         let word = ["red", "green", "blue", "grey"][(random(&mut state) * 4.0) as usize];
         let is_missing = random(&mut state) < 0.1;
-        let hue = if matches!(word, "red" | "blue") { 1.0 } else { -1.0 };
+        let hue = if matches!(word, "red" | "blue") {
+            1.0
+        } else {
+            -1.0
+        };
         y.push((6.0 * x).sin() + hue * z + if is_missing { 2.0 } else { 0.0 });
         a.push(if is_missing { f32::NAN } else { x });
         if is_missing {
@@ -26,9 +32,21 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
         b.push(z);
         words.push(Some(word));
     }
-    let numbers = |name: &str, all| Column { name: name.to_owned(), values: Values::Numbers(all) };
-    let word = Column { name: "c".to_owned(), values: Values::Words(words.finish()) };
-    (Frame { columns: vec![numbers("a", a), numbers("b", b), word], rows }, y)
+    let numbers = |name: &str, all| Column {
+        name: name.to_owned(),
+        values: Values::Numbers(all),
+    };
+    let word = Column {
+        name: "c".to_owned(),
+        values: Values::Words(words.finish()),
+    };
+    (
+        Frame {
+            columns: vec![numbers("a", a), numbers("b", b), word],
+            rows,
+        },
+        y,
+    )
 }
 
 struct Prepared {
@@ -43,13 +61,25 @@ fn prepare(frame: &Frame, at: u32) -> Prepared {
     let features: Vec<Feature> = (0..3).map(|c| Feature::learn(frame, c, &rows)).collect();
     let cuts: Vec<Cut> = (0..3).map(|c| Cut::find(frame, c, &rows)).collect();
     let of = |rows: &[u32]| Binned::of(frame, &features, cuts.clone(), rows);
-    Prepared { train: of(&rows), stop: of(&rest), features: features.clone() }
+    Prepared {
+        train: of(&rows),
+        stop: of(&rest),
+        features: features.clone(),
+    }
 }
 
 fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &Options) -> Booster {
     let at = prepared.train.rows;
-    let train = Sample { data: &prepared.train, targets: &targets[..at], weights: None };
-    let stop = Sample { data: &prepared.stop, targets: &targets[at..], weights: None };
+    let train = Sample {
+        data: &prepared.train,
+        targets: &targets[..at],
+        weights: None,
+    };
+    let stop = Sample {
+        data: &prepared.stop,
+        targets: &targets[at..],
+        weights: None,
+    };
     fit(&train, Some(&stop), loss, options, &mut |_| {})
 }
 
@@ -67,7 +97,8 @@ fn values_classes_and_categories_are_learned_and_missing_ones_count() {
 
     let classes: Vec<f32> = y.iter().map(|v| f32::from(u8::from(*v > 0.3))).collect();
     let booster = fit_world(Loss::Logistic, &classes, &prepared, &Options::default());
-    let right = |row: usize| (booster.scores(&all[row * 3..][..3])[0] > 0.0) == (classes[row] > 0.5);
+    let right =
+        |row: usize| (booster.scores(&all[row * 3..][..3])[0] > 0.0) == (classes[row] > 0.5);
     let accuracy = (6_000..8_000).filter(|row| right(*row)).count() as f64 / 2_000.0;
     assert!(accuracy > 0.95, "{accuracy}");
 
@@ -86,9 +117,14 @@ fn values_classes_and_categories_are_learned_and_missing_ones_count() {
     let booster = fit_world(Loss::Softmax(3), &three, &prepared, &Options::default());
     let decided = |row: usize| {
         let scores = booster.scores(&all[row * 3..][..3]);
-        (0..3).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).expect("three")
+        (0..3)
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+            .expect("three")
     };
-    let accuracy = (6_000..8_000).filter(|row| decided(*row) == three[*row] as usize).count() as f64 / 2_000.0;
+    let accuracy = (6_000..8_000)
+        .filter(|row| decided(*row) == three[*row] as usize)
+        .count() as f64
+        / 2_000.0;
     assert!(accuracy > 0.93, "{accuracy}");
 }
 
@@ -96,22 +132,43 @@ fn values_classes_and_categories_are_learned_and_missing_ones_count() {
 fn bytes_and_numbers_take_the_same_way() {
     let (frame, y) = world(3_000, 11);
     let prepared = prepare(&frame, 2_500);
-    let options = Options { rounds_max: 20, ..Options::default() };
+    let options = Options {
+        rounds_max: 20,
+        ..Options::default()
+    };
     let mut order: Vec<u32> = (0..2_500).collect();
-    let gradients = Loss::Squared.gradients(&y[..2_500], None, &vec![0.0; 2_500]).remove(0);
-    let Grown { tree, tests, leaves } = grow(&prepared.train, &mut order, &gradients, &options);
+    let gradients = Loss::Squared
+        .gradients(&y[..2_500], None, &vec![0.0; 2_500])
+        .remove(0);
+    let Grown {
+        tree,
+        tests,
+        leaves,
+    } = grow(&prepared.train, &mut order, &gradients, &options);
     assert_eq!(tree.leaves.len(), options.leaves_max);
     let all = rows(&frame, &prepared.features);
     for (leaf, range) in leaves.iter().enumerate() {
         for row in &order[range.clone()] {
             let row = *row as usize;
-            assert_eq!(tree.value(&all[row * 3..][..3]), tree.leaves[leaf], "row {row}");
-            assert_eq!(by_bytes(&tree, &tests, prepared.train.row(row)), tree.leaves[leaf], "row {row}");
+            assert_eq!(
+                tree.value(&all[row * 3..][..3]),
+                tree.leaves[leaf],
+                "row {row}"
+            );
+            assert_eq!(
+                by_bytes(&tree, &tests, prepared.train.row(row)),
+                tree.leaves[leaf],
+                "row {row}"
+            );
         }
     }
     for row in 0..500 {
         let by_numbers = tree.value(&all[(2_500 + row) * 3..][..3]);
-        assert_eq!(by_bytes(&tree, &tests, prepared.stop.row(row)), by_numbers, "a row it has not seen");
+        assert_eq!(
+            by_bytes(&tree, &tests, prepared.stop.row(row)),
+            by_numbers,
+            "a row it has not seen"
+        );
     }
 }
 
@@ -119,9 +176,15 @@ fn bytes_and_numbers_take_the_same_way() {
 fn the_same_rows_give_the_same_trees_on_any_number_of_threads() {
     let (frame, y) = world(50_000, 3);
     let prepared = prepare(&frame, 45_000);
-    let options = Options { rounds_max: 5, ..Options::default() };
+    let options = Options {
+        rounds_max: 5,
+        ..Options::default()
+    };
     let with = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("threads");
         pool.install(|| fit_world(Loss::Squared, &y, &prepared, &options))
     };
     let one = with(1);
@@ -136,27 +199,69 @@ fn it_stops_when_other_rows_are_no_better_off() {
     let noise: Vec<f32> = (0..2_000).map(|_| random(&mut state)).collect();
     let prepared = prepare(&frame, 1_000);
     let mut rounds = 0;
-    let train = Sample { data: &prepared.train, targets: &noise[..1_000], weights: None };
-    let stop = Sample { data: &prepared.stop, targets: &noise[1_000..], weights: None };
-    let booster = fit(&train, Some(&stop), Loss::Squared, &Options::default(), &mut |r| rounds = r.number);
-    assert!(rounds < 100 && booster.trees.len() < 10, "{rounds} {}", booster.trees.len());
+    let train = Sample {
+        data: &prepared.train,
+        targets: &noise[..1_000],
+        weights: None,
+    };
+    let stop = Sample {
+        data: &prepared.stop,
+        targets: &noise[1_000..],
+        weights: None,
+    };
+    let booster = fit(
+        &train,
+        Some(&stop),
+        Loss::Squared,
+        &Options::default(),
+        &mut |r| rounds = r.number,
+    );
+    assert!(
+        rounds < 100 && booster.trees.len() < 10,
+        "{rounds} {}",
+        booster.trees.len()
+    );
 }
 
 #[test]
 fn weights_count_as_so_many_rows() {
     let (frame, y) = world(4_000, 13);
     let rows: Vec<u32> = (0..2_000).collect();
-    let twice: Vec<u32> = rows.iter().flat_map(|r| if r % 2 == 0 { vec![*r, *r] } else { vec![*r] }).collect();
+    let twice: Vec<u32> = rows
+        .iter()
+        .flat_map(|r| if r % 2 == 0 { vec![*r, *r] } else { vec![*r] })
+        .collect();
     let features: Vec<Feature> = (0..3).map(|c| Feature::learn(&frame, c, &rows)).collect();
     let cuts: Vec<Cut> = (0..3).map(|c| Cut::find(&frame, c, &rows)).collect();
     let of = |rows: &[u32], weights: Option<&[f32]>| {
         let data = Binned::of(&frame, &features, cuts.clone(), rows);
         let targets: Vec<f32> = rows.iter().map(|r| y[*r as usize]).collect();
-        let options = Options { rounds_max: 1, leaf_rows_min: 1, category_rows_min: 1, ..Options::default() };
-        fit(&Sample { data: &data, targets: &targets, weights }, None, Loss::Squared, &options, &mut |_| {})
+        let options = Options {
+            rounds_max: 1,
+            leaf_rows_min: 1,
+            category_rows_min: 1,
+            ..Options::default()
+        };
+        fit(
+            &Sample {
+                data: &data,
+                targets: &targets,
+                weights,
+            },
+            None,
+            Loss::Squared,
+            &options,
+            &mut |_| {},
+        )
     };
-    let weights: Vec<f32> = rows.iter().map(|r| if r % 2 == 0 { 2.0 } else { 1.0 }).collect();
+    let weights: Vec<f32> = rows
+        .iter()
+        .map(|r| if r % 2 == 0 { 2.0 } else { 1.0 })
+        .collect();
     let (weighed, repeated) = (of(&rows, Some(&weights)), of(&twice, None));
-    assert_eq!(weighed.trees[0].nodes[0].choice, repeated.trees[0].nodes[0].choice);
+    assert_eq!(
+        weighed.trees[0].nodes[0].choice,
+        repeated.trees[0].nodes[0].choice
+    );
     assert!((weighed.base[0] - repeated.base[0]).abs() < 1e-6);
 }
