@@ -7,25 +7,25 @@ use crate::api::listen::{self, Listening, Stop};
 use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::{Budget, Front, operator, ops};
-use crate::capture::Capture;
 use crate::config::{Config, ModelControl, Signatures};
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::manager::{self, Control, Manager, Source};
-use crate::metrics::Metrics;
-use crate::model::{ModelName, Version};
-use crate::predict::{self, Predictor};
-use crate::probe::child::{self, Prober};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::request::id::Mint;
+use crate::observe::capture::Capture;
+use crate::observe::metrics::Metrics;
+use crate::onnx::first_run::{self, Prober};
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::onnx::OnnxRuntime;
+use crate::onnx::runtime::provider::{Provider, ProviderKind};
+use crate::onnx::runtime::{Engine, Session, SessionOptions, library};
 use crate::registry::directory::Directory;
-use crate::registry::fleet::Addresses;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
+use crate::registry::servers::Addresses;
 use crate::registry::sign::Policy;
-use crate::request::id::Mint;
-use crate::runtime::onnx::OnnxRuntime;
-use crate::runtime::provider::{Provider, ProviderKind};
-use crate::runtime::{Engine, Session, SessionOptions, library};
-use crate::store::Store;
+use crate::serve::manager::{self, Control, Manager, Source};
+use crate::serve::predict::{self, Predictor};
+use crate::storage::store::Store;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -313,7 +313,7 @@ fn cores() -> usize {
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
-        program: child::OWN_PROGRAM.into(),
+        program: first_run::OWN_PROGRAM.into(),
         library,
         timeout: config.models.probe_timeout,
         memory_bytes: config.models.probe_memory as u64,
@@ -351,7 +351,7 @@ pub(crate) fn open_session(
     )?;
     let whole = path.canonicalize().map_err(unreadable)?;
     let folder = whole.parent().map(Path::to_owned);
-    let source = crate::runtime::Source {
+    let source = crate::onnx::runtime::Source {
         bytes,
         external_dir: folder.filter(|_| !graph.external.is_empty()),
     };
@@ -370,7 +370,7 @@ pub(crate) fn open_session(
 
 /// Runs as the process that probes a model.
 pub(crate) fn probe_model() -> Result<()> {
-    child::run()
+    first_run::run()
 }
 
 /// Opens what is served from: a registry or a directory.

@@ -6,10 +6,10 @@ pub(crate) mod mlflow;
 pub(crate) mod otlp;
 pub(crate) mod webhook;
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
+use crate::core::tensor::{DType, Tensor, shape_from_wire};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
-use crate::tensor::{DType, Tensor, shape_from_wire};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};

@@ -22,8 +22,8 @@ use toml::{Table, Value};
 
 use self::form::{Level, Line, MemoryShare, Size};
 use self::model::{Model, ModelOverrides};
-use crate::error::Result;
-use crate::logging::Format;
+use crate::core::error::Result;
+use crate::observe::logging::Format;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,15 +3,16 @@
 //! as a catalogue and never written to.
 
 pub(crate) mod catalog;
+pub(crate) mod commands;
 pub(crate) mod directory;
 pub(crate) mod pbtxt;
 
 pub(crate) mod blob;
 pub(crate) mod entry;
-pub(crate) mod fleet;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod log;
 pub(crate) mod manifest;
+pub(crate) mod servers;
 pub(crate) mod sign;
 mod text;

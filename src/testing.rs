@@ -4,11 +4,11 @@
 pub mod counting;
 pub mod graphs;
 
-pub use crate::operate::conformance;
-pub use crate::operate::conformance::many_models;
 pub use crate::proto::feedback;
 pub use crate::proto::inference;
 pub use crate::proto::onnx;
 pub use crate::proto::opentelemetry;
 pub use crate::proto::operator;
 pub use crate::proto::tensorflow;
+pub use crate::registry::commands::conformance;
+pub use crate::registry::commands::conformance::many_models;

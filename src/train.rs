@@ -22,6 +22,7 @@ pub(crate) mod lease;
 pub(crate) mod listen;
 pub(crate) mod model;
 mod package;
+mod page;
 pub(crate) mod parity;
 mod referee;
 pub(crate) mod scratch;
@@ -34,13 +35,13 @@ mod tests;
 pub(crate) mod trigger;
 pub(crate) mod watch;
 
-use crate::error::{Error, Result};
-use crate::model::{Alias, Digest, ModelName, Version};
-use crate::operate::Operator;
-use crate::operate::push::{Push, Pushed};
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, Digest, ModelName, Version};
+use crate::onnx::runtime::Engine;
+use crate::registry::commands::Operator;
+use crate::registry::commands::push::{Push, Pushed};
 use crate::registry::entry::Evidence;
-use crate::runtime::Engine;
+use crate::storage::layout::Records;
 use bytes::Bytes;
 use candidate::Fitted;
 use command::Code;
@@ -145,7 +146,7 @@ fn asked_for(spec: &Spec, rows: &Rows) -> Result<Wrong> {
         .iter()
         .find(|name| rows.frame.column(name).is_none())
     {
-        let name = crate::model::short(name);
+        let name = crate::core::model::short(name);
         return Err(Error::invalid(format!(
             "'slices' in [gates] names '{name}', which is no feature"
         )));

@@ -2,7 +2,7 @@
 //! its sender is given until a deadline.
 
 use super::{Charge, Front};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};

@@ -3,10 +3,10 @@
 use super::Front;
 use super::rest::{Call, Reply};
 use super::status;
-use crate::error::{Error, Result};
-use crate::feedback::Feedback;
-use crate::feedback::given::{self, Given, Receipt};
-use crate::monitor::performance::answer::Label;
+use crate::core::error::{Error, Result};
+use crate::observe::labels::Feedback;
+use crate::observe::labels::given::{self, Given, Receipt};
+use crate::observe::quality::answer::Label;
 use crate::proto::feedback as p;
 use crate::proto::feedback::feedback_server;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 
 use super::serve::Router;
 use super::{Front, connection};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

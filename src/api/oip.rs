@@ -6,7 +6,7 @@ pub(crate) mod grpc;
 pub(crate) mod json;
 pub(crate) mod rest;
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 
 /// The request parameter that stands for the header `ortus-route-key`.
 const ROUTE_KEY: &str = "route_key";
@@ -20,7 +20,7 @@ fn check_served(name: &str, idle: bool) -> Result<()> {
     if unserved && !idle {
         return Err(Error::unimplemented(format!(
             "parameter '{}' is not served here",
-            crate::model::short(name)
+            crate::core::model::short(name)
         )));
     }
     Ok(())

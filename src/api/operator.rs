@@ -11,10 +11,10 @@ use super::feedback;
 use super::oip::describe;
 use super::rest::Reply;
 use super::serve::is_grpc;
-use crate::error::{Error, Result};
-use crate::model::{ModelName, Version};
-use crate::monitor::observer::Monitor;
-use crate::servable::Batching;
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::observe::drift::observer::Monitor;
+use crate::serve::servable::Batching;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -226,7 +226,11 @@ fn models(front: &Front) -> Value {
     let line = |m: &crate::proto::inference::repository_index_response::ModelIndex| {
         let mut line =
             json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason});
-        let version = m.version.parse().ok().and_then(crate::model::Version::new);
+        let version = m
+            .version
+            .parse()
+            .ok()
+            .and_then(crate::core::model::Version::new);
         let routes = table.models.get(m.name.as_str());
         if let Some(s) = version.and_then(|v| routes.and_then(|r| r.versions.get(&v))) {
             line["digest"] = s.digest.to_string().into();

@@ -6,9 +6,9 @@ mod tests;
 
 use super::body::{self, Metered};
 use super::{Charge, Front, feedback, oip, status, tfs};
-use crate::error::{Error, Result};
-use crate::model::Version;
-use crate::request::{Protocol, Selector};
+use crate::core::error::{Error, Result};
+use crate::core::model::Version;
+use crate::core::request::{Protocol, Selector};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -270,7 +270,7 @@ fn no_route(front: &Front, protocol: Protocol, none: &NoRoute, method: &Method) 
         }
         NoRoute::Method(wanted) => Error::invalid(format!(
             "this path takes {wanted}, not {}",
-            crate::model::short(method.as_str())
+            crate::core::model::short(method.as_str())
         )),
     };
     front.predictor.refused(protocol, &error);

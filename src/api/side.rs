@@ -2,7 +2,7 @@
 
 use super::listen::Stop;
 use super::{Front, connection};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Kind to status: one table, a column per dialect.
 
-use crate::error::{Error, Kind};
+use crate::core::error::{Error, Kind};
 use http::StatusCode;
 use tonic::{Code, Status};
 

@@ -6,13 +6,13 @@ use crate::config::model::{
     Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, Task,
     VersionPolicy as Configured,
 };
-use crate::manager::{self, Settings};
-use crate::model::task::{Kind, Wish};
-use crate::model::{ModelName, Version};
+use crate::core::model::task::{Kind, Wish};
+use crate::core::model::{ModelName, Version};
+use crate::onnx::runtime::SessionOptions;
+use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::catalog::VersionPolicy;
 use crate::registry::pbtxt::ModelConfig;
-use crate::runtime::SessionOptions;
-use crate::runtime::provider::{Provider, ProviderKind};
+use crate::serve::manager::{self, Settings};
 
 /// What the data listeners enforce.
 pub(super) fn limits(config: &Config) -> Limits {

@@ -1,24 +1,24 @@
 //! What watches the models, and what becomes of what it sees: alarms, labels.
 
-use crate::capture::sheet::Redaction;
-use crate::capture::sweep::Retention;
-use crate::capture::{self, Capture};
 use crate::client::otlp;
 use crate::client::webhook::{Message, Webhook};
 use crate::config::{CaptureFormat, Config};
-use crate::error::{Error, Result};
-use crate::feedback::{self, Feedback};
-use crate::metrics::Metrics;
-use crate::monitor::alarm::{Rules, Thresholds};
-use crate::monitor::event::Alarm;
-use crate::monitor::observer::{self, Monitor, Tap};
-use crate::records::Records;
-use crate::records::alarms::Alarms;
-use crate::registry::fleet;
-use crate::request::id::Mint;
-use crate::store::Store;
-use crate::traces::Tracer;
-use crate::windows;
+use crate::core::error::{Error, Result};
+use crate::core::request::id::Mint;
+use crate::observe::alarms::Alarms;
+use crate::observe::capture::sheet::Redaction;
+use crate::observe::capture::sweep::Retention;
+use crate::observe::capture::{self, Capture};
+use crate::observe::drift::alarm::{Rules, Thresholds};
+use crate::observe::drift::event::Alarm;
+use crate::observe::drift::observer::{self, Monitor, Tap};
+use crate::observe::fleet;
+use crate::observe::labels::{self, Feedback};
+use crate::observe::metrics::Metrics;
+use crate::observe::traces::Tracer;
+use crate::registry::servers;
+use crate::storage::layout::Records;
+use crate::storage::store::Store;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(super) fn start(
             _ => drop(background.spawn(learn_key(records, Arc::clone(mint)))),
         }
     }
-    let server = fleet::name();
+    let server = servers::name();
     let told = Told {
         webhook,
         kept: records
@@ -84,7 +84,7 @@ pub(super) fn start(
         .filter(|_| config.feedback.enabled)
         .map(|records| {
             let told = told.clone();
-            let sink = move |worse: &feedback::Worse| {
+            let sink = move |worse: &labels::Worse| {
                 told.tell(
                     "ortus.performance.alarm",
                     (&worse.model, worse.version),
@@ -135,7 +135,7 @@ pub(super) fn start(
         taps,
     )?;
     if let Some(records) = records.filter(|_| is_shared(config)) {
-        let member = windows::Member {
+        let member = fleet::Member {
             records,
             server,
             slot: config.monitor.fleet_window,
@@ -146,7 +146,7 @@ pub(super) fn start(
             sink: Box::new(tell),
             series: metrics.monitor.fleet(),
         };
-        windows::start(member, &monitor, background.handle())?;
+        fleet::start(member, &monitor, background.handle())?;
     }
     Ok(Watching {
         monitor: Some(monitor),
@@ -319,9 +319,9 @@ fn is_shared(config: &Config) -> bool {
     is_named && !config.monitor.fleet_window.is_zero()
 }
 
-fn labels(config: &Config) -> feedback::Options {
+fn labels(config: &Config) -> labels::Options {
     let f = &config.feedback;
-    feedback::Options {
+    labels::Options {
         age_max: f.age_max,
         corrections_max: f.corrections_max,
         labels_max: f.labels_max,

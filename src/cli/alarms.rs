@@ -2,8 +2,9 @@
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
-use crate::error::{Error, Result};
-use crate::records::{Records, alarms};
+use crate::core::error::{Error, Result};
+use crate::observe::alarms;
+use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ mod looped {
     //! The loop needs the trainer.
 
     use super::super::Demo;
-    use crate::error::{Error, Result};
+    use crate::core::error::{Error, Result};
     use std::process::ExitCode;
 
     pub(super) fn run(_: &Demo) -> Result<ExitCode> {
@@ -26,10 +26,10 @@ use crate::api::oip::json as oip_json;
 use crate::app::{App, Ports};
 use crate::client;
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::logging::{self, Format};
-use crate::tensor::Tensor;
-use crate::tensor::compare::{Tolerance, difference};
+use crate::core::error::{Error, Result};
+use crate::core::tensor::Tensor;
+use crate::core::tensor::compare::{Tolerance, difference};
+use crate::observe::logging::{self, Format};
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! `metrics`: the catalogue of families, and what is made from it.
 
 use super::print::{Table, line};
-use crate::error::{Error, Result};
-use crate::metrics::{Metrics, deploy};
+use crate::core::error::{Error, Result};
+use crate::observe::metrics::{Metrics, deploy};
 use clap::Subcommand;
 
 #[derive(Subcommand)]

@@ -4,7 +4,7 @@
 use super::print::{Table, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;

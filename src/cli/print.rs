@@ -2,8 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use crate::client::Answer;
-use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::core::error::{Error, Result};
+use crate::core::tensor::Tensor;
 use comfy_table::presets;
 use http::HeaderMap;
 use std::io::Write;
@@ -95,7 +95,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
 pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
     let data = |tensor: &Tensor| {
         let mut text = Vec::new();
-        crate::elements::write_elements(&mut text, tensor, false);
+        crate::core::tensor::json::write_elements(&mut text, tensor, false);
         String::from_utf8_lossy(&text).into_owned()
     };
     if json {

@@ -9,20 +9,20 @@ pub(super) use arguments::{By, Common, Verb, instant, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
-use crate::capture::find;
 use crate::client;
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::model::{Alias, ModelName, Version};
-use crate::operate::Operator;
-use crate::operate::change::Changed;
-use crate::operate::gc::Rules;
-use crate::operate::push::Push;
-use crate::operate::report;
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, ModelName, Version};
+use crate::observe::capture::find;
+use crate::registry::commands::Operator;
+use crate::registry::commands::change::Changed;
+use crate::registry::commands::gc::Rules;
+use crate::registry::commands::push::Push;
+use crate::registry::commands::report;
 use crate::registry::log::Author;
 use crate::registry::manifest::Role;
 use crate::registry::sign::{Key, Policy};
+use crate::storage::layout::Records;
 use arguments::{AuditVerb, NameAndVersion, PushArguments};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
@@ -383,8 +383,8 @@ async fn answered_by(
     let (model, version) = find::answered_by(&records, prediction)
         .await?
         .ok_or_else(|| {
-            let when =
-                crate::request::id::minted(prediction).map(chrono::DateTime::<chrono::Utc>::from);
+            let when = crate::core::request::id::minted(prediction)
+                .map(chrono::DateTime::<chrono::Utc>::from);
             let when = when.map_or_else(
                 || "its id tells no time".to_owned(),
                 |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string(),

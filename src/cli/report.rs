@@ -3,7 +3,7 @@
 use super::print::line;
 use super::registry::split_target;
 use super::{block_on, monitor};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
         arguments.window
     );
     let body = block_on(monitor::ask(&arguments.server, &path))?;
-    let page = crate::page::render(&body)?;
+    let page = crate::observe::report::render(&body)?;
     let output = &arguments.output;
     std::fs::write(output, page)
         .map_err(|e| Error::precondition(format!("write {}", output.display())).with_source(e))?;

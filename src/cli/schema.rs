@@ -1,7 +1,7 @@
 //! `schema`: the JSON Schemas of what Ortus reads and writes.
 
 use super::print::line;
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 
 /// Every schema, by name.
 const SCHEMAS: [(&str, &str); 9] = [

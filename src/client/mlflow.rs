@@ -2,7 +2,7 @@
 //! REST interface of its tracking server. Only tells; reads nothing back but
 //! what it needs to find the experiment.
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl Tracking {
             }
             Some((scheme, _)) => Err(Error::invalid(format!(
                 "MLflow is told in a folder, or at http:// or https://, not at {}://",
-                crate::model::short(scheme)
+                crate::core::model::short(scheme)
             ))),
         }
     }
@@ -205,7 +205,7 @@ mod server {
     //! The REST interface, version 2.0.
 
     use super::{BATCH_MAX, Told};
-    use crate::error::{Error, Result};
+    use crate::core::error::{Error, Result};
     use serde_json::{Value, json};
 
     async fn call(

@@ -1,10 +1,10 @@
 //! Spans to a collector, over gRPC as OTLP: gathered for a second, sent
 //! together, and what is not taken is told in the log. Nobody waits for it.
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
+use crate::observe::traces::{Outbox, Span, Value};
 use crate::proto::opentelemetry as p;
 use crate::proto::opentelemetry::trace_service_client::TraceServiceClient;
-use crate::traces::{Outbox, Span, Value};
 use prometheus::IntCounter;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};

@@ -1,7 +1,7 @@
 //! Events to a webhook, as CloudEvents 1.0 in JSON: a bounded queue, a few
 //! attempts, and what is not taken is told in the log. Nobody waits for it.
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use std::time::Duration;
 use tokio::sync::mpsc;
 

@@ -203,7 +203,7 @@ impl Form<String> for Level {
     fn read(value: &Value) -> Result<String, String> {
         let text = value
             .as_str()
-            .filter(|text| crate::logging::filter(text).is_ok());
+            .filter(|text| crate::observe::logging::filter(text).is_ok());
         text.map(String::from).ok_or_else(|| {
             "off, error, warn, info, debug or trace, for everything or for a target, such as \
              \"info,ortus::batch=debug\""
@@ -244,7 +244,7 @@ impl Form<Vec<String>> for Plain {
     fn read(value: &Value) -> Result<Vec<String>, String> {
         let legal = |v: &Value| {
             v.as_str()
-                .filter(|n| crate::model::ModelName::parse(n).is_ok())
+                .filter(|n| crate::core::model::ModelName::parse(n).is_ok())
                 .map(str::to_owned)
         };
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
@@ -289,7 +289,7 @@ const LABELS_MAX: usize = 256;
 fn labels(value: &Value) -> Option<BTreeMap<String, u64>> {
     let table = value.as_table().filter(|table| table.len() <= LABELS_MAX)?;
     let legal = |label: &str| {
-        crate::model::ModelName::parse(label).is_ok()
+        crate::core::model::ModelName::parse(label).is_ok()
             && !label.bytes().all(|byte| byte.is_ascii_digit())
     };
     let one = |(label, version): (&String, &Value)| {

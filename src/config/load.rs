@@ -15,8 +15,8 @@ use super::{
     Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server,
     Traces,
 };
-use crate::error::{Error, Result};
-use crate::model::{ModelName, short};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, short};
 
 /// The file that is read where none is named.
 const FILE: &str = "ortus.toml";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::form::{Form, Plain};
-use crate::error::{Error, Result};
-use crate::model::Version;
+use crate::core::error::{Error, Result};
+use crate::core::model::Version;
 
 overridable! {
     /// Every setting of a model.

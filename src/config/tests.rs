@@ -22,7 +22,7 @@ fn accept(text: &str) -> Config {
 #[track_caller]
 fn refuse(text: &str, message: &str) {
     let error = load(text, &[], &[]).expect_err(text);
-    assert_eq!(error.kind, crate::error::Kind::InvalidArgument);
+    assert_eq!(error.kind, crate::core::error::Kind::InvalidArgument);
     assert!(
         error.message.contains(message),
         "{text}\n  says  {error}\n  lacks {message}"

@@ -1,8 +1,8 @@
 //! The text of a configuration: where something stands in it, and what was
 //! probably meant.
 
-use crate::error::Error;
-use crate::model::short;
+use crate::core::error::Error;
+use crate::core::model::short;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::fmt;

@@ -3,8 +3,8 @@
 
 use super::entry::{Blob, hash};
 use super::log::Log;
-use crate::error::{Error, Result};
-use crate::model::Digest;
+use crate::core::error::{Error, Result};
+use crate::core::model::Digest;
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
 use ring::digest::{Context, SHA256};

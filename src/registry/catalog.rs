@@ -2,7 +2,7 @@
 //! Plain data; reads nothing and decides nothing.
 
 use super::pbtxt::ModelConfig;
-use crate::model::{Digest, ModelName, Version};
+use crate::core::model::{Digest, ModelName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

@@ -10,9 +10,9 @@ mod walk;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
 use super::pbtxt::{CONFIG_BYTES_MAX, ModelConfig};
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::model::{Digest, ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName, Version};
+use crate::onnx::graph::Graph;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,8 +6,8 @@ mod tests;
 
 use super::sign::{self, Key, Policy};
 use super::text;
-use crate::error::{Error, Result};
-use crate::model::{Alias, Digest, ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, Digest, ModelName, Version};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
@@ -315,7 +315,7 @@ impl Entry {
             return Err(Error::precondition(format!(
                 "entry {seq} is of format {}, this ortus reads format {FORMAT}; it was written by {}, use that or newer",
                 head.format,
-                crate::model::short(&head.writer)
+                crate::core::model::short(&head.writer)
             )));
         }
         let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
@@ -330,7 +330,7 @@ impl Entry {
             .iter()
             .find(|s| !sign::is_valid(s, envelope.entry.get().as_bytes()))
         {
-            let key = crate::model::short(&forged.key);
+            let key = crate::core::model::short(&forged.key);
             return Err(Error::precondition(format!(
                 "entry {seq} has a signature that is not by the key it names, {key}"
             )));

@@ -7,8 +7,8 @@ mod tests;
 
 use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed, is_zero};
 use super::sign::Policy;
-use crate::error::{Error, Result};
-use crate::model::{Alias, Digest, ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, Digest, ModelName, Version};
 use change::Trial;
 use change::check_approved;
 pub(crate) use change::nothing_before;

@@ -10,16 +10,16 @@ mod trust;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
 use super::directory::Loaded;
-use super::fleet::{self, Addresses, Presence};
 use super::fold::{Model, State};
 use super::log::Log;
 use super::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
 };
+use super::servers::{self, Addresses, Presence};
 use super::sign::{Policy, Trust};
-use crate::error::{Error, Kind, Result};
-use crate::graph::Graph;
-use crate::model::{Digest, ModelName, Version};
+use crate::core::error::{Error, Kind, Result};
+use crate::core::model::{Digest, ModelName, Version};
+use crate::onnx::graph::Graph;
 use cache::Cache;
 use pointers::{Approvers, pointers};
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +141,7 @@ impl Follower {
             refused: None,
             silent: false,
             listed: BTreeMap::new(),
-            server: fleet::name(),
+            server: servers::name(),
             told: None,
             previous: BTreeMap::new(),
             unapproved: BTreeSet::new(),
@@ -292,7 +292,7 @@ impl Follower {
             return;
         }
         let fresh = |(told, at): &(Standing, Instant)| {
-            *told == standing && now.saturating_duration_since(*at) < fleet::HEARTBEAT
+            *told == standing && now.saturating_duration_since(*at) < servers::HEARTBEAT
         };
         let Some(addresses) = self
             .options

@@ -9,9 +9,9 @@ use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op};
 use super::fold::State;
 use super::sign::Key;
 use super::{entry, text};
-use crate::error::{Error, Kind, Result};
-use crate::model::Digest;
-use crate::store::{Created, Store};
+use crate::core::error::{Error, Kind, Result};
+use crate::core::model::Digest;
+use crate::storage::store::{Created, Store};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,7 @@ impl Checkpoint {
 impl Log {
     /// Names a namespace of a store; the grammar is a model name's.
     pub(crate) fn new(store: Store, namespace: &str) -> Result<Self> {
-        crate::model::ModelName::parse(namespace)
+        crate::core::model::ModelName::parse(namespace)
             .map_err(|e| Error::invalid(e.message.replace("model name", "namespace")))?;
         Ok(Self {
             store,

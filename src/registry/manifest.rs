@@ -3,9 +3,9 @@
 //! again is recognised. Owns the format; measures and publishes nothing.
 
 use super::text;
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use crate::onnx::graph::Graph;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -271,7 +271,7 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
     if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
         return Err(Error::precondition(format!(
             "the path '{}' is not plainly inside the version's folder",
-            crate::model::short(path)
+            crate::core::model::short(path)
         )));
     }
     Ok(())

@@ -8,9 +8,9 @@ mod syntax;
 mod tests;
 
 use super::catalog::VersionPolicy;
-use crate::error::{Error, Result};
-use crate::model::{ModelName, Version};
-use crate::tensor::{DType, RANK_MAX};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::tensor::{DType, RANK_MAX};
 use section::{once, refuse, unsupported};
 use std::time::Duration;
 use syntax::Field;
@@ -207,7 +207,7 @@ impl ModelConfig {
                 .enumerate()
                 .find(|(i, t)| tensors[..*i].iter().any(|u| u.name == t.name));
             if let Some((_, tensor)) = twice {
-                let name = crate::model::short(&tensor.name);
+                let name = crate::core::model::short(&tensor.name);
                 return Err(Error::invalid(format!(
                     "field '{role}' declares '{name}' twice"
                 )));

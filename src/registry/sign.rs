@@ -6,8 +6,8 @@ mod tests;
 
 use super::entry::Signed;
 use super::text;
-use crate::error::{Error, Result};
-use crate::model::{Digest, ModelName};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};

@@ -1,8 +1,8 @@
 //! How names, versions and digests stand in the registry's JSON: as the text
 //! they print, checked when read.
 
-use crate::error::{Error, Result};
-use crate::model::{Alias, Digest, ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, Digest, ModelName, Version};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 use std::borrow::Cow;

@@ -1,13 +1,13 @@
 //! How fast the monitor counts, for the benchmarks: on one thread, on rows that
 //! hold to their baseline.
 
-use crate::model::{Dim, Signature, TensorSpec};
-use crate::monitor::alarm::{Rules, Thresholds};
-use crate::monitor::baseline::{Baseline, FORMAT};
-use crate::monitor::layout::Side;
-use crate::monitor::profile::{Series, profile};
-use crate::monitor::watch::{Subject, Watch};
-use crate::tensor::{DType, Tensor};
+use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::tensor::{DType, Tensor};
+use crate::observe::drift::alarm::{Rules, Thresholds};
+use crate::observe::drift::baseline::{Baseline, FORMAT};
+use crate::observe::drift::layout::Side;
+use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::watch::{Subject, Watch};
 use std::time::{Duration, Instant};
 
 /// A watch of so many columns, and a tensor of rows for it.
@@ -62,9 +62,9 @@ impl Counting {
             performance: Default::default(),
         };
         let subject = Subject {
-            model: crate::operate::conformance::name("m"),
-            version: crate::operate::conformance::version(1),
-            digest: crate::model::Digest([0; 32]),
+            model: crate::registry::commands::conformance::name("m"),
+            version: crate::registry::commands::conformance::version(1),
+            digest: crate::core::model::Digest([0; 32]),
             signature: Signature {
                 inputs: vec![x],
                 outputs: Vec::new(),

@@ -5,7 +5,7 @@ use super::gate::Verdict;
 use super::history::{Became, History, Ran};
 use super::spec::Spec;
 use super::{Outcome, Trainer, Watcher, run};
-use crate::error::{Kind, Result};
+use crate::core::error::{Kind, Result};
 use serde_json::json;
 use std::time::Instant;
 

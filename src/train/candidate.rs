@@ -11,7 +11,7 @@ use super::parity::{self, Parity};
 use super::spec::{Algorithm, Spec};
 use super::split::Fold;
 use super::{command, export, learn};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

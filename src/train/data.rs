@@ -13,9 +13,9 @@ mod tests;
 use super::export;
 use super::frame::{Column, Frame, MISSING, Words};
 use super::spec::{Spec, Task};
-use crate::error::{Error, Result};
-use crate::model::short;
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::storage::layout::Records;
 use chrono::{DateTime, Utc};
 use columns::Gathered;
 pub(crate) use source::Manifest;
@@ -70,7 +70,7 @@ const RESERVED: [&str; 4] = [
     export::NUMBERS,
 ];
 /// The most classes.
-pub(crate) const CLASSES_MAX: usize = crate::model::task::CLASSES_MAX;
+pub(crate) const CLASSES_MAX: usize = crate::core::model::task::CLASSES_MAX;
 /// Whole numbers of so few kinds are classes where nobody says.
 const FEW: usize = 10;
 

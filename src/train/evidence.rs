@@ -4,8 +4,8 @@
 use super::gate::Bench;
 use super::interval::mean;
 use super::judge::Judged;
-use crate::monitor::performance::answer::{Answer, Truth};
-use crate::page::run::{Figure, Line, Part, Points, Run, render};
+use crate::observe::quality::answer::{Answer, Truth};
+use crate::train::page::{Figure, Line, Part, Points, Run, render};
 use serde_json::Value;
 
 /// Scores of a class, the highest first, and whether each row is of it.

@@ -8,8 +8,8 @@ mod trees;
 
 use super::features::{ABSENT, Feature, OTHER};
 use super::model::{Learned, Model};
-use crate::model::{Dim, Signature, TensorSpec};
-use crate::tensor::DType;
+use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::tensor::DType;
 use graph::{Graph, Kind};
 
 /// Features that are an input each; of more, the numbers are one.

@@ -1,9 +1,9 @@
 //! Every run of a model and what became of it, in the registry's store, for
 //! whoever asks later.
 
-use crate::error::{Error, Result};
-use crate::model::{Digest, ModelName};
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
+use crate::storage::layout::Records;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
@@ -196,11 +196,11 @@ impl History {
             (Some(ran), 1) => Ok(ran),
             (Some(_), n) => Err(Error::invalid(format!(
                 "{n} runs begin with '{}'",
-                crate::model::short(begins)
+                crate::core::model::short(begins)
             ))),
             (None, _) => Err(Error::not_found(format!(
                 "no run begins with '{}'",
-                crate::model::short(begins)
+                crate::core::model::short(begins)
             ))),
         }
     }

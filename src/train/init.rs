@@ -3,8 +3,8 @@
 use super::data::{self, Reach, Target};
 use super::frame::Values;
 use super::spec::Spec;
-use crate::error::Result;
-use crate::model::{ModelName, short};
+use crate::core::error::Result;
+use crate::core::model::{ModelName, short};
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -4,15 +4,15 @@
 
 use super::data::Target;
 use super::frame::{Frame, Values};
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::model::task::{Classification, Task, Wish};
-use crate::model::{Dim, Signature, TensorSpec, short};
-use crate::monitor::performance::answer::{Answer, Truth, answers};
-use crate::monitor::performance::measure::{Measures, measure};
-use crate::operate::profile::width;
-use crate::runtime::Session;
-use crate::tensor::{DType, Strings, Tensor, View};
+use crate::core::error::{Error, Result};
+use crate::core::model::task::{Classification, Task, Wish};
+use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::tensor::{DType, Strings, Tensor, View};
+use crate::observe::profile::width;
+use crate::observe::quality::answer::{Answer, Truth, answers};
+use crate::observe::quality::measure::{Measures, measure};
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::Session;
 use std::ops::Range;
 
 /// Rows that are asked at once.

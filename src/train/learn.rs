@@ -9,7 +9,7 @@ use super::fit::{linear, mlp};
 use super::model::{Learned, Model, loss};
 use super::spec::{Algorithm, Spec};
 use super::split::Fold;
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 
 /// Fits a model to the rows of a fold; `watch` is told of every round. Refuses
 /// one that is no better than chance.

@@ -3,9 +3,9 @@
 //! is harmless all the same: a run has one version, and a version is published
 //! over the champion it was held against.
 
-use crate::error::{Error, Result};
-use crate::records::Records;
-use crate::store::Created;
+use crate::core::error::{Error, Result};
+use crate::storage::layout::Records;
+use crate::storage::store::Created;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use futures_util::stream::TryStreamExt;

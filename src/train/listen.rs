@@ -2,9 +2,9 @@
 //! that is about a model that is watched is kept as evidence, as if the server
 //! had kept it itself; the next look finds it there.
 
-use crate::error::{Error, Kind, Result};
-use crate::records::Records;
-use crate::records::alarms::{self, Kept};
+use crate::core::error::{Error, Kind, Result};
+use crate::observe::alarms::{self, Kept};
+use crate::storage::layout::Records;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{Method, Request, Response, StatusCode};
@@ -150,7 +150,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
     if !inbox.models.contains(&model) {
         return Err(Error::not_found(format!(
             "'{}' is not watched here",
-            crate::model::short(&model)
+            crate::core::model::short(&model)
         )));
     }
     let time = event.time.unwrap_or_else(Utc::now);

@@ -4,13 +4,13 @@
 use super::data::Rows;
 use super::judge::Asked;
 use super::spec::Spec;
-use crate::error::{Error, Result};
-use crate::golden::Golden;
-use crate::monitor::baseline::Baseline;
-use crate::operate::profile::Making;
+use crate::core::error::{Error, Result};
+use crate::core::tensor::Tensor;
+use crate::core::tensor::compare::{Tolerance, difference};
+use crate::observe::drift::baseline::Baseline;
+use crate::observe::profile::Making;
+use crate::onnx::golden::Golden;
 use crate::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
-use crate::tensor::Tensor;
-use crate::tensor::compare::{Tolerance, difference};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -91,7 +91,7 @@ pub(crate) fn alone_otherwise(
             alone = outputs.to_vec()
         })?;
         for (all, one) in together.iter().zip(&alone) {
-            let parts = crate::tensor::batch::split(all, &vec![1; chosen.len()])?;
+            let parts = crate::core::tensor::batch::split(all, &vec![1; chosen.len()])?;
             let tolerance = Tolerance::of(one.dtype());
             if let Some(how) = difference(&parts[at], one, tolerance) {
                 return Ok(Some(how));

@@ -10,8 +10,8 @@ use super::frame::{Coder, Column, Frame, MISSING, Values, Words};
 use super::judge::Asked;
 use super::model::{Learned, Model};
 use super::split::mix;
-use crate::error::{Error, Result};
-use crate::tensor::{Data, Tensor};
+use crate::core::error::{Error, Result};
+use crate::core::tensor::{Data, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How far answers may be apart, of their size.
@@ -127,7 +127,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
         found.ok_or_else(|| {
             Error::precondition(format!(
                 "the label '{}' is no class",
-                crate::model::short(word)
+                crate::core::model::short(word)
             ))
         })
     };
@@ -298,9 +298,9 @@ fn bent(words: &Words, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::task::Task;
-    use crate::runtime::Session;
-    use crate::tensor::View;
+    use crate::core::model::task::Task;
+    use crate::core::tensor::View;
+    use crate::onnx::runtime::Session;
 
     /// Answers like the model, but for one mistake.
     struct Native {
@@ -310,7 +310,7 @@ mod tests {
 
     impl Session for Native {
         fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-            let crate::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
+            let crate::core::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
                 panic!("numbers")
             };
             let values: Vec<f32> = bytes

@@ -8,12 +8,12 @@ use super::judge::{Asked, Judged, Wrong, judge};
 use super::spec::Spec;
 use super::split::Fold;
 use super::{Trainer, package};
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::model::{Digest, ModelName};
-use crate::probe::child::{Ask, Prober, Subject};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
+use crate::onnx::first_run::{Ask, Prober, Subject};
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::{SessionOptions, Source};
 use crate::registry::manifest::{MODEL_PATH, Manifest};
-use crate::runtime::{SessionOptions, Source};
 use bytes::Bytes;
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub(super) fn open(
     Asked::new(&graph, columns, session)
 }
 
-pub(super) type Champion = (crate::model::Version, Result<Judged>);
+pub(super) type Champion = (crate::core::model::Version, Result<Judged>);
 
 /// What the champion makes of the same rows; none where there is no champion.
 pub(super) async fn champion(

@@ -1,7 +1,7 @@
 //! Folders for what is copied and handed over: all of a process below one, which
 //! goes when the process is told to end, or with the next that starts.
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};

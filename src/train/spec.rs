@@ -8,8 +8,8 @@ mod tests;
 
 use super::data::seen::Seen;
 use crate::config::form::Form;
-use crate::error::{Error, Result};
-use crate::model::{ModelName, short};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, short};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;

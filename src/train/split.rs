@@ -4,7 +4,7 @@
 
 use super::data::Rows;
 use super::spec::{Algorithm, Spec, SplitBy};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -108,7 +108,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
             .map(|r| of[*r as usize])
             .collect();
         if let Some(absent) = (0..names.len()).find(|class| !seen.contains(&(*class as u32))) {
-            let name = crate::model::short(&names[absent]);
+            let name = crate::core::model::short(&names[absent]);
             return Err(Error::invalid(format!(
                 "no row to learn from is of the class '{name}'"
             )));

@@ -2,10 +2,10 @@
 //! was killed goes on where it was. A step is kept under the run's key, which
 //! says all that it depends on; the first that is kept is everybody's.
 
-use crate::error::{Error, Result};
-use crate::model::{Digest, ModelName};
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
 use crate::registry::entry::hash;
+use crate::storage::layout::Records;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
@@ -58,7 +58,9 @@ impl Steps {
         }
         let whole = [&hash(&bytes).0[..], &bytes].concat();
         let key = format!("{}/{step}", self.folder);
-        if self.records.create(&key, whole.clone().into()).await? == crate::store::Created::Yes {
+        if self.records.create(&key, whole.clone().into()).await?
+            == crate::storage::store::Created::Yes
+        {
             return Ok(bytes);
         }
         if let Some(known) = self.done(step).await? {

@@ -7,8 +7,8 @@ use super::history::{Became, History, Ran};
 use super::judge::{Wrong, judge};
 use super::spec::{Method, Spec, Values};
 use super::{Trainer, Watcher, asked_for, candidate, command, key, referee, span, split};
-use crate::error::{Error, Result};
-use crate::model::{Digest, ModelName};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
 use crate::registry::entry::hash;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ fn try_one(
     rows: &Rows,
     wrong: Wrong,
     watcher: &mut dyn Watcher,
-) -> Result<(f64, crate::monitor::performance::measure::Measures)> {
+) -> Result<(f64, crate::observe::quality::measure::Measures)> {
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {

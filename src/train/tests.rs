@@ -5,10 +5,10 @@ use super::data::{Manifest, Rows, Target};
 use super::frame::{Coder, Column, Frame, Values};
 use super::spec::{Algorithm, Spec};
 use super::*;
-use crate::graph::Graph;
-use crate::runtime::onnx::OnnxRuntime;
-use crate::runtime::onnx::tests::engine;
-use crate::runtime::{SessionOptions, Source};
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::onnx::OnnxRuntime;
+use crate::onnx::runtime::onnx::tests::engine;
+use crate::onnx::runtime::{SessionOptions, Source};
 
 /// Of each of three tasks.
 const PARITY: usize = 34_000;

@@ -3,9 +3,9 @@
 
 use super::history::{Became, Ran};
 use super::spec::{Missed, Triggers};
-use crate::error::{Error, Result};
-use crate::model::Digest;
-use crate::records::alarms::Kept;
+use crate::core::error::{Error, Result};
+use crate::core::model::Digest;
+use crate::observe::alarms::Kept;
 use crate::registry::entry::hash;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
     pattern.parse().map_err(|e: croner::errors::CronError| {
         Error::invalid(format!(
             "'{}' is no pattern of five fields: {e}",
-            crate::model::short(pattern)
+            crate::core::model::short(pattern)
         ))
     })
 }
@@ -325,9 +325,9 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         _ => return None,
     };
     let version = kept.alarm["version"].as_u64();
-    let column = kept.alarm["column"]
-        .as_str()
-        .map_or_else(String::new, |c| format!(" of '{}'", crate::model::short(c)));
+    let column = kept.alarm["column"].as_str().map_or_else(String::new, |c| {
+        format!(" of '{}'", crate::core::model::short(c))
+    });
     let what = if kind == Kind::Drift {
         "drift"
     } else {

@@ -1140,7 +1140,7 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
     let registry = Registry::new();
     let folder = registry.0.path().join("saved");
     std::fs::create_dir(&folder).expect("made");
-    let description = include_str!("../../src/operate/mlflow/MLmodel-3.17.2");
+    let description = include_str!("../../src/registry/commands/mlflow/MLmodel-3.17.2");
     std::fs::write(folder.join("MLmodel"), description).expect("written");
     std::fs::write(
         folder.join("model.onnx"),

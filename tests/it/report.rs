@@ -87,8 +87,9 @@ fn documents(python: &Path, server: &Server, folder: &Path) {
     let reply = server
         .post("/v1/feedback", request.to_string().as_bytes())
         .json();
-    let golden: Value =
-        text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/monitor/golden/baseline-1.json"));
+    let golden: Value = text(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/observe/drift/golden/baseline-1.json"),
+    );
     let mut sound = vec![
         ("baseline", text(&folder.join("baseline.json"))),
         ("baseline", golden),

@@ -4,16 +4,16 @@
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::core::request::{Request, Response};
+use crate::core::tensor::{DType, Data, Strings, Tensor, elements, read_all, shape_from_wire};
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::InferInputTensor;
 use crate::proto::inference::model_infer_response::InferOutputTensor;
 use crate::proto::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
-use crate::request::{Request, Response};
-use crate::tensor::{DType, Data, Strings, Tensor, elements, read_all, shape_from_wire};
 use bytes::Bytes;
 use std::collections::HashMap;
 

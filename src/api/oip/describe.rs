@@ -2,13 +2,13 @@
 //! configuration, statistics, the repository index. Pure; gRPC sends these
 //! messages and REST their JSON.
 
-use crate::manager::{State, VersionStatus};
-use crate::metrics::Tally;
-use crate::model::{Dim, Signature, TensorSpec};
+use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::tensor::DType;
+use crate::observe::metrics::Tally;
 use crate::proto::inference as p;
-use crate::route::Table;
-use crate::servable::{Batching, Servable};
-use crate::tensor::DType;
+use crate::serve::manager::{State, VersionStatus};
+use crate::serve::route::Table;
+use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
 
 /// The extensions this server really has.

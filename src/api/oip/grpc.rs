@@ -5,12 +5,12 @@ use crate::api::serve::Arrived;
 use crate::api::{
     Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
 };
-use crate::error::{Error, Result};
-use crate::model::ModelName;
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::core::request::{Protocol, Request, Target};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
-use crate::request::{Protocol, Request, Target};
-use crate::servable::Servable;
+use crate::serve::servable::Servable;
 use std::sync::Arc;
 use std::time::Instant;
 use tonic::metadata::MetadataMap;
@@ -231,7 +231,7 @@ pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k Stri
     match keys.next() {
         Some(key) => Err(Error::invalid(format!(
             "load parameter '{}' is refused: files and configuration come from the model directory",
-            crate::model::short(key)
+            crate::core::model::short(key)
         ))),
         None => Ok(()),
     }

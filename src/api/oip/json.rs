@@ -5,12 +5,12 @@
 #[cfg(test)]
 mod tests;
 
-use crate::elements::document::Json;
-use crate::elements::{Elements, Rules, write_elements, write_json};
-use crate::error::{Error, Result};
-use crate::model::{Dim, Signature, short};
-use crate::request::{INPUTS_MAX, Request, Response};
-use crate::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, Signature, short};
+use crate::core::request::{INPUTS_MAX, Request, Response};
+use crate::core::tensor::json::document::Json;
+use crate::core::tensor::json::{Elements, Rules, write_elements, write_json};
+use crate::core::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
 
 /// The most outputs a request may name.

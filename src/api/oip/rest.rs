@@ -7,9 +7,9 @@ use crate::api::rest::{Call, Reply, Route};
 use crate::api::{
     Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
 };
-use crate::error::{Error, Result};
-use crate::model::ModelName;
-use crate::request::{Protocol, Request, Response, Target};
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::core::request::{Protocol, Request, Response, Target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -154,7 +154,7 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
         Route::ModelReady(name, version) => {
             let ready = servable(name, version).is_ok();
             return Ok(with_status(
-                json!({"name": crate::model::short(name), "ready": ready}),
+                json!({"name": crate::core::model::short(name), "ready": ready}),
                 ready,
             ));
         }

@@ -3,10 +3,10 @@
 
 use super::registry::{self, Asked, Look, Verb};
 use crate::api::Front;
-use crate::error::{Error, Result};
-use crate::operate::change;
+use crate::core::error::{Error, Result};
 use crate::proto::operator as p;
 use crate::proto::operator::operator_server;
+use crate::registry::commands::change;
 use crate::registry::sign;
 use std::sync::Arc;
 use std::time::Duration;

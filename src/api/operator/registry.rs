@@ -5,11 +5,11 @@
 
 use crate::api::Front;
 use crate::api::rest::Reply;
-use crate::error::{Error, Result};
-use crate::model::{Alias, ModelName};
-use crate::operate::Operator;
-use crate::operate::change::Changed;
-use crate::operate::gc::Rules;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, ModelName};
+use crate::registry::commands::Operator;
+use crate::registry::commands::change::Changed;
+use crate::registry::commands::gc::Rules;
 use crate::registry::log::{Author, now};
 use crate::registry::sign::Policy;
 use bytes::Bytes;
@@ -191,7 +191,7 @@ pub(super) async fn change(
 pub(super) async fn policy(
     front: &Front,
     asked: &Asked,
-) -> Result<crate::operate::change::Required> {
+) -> Result<crate::registry::commands::change::Required> {
     if asked.approvals.is_none() && asked.signatures.is_none() {
         return Err(Error::invalid(
             "the request lacks 'approvals' and 'signatures'",

@@ -45,7 +45,10 @@ fn paths_are_decoded_once_and_never_walked() {
     );
     check("GET", "/v2/models/%ff", "Err(Malformed)");
     for name in ["a/b", "%2e%2e", "..", ""] {
-        assert!(crate::model::ModelName::parse(name).is_err(), "{name}");
+        assert!(
+            crate::core::model::ModelName::parse(name).is_err(),
+            "{name}"
+        );
     }
 }
 

@@ -5,15 +5,17 @@
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
-use crate::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
+use crate::core::request::{Selector, Target};
+use crate::core::tensor::{
+    DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire,
+};
 use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
 use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
-use crate::request::{Selector, Target};
-use crate::tensor::{DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire};
 use bytes::Bytes;
 
 /// The most memory a tensor may take that repeats its last element to fill

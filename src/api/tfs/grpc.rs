@@ -4,13 +4,13 @@ use super::codec::{self, SIGNATURE};
 use crate::api::oip::grpc::stamp;
 use crate::api::serve::Arrived;
 use crate::api::{Front, context, deadline, route_key, status};
-use crate::error::{Error, Result};
-use crate::manager::{State, VersionStatus};
-use crate::model::{ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::request::{Protocol, Request, Selector, Target};
 use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
-use crate::request::{Protocol, Request, Selector, Target};
+use crate::serve::manager::{State, VersionStatus};
 use prost::Message;
 use std::sync::Arc;
 use std::time::Instant;
@@ -82,7 +82,7 @@ impl Tfs {
             }
             fields => {
                 if let Some(other) = fields.iter().find(|f| *f != "signature_def") {
-                    let other = crate::model::short(other);
+                    let other = crate::core::model::short(other);
                     return Err(Error::invalid(format!(
                         "metadata_field '{other}' is unknown; ask for signature_def"
                     )));
@@ -202,7 +202,7 @@ pub(crate) fn versions(
             State::Unloaded => (Wire::End, 0, String::new()),
             State::Failed(reason) => (
                 Wire::End,
-                status::grpc(crate::error::Kind::FailedPrecondition) as i32,
+                status::grpc(crate::core::error::Kind::FailedPrecondition) as i32,
                 reason.clone(),
             ),
         };

@@ -5,12 +5,14 @@
 mod tests;
 
 use super::codec::wire_dtype;
-use crate::elements::document::Json;
-use crate::elements::{Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json};
-use crate::error::{Error, Result};
-use crate::model::{Signature, TensorSpec, short};
-use crate::request::Response;
-use crate::tensor::{DType, Tensor, shape_from_wire};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Signature, TensorSpec, short};
+use crate::core::request::Response;
+use crate::core::tensor::json::document::Json;
+use crate::core::tensor::json::{
+    Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json,
+};
+use crate::core::tensor::{DType, Tensor, shape_from_wire};
 use serde_json::{Map, Value, json};
 
 /// The one signature every model has.

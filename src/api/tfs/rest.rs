@@ -6,9 +6,9 @@ use crate::api::body::Metered;
 use crate::api::oip::rest::stamp;
 use crate::api::rest::{Call, Reply};
 use crate::api::{Front, context, deadline, route_key};
-use crate::error::{Error, Result};
-use crate::model::ModelName;
-use crate::request::{Protocol, Request, Selector, Target};
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::core::request::{Protocol, Request, Selector, Target};
 
 /// Answers `POST /v1/models/{name}[…]:predict`.
 pub(crate) async fn predict(

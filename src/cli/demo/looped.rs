@@ -6,7 +6,7 @@
 use super::super::{Demo, block_on};
 use crate::cli::print::{line, note};
 use crate::client;
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! What the registry's commands take, and the small grammars of it.
 
-use crate::error::{Error, Result};
-use crate::model::ModelName;
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::arguments::KeyVerb;
 use crate::cli::print::{Table, line};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use crate::registry::sign::{Key, Trust};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,9 +1,9 @@
 //! Prints what the registry's looking verbs return.
 
 use crate::cli::print::{Table, line};
-use crate::error::{Error, Result};
-use crate::operate::look::Happened;
-use crate::registry::fleet::Presence;
+use crate::core::error::{Error, Result};
+use crate::registry::commands::look::Happened;
+use crate::registry::servers::Presence;
 use serde_json::Value;
 use std::process::ExitCode;
 

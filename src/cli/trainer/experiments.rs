@@ -5,7 +5,7 @@ use super::{NOT_PASSED, RunArguments, Setup, Shown, history, history_of, show};
 use crate::cli::print::{Table, line, note};
 use crate::cli::registry::{Common, nudge};
 use crate::client::mlflow::{Told, Tracking};
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use crate::train::attempt::{Cause, attempt};
 use crate::train::history::{Became, Ran};
 use crate::train::spec::Spec;

@@ -5,8 +5,8 @@ use super::experiments::tell;
 use super::{NOT_PASSED, RunArguments, Setup, Shown, history_of, records_of, show, word};
 use crate::cli::print::{line, note};
 use crate::cli::registry::{By, Common, instant, nudge, open};
-use crate::error::{Error, Result};
-use crate::model::ModelName;
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
 use crate::train::attempt::{Cause, attempt};
 use crate::train::history::Ran;
 use crate::train::spec::{Policy, Spec};
@@ -69,7 +69,7 @@ pub(in crate::cli) struct BackfillArguments {
 
 /// Watches until it is ended.
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
-    let holder = crate::registry::fleet::name();
+    let holder = crate::registry::servers::name();
     let mut watches: Vec<Watch> = arguments
         .specs
         .iter()

@@ -3,9 +3,9 @@
 //! changed meanwhile.
 
 use super::{Loaded, walk};
-use crate::error::{Error, Result};
-use crate::graph::{self, Graph};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
     GOLDEN_PATH,

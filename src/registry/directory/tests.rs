@@ -1,7 +1,7 @@
 //! What a scan sees, and what a read refuses.
 
 use super::*;
-use crate::error::Kind;
+use crate::core::error::Kind;
 use crate::proto::onnx::{
     GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };

@@ -1,7 +1,7 @@
 //! Lists folders and takes fingerprints without leaving the model directory:
 //! a link counts only where it leads inside. Opens no file.
 
-use crate::error::{Error, Result};
+use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
 use std::ffi::OsString;
 use std::fs::Metadata;

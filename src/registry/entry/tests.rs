@@ -2,7 +2,7 @@
 //! only added to, and every version of the program reads them all.
 
 use super::*;
-use crate::operate::conformance::{name, version};
+use crate::registry::commands::conformance::{name, version};
 use crate::registry::fold::State;
 use crate::registry::log::Checkpoint;
 use crate::registry::manifest::{File, Manifest, Role};
@@ -112,7 +112,7 @@ fn entry() -> Entry {
 
 fn manifest() -> Manifest {
     let graph =
-        crate::graph::Graph::read(crate::testing::graphs::lookup().into()).expect("a graph");
+        crate::onnx::graph::Graph::read(crate::testing::graphs::lookup().into()).expect("a graph");
     let mut manifest = Manifest::of(&name("fraud"), &graph);
     manifest.files = vec![
         File {

@@ -2,8 +2,8 @@
 //! touches. Works on copies, so that a void entry leaves nothing behind.
 
 use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
-use crate::error::{Error, Result};
-use crate::model::{Alias, Digest, ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, Digest, ModelName, Version};
 use crate::registry::entry::{Blob, Entry, Op};
 use crate::registry::sign::Policy;
 use std::collections::BTreeMap;

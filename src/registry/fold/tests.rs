@@ -1,7 +1,7 @@
 //! What holds and what is void, and that a void entry leaves nothing behind.
 
 use super::*;
-use crate::operate::conformance::{name, version};
+use crate::registry::commands::conformance::{name, version};
 use crate::registry::entry::hash;
 
 fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {

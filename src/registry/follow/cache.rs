@@ -1,8 +1,8 @@
 //! Verified copies on this machine: the last state applied, and the files of
 //! the versions it served. Whatever is read from here is checked again.
 
-use crate::error::{Error, Result};
-use crate::model::Digest;
+use crate::core::error::{Error, Result};
+use crate::core::model::Digest;
 use crate::registry::blob::measure;
 use crate::registry::entry::hash;
 use crate::registry::fold::{Record, State};

@@ -1,7 +1,7 @@
 //! What the names of a model stand for in this server: what the log says, held
 //! to the keys that are trusted here. Pure.
 
-use crate::model::{Alias, ModelName, Version};
+use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::catalog::Pointers;
 use crate::registry::fold::{Model, Record, State};
 use crate::registry::sign::{Policy, Trust};
@@ -126,7 +126,7 @@ pub(super) fn pointers(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::conformance::{name, version};
+    use crate::registry::commands::conformance::{name, version};
     use crate::registry::entry::hash;
     use crate::registry::sign::Key;
 

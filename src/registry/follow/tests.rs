@@ -1,11 +1,11 @@
 //! A follower on stores that stall, lie and come back.
 
 use super::*;
-use crate::model::Alias;
-use crate::operate::Operator;
-use crate::operate::conformance::{model_file, name, operator, version};
-use crate::operate::push::Push;
-use crate::store::Store;
+use crate::core::model::Alias;
+use crate::registry::commands::Operator;
+use crate::registry::commands::conformance::{model_file, name, operator, version};
+use crate::registry::commands::push::Push;
+use crate::storage::store::Store;
 
 /// A registry in a folder with version 1 of `m` as champion, and a follower.
 struct Followed {

@@ -1,8 +1,8 @@
 //! Which keys a follower trusts, and what it asks of a version's signatures.
 
 use super::Follower;
-use crate::error::{Error, Result};
-use crate::model::{ModelName, Version};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
 use crate::registry::fold::Record;
 use crate::registry::sign::{Policy, Trust, statement};
 

@@ -2,11 +2,11 @@
 //! states; entries and checkpoints that are not what they should be.
 
 use super::*;
-use crate::model::{Alias, ModelName, Version};
-use crate::operate::conformance::{self, Scale};
+use crate::core::model::{Alias, ModelName, Version};
+use crate::registry::commands::conformance::{self, Scale};
 use crate::registry::entry::Op;
 use crate::registry::sign;
-use crate::store::faulty::{Fault, Faulty};
+use crate::storage::store::faulty::{Fault, Faulty};
 use std::sync::Arc;
 
 #[test]
@@ -324,7 +324,7 @@ async fn an_entry_signed_in_anothers_name_is_refused() {
 
 #[tokio::test]
 async fn two_who_roll_back_the_same_champion_go_back_once() {
-    use crate::operate::conformance::{name, operator, push};
+    use crate::registry::commands::conformance::{name, operator, push};
     let (_, log) = faulty();
     let (ann, bob) = (operator(&log, "ann"), operator(&log, "bob"));
     for mark in [1.0, 2.0, 3.0] {
@@ -342,8 +342,8 @@ async fn two_who_roll_back_the_same_champion_go_back_once() {
 
 #[tokio::test]
 async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
-    use crate::operate::conformance::{operator, push};
-    use crate::operate::gc::Rules;
+    use crate::registry::commands::conformance::{operator, push};
+    use crate::registry::commands::gc::Rules;
     use std::time::Duration;
     let (_, log) = faulty();
     let (ann, sweeper) = (operator(&log, "ann"), operator(&log, "gc"));
@@ -360,9 +360,12 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
     for round in 0..48_u8 {
         // Bytes that nobody uses any more, about to be used again.
         let (old, _) = push(&ann, "m", f32::from(round), None).await;
-        ann.retire(&crate::operate::conformance::name("m"), &old.to_string())
-            .await
-            .expect("retired");
+        ann.retire(
+            &crate::registry::commands::conformance::name("m"),
+            &old.to_string(),
+        )
+        .await
+        .expect("retired");
         // Each round the two meet at another step of each other.
         let (pushed, swept) = tokio::join!(
             async {

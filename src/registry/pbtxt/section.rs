@@ -3,8 +3,8 @@
 //! name; the interpreter lists them.
 
 use super::syntax::{Field, Value};
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
 
 /// Refuses a field, naming it and its line.
 pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T> {

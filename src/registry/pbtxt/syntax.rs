@@ -1,8 +1,8 @@
 //! Protobuf's text format as a tree of named values with line numbers. Knows
 //! no field; the interpreter decides what a tree means.
 
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
 
 /// The largest text.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;

@@ -7,10 +7,10 @@ use super::super::frame::{Frame, Values};
 use super::super::parity::Parity;
 use super::super::spec::{Handed, Spec};
 use super::super::split::Fold;
-use crate::error::{Error, Result};
-use crate::model::short;
-use crate::monitor::performance::answer::Answer;
-use crate::table::{Column, Table, columnar};
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::observe::quality::answer::Answer;
+use crate::storage::table::{Column, Table, columnar};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -193,7 +193,10 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         }
         std::fs::read(&path).map_err(none)
     };
-    let model = Bytes::from(read("model.onnx", most.min(crate::graph::MODEL_BYTES_MAX))?);
+    let model = Bytes::from(read(
+        "model.onnx",
+        most.min(crate::onnx::graph::MODEL_BYTES_MAX),
+    )?);
     let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
             Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))

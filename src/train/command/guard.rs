@@ -3,8 +3,8 @@
 //! last of it, and leaves nothing of it behind, not even what it started and
 //! left alone. Ends the program when the trainer ends.
 
-use crate::error::{Error, Result};
-use crate::probe::limits;
+use crate::core::error::{Error, Result};
+use crate::sandbox::limits;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -73,7 +73,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
     };
     // Our environment may hold credentials, and the program runs as the same user.
     limits::hide();
-    let mut child = Command::new(crate::probe::child::OWN_PROGRAM)
+    let mut child = Command::new(crate::onnx::first_run::OWN_PROGRAM)
         .arg(SUBCOMMAND)
         .env_clear()
         .stdin(Stdio::piped())

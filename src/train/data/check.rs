@@ -4,9 +4,9 @@
 use super::super::frame::{MISSING, Values};
 use super::super::spec::Spec;
 use super::{Rows, Target};
-use crate::error::{Error, Result};
-use crate::model::short;
-use crate::monitor::performance::measure::area_of;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::observe::quality::measure::area_of;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

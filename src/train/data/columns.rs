@@ -1,8 +1,8 @@
 //! From the batches of a query to whole columns, by what they hold.
 
 use super::super::frame::{Coder, Column, Values, Words};
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};

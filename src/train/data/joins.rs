@@ -3,8 +3,8 @@
 //! to disk.
 
 use super::super::spec::{Join, Joins};
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;

@@ -3,17 +3,17 @@
 
 use super::source::SourceFile;
 use super::staged::Staged;
-use crate::capture::file::{Captured, FILE_BYTES_MAX};
-use crate::capture::replay::Window;
-use crate::capture::sheet::OWN;
-use crate::error::{Error, Result};
-use crate::feedback::line::{self, FOLDER as LABELS, Line};
-use crate::model::{Digest, ModelName, short};
-use crate::monitor::performance::answer::Label;
-use crate::records::Records;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName, short};
+use crate::observe::capture::file::{Captured, FILE_BYTES_MAX};
+use crate::observe::capture::replay::Window;
+use crate::observe::capture::sheet::OWN;
+use crate::observe::labels::line::{self, FOLDER as LABELS, Line};
+use crate::observe::quality::answer::Label;
 use crate::registry::entry::hash;
-use crate::table::columnar::{self, Notes};
-use crate::table::{Column, Table};
+use crate::storage::layout::Records;
+use crate::storage::table::columnar::{self, Notes};
+use crate::storage::table::{Column, Table};
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use std::collections::HashMap;

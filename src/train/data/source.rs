@@ -7,8 +7,8 @@ use super::columns::{Gathered, Growing};
 use super::joins;
 use super::seen::Seen;
 use super::staged::{self, Staged};
-use crate::error::{Error, Result};
-use crate::model::{Digest, short};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, short};
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -134,7 +134,7 @@ pub(super) async fn count(
 ) -> Result<usize> {
     // What was captured may have no label yet: then there is nothing new.
     let prepared = match prepare(spec, reach).await {
-        Err(error) if error.kind == crate::error::Kind::NotFound => return Ok(0),
+        Err(error) if error.kind == crate::core::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
     };
     let broken =

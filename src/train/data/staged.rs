@@ -2,10 +2,10 @@
 //! is, objects of a bucket copied beside each other.
 
 use super::source::{Format, SourceFile, unreadable};
-use crate::error::{Error, Result};
-use crate::model::Digest;
+use crate::core::error::{Error, Result};
+use crate::core::model::Digest;
 use crate::registry::blob;
-use crate::store::Store;
+use crate::storage::store::Store;
 use futures_util::stream::TryStreamExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use super::{
     Triggers, Values,
 };
 use crate::config::text::{Source, nearest, plain};
-use crate::error::{Error, Result};
-use crate::model::short;
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
 use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};

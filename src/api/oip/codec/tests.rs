@@ -1,8 +1,8 @@
 //! What ModelInfer carries and refuses.
 
 use super::*;
-use crate::model::{ModelName, Version};
-use crate::request::Timing;
+use crate::core::model::{ModelName, Version};
+use crate::core::request::Timing;
 use proptest::prelude::*;
 
 fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
@@ -165,15 +165,18 @@ fn limits_hold_at_and_above() {
         inputs: (0..n).map(|_| input("FP32", &[0], None)).collect(),
         ..ModelInferRequest::default()
     };
-    assert!(decode(many(crate::request::INPUTS_MAX)).is_ok());
-    refused(many(crate::request::INPUTS_MAX + 1), "257 inputs are over");
+    assert!(decode(many(crate::core::request::INPUTS_MAX)).is_ok());
+    refused(
+        many(crate::core::request::INPUTS_MAX + 1),
+        "257 inputs are over",
+    );
     let named = |n| ModelInferRequest {
         id: "i".repeat(n),
         ..ModelInferRequest::default()
     };
-    assert!(decode(named(crate::request::ID_BYTES_MAX)).is_ok());
+    assert!(decode(named(crate::core::request::ID_BYTES_MAX)).is_ok());
     refused(
-        named(crate::request::ID_BYTES_MAX + 1),
+        named(crate::core::request::ID_BYTES_MAX + 1),
         "request id is over",
     );
 }

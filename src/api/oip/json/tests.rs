@@ -2,9 +2,9 @@
 //! says, and that binary and JSON round trips keep every bit.
 
 use super::*;
-use crate::error::Kind;
-use crate::model::{ModelName, TensorSpec, Version};
-use crate::request::Timing;
+use crate::core::error::Kind;
+use crate::core::model::{ModelName, TensorSpec, Version};
+use crate::core::request::Timing;
 use proptest::prelude::*;
 
 fn infer(json: &str, tail: &[u8]) -> Result<InferRequest> {

@@ -2,7 +2,7 @@
 //! datatype survives the way there and back.
 
 use super::*;
-use crate::error::Kind;
+use crate::core::error::Kind;
 use proptest::prelude::*;
 use prost::Message;
 

@@ -1,11 +1,11 @@
 //! Rows and columns in and out, and what is refused.
 
 use super::*;
-use crate::elements::write_elements;
-use crate::error::Kind;
-use crate::model::{Dim, ModelName, Version};
-use crate::request::Timing;
-use crate::tensor::Strings;
+use crate::core::error::Kind;
+use crate::core::model::{Dim, ModelName, Version};
+use crate::core::request::Timing;
+use crate::core::tensor::Strings;
+use crate::core::tensor::json::write_elements;
 use proptest::prelude::*;
 
 /// Declares inputs as `name:DTYPE`, each of shape [N, 2].

@@ -1,0 +1,12 @@
+//! Plain data that every other wing shares. No input, no output, no async.
+//!
+//! Entry points: [`error`] (an error and what its caller should do),
+//! [`model`] (names, versions, signatures), [`tensor`] (values and their JSON
+//! form), [`request`] (what a prediction is asked and answered with).
+//!
+//! Imports no other wing.
+
+pub(crate) mod error;
+pub(crate) mod model;
+pub(crate) mod request;
+pub(crate) mod tensor;

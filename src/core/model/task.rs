@@ -1,0 +1,221 @@
+//! What a model's answers mean: scores of classes, or a value. Found from the
+//! operators that make the outputs and from names, unless somebody says.
+
+#[cfg(test)]
+mod tests;
+
+use super::{Dim, Signature, TensorSpec, short};
+use crate::core::error::{Error, Result};
+use crate::core::tensor::DType;
+
+/// The most classes that are told apart.
+pub(crate) const CLASSES_MAX: usize = 64;
+
+/// What the answers mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Classification(Classification),
+    /// The output that holds the value.
+    Regression(usize),
+}
+
+/// Scores between 0 and 1 of classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Classification {
+    /// The output with a score for each class, or one for the last of two.
+    pub scores: usize,
+    pub is_single: bool,
+    /// The output that names the class the model decides for; the highest
+    /// score's where there is none.
+    pub label: Option<usize>,
+    /// As labels name them.
+    pub classes: Vec<String>,
+}
+
+/// What a person or a manifest says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub kind: Option<Kind>,
+    /// The output with the scores, or with the value.
+    pub output: Option<String>,
+    pub classes: Vec<String>,
+}
+
+/// The kinds of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Classification,
+    Regression,
+    /// Neither: nothing is joined with labels.
+    Neither,
+}
+
+/// What makes an output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The operator, behind those that only change the shape.
+    pub operator: String,
+    /// The classes it names.
+    pub classes: Vec<String>,
+}
+
+/// Names that exporters give to scores.
+const SCORES: [&str; 6] = [
+    "probabilities",
+    "probability",
+    "output_probability",
+    "scores",
+    "probs",
+    "y_prob",
+];
+/// Operators whose results are scores between 0 and 1.
+const SCORING: [&str; 6] = [
+    "Softmax",
+    "Sigmoid",
+    "LinearClassifier",
+    "TreeEnsembleClassifier",
+    "SVMClassifier",
+    "Normalizer",
+];
+
+impl Task {
+    /// Finds it; none where nothing tells. Refuses a wish that does not fit.
+    pub(crate) fn find(signature: &Signature, ends: &[End], wish: &Wish) -> Result<Option<Self>> {
+        let outputs = &signature.outputs;
+        let wished =
+            match &wish.output {
+                None => None,
+                Some(name) => Some(outputs.iter().position(|o| o.name == *name).ok_or_else(
+                    || {
+                        Error::precondition(format!(
+                            "the task's output '{}' is none of the model's",
+                            short(name)
+                        ))
+                    },
+                )?),
+            };
+        let operator = |at: usize| ends.get(at).map_or("", |e| e.operator.as_str());
+        let is_float =
+            |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
+        let scoring = |at: usize| {
+            SCORING.contains(&operator(at)) || SCORES.contains(&outputs[at].name.as_str())
+        };
+        let floats: Vec<usize> = (0..outputs.len())
+            .filter(|at| is_float(&outputs[*at]) && width(&outputs[*at]).is_some())
+            .collect();
+        let scores = wished.or_else(|| floats.iter().copied().find(|at| scoring(*at)));
+        let value = wished.or_else(|| {
+            floats
+                .first()
+                .copied()
+                .filter(|at| floats.len() == 1 && width(&outputs[*at]) == Some(1))
+        });
+        let unfit = |what: &str| {
+            Error::precondition(format!("the model is no {what}: no output fits; say which"))
+        };
+        match wish.kind {
+            Some(Kind::Neither) => Ok(None),
+            Some(Kind::Regression) => value
+                .map(Self::Regression)
+                .map(Some)
+                .ok_or_else(|| unfit("regression")),
+            Some(Kind::Classification) => {
+                let scores = scores.or(value).ok_or_else(|| unfit("classification"))?;
+                Self::classify(signature, ends, scores, &wish.classes).map(Some)
+            }
+            None => match (scores, value) {
+                (Some(at), _) if wished.is_none() || scoring(at) => {
+                    // What was only guessed refuses nothing.
+                    let found = Self::classify(signature, ends, at, &wish.classes);
+                    if wish.classes.is_empty() {
+                        Ok(found.ok())
+                    } else {
+                        found.map(Some)
+                    }
+                }
+                (_, Some(at)) => Ok(Some(Self::Regression(at))),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn classify(
+        signature: &Signature,
+        ends: &[End],
+        scores: usize,
+        wished: &[String],
+    ) -> Result<Self> {
+        let spec = &signature.outputs[scores];
+        let width = width(spec).filter(|w| *w <= CLASSES_MAX).ok_or_else(|| {
+            Error::precondition(format!(
+                "output '{}' does not have 1 to {CLASSES_MAX} scores a row",
+                short(&spec.name)
+            ))
+        })?;
+        let many = width.max(2);
+        let names = |o: &TensorSpec| {
+            matches!(
+                o.dtype,
+                DType::I64 | DType::I32 | DType::String | DType::Bool
+            )
+        };
+        let label = signature
+            .outputs
+            .iter()
+            .position(|o| names(o) && self::width(o) == Some(1));
+        // Who names the class it decides for may name them all.
+        let of = |at: usize| ends.get(at).map(|e| &e.classes).filter(|c| c.len() == many);
+        let known = of(scores).or_else(|| of(label?)).map_or(&[][..], |c| c);
+        let classes = match (wished.len(), known.len()) {
+            (0, n) if n == many => known.to_vec(),
+            (0, _) => (0..many).map(|n| n.to_string()).collect(),
+            (n, _) if n == many => wished.to_vec(),
+            (n, _) => {
+                let name = short(&spec.name);
+                return Err(Error::precondition(format!(
+                    "{n} classes are named, output '{name}' has {many}"
+                )));
+            }
+        };
+        Ok(Self::Classification(Classification {
+            scores,
+            is_single: width == 1,
+            label,
+            classes,
+        }))
+    }
+}
+
+impl Classification {
+    /// The place of a class by its name: as it is, or as a number or a truth value is written.
+    pub(crate) fn class(&self, label: &str) -> Option<usize> {
+        let is = |name: &str| self.classes.iter().position(|c| c == name);
+        let whole = || {
+            label
+                .parse::<f64>()
+                .ok()
+                .filter(|v| v.fract() == 0.0 && v.abs() < 1e15)
+                .map(|v| format!("{v}"))
+        };
+        let truth = || match label {
+            "true" | "True" => Some("1"),
+            "false" | "False" => Some("0"),
+            _ => None,
+        };
+        is(label).or_else(|| is(&whole()?)).or_else(|| is(truth()?))
+    }
+}
+
+/// Places of a row; none where the model does not say.
+fn width(spec: &TensorSpec) -> Option<usize> {
+    let dims = spec.shape.as_ref().filter(|dims| !dims.is_empty())?;
+    let fixed = |d: &Dim| {
+        if let Dim::Fixed(n) = d {
+            Some(*n)
+        } else {
+            None
+        }
+    };
+    let sizes: Option<Vec<usize>> = dims.iter().skip(1).map(fixed).collect();
+    sizes.and_then(|sizes| crate::core::tensor::elements(&sizes))
+}

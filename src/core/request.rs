@@ -1,0 +1,203 @@
+//! One prediction as every protocol understands it: what is asked, of which
+//! version, by when, and what came back. Plain data.
+
+pub(crate) mod id;
+pub(crate) mod trace;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{Alias, ModelName, Version};
+use crate::core::tensor::Tensor;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most inputs a request may carry.
+pub const INPUTS_MAX: usize = 256;
+/// The longest request id a client may send.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// Which version of a model a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The highest version served.
+    Latest,
+    /// Exactly this one.
+    Exact(Version),
+    /// The one a label points at; TensorFlow Serving's word, and its errors.
+    Label(String),
+    /// The one an alias points at.
+    Alias(Alias),
+}
+
+/// A model and which version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The model.
+    pub model: ModelName,
+    /// The version.
+    pub selector: Selector,
+    /// Where the requests that name no version are split: the same key goes
+    /// the same way. Without one, chance decides.
+    pub key: Option<u64>,
+}
+
+impl Target {
+    /// Reads the pair of strings of the Open Inference Protocol: an empty
+    /// version leaves the choice to the server, a word is an alias.
+    pub fn parse(model: &str, version: &str) -> Result<Self> {
+        let selector = match version {
+            "" => Selector::Latest,
+            text => match Version::parse(text) {
+                Ok(number) => Selector::Exact(number),
+                // What begins like an alias is meant as one.
+                Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                    Selector::Alias(Alias::parse(text)?)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Self {
+            model: ModelName::parse(model)?,
+            selector,
+            key: None,
+        })
+    }
+
+    /// Gives it a key for split traffic; an empty one is none.
+    pub fn routed_by(mut self, key: &[u8]) -> Self {
+        self.key = (!key.is_empty()).then(|| {
+            // FNV-1a over name and key, so that models split apart from each
+            // other; finished so that the low digits depend on every byte.
+            let bytes = self
+                .model
+                .as_str()
+                .bytes()
+                .chain([0])
+                .chain(key.iter().copied());
+            mix(bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| {
+                (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+            }))
+        });
+        self
+    }
+}
+
+/// Spreads a number over all its bits; the same on every server.
+pub(crate) fn mix(mut n: u64) -> u64 {
+    n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// The moment by which an answer is wanted, on the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(pub Instant);
+
+/// The longest timeout honoured; a longer one is cut to it.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Deadline {
+    /// Counts `timeout`, at most [`TIMEOUT_MAX`], from `now`.
+    pub fn after(now: Instant, timeout: Duration) -> Self {
+        Self(now + timeout.min(TIMEOUT_MAX))
+    }
+}
+
+/// The protocols, as metrics name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Open Inference Protocol over gRPC.
+    OipGrpc,
+    /// Open Inference Protocol over REST.
+    OipRest,
+    /// TensorFlow Serving over gRPC.
+    TfsGrpc,
+    /// TensorFlow Serving over REST.
+    TfsRest,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 4] = [Self::OipGrpc, Self::OipRest, Self::TfsGrpc, Self::TfsRest];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::OipGrpc => "oip_grpc",
+            Self::OipRest => "oip_rest",
+            Self::TfsGrpc => "tfs_grpc",
+            Self::TfsRest => "tfs_rest",
+        }
+    }
+}
+
+/// A prediction to be made, by a servable already bound to it.
+#[derive(Debug)]
+pub struct Request {
+    /// The client's own id; echoed, never interpreted.
+    pub id: String,
+    /// How it came.
+    pub protocol: Protocol,
+    /// When its headers arrived.
+    pub arrived: Instant,
+    /// When an answer is wanted; `None` leaves it to the model's default.
+    pub deadline: Option<Deadline>,
+    /// 0 is the default and most urgent; greater waits longer.
+    pub priority: u8,
+    /// Named tensors, in any order.
+    pub inputs: Vec<(String, Tensor)>,
+    /// The outputs wanted; none named means all.
+    pub outputs: Vec<String>,
+    /// The trace that the caller is in.
+    pub trace: Option<trace::Context>,
+}
+
+impl Request {
+    /// Refuses an id or a number of inputs over its limit.
+    pub fn check_limits(id: &str, inputs: usize) -> Result<()> {
+        if id.len() > ID_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "the request id is over {ID_BYTES_MAX} bytes"
+            )));
+        }
+        if inputs > INPUTS_MAX {
+            return Err(Error::invalid(format!(
+                "{inputs} inputs are over the limit of {INPUTS_MAX}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Where the time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From submission to the start of the batch.
+    pub queue: Duration,
+    /// Gathering the batch's inputs.
+    pub gather: Duration,
+    /// In the runtime.
+    pub run: Duration,
+    /// Rows of the batch this request was part of.
+    pub batch_rows: u32,
+    /// The number of that batch.
+    pub batch: u64,
+}
+
+/// A prediction that was made.
+#[derive(Debug)]
+pub struct Response {
+    /// The model.
+    pub model: ModelName,
+    /// The version that served it.
+    pub version: Version,
+    /// The client's own id.
+    pub id: String,
+    /// The id this server gave it, a UUIDv7 that says whose it is.
+    pub prediction_id: uuid::Uuid,
+    /// Named outputs, in the order asked for.
+    pub outputs: Vec<(Arc<str>, Tensor)>,
+    /// The span that followed it, as a `traceparent` header.
+    pub trace: Option<String>,
+    /// Where the time went.
+    pub timing: Timing,
+}

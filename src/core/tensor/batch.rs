@@ -1,0 +1,106 @@
+//! Stacks tensors along axis 0 and splits the result again. Pure. The buffer
+//! is the caller's, so that a lane reuses its own; it is 16-byte aligned.
+
+use super::{DType, Data, Strings, Tensor, View, ViewData};
+use crate::core::error::{Error, Result};
+
+/// A reusable, aligned place for one stacked input.
+#[derive(Default)]
+pub(crate) struct Stack {
+    shape: Vec<usize>,
+    dtype: Option<DType>,
+    words: Vec<u128>,
+    bytes: usize,
+    strings: Strings,
+}
+
+/// Buffers above this size are given back after a batch instead of kept.
+const KEEP_BYTES_MAX: usize = 4 << 20;
+
+impl Stack {
+    /// Copies `parts`, which agree in datatype and in every axis but the first.
+    pub(crate) fn fill<'t>(&mut self, parts: impl Iterator<Item = &'t Tensor> + Clone) {
+        let first = parts
+            .clone()
+            .next()
+            .expect("a batch has at least one member");
+        self.shape.clear();
+        self.shape.extend_from_slice(first.shape());
+        self.shape[0] = parts.clone().map(|t| t.shape()[0]).sum();
+        self.dtype = Some(first.dtype());
+        if first.dtype() == DType::String {
+            let all = parts.filter_map(|t| match t.data() {
+                Data::Strings(strings) => Some(strings.iter()),
+                Data::Fixed(_) => None,
+            });
+            self.strings = Strings::from_parts(all.flatten())
+                .expect("each string was checked when it arrived");
+            return;
+        }
+        self.bytes = parts.clone().map(Tensor::bytes).sum();
+        let words = self.bytes.div_ceil(size_of::<u128>());
+        let kept_bytes = self.words.capacity() * size_of::<u128>();
+        if kept_bytes > KEEP_BYTES_MAX && self.bytes < KEEP_BYTES_MAX {
+            self.words = Vec::new();
+        }
+        self.words.resize(words, 0);
+        let mut rest = &mut bytemuck::cast_slice_mut::<u128, u8>(&mut self.words)[..self.bytes];
+        for part in parts {
+            if let Data::Fixed(bytes) = part.data() {
+                let (here, after) = rest.split_at_mut(bytes.len());
+                here.copy_from_slice(bytes);
+                rest = after;
+            }
+        }
+    }
+
+    /// Views what [`Stack::fill`] put here.
+    pub(crate) fn view(&self) -> View<'_> {
+        let dtype = self.dtype.expect("filled before it is viewed");
+        let data = match dtype {
+            DType::String => ViewData::Strings(&self.strings),
+            _ => ViewData::Fixed(&bytemuck::cast_slice::<u128, u8>(&self.words)[..self.bytes]),
+        };
+        View {
+            dtype,
+            shape: &self.shape,
+            data,
+        }
+    }
+}
+
+/// Cuts `tensor` along axis 0 into parts of `rows`, without copying fixed-width
+/// elements. Refuses an axis that is not the sum of `rows`.
+pub(crate) fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
+    let total: usize = rows.iter().sum();
+    if tensor.rows() != Some(total) {
+        return Err(Error::internal(format!(
+            "the model answered shape {:?} where {total} rows were asked for",
+            tensor.shape()
+        )));
+    }
+    let per_row = |len: usize| len.checked_div(total).unwrap_or(0);
+    let mut at = 0;
+    let mut parts = Vec::with_capacity(rows.len());
+    for n in rows {
+        let mut shape = tensor.shape().to_vec();
+        shape[0] = *n;
+        let data = match tensor.data() {
+            Data::Fixed(bytes) => {
+                let row = per_row(bytes.len());
+                Data::Fixed(bytes.slice(at * row..(at + n) * row))
+            }
+            Data::Strings(strings) => {
+                let row = per_row(strings.len());
+                Data::Strings(strings.slice(at * row..(at + n) * row))
+            }
+        };
+        parts.push(Tensor {
+            dtype: tensor.dtype(),
+            shape,
+            data,
+        });
+        at += n;
+    }
+    Ok(parts)
+}

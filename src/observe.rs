@@ -1,0 +1,23 @@
+//! What is counted of predictions, and what is concluded from it. It is handed
+//! data and never waited for.
+//!
+//! Entry points: [`metrics`], [`traces`], [`logging`], [`drift`] (inputs and
+//! outputs against the training baseline), [`quality`] (measures by labels, and
+//! estimates without), [`labels`] (ground truth that clients send), [`capture`]
+//! (recorded predictions), [`fleet`] (windows added up over servers),
+//! [`alarms`] (the alarm log), [`profile`] (makes baselines) and [`report`]
+//! (the HTML page about a model).
+//!
+//! May import `core`, `storage`, and `onnx` (companion models, tasks of outputs).
+
+pub(crate) mod alarms;
+pub(crate) mod capture;
+pub(crate) mod drift;
+pub(crate) mod fleet;
+pub(crate) mod labels;
+pub(crate) mod logging;
+pub(crate) mod metrics;
+pub(crate) mod profile;
+pub(crate) mod quality;
+pub(crate) mod report;
+pub(crate) mod traces;

@@ -1,0 +1,265 @@
+//! Alarms as evidence: one object each in the store, that an auditor and the
+//! trainer read. Rate-limited: a test that goes off again and again is one
+//! alarm an hour.
+
+use crate::core::error::{Error, Result};
+use crate::storage::layout::Records;
+use chrono::{DateTime, Utc};
+use futures_util::stream::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+/// The same alarm is not written again within this.
+const QUIET: Duration = Duration::from_secs(3600);
+/// Alarms of an hour, of all models together.
+const HOUR_MAX: usize = 120;
+/// Alarms waiting.
+const WAITING_MAX: usize = 256;
+/// The largest alarm.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// An alarm, as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    pub format: u32,
+    /// Such as `ortus.drift.alarm`.
+    pub kind: String,
+    pub model: String,
+    pub time: DateTime<Utc>,
+    pub server: String,
+    /// Everything that is needed to judge it.
+    pub alarm: Value,
+}
+
+/// The way to where alarms are kept.
+#[derive(Clone)]
+pub(crate) struct Alarms(mpsc::Sender<Kept>);
+
+impl Alarms {
+    /// Starts the task that writes, on this runtime.
+    pub(crate) fn start(records: Records, runtime: &tokio::runtime::Handle) -> Self {
+        let (alarms, mut inbox) = mpsc::channel::<Kept>(WAITING_MAX);
+        runtime.spawn(async move {
+            let mut limit = Limit::default();
+            while let Some(kept) = inbox.recv().await {
+                if !limit.admits(&kept, Instant::now()) {
+                    continue;
+                }
+                if let Err(error) = write(&records, &kept).await {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(model = kept.model, %error, cause, "an alarm is not kept");
+                }
+            }
+        });
+        Self(alarms)
+    }
+
+    /// Keeps an alarm if there is room; never waits.
+    pub(crate) fn keep(&self, (kind, model): (&str, &str), server: &str, alarm: Value) {
+        let (kind, model, server) = (kind.to_owned(), model.to_owned(), server.to_owned());
+        let kept = Kept {
+            format: FORMAT,
+            kind,
+            model,
+            time: Utc::now(),
+            server,
+            alarm,
+        };
+        if self.0.try_send(kept).is_err() {
+            tracing::error!("an alarm is not kept: the store is slower than they come");
+        }
+    }
+}
+
+async fn write(records: &Records, kept: &Kept) -> Result<()> {
+    put(records, kept, &uuid::Uuid::now_v7().to_string()).await
+}
+
+/// Keeps an alarm that came from elsewhere, once for each name that it came with.
+#[cfg(feature = "train")]
+pub(crate) async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+    let id: String = digest
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    put(records, kept, &id).await
+}
+
+async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+    let (model, time) = (&kept.model, kept.time.format("%Y-%m-%dT%H-%M-%S"));
+    let key = format!("alarms/model={model}/{time}-{id}.json");
+    let mut body = serde_json::to_vec(kept).expect("plain data is JSON");
+    body.push(b'\n');
+    records.create(&key, body.into()).await.map(drop)
+}
+
+/// Reads the alarms of a model, or of all, since a time; the oldest first.
+/// Those that are damaged or of another format are passed over, and counted.
+pub(crate) async fn list(
+    records: &Records,
+    model: Option<&str>,
+    since: DateTime<Utc>,
+) -> Result<(Vec<Kept>, usize)> {
+    let mut known = Known::new();
+    refresh(records, model, since, &mut known).await?;
+    let damaged = known.values().filter(|kept| kept.is_none()).count();
+    let mut alarms: Vec<Kept> = known.into_values().flatten().collect();
+    alarms.sort_by_key(|kept| kept.time);
+    Ok((alarms, damaged))
+}
+
+/// Alarms by the names of their objects; none of one that is damaged.
+pub(crate) type Known = BTreeMap<String, Option<Kept>>;
+
+/// Reads what is new beside what is known, and forgets what is older than `since`.
+pub(crate) async fn refresh(
+    records: &Records,
+    model: Option<&str>,
+    since: DateTime<Utc>,
+    known: &mut Known,
+) -> Result<()> {
+    let folder = model.map_or_else(
+        || "alarms".to_owned(),
+        |model| format!("alarms/model={model}"),
+    );
+    let from = since.format("%Y-%m-%dT%H-%M-%S").to_string();
+    let is_new = |key: &str| key.rsplit('/').next().unwrap_or_default() >= from.as_str();
+    known.retain(|key, _| is_new(key));
+    let listed: Vec<_> = records.list(&folder).try_collect().await?;
+    for (key, meta) in listed.into_iter().filter(|(key, _)| is_new(key)) {
+        if let Entry::Vacant(place) = known.entry(key) {
+            if meta.bytes > BYTES_MAX {
+                place.insert(None);
+                continue;
+            }
+            let bytes = records.get(place.key(), BYTES_MAX).await?;
+            let bytes = bytes.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
+            place.insert(
+                serde_json::from_slice::<Kept>(&bytes)
+                    .ok()
+                    .filter(|kept| kept.format == FORMAT),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What was written lately.
+#[derive(Default)]
+struct Limit {
+    last: HashMap<String, Instant>,
+    hour: Vec<Instant>,
+}
+
+impl Limit {
+    fn admits(&mut self, kept: &Kept, now: Instant) -> bool {
+        self.last.retain(|_, at| now.duration_since(*at) < QUIET);
+        self.hour.retain(|at| now.duration_since(*at) < QUIET);
+        let Kept {
+            kind, model, alarm, ..
+        } = kept;
+        let test = &alarm["test"];
+        let key = format!(
+            "{kind} {model} {} {} {} {}",
+            alarm["digest"], alarm["column"], test["metric"], test["against"]
+        );
+        if self.hour.len() >= HOUR_MAX || self.last.contains_key(&key) {
+            return false;
+        }
+        self.last.insert(key, now);
+        self.hour.push(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kept(column: &str) -> Kept {
+        let alarm = json!({"digest": "d", "column": column, "test": {"metric": "ks", "against": "training"}});
+        let (kind, model, server) = (
+            "ortus.drift.alarm".to_owned(),
+            "m".to_owned(),
+            "s".to_owned(),
+        );
+        Kept {
+            format: FORMAT,
+            kind,
+            model,
+            time: Utc::now(),
+            server,
+            alarm,
+        }
+    }
+
+    #[test]
+    fn the_same_alarm_is_one_an_hour_and_all_together_have_a_limit() {
+        let (mut limit, now) = (Limit::default(), Instant::now());
+        assert!(
+            limit.admits(&kept("a"), now)
+                && !limit.admits(&kept("a"), now)
+                && limit.admits(&kept("b"), now)
+        );
+        assert!(limit.admits(&kept("a"), now + QUIET), "an hour later");
+        let mut limit = Limit::default();
+        let admitted = (0..500)
+            .filter(|i| limit.admits(&kept(&i.to_string()), now))
+            .count();
+        assert_eq!(admitted, HOUR_MAX);
+    }
+
+    #[test]
+    fn alarms_are_kept_and_read_by_model_and_time() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let records =
+                Records::open(&folder.path().display().to_string(), "default").expect("opens");
+            write(&records, &kept("a")).await.expect("written");
+            write(
+                &records,
+                &Kept {
+                    model: "n".to_owned(),
+                    ..kept("a")
+                },
+            )
+            .await
+            .expect("written");
+            records
+                .create("alarms/model=m/9999-damaged.json", "{".into())
+                .await
+                .expect("written");
+            let old = Utc::now() - chrono::TimeDelta::hours(1);
+            let (found, damaged) = list(&records, Some("m"), old).await.expect("listed");
+            assert_eq!(
+                (found.len(), damaged, found[0].alarm["column"].as_str()),
+                (1, 1, Some("a"))
+            );
+            assert_eq!(list(&records, None, old).await.expect("listed").0.len(), 2);
+            let later = Utc::now() + chrono::TimeDelta::hours(1);
+            assert_eq!(
+                list(&records, Some("n"), later)
+                    .await
+                    .expect("listed")
+                    .0
+                    .len(),
+                0
+            );
+        });
+    }
+}

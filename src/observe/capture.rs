@@ -1,0 +1,319 @@
+//! Predictions that are kept: sampled requests and their answers, in Parquet
+//! files of the store, by model, version and hour. One thread gathers them;
+//! nothing waits for it. What does not fit is dropped and counted.
+
+pub(crate) mod events;
+pub(crate) mod file;
+pub(crate) mod find;
+pub(crate) mod replay;
+pub(crate) mod sheet;
+pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName, Version};
+use crate::core::request::id::{Key, minted};
+use crate::core::tensor::Tensor;
+use crate::observe::drift::observer::{Answered, Tap, number};
+use crate::observe::drift::watch::Subject;
+use crate::observe::metrics::Metrics;
+use crate::storage::table::{Column, Table};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use file::Head;
+use parking_lot::Mutex;
+use sheet::{Redaction, Sheet};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// How predictions are kept. Each is a setting of `[capture]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub share: f64,
+    pub rows_max: usize,
+    pub bytes_max: usize,
+    pub age_max: Duration,
+    pub queue_bytes_max: usize,
+    pub request_bytes_max: usize,
+    pub redaction: Redaction,
+}
+
+/// Puts a file into the store, and returns once it is there; may be slow.
+pub(crate) type Put = Box<dyn Fn(&str, Vec<u8>) -> Result<()> + Send>;
+/// The fleet's key, once it is known: hashes are made with it.
+pub(crate) type Keyed = Box<dyn Fn() -> Option<Key> + Send>;
+
+/// Requests waiting, whatever their size.
+const QUEUE_MAX: usize = 64 << 10;
+/// How often files are looked at whether they are due.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the end waits for the last files.
+const END: Duration = Duration::from_secs(10);
+/// What a row takes beside its values.
+const ROW_BYTES: usize = 64;
+/// Files under way at once; the fullest is closed for another.
+const OPEN_MAX: usize = 64;
+
+/// A prediction on its way.
+struct Taken {
+    subject: Arc<Subject>,
+    prediction: Uuid,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    bytes: usize,
+}
+
+/// Keeps predictions. Dropping it writes what is gathered.
+pub(crate) struct Capture {
+    queue: Option<Sender<Taken>>,
+    shared: Arc<Shared>,
+    ended: Receiver<()>,
+}
+
+struct Shared {
+    options: Options,
+    /// Of everything in memory.
+    bytes: AtomicUsize,
+    metrics: Arc<Metrics>,
+}
+
+impl Capture {
+    /// Starts the thread.
+    pub(crate) fn start(
+        options: Options,
+        metrics: Arc<Metrics>,
+        put: Put,
+        keyed: Keyed,
+    ) -> Result<Arc<Mutex<Self>>> {
+        let (queue, inbox) = bounded(QUEUE_MAX);
+        let (end, ended) = bounded(1);
+        let shared = Arc::new(Shared {
+            options,
+            bytes: AtomicUsize::new(0),
+            metrics,
+        });
+        let own = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || {
+                Keeper {
+                    shared: own,
+                    put,
+                    keyed,
+                    open: HashMap::new(),
+                }
+                .run(&inbox);
+                let _ = end.send(());
+            })
+            .map_err(|e| Error::internal("start the capture").with_source(e))?;
+        Ok(Arc::new(Mutex::new(Self {
+            queue: Some(queue),
+            shared,
+            ended,
+        })))
+    }
+
+    /// What the monitor shows it predictions by.
+    pub(crate) fn tap(capture: &Arc<Mutex<Self>>) -> Tap {
+        let capture = Arc::downgrade(capture);
+        Box::new(move |answered: &Answered<'_>| {
+            if let Some(capture) = capture.upgrade() {
+                capture.lock().take(answered);
+            }
+        })
+    }
+
+    fn take(&self, answered: &Answered<'_>) {
+        let Shared {
+            options,
+            bytes: held,
+            metrics,
+        } = &*self.shared;
+        if (number(answered.prediction) as f64) >= options.share * u64::MAX as f64 {
+            return;
+        }
+        let tensors = answered.inputs.iter().chain(answered.outputs);
+        let rows = answered.inputs.first().and_then(Tensor::rows).unwrap_or(1);
+        let bytes = tensors.map(Tensor::bytes).sum::<usize>() + rows * ROW_BYTES;
+        if bytes > options.request_bytes_max {
+            return metrics.capture.dropped("too_large");
+        }
+        if held.fetch_add(bytes, Ordering::Relaxed) + bytes > options.queue_bytes_max {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+            return metrics.capture.dropped("full");
+        }
+        let taken = Taken {
+            subject: Arc::clone(answered.subject),
+            prediction: answered.prediction,
+            inputs: answered.inputs.to_vec(),
+            outputs: answered.outputs.to_vec(),
+            bytes,
+        };
+        if self
+            .queue
+            .as_ref()
+            .is_none_or(|queue| queue.try_send(taken).is_err())
+        {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+            metrics.capture.dropped("full");
+        }
+    }
+
+    /// Writes what is gathered, and keeps nothing from then on.
+    pub(crate) fn finish(&mut self) {
+        if self.queue.take().is_some() && self.ended.recv_timeout(END).is_err() {
+            tracing::warn!("captured predictions were not all written");
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// A file under way.
+struct Open {
+    head: Head,
+    table: Table,
+    bytes: usize,
+    since: Instant,
+}
+
+/// What a file is of: a version and an hour. Two models may have the same bytes.
+type Of = (ModelName, Version, Digest, u64);
+
+/// The thread's own.
+struct Keeper {
+    shared: Arc<Shared>,
+    put: Put,
+    keyed: Keyed,
+    /// By version and hour; none where a version is not kept.
+    open: HashMap<Of, Option<Open>>,
+}
+
+impl Keeper {
+    fn run(&mut self, inbox: &Receiver<Taken>) {
+        loop {
+            match inbox.recv_timeout(TICK) {
+                Ok(taken) => self.take(&taken),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let Options {
+                rows_max,
+                bytes_max,
+                age_max,
+                ..
+            } = self.shared.options;
+            let due = |o: &Open| {
+                o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
+            };
+            // What is not kept is remembered, so that it is told of once.
+            self.close(|open| open.as_ref().is_some_and(due));
+            if self.open.len() > OPEN_MAX {
+                self.close(|_| true);
+            }
+        }
+        self.close(|_| true);
+    }
+
+    fn take(&mut self, taken: &Taken) {
+        let since = minted(taken.prediction)
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
+        let subject = &taken.subject;
+        let key = (
+            subject.model.clone(),
+            subject.version,
+            subject.digest,
+            since.as_secs() / 3600,
+        );
+        let redaction = &self.shared.options.redaction;
+        let open = self.open.entry(key).or_insert_with(|| {
+            let sheet = Sheet::new(&taken.subject, redaction);
+            let sheet = sheet.inspect_err(|error| {
+                let model = taken.subject.model.as_str();
+                tracing::error!(model, %error, "predictions of a model are not kept");
+            });
+            let sheet = sheet.ok()?;
+            let table = sheet.empty();
+            Some(Open {
+                head: Head::of(&taken.subject, sheet),
+                table,
+                bytes: 0,
+                since: Instant::now(),
+            })
+        });
+        let leads = taken.subject.signature.leads_with_dynamic();
+        let rows = if leads {
+            taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
+        } else {
+            1
+        };
+        let is_even = open
+            .as_ref()
+            .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
+        let fleet = (self.keyed)();
+        let hashes = !redaction.hash.is_empty();
+        let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
+            self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
+            return self.shared.metrics.capture.dropped("refused");
+        };
+        let [
+            (_, Column::Words(ids)),
+            (_, Column::I32(numbers)),
+            (_, Column::Time(times)),
+            ..,
+        ] = open.table.columns.as_mut_slice()
+        else {
+            unreachable!("every sheet begins with these columns");
+        };
+        let id = taken.prediction.to_string();
+        ids.extend((0..rows).map(|_| id.clone()));
+        numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
+        times.extend((0..rows).map(|_| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)));
+        open.head.sheet.add(
+            &mut open.table,
+            (&taken.inputs, &taken.outputs),
+            rows,
+            &fleet.unwrap_or_default(),
+        );
+        open.table.rows += rows;
+        open.bytes += taken.bytes;
+    }
+
+    /// Writes the files of which this holds.
+    fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
+        let keys: Vec<Of> = self
+            .open
+            .iter()
+            .filter(|(_, open)| due(open))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            let Some(Some(open)) = self.open.remove(&key) else {
+                continue;
+            };
+            let metrics = &self.shared.metrics.capture;
+            let file = open.head.key(key.3);
+            let written = open.head.write(&open.table).and_then(|bytes| {
+                let length = bytes.len();
+                (self.put)(&file, bytes).map(|()| length)
+            });
+            match written {
+                Ok(bytes) => metrics.wrote(&open.head.model, open.table.rows, bytes),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost");
+                    metrics.lost(open.table.rows);
+                }
+            }
+            self.shared.bytes.fetch_sub(open.bytes, Ordering::Relaxed);
+        }
+    }
+}

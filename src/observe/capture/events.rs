@@ -1,0 +1,93 @@
+//! Predictions as events, in the words of KServe's payload logger: the request
+//! and the answer of each sampled prediction, in the Open Inference Protocol's
+//! JSON, as CloudEvents whose attributes are headers.
+
+use crate::core::model::TensorSpec;
+use crate::core::tensor::Tensor;
+use crate::core::tensor::json::write_elements;
+use crate::observe::drift::observer::{Answered, Tap, number};
+use crate::observe::metrics::Metrics;
+use std::sync::Arc;
+
+/// One event.
+pub(crate) struct Event {
+    /// Attributes, by the names of their headers.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+/// Takes an event, or tells that it cannot; must not block.
+pub(crate) type Send = Box<dyn Fn(Event) -> bool + std::marker::Send + Sync>;
+
+const REQUEST: &str = "org.kubeflow.serving.inference.request";
+const RESPONSE: &str = "org.kubeflow.serving.inference.response";
+
+/// Makes events of a share of the predictions that the monitor shows.
+pub(crate) fn tap((share, bytes_max): (f64, usize), metrics: Arc<Metrics>, send: Send) -> Tap {
+    Box::new(move |answered: &Answered<'_>| {
+        if (number(answered.prediction) as f64) >= share * u64::MAX as f64 {
+            return;
+        }
+        let tensors = answered.inputs.iter().chain(answered.outputs);
+        if tensors.map(Tensor::bytes).sum::<usize>() > bytes_max {
+            return metrics.capture.dropped("too_large");
+        }
+        let signature = &answered.subject.signature;
+        let sides = [
+            (REQUEST, "inputs", &signature.inputs, answered.inputs),
+            (RESPONSE, "outputs", &signature.outputs, answered.outputs),
+        ];
+        for (kind, side, specs, tensors) in sides {
+            let event = Event {
+                headers: headers(answered, kind),
+                body: body(answered, side, specs, tensors),
+            };
+            if !send(event) {
+                metrics.capture.dropped("full");
+            }
+        }
+    })
+}
+
+fn headers(answered: &Answered<'_>, kind: &str) -> Vec<(&'static str, String)> {
+    let subject = answered.subject;
+    let time = crate::core::request::id::minted(answered.prediction)
+        .map(chrono::DateTime::<chrono::Utc>::from);
+    vec![
+        ("ce-specversion", "1.0".to_owned()),
+        ("ce-id", answered.prediction.to_string()),
+        ("ce-type", kind.to_owned()),
+        (
+            "ce-source",
+            format!(
+                "/ortus/models/{}/versions/{}",
+                subject.model, subject.version
+            ),
+        ),
+        ("ce-time", time.unwrap_or_default().to_rfc3339()),
+        ("ce-inferenceservicename", subject.model.to_string()),
+        ("ce-component", "predictor".to_owned()),
+        ("ce-endpoint", subject.version.to_string()),
+        ("content-type", "application/json".to_owned()),
+    ]
+}
+
+fn body(answered: &Answered<'_>, side: &str, specs: &[TensorSpec], tensors: &[Tensor]) -> Vec<u8> {
+    let subject = answered.subject;
+    let mut out = Vec::new();
+    let head = serde_json::json!({"model_name": subject.model.as_str(), "model_version": subject.version.to_string(), "id": answered.prediction});
+    out.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
+    out.extend_from_slice(format!(",\"{side}\":[").as_bytes());
+    for (at, (spec, tensor)) in specs.iter().zip(tensors).enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let head = serde_json::json!({"name": spec.name, "datatype": tensor.dtype().name(), "shape": tensor.shape()});
+        out.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
+        out.extend_from_slice(b",\"data\":");
+        write_elements(&mut out, tensor, false);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    out
+}

@@ -1,0 +1,210 @@
+//! Captured files: their names, what stands beside their rows, and back from
+//! them to requests.
+
+use super::sheet::{OWN, Sheet};
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::core::model::task::{Classification, Task};
+use crate::core::tensor::Tensor;
+use crate::observe::drift::watch::Subject;
+use crate::storage::table::columnar::{self, Notes};
+use crate::storage::table::{Column, Table};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use uuid::Uuid;
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+/// The folder of all captured files.
+pub(crate) const FOLDER: &str = "capture";
+/// The largest file that is read.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// What stands beside the rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Head {
+    pub format: u32,
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub sheet: Sheet,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskNote>,
+}
+
+/// A task, as files have it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TaskNote {
+    /// The output with the scores, whether there is one, the output that decides, and the classes.
+    Classification(usize, bool, Option<usize>, Vec<String>),
+    Regression(usize),
+}
+
+impl TaskNote {
+    fn of(task: &Task) -> Self {
+        match task {
+            Task::Regression(at) => Self::Regression(*at),
+            Task::Classification(c) => {
+                Self::Classification(c.scores, c.is_single, c.label, c.classes.clone())
+            }
+        }
+    }
+
+    /// Back.
+    pub(crate) fn task(&self) -> Task {
+        match self {
+            Self::Regression(at) => Task::Regression(*at),
+            Self::Classification(scores, is_single, label, classes) => {
+                Task::Classification(Classification {
+                    scores: *scores,
+                    is_single: *is_single,
+                    label: *label,
+                    classes: classes.clone(),
+                })
+            }
+        }
+    }
+}
+
+impl Head {
+    /// What stands beside the rows of a version.
+    pub(super) fn of(subject: &Subject, sheet: Sheet) -> Self {
+        Self {
+            format: FORMAT,
+            model: subject.model.to_string(),
+            version: subject.version.number(),
+            digest: subject.digest.to_string(),
+            sheet,
+            task: subject.task.as_ref().map(TaskNote::of),
+        }
+    }
+
+    /// Where a file goes: by model, version and hour, as tools that read folders
+    /// of Parquet expect it.
+    pub(super) fn key(&self, hour: u64) -> String {
+        let Self { model, version, .. } = self;
+        format!(
+            "{}{}.parquet",
+            folder(model, Some((*version, hour))),
+            Uuid::now_v7()
+        )
+    }
+
+    /// Writes a file.
+    pub(super) fn write(&self, table: &Table) -> Result<Vec<u8>> {
+        let note = serde_json::to_string(self).expect("plain data is JSON");
+        let mut notes = Notes::from([("ortus.capture".to_owned(), note)]);
+        notes.insert("ortus.model".to_owned(), self.model.clone());
+        columnar::write(table, &notes)
+    }
+}
+
+/// The folder of a model's files, or of one version and hour.
+pub(crate) fn folder(model: &str, of: Option<(u64, u64)>) -> String {
+    match of {
+        None => format!("{FOLDER}/model={model}/"),
+        Some((version, hour)) => format!(
+            "{FOLDER}/model={model}/version={version}/hour={}/",
+            name(hour)
+        ),
+    }
+}
+
+/// An hour since 1970 as folders name it.
+pub(crate) fn name(hour: u64) -> String {
+    let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(String::new, |t| t.format("%Y-%m-%dT%H").to_string())
+}
+
+/// The value of a part of a key, such as `hour=…`.
+pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
+    key.split('/')
+        .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// A file that was read.
+pub(crate) struct Captured {
+    pub head: Head,
+    pub table: Table,
+}
+
+/// A request that was captured.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Request {
+    pub prediction: Uuid,
+    pub time: DateTime<Utc>,
+    pub rows: Range<usize>,
+}
+
+impl Captured {
+    /// Reads a file. Refuses what is no captured file, and another format.
+    pub(crate) fn read(bytes: Bytes) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let (table, notes) = columnar::read(bytes)?;
+        let note = notes
+            .get("ortus.capture")
+            .ok_or_else(|| Error::precondition("no captured predictions: no note says so"))?;
+        let malformed = |e: serde_json::Error| {
+            Error::precondition(format!("the note of a captured file is malformed: {e}"))
+        };
+        let Format { format } = serde_json::from_str(note).map_err(malformed)?;
+        if format != FORMAT {
+            return Err(Error::precondition(format!(
+                "captured in format {format}, this ortus reads format {FORMAT}"
+            )));
+        }
+        let head: Head = serde_json::from_str(note).map_err(malformed)?;
+        ModelName::parse(&head.model)?;
+        Ok(Self { head, table })
+    }
+
+    /// The requests, in their order: rows of one prediction that follow each other.
+    pub(crate) fn requests(&self) -> Result<Vec<Request>> {
+        let damaged =
+            || Error::precondition("the file lacks the columns that every captured file has");
+        let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {
+            return Err(damaged());
+        };
+        let Some(Column::Time(times)) = self.table.column(OWN[2]) else {
+            return Err(damaged());
+        };
+        let mut requests = Vec::new();
+        let mut at = 0;
+        for rows in ids.chunk_by(|a, b| a == b) {
+            let prediction = Uuid::parse_str(&rows[0]).map_err(|_| damaged())?;
+            let time = times
+                .get(at)
+                .and_then(|us| DateTime::from_timestamp_micros(*us))
+                .ok_or_else(damaged)?;
+            requests.push(Request {
+                prediction,
+                time,
+                rows: at..at + rows.len(),
+            });
+            at += rows.len();
+        }
+        Ok(requests)
+    }
+
+    /// What was asked.
+    pub(crate) fn inputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
+        self.head
+            .sheet
+            .tensors(&self.table, request.rows.clone(), true)
+    }
+
+    /// What was answered.
+    pub(crate) fn outputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
+        self.head
+            .sheet
+            .tensors(&self.table, request.rows.clone(), false)
+    }
+}

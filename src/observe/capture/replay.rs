@@ -1,0 +1,262 @@
+//! Captured predictions asked again: which files hold a stretch of time, and how
+//! the new answers differ from the old ones. Sends nothing itself.
+
+use super::file::{Captured, FILE_BYTES_MAX, FOLDER, folder, part};
+use super::sweep::hour;
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::core::tensor::compare::{Tolerance, difference};
+use crate::core::tensor::{DType, Data, Tensor};
+use crate::storage::layout::Records;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::TryStreamExt;
+use half::{bf16, f16};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What of the store is asked again.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub model: ModelName,
+    /// Only what this version answered.
+    pub version: Option<u64>,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
+impl Window {
+    /// The files that may hold predictions of it, the oldest first.
+    pub(crate) async fn files(&self, records: &Records) -> Result<Vec<String>> {
+        let listed: Vec<(String, _)> = records
+            .list(&folder(self.model.as_str(), None))
+            .try_collect()
+            .await?;
+        let wanted = |key: &String| {
+            let of_version = self
+                .version
+                .is_none_or(|v| part(key, "version") == Some(&v.to_string()));
+            let in_time = hour(key)
+                .is_some_and(|hour| hour < self.to && hour + TimeDelta::hours(1) > self.from);
+            of_version && in_time && key.starts_with(FOLDER)
+        };
+        let mut keys: Vec<String> = listed
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(wanted)
+            .collect();
+        keys.sort_by(|a, b| (hour(a), a).cmp(&(hour(b), b)));
+        Ok(keys)
+    }
+
+    /// Whether a prediction is of it.
+    pub(crate) fn holds(&self, time: DateTime<Utc>) -> bool {
+        self.from <= time && time < self.to
+    }
+}
+
+/// Reads a file of the store; none where it was swept meanwhile.
+pub(crate) async fn open(records: &Records, key: &str) -> Result<Option<Captured>> {
+    let Some(bytes) = records.get(key, FILE_BYTES_MAX).await? else {
+        return Ok(None);
+    };
+    Captured::read(bytes).map(Some).map_err(|e| e.context(key))
+}
+
+/// What the answers to a replay come to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Comparison {
+    /// Requests sent, and those that were answered the same, otherwise, or not at all.
+    pub sent: u64,
+    pub same: u64,
+    pub different: u64,
+    pub failed: u64,
+    /// Requests that cannot be sent again: something of them was left out.
+    pub skipped: u64,
+    pub outputs: BTreeMap<String, Output>,
+    /// The first few differences and failures, in words.
+    pub examples: Vec<String>,
+    #[serde(skip)]
+    times_us: Vec<u64>,
+}
+
+/// One output of all the answers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Output {
+    pub different: u64,
+    /// The largest difference of two numbers, and the mean over all numbers.
+    pub difference_max: f64,
+    pub difference_mean: f64,
+    #[serde(skip)]
+    numbers: u64,
+}
+
+/// Examples that are told.
+const EXAMPLES_MAX: usize = 10;
+
+impl Comparison {
+    /// Counts an answer beside the one that was captured.
+    pub(crate) fn answered(
+        &mut self,
+        id: &str,
+        old: &[(String, Tensor)],
+        new: &[(String, Tensor)],
+        took: Duration,
+    ) {
+        self.sent += 1;
+        self.times_us
+            .push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let mut first = None;
+        for (name, old) in old {
+            let output = self.outputs.entry(name.clone()).or_default();
+            let Some((_, new)) = new.iter().find(|(n, _)| n == name) else {
+                output.different += 1;
+                first.get_or_insert(format!("{id}: output '{name}' is missing"));
+                continue;
+            };
+            output.measure(old, new);
+            if let Some(how) = difference(new, old, Tolerance::of(old.dtype())) {
+                output.different += 1;
+                first.get_or_insert(format!("{id}: output '{name}' is {how}"));
+            }
+        }
+        match first {
+            None => self.same += 1,
+            Some(how) => {
+                self.different += 1;
+                self.tell(how);
+            }
+        }
+    }
+
+    /// Counts a request that was not answered.
+    pub(crate) fn failed(&mut self, id: &str, error: &Error) {
+        self.sent += 1;
+        self.failed += 1;
+        self.tell(format!("{id}: {error}"));
+    }
+
+    /// Counts a request that cannot be sent again.
+    pub(crate) fn skipped(&mut self, id: &str, error: &Error) {
+        self.skipped += 1;
+        self.tell(format!("{id}: {error}"));
+    }
+
+    fn tell(&mut self, example: String) {
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(example);
+        }
+    }
+
+    /// A quantile of the times of the answers, in microseconds.
+    pub(crate) fn time_us(&mut self, share: f64) -> u64 {
+        self.times_us.sort_unstable();
+        let last = self.times_us.len().saturating_sub(1);
+        self.times_us
+            .get((share * last as f64).round() as usize)
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Output {
+    fn measure(&mut self, old: &Tensor, new: &Tensor) {
+        if old.dtype() != new.dtype() || old.shape() != new.shape() {
+            return;
+        }
+        for (a, b) in numbers(old).into_iter().zip(numbers(new)) {
+            let apart = (a - b).abs();
+            self.numbers += 1;
+            if apart.is_finite() {
+                self.difference_max = self.difference_max.max(apart);
+                self.difference_mean += (apart - self.difference_mean) / self.numbers as f64;
+            }
+        }
+    }
+}
+
+/// Numbers that have a distance.
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    let Data::Fixed(bytes) = tensor.data() else {
+        return Vec::new();
+    };
+    match tensor.dtype() {
+        DType::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b).into())
+            .collect(),
+        DType::F64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b))
+            .collect(),
+        DType::F16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).into())
+            .collect(),
+        DType::BF16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| bf16::from_le_bytes(*b).into())
+            .collect(),
+        DType::I64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b) as f64)
+            .collect(),
+        DType::I32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i32::from_le_bytes(*b).into())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_compared_output_by_output() {
+        let y = |v: f32| {
+            vec![(
+                "y".to_owned(),
+                Tensor::from_f32(vec![1], &[v]).expect("fits"),
+            )]
+        };
+        let mut found = Comparison::default();
+        found.answered("a", &y(1.0), &y(1.000_001), Duration::from_micros(10));
+        found.answered("b", &y(1.0), &y(1.5), Duration::from_micros(30));
+        found.answered("c", &y(1.0), &[], Duration::from_micros(20));
+        found.failed("d", &Error::unavailable("gone"));
+        found.skipped("e", &Error::precondition("hashed"));
+        assert_eq!(
+            (
+                found.sent,
+                found.same,
+                found.different,
+                found.failed,
+                found.skipped
+            ),
+            (4, 1, 2, 1, 1)
+        );
+        let output = &found.outputs["y"];
+        assert_eq!((output.different, output.difference_max), (2, 0.5));
+        assert!((output.difference_mean - 0.25).abs() < 1e-6);
+        assert_eq!((found.time_us(0.5), found.time_us(1.0)), (20, 30));
+        assert!(
+            found.examples[0].contains("b: output 'y' is 1.5 and not 1"),
+            "{:?}",
+            found.examples
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! How long captured files are kept: so many days, and so many bytes. Any server
+//! of a fleet may sweep; two that do remove the same.
+
+use super::file::{FOLDER, part};
+use crate::core::error::Result;
+use crate::storage::layout::Records;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use futures_util::stream::TryStreamExt;
+use std::time::Duration;
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    pub age_max: Duration,
+    pub bytes_max: u64,
+}
+
+/// What a sweep came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub removed: usize,
+    pub kept: usize,
+    pub kept_bytes: u64,
+}
+
+/// Removes what is too old, then the oldest until the rest fits.
+pub(crate) async fn sweep(
+    records: &Records,
+    retention: Retention,
+    now: DateTime<Utc>,
+) -> Result<Swept> {
+    let mut files: Vec<(String, u64)> = records
+        .list(FOLDER)
+        .map_ok(|(key, meta)| (key, meta.bytes))
+        .try_filter(|(key, _)| std::future::ready(hour(key).is_some()))
+        .try_collect()
+        .await?;
+    // The newest first; names within an hour are in the order of time.
+    files.sort_by(|a, b| (hour(&b.0), &b.0).cmp(&(hour(&a.0), &a.0)));
+    let oldest = now
+        - TimeDelta::from_std(retention.age_max).unwrap_or(TimeDelta::MAX)
+        - TimeDelta::hours(1);
+    let mut swept = Swept::default();
+    for (key, bytes) in files {
+        let is_old = hour(&key).is_some_and(|hour| hour < oldest);
+        if is_old || swept.kept_bytes + bytes > retention.bytes_max {
+            records.delete(&key).await?;
+            swept.removed += 1;
+        } else {
+            swept.kept += 1;
+            swept.kept_bytes += bytes;
+        }
+    }
+    Ok(swept)
+}
+
+/// The hour that a file's name tells.
+pub(crate) fn hour(key: &str) -> Option<DateTime<Utc>> {
+    let text = part(key, "hour")?;
+    NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M")
+        .ok()
+        .map(|t| t.and_utc())
+}

@@ -1,0 +1,297 @@
+//! What a model's inputs and outputs looked like when it was made: the format
+//! of `baseline.json`, and what is read of it. Frozen: windows are counted in
+//! its cells. Knows no model; `layout` holds it against one.
+
+#[cfg(test)]
+mod tests;
+
+use super::cells::{Edges, WORDS_MAX, Words};
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+/// The most columns, inputs and outputs together.
+pub(crate) const COLUMNS_MAX: usize = 4_096;
+/// Words that are listed beside those counted one by one.
+pub(crate) const OTHERS_MAX: usize = 4_096;
+
+/// The baseline of one version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Baseline {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Rows it was made of.
+    pub rows: u64,
+    /// What those were, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// The names of the columns of the model's inputs, in the model's order,
+    /// where they are not those of its tensors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    pub inputs: Vec<Column>,
+    #[serde(default)]
+    pub outputs: Vec<Column>,
+    /// How sure a score was of itself, and how often it was right: of the
+    /// positive class, or of each. A single one stands without a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
+    pub calibration: Vec<Calibration>,
+    /// Metrics on the rows it was made of, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub performance: BTreeMap<String, f64>,
+}
+
+/// A list whose only member stands for itself.
+mod one_or_more {
+    use super::Calibration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(Calibration),
+        More(Vec<Calibration>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        all: &[Calibration],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match all {
+            [one] => one.serialize(serializer),
+            more => more.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        deserializer: D,
+    ) -> Result<Vec<Calibration>, D::Error> {
+        Ok(match Either::deserialize(deserializer)? {
+            Either::One(one) => vec![one],
+            Either::More(more) => more,
+        })
+    }
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Column {
+    pub name: String,
+    /// Rows without a value: NaN, or an empty word.
+    #[serde(default)]
+    pub missing: u64,
+    /// How much the model heeds it, where that is known; any scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<f64>,
+    /// Rows that say as much as one independent row would.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub design_effect: f64,
+    pub values: Values,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(n: &f64) -> bool {
+    *n == 1.0
+}
+
+/// How the values of a column are distributed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Values {
+    Numbers(Numbers),
+    Words(Listed),
+}
+
+/// A column of numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Numbers {
+    /// Increasing; cell `i` is `(edge i−1, edge i]`.
+    pub edges: Vec<f64>,
+    /// One more than there are edges; the first and the last are beyond them.
+    pub counts: Vec<u64>,
+    pub mean: f64,
+    pub deviation: f64,
+    pub median: f64,
+    /// The range of the middle half.
+    pub iqr: f64,
+}
+
+/// A column of words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listed {
+    /// The most frequent ones, with their counts.
+    pub words: Vec<(String, u64)>,
+    /// The others, as far as they are listed, and the rows of all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    #[serde(default)]
+    pub other_rows: u64,
+    /// Whether there were more than are listed.
+    #[serde(default)]
+    pub open: bool,
+}
+
+/// How often a score was right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Calibration {
+    /// The output that holds the score of each class, or of the positive one.
+    pub output: String,
+    /// Score, and the share of rows with about that score that were of the
+    /// class; scores increase.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Baseline {
+    /// Writes the file; the same baseline is always the same bytes.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec(self).expect("plain data is JSON");
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a file. Refuses another format, unknown members, and what does not
+    /// hold together, naming the column.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let malformed =
+            |e: serde_json::Error| Error::precondition(format!("the baseline is malformed: {e}"));
+        let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
+        if head.format != FORMAT {
+            return Err(Error::precondition(format!(
+                "the baseline is of format {}, this ortus reads format {FORMAT}; use a newer one",
+                head.format
+            )));
+        }
+        let read: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        let mut names = BTreeSet::new();
+        if read.inputs.len() + read.outputs.len() > COLUMNS_MAX {
+            return Err(Error::precondition(format!(
+                "the baseline has over {COLUMNS_MAX} columns"
+            )));
+        }
+        for column in read.inputs.iter().chain(&read.outputs) {
+            let wrong = |why: &str| {
+                Error::precondition(format!(
+                    "the baseline's column '{}' {why}",
+                    short(&column.name)
+                ))
+            };
+            if !names.insert(&column.name) {
+                return Err(wrong("is there twice"));
+            }
+            column.check().map_err(wrong)?;
+        }
+        for calibration in &read.calibration {
+            let rises = calibration.points.windows(2).all(|p| p[0].0 < p[1].0);
+            let legal = calibration
+                .points
+                .iter()
+                .all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
+            if calibration.points.is_empty() || !rises || !legal {
+                return Err(Error::precondition(
+                    "the baseline's calibration is no curve of scores and shares",
+                ));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Column {
+    fn check(&self) -> Result<(), &'static str> {
+        if !(self.design_effect >= 1.0 && self.design_effect.is_finite()) {
+            return Err("has a design effect below 1");
+        }
+        match &self.values {
+            Values::Numbers(numbers) => {
+                if Edges::new(numbers.edges.clone()).is_none() {
+                    return Err("has edges that do not increase");
+                }
+                if numbers.counts.len() != numbers.edges.len() + 1 {
+                    return Err("has not one count more than edges");
+                }
+                if numbers.edges.len() > 256 {
+                    return Err("has over 256 edges");
+                }
+            }
+            Values::Words(listed) => {
+                let all: BTreeSet<&String> = listed
+                    .words
+                    .iter()
+                    .map(|(w, _)| w)
+                    .chain(&listed.others)
+                    .collect();
+                if all.len() != listed.words.len() + listed.others.len() {
+                    return Err("lists a word twice");
+                }
+                if listed.words.len() > WORDS_MAX || listed.others.len() > OTHERS_MAX {
+                    return Err("lists too many words");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows in each cell.
+    pub(crate) fn counts(&self) -> Vec<u64> {
+        match &self.values {
+            Values::Numbers(numbers) => numbers.counts.clone(),
+            Values::Words(listed) => listed
+                .words
+                .iter()
+                .map(|(_, n)| *n)
+                .chain([listed.other_rows, 0])
+                .collect(),
+        }
+    }
+
+    /// The words it knows; none where it is of numbers.
+    pub(crate) fn words(&self) -> Option<Words> {
+        let Values::Words(listed) = &self.values else {
+            return None;
+        };
+        let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
+        Some(Words::new(&counted, &listed.others, listed.open))
+    }
+
+    /// Where values fall.
+    pub(crate) fn cells(&self) -> Cells {
+        match &self.values {
+            Values::Numbers(numbers) => Cells::Numbers(
+                Edges::new(numbers.edges.clone()).expect("checked when it was read or cut"),
+            ),
+            Values::Words(_) => Cells::Words(self.words().expect("these are words")),
+        }
+    }
+}
+
+/// Where the values of a column fall.
+#[derive(Clone, Debug)]
+pub(crate) enum Cells {
+    Numbers(Edges),
+    Words(Words),
+}
+
+impl Cells {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Numbers(edges) => edges.cells(),
+            Self::Words(words) => words.cells(),
+        }
+    }
+}

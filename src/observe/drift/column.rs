@@ -1,0 +1,364 @@
+//! One watched column: its cells, the window under way, those summed up, and
+//! what each test last came to. Owns no clock.
+
+use super::alarm::{Against, Metric, Rules, SPANS, Verdicts};
+use super::baseline::{Cells, Column, Values};
+use super::drift::{Measured, Sizes, js, ks, largest, psi, wasserstein};
+use super::layout::{Place, Value, each_value};
+use super::profile::quantile;
+use super::sketch::Counted;
+use super::window::Tally;
+use crate::core::tensor::Tensor;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Fewer rows are no window to test.
+const ROWS_MIN: u64 = 30;
+/// Hours of a week.
+const WEEK: u64 = 168;
+/// Values of a window that are kept to see its scale.
+const KEPT: usize = 128;
+
+/// What a test last came to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reading {
+    pub metric: Metric,
+    pub against: Against,
+    /// Base windows that were summed up; 0 for an hour.
+    pub span: u32,
+    pub value: f64,
+    /// What it is at least, with the certainty of the promise.
+    pub lower: f64,
+    pub threshold: f64,
+    /// Rows of the window, what they say as independent rows would, and rows of
+    /// the baseline.
+    pub rows: u64,
+    pub effective_rows: f64,
+    pub baseline_rows: u64,
+    pub alarm: bool,
+}
+
+/// A column that is watched.
+pub(crate) struct Watched {
+    pub place: Place,
+    baseline: Column,
+    cells: Cells,
+    counts: Vec<u64>,
+    open: Tally,
+    /// The last windows, older ones counting less.
+    recent: Tally,
+    /// What was counted since it was last told.
+    untold: Tally,
+    spans: [Tally; SPANS.len()],
+    /// The hour under way, and those of the week before by their number.
+    hour: Tally,
+    week: BTreeMap<u64, Tally>,
+    keeps_week: bool,
+    tests: BTreeMap<(Against, u32, Metric), (Verdicts, Reading)>,
+    kept: Vec<f64>,
+    pub hints: Hints,
+}
+
+/// Base windows that a picture shows, about.
+const RECENT_WINDOWS: u64 = 64;
+
+/// A column's cells, then and now.
+#[derive(Serialize)]
+pub(crate) struct Picture<'c> {
+    pub name: &'c str,
+    pub side: super::layout::Side,
+    pub importance: Option<f64>,
+    /// Between the cells of numbers.
+    pub edges: &'c [f64],
+    /// Each has a cell; then come the others that are known, and the unseen.
+    pub words: Vec<&'c str>,
+    pub before: &'c [u64],
+    pub before_missing: u64,
+    pub now: &'c [u32],
+    pub now_missing: u32,
+}
+
+/// What looks wrong with a window, without a test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Hints {
+    /// Every value of the last window was the same, and not so in the baseline.
+    pub constant: bool,
+    /// The last window is this power of ten times the baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+}
+
+impl Watched {
+    /// Watches a column from now on.
+    pub(crate) fn new(place: Place, baseline: Column, keeps_week: bool) -> Self {
+        let cells = baseline.cells();
+        let tally = Tally::new(cells.len());
+        Self {
+            place,
+            counts: baseline.counts(),
+            open: tally.clone(),
+            recent: tally.clone(),
+            untold: tally.clone(),
+            spans: [(); SPANS.len()].map(|()| tally.clone()),
+            hour: tally,
+            week: BTreeMap::new(),
+            keeps_week,
+            tests: BTreeMap::new(),
+            kept: Vec::new(),
+            hints: Hints::default(),
+            cells,
+            baseline,
+        }
+    }
+
+    /// Takes a sampled tensor's values.
+    pub(crate) fn take(&mut self, tensor: &Tensor) {
+        let Self {
+            place,
+            cells,
+            open,
+            kept,
+            ..
+        } = self;
+        each_value(place, tensor, |value| {
+            open.take(cells, &value);
+            if kept.len() < KEPT
+                && let Value::Number(v) = value
+                && v.is_finite()
+            {
+                kept.push(v);
+            }
+        });
+    }
+
+    /// Closes the base window: adds it to every span, and tests those that are
+    /// full. `closed` counts base windows, from 1. Tells what alarms begin.
+    pub(crate) fn close(&mut self, closed: u64, rules: &Rules, alpha: f64) -> Vec<Reading> {
+        self.hints = self.look();
+        self.kept.clear();
+        self.hour.add(&self.open);
+        if self.recent.rows() > RECENT_WINDOWS * self.open.rows().max(ROWS_MIN) {
+            self.recent.halve();
+        }
+        self.recent.add(&self.open);
+        self.untold.add(&self.open);
+        let mut begun = Vec::new();
+        for (at, span) in SPANS.into_iter().enumerate() {
+            self.spans[at].add(&self.open);
+            if closed.is_multiple_of(span.into()) {
+                let tally = std::mem::replace(&mut self.spans[at], Tally::new(self.cells.len()));
+                let counts = self.counts.clone();
+                let of = (counts.as_slice(), self.baseline.missing);
+                begun.extend(self.test((Against::Training, span), &tally, of, (rules, alpha)));
+            }
+        }
+        self.open.clear();
+        begun
+    }
+
+    /// Closes the hour with this number and compares it with the same hour of
+    /// the week before.
+    pub(crate) fn close_hour(&mut self, number: u64, rules: &Rules, alpha: f64) -> Vec<Reading> {
+        let tally = std::mem::replace(&mut self.hour, Tally::new(self.cells.len()));
+        let mut begun = Vec::new();
+        if let Some(before) = self
+            .week
+            .remove(&number.wrapping_sub(WEEK))
+            .filter(|t| t.rows() >= ROWS_MIN)
+        {
+            let counts: Vec<u64> = before.counts.iter().map(|n| u64::from(*n)).collect();
+            let of = (counts.as_slice(), u64::from(before.missing));
+            begun = self.test((Against::LastWeek, 0), &tally, of, (rules, alpha));
+        }
+        // A clock that was set back or forth leaves hours that nobody asks for.
+        self.week
+            .retain(|hour, _| *hour < number && number - hour < WEEK);
+        if self.keeps_week {
+            self.week.insert(number, tally);
+        }
+        begun
+    }
+
+    fn test(
+        &mut self,
+        (against, span): (Against, u32),
+        tally: &Tally,
+        (counts, missing): (&[u64], u64),
+        (rules, alpha): (&Rules, f64),
+    ) -> Vec<Reading> {
+        if tally.rows() < ROWS_MIN {
+            return Vec::new();
+        }
+        let metrics: &[Metric] = match self.cells {
+            Cells::Numbers(_) => &Metric::NUMBERS,
+            Cells::Words(_) => &Metric::WORDS,
+        };
+        let window: Vec<u64> = tally.counts.iter().map(|n| u64::from(*n)).collect();
+        let baseline_rows = counts.iter().sum::<u64>();
+        let mut begun = Vec::new();
+        for metric in metrics {
+            let all = *metric == Metric::Missing;
+            let (rows, of) = if all {
+                (tally.rows(), baseline_rows + missing)
+            } else {
+                (tally.present(), baseline_rows)
+            };
+            if rows < ROWS_MIN || of < ROWS_MIN {
+                continue;
+            }
+            let effective_rows = rows as f64 / self.baseline.design_effect;
+            let sizes = Sizes {
+                window: effective_rows,
+                baseline: of as f64 / self.baseline.design_effect,
+                alpha,
+            };
+            let measured = if all {
+                largest(
+                    &[tally.present(), tally.missing.into()],
+                    &[baseline_rows, missing],
+                    sizes,
+                )
+            } else {
+                self.measure(*metric, (&window, tally.ends), counts, sizes)
+            };
+            let threshold = rules.thresholds.of(*metric);
+            let test = self.tests.entry((against, span, *metric));
+            let (verdicts, reading) = test.or_insert_with(|| {
+                let Measured { value, lower } = measured;
+                let alarm = false;
+                let reading = Reading {
+                    metric: *metric,
+                    against,
+                    span,
+                    value,
+                    lower,
+                    threshold,
+                    rows,
+                    effective_rows,
+                    baseline_rows: of,
+                    alarm,
+                };
+                (Verdicts::default(), reading)
+            });
+            let begins = verdicts.take(measured, threshold);
+            *reading = Reading {
+                value: measured.value,
+                lower: measured.lower,
+                rows,
+                effective_rows,
+                alarm: verdicts.is_raised(),
+                ..reading.clone()
+            };
+            if begins {
+                begun.push(reading.clone());
+            }
+        }
+        begun
+    }
+
+    fn measure(
+        &self,
+        metric: Metric,
+        window: (&[u64], (f64, f64)),
+        counts: &[u64],
+        sizes: Sizes,
+    ) -> Measured {
+        match (metric, &self.cells, &self.baseline.values) {
+            (Metric::Ks, ..) => ks(window.0, counts, sizes),
+            (Metric::Wasserstein, Cells::Numbers(edges), Values::Numbers(numbers)) => {
+                wasserstein(window, counts, (edges.all(), numbers.iqr), sizes)
+            }
+            (Metric::Psi, ..) => psi(window.0, counts, sizes),
+            (Metric::Js, ..) => js(window.0, counts, sizes),
+            _ => largest(window.0, counts, sizes),
+        }
+    }
+
+    /// Looks at the values kept: are they all one, are they another unit's?
+    fn look(&mut self) -> Hints {
+        let Values::Numbers(numbers) = &self.baseline.values else {
+            return Hints::default();
+        };
+        if self.kept.len() < ROWS_MIN as usize {
+            return self.hints;
+        }
+        self.kept.sort_unstable_by(f64::total_cmp);
+        let iqr = quantile(&self.kept, 0.75) - quantile(&self.kept, 0.25);
+        let constant = self.kept.first() == self.kept.last() && numbers.deviation > 0.0;
+        // Both the middle and the spread are a power of ten off, or it is no unit.
+        let power = |a: f64, b: f64| {
+            (a > 0.0 && b > 0.0)
+                .then(|| (a / b).log10())
+                .filter(|p| (p - p.round()).abs() < NEAR)
+        };
+        let middle = power(quantile(&self.kept, 0.5).abs(), numbers.median.abs());
+        let spread = power(iqr, numbers.iqr)
+            .map(f64::round)
+            .filter(|p| *p != 0.0);
+        let scale = spread
+            .filter(|p| middle.is_none_or(|m| m.round() == *p))
+            .map(|p| 10.0_f64.powf(p));
+        Hints { constant, scale }
+    }
+
+    /// What there was and what there is, cell by cell.
+    pub(crate) fn picture(&self) -> Picture<'_> {
+        let (edges, words) = match &self.baseline.values {
+            Values::Numbers(numbers) => (numbers.edges.as_slice(), Vec::new()),
+            Values::Words(listed) => (
+                &[][..],
+                listed.words.iter().map(|(word, _)| word.as_str()).collect(),
+            ),
+        };
+        Picture {
+            name: &self.place.name,
+            side: self.place.side,
+            importance: self.baseline.importance,
+            edges,
+            words,
+            before: &self.counts,
+            before_missing: self.baseline.missing,
+            now: &self.recent.counts,
+            now_missing: self.recent.missing,
+        }
+    }
+
+    /// How far the last base window was: its cells, and PSI.
+    pub(crate) fn distance(&self) -> Option<(f32, f32)> {
+        let of = |metric| {
+            self.tests
+                .get(&(Against::Training, SPANS[0], metric))
+                .map(|(_, r)| r.value as f32)
+        };
+        Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
+    }
+
+    /// What was counted since this was last asked.
+    pub(crate) fn told(&mut self) -> Counted {
+        let counted = Counted::of((&self.place.name, self.place.side), &self.untold);
+        self.untold.clear();
+        counted
+    }
+
+    /// Adds what another server counted to the window under way; passes over
+    /// what has other cells.
+    pub(crate) fn absorb(&mut self, counted: &Counted) {
+        if let Some(tally) = counted.tally(self.cells.len()) {
+            self.open.add(&tally);
+        }
+    }
+
+    /// What the tests last came to.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = &Reading> {
+        self.tests.values().map(|(_, reading)| reading)
+    }
+
+    /// How much the model heeds it.
+    pub(crate) fn importance(&self) -> Option<f64> {
+        self.baseline.importance
+    }
+}
+
+/// How near a logarithm must be to a whole number: a fifth of a step is chance
+/// for 128 values.
+const NEAR: f64 = 0.2;

@@ -1,0 +1,352 @@
+//! What a model may expect of its inputs, counted on every row and on the
+//! thread that serves it: NaN, infinite, below and above what the baseline saw,
+//! words that it never saw. One pass over the bytes of a tensor; each thread has
+//! a part of its own, so that nobody waits.
+
+use super::baseline::{Baseline, Column, Values};
+use super::cells::Words;
+use super::layout::{Part, Place, Side};
+use crate::core::model::Signature;
+use crate::core::tensor::{DType, Data, Tensor};
+use half::{bf16, f16};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How often a column broke the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Breaches {
+    pub nan: u64,
+    pub infinite: u64,
+    pub below: u64,
+    pub above: u64,
+    pub unseen: u64,
+    pub empty: u64,
+}
+
+impl Breaches {
+    fn add(&mut self, other: Self) {
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+        self.below += other.below;
+        self.above += other.above;
+        self.unseen += other.unseen;
+        self.empty += other.empty;
+    }
+}
+
+/// The contract of one version.
+pub(crate) struct Contracts {
+    parts: Vec<Mutex<Counts>>,
+    /// The columns of each tensor that is counted: one for each place of a row,
+    /// or one for all of a wide one.
+    names: Vec<(Side, Vec<String>)>,
+}
+
+/// What one thread counted.
+#[derive(Clone)]
+struct Counts {
+    rows: u64,
+    tensors: Vec<Held>,
+}
+
+/// The contract of a tensor.
+#[derive(Clone)]
+struct Held {
+    side: Side,
+    tensor: usize,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Numbers(Box<Numbers>),
+    Words(Vec<(Option<Words>, Breaches)>),
+}
+
+impl Contracts {
+    /// Starts at nothing, in so many parts.
+    pub(crate) fn new(
+        signature: &Signature,
+        places: &[Place],
+        baseline: Option<&Baseline>,
+        parts: usize,
+    ) -> Self {
+        let (mut names, mut tensors) = (Vec::new(), Vec::new());
+        for (side, specs) in [
+            (Side::Input, &signature.inputs),
+            (Side::Output, &signature.outputs),
+        ] {
+            for (tensor, spec) in specs.iter().enumerate() {
+                let single = singles(places, side, tensor);
+                let of: Vec<String> = match single.as_slice() {
+                    [] => vec![spec.name.clone()],
+                    single => single.iter().map(|p| p.name.clone()).collect(),
+                };
+                let kind = match spec.dtype {
+                    DType::String => Kind::Words(vec![(None, Breaches::default()); of.len()]),
+                    _ => Kind::Numbers(Box::new(Numbers::new(of.len()))),
+                };
+                names.push((side, of));
+                tensors.push(Held { side, tensor, kind });
+            }
+        }
+        let counts = Counts { rows: 0, tensors };
+        let contracts = Self {
+            parts: (0..parts.max(1))
+                .map(|_| Mutex::new(counts.clone()))
+                .collect(),
+            names,
+        };
+        baseline
+            .into_iter()
+            .for_each(|baseline| contracts.begin(places, baseline));
+        contracts
+    }
+
+    /// Holds rows to a baseline from now on.
+    pub(crate) fn begin(&self, places: &[Place], baseline: &Baseline) {
+        for part in &self.parts {
+            for held in &mut part.lock().tensors {
+                let single = singles(places, held.side, held.tensor);
+                let columns = if held.side == Side::Input {
+                    &baseline.inputs
+                } else {
+                    &baseline.outputs
+                };
+                let of = |place: &&Place| columns.iter().find(|c| c.name == place.name);
+                match &mut held.kind {
+                    Kind::Numbers(numbers) => {
+                        for (i, place) in single.iter().enumerate() {
+                            let range = of(place).and_then(|column| range(column, place.dtype));
+                            numbers.bound(i, range);
+                        }
+                    }
+                    Kind::Words(words) => {
+                        for (place, (known, _)) in single.iter().zip(words) {
+                            *known = of(place).and_then(Column::words);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the tensors of one side, in the signature's order.
+    pub(crate) fn count(&self, side: Side, tensors: &[Tensor]) {
+        let mut part = self.parts[own() % self.parts.len()].lock();
+        if side == Side::Input {
+            part.rows += tensors.first().and_then(Tensor::rows).unwrap_or(1) as u64;
+        }
+        for held in part.tensors.iter_mut().filter(|h| h.side == side) {
+            let Some(tensor) = tensors.get(held.tensor) else {
+                continue;
+            };
+            match &mut held.kind {
+                Kind::Numbers(numbers) => numbers.count(tensor),
+                Kind::Words(words) => count_words(words, tensor),
+            }
+        }
+    }
+
+    /// Rows so far, and what was counted of each column.
+    pub(crate) fn totals(&self) -> (u64, BTreeMap<(Side, String), Breaches>) {
+        let mut all: BTreeMap<(Side, String), Breaches> = BTreeMap::new();
+        let mut rows = 0;
+        for part in &self.parts {
+            let part = part.lock();
+            rows += part.rows;
+            for (held, (side, names)) in part.tensors.iter().zip(&self.names) {
+                for (i, name) in names.iter().enumerate() {
+                    let counted = match &held.kind {
+                        Kind::Numbers(numbers) => numbers.of(i),
+                        Kind::Words(words) => {
+                            words.get(i).map_or_else(Breaches::default, |(_, b)| *b)
+                        }
+                    };
+                    all.entry((*side, name.clone())).or_default().add(counted);
+                }
+            }
+        }
+        (rows, all)
+    }
+}
+
+/// The number of this thread.
+fn own() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: Cell<usize> = const { Cell::new(usize::MAX) });
+    OWN.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get()
+    })
+}
+
+fn singles(places: &[Place], side: Side, tensor: usize) -> Vec<&Place> {
+    let of = places
+        .iter()
+        .filter(|p| p.side == side && p.tensor == tensor);
+    of.filter(|p| matches!(p.part, Part::Element(_))).collect()
+}
+
+/// The least and the greatest number that a baseline saw.
+fn range(column: &Column, dtype: DType) -> Option<(f64, f64)> {
+    let Values::Numbers(numbers) = &column.values else {
+        return None;
+    };
+    // The first edge is the last number below the least.
+    let single = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
+    let first = *numbers.edges.first()?;
+    let least = if single {
+        f64::from((first as f32).next_up())
+    } else {
+        first.next_up()
+    };
+    Some((least, *numbers.edges.last()?))
+}
+
+fn count_words(words: &mut [(Option<Words>, Breaches)], tensor: &Tensor) {
+    let Data::Strings(strings) = tensor.data() else {
+        return;
+    };
+    let width = words.len();
+    for (at, word) in strings.iter().enumerate() {
+        let (known, breaches) = &mut words[at % width];
+        if word.is_empty() {
+            breaches.empty += 1;
+        } else if known
+            .as_ref()
+            .is_some_and(|known| known.cell(word) == known.unseen())
+        {
+            breaches.unseen += 1;
+        }
+    }
+}
+
+/// Counts of a tensor of numbers, place by place of a row.
+#[derive(Clone)]
+struct Numbers {
+    /// What the baseline saw; every finite number where there is none.
+    least: Vec<f32>,
+    greatest: Vec<f32>,
+    /// Whether that is so.
+    bounded: Vec<bool>,
+    breaches: Vec<Breaches>,
+}
+
+impl Numbers {
+    fn new(width: usize) -> Self {
+        Self {
+            least: vec![f32::MIN; width],
+            greatest: vec![f32::MAX; width],
+            bounded: vec![false; width],
+            breaches: vec![Breaches::default(); width],
+        }
+    }
+
+    fn bound(&mut self, at: usize, range: Option<(f64, f64)>) {
+        let (least, greatest) = range.map_or((f32::MIN, f32::MAX), |(a, b)| (a as f32, b as f32));
+        (self.least[at], self.greatest[at], self.bounded[at]) = (least, greatest, range.is_some());
+    }
+
+    fn of(&self, at: usize) -> Breaches {
+        self.breaches[at]
+    }
+
+    /// Counts a tensor whose rows have as many places; others are passed over.
+    fn count(&mut self, tensor: &Tensor) {
+        let Data::Fixed(bytes) = tensor.data() else {
+            return;
+        };
+        match tensor.dtype() {
+            DType::F32 => self.floats(bytes.as_chunks().0, f32::from_le_bytes),
+            DType::F64 => self.floats(bytes.as_chunks().0, |b| f64::from_le_bytes(b) as f32),
+            DType::F16 => self.floats(bytes.as_chunks().0, |b| f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => self.floats(bytes.as_chunks().0, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::I64 => self.floats(bytes.as_chunks().0, |b| i64::from_le_bytes(b) as f32),
+            DType::I32 => self.floats(bytes.as_chunks().0, |b| i32::from_le_bytes(b) as f32),
+            _ => {}
+        }
+    }
+
+    fn floats<const N: usize>(&mut self, values: &[[u8; N]], read: impl Fn([u8; N]) -> f32) {
+        let width = self.breaches.len();
+        if width == 0 || !values.len().is_multiple_of(width) {
+            return;
+        }
+        for row in values.chunks_exact(width) {
+            // Most rows hold: one look over all their values at once, that NaN and
+            // infinities do not pass, and nothing is written.
+            let ends = self.least.iter().zip(&self.greatest);
+            let within = |(value, (least, greatest)): (&[u8; N], (&f32, &f32))| {
+                let v = read(*value);
+                u32::from(v >= *least) & u32::from(v <= *greatest)
+            };
+            let holding: u32 = row.iter().zip(ends).map(within).sum();
+            if holding as usize != width {
+                self.look(row, &read);
+            }
+        }
+    }
+
+    /// Counts what is wrong with a row.
+    fn look<const N: usize>(&mut self, row: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
+        for (i, (value, breaches)) in row.iter().zip(&mut self.breaches).enumerate() {
+            let v = read(*value);
+            breaches.nan += u64::from(v.is_nan());
+            breaches.infinite += u64::from(v.is_infinite());
+            if self.bounded[i] {
+                breaches.below += u64::from(v < self.least[i]);
+                breaches.above += u64::from(v > self.greatest[i]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
+        (0..numbers.breaches.len())
+            .map(|i| numbers.of(i))
+            .map(|b| [b.nan, b.infinite, b.below, b.above])
+            .collect()
+    }
+
+    #[test]
+    fn every_breach_of_every_row_is_counted_at_its_place() {
+        let mut numbers = Numbers::new(2);
+        numbers.bound(0, Some((0.0, 1.0)));
+        let rows = [
+            0.5,
+            f32::NAN,
+            -1.0,
+            f32::INFINITY,
+            2.0,
+            f32::NEG_INFINITY,
+            f32::INFINITY,
+            7.0,
+        ];
+        numbers.count(&Tensor::from_f32(vec![4, 2], &rows).expect("fits"));
+        assert_eq!(counted(&numbers), [[0, 1, 1, 2], [1, 2, 0, 0]]);
+        // Another width is another model's; nothing is counted at the wrong place.
+        let before = counted(&numbers);
+        numbers.count(&Tensor::from_f32(vec![1, 3], &[9.0; 3]).expect("fits"));
+        assert_eq!(counted(&numbers), before);
+    }
+
+    #[test]
+    fn ends_that_single_precision_rounds_stay_within() {
+        // The greatest value seen was this very number.
+        let greatest = f64::from(0.1_f32);
+        let mut numbers = Numbers::new(1);
+        numbers.bound(0, Some((greatest, greatest)));
+        numbers.count(&Tensor::from_f32(vec![1, 1], &[0.1]).expect("fits"));
+        assert_eq!(counted(&numbers), [[0; 4]]);
+    }
+}

@@ -1,0 +1,361 @@
+//! Which columns a model has, and where in its tensors they lie: one for each
+//! place of a row, by the names of the features where they are known, else
+//! `input[3]`. Wide rows, such as images and embeddings, are summed up instead.
+
+use super::baseline::{Baseline, Values};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::tensor::{DType, Data, Tensor};
+use half::{bf16, f16};
+use std::collections::BTreeSet;
+
+/// Rows wider than this are summed up, unless their columns are named.
+pub(crate) const WIDE: usize = 256;
+/// The most columns of a model that are watched one by one.
+pub(crate) const PLACES_MAX: usize = 2_048;
+/// Parts that a wide row is cut into, and directions it is projected on.
+const PARTS: usize = 8;
+
+/// Whether a column is of what is asked or of what is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Side {
+    Input,
+    Output,
+}
+
+/// What of a row a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// One place.
+    Element(usize),
+    /// The root of the sum of squares.
+    Norm,
+    Mean,
+    /// The mean of one of eight equal parts.
+    Block(usize),
+    /// The sum with signs that are fixed once for all, over the root of the width.
+    Projection(usize),
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub name: String,
+    pub side: Side,
+    /// The tensor's place in the signature.
+    pub tensor: usize,
+    pub part: Part,
+    pub dtype: DType,
+}
+
+/// The columns of a model: of the inputs, then of the outputs. Refuses nothing:
+/// what cannot be named is left out.
+pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
+    let named = |specs: &[TensorSpec]| {
+        specs.iter().map(|s| width(s).unwrap_or(0)).sum::<usize>() == features.len()
+    };
+    let is_named = !features.is_empty() && features.len() <= PLACES_MAX && named(&signature.inputs);
+    let mut names = features.iter();
+    let mut all = Vec::new();
+    for (side, specs) in [
+        (Side::Input, &signature.inputs),
+        (Side::Output, &signature.outputs),
+    ] {
+        for (tensor, spec) in specs.iter().enumerate() {
+            let width = width(spec);
+            let place = |name: String, part| Place {
+                name,
+                side,
+                tensor,
+                part,
+                dtype: spec.dtype,
+            };
+            let narrow = width.filter(|w| (is_named && side == Side::Input) || *w <= WIDE);
+            match narrow.filter(|w| all.len() + w <= PLACES_MAX) {
+                Some(width) => {
+                    for i in 0..width {
+                        let own = if width == 1 {
+                            spec.name.clone()
+                        } else {
+                            format!("{}[{i}]", spec.name)
+                        };
+                        let given = if is_named && side == Side::Input {
+                            names.next().cloned()
+                        } else {
+                            None
+                        };
+                        all.push(place(given.unwrap_or(own), Part::Element(i)));
+                    }
+                }
+                None if spec.dtype == DType::String => {}
+                None => all.extend(
+                    summaries().map(|(word, part)| place(format!("{}.{word}", spec.name), part)),
+                ),
+            }
+        }
+    }
+    // The same name for two columns would mix them up.
+    let mut seen = BTreeSet::new();
+    all.retain(|p| seen.insert(p.name.clone()));
+    all
+}
+
+fn summaries() -> impl Iterator<Item = (String, Part)> {
+    let blocks = (0..PARTS).map(|i| (format!("block[{i}]"), Part::Block(i)));
+    let projections = (0..PARTS).map(|i| (format!("projection[{i}]"), Part::Projection(i)));
+    [
+        ("norm".to_owned(), Part::Norm),
+        ("mean".to_owned(), Part::Mean),
+    ]
+    .into_iter()
+    .chain(blocks)
+    .chain(projections)
+}
+
+/// Places of a row; none where the model does not say.
+fn width(spec: &TensorSpec) -> Option<usize> {
+    let dims = spec.shape.as_ref()?;
+    let fixed = |d: &Dim| {
+        if let Dim::Fixed(n) = d {
+            Some(*n)
+        } else {
+            None
+        }
+    };
+    let sizes: Option<Vec<usize>> = dims.iter().skip(1).map(fixed).collect();
+    sizes.and_then(|sizes| crate::core::tensor::elements(&sizes))
+}
+
+/// Holds a baseline against the columns of a model: each of its columns must be
+/// one of the model's, with values of a kind that fits.
+pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
+    for (side, columns) in [
+        (Side::Input, &baseline.inputs),
+        (Side::Output, &baseline.outputs),
+    ] {
+        for column in columns {
+            let name = short(&column.name);
+            let place = places.iter().find(|p| p.side == side && p.name == column.name).ok_or_else(|| {
+                let has: Vec<&str> = places.iter().filter(|p| p.side == side).map(|p| p.name.as_str()).collect();
+                Error::precondition(format!(
+                    "the baseline is of another model: it has the column '{name}', this one has {}",
+                    short(&has.join(", "))
+                ))
+            })?;
+            let fits = match column.values {
+                Values::Numbers(_) => place.dtype != DType::String,
+                Values::Words(_) => !matches!(
+                    place.dtype,
+                    DType::F16 | DType::BF16 | DType::F32 | DType::F64
+                ),
+            };
+            if !fits {
+                return Err(Error::precondition(format!(
+                    "the baseline's column '{name}' is of another kind than the model's, which is {}",
+                    place.dtype
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A value of a column.
+pub(crate) enum Value<'t> {
+    Number(f64),
+    /// A number that may be a name.
+    Whole(i64),
+    Word(&'t str),
+}
+
+/// Calls `each` with every row's value of a column.
+pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl FnMut(Value<'t>)) {
+    let rows = tensor.rows().unwrap_or(1);
+    let width = crate::core::tensor::elements(tensor.shape())
+        .unwrap_or(0)
+        .checked_div(rows)
+        .unwrap_or(0);
+    match (tensor.data(), place.part) {
+        _ if width == 0 => {}
+        (Data::Strings(strings), Part::Element(at)) => {
+            strings
+                .iter()
+                .skip(at)
+                .step_by(width)
+                .for_each(|word| each(Value::Word(word)));
+        }
+        (Data::Strings(_), _) => {}
+        (Data::Fixed(bytes), part) => {
+            let size = bytes.len() / (rows * width);
+            bytes.chunks_exact(size * width).for_each(|row| match part {
+                Part::Element(at) if at < width => {
+                    each(element(place.dtype, &row[at * size..(at + 1) * size]))
+                }
+                Part::Element(_) => {}
+                part => each(Value::Number(summary(part, place.dtype, row, size))),
+            });
+        }
+    }
+}
+
+fn number(dtype: DType, bytes: &[u8]) -> f64 {
+    match element(dtype, bytes) {
+        Value::Number(v) => v,
+        Value::Whole(v) => v as f64,
+        Value::Word(_) => f64::NAN,
+    }
+}
+
+fn element<'t>(dtype: DType, bytes: &[u8]) -> Value<'t> {
+    fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        bytes.try_into().expect("chunks have the element's width")
+    }
+    match dtype {
+        DType::F32 => Value::Number(f32::from_le_bytes(word(bytes)).into()),
+        DType::F64 => Value::Number(f64::from_le_bytes(word(bytes))),
+        DType::F16 => Value::Number(f16::from_le_bytes(word(bytes)).into()),
+        DType::BF16 => Value::Number(bf16::from_le_bytes(word(bytes)).into()),
+        DType::Bool | DType::U8 => Value::Whole(bytes[0].into()),
+        DType::I8 => Value::Whole(i8::from_le_bytes(word(bytes)).into()),
+        DType::U16 => Value::Whole(u16::from_le_bytes(word(bytes)).into()),
+        DType::I16 => Value::Whole(i16::from_le_bytes(word(bytes)).into()),
+        DType::U32 => Value::Whole(u32::from_le_bytes(word(bytes)).into()),
+        DType::I32 => Value::Whole(i32::from_le_bytes(word(bytes)).into()),
+        DType::I64 => Value::Whole(i64::from_le_bytes(word(bytes))),
+        // Beyond i64 it is no name.
+        DType::U64 => {
+            let n = u64::from_le_bytes(word(bytes));
+            i64::try_from(n).map_or(Value::Number(n as f64), Value::Whole)
+        }
+        DType::String => unreachable!("strings are not fixed-width"),
+    }
+}
+
+fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
+    let values = row.chunks_exact(size).map(|bytes| number(dtype, bytes));
+    let width = row.len() / size;
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (sum, n) = values.fold((0.0, 0_u32), |(sum, n), v| (sum + v, n + 1));
+        sum / f64::from(n.max(1))
+    };
+    match part {
+        Part::Norm => values.map(|v| v * v).sum::<f64>().sqrt(),
+        Part::Block(i) => {
+            let (from, to) = (i * width / PARTS, (i + 1) * width / PARTS);
+            mean(&mut values.skip(from).take(to - from))
+        }
+        Part::Projection(i) => {
+            let sum: f64 = values
+                .enumerate()
+                .map(|(at, v)| if sign(i, at) { v } else { -v })
+                .sum();
+            sum / (width as f64).sqrt()
+        }
+        Part::Mean | Part::Element(_) => mean(&mut values.into_iter()),
+    }
+}
+
+/// A coin for each direction and place, the same for ever: one step of
+/// SplitMix64.
+fn sign(direction: usize, at: usize) -> bool {
+    let mut z = ((direction as u64) << 48 | at as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
+        let dim = |d: &i64| usize::try_from(*d).map_or(Dim::Dynamic, Dim::Fixed);
+        TensorSpec {
+            name: name.to_owned(),
+            dtype,
+            shape: Some(dims.iter().map(dim).collect()),
+        }
+    }
+
+    fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
+        let signature = Signature {
+            inputs: inputs.to_vec(),
+            outputs: vec![spec("y", DType::F32, &[-1])],
+        };
+        let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
+        places(&signature, &features)
+            .into_iter()
+            .map(|p| p.name)
+            .collect()
+    }
+
+    #[test]
+    fn columns_are_named_by_features_by_place_or_by_what_sums_them_up() {
+        let x = |width| [spec("x", DType::F32, &[-1, width])];
+        assert_eq!(names(&x(2), &["age", "income"]), ["age", "income", "y"]);
+        assert_eq!(names(&x(2), &[]), ["x[0]", "x[1]", "y"]);
+        assert_eq!(
+            names(&x(2), &["age"]),
+            ["x[0]", "x[1]", "y"],
+            "names that do not fit are not used"
+        );
+        assert_eq!(
+            names(
+                &[
+                    spec("a", DType::I64, &[-1]),
+                    spec("b", DType::String, &[-1, 1])
+                ],
+                &[]
+            ),
+            ["a", "b", "y"]
+        );
+        let wide = names(&x(1_000), &[]);
+        assert_eq!(
+            (wide.len(), wide[0].as_str(), wide[2].as_str()),
+            (19, "x.norm", "x.block[0]")
+        );
+        assert_eq!(
+            names(&[spec("image", DType::F32, &[-1, 3, 224, 224])], &[])[1],
+            "image.mean"
+        );
+        assert_eq!(
+            names(&[spec("x", DType::F32, &[-1, -1])], &[]).len(),
+            19,
+            "a width that nobody knows"
+        );
+        let named: Vec<String> = (0..1_000).map(|i| format!("f{i}")).collect();
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
+        assert_eq!(names(&x(1_000), &named).len(), 1_001);
+    }
+
+    #[test]
+    fn values_are_picked_row_by_row_and_wide_rows_summed_up() {
+        let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let tensor = Tensor::from_f32(vec![2, 8], &values).expect("fits");
+        let of = |part| {
+            let mut all = Vec::new();
+            let place = Place {
+                name: String::new(),
+                side: Side::Input,
+                tensor: 0,
+                part,
+                dtype: DType::F32,
+            };
+            each_value(&place, &tensor, |v| {
+                all.push(if let Value::Number(v) = v {
+                    v
+                } else {
+                    f64::NAN
+                })
+            });
+            all
+        };
+        assert_eq!(of(Part::Element(3)), [3.0, 11.0]);
+        assert_eq!(of(Part::Mean), [3.5, 11.5]);
+        assert_eq!(of(Part::Block(7)), [7.0, 15.0]);
+        assert_eq!(of(Part::Norm)[0], 140.0_f64.sqrt());
+        let signs: i32 = (0..1_000).map(|at| if sign(0, at) { 1 } else { -1 }).sum();
+        assert!(signs.abs() < 150, "{signs}");
+    }
+}

@@ -1,0 +1,535 @@
+//! The way from a request to its watch: a bounded queue that never blocks, and
+//! one thread that empties it, looks at the clock, and keeps to its share of
+//! the processors by sampling. What does not fit is dropped and counted.
+
+use super::alarm::{Against, Rules, SPANS};
+use super::contract::Contracts;
+use super::event::Alarm;
+use super::layout::Side;
+use super::share::{Work, next_share};
+use super::sketch::Sketch;
+use super::watch::{ColumnReport, Report, Subject, Watch};
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::tensor::Tensor;
+use crate::observe::metrics::Metrics;
+use crate::observe::metrics::monitor::{MonitorMetrics, Shown};
+use crate::observe::quality::answer::{Answer, answers};
+use crate::observe::quality::companion::Companion;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use uuid::Uuid;
+
+/// How the thread behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub rules: Rules,
+    /// Bytes of requests waiting; what comes beyond is dropped and counted.
+    pub queue_bytes_max: usize,
+    /// Share of the server's own work that windows may take; fewer requests are
+    /// sampled where they would take more.
+    pub cpu_share: f64,
+    /// Columns with series of their own among the metrics.
+    pub columns_shown: usize,
+    /// The share of requests that taps are shown at least.
+    pub tapped_share: f64,
+}
+
+/// Requests waiting, whatever their size.
+const QUEUE_MAX: usize = 16 << 10;
+/// The most threads that count contracts apart.
+const THREADS_MAX: usize = 32;
+/// How often the queue is emptied: nobody is woken for a request.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Requests looked at before others may have the watches.
+const TURN: usize = 256;
+/// How often windows are closed and series set.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the sampling share is adapted.
+const ADAPT: Duration = Duration::from_millis(200);
+
+/// Watches servables. Dropping it ends its thread.
+pub(crate) struct Monitor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    watches: Mutex<HashMap<u64, Observed>>,
+    offers: Sender<Offer>,
+    waiting_bytes: AtomicUsize,
+    next: AtomicU64,
+    /// Of all numbers that a request may have; those above are not sampled.
+    sampled_up_to: AtomicU64,
+    ended: AtomicBool,
+    /// Servers that count, and what was merged of them.
+    fleet: Mutex<(u64, serde_json::Value)>,
+    options: Options,
+    metrics: Arc<Metrics>,
+    taps: Vec<Tap>,
+}
+
+/// A watch and its series.
+struct Observed {
+    watch: Watch,
+    series: MonitorMetrics,
+    companion: Option<Companion>,
+}
+
+/// An answered request on its way.
+struct Offer {
+    watch: u64,
+    prediction: Uuid,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    bytes: usize,
+}
+
+/// A servable's way to its watch; dropping it ends the watch.
+pub(crate) struct Observer {
+    shared: Arc<Shared>,
+    watch: u64,
+    contracts: Arc<Contracts>,
+    dropped: IntCounter,
+}
+
+/// An answered request, as taps are shown it.
+pub(crate) struct Answered<'o> {
+    pub subject: &'o Arc<Subject>,
+    pub prediction: Uuid,
+    /// In the signature's order.
+    pub inputs: &'o [Tensor],
+    pub outputs: &'o [Tensor],
+    /// Of each row, where what they mean is known.
+    pub answers: &'o [Option<Answer>],
+    /// The part of each row, slice by slice.
+    pub parts: &'o [Vec<String>],
+}
+
+/// Shown sampled requests on the monitor's thread; must not block.
+pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
+
+/// Told of every alarm that begins; must not block.
+pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
+
+impl Monitor {
+    /// Starts the thread.
+    pub(crate) fn start(
+        options: Options,
+        metrics: Arc<Metrics>,
+        sink: Sink,
+        taps: Vec<Tap>,
+    ) -> Result<Arc<Self>> {
+        let (offers, inbox) = bounded(QUEUE_MAX);
+        let shared = Arc::new(Shared {
+            watches: Mutex::default(),
+            offers,
+            waiting_bytes: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+            sampled_up_to: AtomicU64::new(u64::MAX),
+            ended: AtomicBool::new(false),
+            fleet: Mutex::new((1, serde_json::Value::Null)),
+            options,
+            metrics,
+            taps,
+        });
+        shared.metrics.monitor.sample_share.set(1.0);
+        let own = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(move || run(&own, &inbox, &sink))
+            .map_err(|e| Error::internal("start the monitor").with_source(e))?;
+        Ok(Arc::new(Self { shared }))
+    }
+
+    /// Begins to watch a version. Refuses a baseline that is not its own.
+    pub(crate) fn watch(&self, subject: Subject, companion: Option<Companion>) -> Result<Observer> {
+        let (model, version) = (subject.model.clone(), subject.version);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(THREADS_MAX);
+        let watch = Watch::new(subject, threads, Instant::now())?;
+        let contracts = Arc::clone(&watch.contracts);
+        let series = self.shared.metrics.monitor.of(&model, version);
+        let dropped = series.dropped.clone();
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        self.shared.watches.lock().insert(
+            id,
+            Observed {
+                watch,
+                series,
+                companion,
+            },
+        );
+        Ok(Observer {
+            shared: Arc::clone(&self.shared),
+            watch: id,
+            contracts,
+            dropped,
+        })
+    }
+
+    /// What is known of a version, as JSON; none where it is not watched.
+    pub(crate) fn report(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+    ) -> Vec<serde_json::Value> {
+        self.look(model, version, None)
+    }
+
+    /// The same with what a page about it shows, since a time.
+    pub(crate) fn pictures(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+        since: u64,
+    ) -> Vec<serde_json::Value> {
+        self.look(model, version, Some(since))
+    }
+
+    /// What was counted since this was last asked, of every version.
+    pub(crate) fn sketches(&self) -> Vec<Sketch> {
+        self.shared
+            .watches
+            .lock()
+            .values_mut()
+            .filter_map(|o| o.watch.sketch())
+            .collect()
+    }
+
+    /// What is watched here.
+    pub(crate) fn subjects(&self) -> Vec<Arc<Subject>> {
+        self.shared
+            .watches
+            .lock()
+            .values()
+            .map(|o| Arc::clone(&o.watch.subject))
+            .collect()
+    }
+
+    /// Shows what was merged of so many servers, who share the promise.
+    pub(crate) fn show_fleet(&self, merged: serde_json::Value, servers: u64) {
+        *self.shared.fleet.lock() = (servers.max(1), merged);
+    }
+
+    fn look(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+        since: Option<u64>,
+    ) -> Vec<serde_json::Value> {
+        let watches = self.shared.watches.lock();
+        let of = |o: &&Observed| {
+            o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v)
+        };
+        let mut found: Vec<&Observed> = watches.values().filter(of).collect();
+        found.sort_by_key(|o| o.watch.subject.version);
+        let (share, rules) = (self.shared.share(), self.shared.rules());
+        let fleet = self.shared.fleet.lock();
+        let whole = |o: &Observed| {
+            let mut report = serde_json::json!(o.watch.report(&rules));
+            report["sample_share"] = share.into();
+            report["dropped_requests"] = o.series.dropped.get().into();
+            let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
+            let of = |v: &&serde_json::Value| {
+                ["model", "version", "digest"]
+                    .iter()
+                    .all(|key| same(v, key))
+            };
+            if let Some(merged) = fleet.1["versions"]
+                .as_array()
+                .and_then(|all| all.iter().find(of))
+            {
+                report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
+            }
+            if let Some(since) = since {
+                report["shown"] = o.watch.pictures(since);
+            }
+            report
+        };
+        found.into_iter().map(whole).collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+    }
+}
+
+impl Observer {
+    /// Holds a request's inputs to the contract; tells whether the prediction is
+    /// sampled, and what to offer of it then.
+    pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
+        self.contracts.count(Side::Input, inputs);
+        self.shared
+            .is_wanted(number(prediction))
+            .then(|| inputs.to_vec())
+    }
+
+    /// Holds an answer to the contract.
+    pub(crate) fn answered(&self, outputs: &[Tensor]) {
+        self.contracts.count(Side::Output, outputs);
+    }
+
+    /// Takes a sampled prediction if there is room, and drops it if not; never
+    /// waits. The tensors share their bytes with the answer.
+    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
+        let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
+        let before = self
+            .shared
+            .waiting_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        let offer = Offer {
+            watch: self.watch,
+            prediction,
+            inputs,
+            outputs,
+            bytes,
+        };
+        let fits = before + bytes <= self.shared.options.queue_bytes_max;
+        if !fits || self.shared.offers.try_send(offer).is_err() {
+            self.shared
+                .waiting_bytes
+                .fetch_sub(bytes, Ordering::Relaxed);
+            self.dropped.inc();
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // Its series retire with it.
+        self.shared.watches.lock().remove(&self.watch);
+    }
+}
+
+/// The number of a prediction: the same wherever it is sampled.
+pub(crate) fn number(prediction: Uuid) -> u64 {
+    let (high, low) = prediction.as_u64_pair();
+    let mut z = high ^ low.rotate_left(32);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Shared {
+    /// The rules, with this server's part of the promise.
+    fn rules(&self) -> Rules {
+        let mut rules = self.options.rules.clone();
+        rules.false_alarms_per_month /= self.fleet.lock().0 as f64;
+        rules
+    }
+
+    /// The share of requests that is sampled.
+    fn share(&self) -> f64 {
+        self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
+    }
+
+    /// Whether a request counts in windows.
+    fn is_sampled(&self, number: u64) -> bool {
+        number <= self.sampled_up_to.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is looked at at all.
+    fn is_wanted(&self, number: u64) -> bool {
+        self.is_sampled(number) || (number as f64) < self.options.tapped_share * u64::MAX as f64
+    }
+
+    /// Adapts the sampling share to what the last second took of the server's work.
+    fn adapt(&self, taken: Option<f64>) {
+        // An idle server says nothing of what its next request will cost.
+        let Some(taken) = taken else { return };
+        let share = next_share(self.share(), taken, self.options.cpu_share);
+        let up_to = if share >= 1.0 {
+            u64::MAX
+        } else {
+            (share * u64::MAX as f64) as u64
+        };
+        self.sampled_up_to.store(up_to, Ordering::Relaxed);
+        self.metrics.monitor.sample_share.set(share);
+    }
+}
+
+fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
+    let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
+    while !shared.ended.load(Ordering::Acquire) {
+        std::thread::sleep(PAUSE);
+        // Where requests come faster than they are looked at, the share must fall all the same.
+        let until = Instant::now() + ADAPT;
+        while !inbox.is_empty() && Instant::now() < until {
+            let mut watches = shared.watches.lock();
+            for offer in inbox.try_iter().take(TURN) {
+                shared
+                    .waiting_bytes
+                    .fetch_sub(offer.bytes, Ordering::Relaxed);
+                if let Some(observed) = watches.get_mut(&offer.watch) {
+                    look(shared, observed, &offer);
+                }
+            }
+        }
+        if adapted.elapsed() >= ADAPT {
+            let now = Work::now();
+            shared.adapt(now.since(&before));
+            (before, adapted) = (now, Instant::now());
+        }
+        if ticked.elapsed() >= TICK {
+            tick(shared, sink);
+            ticked = Instant::now();
+        }
+    }
+}
+
+/// Counts a request and shows it around.
+fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
+    let Observed {
+        watch, companion, ..
+    } = observed;
+    let Offer {
+        prediction,
+        inputs,
+        outputs,
+        ..
+    } = offer;
+    let answers = watch
+        .subject
+        .task
+        .as_ref()
+        .map(|task| answers(task, outputs))
+        .unwrap_or_default();
+    if shared.is_sampled(number(*prediction)) {
+        watch.observe(inputs, outputs, &shared.options.rules);
+        watch.estimate(&answers);
+        if let Some(companion) = companion {
+            let (errors, failure) = companion.expect(inputs, outputs);
+            watch.expect(&errors);
+            if let Some(error) = failure {
+                let (model, version) =
+                    (watch.subject.model.as_str(), watch.subject.version.number());
+                tracing::warn!(model, version, %error, "the companion fails; such rows count in no estimate");
+            }
+        }
+    }
+    if !shared.taps.is_empty() {
+        let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
+        let subject = &watch.subject;
+        let answered = Answered {
+            subject,
+            prediction: *prediction,
+            inputs,
+            outputs,
+            answers: &answers,
+            parts: &parts,
+        };
+        shared.taps.iter().for_each(|tap| tap(&answered));
+    }
+}
+
+/// Closes windows, tells of alarms, sets series.
+fn tick(shared: &Shared, sink: &Sink) {
+    let seconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let rules = &shared.rules();
+    let mut begun = Vec::new();
+    for observed in shared.watches.lock().values_mut() {
+        let alarms = observed
+            .watch
+            .advance(Instant::now(), seconds / 3600, rules);
+        observed.series.begun.inc_by(alarms.len() as u64);
+        let report = observed.watch.report(rules);
+        begun.extend(
+            alarms
+                .into_iter()
+                .map(|(place, reading)| Alarm::of(&report, place, reading)),
+        );
+        if let Some(estimated) = &report.estimated {
+            observed.series.estimate(&estimated.estimate.measures);
+        }
+        let columns = shown(&report, shared.options.columns_shown);
+        let alarms = report.alarms;
+        observed
+            .series
+            .set((report.rows, report.sampled_rows), alarms, &columns);
+        observed.watch.remember(seconds, alarms);
+    }
+    for alarm in begun {
+        let Alarm {
+            model,
+            version,
+            column,
+            test,
+            ..
+        } = &alarm;
+        let (metric, value, lower) = (test.metric.word(), test.value, test.lower);
+        tracing::warn!(
+            model,
+            version,
+            column,
+            metric,
+            value,
+            lower,
+            threshold = test.threshold,
+            rows = test.rows,
+            "drift"
+        );
+        sink(alarm);
+    }
+}
+
+/// The columns with series of their own: the most heeded first, then in order.
+fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
+    let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
+    columns.sort_by(|a, b| {
+        b.importance
+            .unwrap_or(0.0)
+            .total_cmp(&a.importance.unwrap_or(0.0))
+    });
+    let show = |c: &&'r ColumnReport<'_>| {
+        let breaches = c.contract;
+        let newest = c
+            .tests
+            .iter()
+            .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
+        let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
+        Shown {
+            column: &c.name,
+            breaches: [
+                ("nan", breaches.nan),
+                ("infinite", breaches.infinite),
+                ("below", breaches.below),
+                ("above", breaches.above),
+                ("unseen", breaches.unseen),
+                ("empty", breaches.empty),
+            ],
+            distances: newest
+                .map(|t| (t.metric.word(), t.value, raised(t.metric)))
+                .collect(),
+        }
+    };
+    columns.iter().take(most).map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {
+        let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
+        assert!(ids.iter().all(|id| number(*id) == number(*id)));
+        let sampled = ids
+            .iter()
+            .filter(|id| number(**id) <= u64::MAX / 10)
+            .count();
+        assert!(
+            (800..1_200).contains(&sampled),
+            "{sampled} of a tenth of 10,000"
+        );
+    }
+}

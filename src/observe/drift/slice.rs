@@ -1,0 +1,142 @@
+//! Parts of the rows by the value of one input column: its words, or four parts
+//! of its numbers as the baseline has them. Bounded.
+
+use super::baseline::{Column, Values};
+use super::cells::cut;
+use super::layout::{Place, Value, each_value};
+use crate::core::tensor::Tensor;
+use std::collections::BTreeSet;
+
+/// Words of a slice that are told apart; the others are one part.
+const WORDS_MAX: usize = 16;
+/// That part.
+const OTHER: &str = "other";
+
+/// How rows are told apart by one column.
+pub(crate) struct Slicer {
+    place: Place,
+    /// Numbers fall between these.
+    cuts: Vec<f64>,
+    words: BTreeSet<String>,
+}
+
+impl Slicer {
+    /// Slices by a column; its numbers are one part while there is no baseline.
+    pub(crate) fn new(place: Place, baseline: Option<&Column>) -> Self {
+        let (mut cuts, mut words) = (Vec::new(), BTreeSet::new());
+        match baseline.map(|column| &column.values) {
+            Some(Values::Numbers(numbers)) => {
+                let whole: u64 = numbers.counts.iter().sum();
+                let mut below = 0;
+                for (edge, count) in numbers.edges.iter().zip(&numbers.counts) {
+                    below += count;
+                    if below * 4 >= whole * (cuts.len() as u64 + 1)
+                        && cuts.len() < 3
+                        && below < whole
+                    {
+                        cuts.push(*edge);
+                    }
+                }
+            }
+            Some(Values::Words(listed)) => {
+                words.extend(listed.words.iter().take(WORDS_MAX).map(|(w, _)| w.clone()))
+            }
+            None => {}
+        }
+        Self { place, cuts, words }
+    }
+
+    /// The part of each row.
+    pub(crate) fn parts(&mut self, inputs: &[Tensor]) -> Vec<String> {
+        let Self { place, cuts, words } = self;
+        let mut parts = Vec::new();
+        let Some(tensor) = inputs.get(place.tensor) else {
+            return parts;
+        };
+        let mut word = |word: &str| {
+            if words.contains(word) || words.len() < WORDS_MAX {
+                words.insert(word.to_owned());
+                return word.to_owned();
+            }
+            OTHER.to_owned()
+        };
+        each_value(place, tensor, |value| {
+            parts.push(match value {
+                Value::Number(v) if v.is_nan() => "missing".to_owned(),
+                Value::Number(v) => number(cuts, v),
+                Value::Whole(v) if cuts.is_empty() => word(&v.to_string()),
+                Value::Whole(v) => number(cuts, v as f64),
+                Value::Word(text) => word(cut(text)),
+            });
+        });
+        parts
+    }
+}
+
+/// The part of a number: `(a, b]`, as cells have it.
+fn number(cuts: &[f64], value: f64) -> String {
+    let at = cuts.partition_point(|edge| value > *edge);
+    match (at.checked_sub(1).and_then(|i| cuts.get(i)), cuts.get(at)) {
+        (None, None) => "all".to_owned(),
+        (None, Some(high)) => format!("≤ {high:.4}"),
+        (Some(low), Some(high)) => format!("{low:.4} to {high:.4}"),
+        (Some(low), None) => format!("> {low:.4}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tensor::{DType, Strings};
+    use crate::observe::drift::layout::{Part, Side};
+    use crate::observe::drift::profile::{Series, profile};
+
+    fn place(dtype: DType) -> Place {
+        Place {
+            name: "a".to_owned(),
+            side: Side::Input,
+            tensor: 0,
+            part: Part::Element(0),
+            dtype,
+        }
+    }
+
+    #[test]
+    fn numbers_fall_into_quarters_of_the_baseline() {
+        let values = (0..1_000).map(f64::from).collect();
+        let column = profile(
+            "a",
+            &Series::Numbers {
+                values,
+                single: false,
+            },
+        );
+        let mut slicer = Slicer::new(place(DType::F32), Some(&column));
+        assert_eq!(slicer.cuts.len(), 3);
+        let tensor = Tensor::from_f32(vec![4, 1], &[-5.0, 400.0, 5_000.0, f32::NAN]).expect("fits");
+        let parts = slicer.parts(&[tensor]);
+        assert!(
+            parts[0].starts_with('≤') && parts[1].contains(" to ") && parts[2].starts_with('>'),
+            "{parts:?}"
+        );
+        assert_eq!(parts[3], "missing");
+        assert_eq!(
+            Slicer::new(place(DType::F32), None)
+                .parts(&[Tensor::from_f32(vec![1], &[1.0]).expect("fits")]),
+            ["all"]
+        );
+    }
+
+    #[test]
+    fn words_are_parts_until_there_are_too_many() {
+        let mut slicer = Slicer::new(place(DType::String), None);
+        let words: Vec<String> = (0..20).map(|i| format!("w{i}")).collect();
+        let tensor =
+            Tensor::strings(vec![20, 1], Strings::from_parts(&words).expect("text")).expect("fits");
+        let parts = slicer.parts(&[tensor]);
+        assert_eq!(
+            (parts[0].as_str(), parts[15].as_str(), parts[16].as_str()),
+            ("w0", "w15", OTHER)
+        );
+    }
+}

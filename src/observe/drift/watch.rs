@@ -1,0 +1,547 @@
+//! One watched version: every row is held to the contract, sampled rows are
+//! counted in windows, windows are tested when they close. Owns no clock and no
+//! thread: both are passed in.
+
+#[cfg(test)]
+mod proof;
+#[cfg(test)]
+mod tests;
+
+use super::alarm::Rules;
+use super::baseline::Baseline;
+use super::cells::cut;
+use super::column::{Hints, Reading, Watched};
+use super::contract::{Breaches, Contracts};
+use super::history::{History, Point};
+use super::layout::{self, Place, Side, Value, each_value};
+use super::profile::{Series, profile};
+use super::sketch::Sketch;
+use super::slice::Slicer;
+use crate::core::error::{Error, Result};
+use crate::core::model::task::Task;
+use crate::core::model::{Digest, ModelName, Signature, Version, short};
+use crate::core::tensor::{DType, Tensor};
+use crate::observe::quality::answer::Answer;
+use crate::observe::quality::calibrate::Curve;
+use crate::observe::quality::companion::{self, Errors};
+use crate::observe::quality::estimate::{self, Estimate, Estimator};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Columns whose hours of a week are kept: the most heeded ones.
+const WEEK_COLUMNS_MAX: usize = 256;
+/// Values that are kept to make a baseline of, all columns together.
+const OWN_VALUES_MAX: usize = 4 << 20;
+
+/// What is watched.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    pub model: ModelName,
+    pub version: Version,
+    pub digest: Digest,
+    pub signature: Signature,
+    /// The names of the inputs' columns, where somebody gave them.
+    pub features: Vec<String>,
+    pub baseline: Option<Baseline>,
+    /// What its answers mean, where that is known.
+    pub task: Option<Task>,
+    /// The input columns by which its labelled rows are told apart.
+    pub slices: Vec<String>,
+}
+
+impl Subject {
+    /// Finds its columns; refuses a baseline that is not its own.
+    pub(crate) fn places(&self) -> Result<Vec<Place>> {
+        let own = self.baseline.as_ref().map_or(&[][..], |b| &b.features);
+        let features = if self.features.is_empty() {
+            own
+        } else {
+            &self.features
+        };
+        let places = layout::places(&self.signature, features);
+        if let Some(baseline) = &self.baseline {
+            layout::check(baseline, &places)?;
+        }
+        Ok(places)
+    }
+}
+
+/// What windows are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// A baseline that came with the version.
+    Training,
+    /// One of the version's own first rows.
+    Own,
+    /// Those are being gathered.
+    Gathering,
+}
+
+/// A version under watch.
+pub(crate) struct Watch {
+    pub subject: Arc<Subject>,
+    pub slicers: Vec<Slicer>,
+    places: Vec<Place>,
+    /// Counted where requests are served.
+    pub contracts: Arc<Contracts>,
+    columns: Vec<Watched>,
+    source: Source,
+    baseline_rows: u64,
+    /// Values of the first rows, place by place, while they are gathered.
+    gathered: Vec<Series>,
+    gathered_rows: usize,
+    pub sampled_rows: u64,
+    window_rows: u64,
+    untold_rows: u64,
+    opened: Instant,
+    closed: u64,
+    hour: Option<u64>,
+    estimator: Option<Estimator>,
+    errors: Errors,
+    /// What the last window's scores, or its companion, say.
+    pub estimated: Option<Estimate>,
+    history: History,
+    remembered: u64,
+}
+
+impl Watch {
+    /// Begins; contracts are counted by so many threads.
+    pub(crate) fn new(subject: Subject, threads: usize, now: Instant) -> Result<Self> {
+        let places = subject.places()?;
+        let slicers = slicers(&subject, &places)?;
+        let mut watch = Self {
+            slicers,
+            contracts: Arc::new(Contracts::new(
+                &subject.signature,
+                &places,
+                subject.baseline.as_ref(),
+                threads,
+            )),
+            columns: Vec::new(),
+            source: Source::Gathering,
+            baseline_rows: 0,
+            gathered: places.iter().map(empty).collect(),
+            gathered_rows: 0,
+            places,
+            sampled_rows: 0,
+            window_rows: 0,
+            untold_rows: 0,
+            opened: now,
+            closed: 0,
+            hour: None,
+            estimator: estimator(&subject),
+            errors: Errors::new(subject.baseline.as_ref().map(|b| &b.performance)),
+            estimated: None,
+            history: History::default(),
+            remembered: 0,
+            subject: Arc::new(subject),
+        };
+        if let Some(baseline) = watch.subject.baseline.clone() {
+            watch.begin(&baseline, Source::Training);
+        }
+        Ok(watch)
+    }
+
+    fn begin(&mut self, baseline: &Baseline, source: Source) {
+        let mut heeded: Vec<f64> = baseline
+            .inputs
+            .iter()
+            .filter_map(|c| c.importance)
+            .collect();
+        heeded.sort_unstable_by(|a, b| b.total_cmp(a));
+        let least = heeded
+            .get(WEEK_COLUMNS_MAX)
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY);
+        let mut kept = 0;
+        for place in &self.places {
+            let columns = if place.side == Side::Input {
+                &baseline.inputs
+            } else {
+                &baseline.outputs
+            };
+            let Some(column) = columns.iter().find(|c| c.name == place.name) else {
+                continue;
+            };
+            let keeps_week =
+                kept < WEEK_COLUMNS_MAX && column.importance.is_none_or(|i| i >= least);
+            kept += usize::from(keeps_week);
+            self.columns
+                .push(Watched::new(place.clone(), column.clone(), keeps_week));
+        }
+        self.gathered = Vec::new();
+        (self.source, self.baseline_rows) = (source, baseline.rows);
+    }
+
+    /// Takes the tensors of a sampled request, in the signature's order.
+    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], rules: &Rules) {
+        let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
+        self.sampled_rows += rows;
+        self.window_rows += rows;
+        let of = |place: &Place| {
+            if place.side == Side::Input {
+                inputs
+            } else {
+                outputs
+            }
+            .get(place.tensor)
+        };
+        for column in &mut self.columns {
+            if let Some(tensor) = of(&column.place) {
+                column.take(tensor);
+            }
+        }
+        if self.source == Source::Gathering {
+            for (place, series) in self.places.iter().zip(&mut self.gathered) {
+                of(place)
+                    .into_iter()
+                    .for_each(|tensor| each_value(place, tensor, |value| push(series, &value)));
+            }
+            self.gathered_rows += rows as usize;
+            let most = OWN_VALUES_MAX / self.places.len().max(1);
+            if self.gathered_rows >= rules.own_rows.min(most) {
+                self.profile_own();
+            }
+        }
+    }
+
+    /// Takes the answers of a sampled request for what their scores say.
+    pub(crate) fn estimate(&mut self, answers: &[Option<Answer>]) {
+        if let Some(estimator) = &mut self.estimator {
+            answers
+                .iter()
+                .flatten()
+                .for_each(|answer| estimator.take(answer));
+        }
+    }
+
+    /// Takes how large the errors of a sampled request's rows are likely to be.
+    pub(crate) fn expect(&mut self, errors: &[f64]) {
+        errors.iter().for_each(|error| self.errors.take(*error));
+    }
+
+    fn profile_own(&mut self) {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for (place, series) in self.places.iter().zip(&self.gathered) {
+            let side = if place.side == Side::Input {
+                &mut inputs
+            } else {
+                &mut outputs
+            };
+            side.push(profile(&place.name, series));
+        }
+        let baseline = Baseline {
+            format: super::baseline::FORMAT,
+            rows: self.gathered_rows as u64,
+            source: "the first rows it was asked".to_owned(),
+            features: Vec::new(),
+            inputs,
+            outputs,
+            calibration: Vec::new(),
+            performance: BTreeMap::new(),
+        };
+        self.contracts.begin(&self.places, &baseline);
+        self.begin(&baseline, Source::Own);
+        self.window_rows = 0;
+    }
+
+    /// Closes what is due: the base window by rows first and time second, and
+    /// the hour. `hour` counts hours of the calendar. Tells what alarms begin.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        hour: u64,
+        rules: &Rules,
+    ) -> Vec<(Place, Reading)> {
+        let age = now.saturating_duration_since(self.opened);
+        let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
+        let mut begun = Vec::new();
+        let alpha = rules.alpha(self.columns.len());
+        if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
+            begun = self.close(now, rules);
+        }
+        if self.hour.replace(hour).is_some_and(|before| before != hour) {
+            for column in &mut self.columns {
+                // What was counted belongs to the hour that ends.
+                let readings = column.close_hour(hour.wrapping_sub(1), rules, alpha);
+                begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+            }
+        }
+        begun
+    }
+
+    /// What was counted since this was last asked, of a version whose baseline came
+    /// with it: only then do all servers count in the same cells.
+    pub(crate) fn sketch(&mut self) -> Option<Sketch> {
+        let rows = std::mem::take(&mut self.untold_rows);
+        if self.source != Source::Training || rows == 0 {
+            return None;
+        }
+        Some(Sketch {
+            model: self.subject.model.to_string(),
+            version: self.subject.version.number(),
+            digest: self.subject.digest.to_string(),
+            rows,
+            columns: self.columns.iter_mut().map(Watched::told).collect(),
+        })
+    }
+
+    /// Adds what a server counted to the window under way.
+    pub(crate) fn absorb(&mut self, sketch: &Sketch) {
+        self.window_rows += sketch.rows;
+        self.sampled_rows += sketch.rows;
+        for counted in &sketch.columns {
+            let side = if counted.input {
+                Side::Input
+            } else {
+                Side::Output
+            };
+            let of = |column: &&mut Watched| {
+                column.place.side == side && column.place.name == counted.name
+            };
+            if let Some(column) = self.columns.iter_mut().find(of) {
+                column.absorb(counted);
+            }
+        }
+    }
+
+    /// Says how many windows closed before the one under way.
+    pub(crate) fn count_from(&mut self, closed: u64) {
+        self.closed = closed;
+    }
+
+    /// Closes the window under way, however many rows it has, and tests it.
+    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
+        self.closed += 1;
+        let of_scores = self.estimator.as_mut().and_then(Estimator::close);
+        self.estimated = of_scores
+            .or_else(|| self.errors.close())
+            .or(self.estimated.take());
+        let alpha = rules.alpha(self.columns.len());
+        let mut begun = Vec::new();
+        for column in &mut self.columns {
+            let readings = column.close(self.closed, rules, alpha);
+            begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+        }
+        self.untold_rows += self.window_rows;
+        (self.window_rows, self.opened) = (0, now);
+        begun
+    }
+
+    /// Remembers the window that closed last, if it is not remembered yet.
+    pub(crate) fn remember(&mut self, time: u64, alarms: usize) {
+        if self.closed == self.remembered {
+            return;
+        }
+        self.remembered = self.closed;
+        let columns = self.columns.iter().map(Watched::distance).collect();
+        let told = self.estimated.as_ref().map(|e| &e.measures);
+        let estimated = told
+            .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
+            .copied();
+        self.history.add(Point {
+            time,
+            rows: self.sampled_rows,
+            alarms,
+            columns,
+            estimated,
+        });
+    }
+
+    /// What a page about it shows, since a time.
+    pub(crate) fn pictures(&self, since: u64) -> serde_json::Value {
+        serde_json::json!({
+            "pictures": self.columns.iter().map(Watched::picture).collect::<Vec<_>>(),
+            "history": self.history.since(since),
+            "calibration": self.subject.baseline.as_ref().map(|b| &b.calibration),
+            "performance": self.subject.baseline.as_ref().map(|b| &b.performance),
+        })
+    }
+
+    /// Everything that is known, for a person or a program.
+    pub(crate) fn report(&self, rules: &Rules) -> Report<'_> {
+        let (rows, mut breaches) = self.contracts.totals();
+        let mut columns: Vec<ColumnReport<'_>> = Vec::new();
+        for column in &self.columns {
+            let (side, name) = (column.place.side, column.place.name.clone());
+            let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
+            columns.push(ColumnReport {
+                name,
+                side,
+                importance: column.importance(),
+                contract,
+                hints: column.hints,
+                tests: column.readings().collect(),
+            });
+        }
+        // Those that no test looks at are still held to the contract.
+        columns.extend(
+            breaches
+                .into_iter()
+                .map(|((side, name), breaches)| ColumnReport {
+                    name,
+                    side,
+                    importance: None,
+                    contract: breaches,
+                    hints: Hints::default(),
+                    tests: Vec::new(),
+                }),
+        );
+        Report {
+            model: self.subject.model.as_str(),
+            version: self.subject.version.number(),
+            digest: self.subject.digest.to_string(),
+            baseline: self.source,
+            baseline_rows: self.baseline_rows,
+            rows,
+            sampled_rows: self.sampled_rows,
+            windows: self.closed,
+            alpha: rules.alpha(self.columns.len()),
+            estimated: self.estimated.as_ref().map(|estimate| {
+                let of_scores = estimate.calibrated.is_some();
+                let assumption = if of_scores {
+                    estimate::ASSUMPTION
+                } else {
+                    companion::ASSUMPTION
+                };
+                Estimated {
+                    estimate,
+                    assumption,
+                }
+            }),
+            alarms: columns
+                .iter()
+                .flat_map(|c| &c.tests)
+                .filter(|t| t.alarm)
+                .count(),
+            columns,
+        }
+    }
+}
+
+/// What estimates from the scores, of a classifier.
+fn estimator(subject: &Subject) -> Option<Estimator> {
+    let Some(Task::Classification(task)) = &subject.task else {
+        return None;
+    };
+    let scores = &subject.signature.outputs.get(task.scores)?.name;
+    let of = |class: usize| {
+        if task.is_single {
+            scores.clone()
+        } else {
+            format!("{scores}[{class}]")
+        }
+    };
+    let known = subject.baseline.iter().flat_map(|b| &b.calibration);
+    let curves = known.filter_map(|curve| {
+        let class = (0..task.classes.len())
+            .rev()
+            .find(|class| of(*class) == curve.output)?;
+        Some((class, Curve::new(curve.points.clone())?))
+    });
+    Some(Estimator::new(task, &curves.collect()))
+}
+
+/// Finds the columns that rows are told apart by. Refuses what the model does not have.
+fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
+    let inputs = || places.iter().filter(|p| p.side == Side::Input);
+    let one = |name: &String| {
+        let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
+            let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
+            let (name, has) = (short(name), has.join(", "));
+            Error::precondition(format!(
+                "the slice '{name}' is no input column; they are {}",
+                short(&has)
+            ))
+        })?;
+        let column = subject
+            .baseline
+            .iter()
+            .flat_map(|b| &b.inputs)
+            .find(|c| c.name == *name);
+        Ok(Slicer::new(place.clone(), column))
+    };
+    subject.slices.iter().map(one).collect()
+}
+
+/// Everything that is known of a watched version.
+#[derive(Serialize)]
+pub(crate) struct Report<'w> {
+    pub model: &'w str,
+    pub version: u64,
+    pub digest: String,
+    pub baseline: Source,
+    pub baseline_rows: u64,
+    /// Rows seen, and those of them that counted in windows.
+    pub rows: u64,
+    pub sampled_rows: u64,
+    /// Base windows closed.
+    pub windows: u64,
+    /// The certainty of each test.
+    pub alpha: f64,
+    pub alarms: usize,
+    /// Of the last window, from its scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated: Option<Estimated<'w>>,
+    pub columns: Vec<ColumnReport<'w>>,
+}
+
+/// Performance without labels, with what it takes for granted.
+#[derive(Serialize)]
+pub(crate) struct Estimated<'w> {
+    #[serde(flatten)]
+    pub estimate: &'w Estimate,
+    pub assumption: &'static str,
+}
+
+/// A column of a report.
+#[derive(Serialize)]
+pub(crate) struct ColumnReport<'w> {
+    pub name: String,
+    pub side: Side,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<f64>,
+    pub contract: Breaches,
+    pub hints: Hints,
+    pub tests: Vec<&'w Reading>,
+}
+
+/// An empty series of the kind that a column of the model has.
+pub(crate) fn empty(place: &Place) -> Series {
+    match place.dtype {
+        DType::String => Series::Words(Vec::new()),
+        DType::F64 => Series::Numbers {
+            values: Vec::new(),
+            single: false,
+        },
+        DType::F32 | DType::F16 | DType::BF16 => Series::Numbers {
+            values: Vec::new(),
+            single: true,
+        },
+        _ if place.part != layout::Part::Element(0)
+            && !matches!(place.part, layout::Part::Element(_)) =>
+        {
+            Series::Numbers {
+                values: Vec::new(),
+                single: false,
+            }
+        }
+        _ => Series::Whole(Vec::new()),
+    }
+}
+
+/// Adds a value to a series of its kind.
+pub(crate) fn push(series: &mut Series, value: &Value<'_>) {
+    match (series, value) {
+        (Series::Numbers { values, .. }, Value::Number(v)) => values.push(*v),
+        (Series::Numbers { values, .. }, Value::Whole(v)) => values.push(*v as f64),
+        (Series::Whole(values), Value::Whole(v)) => values.push(*v),
+        (Series::Words(words), Value::Word(word)) => words.push(cut(word).to_owned()),
+        // A number beyond what whole ones reach: as near as they come.
+        (Series::Whole(values), Value::Number(v)) => values.push(*v as i64),
+        _ => {}
+    }
+}

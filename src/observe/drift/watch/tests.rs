@@ -1,0 +1,405 @@
+//! What a watch makes of streams of rows, in virtual time.
+
+use super::*;
+use crate::core::model::{Dim, TensorSpec};
+use crate::core::tensor::Strings;
+use crate::observe::drift::alarm::{Against, Thresholds};
+use std::time::Duration;
+
+/// Numbers in [0, 1) that look random and are always the same.
+pub(super) struct Random(pub u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Of a normal distribution, by Box and Muller.
+    pub(super) fn normal(&mut self) -> f64 {
+        let (a, b) = (self.next(), self.next());
+        (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}
+
+pub(super) const RULES: Rules = Rules {
+    window_rows: 1_000,
+    window_min: Duration::from_secs(10),
+    window_max: Duration::from_secs(300),
+    false_alarms_per_month: 1.0,
+    thresholds: Thresholds {
+        ks: 0.05,
+        wasserstein: 0.1,
+        psi: 0.1,
+        js: 0.1,
+        largest: 0.03,
+        missing: 0.01,
+    },
+    own_rows: 5_000,
+};
+
+fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
+    let dims = std::iter::once(Dim::Dynamic).chain(width.map(Dim::Fixed));
+    TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: Some(dims.collect()),
+    }
+}
+
+/// A model of two numbers and a word, that answers one number.
+fn subject(baseline: Option<Baseline>) -> Subject {
+    Subject {
+        model: ModelName::parse("m").expect("legal"),
+        version: Version::new(1).expect("legal"),
+        digest: Digest([0; 32]),
+        signature: Signature {
+            inputs: vec![
+                spec("x", DType::F32, Some(2)),
+                spec("word", DType::String, None),
+            ],
+            outputs: vec![spec("y", DType::F32, None)],
+        },
+        features: Vec::new(),
+        baseline,
+        task: None,
+        slices: Vec::new(),
+    }
+}
+
+/// A stream of requests of 100 rows, one each 10 ms.
+struct Stream {
+    watch: Watch,
+    now: Instant,
+    hour: u64,
+    random: Random,
+}
+
+type Row<'r> = &'r dyn Fn(&mut Random) -> ([f32; 2], &'static str);
+
+impl Stream {
+    fn new(baseline: Option<Baseline>) -> Self {
+        let now = Instant::now();
+        let watch = Watch::new(subject(baseline), 1, now).expect("fits");
+        Self {
+            watch,
+            now,
+            hour: 480_000,
+            random: Random(7),
+        }
+    }
+
+    /// Sends requests; returns the alarms that began, as `column metric`.
+    fn send(&mut self, requests: usize, row: Row<'_>) -> Vec<String> {
+        let mut begun = Vec::new();
+        for _ in 0..requests {
+            let rows: Vec<_> = (0..100).map(|_| row(&mut self.random)).collect();
+            let numbers: Vec<f32> = rows.iter().flat_map(|(x, _)| *x).collect();
+            let words = Strings::from_parts(rows.iter().map(|(_, w)| *w)).expect("text");
+            let answers: Vec<f32> = rows.iter().map(|(x, _)| x[0] + x[1]).collect();
+            let inputs = [
+                Tensor::from_f32(vec![100, 2], &numbers).expect("fits"),
+                Tensor::strings(vec![100], words).expect("fits"),
+            ];
+            let outputs = [Tensor::from_f32(vec![100], &answers).expect("fits")];
+            self.watch.contracts.count(Side::Input, &inputs);
+            self.watch.contracts.count(Side::Output, &outputs);
+            self.watch.observe(&inputs, &outputs, &RULES);
+            self.now += Duration::from_secs(1);
+            let alarms = self.watch.advance(self.now, self.hour, &RULES);
+            begun.extend(
+                alarms
+                    .into_iter()
+                    .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
+            );
+        }
+        begun
+    }
+}
+
+fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
+    let word = ["red", "green", "blue"][(random.next() * 3.0) as usize];
+    ([random.normal() as f32, random.next() as f32], word)
+}
+
+/// A baseline of the usual rows.
+fn baseline() -> Baseline {
+    let mut random = Random(1);
+    let rows: Vec<_> = (0..20_000).map(|_| usual(&mut random)).collect();
+    let numbers = |i: usize| Series::Numbers {
+        values: rows.iter().map(|(x, _)| f64::from(x[i])).collect(),
+        single: true,
+    };
+    let sums = rows.iter().map(|(x, _)| f64::from(x[0] + x[1])).collect();
+    let words = rows.iter().map(|(_, w)| (*w).to_owned()).collect();
+    Baseline {
+        format: 1,
+        rows: 20_000,
+        source: String::new(),
+        features: Vec::new(),
+        inputs: vec![
+            profile("x[0]", &numbers(0)),
+            profile("x[1]", &numbers(1)),
+            profile("word", &Series::Words(words)),
+        ],
+        outputs: vec![profile(
+            "y",
+            &Series::Numbers {
+                values: sums,
+                single: true,
+            },
+        )],
+        calibration: Vec::new(),
+        performance: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
+    let mut stream = Stream::new(Some(baseline()));
+    assert_eq!(stream.send(1_000, &usual), Vec::<String>::new());
+    let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
+    assert_eq!(
+        (&report["rows"], &report["windows"], &report["alarms"]),
+        (&100_000.into(), &100.into(), &0.into())
+    );
+    let begun = stream.send(200, &|random| {
+        let (x, word) = usual(random);
+        ([x[0] + 0.5, x[1]], word)
+    });
+    assert!(
+        begun.contains(&"x[0] ks".to_owned()) && begun.contains(&"y ks".to_owned()),
+        "{begun:?}"
+    );
+    assert!(
+        !begun
+            .iter()
+            .any(|alarm| alarm.starts_with("x[1]") || alarm.starts_with("word")),
+        "{begun:?}"
+    );
+    // The shift ends: so does the alarm, in its time.
+    stream.send(1_000, &usual);
+    let raised = |stream: &Stream| stream.watch.report(&RULES).alarms;
+    assert_eq!(raised(&stream), 0);
+}
+
+#[test]
+fn new_words_missing_values_and_other_units_are_seen() {
+    let mut stream = Stream::new(Some(baseline()));
+    let begun = stream.send(300, &|random| {
+        let (x, word) = usual(random);
+        let word = if random.next() < 0.1 { "purple" } else { word };
+        let first = if random.next() < 0.05 { f32::NAN } else { x[0] };
+        ([first, x[1] * 1_000.0], word)
+    });
+    for alarm in ["word largest", "x[0] missing", "x[1] wasserstein"] {
+        assert!(
+            begun.iter().any(|b| b == alarm),
+            "{alarm} is not among {begun:?}"
+        );
+    }
+    let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
+    let column = |name: &str| {
+        let all = report["columns"].as_array().expect("columns");
+        all.iter()
+            .find(|c| c["name"] == name)
+            .expect("a column")
+            .clone()
+    };
+    let unseen = column("word")["contract"]["unseen"]
+        .as_u64()
+        .expect("a count");
+    assert!((2_700..3_300).contains(&unseen), "{unseen} of 30,000 words");
+    assert!(
+        column("x[0]")["contract"]["nan"]
+            .as_u64()
+            .is_some_and(|n| (1_300..1_700).contains(&n))
+    );
+    assert!(
+        column("x[1]")["contract"]["above"]
+            .as_u64()
+            .is_some_and(|n| n > 29_000)
+    );
+    assert_eq!(column("x[1]")["hints"]["scale"], 1000.0);
+    assert_eq!(column("x[0]")["hints"]["scale"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_version_without_a_baseline_makes_one_of_its_first_rows() {
+    let mut stream = Stream::new(None);
+    let source = |stream: &Stream| stream.watch.report(&RULES).baseline;
+    stream.send(49, &usual);
+    assert_eq!(source(&stream), Source::Gathering);
+    stream.send(1, &usual);
+    assert_eq!(source(&stream), Source::Own);
+    assert_eq!(stream.send(300, &usual), Vec::<String>::new());
+    let begun = stream.send(300, &|random| {
+        let (x, word) = usual(random);
+        ([x[0] * 2.0, x[1]], word)
+    });
+    assert!(begun.iter().any(|b| b == "x[0] ks"), "{begun:?}");
+}
+
+#[test]
+fn the_same_hour_of_last_week_is_another_baseline() {
+    let mut stream = Stream::new(Some(baseline()));
+    stream.send(20, &usual);
+    let tested = |stream: &Stream| {
+        let report = stream.watch.report(&RULES);
+        report
+            .columns
+            .iter()
+            .flat_map(|c| &c.tests)
+            .filter(|t| t.against == Against::LastWeek)
+            .count()
+    };
+    stream.hour += 1;
+    stream.send(20, &usual);
+    assert_eq!(tested(&stream), 0, "there is no week before");
+    stream.hour += 167;
+    stream.send(20, &usual);
+    stream.hour += 1;
+    stream.send(20, &usual);
+    assert!(tested(&stream) > 0);
+    // A clock that jumps a year forth and back breaks nothing.
+    for jump in [8_760, -8_760, -1] {
+        stream.hour = stream.hour.wrapping_add_signed(jump);
+        stream.send(20, &usual);
+    }
+}
+
+#[test]
+fn rows_come_first_and_time_second_in_closing_a_window() {
+    let mut stream = Stream::new(Some(baseline()));
+    let closed = |stream: &Stream| stream.watch.report(&RULES).windows;
+    stream.send(9, &usual);
+    assert_eq!(closed(&stream), 0, "900 rows");
+    stream.send(1, &usual);
+    assert_eq!(closed(&stream), 1);
+    stream.send(1, &usual);
+    stream.now += Duration::from_secs(298);
+    stream.watch.advance(stream.now, stream.hour, &RULES);
+    assert_eq!(closed(&stream), 1, "not yet five minutes");
+    stream.now += Duration::from_secs(1);
+    stream.watch.advance(stream.now, stream.hour, &RULES);
+    assert_eq!(closed(&stream), 2, "a hundred rows, and five minutes");
+    stream.now += Duration::from_secs(3_600);
+    stream.watch.advance(stream.now, stream.hour, &RULES);
+    assert_eq!(closed(&stream), 2, "no rows, no window");
+}
+
+#[test]
+fn rows_that_were_not_sampled_are_held_to_the_contract_alone() {
+    let stream = Stream::new(Some(baseline()));
+    let inputs = [
+        Tensor::from_f32(vec![1, 2], &[f32::NAN, 9.0]).expect("fits"),
+        Tensor::strings(vec![1], Strings::from_parts(["purple"]).expect("text")).expect("fits"),
+    ];
+    stream.watch.contracts.count(Side::Input, &inputs);
+    let report = stream.watch.report(&RULES);
+    assert_eq!((report.rows, report.sampled_rows), (1, 0));
+    let counted: u64 = report
+        .columns
+        .iter()
+        .map(|c| c.contract.unseen + c.contract.nan + c.contract.above)
+        .sum();
+    assert_eq!(counted, 3);
+}
+
+#[test]
+fn a_baseline_of_another_model_is_refused_with_the_column() {
+    let refused = |change: &dyn Fn(&mut Baseline), part: &str| {
+        let mut other = baseline();
+        change(&mut other);
+        let error = Watch::new(subject(Some(other)), 1, Instant::now())
+            .err()
+            .expect("must be refused");
+        assert!(
+            error.message.contains(part),
+            "{error} does not say {part:?}"
+        );
+    };
+    refused(
+        &|b| b.inputs[0].name = "age".to_owned(),
+        "the column 'age', this one has x[0], x[1], word",
+    );
+    refused(
+        &|b| b.inputs[2].values = b.inputs[0].values.clone(),
+        "'word' is of another kind",
+    );
+    refused(
+        &|b| b.inputs[0].values = b.inputs[2].values.clone(),
+        "'x[0]' is of another kind",
+    );
+    // Columns are matched by name: their order says nothing.
+    let mut shuffled = baseline();
+    shuffled.inputs.reverse();
+    assert!(Watch::new(subject(Some(shuffled)), 1, Instant::now()).is_ok());
+}
+
+#[test]
+fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() {
+    let mut all_nan = baseline();
+    all_nan.inputs[0] = profile(
+        "x[0]",
+        &Series::Numbers {
+            values: vec![f64::NAN; 1_000],
+            single: true,
+        },
+    );
+    all_nan.inputs[1] = profile(
+        "x[1]",
+        &Series::Numbers {
+            values: vec![3.0; 1_000],
+            single: true,
+        },
+    );
+    let mut stream = Stream::new(Some(all_nan));
+    let same = |random: &mut Random| ([f32::NAN, 3.0], usual(random).1);
+    assert_eq!(
+        stream
+            .send(300, &same)
+            .into_iter()
+            .filter(|a| a.starts_with('x'))
+            .count(),
+        0
+    );
+    let begun = stream.send(300, &|random| ([1.0, 4.0], usual(random).1));
+    assert!(
+        begun.iter().any(|a| a == "x[0] missing") && begun.iter().any(|a| a == "x[1] ks"),
+        "{begun:?}"
+    );
+}
+
+#[test]
+fn ten_thousand_features_are_watched_within_bounds() {
+    let wide = Signature {
+        inputs: vec![spec("x", DType::F32, Some(10_000))],
+        outputs: Vec::new(),
+    };
+    let features: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
+    let of = |features: Vec<String>| Subject {
+        signature: wide.clone(),
+        features,
+        ..subject(None)
+    };
+    // Too many to watch one by one, named or not: they are summed up.
+    for features in [Vec::new(), features] {
+        let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
+        let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
+        let rules = Rules {
+            own_rows: 100,
+            ..RULES
+        };
+        (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &rules));
+        let report = watch.report(&rules);
+        // Eighteen sums, and the tensor itself, which is held to the contract.
+        assert_eq!(
+            (report.columns.len(), report.columns[0].name.as_str()),
+            (19, "x.norm")
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Counts of a stretch of time, column by column: added up row by row, then
+//! window by window into any span. Owns no clock.
+
+use super::baseline::Cells;
+use super::layout::Value;
+
+/// What fell where, in one column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tally {
+    pub counts: Vec<u32>,
+    /// Rows without a value.
+    pub missing: u32,
+    /// The least and the greatest finite number.
+    pub ends: (f64, f64),
+}
+
+impl Tally {
+    /// Starts at nothing.
+    pub(crate) fn new(cells: usize) -> Self {
+        Self {
+            counts: vec![0; cells],
+            missing: 0,
+            ends: (f64::INFINITY, f64::NEG_INFINITY),
+        }
+    }
+
+    /// Counts a value; tells its cell, if it has one.
+    pub(crate) fn take(&mut self, cells: &Cells, value: &Value<'_>) {
+        match find(cells, value) {
+            None => self.missing += 1,
+            Some(cell) => {
+                self.counts[cell] += 1;
+                if let Value::Number(v) = value
+                    && v.is_finite()
+                {
+                    self.ends = (self.ends.0.min(*v), self.ends.1.max(*v));
+                }
+                if let (Value::Whole(v), Cells::Numbers(_)) = (value, cells) {
+                    self.ends = (self.ends.0.min(*v as f64), self.ends.1.max(*v as f64));
+                }
+            }
+        }
+    }
+
+    /// Adds another stretch.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(a, b)| *a = a.saturating_add(*b));
+        self.missing = self.missing.saturating_add(other.missing);
+        self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
+    }
+
+    /// Counts everything half.
+    pub(crate) fn halve(&mut self) {
+        self.counts.iter_mut().for_each(|n| *n /= 2);
+        self.missing /= 2;
+    }
+
+    /// Rows with a value.
+    pub(crate) fn present(&self) -> u64 {
+        self.counts.iter().map(|n| u64::from(*n)).sum()
+    }
+
+    /// Rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.present() + u64::from(self.missing)
+    }
+
+    /// Back to nothing.
+    pub(crate) fn clear(&mut self) {
+        self.counts.fill(0);
+        (self.missing, self.ends) = (0, (f64::INFINITY, f64::NEG_INFINITY));
+    }
+}
+
+/// The cell of a value; none where it is missing.
+pub(crate) fn find(cells: &Cells, value: &Value<'_>) -> Option<usize> {
+    match (cells, value) {
+        (Cells::Numbers(edges), Value::Number(v)) => (!v.is_nan()).then(|| edges.cell(*v)),
+        (Cells::Numbers(edges), Value::Whole(v)) => Some(edges.cell(*v as f64)),
+        (Cells::Numbers(_), Value::Word(_)) => None,
+        (Cells::Words(_), Value::Word("")) => None,
+        (Cells::Words(words), Value::Word(word)) => Some(words.cell(word)),
+        (Cells::Words(words), Value::Whole(v)) => {
+            let mut text = [0; 20];
+            Some(words.cell(digits(*v, &mut text)))
+        }
+        (Cells::Words(words), Value::Number(v)) => Some(words.cell(&v.to_string())),
+    }
+}
+
+/// A whole number as text, without asking for memory.
+fn digits(value: i64, text: &mut [u8; 20]) -> &str {
+    let (mut left, mut at) = (value.unsigned_abs(), text.len());
+    loop {
+        at -= 1;
+        text[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        text[at] = b'-';
+    }
+    std::str::from_utf8(&text[at..]).expect("digits are ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::drift::cells::{Edges, Words};
+
+    #[test]
+    fn whole_numbers_are_found_by_their_digits() {
+        for value in [0, 7, -1, 120, i64::MAX, i64::MIN] {
+            assert_eq!(digits(value, &mut [0; 20]), value.to_string());
+        }
+        let words = Words::new(&["-1".to_owned(), "120".to_owned()], &[], false);
+        let cells = Cells::Words(words);
+        let cell = |v| find(&cells, &Value::Whole(v));
+        assert_eq!((cell(-1), cell(120), cell(5)), (Some(0), Some(1), Some(3)));
+    }
+
+    #[test]
+    fn windows_add_up_to_what_they_were_made_of() {
+        let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
+        let mut whole = Tally::new(3);
+        let mut parts = [Tally::new(3), Tally::new(3)];
+        for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY]
+            .into_iter()
+            .enumerate()
+        {
+            whole.take(&cells, &Value::Number(v));
+            parts[i % 2].take(&cells, &Value::Number(v));
+        }
+        let [mut sum, other] = parts;
+        sum.add(&other);
+        assert_eq!(sum, whole);
+        assert_eq!(
+            (whole.rows(), whole.present(), whole.ends),
+            (5, 4, (-1.0, 2.0))
+        );
+    }
+}

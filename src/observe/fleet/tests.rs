@@ -1,0 +1,311 @@
+//! Ten servers with a tenth of the traffic each see together what none of them
+//! sees alone, and what they tell outlives whoever adds it up.
+
+use super::*;
+use crate::core::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use crate::core::tensor::{DType, Tensor};
+use crate::observe::drift::alarm::Thresholds;
+use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
+use crate::observe::drift::observer;
+use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::watch::Subject;
+use crate::observe::metrics::Metrics;
+use parking_lot::Mutex;
+
+const SERVERS: usize = 10;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.next()).ln()).sqrt() * (std::f64::consts::TAU * self.next()).cos()
+    }
+
+    /// Rows of one number, moved by so much.
+    fn rows(&mut self, rows: usize, shift: f64) -> Tensor {
+        let values: Vec<f32> = (0..rows).map(|_| (self.normal() + shift) as f32).collect();
+        Tensor::from_f32(vec![rows, 1], &values).expect("fits")
+    }
+}
+
+fn subject() -> Subject {
+    let mut random = Random(1);
+    let values = (0..20_000)
+        .map(|_| f64::from(random.normal() as f32))
+        .collect();
+    let x = TensorSpec {
+        name: "x".into(),
+        dtype: DType::F32,
+        shape: Some(vec![Dim::Dynamic, Dim::Fixed(1)]),
+    };
+    let baseline = Baseline {
+        format: BASELINE,
+        rows: 20_000,
+        source: String::new(),
+        features: Vec::new(),
+        inputs: vec![profile(
+            "x",
+            &Series::Numbers {
+                values,
+                single: true,
+            },
+        )],
+        outputs: Vec::new(),
+        calibration: Vec::new(),
+        performance: BTreeMap::new(),
+    };
+    Subject {
+        model: ModelName::parse("m").expect("legal"),
+        version: Version::new(1).expect("legal"),
+        digest: Digest([1; 32]),
+        signature: Signature {
+            inputs: vec![x],
+            outputs: Vec::new(),
+        },
+        features: Vec::new(),
+        baseline: Some(baseline),
+        task: None,
+        slices: Vec::new(),
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        window_rows: u64::MAX,
+        window_min: Duration::from_secs(60),
+        window_max: Duration::from_secs(1 << 30),
+        false_alarms_per_month: 0.5,
+        thresholds: Thresholds {
+            ks: 0.05,
+            wasserstein: 0.1,
+            psi: 0.1,
+            js: 0.1,
+            largest: 0.03,
+            missing: 0.01,
+        },
+        own_rows: 5_000,
+    }
+}
+
+/// Stretches until the fleet alarms, and until any server does, of so many.
+fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
+    let mut random = Random(99);
+    let watch = || Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
+    let mut servers: Vec<Watch> = (0..SERVERS).map(|_| watch()).collect();
+    let mut fleet = watch();
+    // Each server has its part of the promise.
+    let own = Rules {
+        false_alarms_per_month: 0.5 / SERVERS as f64,
+        ..rules()
+    };
+    let (mut together, mut alone) = (None, None);
+    for slot in 1..=slots {
+        let mut merged = BTreeMap::new();
+        for server in &mut servers {
+            server.observe(&[random.rows(40, shift)], &[], &own);
+            if !server.close(Instant::now(), &own).is_empty() {
+                alone = alone.or(Some(slot));
+            }
+            add(&mut merged, server.sketch().expect("rows were counted"));
+        }
+        merged.values().for_each(|sum: &Sketch| fleet.absorb(sum));
+        if !fleet.close(Instant::now(), &rules()).is_empty() {
+            together = together.or(Some(slot));
+        }
+    }
+    (together, alone)
+}
+
+#[test]
+fn ten_servers_with_a_tenth_of_the_traffic_see_together_what_none_sees_alone() {
+    let (together, alone) = detect(0.3, 200);
+    let together = together.expect("the fleet sees it");
+    assert!(
+        alone.is_none_or(|alone| alone >= 4 * together),
+        "together {together}, alone {alone:?}"
+    );
+    assert_eq!(detect(0.0, 200), (None, None), "nothing moved");
+}
+
+#[test]
+fn counts_add_up_and_strangers_columns_are_passed_over() {
+    let mut watch = Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
+    watch.observe(&[Random(3).rows(100, 0.0)], &[], &rules());
+    watch.close(Instant::now(), &rules());
+    let sketch = watch.sketch().expect("rows");
+    assert!(watch.sketch().is_none(), "told once");
+    let mut sum = BTreeMap::new();
+    add(&mut sum, sketch.clone());
+    add(&mut sum, sketch.clone());
+    let mut stranger = sketch.clone();
+    stranger.columns[0].counts.push(7);
+    add(&mut sum, stranger);
+    let both = &sum[&of(&sketch)];
+    let counts = |s: &Sketch| s.columns[0].counts.iter().sum::<u32>();
+    assert_eq!(
+        (counts(both), both.columns[0].ends),
+        (2 * counts(&sketch), sketch.columns[0].ends)
+    );
+    let text = serde_json::to_string(&sketch).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<Sketch>(&text).expect("reads"),
+        sketch
+    );
+}
+
+/// A server: a monitor of one version, and its part in the fleet.
+struct Server {
+    monitor: Arc<Monitor>,
+    observer: observer::Observer,
+    merger: Merger,
+    alarms: Arc<Mutex<Vec<Alarm>>>,
+    random: Random,
+}
+
+fn server(records: &Records, name: &str, seed: u64) -> Server {
+    let metrics = Metrics::new().expect("metrics");
+    let options = observer::Options {
+        rules: Rules {
+            window_rows: 100,
+            window_min: Duration::from_millis(1),
+            ..rules()
+        },
+        queue_bytes_max: 1 << 20,
+        cpu_share: 1.0,
+        columns_shown: 1,
+        tapped_share: 0.0,
+    };
+    let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
+        .expect("starts");
+    let alarms: Arc<Mutex<Vec<Alarm>>> = Arc::default();
+    let told = Arc::clone(&alarms);
+    let member = Member {
+        records: records.clone(),
+        server: name.to_owned(),
+        slot: Duration::from_secs(60),
+        rules: rules(),
+        sink: Box::new(move |alarm| told.lock().push(alarm)),
+        series: metrics.monitor.fleet(),
+    };
+    let observer = monitor.watch(subject(), None).expect("watched");
+    Server {
+        monitor,
+        observer,
+        merger: Merger::new(member),
+        alarms,
+        random: Random(seed),
+    }
+}
+
+impl Server {
+    /// Counts rows, and waits until their window has closed.
+    async fn count(&mut self, shift: f64) {
+        let before = self.windows();
+        self.observer.offer(
+            uuid::Uuid::now_v7(),
+            vec![self.random.rows(400, shift)],
+            Vec::new(),
+        );
+        for _ in 0..500 {
+            if self.windows() > before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no window closed");
+    }
+
+    fn told(&self) -> usize {
+        self.alarms.lock().len()
+    }
+
+    fn windows(&self) -> u64 {
+        let report = self
+            .monitor
+            .report(&ModelName::parse("m").expect("legal"), None);
+        report[0]["windows"].as_u64().unwrap_or(0)
+    }
+}
+
+#[test]
+fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let records =
+            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+        let (mut one, mut two) = (server(&records, "one", 5), server(&records, "two", 6));
+        let monitors = (Arc::clone(&one.monitor), Arc::clone(&two.monitor));
+        for slot in 10..13 {
+            one.count(1.0).await;
+            two.count(1.0).await;
+            one.merger.turn(&monitors.0, slot).await.expect("a turn");
+            two.merger.turn(&monitors.1, slot).await.expect("a turn");
+        }
+        // The stretch before the last is merged; hysteresis asks for two of three.
+        let told: Vec<Alarm> = one.alarms.lock().clone();
+        assert_eq!(told.len(), 4, "each metric that moved: {told:?}");
+        assert_eq!((told[0].servers, two.told()), (Some(2), 0));
+        let shown = two
+            .monitor
+            .report(&ModelName::parse("m").expect("legal"), None)
+            .remove(0);
+        assert_eq!(
+            (
+                &shown["fleet"]["servers"],
+                &shown["fleet"]["merged"]["rows"].is_u64()
+            ),
+            (&2.into(), &true)
+        );
+        assert!(
+            shown["fleet"]["merged"]["alarms"]
+                .as_u64()
+                .is_some_and(|n| n == 4),
+            "{}",
+            shown["fleet"]["merged"]["alarms"]
+        );
+        // The one that merged is gone; the other knows what was merged before, and alarms once.
+        drop(one);
+        for slot in 13..16 {
+            two.count(1.0).await;
+            two.merger.turn(&monitors.1, slot).await.expect("a turn");
+        }
+        assert_eq!(
+            (two.merger.merged, two.told()),
+            (Some(14), 0),
+            "it was in alarm already"
+        );
+        let listed: Vec<_> = records
+            .list("windows/merged")
+            .try_collect()
+            .await
+            .expect("listed");
+        assert_eq!(listed.len(), 6, "{listed:?}");
+        // A third begins where the longest window does, and its windows end where everybody's do.
+        let three = server(&records, "three", 7);
+        let mut merger = three.merger;
+        merger.turn(&three.monitor, 17).await.expect("a turn");
+        assert_eq!(merger.merged, Some(16));
+        let windows = merger
+            .watches
+            .values()
+            .next()
+            .map(|w| w.report(&rules()).windows);
+        assert_eq!(
+            windows,
+            Some(15),
+            "numbered by the last stretch that had rows"
+        );
+    });
+}

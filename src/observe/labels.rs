@@ -1,0 +1,385 @@
+//! Labels that come back: judged, put down durably, joined with what was
+//! predicted. A prediction is joined by the server that made it, or by the one
+//! that finds it captured; every server reads everybody's labels.
+
+mod drop;
+pub(crate) mod given;
+pub(crate) mod line;
+mod log;
+mod recent;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::request::id::Mint;
+use crate::observe::capture::find::Finder;
+use crate::observe::drift::observer::{Answered, Tap};
+use crate::observe::metrics::Metrics;
+use crate::observe::quality::sequential::Won;
+use crate::storage::layout::Records;
+use chrono::{DateTime, Utc};
+use given::{Given, Receipt, Refused};
+use line::Line;
+use log::{Log, Reader};
+use parking_lot::Mutex;
+use recent::Kept;
+use state::{Judged, State};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// What is taken and kept. Each is a setting of `[feedback]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub age_max: Duration,
+    pub corrections_max: u32,
+    pub labels_max: usize,
+    pub rows_max: usize,
+    pub answers_bytes_max: usize,
+    pub poll: Duration,
+    /// A folder whose files are taken.
+    pub drop: Option<PathBuf>,
+    pub loss_margin: f64,
+    /// False alarms about what is lost, for each model and month.
+    pub false_alarms_per_month: f64,
+}
+
+/// A model that loses more than it may.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Worse {
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub time: DateTime<Utc>,
+    #[serde(flatten)]
+    pub won: Won,
+}
+
+/// Told of every model that loses more than it may; must not block.
+pub(crate) type Sink = Box<dyn Fn(&Worse) + Send + Sync>;
+
+/// Takes labels.
+pub(crate) struct Feedback {
+    mint: Arc<Mint>,
+    state: Mutex<State>,
+    /// Predictions that were seen while the state was busy.
+    incoming: Mutex<VecDeque<(Uuid, Kept)>>,
+    log: Log,
+    options: Options,
+    metrics: Arc<Metrics>,
+    sink: Sink,
+    runtime: tokio::runtime::Handle,
+}
+
+/// How often series are set.
+const TICK: Duration = Duration::from_secs(2);
+/// What a prediction takes, at most, from its answer to where labels find it.
+const UNDER_WAY: Duration = Duration::from_millis(50);
+/// Predictions that wait for a busy state.
+const INCOMING_MAX: usize = 64 << 10;
+/// Hours back in which other servers' labels are looked for.
+const LOOK_BACK_HOURS: u32 = 2;
+
+/// When labels were taken.
+#[derive(Clone, Copy)]
+enum Since {
+    /// Before this server started.
+    Before,
+    Start,
+}
+
+impl Feedback {
+    /// Starts the tasks that write and read the log, on this runtime. Labels of
+    /// before are read first, behind the scenes.
+    pub(crate) fn start(
+        (records, mint): (Records, Arc<Mint>),
+        options: Options,
+        metrics: Arc<Metrics>,
+        sink: Sink,
+        runtime: &tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        let log = Log::start(records.clone(), runtime);
+        let state = Mutex::new(State::new(&options));
+        let feedback = Arc::new(Self {
+            mint,
+            state,
+            incoming: Mutex::default(),
+            log,
+            options,
+            metrics,
+            sink,
+            runtime: runtime.clone(),
+        });
+        runtime.spawn(follow(Arc::downgrade(&feedback), records));
+        runtime.spawn(show(Arc::downgrade(&feedback)));
+        if let Some(folder) = feedback.options.drop.clone() {
+            runtime.spawn(drop::watch(Arc::downgrade(&feedback), folder));
+        }
+        feedback
+    }
+
+    /// Remembers a prediction; never waits for whoever has the state.
+    fn saw(&self, answered: &Answered<'_>) {
+        let Some(kept) = Kept::of(answered) else {
+            return;
+        };
+        let mut incoming = self.incoming.lock();
+        // Nobody took any for long: the oldest are the least likely to be labelled soon.
+        if incoming.len() >= INCOMING_MAX {
+            incoming.pop_front();
+        }
+        incoming.push_back((answered.prediction, kept));
+        if let Some(mut state) = self.state.try_lock() {
+            incoming
+                .drain(..)
+                .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+        }
+    }
+
+    /// The state, with every prediction that was seen.
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let incoming = std::mem::take(&mut *self.incoming.lock());
+        incoming
+            .into_iter()
+            .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+        state
+    }
+
+    /// What the monitor shows it predictions by.
+    pub(crate) fn tap(self: &Arc<Self>) -> Tap {
+        let feedback = Arc::downgrade(self);
+        Box::new(move |answered: &Answered<'_>| {
+            if let Some(feedback) = feedback.upgrade() {
+                feedback.saw(answered);
+            }
+        })
+    }
+
+    /// Labels that a request may have.
+    pub(crate) fn labels_max(&self) -> usize {
+        self.options.labels_max
+    }
+
+    /// Reads and takes labels away from the thread that asks: a request of many
+    /// is work for milliseconds, and that thread has predictions to answer.
+    pub(crate) async fn take_aside(
+        self: &Arc<Self>,
+        read: impl FnOnce() -> Result<Vec<Result<Given>>> + Send + 'static,
+    ) -> Result<Receipt> {
+        let feedback = Arc::clone(self);
+        let taken = self
+            .runtime
+            .spawn(async move { feedback.take(read()?).await });
+        taken
+            .await
+            .map_err(|e| Error::internal("take labels").with_source(e))?
+    }
+
+    /// Takes labels: once this returns, those accepted are in the store.
+    /// Refuses everything where there are too many, or the store is not there;
+    /// what is wrong with one label is told of that label.
+    pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
+        let most = self.options.labels_max;
+        if given.is_empty() || given.len() > most {
+            return Err(Error::invalid(format!(
+                "{} labels are not 1 to {most}",
+                given.len()
+            )));
+        }
+        if self.lock().is_under_way(&given) {
+            tokio::time::sleep(UNDER_WAY).await;
+        }
+        let now = Utc::now();
+        let (mut lines, mut receipt) = (Vec::new(), Receipt::default());
+        {
+            let mut state = self.lock();
+            for (index, given) in given.into_iter().enumerate() {
+                match given.and_then(|given| state.judge(&self.mint, &given, now, &self.options)) {
+                    Ok(Judged::New(line)) => lines.push(*line),
+                    Ok(Judged::Known) => receipt.duplicates += 1,
+                    Err(error) => receipt.refused.push(Refused { index, error }),
+                }
+            }
+        }
+        if !lines.is_empty() {
+            let context = |e: Error| e.context("keep the labels");
+            self.log.append(lines.clone()).await.map_err(context)?;
+        }
+        receipt.accepted = lines.len();
+        receipt.joined = lines.iter().filter(|l| l.joined.is_some()).count();
+        self.metrics.feedback.count("duplicate", receipt.duplicates);
+        self.metrics
+            .feedback
+            .count("refused", receipt.refused.len());
+        self.metrics
+            .feedback
+            .count("pending", receipt.accepted - receipt.joined);
+        self.metrics.feedback.count("joined", receipt.joined);
+        let found = self.apply(&lines, Since::Start);
+        // A prediction may become known while its label is put down.
+        self.put_joined(found).await;
+        Ok(receipt)
+    }
+
+    /// Counts lines that are in the log; tells of models that lose too much.
+    /// Returns those that are joined by it and were not.
+    fn apply(&self, lines: &[Line], since: Since) -> Vec<Line> {
+        let (mut found, mut worse) = (Vec::new(), Vec::new());
+        let mut state = self.lock();
+        // Labels of before the start were bet on then.
+        state.is_betting = matches!(since, Since::Start);
+        for line in lines {
+            state.apply(line, &self.options, (&mut found, &mut worse));
+        }
+        state.is_betting = true;
+        std::mem::drop(state);
+        for one in worse {
+            let Worse {
+                model,
+                version,
+                won,
+                ..
+            } = &one;
+            let (rows, lost, allowed) = (won.rows, won.lost, won.allowed);
+            tracing::warn!(
+                model,
+                version,
+                rows,
+                lost,
+                allowed,
+                "the model loses more than it did"
+            );
+            (self.sink)(&one);
+        }
+        found
+    }
+
+    /// Puts down labels that were joined after they were taken.
+    async fn put_joined(&self, joined: Vec<Line>) {
+        if joined.is_empty() {
+            return;
+        }
+        let count = joined.len();
+        match self.log.append(joined.clone()).await {
+            Ok(()) => {
+                self.apply(&joined, Since::Start);
+                self.metrics.feedback.count("joined_late", count);
+            }
+            Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
+        }
+    }
+
+    /// What is known of a model's versions, or of one, as JSON.
+    pub(crate) fn report(
+        &self,
+        model: &ModelName,
+        version: Option<Version>,
+    ) -> Vec<serde_json::Value> {
+        self.lock().report(model, version)
+    }
+}
+
+/// Hours to look back on, for labels that came since a moment.
+fn hours_since(read: Instant) -> u32 {
+    u32::try_from(read.elapsed().as_secs() / 3600)
+        .unwrap_or(u32::MAX)
+        .saturating_add(LOOK_BACK_HOURS)
+}
+
+/// Reads the labels of everybody, and joins those of predictions made here.
+async fn follow(feedback: Weak<Feedback>, records: Records) {
+    let mut reader = Reader::default();
+    let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
+    loop {
+        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else {
+            return;
+        };
+        let asked = feedback
+            .upgrade()
+            .map(|f| f.lock().wanted())
+            .unwrap_or_default();
+        let Some(hours) = feedback
+            .upgrade()
+            .map(|f| f.options.age_max.as_secs().div_ceil(3600))
+        else {
+            return;
+        };
+        let hours = if is_first {
+            u32::try_from(hours).unwrap_or(u32::MAX)
+        } else {
+            hours_since(read)
+        };
+        let mut joined = Vec::new();
+        let mut apply = |lines: Vec<Line>| {
+            let Some(feedback) = feedback.upgrade() else {
+                return;
+            };
+            joined.extend(feedback.apply(
+                &lines,
+                if is_first {
+                    Since::Before
+                } else {
+                    Since::Start
+                },
+            ));
+        };
+        match reader.read(&records, hours, &mut apply).await {
+            Ok(()) => {
+                (is_first, read) = (false, Instant::now());
+                let Some(feedback) = feedback.upgrade() else {
+                    return;
+                };
+                feedback.put_joined(joined).await;
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the label log cannot be read");
+            }
+        }
+        match finder.find(&records, &asked).await {
+            Ok(found) if !found.is_empty() => {
+                let Some(feedback) = feedback.upgrade() else {
+                    return;
+                };
+                let joined = feedback.lock().join_found(&found);
+                feedback.put_joined(joined).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "captured predictions cannot be searched for labels")
+            }
+        }
+        tokio::time::sleep(poll).await;
+    }
+}
+
+/// Sets the series.
+async fn show(feedback: Weak<Feedback>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(feedback) = feedback.upgrade() else {
+            return;
+        };
+        loop {
+            let shown = feedback.lock().shown();
+            let Some(shown) = shown else { break };
+            feedback.metrics.feedback.set(&shown);
+        }
+        let forgotten = std::mem::take(&mut feedback.lock().forgotten);
+        if forgotten > 0 {
+            tracing::warn!(
+                labels = forgotten,
+                "labels wait no longer for predictions that nobody knows; they are in the log"
+            );
+            feedback.metrics.feedback.count(
+                "forgotten",
+                usize::try_from(forgotten).unwrap_or(usize::MAX),
+            );
+        }
+    }
+}

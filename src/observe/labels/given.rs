@@ -1,0 +1,306 @@
+//! Labels as clients send them, and what they are told.
+
+use crate::core::error::{Error, Kind, Result};
+use crate::core::model::short;
+use crate::observe::quality::answer::Label;
+use chrono::{DateTime, Utc};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
+use std::fmt;
+use uuid::Uuid;
+
+/// A label as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Given {
+    pub id: Uuid,
+    pub row: u32,
+    pub label: Label,
+    /// When it was known, as the client says.
+    pub time: Option<DateTime<Utc>>,
+}
+
+/// One that was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub index: usize,
+    pub error: Error,
+}
+
+/// What became of a request's labels.
+#[derive(Debug, Default)]
+pub(crate) struct Receipt {
+    /// Put down, new or corrected.
+    pub accepted: usize,
+    /// Of those, labels whose prediction is known here.
+    pub joined: usize,
+    /// Known already, the same.
+    pub duplicates: usize,
+    pub refused: Vec<Refused>,
+}
+
+impl Given {
+    /// Reads one of a request.
+    pub(crate) fn of_parts(
+        id: &str,
+        row: u32,
+        label: Label,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Self> {
+        let id = Uuid::parse_str(id).map_err(|_| {
+            Error::invalid(format!(
+                "prediction_id '{}' is no id that an answer carried",
+                short(id)
+            ))
+        })?;
+        Ok(Self {
+            id,
+            row,
+            label,
+            time,
+        })
+    }
+
+    fn of_json(value: &Value) -> Result<Self> {
+        let Value::Object(members) = value else {
+            return Err(Error::invalid("a label is no object"));
+        };
+        if let Some(unknown) = members
+            .keys()
+            .find(|k| !matches!(k.as_str(), "prediction_id" | "row" | "label" | "time"))
+        {
+            let known = "prediction_id, row, label and time";
+            return Err(Error::invalid(format!(
+                "unknown member '{}'; there are {known}",
+                short(unknown)
+            )));
+        }
+        let id = members.get("prediction_id").and_then(Value::as_str);
+        let id = id.ok_or_else(|| Error::invalid("prediction_id is missing or no text"))?;
+        let row = match members.get("row") {
+            None => 0,
+            Some(row) => row
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or_else(|| Error::invalid("row is no whole number of 0 or more"))?,
+        };
+        let label = members
+            .get("label")
+            .ok_or_else(|| Error::invalid("label is missing"))?;
+        let time = match members.get("time") {
+            None | Some(Value::Null) => None,
+            Some(text) => Some(time(text.as_str().unwrap_or_default())?),
+        };
+        Self::of_parts(id, row, Label::of_json(label)?, time)
+    }
+}
+
+/// Reads the time of a label.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text);
+    let time =
+        time.map_err(|_| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?;
+    Ok(time.with_timezone(&Utc))
+}
+
+/// Reads a request's body. Refuses what is no list of labels; what is wrong
+/// with one of them is told in its place.
+pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = Body { labels_max }
+        .deserialize(&mut reader)
+        .and_then(|labels| reader.end().map(|()| labels));
+    read.map_err(|e| {
+        Error::invalid(format!(
+            "the body is not {{\"labels\": [{{\"prediction_id\": …, \"row\": 0, \"label\": …}}, …]}}: {e}"
+        ))
+    })
+}
+
+/// Reads label by label, and no more than there may be: a body of many small
+/// ones would take a hundred times its size.
+#[derive(Clone, Copy)]
+struct Body {
+    labels_max: usize,
+}
+
+impl<'d> DeserializeSeed<'d> for Body {
+    type Value = Vec<Result<Given>>;
+
+    fn deserialize<D: Deserializer<'d>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'d> Visitor<'d> for Body {
+    type Value = Vec<Result<Given>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the one member `labels`")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(
+        self,
+        mut members: A,
+    ) -> std::result::Result<Self::Value, A::Error> {
+        let mut labels = None;
+        while let Some(member) = members.next_key::<String>()? {
+            if member != "labels" || labels.is_some() {
+                return Err(A::Error::custom(format!(
+                    "unexpected member '{}'",
+                    short(&member)
+                )));
+            }
+            labels = Some(members.next_value_seed(List(self))?);
+        }
+        labels.ok_or_else(|| A::Error::missing_field("labels"))
+    }
+}
+
+/// The list in it.
+struct List(Body);
+
+impl<'d> DeserializeSeed<'d> for List {
+    type Value = Vec<Result<Given>>;
+
+    fn deserialize<D: Deserializer<'d>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'d> Visitor<'d> for List {
+    type Value = Vec<Result<Given>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of labels")
+    }
+
+    fn visit_seq<A: SeqAccess<'d>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut labels = Vec::new();
+        while let Some(label) = seq.next_element::<Value>()? {
+            if labels.len() == self.0.labels_max {
+                return Err(A::Error::custom(format!(
+                    "over {} labels are too many for a request",
+                    self.0.labels_max
+                )));
+            }
+            labels.push(Given::of_json(&label));
+        }
+        Ok(labels)
+    }
+}
+
+/// Refusals told one by one; the others are only counted.
+const TOLD_MAX: usize = 100;
+
+impl Receipt {
+    /// As JSON.
+    pub(crate) fn to_json(&self) -> Value {
+        let told = self.refused.iter().take(TOLD_MAX);
+        let told: Vec<Value> =
+            told.map(|r| json!({"index": r.index, "code": r.error.kind.label(), "message": r.error.message})).collect();
+        json!({
+            "accepted": self.accepted, "joined": self.joined, "duplicates": self.duplicates,
+            "refused": self.refused.len(), "errors": told,
+        })
+    }
+
+    /// The error of a request of which nothing was taken.
+    pub(crate) fn error(&self) -> Option<Kind> {
+        let first = self
+            .refused
+            .first()
+            .filter(|_| self.accepted + self.duplicates == 0)?;
+        Some(first.error.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "019aa0b2-0000-7abc-8def-0123456789ab";
+
+    fn check(label: &str, expected: Result<Given, &str>) {
+        let body = format!("{{\"labels\":[{label}]}}");
+        let mut read = read(body.as_bytes(), 10).expect("a list");
+        match (read.remove(0), expected) {
+            (Ok(given), Ok(expected)) => assert_eq!(given, expected),
+            (Err(error), Err(part)) => assert!(
+                error.message.contains(part),
+                "{error} does not say {part:?}"
+            ),
+            (found, expected) => panic!("{label} is {found:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn labels_are_read_and_what_is_wrong_is_named() {
+        let id = Uuid::parse_str(ID).expect("an id");
+        let label = Label::Number(1.0);
+        let given = |row| Given {
+            id,
+            row,
+            label: label.clone(),
+            time: None,
+        };
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1}}"),
+            Ok(given(0)),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":3,\"label\":1,\"time\":null}}"),
+            Ok(given(3)),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":-1,\"label\":1}}"),
+            Err("row"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"row\":1.5,\"label\":1}}"),
+            Err("row"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\"}}"),
+            Err("label is missing"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":null}}"),
+            Err("neither"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"lable\":2}}"),
+            Err("lable"),
+        );
+        check(
+            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"time\":\"yesterday\"}}"),
+            Err("time"),
+        );
+        check("{\"prediction_id\":\"x\",\"label\":1}", Err("no id"));
+        check("{\"label\":1}", Err("prediction_id"));
+        check("7", Err("no object"));
+    }
+
+    #[test]
+    fn bodies_that_are_no_lists_are_refused() {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            "{\"labels\":1}",
+            "{\"labels\":[],\"more\":1}",
+            "{\"labels\":[}",
+        ] {
+            assert!(read(bad.as_bytes(), 10).is_err(), "{bad}");
+        }
+        assert!(read(b"{\"labels\":[]}", 10).expect("a list").is_empty());
+        assert!(
+            read(b"{\"labels\":[0,0]}", 2).is_ok() && read(b"{\"labels\":[0,0,0]}", 2).is_err()
+        );
+    }
+}

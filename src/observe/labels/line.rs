@@ -1,0 +1,161 @@
+//! The format of the label log: JSON lines in files that are named by the hour
+//! in which they were taken. A line is a label, and once its prediction is
+//! known, what was predicted. Files are written once and never changed.
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName};
+use crate::observe::quality::answer::{Answer, Label, Truth};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The format written, and the newest that is read.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The folder of all labels.
+pub(crate) const FOLDER: &str = "labels";
+
+/// The hour of a time as files are named by it.
+pub(crate) fn hour(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H").to_string()
+}
+
+/// One label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    pub format: u32,
+    pub prediction_id: Uuid,
+    pub row: u32,
+    pub label: Label,
+    /// When it was taken.
+    pub time: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Joined>,
+}
+
+/// What was predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Joined {
+    pub model: String,
+    pub version: u64,
+    pub digest: String,
+    pub answer: Answer,
+    pub truth: Known,
+    /// The part of each slice that the row belongs to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slices: BTreeMap<String, String>,
+}
+
+/// What was true, in the model's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    Class(usize),
+    Value(f64),
+}
+
+impl From<Truth> for Known {
+    fn from(truth: Truth) -> Self {
+        match truth {
+            Truth::Class(class) => Self::Class(class),
+            Truth::Value(value) => Self::Value(value),
+        }
+    }
+}
+
+impl From<Known> for Truth {
+    fn from(known: Known) -> Self {
+        match known {
+            Known::Class(class) => Self::Class(class),
+            Known::Value(value) => Self::Value(value),
+        }
+    }
+}
+
+impl Joined {
+    /// Whose labelled rows it belongs to.
+    pub(crate) fn key(&self) -> Result<(ModelName, Digest)> {
+        Ok((ModelName::parse(&self.model)?, Digest::parse(&self.digest)?))
+    }
+}
+
+/// Writes lines.
+pub(crate) fn write(lines: &[Line]) -> Bytes {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line).expect("plain data is JSON");
+        text.push(b'\n');
+    }
+    text.into()
+}
+
+/// Reads a file. Refuses a line that is damaged or of another format.
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Line>> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let one = |(at, line): (usize, &[u8])| {
+        let malformed = |e: serde_json::Error| {
+            Error::precondition(format!("line {} of the labels: {e}", at + 1))
+        };
+        let head: Head = serde_json::from_slice(line).map_err(malformed)?;
+        if head.format != FORMAT {
+            let format = head.format;
+            return Err(Error::precondition(format!(
+                "labels of format {format}, this ortus reads format {FORMAT}"
+            )));
+        }
+        serde_json::from_slice(line).map_err(malformed)
+    };
+    bytes
+        .split(|b| *b == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(one)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as format 1 wrote it; never edited.
+    const GOLDEN: &str = include_str!("golden/labels-1.jsonl");
+
+    #[test]
+    fn the_golden_file_reads_and_writes_back_to_the_byte() {
+        let lines = read(GOLDEN.as_bytes()).expect("reads");
+        assert_eq!(lines.len(), 3);
+        assert_eq!(write(&lines), GOLDEN.as_bytes());
+        assert_eq!(
+            lines[0].joined.as_ref().map(|j| j.truth),
+            Some(Known::Class(1))
+        );
+        assert_eq!(
+            (&lines[1].label, &lines[2].joined),
+            (&Label::Number(2.5), &None)
+        );
+    }
+
+    #[test]
+    fn damaged_and_future_files_are_refused() {
+        let refused = |text: &str, part: &str| {
+            let error = read(text.as_bytes()).expect_err("must be refused");
+            assert!(
+                error.message.contains(part),
+                "{error} does not say {part:?}"
+            );
+        };
+        refused(&GOLDEN.replace("\"format\":1", "\"format\":2"), "format 2");
+        refused(&GOLDEN[..GOLDEN.len() / 2], "line");
+        refused(
+            &GOLDEN.replacen("\"row\":0", "\"row\":0,\"else\":1", 1),
+            "else",
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! The label log: takes lines from many requests at once, puts them into the
+//! store together, and says when they are there. Others' files are found by
+//! their names, which tell the hour.
+
+use super::line::{self, FOLDER, Line, hour};
+use crate::core::error::{Error, Result};
+use crate::storage::layout::Records;
+use crate::storage::store::Created;
+use chrono::{TimeDelta, Utc};
+use futures_util::stream::TryStreamExt;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests waiting to be put down.
+const WAITING_MAX: usize = 1_024;
+/// Lines put down at once.
+const LINES_MAX: usize = 50_000;
+/// How long the first waits for others.
+const GATHER: Duration = Duration::from_millis(5);
+/// The largest file.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Lines on their way.
+struct Append {
+    lines: Vec<Line>,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// The way into the log.
+#[derive(Clone)]
+pub(crate) struct Log(mpsc::Sender<Append>);
+
+impl Log {
+    /// Starts the task that writes, on this runtime.
+    pub(crate) fn start(records: Records, runtime: &tokio::runtime::Handle) -> Self {
+        let (appends, inbox) = mpsc::channel(WAITING_MAX);
+        runtime.spawn(run(records, inbox));
+        Self(appends)
+    }
+
+    /// Puts lines down; returns once they are in the store.
+    pub(crate) async fn append(&self, lines: Vec<Line>) -> Result<()> {
+        let (done, written) = oneshot::channel();
+        let ended = |_| Error::unavailable("the label log has ended");
+        self.0
+            .try_send(Append { lines, done })
+            .map_err(|_| Error::overloaded("too many labels are waiting; retry"))?;
+        written.await.map_err(ended)?
+    }
+}
+
+async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
+    while let Some(first) = inbox.recv().await {
+        tokio::time::sleep(GATHER).await;
+        let mut gathered = vec![first];
+        let mut count = gathered[0].lines.len();
+        while count < LINES_MAX
+            && let Ok(next) = inbox.try_recv()
+        {
+            count += next.lines.len();
+            gathered.push(next);
+        }
+        let all: Vec<Line> = gathered
+            .iter()
+            .flat_map(|a| a.lines.iter().cloned())
+            .collect();
+        let written = put(&records, &all).await;
+        for append in gathered {
+            let told = written.as_ref().copied().map_err(Error::duplicate);
+            // Nobody who asked may be there any more; the lines are.
+            let _ = append.done.send(told);
+        }
+    }
+}
+
+async fn put(records: &Records, lines: &[Line]) -> Result<()> {
+    let key = format!(
+        "{FOLDER}/{}/{}.jsonl",
+        hour(Utc::now()),
+        uuid::Uuid::now_v7()
+    );
+    match records.create(&key, line::write(lines)).await? {
+        // A name of its own: what is there can only be this, written by an attempt before.
+        Created::Yes | Created::Exists => Ok(()),
+    }
+}
+
+/// What of the log was read.
+#[derive(Default)]
+pub(crate) struct Reader {
+    read: BTreeSet<String>,
+}
+
+impl Reader {
+    /// Reads what is new, file by file, of the last so many hours; the oldest first.
+    /// Files that are damaged are told and passed over.
+    pub(crate) async fn read(
+        &mut self,
+        records: &Records,
+        hours: u32,
+        take: &mut (dyn FnMut(Vec<Line>) + Send),
+    ) -> Result<()> {
+        let oldest = hour(Utc::now() - TimeDelta::hours(i64::from(hours)));
+        let folder = |key: &str| key.split('/').nth(1).unwrap_or_default().to_owned();
+        let mut new: Vec<String> = Vec::new();
+        // A short look back needs no list of everything.
+        let folders: Vec<String> = match hours {
+            0..=3 => (0..=hours)
+                .map(|n| format!("{FOLDER}/{}", hour(Utc::now() - TimeDelta::hours(n.into()))))
+                .collect(),
+            _ => vec![FOLDER.to_owned()],
+        };
+        for below in folders {
+            let listed: Vec<_> = records.list(&below).try_collect().await?;
+            let fresh = |key: &String| {
+                folder(key) >= oldest && key.ends_with(".jsonl") && !self.read.contains(key)
+            };
+            new.extend(listed.into_iter().map(|(key, _)| key).filter(fresh));
+        }
+        new.sort();
+        for key in new {
+            // What was read counts; the rest is new the next time too.
+            let bytes = records.get(&key, FILE_BYTES_MAX).await?;
+            match bytes.as_deref().map_or_else(|| Ok(Vec::new()), line::read) {
+                Ok(read) => take(read),
+                Err(error) => {
+                    tracing::error!(file = key, %error, "a file of labels is passed over")
+                }
+            }
+            self.read.insert(key);
+        }
+        // What can no longer be listed need not be known.
+        self.read.retain(|key| folder(key) >= oldest);
+        Ok(())
+    }
+}

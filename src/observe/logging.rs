@@ -1,0 +1,84 @@
+//! The log: one subscriber, written to standard error. Owns no call sites and
+//! rotates nothing; whatever runs the process collects the lines.
+
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+
+use crate::core::error::{Error, Result};
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    /// For people; coloured on a terminal unless `NO_COLOR` is set.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts the log of this process: writes what `level` admits to standard
+/// error. Refuses a malformed level, and a second start.
+pub(crate) fn start(level: &str, format: Format) -> Result<()> {
+    let filter = filter(level)?;
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        Format::Text => fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(coloured())
+            .with_filter(filter)
+            .boxed(),
+        Format::Json => fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed(),
+    };
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).map_err(
+        |source| Error::precondition("the log has been started before").with_source(source),
+    )
+}
+
+/// Reads a level such as `info` or `info,ortus::batch=debug`: levels for
+/// everything and for targets, separated by commas. ONNX Runtime (target `ort`)
+/// is held to warnings unless the level names it.
+pub(crate) fn filter(level: &str) -> Result<Targets> {
+    let refused = |part: &str| {
+        Error::invalid(format!(
+            "the log level '{}' is neither off, error, warn, info, debug, trace nor target=level",
+            crate::core::model::short(part)
+        ))
+    };
+    // `Targets` would take a misspelt level for a target, and silence the rest.
+    for part in level.split(',') {
+        let (target, threshold) = part.split_once('=').unwrap_or(("all", part));
+        if target.is_empty() || threshold.is_empty() || threshold.parse::<LevelFilter>().is_err() {
+            return Err(refused(part));
+        }
+    }
+    let mut targets: Targets = level
+        .parse()
+        .map_err(|source| refused(level).with_source(source))?;
+    let general = targets.default_level().unwrap_or(LevelFilter::OFF);
+    let named = |name: &str| targets.iter().any(|(target, _)| target == name);
+    // Targets match by prefix: without its own line `ortus` would fall under `ort`.
+    let (ort, ortus) = (named("ort"), named("ortus"));
+    if !ort {
+        targets = targets.with_target("ort", general.min(LevelFilter::WARN));
+    }
+    if !ortus {
+        targets = targets.with_target("ortus", general);
+    }
+    Ok(targets)
+}
+
+fn coloured() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,67 @@
+//! The series of predictions that are kept.
+
+use super::catalogue::Catalogue;
+use super::put;
+use crate::core::error::Result;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+
+/// The families.
+#[derive(Clone)]
+pub(crate) struct Families {
+    rows: IntCounterVec,
+    bytes: IntCounter,
+    files: IntCounter,
+    dropped: IntCounterVec,
+    lost: IntCounter,
+}
+
+impl Families {
+    /// Makes them.
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
+        let counter = |name: &str, help: &str| put(r, IntCounter::new(name, help));
+        let by = |name: &str, help: &str, label| {
+            put(r, IntCounterVec::new(Opts::new(name, help), &[label]))
+        };
+        Ok(Self {
+            rows: by(
+                "ortus_capture_rows_total",
+                "Rows of predictions written to the store.",
+                "model",
+            )?,
+            bytes: counter(
+                "ortus_capture_bytes_total",
+                "Bytes of captured files written to the store.",
+            )?,
+            files: counter(
+                "ortus_capture_files_total",
+                "Captured files written to the store.",
+            )?,
+            dropped: by(
+                "ortus_capture_dropped_total",
+                "Requests that were not kept, by reason: full, too_large, refused.",
+                "reason",
+            )?,
+            lost: counter(
+                "ortus_capture_lost_rows_total",
+                "Rows of files that the store did not take.",
+            )?,
+        })
+    }
+
+    /// Counts a file.
+    pub(crate) fn wrote(&self, model: &str, rows: usize, bytes: usize) {
+        self.rows.with_label_values(&[model]).inc_by(rows as u64);
+        self.bytes.inc_by(bytes as u64);
+        self.files.inc();
+    }
+
+    /// Counts a request that is not kept.
+    pub(crate) fn dropped(&self, reason: &str) {
+        self.dropped.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts rows that were kept in vain.
+    pub(crate) fn lost(&self, rows: usize) {
+        self.lost.inc_by(rows as u64);
+    }
+}

@@ -1,0 +1,98 @@
+//! The series of labels and of what they measure.
+
+use super::catalogue::Catalogue;
+use super::put;
+use crate::core::error::Result;
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+use std::collections::BTreeMap;
+
+/// The families.
+#[derive(Clone)]
+pub(crate) struct Families {
+    labels: IntCounterVec,
+    performance: GaugeVec,
+    rows: IntGaugeVec,
+    maturity: GaugeVec,
+    alarm: IntGaugeVec,
+}
+
+/// What is shown of a version.
+pub(crate) struct Shown {
+    pub model: String,
+    pub version: String,
+    pub rows: u64,
+    pub maturity: Option<f64>,
+    pub measures: BTreeMap<&'static str, f64>,
+    pub alarm: bool,
+}
+
+const SERVED: &[&str] = &["model", "version"];
+
+impl Families {
+    /// Makes them.
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            put(r, GaugeVec::new(Opts::new(name, help), labels))
+        };
+        let whole =
+            |name: &str, help: &str| put(r, IntGaugeVec::new(Opts::new(name, help), SERVED));
+        Ok(Self {
+            labels: put(
+                r,
+                IntCounterVec::new(
+                    Opts::new(
+                        "ortus_feedback_labels_total",
+                        "Labels taken, by what became of them: joined, pending, joined_late, duplicate, refused, forgotten.",
+                    ),
+                    &["outcome"],
+                ),
+            )?,
+            performance: gauge(
+                "ortus_performance",
+                "Measured on rows with labels, predicted within the last 7 days, by metric.",
+                &["model", "version", "metric"],
+            )?,
+            rows: whole(
+                "ortus_performance_rows",
+                "Rows with labels, predicted within the last 7 days.",
+            )?,
+            maturity: gauge(
+                "ortus_performance_maturity_ratio",
+                "Of the sampled rows predicted here within the last 7 days, those with a label.",
+                SERVED,
+            )?,
+            alarm: whole(
+                "ortus_performance_alarm",
+                "1 while the model loses more than it may.",
+            )?,
+        })
+    }
+
+    /// Counts labels.
+    pub(crate) fn count(&self, outcome: &str, labels: usize) {
+        if labels > 0 {
+            self.labels
+                .with_label_values(&[outcome])
+                .inc_by(labels as u64);
+        }
+    }
+
+    /// Sets everything of a version.
+    pub(crate) fn set(&self, shown: &Shown) {
+        let served = [shown.model.as_str(), shown.version.as_str()];
+        for (metric, value) in &shown.measures {
+            self.performance
+                .with_label_values(&[served[0], served[1], metric])
+                .set(*value);
+        }
+        self.rows
+            .with_label_values(&served)
+            .set(i64::try_from(shown.rows).unwrap_or(i64::MAX));
+        self.alarm
+            .with_label_values(&served)
+            .set(shown.alarm.into());
+        if let Some(maturity) = shown.maturity {
+            self.maturity.with_label_values(&served).set(maturity);
+        }
+    }
+}

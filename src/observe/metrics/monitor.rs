@@ -1,0 +1,299 @@
+//! The series of the monitor: rows seen, breaches of the contract, distances
+//! and alarms. Per column only of the columns that are shown; the rest is on the
+//! operator listener.
+
+use super::catalogue::Catalogue;
+use super::put;
+use crate::core::error::Result;
+use crate::core::model::{ModelName, Version};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The families.
+#[derive(Clone)]
+pub(crate) struct Families {
+    rows: IntCounterVec,
+    sampled: IntCounterVec,
+    dropped: IntCounterVec,
+    breaches: IntCounterVec,
+    drift: GaugeVec,
+    drift_alarm: IntGaugeVec,
+    alarms: IntGaugeVec,
+    begun: IntCounterVec,
+    estimated: GaugeVec,
+    fleet_alarms: IntGaugeVec,
+    fleet_servers: IntGauge,
+    /// The share of requests that is sampled.
+    pub sample_share: Gauge,
+}
+
+const SERVED: &[&str] = &["model", "version"];
+
+impl Families {
+    /// Makes them.
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            put(r, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let of_column = &["model", "version", "column", "metric"];
+        Ok(Self {
+            rows: counter(
+                "ortus_monitor_rows_total",
+                "Rows that the monitor saw.",
+                SERVED,
+            )?,
+            sampled: counter(
+                "ortus_monitor_sampled_rows_total",
+                "Rows that counted in windows.",
+                SERVED,
+            )?,
+            dropped: counter(
+                "ortus_monitor_dropped_total",
+                "Requests that the monitor did not see: its queue was full.",
+                SERVED,
+            )?,
+            breaches: counter(
+                "ortus_contract_breaches_total",
+                "Values that are nan, infinite, below or above the baseline, unseen in it or empty; on every row.",
+                &["model", "version", "column", "kind"],
+            )?,
+            drift: put(
+                r,
+                GaugeVec::new(
+                    Opts::new(
+                        "ortus_drift",
+                        "Distance of the last window from the baseline, by metric.",
+                    ),
+                    of_column,
+                ),
+            )?,
+            drift_alarm: put(
+                r,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ortus_drift_alarm",
+                        "1 while a test of the column is in alarm.",
+                    ),
+                    of_column,
+                ),
+            )?,
+            alarms: put(
+                r,
+                IntGaugeVec::new(
+                    Opts::new("ortus_drift_alarms", "Tests in alarm, of every column."),
+                    SERVED,
+                ),
+            )?,
+            begun: counter(
+                "ortus_drift_alarms_total",
+                "Alarms that began, of every column.",
+                SERVED,
+            )?,
+            fleet_alarms: put(
+                r,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ortus_fleet_drift_alarms",
+                        "Tests in alarm, of all servers' windows.",
+                    ),
+                    SERVED,
+                ),
+            )?,
+            fleet_servers: put(
+                r,
+                IntGauge::new(
+                    "ortus_fleet_servers",
+                    "Servers whose windows were merged last.",
+                ),
+            )?,
+            estimated: put(
+                r,
+                GaugeVec::new(
+                    Opts::new(
+                        "ortus_estimated_performance",
+                        "Estimated from the scores of the last window, without labels, by metric.",
+                    ),
+                    &["model", "version", "metric"],
+                ),
+            )?,
+            sample_share: put(
+                r,
+                Gauge::new(
+                    "ortus_monitor_sample_ratio",
+                    "The share of requests that counts in windows.",
+                ),
+            )?,
+        })
+    }
+
+    /// Hands out the series of the fleet.
+    pub(crate) fn fleet(&self) -> FleetSeries {
+        FleetSeries {
+            servers: self.fleet_servers.clone(),
+            alarms: self.fleet_alarms.clone(),
+        }
+    }
+
+    /// Hands out the series of one version; they retire with it.
+    pub(crate) fn of(&self, model: &ModelName, version: Version) -> MonitorMetrics {
+        let labels = [model.to_string(), version.to_string()];
+        let served = [labels[0].as_str(), labels[1].as_str()];
+        MonitorMetrics {
+            rows: self.rows.with_label_values(&served),
+            sampled: self.sampled.with_label_values(&served),
+            dropped: self.dropped.with_label_values(&served),
+            alarms: self.alarms.with_label_values(&served),
+            begun: self.begun.with_label_values(&served),
+            counted: BTreeMap::new(),
+            measured: BTreeSet::new(),
+            estimated: BTreeSet::new(),
+            families: self.clone(),
+            labels,
+        }
+    }
+}
+
+/// The series of the fleet.
+pub(crate) struct FleetSeries {
+    servers: IntGauge,
+    alarms: IntGaugeVec,
+}
+
+impl FleetSeries {
+    /// Sets how many servers there are, and how many tests of each version are in
+    /// alarm; versions that are not among them have no series.
+    pub(crate) fn set<'v>(
+        &self,
+        servers: u64,
+        versions: impl Iterator<Item = (&'v str, u64, u64)>,
+    ) {
+        self.servers.set(i64::try_from(servers).unwrap_or(i64::MAX));
+        self.alarms.reset();
+        for (model, version, alarms) in versions {
+            let version = version.to_string();
+            self.alarms
+                .with_label_values(&[model, &version])
+                .set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// What is shown of one column.
+pub(crate) struct Shown<'c> {
+    pub column: &'c str,
+    /// Totals so far, by kind.
+    pub breaches: [(&'static str, u64); 6],
+    /// Distance and whether it is in alarm, by metric.
+    pub distances: Vec<(&'static str, f64, bool)>,
+}
+
+/// The series of one version.
+pub(crate) struct MonitorMetrics {
+    rows: IntCounter,
+    sampled: IntCounter,
+    /// Requests that did not fit.
+    pub dropped: IntCounter,
+    alarms: IntGauge,
+    /// Alarms that began.
+    pub begun: IntCounter,
+    /// Breaches by column and kind, as far as they are counted.
+    counted: BTreeMap<(String, &'static str), u64>,
+    measured: BTreeSet<(String, &'static str)>,
+    estimated: BTreeSet<&'static str>,
+    families: Families,
+    labels: [String; 2],
+}
+
+impl MonitorMetrics {
+    /// Sets everything to what is known: rows, sampled rows, alarms, columns.
+    pub(crate) fn set(
+        &mut self,
+        (rows, sampled): (u64, u64),
+        alarms: usize,
+        columns: &[Shown<'_>],
+    ) {
+        self.rows.inc_by(rows.saturating_sub(self.rows.get()));
+        self.sampled
+            .inc_by(sampled.saturating_sub(self.sampled.get()));
+        self.alarms.set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
+        for shown in columns {
+            for (kind, total) in shown.breaches {
+                let known = self
+                    .counted
+                    .entry((shown.column.to_owned(), kind))
+                    .or_insert(0);
+                // A series of nothing would only be in the way.
+                if total > *known {
+                    let labels = [model, version, shown.column, kind];
+                    self.families
+                        .breaches
+                        .with_label_values(&labels)
+                        .inc_by(total - *known);
+                    *known = total;
+                }
+            }
+            for (metric, value, alarm) in &shown.distances {
+                let labels = [model, version, shown.column, metric];
+                self.families.drift.with_label_values(&labels).set(*value);
+                self.families
+                    .drift_alarm
+                    .with_label_values(&labels)
+                    .set(i64::from(*alarm));
+                self.measured.insert((shown.column.to_owned(), metric));
+            }
+        }
+    }
+}
+
+impl MonitorMetrics {
+    /// Sets what the scores say.
+    pub(crate) fn estimate(&mut self, measures: &BTreeMap<&'static str, f64>) {
+        let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
+        for (metric, value) in measures {
+            self.families
+                .estimated
+                .with_label_values(&[model, version, metric])
+                .set(*value);
+            self.estimated.insert(metric);
+        }
+    }
+}
+
+impl Drop for MonitorMetrics {
+    fn drop(&mut self) {
+        let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
+        // A series that was never touched is not there to be removed.
+        for family in [
+            &self.families.rows,
+            &self.families.sampled,
+            &self.families.dropped,
+            &self.families.begun,
+        ] {
+            let _ = family.remove_label_values(&[model, version]);
+        }
+        let _ = self.families.alarms.remove_label_values(&[model, version]);
+        for metric in &self.estimated {
+            let _ = self
+                .families
+                .estimated
+                .remove_label_values(&[model, version, metric]);
+        }
+        for (column, kind) in self.counted.keys() {
+            let _ = self
+                .families
+                .breaches
+                .remove_label_values(&[model, version, column, kind]);
+        }
+        for (column, metric) in &self.measured {
+            let _ = self
+                .families
+                .drift
+                .remove_label_values(&[model, version, column, metric]);
+            let _ = self
+                .families
+                .drift_alarm
+                .remove_label_values(&[model, version, column, metric]);
+        }
+    }
+}

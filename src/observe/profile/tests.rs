@@ -1,0 +1,141 @@
+//! What a table and a model come to, and what does not fit.
+
+use super::*;
+use crate::observe::drift::baseline::Values as Held;
+use std::io::Write;
+
+/// Answers the sum of each row's columns.
+struct Sum;
+
+impl Session for Sum {
+    fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
+        let crate::core::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
+            panic!("numbers")
+        };
+        let values: Vec<f32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
+        let sums: Vec<f32> = values
+            .chunks(inputs[0].shape[1])
+            .map(|row| row.iter().sum())
+            .collect();
+        Ok(vec![Tensor::from_f32(vec![sums.len()], &sums)?])
+    }
+    fn provider(&self) -> &'static str {
+        "test"
+    }
+}
+
+/// A graph that takes two numbers a row.
+fn graph() -> Graph {
+    use crate::testing::graphs::{FLOAT, declare, model, node};
+    let bytes = model(crate::proto::onnx::GraphProto {
+        node: vec![node("ReduceSum", &["x"], "y")],
+        input: vec![declare("x", FLOAT, &[-1, 2])],
+        output: vec![declare("y", FLOAT, &[-1])],
+        ..Default::default()
+    });
+    Graph::read(bytes.into()).expect("a graph")
+}
+
+fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(csv.as_bytes()).expect("written");
+    let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    let profile = Profile {
+        data: file.path(),
+        features: owned(features),
+        ignore: owned(ignore),
+        label: None,
+        task: Wish::default(),
+    };
+    profile.make(&graph(), &mut Sum)
+}
+
+#[test]
+fn a_baseline_has_the_tables_columns_and_the_models_answers() {
+    let rows: String = (0..1_000)
+        .map(|i| format!("{i},{},{}\n", i % 10, i % 2))
+        .collect();
+    let baseline = make(&format!("age,kids,bought\n{rows}"), &[], &["bought"]).expect("a baseline");
+    assert_eq!(
+        (baseline.rows, baseline.features.clone()),
+        (1_000, vec!["age".to_owned(), "kids".to_owned()])
+    );
+    let names = |columns: &[crate::observe::drift::baseline::Column]| {
+        columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(&baseline.inputs), names(&baseline.outputs)),
+        (baseline.features.clone(), vec!["y".to_owned()])
+    );
+    let Held::Numbers(sum) = &baseline.outputs[0].values else {
+        panic!("numbers")
+    };
+    assert!((sum.mean - (499.5 + 4.5)).abs() < 1e-6, "{sum:?}");
+    // What is written is read, and the same for the same table.
+    let again = Baseline::read(&baseline.write()).expect("read back");
+    assert_eq!(again, baseline);
+    // The order of the columns is the model's, whatever the table's.
+    let swapped =
+        make(&format!("age,kids,bought\n{rows}"), &["kids", "age"], &[]).expect("a baseline");
+    assert_eq!(swapped.inputs[0].name, "kids");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_to_do() {
+    let refused = |csv: &str, features: &[&str], part: &str| {
+        let error = make(csv, features, &[]).expect_err("must be refused");
+        assert!(
+            error.message.contains(part),
+            "{error} does not say {part:?}"
+        );
+    };
+    refused(
+        "a,b,c\n1,2,3\n",
+        &[],
+        "takes 2 columns, the table gives 3: name them with --features",
+    );
+    refused("a,b\n1,2\n", &["a", "z"], "no column 'z'; it has a, b");
+    refused("a,b\n1,x\n", &[], "takes numbers, the table has words");
+}
+
+#[test]
+fn a_person_may_say_what_the_answers_mean() {
+    let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a file");
+    file.write_all(b"a,b,y\n0.1,0.2,0\n0.5,0.4,1\n")
+        .expect("written");
+    let make = |task: Wish| {
+        let (features, ignore) = (vec!["a".to_owned(), "b".to_owned()], Vec::new());
+        let profile = Profile {
+            data: file.path(),
+            features,
+            ignore,
+            label: Some("y".to_owned()),
+            task,
+        };
+        profile
+            .make(&graph(), &mut Sum)
+            .map(|b| b.performance.keys().cloned().collect::<Vec<_>>())
+    };
+    let measured = |wish| make(wish).map_err(|e| e.message);
+    assert!(
+        measured(Wish::default()).is_ok_and(|m| m.contains(&"mae".to_owned())),
+        "one number is a value"
+    );
+    let kind = Some(crate::core::model::task::Kind::Classification);
+    let classes = Wish {
+        kind,
+        output: Some("y".to_owned()),
+        classes: vec!["0".to_owned(), "1".to_owned()],
+    };
+    assert!(measured(classes).is_ok_and(|m| m.contains(&"accuracy".to_owned())));
+    let wrong = Wish {
+        output: Some("z".to_owned()),
+        ..Wish::default()
+    };
+    assert!(measured(wrong).is_err_and(|e| e.contains("'z' is none of the model's")));
+}

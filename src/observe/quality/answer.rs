@@ -1,0 +1,278 @@
+//! What a model answered for one row, as far as it is needed to judge it later,
+//! and what was true.
+
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use crate::core::model::task::{Classification, Task};
+use crate::core::tensor::Tensor;
+use crate::observe::drift::layout::{Part, Place, Side, Value, each_value};
+use serde::{Deserialize, Serialize};
+
+/// The longest label that is a word.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// One row's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// The class decided for and the score of each.
+    Class(u32, Vec<f32>),
+    Value(f64),
+}
+
+/// What was true of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Truth {
+    Class(usize),
+    Value(f64),
+}
+
+/// A label as it comes: a word, a number, or a truth value as a word.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Label {
+    Number(f64),
+    Word(String),
+}
+
+impl Label {
+    /// Reads JSON. Refuses what is no label.
+    pub(crate) fn of_json(value: &serde_json::Value) -> Result<Self> {
+        match value {
+            serde_json::Value::Bool(b) => Ok(Self::Word(b.to_string())),
+            serde_json::Value::String(word) if word.len() > LABEL_BYTES_MAX => Err(Error::invalid(
+                format!("the label is over {LABEL_BYTES_MAX} bytes"),
+            )),
+            serde_json::Value::String(word) => Ok(Self::Word(word.clone())),
+            serde_json::Value::Number(number) => {
+                let value = number.as_f64().filter(|v| v.is_finite());
+                value
+                    .map(Self::Number)
+                    .ok_or_else(|| Error::invalid("the label is no finite number"))
+            }
+            _ => Err(Error::invalid(
+                "the label is neither a number, a word nor a truth value",
+            )),
+        }
+    }
+
+    /// What it says under a task. Refuses one of another kind, naming what would do.
+    pub(crate) fn truth(&self, task: &Task) -> Result<Truth> {
+        match (task, self) {
+            (Task::Regression(_), Self::Number(value)) => Ok(Truth::Value(*value)),
+            (Task::Regression(_), Self::Word(word)) => Err(Error::invalid(format!(
+                "the label '{}' is no number, which the model answers",
+                short(word)
+            ))),
+            (Task::Classification(task), label) => {
+                let name = match label {
+                    Self::Number(value) => value.to_string(),
+                    Self::Word(word) => word.clone(),
+                };
+                task.class(&name).map(Truth::Class).ok_or_else(|| {
+                    let classes = task.classes.join(", ");
+                    Error::invalid(format!(
+                        "the label '{}' is no class; they are {}",
+                        short(&name),
+                        short(&classes)
+                    ))
+                })
+            }
+        }
+    }
+}
+
+impl<'d> Deserialize<'d> for Label {
+    fn deserialize<D: serde::Deserializer<'d>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Self::of_json(&value).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads the answer of each row; none where its scores are no numbers.
+pub(crate) fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
+    match task {
+        Task::Regression(at) => {
+            let values = outputs
+                .get(*at)
+                .map(|tensor| column(tensor, *at, 0))
+                .unwrap_or_default();
+            values
+                .into_iter()
+                .map(|v| v.is_finite().then_some(Answer::Value(v)))
+                .collect()
+        }
+        Task::Classification(task) => classes(task, outputs),
+    }
+}
+
+fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
+    let Some(tensor) = outputs.get(task.scores) else {
+        return Vec::new();
+    };
+    let width = if task.is_single {
+        1
+    } else {
+        task.classes.len()
+    };
+    let columns: Vec<Vec<f64>> = (0..width)
+        .map(|class| column(tensor, task.scores, class))
+        .collect();
+    let decided = task
+        .label
+        .and_then(|at| outputs.get(at).map(|tensor| words(tensor, at)));
+    let row = |row: usize| {
+        let scores: Vec<f32> = columns
+            .iter()
+            .filter_map(|c| c.get(row))
+            .map(|v| *v as f32)
+            .collect();
+        let scores = if task.is_single {
+            scores.first().map(|p| vec![1.0 - p, *p])?
+        } else {
+            scores
+        };
+        if scores.len() != task.classes.len() || scores.iter().any(|s| !s.is_finite()) {
+            return None;
+        }
+        // The first of equals, as everybody's ArgMax has it.
+        let highest = (0..scores.len())
+            .rev()
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))?;
+        let named = decided
+            .as_ref()
+            .and_then(|words| task.class(words.get(row)?));
+        Some(Answer::Class(
+            u32::try_from(named.unwrap_or(highest)).ok()?,
+            scores,
+        ))
+    };
+    (0..columns.first().map_or(0, Vec::len)).map(row).collect()
+}
+
+/// A column of an output, as numbers.
+pub(super) fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
+    let mut values = Vec::new();
+    each_value(&place(tensor, at, element), tensor, |value| {
+        values.push(match value {
+            Value::Number(v) => v,
+            Value::Whole(v) => v as f64,
+            Value::Word(_) => f64::NAN,
+        });
+    });
+    values
+}
+
+fn words(tensor: &Tensor, at: usize) -> Vec<String> {
+    let mut words = Vec::new();
+    each_value(&place(tensor, at, 0), tensor, |value| {
+        words.push(match value {
+            Value::Number(v) => v.to_string(),
+            Value::Whole(v) => v.to_string(),
+            Value::Word(word) => word.to_owned(),
+        });
+    });
+    words
+}
+
+fn place(tensor: &Tensor, at: usize, element: usize) -> Place {
+    let (side, part) = (Side::Output, Part::Element(element));
+    Place {
+        name: String::new(),
+        side,
+        tensor: at,
+        part,
+        dtype: tensor.dtype(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn three() -> Task {
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        Task::Classification(Classification {
+            scores: 0,
+            is_single: false,
+            label: None,
+            classes,
+        })
+    }
+
+    #[test]
+    fn answers_are_the_scores_and_the_class_decided_for() {
+        let scores = Tensor::from_f32(
+            vec![3, 3],
+            &[0.2, 0.5, 0.3, 0.4, 0.4, 0.2, f32::NAN, 0.5, 0.5],
+        )
+        .expect("fits");
+        let found = answers(&three(), &[scores]);
+        assert_eq!(found[0], Some(Answer::Class(1, vec![0.2, 0.5, 0.3])));
+        assert_eq!(
+            found[1],
+            Some(Answer::Class(0, vec![0.4, 0.4, 0.2])),
+            "the first of equals"
+        );
+        assert_eq!(found[2], None);
+    }
+
+    #[test]
+    fn the_models_own_decision_counts_and_one_score_stands_for_two() {
+        let classes = ["0", "1"].map(str::to_owned).to_vec();
+        let task = Task::Classification(Classification {
+            scores: 1,
+            is_single: true,
+            label: Some(0),
+            classes,
+        });
+        let label = Tensor::fixed(
+            crate::core::tensor::DType::I64,
+            vec![2],
+            Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        );
+        let scores = Tensor::from_f32(vec![2, 1], &[0.25, 0.75]).expect("fits");
+        let found = answers(&task, &[label.expect("fits"), scores]);
+        assert_eq!(
+            found,
+            [
+                Some(Answer::Class(1, vec![0.75, 0.25])),
+                Some(Answer::Class(0, vec![0.25, 0.75]))
+            ]
+        );
+        let values = Tensor::from_f32(vec![2], &[1.5, f32::INFINITY]).expect("fits");
+        assert_eq!(
+            answers(&Task::Regression(0), &[values]),
+            [Some(Answer::Value(1.5)), None]
+        );
+    }
+
+    #[test]
+    fn labels_of_another_kind_are_refused_with_what_would_do() {
+        let label = |json: &str| Label::of_json(&serde_json::from_str(json).expect("JSON"));
+        assert_eq!(
+            label("2").and_then(|l| l.truth(&Task::Regression(0))).ok(),
+            Some(Truth::Value(2.0))
+        );
+        assert!(
+            label("\"x\"")
+                .expect("a label")
+                .truth(&Task::Regression(0))
+                .is_err()
+        );
+        assert_eq!(
+            label("\"b\"").expect("a label").truth(&three()).ok(),
+            Some(Truth::Class(1))
+        );
+        let refused = label("\"d\"")
+            .expect("a label")
+            .truth(&three())
+            .expect_err("no class");
+        assert!(refused.message.contains("a, b, c"), "{refused}");
+        for bad in ["null", "[]", "{}", "[1]"] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
+        assert!(label(&format!("\"{}\"", "x".repeat(257))).is_err());
+    }
+}

@@ -1,0 +1,351 @@
+//! Performance without labels of a model that answers a value: a companion, a
+//! second model that came with the version, says of each row how large the
+//! error of its answer is likely to be. It holds as long as rows of a kind are
+//! as hard as they were when the companion was made, which no input shows.
+
+use super::answer::column;
+use super::estimate::Estimate;
+use super::measure::Measures;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::tensor::{DType, Tensor, View};
+use crate::observe::drift::layout::Side;
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::Session;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// What is printed beside every estimate.
+pub(crate) const ASSUMPTION: &str = "holds if rows of a kind are as hard as they were for the companion; concept drift does not show";
+
+/// Which of a model's tensors a companion takes, in its own order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wiring(Vec<(Side, usize)>);
+
+impl Wiring {
+    /// Reads a companion of a model. Refuses one with weights in other files.
+    pub(crate) fn read(model: &Signature, companion: Bytes) -> Result<Self> {
+        let graph = Graph::read(companion).map_err(|e| e.context("the companion"))?;
+        if !graph.external.is_empty() {
+            return Err(Error::precondition(
+                "the companion has weights outside its file",
+            ));
+        }
+        Self::find(model, &graph.signature)
+    }
+
+    /// Finds each of its inputs among the model's inputs, or else outputs, by name
+    /// and type. Refuses a companion that takes anything else, or that does not
+    /// answer one number for a row.
+    fn find(model: &Signature, companion: &Signature) -> Result<Self> {
+        let refuse = |why: String| Err(Error::precondition(format!("the companion {why}")));
+        let sides = [(Side::Input, &model.inputs), (Side::Output, &model.outputs)];
+        let mut takes = Vec::new();
+        for wanted in &companion.inputs {
+            let name = short(&wanted.name);
+            let find = |(side, specs): &(Side, &Vec<TensorSpec>)| {
+                let at = specs.iter().position(|s| s.name == wanted.name)?;
+                Some((*side, at, specs[at].clone()))
+            };
+            let Some((side, at, found)) = sides.iter().find_map(find) else {
+                return refuse(format!(
+                    "takes '{name}', which is neither an input nor an output of the model"
+                ));
+            };
+            if found.dtype != wanted.dtype || !fits(wanted.shape.as_deref(), found.shape.as_deref())
+            {
+                return refuse(format!(
+                    "takes '{name}' as another type or shape than the model has it"
+                ));
+            }
+            takes.push((side, at));
+        }
+        let is_number =
+            |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
+        match companion.outputs.as_slice() {
+            [only] if is_number(only) && is_one(only.shape.as_deref()) => Ok(Self(takes)),
+            _ => refuse(
+                "does not answer one floating-point number for a row, and nothing else".to_owned(),
+            ),
+        }
+    }
+}
+
+/// Whether a tensor of the model's shape may be given where the companion's is asked.
+fn fits(asked: Option<&[Dim]>, given: Option<&[Dim]>) -> bool {
+    let axis = |(asked, given): (&Dim, &Dim)| {
+        *asked == Dim::Dynamic || *given == Dim::Dynamic || asked == given
+    };
+    match (asked, given) {
+        (Some(asked), Some(given)) => {
+            asked.len() == given.len() && asked.iter().zip(given).all(axis)
+        }
+        _ => true,
+    }
+}
+
+/// Whether a shape is one number a row, as far as it is known.
+fn is_one(shape: Option<&[Dim]>) -> bool {
+    shape.is_none_or(|dims| {
+        !dims.is_empty()
+            && dims[1..]
+                .iter()
+                .all(|d| matches!(d, Dim::Fixed(1) | Dim::Dynamic))
+    })
+}
+
+/// A companion at work.
+pub(crate) struct Companion {
+    session: Box<dyn Session>,
+    wiring: Wiring,
+    has_failed: bool,
+}
+
+impl Companion {
+    /// Takes a session of the companion that the wiring was found for.
+    pub(crate) fn new(session: Box<dyn Session>, wiring: Wiring) -> Self {
+        Self {
+            session,
+            wiring,
+            has_failed: false,
+        }
+    }
+
+    /// Says how large the error of each row of an answered request is likely to
+    /// be. Of a run that fails it says nothing, the first time with the reason.
+    pub(crate) fn expect(
+        &mut self,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> (Vec<f64>, Option<Error>) {
+        match self.run(inputs, outputs) {
+            Ok(expected) => (expected, None),
+            Err(error) => {
+                let is_known = std::mem::replace(&mut self.has_failed, true);
+                (Vec::new(), Some(error).filter(|_| !is_known))
+            }
+        }
+    }
+
+    fn run(&mut self, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<f64>> {
+        let of = |(side, at): &(Side, usize)| {
+            if *side == Side::Input {
+                inputs
+            } else {
+                outputs
+            }
+            .get(*at)
+        };
+        let given: Option<Vec<View<'_>>> = self
+            .wiring
+            .0
+            .iter()
+            .map(|take| of(take).map(Tensor::view))
+            .collect();
+        let given = given
+            .ok_or_else(|| Error::internal("a request has fewer tensors than its signature"))?;
+        let rows = inputs.first().and_then(Tensor::rows);
+        let answered = self.session.run(&given)?;
+        let values = answered
+            .first()
+            .map(|tensor| column(tensor, 0, 0))
+            .unwrap_or_default();
+        match rows {
+            Some(rows) if values.len() != rows => {
+                Err(Error::precondition("it does not answer a row for a row"))
+            }
+            _ => Ok(values),
+        }
+    }
+}
+
+/// Expected errors of rows, summed up.
+pub(crate) struct Errors {
+    /// How far errors are spread for their mean, where that is known.
+    spread: Option<f64>,
+    rows: u64,
+    sum: f64,
+}
+
+impl Errors {
+    /// Starts at nothing. `then` are the measures of the baseline's rows.
+    pub(crate) fn new(then: Option<&BTreeMap<String, f64>>) -> Self {
+        let of = |name| then.and_then(|measures| measures.get(name).copied());
+        let spread = of("mae").zip(of("rmse")).filter(|(mae, _)| *mae > 0.0);
+        let spread = spread.map(|(mae, rmse)| (rmse * rmse / (mae * mae) - 1.0).max(0.0).sqrt());
+        Self {
+            spread,
+            rows: 0,
+            sum: 0.0,
+        }
+    }
+
+    /// Takes a row's.
+    pub(crate) fn take(&mut self, error: f64) {
+        if error.is_finite() {
+            self.rows += 1;
+            // An error is no less than nothing, whatever a model makes of it.
+            self.sum += error.max(0.0);
+        }
+    }
+
+    /// Tells what it comes to, and starts again; none of no rows.
+    pub(crate) fn close(&mut self) -> Option<Estimate> {
+        let (rows, sum) = (
+            std::mem::take(&mut self.rows),
+            std::mem::take(&mut self.sum),
+        );
+        let n = (rows > 0).then_some(rows as f64)?;
+        let mae = sum / n;
+        let margin = self.spread.map(|spread| 1.96 * spread * mae / n.sqrt());
+        Some(Estimate {
+            rows,
+            measures: Measures::from([("mae", mae)]),
+            margin,
+            calibrated: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::runtime::fake::{FakeSession, Script};
+
+    fn spec(name: &str, dtype: DType, dims: &[usize]) -> TensorSpec {
+        let fixed = dims.iter().map(|d| Dim::Fixed(*d));
+        TensorSpec {
+            name: name.to_owned(),
+            dtype,
+            shape: Some(std::iter::once(Dim::Dynamic).chain(fixed).collect()),
+        }
+    }
+
+    fn model() -> Signature {
+        let inputs = vec![
+            spec("x", DType::F32, &[3]),
+            spec("kind", DType::String, &[1]),
+        ];
+        Signature {
+            inputs,
+            outputs: vec![spec("y", DType::F32, &[1])],
+        }
+    }
+
+    fn echo(script: Script) -> Companion {
+        let asks = Signature {
+            inputs: vec![spec("y", DType::F32, &[1])],
+            outputs: vec![spec("e", DType::F32, &[1])],
+        };
+        let wiring = Wiring::find(&model(), &asks).expect("fits");
+        Companion::new(
+            Box::new(FakeSession {
+                script,
+                runs: std::sync::Arc::default(),
+            }),
+            wiring,
+        )
+    }
+
+    fn request(values: &[f32]) -> (Vec<Tensor>, Vec<Tensor>) {
+        let x =
+            Tensor::from_f32(vec![values.len(), 3], &vec![0.0; 3 * values.len()]).expect("fits");
+        (
+            vec![x],
+            vec![Tensor::from_f32(vec![values.len(), 1], values).expect("fits")],
+        )
+    }
+
+    #[test]
+    fn it_takes_what_the_model_takes_and_answers_and_nothing_else() {
+        let find = |inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>| {
+            Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
+        };
+        let one = || vec![spec("error", DType::F32, &[1])];
+        let takes = find(
+            vec![spec("y", DType::F32, &[1]), spec("x", DType::F32, &[3])],
+            one(),
+        );
+        assert_eq!(takes, Ok(Wiring(vec![(Side::Output, 0), (Side::Input, 0)])));
+        assert_eq!(
+            find(
+                vec![spec("x", DType::F32, &[3])],
+                vec![spec("e", DType::F64, &[])]
+            )
+            .map(|w| w.0.len()),
+            Ok(1)
+        );
+        let refused = |inputs, outputs, why: &str| {
+            let found = find(inputs, outputs).expect_err("does not fit");
+            assert!(found.contains(why), "{found}");
+        };
+        refused(
+            vec![spec("z", DType::F32, &[3])],
+            one(),
+            "'z', which is neither",
+        );
+        refused(
+            vec![spec("x", DType::F64, &[3])],
+            one(),
+            "another type or shape",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[4])],
+            one(),
+            "another type or shape",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            vec![spec("e", DType::F32, &[2])],
+            "one floating-point number",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            vec![spec("e", DType::I64, &[1])],
+            "one floating-point number",
+        );
+        refused(
+            vec![spec("x", DType::F32, &[3])],
+            [one(), one()].concat(),
+            "nothing else",
+        );
+    }
+
+    #[test]
+    fn expected_errors_are_averaged_over_rows_and_start_again() {
+        let then = BTreeMap::from([("mae".to_owned(), 3.0), ("rmse".to_owned(), 5.0)]);
+        let (mut companion, mut errors) = (echo(Script::Echo), Errors::new(Some(&then)));
+        for values in [&[1.0, 2.0][..], &[9.0, -1.0, f32::NAN, f32::INFINITY]] {
+            let (inputs, outputs) = request(values);
+            let (expected, failure) = companion.expect(&inputs, &outputs);
+            assert!(failure.is_none());
+            expected.into_iter().for_each(|e| errors.take(e));
+        }
+        let estimate = errors.close().expect("rows");
+        assert_eq!(
+            (estimate.rows, estimate.measures["mae"]),
+            (4, 3.0),
+            "no error is below nothing or endless"
+        );
+        let margin = estimate.margin.expect("a spread");
+        assert!((margin - 1.96 * 4.0 / 2.0).abs() < 1e-12, "{margin}");
+        assert_eq!(errors.close(), None);
+        assert_eq!(Errors::new(None).spread, None, "nobody said");
+    }
+
+    #[test]
+    fn a_run_that_fails_says_nothing_and_why_only_once() {
+        let mut companion = echo(Script::FailOn(7.0));
+        let (inputs, outputs) = request(&[7.0]);
+        let (expected, why) = companion.expect(&inputs, &outputs);
+        assert!(expected.is_empty() && why.is_some());
+        assert!(
+            companion.expect(&inputs, &outputs).1.is_none(),
+            "told already"
+        );
+        let (inputs, _) = request(&[1.0, 2.0]);
+        let (_, outputs) = request(&[1.0]);
+        let (expected, why) = echo(Script::Echo).expect(&inputs, &outputs);
+        assert!(expected.is_empty() && why.is_some_and(|e| e.message.contains("a row for a row")));
+    }
+}

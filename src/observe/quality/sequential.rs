@@ -1,0 +1,262 @@
+//! Whether a model loses more than it did, looked at after every label without
+//! ever growing too sure: a bet against "it does not". The stake of 1 grows by
+//! chance beyond 1/α at most with probability α, however often one looks, if
+//! the model loses no more often than it may (Ville's inequality). The bet is
+//! spread over many shares at which it might lose instead, so that a small loss
+//! is found by many labels and a great one by few. Labels count in the order in
+//! which they come.
+
+#[cfg(test)]
+mod proof;
+
+use super::answer::{Answer, Truth};
+use crate::observe::drift::profile::quantile;
+use std::collections::BTreeMap;
+
+/// Shares that are bet on.
+const BETS: i32 = 24;
+
+/// One bet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Bet {
+    pub rows: u64,
+    pub lost: u64,
+    /// The highest that its logarithm ever was.
+    pub peak: f64,
+}
+
+impl Bet {
+    /// Takes a row; tells the logarithm of the stake. `allowed` is the share of
+    /// rows it may lose, between 0 and 1.
+    pub(crate) fn take(&mut self, lost: bool, allowed: f64) -> f64 {
+        self.rows += 1;
+        self.lost += u64::from(lost);
+        let stake = self.stake(allowed);
+        self.peak = self.peak.max(stake);
+        stake
+    }
+
+    /// The logarithm of the stake: the mean over the bets.
+    fn stake(&self, allowed: f64) -> f64 {
+        let (lost, kept) = (self.lost as f64, (self.rows - self.lost) as f64);
+        let odds = (allowed / (1.0 - allowed)).ln();
+        // Odds from 1.05 times those allowed to 27 times.
+        let bet = |i: i32| {
+            let other = odds + 0.05 * 1.2_f64.powi(i);
+            let share = 1.0 / (1.0 + (-other).exp());
+            lost * (share / allowed).ln() + kept * ((1.0 - share) / (1.0 - allowed)).ln()
+        };
+        let highest = (0..BETS).map(bet).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = (0..BETS).map(|i| (bet(i) - highest).exp()).sum();
+        highest + (sum / f64::from(BETS)).ln()
+    }
+}
+
+/// The share that a model may lose without a word: what it lost on `rows` rows
+/// of its baseline, at most by chance (Wilson's bound at 99.5 %), and a margin.
+pub(crate) fn allowed(share: f64, rows: u64, margin: f64) -> f64 {
+    let (n, z) = (rows.max(1) as f64, 2.576_f64);
+    let centre = share + z * z / (2.0 * n);
+    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    ((centre + spread) / (1.0 + z * z / n) + margin).clamp(1e-6, 1.0 - 1e-6)
+}
+
+/// Rows that a model without a measured baseline is judged by instead: its own
+/// first labelled ones.
+pub(crate) const OWN_ROWS: u64 = 500;
+/// Bets begin anew with every day, week and 30 days: old rows do not weigh on
+/// new ones for ever. In hours.
+pub(crate) const SPANS: [u64; 3] = [24, 7 * 24, 30 * 24];
+
+/// What a model loses, and whether that is more than it may.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trial {
+    /// The share it may lose, once that is known.
+    pub allowed: Option<f64>,
+    /// An error beyond which a value is lost.
+    pub error_max: Option<f64>,
+    first: Vec<f64>,
+    bets: [(u64, Bet); SPANS.len()],
+    /// The span whose bet won last, and the hours until it ends.
+    pub alarm: Option<(u64, u64)>,
+}
+
+/// A bet that was won.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub(crate) struct Won {
+    /// Hours over which rows were counted.
+    pub span_hours: u64,
+    pub rows: u64,
+    pub lost: u64,
+    /// The share it may lose.
+    pub allowed: f64,
+    /// The evidence: how many times the stake grew.
+    pub evidence: f64,
+    pub alpha: f64,
+}
+
+impl Trial {
+    /// Judges by what was measured on the baseline's rows, if that says enough.
+    pub(crate) fn new(performance: &BTreeMap<String, f64>, rows: u64, margin: f64) -> Self {
+        let rows = performance.get("rows").map_or(rows, |n| *n as u64);
+        let error_max = performance.get("abs_error_q90").copied();
+        let lost = performance
+            .get("accuracy")
+            .map(|a| 1.0 - a)
+            .or(error_max.map(|_| 0.1));
+        Self {
+            allowed: lost.map(|lost| allowed(lost, rows, margin)),
+            error_max,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a labelled row at an hour; tells of a bet that is won by it. `alarms`
+    /// is how many false ones a month may have.
+    pub(crate) fn take(
+        &mut self,
+        (answer, truth): (&Answer, Truth),
+        hour: u64,
+        alarms: f64,
+        margin: f64,
+    ) -> Option<Won> {
+        let loss = match (answer, truth) {
+            (Answer::Class(class, _), Truth::Class(truth)) => {
+                f64::from(u8::from(*class as usize != truth))
+            }
+            (Answer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
+            _ => return None,
+        };
+        let Some(allowed) = self.allowed else {
+            self.learn(loss, matches!(answer, Answer::Value(_)), margin);
+            return None;
+        };
+        let lost = self.error_max.map_or(loss > 0.5, |most| loss > most);
+        if self.alarm.is_some_and(|(_, until)| hour >= until) {
+            self.alarm = None;
+        }
+        let mut won = None;
+        for (span, (of, bet)) in SPANS.into_iter().zip(&mut self.bets) {
+            if hour / span > *of {
+                (*of, *bet) = (hour / span, Bet::default());
+            }
+            // A third of what is promised for each span, shared out among a month's.
+            let alpha = (alarms / 3.0 * span as f64 / (30.0 * 24.0)).min(0.05);
+            let stake = bet.take(lost, allowed);
+            if stake >= -alpha.ln() && self.alarm.is_none() {
+                self.alarm = Some((span, (hour / span + 1) * span));
+                let (rows, lost) = (bet.rows, bet.lost);
+                won = Some(Won {
+                    span_hours: span,
+                    rows,
+                    lost,
+                    allowed,
+                    evidence: stake.min(700.0).exp(),
+                    alpha,
+                });
+            }
+        }
+        won
+    }
+
+    fn learn(&mut self, loss: f64, is_value: bool, margin: f64) {
+        self.first.push(loss);
+        if (self.first.len() as u64) < OWN_ROWS {
+            return;
+        }
+        let mut first = std::mem::take(&mut self.first);
+        let lost = if is_value {
+            first.sort_unstable_by(f64::total_cmp);
+            self.error_max = Some(quantile(&first, 0.9));
+            0.1
+        } else {
+            first.iter().sum::<f64>() / first.len() as f64
+        };
+        self.allowed = Some(allowed(lost, OWN_ROWS, margin));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows_until(alpha: f64, allowed: f64, share: f64, most: u64, seed: u64) -> Option<u64> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut bet = Bet::default();
+        (1..=most).find(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let lost = ((state >> 11) as f64 / (1_u64 << 53) as f64) < share;
+            bet.take(lost, allowed) >= -alpha.ln()
+        })
+    }
+
+    #[test]
+    fn a_model_that_loses_no_more_is_accused_as_rarely_as_promised() {
+        let accused = |share| {
+            (0..400)
+                .filter(|seed| rows_until(0.05, 0.1, share, 4_000, *seed).is_some())
+                .count()
+        };
+        // 20 of 400 by chance at most; 35 is that and three and a half deviations.
+        assert!(accused(0.1) <= 35, "{}", accused(0.1));
+        assert!(accused(0.08) <= accused(0.1));
+    }
+
+    #[test]
+    fn a_model_that_loses_more_is_found_the_sooner_the_more() {
+        let median = |share| {
+            let mut found: Vec<u64> = (0..51)
+                .map(|seed| rows_until(0.001, 0.1, share, 20_000, seed).unwrap_or(u64::MAX))
+                .collect();
+            found.sort_unstable();
+            found[25]
+        };
+        let (little, much) = (median(0.13), median(0.3));
+        assert!(
+            little < 4_000 && much < 100 && much < little,
+            "{little} {much}"
+        );
+    }
+
+    #[test]
+    fn a_trial_learns_what_it_may_lose_and_tells_of_a_loss_once() {
+        let mut trial = Trial::default();
+        let mut state = 9_u64;
+        let mut give = |trial: &mut Trial, off: f64, rows: u64, hour: u64| {
+            (0..rows)
+                .filter_map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let error = (state >> 40) as f64 / f64::from(1 << 24) * off;
+                    trial.take((&Answer::Value(error), Truth::Value(0.0)), hour, 1.0, 0.02)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert!(give(&mut trial, 1.0, OWN_ROWS, 0).is_empty() && trial.allowed.is_some());
+        assert!(
+            give(&mut trial, 1.0, 5_000, 1).is_empty(),
+            "nothing changed"
+        );
+        let won = give(&mut trial, 2.0, 2_000, 24);
+        assert_eq!(won.len(), 1, "told once: {won:?}");
+        assert!(
+            won[0].rows < 500 && trial.alarm == Some((24, 48)),
+            "{won:?}"
+        );
+        give(&mut trial, 1.0, 1, 48);
+        assert!(
+            trial.alarm.is_none_or(|(span, _)| span > 24),
+            "the day is over"
+        );
+    }
+
+    #[test]
+    fn a_small_baseline_allows_more() {
+        assert!(allowed(0.1, 100, 0.0) > allowed(0.1, 10_000, 0.0));
+        assert!((allowed(0.1, 1_000_000, 0.02) - 0.12).abs() < 0.001);
+        assert!(allowed(0.0, 10, 0.0) > 0.0 && allowed(1.0, 10, 1.0) < 1.0);
+    }
+}

@@ -1,0 +1,299 @@
+//! Traces of predictions: whether one is followed, which spans it has, and the
+//! bounded queue they leave by. Reads W3C trace context; sends nothing itself.
+
+use crate::core::error::Kind;
+use crate::core::request::{Response, trace::Context};
+use prometheus::IntCounter;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Spans waiting to be sent; what comes beyond is dropped and counted.
+const SPANS_MAX: usize = 16 << 10;
+
+/// A value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    Whole(i64),
+}
+
+/// Something that took time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Span {
+    pub trace: u128,
+    pub id: u64,
+    /// 0 where it is the first.
+    pub parent: u64,
+    pub name: &'static str,
+    /// Whether it answers a request from outside.
+    pub is_server: bool,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub attributes: Vec<(&'static str, Value)>,
+    /// Why it failed.
+    pub error: Option<&'static str>,
+}
+
+/// Where spans leave.
+pub(crate) type Outbox = mpsc::Receiver<Span>;
+
+/// Follows predictions.
+pub(crate) struct Tracer {
+    share: f64,
+    queue: mpsc::Sender<Span>,
+    dropped: IntCounter,
+}
+
+/// A prediction that is followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Followed {
+    pub context: Context,
+    /// The span of the whole.
+    pub span: u64,
+    begun: SystemTime,
+    arrived: Instant,
+}
+
+/// What is known of a prediction when it ends.
+pub(crate) struct Ended<'e> {
+    pub model: &'e str,
+    pub version: u64,
+    pub protocol: &'static str,
+    pub submitted: Option<Instant>,
+    pub outcome: Result<&'e Response, Kind>,
+}
+
+impl Tracer {
+    /// Follows a share of what comes without a context, and what a caller follows.
+    pub(crate) fn new(share: f64, dropped: IntCounter) -> (Self, Outbox) {
+        let (queue, outbox) = mpsc::channel(SPANS_MAX);
+        (
+            Self {
+                share,
+                queue,
+                dropped,
+            },
+            outbox,
+        )
+    }
+
+    /// Decides whether a prediction is followed.
+    pub(crate) fn follow(&self, came: Option<Context>, arrived: Instant) -> Option<Followed> {
+        let random = uuid::Uuid::new_v4().as_u128();
+        let context = match came {
+            Some(context) => context,
+            None => {
+                let sampled = ((random >> 64) as u64 as f64) < self.share * u64::MAX as f64;
+                Context {
+                    trace: random.rotate_left(17),
+                    parent: 0,
+                    sampled,
+                }
+            }
+        };
+        let begun = SystemTime::now()
+            .checked_sub(arrived.elapsed())
+            .unwrap_or(UNIX_EPOCH);
+        context.sampled.then_some(Followed {
+            context,
+            span: (random as u64) | 1,
+            begun,
+            arrived,
+        })
+    }
+
+    /// Makes the spans of a prediction that ended, and queues them.
+    pub(crate) fn end(&self, followed: &Followed, ended: &Ended<'_>) {
+        for span in spans(followed, ended, Instant::now()) {
+            if self.queue.try_send(span).is_err() {
+                self.dropped.inc();
+            }
+        }
+    }
+}
+
+/// The spans of a prediction: the whole, and where it was answered, its time in
+/// the queue, in gathering its batch and in the runtime.
+fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
+    let Followed {
+        context,
+        span: id,
+        begun,
+        arrived,
+    } = *followed;
+    let begun_ns = begun
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64);
+    let at = |instant: Instant| begun_ns + ns(instant.saturating_duration_since(arrived));
+    let mut attributes = vec![
+        ("ortus.model", Value::Text(ended.model.to_owned())),
+        ("ortus.version", Value::Whole(ended.version.cast_signed())),
+        ("ortus.protocol", Value::Text(ended.protocol.to_owned())),
+    ];
+    if let Ok(response) = ended.outcome {
+        attributes.push((
+            "ortus.prediction_id",
+            Value::Text(response.prediction_id.to_string()),
+        ));
+        attributes.push(("ortus.request_id", Value::Text(response.id.clone())));
+    }
+    let whole = Span {
+        trace: context.trace,
+        id,
+        parent: context.parent,
+        name: "predict",
+        is_server: true,
+        start_ns: begun_ns,
+        end_ns: at(now),
+        attributes,
+        error: ended.outcome.err().map(Kind::label),
+    };
+    let mut spans = vec![whole];
+    if let (Ok(response), Some(submitted)) = (ended.outcome, ended.submitted) {
+        let timing = response.timing;
+        let batch = vec![
+            ("ortus.batch_id", Value::Whole(timing.batch.cast_signed())),
+            ("ortus.batch_rows", Value::Whole(timing.batch_rows.into())),
+        ];
+        let queue_end = at(submitted) + ns(timing.queue);
+        let gather_end = queue_end + ns(timing.gather);
+        let parts = [
+            ("queue", at(submitted), queue_end, Vec::new()),
+            ("batch", queue_end, gather_end, batch.clone()),
+            ("run", gather_end, gather_end + ns(timing.run), batch),
+        ];
+        for (place, (name, start_ns, end_ns, attributes)) in (1_u64..).zip(parts) {
+            // Ids of one trace differ; nothing else is asked of them.
+            let id = id.wrapping_add(place << 1);
+            let (trace, parent, is_server) = (context.trace, spans[0].id, false);
+            spans.push(Span {
+                trace,
+                id,
+                parent,
+                name,
+                is_server,
+                start_ns,
+                end_ns,
+                attributes,
+                error: None,
+            });
+        }
+    }
+    spans
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::{ModelName, Version};
+    use crate::core::request::Timing;
+
+    fn response() -> Response {
+        Response {
+            model: ModelName::parse("m").expect("legal"),
+            version: Version::new(3).expect("legal"),
+            id: "mine".to_owned(),
+            prediction_id: uuid::Uuid::nil(),
+            outputs: Vec::new(),
+            trace: None,
+            timing: Timing {
+                queue: Duration::from_micros(10),
+                gather: Duration::from_micros(20),
+                run: Duration::from_micros(30),
+                batch_rows: 4,
+                batch: 9,
+            },
+        }
+    }
+
+    #[test]
+    fn a_prediction_has_a_span_and_three_within() {
+        let (tracer, mut outbox) = Tracer::new(1.0, IntCounter::new("a", "a").expect("a counter"));
+        let arrived = Instant::now();
+        let came = Context {
+            trace: 5,
+            parent: 6,
+            sampled: true,
+        };
+        let followed = tracer.follow(Some(came), arrived).expect("followed");
+        let response = response();
+        let submitted = Some(arrived + Duration::from_micros(5));
+        let ended = Ended {
+            model: "m",
+            version: 3,
+            protocol: "oip_grpc",
+            submitted,
+            outcome: Ok(&response),
+        };
+        tracer.end(&followed, &ended);
+        let spans: Vec<Span> = std::iter::from_fn(|| outbox.try_recv().ok()).collect();
+        let names: Vec<&str> = spans.iter().map(|s| s.name).collect();
+        assert_eq!(names, ["predict", "queue", "batch", "run"]);
+        assert!(spans.iter().all(|s| s.trace == 5) && spans[0].parent == 6);
+        assert!(
+            spans[1..]
+                .iter()
+                .all(|s| s.parent == spans[0].id && s.id != spans[0].id)
+        );
+        assert_eq!(spans[1].start_ns - spans[0].start_ns, 5_000);
+        assert_eq!(
+            (spans[1].end_ns, spans[2].end_ns),
+            (spans[2].start_ns, spans[3].start_ns)
+        );
+        assert_eq!(spans[3].end_ns - spans[3].start_ns, 30_000);
+        assert!(
+            spans[3]
+                .attributes
+                .contains(&("ortus.batch_id", Value::Whole(9)))
+        );
+    }
+
+    #[test]
+    fn a_callers_choice_holds_and_a_share_of_the_rest_is_followed() {
+        let counter = || IntCounter::new("a", "a").expect("a counter");
+        let (none, _outbox) = Tracer::new(0.0, counter());
+        let context = |sampled| {
+            Some(Context {
+                trace: 1,
+                parent: 2,
+                sampled,
+            })
+        };
+        let now = Instant::now();
+        assert!(none.follow(context(true), now).is_some() && none.follow(None, now).is_none());
+        let (all, _outbox) = Tracer::new(1.0, counter());
+        assert!(all.follow(context(false), now).is_none() && all.follow(None, now).is_some());
+        let (some, _outbox) = Tracer::new(0.25, counter());
+        let followed = (0..4_000)
+            .filter(|_| some.follow(None, now).is_some())
+            .count();
+        assert!(
+            (850..1_150).contains(&followed),
+            "{followed} of a quarter of 4,000"
+        );
+    }
+
+    #[test]
+    fn what_the_queue_does_not_hold_is_dropped_and_a_failure_says_why() {
+        let dropped = IntCounter::new("a", "a").expect("a counter");
+        let (tracer, mut outbox) = Tracer::new(1.0, dropped.clone());
+        let followed = tracer.follow(None, Instant::now()).expect("followed");
+        let ended = Ended {
+            model: "m",
+            version: 3,
+            protocol: "p",
+            submitted: None,
+            outcome: Err(Kind::NotFound),
+        };
+        (0..SPANS_MAX + 5).for_each(|_| tracer.end(&followed, &ended));
+        assert_eq!(dropped.get(), 5);
+        assert_eq!(
+            outbox.try_recv().expect("a span").error,
+            Some(Kind::NotFound.label())
+        );
+    }
+}

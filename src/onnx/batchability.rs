@@ -1,0 +1,222 @@
+//! Finds out whether a model's first axis really is a batch axis: the same
+//! rows, alone and among others, must give the same answers. Works on made-up
+//! rows, since the loader has no others. The first run of a model is made in a
+//! process of its own (`child`), which may crash, hang or ask for all memory.
+
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::tensor::batch::{Stack, split};
+use crate::core::tensor::compare::agree;
+use crate::core::tensor::{DType, Strings, Tensor, View};
+use crate::onnx::golden::Golden;
+use crate::onnx::runtime::Session;
+use half::{bf16, f16};
+use std::time::{Duration, Instant};
+
+/// Sizes tried for dynamic axes other than the first, until the model runs.
+const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
+/// Rows of the probe.
+const ROWS: usize = 7;
+
+/// Made-up inputs of a model, row by row.
+pub(crate) struct Sample {
+    signature: Signature,
+    size: usize,
+}
+
+impl Sample {
+    /// Finds a size of the dynamic axes that the model accepts.
+    pub(crate) fn find(signature: &Signature, session: &mut dyn Session) -> Result<Self> {
+        let mut refused = Error::precondition("the model has no input");
+        for size in SIZES {
+            let sample = Self {
+                signature: signature.clone(),
+                size,
+            };
+            match sample.run(session, 1) {
+                Ok(_) => return Ok(sample),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Runs once on `rows` made-up rows.
+    pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
+        run(session, &self.inputs(rows, 1)?)
+    }
+
+    /// Times one run on `rows` made-up rows, without making them up.
+    pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
+        let inputs = self.inputs(rows, 1)?;
+        let start = Instant::now();
+        run(session, &inputs)?;
+        Ok(start.elapsed())
+    }
+
+    /// Makes golden rows of what the model answers; none where it answers
+    /// otherwise when it is asked again, or at length.
+    pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
+        let inputs = self.inputs(rows, 1)?;
+        let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
+        let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
+        Ok(if same {
+            Golden::made(&self.signature, inputs, once)
+        } else {
+            None
+        })
+    }
+
+    fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
+        let made = self.signature.inputs.iter().enumerate();
+        made.map(|(i, spec)| {
+            make(
+                spec,
+                rows,
+                self.size,
+                seed.wrapping_mul(31).wrapping_add(i as u64),
+            )
+        })
+        .collect()
+    }
+}
+
+fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
+    session.run(&views)
+}
+
+/// Finds out whether requests may be joined; the error says why not.
+pub(crate) fn joins(
+    signature: &Signature,
+    sample: &Sample,
+    session: &mut dyn Session,
+) -> Result<()> {
+    if !signature.leads_with_dynamic() {
+        return Err(Error::invalid(
+            "not every input and output leads with a dynamic axis",
+        ));
+    }
+    separable(sample, session)
+}
+
+fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
+    let rows: Vec<Vec<Tensor>> = (0..ROWS)
+        .map(|row| sample.inputs(1, row as u64 + 2))
+        .collect::<Result<_>>()?;
+    let mut alone = Vec::with_capacity(ROWS);
+    for row in &rows {
+        let outputs = run(session, row)?;
+        for (output, spec) in outputs.iter().zip(&sample.signature.outputs) {
+            if output.rows() != Some(1) {
+                return Err(Error::invalid(format!(
+                    "output '{}' does not answer one row for one row",
+                    spec.name
+                )));
+            }
+        }
+        alone.push(outputs);
+    }
+    let forward: Vec<usize> = (0..ROWS).collect();
+    let backward: Vec<usize> = (1..ROWS).rev().collect();
+    for order in [forward, backward] {
+        let outputs = together(session, &rows, &order)?;
+        for (output, (at, spec)) in outputs
+            .iter()
+            .zip(sample.signature.outputs.iter().enumerate())
+        {
+            let parts = split(output, &vec![1; order.len()]).map_err(|_| {
+                Error::invalid(format!(
+                    "output '{}' does not answer a row for a row",
+                    spec.name
+                ))
+            })?;
+            for (part, row) in parts.iter().zip(&order) {
+                if !agree(part, &alone[*row][at]) {
+                    return Err(Error::invalid(format!(
+                        "output '{}' of a row changes with the rows beside it",
+                        spec.name
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn together(
+    session: &mut dyn Session,
+    rows: &[Vec<Tensor>],
+    order: &[usize],
+) -> Result<Vec<Tensor>> {
+    let mut stacks: Vec<Stack> = rows[0].iter().map(|_| Stack::default()).collect();
+    for (i, stack) in stacks.iter_mut().enumerate() {
+        stack.fill(order.iter().map(|row| &rows[*row][i]));
+    }
+    let views: Vec<View<'_>> = stacks.iter().map(Stack::view).collect();
+    session.run(&views)
+}
+
+fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {
+    let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
+    let shape: Vec<usize> = dims
+        .iter()
+        .enumerate()
+        .map(|(axis, dim)| match dim {
+            Dim::Fixed(n) => *n,
+            Dim::Dynamic if axis == 0 => rows,
+            Dim::Dynamic => size,
+        })
+        .collect();
+    let count = crate::core::tensor::elements(&shape).filter(|n| *n <= 1 << 26);
+    let count = count.ok_or_else(|| {
+        Error::precondition(format!("input '{}' is too large to probe", spec.name))
+    })?;
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    // Small whole numbers are legal indices of most models.
+    let mut small = || random() % 3;
+    let bytes: Vec<u8> = match spec.dtype {
+        DType::String => {
+            let all = Strings::from_parts(
+                (0..count).map(|_| ["low", "high", "other"][small() as usize]),
+            )?;
+            return Tensor::strings(shape, all);
+        }
+        DType::Bool => (0..count).map(|_| (small() % 2) as u8).collect(),
+        DType::U8 | DType::I8 => (0..count).map(|_| small() as u8).collect(),
+        DType::U16 | DType::I16 => (0..count)
+            .flat_map(|_| (small() as u16).to_le_bytes())
+            .collect(),
+        DType::U32 | DType::I32 => (0..count)
+            .flat_map(|_| (small() as u32).to_le_bytes())
+            .collect(),
+        DType::U64 | DType::I64 => (0..count).flat_map(|_| small().to_le_bytes()).collect(),
+        DType::F16 => (0..count)
+            .flat_map(|_| f16::from_f32(unit(random())).to_le_bytes())
+            .collect(),
+        DType::BF16 => (0..count)
+            .flat_map(|_| bf16::from_f32(unit(random())).to_le_bytes())
+            .collect(),
+        DType::F32 => (0..count)
+            .flat_map(|_| unit(random()).to_le_bytes())
+            .collect(),
+        DType::F64 => (0..count)
+            .flat_map(|_| f64::from(unit(random())).to_le_bytes())
+            .collect(),
+    };
+    Tensor::fixed(spec.dtype, shape, bytes.into())
+}
+
+/// A number in [−1, 1).
+fn unit(random: u64) -> f32 {
+    (random >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+}

@@ -1,0 +1,112 @@
+//! Which models are joined: those whose rows do not influence each other.
+
+use super::*;
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::onnx::tests::{declare, model, open};
+use crate::proto::onnx::{GraphProto, NodeProto, ValueInfoProto};
+use crate::testing::graphs::{node, whole};
+
+/// Probes a graph over `x`; says how it would be served.
+fn check(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, expected: &str) {
+    let initializer = vec![
+        whole("first", &[0]),
+        whole("pair", &[-1, 2]),
+        whole("zero", &[0]),
+    ];
+    let graph = GraphProto {
+        node: nodes,
+        input: vec![input],
+        output: vec![output],
+        initializer,
+        ..GraphProto::default()
+    };
+    let source = model(graph);
+    let signature = Graph::read(source.bytes.clone())
+        .expect("a graph")
+        .signature;
+    let mut session = open(&source);
+    let sample = Sample::find(&signature, session.as_mut()).expect("runs on made-up rows");
+    let said = joins(&signature, &sample, session.as_mut())
+        .map_or_else(|e| e.message, |()| "joined".to_owned());
+    assert!(
+        said.contains(expected),
+        "{said:?} does not say {expected:?}"
+    );
+}
+
+fn x(dims: &[i64]) -> ValueInfoProto {
+    declare("x", DType::F32, dims)
+}
+
+fn y(dims: &[i64]) -> ValueInfoProto {
+    declare("y", DType::F32, dims)
+}
+
+#[test]
+fn rows_that_stand_alone_are_joined() {
+    check(
+        vec![node("Relu", &["x"], "y")],
+        x(&[-1, 3]),
+        y(&[-1, 3]),
+        "joined",
+    );
+    check(
+        vec![node("Relu", &["x"], "y")],
+        x(&[-1, -1]),
+        y(&[-1, -1]),
+        "joined",
+    );
+}
+
+#[test]
+fn rows_that_influence_each_other_are_not() {
+    let centred = vec![
+        node("ReduceMean", &["x", "first"], "m"),
+        node("Sub", &["x", "m"], "y"),
+    ];
+    check(
+        centred,
+        x(&[-1, 3]),
+        y(&[-1, 3]),
+        "changes with the rows beside it",
+    );
+    let running = vec![node("CumSum", &["x", "zero"], "y")];
+    check(
+        running,
+        x(&[-1, 3]),
+        y(&[-1, 3]),
+        "changes with the rows beside it",
+    );
+}
+
+#[test]
+fn outputs_that_are_not_a_row_for_a_row_are_not() {
+    check(
+        vec![node("Reshape", &["x", "pair"], "y")],
+        x(&[-1, 4]),
+        y(&[-1, 2]),
+        "does not answer one row for one row",
+    );
+}
+
+#[test]
+fn a_fixed_or_absent_batch_axis_is_not() {
+    check(
+        vec![node("Relu", &["x"], "y")],
+        x(&[2, 3]),
+        y(&[2, 3]),
+        "leads with a dynamic axis",
+    );
+    check(
+        vec![node("Relu", &["x"], "y")],
+        x(&[]),
+        y(&[]),
+        "leads with a dynamic axis",
+    );
+    check(
+        vec![node("ReduceMean", &["x", "first"], "y")],
+        x(&[-1, 3]),
+        y(&[1, 3]),
+        "leads with a dynamic axis",
+    );
+}

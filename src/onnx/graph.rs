@@ -1,0 +1,323 @@
+//! What an ONNX file declares: its signature, operators and the files beside
+//! it. Reads in safe Rust, before the runtime's C++ sees a byte. Checks no
+//! operator and no weight, and runs nothing.
+
+mod declared;
+mod end;
+mod outline;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::task::End;
+use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::tensor::DType;
+use crate::proto::onnx::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use bytes::Bytes;
+use prost::Message;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+/// The largest ONNX file: protobuf's own limit. Weights beyond it are external data.
+pub(crate) const MODEL_BYTES_MAX: u64 = 2 << 30;
+/// The most files a model may keep its weights in.
+pub(crate) const EXTERNAL_FILES_MAX: usize = 10_000;
+/// The most functions a model may define.
+pub(crate) const FUNCTIONS_MAX: usize = 4_096;
+/// The most operator sets a model may import.
+pub(crate) const OPSETS_MAX: usize = 1_024;
+
+/// The value of `TensorProto.data_location` that sends ONNX to another file.
+const EXTERNAL: i32 = 1;
+
+/// What an ONNX file declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Graph {
+    /// Inputs and outputs, in the graph's order.
+    pub signature: Signature,
+    /// What makes each output.
+    pub ends: Vec<End>,
+    /// Imported operator sets, as `(domain, version)`; the default domain is empty.
+    pub opsets: Vec<(String, i64)>,
+    /// Every `(domain, operator)` used, in subgraphs and functions too; calls of
+    /// the model's own functions are not operators.
+    pub operators: BTreeSet<(String, String)>,
+    /// The version of the file format.
+    pub ir_version: i64,
+    /// The tool that wrote the file; may be empty.
+    pub producer: String,
+    /// Files with weights, relative to the model's folder: sorted, each once.
+    pub external: Vec<PathBuf>,
+}
+
+impl Graph {
+    /// Reads an ONNX file of any size without its weights; refuses what
+    /// [`Graph::read`] refuses.
+    pub(crate) fn read_file(file: &mut std::fs::File) -> Result<Self> {
+        let length = file
+            .metadata()
+            .map_err(|e| Error::unavailable("look at the model").with_source(e))?
+            .len();
+        check_size(length)?;
+        Self::read(outline::read(file)?.into())
+    }
+
+    /// Decodes an ONNX file. Refuses what is not ONNX or beyond a limit with
+    /// `InvalidArgument`, and sound ONNX that cannot be served (an input that is
+    /// no tensor, an unknown element type) with `FailedPrecondition`.
+    pub(crate) fn read(bytes: Bytes) -> Result<Self> {
+        check_size(bytes.len() as u64)?;
+        parts::check(&bytes)?;
+        let model = ModelProto::decode(bytes.clone()).map_err(|e| truncated().with_source(e))?;
+        let ir_version = model.ir_version.filter(|v| *v > 0);
+        let ir_version =
+            ir_version.ok_or_else(|| Error::invalid("not an ONNX model: it has no IR version"))?;
+        let graph = model
+            .graph
+            .ok_or_else(|| Error::invalid("not an ONNX model: it has no graph"))?;
+        let mut census = Census::default();
+        census.graph(&graph)?;
+        census.functions(&model.functions)?;
+        if model.opset_import.is_empty() || model.opset_import.len() > OPSETS_MAX {
+            let count = model.opset_import.len();
+            return Err(Error::invalid(format!(
+                "the model imports {count} operator sets, not 1 to {OPSETS_MAX}"
+            )));
+        }
+        let opset = |o: crate::proto::onnx::OperatorSetIdProto| {
+            (
+                domain(o.domain.as_deref()).to_owned(),
+                o.version.unwrap_or_default(),
+            )
+        };
+        Ok(Self {
+            signature: declared::signature(&graph)?,
+            ends: end::ends(&graph, &bytes),
+            opsets: model.opset_import.into_iter().map(opset).collect(),
+            operators: census.operators,
+            ir_version,
+            producer: model.producer_name.unwrap_or_default(),
+            external: census.external.into_iter().collect(),
+        })
+    }
+
+    /// Tells whether the time of a run follows from its number of rows alone:
+    /// no axis but a leading one is free, no text is as long as a client likes,
+    /// and no operator's work depends on the values it is given.
+    pub(crate) fn runs_in_bounded_time(&self) -> bool {
+        let fixed = |spec: &TensorSpec| {
+            let dims = spec
+                .shape
+                .as_deref()
+                .unwrap_or(&[Dim::Dynamic, Dim::Dynamic]);
+            spec.dtype != DType::String
+                && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
+        };
+        // Operators of other domains are not known here, but for the trees'.
+        let known = |(domain, op): &(String, String)| {
+            matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
+        };
+        self.signature.inputs.iter().all(fixed) && self.operators.iter().all(known)
+    }
+}
+
+/// Operators whose work follows from the values of a tensor, not from shapes:
+/// loops, and those that are told how large an output to make.
+const DATA_DRIVEN: [&str; 27] = [
+    "AffineGrid",
+    "BlackmanWindow",
+    "CenterCropPad",
+    "Col2Im",
+    "ConstantOfShape",
+    "DFT",
+    "Expand",
+    "HammingWindow",
+    "HannWindow",
+    "Loop",
+    "MaxUnpool",
+    "MelWeightMatrix",
+    "OneHot",
+    "Pad",
+    "Range",
+    "RegexFullMatch",
+    "Resize",
+    "STFT",
+    "Scan",
+    "SequenceMap",
+    "StringConcat",
+    "StringNormalizer",
+    "StringSplit",
+    "TfIdfVectorizer",
+    "Tile",
+    "Unique",
+    "Upsample",
+];
+
+/// Refuses a model file that is empty or over [`MODEL_BYTES_MAX`].
+pub(crate) fn check_size(file_bytes: u64) -> Result<()> {
+    match file_bytes {
+        0 => Err(Error::invalid("the file is empty")),
+        n if n > MODEL_BYTES_MAX => Err(Error::invalid(format!(
+            "the file is {n} bytes, over the limit of {MODEL_BYTES_MAX}; keep the weights in external data"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn truncated() -> Error {
+    Error::invalid("not an ONNX model: the file is truncated or not ONNX")
+}
+
+/// `ai.onnx` is the long name of the default domain.
+fn domain(name: Option<&str>) -> &str {
+    name.filter(|d| *d != "ai.onnx").unwrap_or_default()
+}
+
+/// Gathers operators and external files over graphs, subgraphs and functions.
+/// Recursion is as deep as the decoder allowed.
+#[derive(Default)]
+struct Census {
+    operators: BTreeSet<(String, String)>,
+    external: BTreeSet<PathBuf>,
+}
+
+impl Census {
+    fn graph(&mut self, graph: &GraphProto) -> Result<()> {
+        graph.initializer.iter().try_for_each(|t| self.tensor(t))?;
+        graph.node.iter().try_for_each(|n| self.node(n))
+    }
+
+    fn node(&mut self, node: &NodeProto) -> Result<()> {
+        let op = node.op_type.as_deref().unwrap_or_default();
+        if op.is_empty() {
+            return Err(Error::invalid("not an ONNX model: a node has no operator"));
+        }
+        self.operators
+            .insert((domain(node.domain.as_deref()).to_owned(), op.to_owned()));
+        for attribute in &node.attribute {
+            attribute
+                .t
+                .iter()
+                .chain(&attribute.tensors)
+                .try_for_each(|t| self.tensor(t))?;
+            attribute
+                .g
+                .iter()
+                .chain(&attribute.graphs)
+                .try_for_each(|g| self.graph(g))?;
+        }
+        Ok(())
+    }
+
+    fn tensor(&mut self, tensor: &TensorProto) -> Result<()> {
+        if tensor.data_location != Some(EXTERNAL) {
+            return Ok(());
+        }
+        let mut locations = tensor
+            .external_data
+            .iter()
+            .filter(|e| e.key.as_deref() == Some("location"));
+        let location = locations.next().and_then(|e| e.value.as_deref());
+        // Readers differ in which of two locations counts.
+        let (Some(location), None) = (location, locations.next()) else {
+            let name = crate::core::model::short(tensor.name.as_deref().unwrap_or_default());
+            return Err(Error::invalid(format!(
+                "external data of tensor '{name}' does not have one location"
+            )));
+        };
+        self.external.insert(relative(location)?);
+        if self.external.len() > EXTERNAL_FILES_MAX {
+            return Err(Error::invalid(format!(
+                "external data is in over {EXTERNAL_FILES_MAX} files"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adds the bodies of functions and takes out the calls of them. Refuses
+    /// functions that call each other in a circle: they expand without end.
+    fn functions(&mut self, functions: &[FunctionProto]) -> Result<()> {
+        if functions.len() > FUNCTIONS_MAX {
+            return Err(Error::invalid(format!(
+                "{} functions are over the limit of {FUNCTIONS_MAX}",
+                functions.len()
+            )));
+        }
+        let key = |f: &FunctionProto| {
+            (
+                domain(f.domain.as_deref()).to_owned(),
+                f.name.clone().unwrap_or_default(),
+            )
+        };
+        let index: HashMap<_, usize> = functions
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (key(f), i))
+            .collect();
+        if index.len() < functions.len() {
+            return Err(Error::invalid("a function is defined twice"));
+        }
+        let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (i, function) in functions.iter().enumerate() {
+            let mut body = Self::default();
+            function.node.iter().try_for_each(|n| body.node(n))?;
+            waiting.push((
+                i,
+                body.operators
+                    .iter()
+                    .filter_map(|o| index.get(o).copied())
+                    .collect(),
+            ));
+            self.operators.append(&mut body.operators);
+            self.external.append(&mut body.external);
+        }
+        self.operators.retain(|o| !index.contains_key(o));
+        let mut acyclic = vec![false; functions.len()];
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            waiting.retain(|(i, calls)| {
+                acyclic[*i] = calls.iter().all(|c| acyclic[*c]);
+                !acyclic[*i]
+            });
+            if waiting.len() == before {
+                return Err(Error::invalid("functions call each other in a circle"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a location of external data: relative, downwards, without tricks.
+fn relative(location: &str) -> Result<PathBuf> {
+    let refuse = |why: &str| {
+        Err(Error::invalid(format!(
+            "external data location '{}' {why}",
+            crate::core::model::short(location)
+        )))
+    };
+    if location.is_empty() {
+        return refuse("is empty");
+    }
+    if location.contains('\\') || location.chars().any(char::is_control) {
+        return refuse("has a backslash or a control character");
+    }
+    // ONNX Runtime takes such a location for an address in its own memory.
+    if location.contains("_ORT_MEM_ADDR_") {
+        return refuse("is not a file");
+    }
+    let mut path = PathBuf::new();
+    for component in Path::new(location).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => return refuse("has '..'"),
+            Component::RootDir | Component::Prefix(_) => return refuse("is absolute"),
+        }
+    }
+    if path.as_os_str().is_empty() {
+        refuse("is not a file")
+    } else {
+        Ok(path)
+    }
+}

@@ -1,0 +1,147 @@
+//! The signature a graph declares: names, datatypes and shapes of its inputs
+//! and outputs. Knows ONNX's numbers for datatypes; decides nothing else.
+
+use super::GraphProto;
+use crate::core::error::{Error, Result};
+use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::tensor::{DType, RANK_MAX};
+use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
+use crate::proto::onnx::{ValueInfoProto, type_proto};
+use std::collections::HashSet;
+
+/// The most inputs and outputs together.
+pub(super) const VALUES_MAX: usize = 4_096;
+/// The longest name of an input or output.
+pub(super) const VALUE_NAME_BYTES_MAX: usize = 1_024;
+
+/// Reads the signature of a graph. Inputs that are also initializers are
+/// defaults of old files, not inputs.
+pub(super) fn signature(graph: &GraphProto) -> Result<Signature> {
+    let initialized: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .filter_map(|t| t.name.as_deref())
+        .collect();
+    let given = |v: &&ValueInfoProto| {
+        !v.name
+            .as_deref()
+            .is_some_and(|name| initialized.contains(name))
+    };
+    let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(given).collect();
+    let outputs: Vec<&ValueInfoProto> = graph.output.iter().collect();
+    let count = inputs.len() + outputs.len();
+    if count > VALUES_MAX {
+        return Err(Error::invalid(format!(
+            "{count} inputs and outputs are over the limit of {VALUES_MAX}"
+        )));
+    }
+    if outputs.is_empty() {
+        return Err(Error::invalid("not an ONNX model: the graph has no output"));
+    }
+    Ok(Signature {
+        inputs: specs("input", &inputs)?,
+        outputs: specs("output", &outputs)?,
+    })
+}
+
+fn specs(role: &str, values: &[&ValueInfoProto]) -> Result<Vec<TensorSpec>> {
+    let mut seen = HashSet::new();
+    let mut specs = Vec::with_capacity(values.len());
+    for value in values {
+        let name = value.name.as_deref().unwrap_or_default();
+        if name.is_empty() || name.len() > VALUE_NAME_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "the name of an {role} is not 1 to {VALUE_NAME_BYTES_MAX} bytes"
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(Error::invalid(format!(
+                "{role} '{}' is declared twice",
+                short(name)
+            )));
+        }
+        specs.push(spec(name, value).map_err(|e| e.context(format!("{role} '{}'", short(name))))?);
+    }
+    Ok(specs)
+}
+
+fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
+    let no_tensor = |what: &str, hint: &str| {
+        Err(Error::precondition(format!(
+            "is {what}, not a tensor{hint}"
+        )))
+    };
+    let tensor = match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor,
+        Some(type_proto::Value::SequenceType(_)) => {
+            return no_tensor(
+                "a sequence",
+                "; turn ZipMap off when exporting a classifier",
+            );
+        }
+        Some(type_proto::Value::MapType(_)) => {
+            return no_tensor("a map", "; turn ZipMap off when exporting a classifier");
+        }
+        Some(type_proto::Value::SparseTensorType(_)) => {
+            return no_tensor("a sparse tensor", "; make it dense");
+        }
+        Some(type_proto::Value::OptionalType(_)) => {
+            return no_tensor("an optional", "; make it always present");
+        }
+        None => return Err(Error::precondition("has no type")),
+    };
+    let number = tensor.elem_type.unwrap_or_default();
+    let unknown = || {
+        Error::precondition(format!(
+            "has element type {number}, which this server does not take"
+        ))
+    };
+    let dtype = dtype(number).ok_or_else(unknown)?;
+    let Some(shape) = &tensor.shape else {
+        return Ok(TensorSpec {
+            name: name.to_owned(),
+            dtype,
+            shape: None,
+        });
+    };
+    if shape.dim.len() > RANK_MAX {
+        return Err(Error::invalid(format!(
+            "has rank {}, over the limit of {RANK_MAX}",
+            shape.dim.len()
+        )));
+    }
+    Ok(TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: Some(shape.dim.iter().map(dim).collect()),
+    })
+}
+
+/// A negative length is what some exporters write for a dynamic axis.
+fn dim(dim: &Dimension) -> Dim {
+    match &dim.value {
+        Some(dimension::Value::DimValue(n)) => usize::try_from(*n).map_or(Dim::Dynamic, Dim::Fixed),
+        Some(dimension::Value::DimParam(_)) | None => Dim::Dynamic,
+    }
+}
+
+/// The numbers of `TensorProto.DataType`.
+fn dtype(number: i32) -> Option<DType> {
+    Some(match number {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        4 => DType::U16,
+        5 => DType::I16,
+        6 => DType::I32,
+        7 => DType::I64,
+        8 => DType::String,
+        9 => DType::Bool,
+        10 => DType::F16,
+        11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
+        16 => DType::BF16,
+        _ => return None,
+    })
+}

@@ -1,0 +1,197 @@
+//! What makes a graph's outputs: the operator behind those that only change
+//! names, shapes or types, and the classes it is told of.
+
+use super::GraphProto;
+use super::parts::{take, varint};
+use crate::core::error::Result;
+use crate::core::model::task::{CLASSES_MAX, End};
+use crate::proto::onnx::NodeProto;
+use std::collections::HashMap;
+
+/// Operators that pass on what they are given.
+const PASSING: [&str; 7] = [
+    "Identity",
+    "Reshape",
+    "Cast",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Normalizer",
+];
+/// Attributes that name classes.
+const NAMING: [&[u8]; 5] = [
+    b"classlabels_ints",
+    b"classlabels_int64s",
+    b"classlabels_strings",
+    b"values_int64s",
+    b"values_strings",
+];
+/// Steps back; a longer way is not followed.
+const STEPS_MAX: usize = 16;
+
+/// The end of each output, in their order. `file` is what the graph was read of.
+pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
+    let makers: HashMap<&str, &NodeProto> = graph
+        .node
+        .iter()
+        .flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node)))
+        .collect();
+    let classes = classes(file).unwrap_or_default();
+    let end = |name: &str| {
+        let mut node = makers.get(name).copied();
+        for _ in 0..STEPS_MAX {
+            let passing =
+                node.filter(|n| PASSING.contains(&n.op_type.as_deref().unwrap_or_default()));
+            let before = passing
+                .and_then(|n| n.input.first())
+                .and_then(|input| makers.get(input.as_str()));
+            match before {
+                Some(before) => node = Some(before),
+                None => break,
+            }
+        }
+        let named = node.and_then(|n| n.output.iter().find_map(|output| classes.get(output)));
+        let operator = node.and_then(|n| n.op_type.clone()).unwrap_or_default();
+        End {
+            operator,
+            classes: named.cloned().unwrap_or_default(),
+        }
+    };
+    graph
+        .output
+        .iter()
+        .map(|output| end(output.name.as_deref().unwrap_or_default()))
+        .collect()
+}
+
+/// The classes that nodes of the graph name, by their outputs. Read past the
+/// decoder: the lists of a forest's attributes would fill the memory.
+fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
+    let mut found = HashMap::new();
+    for graph in bodies(file, 7) {
+        for node in bodies(graph?, 1) {
+            let node = node?;
+            let named: Vec<Vec<String>> = bodies(node, 5)
+                .map(|a| of_attribute(a?))
+                .collect::<Result<_>>()?;
+            let Some(named) = named.into_iter().find(|classes| !classes.is_empty()) else {
+                continue;
+            };
+            for output in bodies(node, 2) {
+                found.insert(String::from_utf8_lossy(output?).into_owned(), named.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
+    let mut classes = Vec::new();
+    if !bodies(attribute, 1).any(|name| name.is_ok_and(|name| NAMING.contains(&name))) {
+        return Ok(classes);
+    }
+    for field in (Fields { rest: attribute }) {
+        match field? {
+            (8, Field::Number(n)) => classes.push(n.cast_signed().to_string()),
+            (8, Field::Body(mut packed)) => {
+                while !packed.is_empty() && classes.len() <= CLASSES_MAX {
+                    classes.push(varint(&mut packed)?.cast_signed().to_string());
+                }
+            }
+            (9, Field::Body(word)) => classes.push(String::from_utf8_lossy(word).into_owned()),
+            _ => {}
+        }
+        if classes.len() > CLASSES_MAX {
+            break;
+        }
+    }
+    Ok(classes)
+}
+
+/// The bodies of one field of a message.
+fn bodies(message: &[u8], wanted: u64) -> impl Iterator<Item = Result<&[u8]>> {
+    Fields { rest: message }.filter_map(move |field| match field {
+        Ok((tag, Field::Body(body))) if tag == wanted => Some(Ok(body)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+enum Field<'m> {
+    Number(u64),
+    Body(&'m [u8]),
+    Fixed,
+}
+
+/// The fields of a message, in their order.
+struct Fields<'m> {
+    rest: &'m [u8],
+}
+
+impl<'m> Fields<'m> {
+    fn read(&mut self) -> Result<(u64, Field<'m>)> {
+        let key = varint(&mut self.rest)?;
+        let field = match key & 7 {
+            0 => Field::Number(varint(&mut self.rest)?),
+            1 => take(&mut self.rest, 8).map(|_| Field::Fixed)?,
+            5 => take(&mut self.rest, 4).map(|_| Field::Fixed)?,
+            _ => {
+                let length = varint(&mut self.rest)?;
+                Field::Body(take(&mut self.rest, length)?)
+            }
+        };
+        Ok((key >> 3, field))
+    }
+}
+
+impl<'m> Iterator for Fields<'m> {
+    type Item = Result<(u64, Field<'m>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let read = self.read();
+        if read.is_err() {
+            self.rest = &[];
+        }
+        Some(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::onnx::graph::Graph;
+    use std::path::Path;
+
+    #[test]
+    fn the_ends_of_real_models_are_found() {
+        let check = |model: &str, expected: &[(&str, &[&str])]| {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{model}/1/model.onnx"));
+            let bytes = std::fs::read(path).expect("a model");
+            let ends = Graph::read(bytes.into()).expect("reads").ends;
+            let found: Vec<(&str, Vec<&str>)> = ends
+                .iter()
+                .map(|e| {
+                    (
+                        e.operator.as_str(),
+                        e.classes.iter().map(String::as_str).collect(),
+                    )
+                })
+                .collect();
+            let expected: Vec<(&str, Vec<&str>)> =
+                expected.iter().map(|(o, c)| (*o, c.to_vec())).collect();
+            assert_eq!(found, expected, "{model}");
+        };
+        check(
+            "breast-cancer",
+            &[
+                ("LinearClassifier", &["0", "1"]),
+                ("LinearClassifier", &["0", "1"]),
+            ],
+        );
+        check("digits", &[("ArgMax", &[]), ("Softmax", &[])]);
+        check("diabetes", &[("TreeEnsembleRegressor", &[])]);
+    }
+}

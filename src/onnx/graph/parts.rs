@@ -1,0 +1,163 @@
+//! Counts the parts of an ONNX file before it is decoded: a few bytes on disk
+//! become hundreds in memory, so a small file could ask for all of it. Knows
+//! which fields repeat, not what they mean.
+
+use super::truncated;
+use crate::core::error::{Error, Result};
+
+/// The most nodes, those of subgraphs and functions included.
+pub(super) const NODES_MAX: usize = 1_000_000;
+/// The most repeated parts of any kind: nodes, their inputs and attributes,
+/// initializers, dimensions.
+pub(super) const PARTS_MAX: usize = 8_000_000;
+/// The deepest nesting of messages, the decoder's own limit.
+const DEPTH_MAX: usize = 100;
+
+/// Refuses a file with more than [`NODES_MAX`] nodes or [`PARTS_MAX`] parts,
+/// or whose framing is broken.
+pub(super) fn check(file: &[u8]) -> Result<()> {
+    Count::default().message(Level::Model, file, 0)
+}
+
+/// The messages that can hold many parts.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Level {
+    Model,
+    Function,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    Value,
+    Type,
+    TensorType,
+    Shape,
+    /// Numbers, packed.
+    Packed,
+    /// Anything that is counted and not looked into.
+    Leaf,
+}
+
+impl Level {
+    /// Whether messages of this kind can hold weights, at any depth.
+    pub(super) fn holds_bulk(self) -> bool {
+        matches!(
+            self,
+            Self::Function | Self::Graph | Self::Node | Self::Attribute | Self::Tensor
+        )
+    }
+
+    /// Whether field `tag` holds numbers or text by the thousand: a tensor's
+    /// data, or an attribute's list.
+    pub(super) fn is_bulk(self, tag: u64) -> bool {
+        match self {
+            Self::Tensor => matches!(tag, 4..=7 | 9..=11),
+            Self::Attribute => matches!(tag, 7..=9),
+            _ => false,
+        }
+    }
+
+    /// What field `tag` holds, if it matters.
+    pub(super) fn child(self, tag: u64) -> Option<Self> {
+        Some(match (self, tag) {
+            (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Model, 25) => Self::Function,
+            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
+            (Self::Graph, 5) | (Self::Attribute, 5 | 10) => Self::Tensor,
+            (Self::Graph, 11 | 12) => Self::Value,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::Value, 2) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::TensorType, 2) => Self::Shape,
+            (Self::Tensor, 1) => Self::Packed,
+            (Self::Model, 8) | (Self::Node, 1 | 2) | (Self::Tensor, 13) | (Self::Shape, 1) => {
+                Self::Leaf
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    nodes: usize,
+    parts: usize,
+}
+
+impl Count {
+    fn message(&mut self, level: Level, mut rest: &[u8], depth: usize) -> Result<()> {
+        if depth > DEPTH_MAX {
+            return Err(Error::invalid(format!(
+                "not an ONNX model: nested deeper than {DEPTH_MAX}"
+            )));
+        }
+        while !rest.is_empty() {
+            let key = varint(&mut rest)?;
+            let child = level.child(key >> 3);
+            match key & 7 {
+                0 => {
+                    varint(&mut rest)?;
+                    // Numbers that are not packed come one by one.
+                    if child.is_some() {
+                        self.add(Level::Leaf, 1)?;
+                    }
+                }
+                1 => drop(take(&mut rest, 8)?),
+                5 => drop(take(&mut rest, 4)?),
+                2 => {
+                    let length = varint(&mut rest)?;
+                    let body = take(&mut rest, length)?;
+                    match child {
+                        Some(Level::Packed) => self.add(Level::Packed, body.len())?,
+                        Some(Level::Leaf) => self.add(Level::Leaf, 1)?,
+                        Some(child) => {
+                            self.add(child, 1)?;
+                            self.message(child, body, depth + 1)?;
+                        }
+                        None => {}
+                    }
+                }
+                _ => return Err(truncated()),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, level: Level, parts: usize) -> Result<()> {
+        self.parts += parts;
+        self.nodes += usize::from(level == Level::Node);
+        if self.nodes > NODES_MAX {
+            return Err(Error::invalid(format!(
+                "the model has over {NODES_MAX} nodes"
+            )));
+        }
+        if self.parts > PARTS_MAX {
+            return Err(Error::invalid(format!(
+                "the model has over {PARTS_MAX} parts"
+            )));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn varint(rest: &mut &[u8]) -> Result<u64> {
+    let mut value = 0;
+    for (i, byte) in rest.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            *rest = &rest[i + 1..];
+            return Ok(value);
+        }
+    }
+    Err(truncated())
+}
+
+pub(super) fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|n| *n <= rest.len())
+        .ok_or_else(truncated)?;
+    let (body, after) = rest.split_at(length);
+    *rest = after;
+    Ok(body)
+}

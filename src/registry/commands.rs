@@ -1,0 +1,153 @@
+//! The operator's verbs, each written once: the command line and the operator
+//! API parse, call these and print. Owns no format and no storage.
+
+pub(crate) mod audit;
+pub(crate) mod bundle;
+pub(crate) mod change;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub(crate) mod gc;
+pub(crate) mod look;
+pub(crate) mod mlflow;
+pub(crate) mod push;
+pub(crate) mod report;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::onnx::first_run::Prober;
+use crate::registry::fold::{Record, State};
+use crate::registry::log::{Author, Change, Committed, Log};
+use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::registry::sign::Key;
+use crate::storage::store::Store;
+use std::path::Path;
+
+/// A namespace of a registry, and who is asking.
+pub(crate) struct Operator {
+    pub log: Log,
+    pub author: Author,
+    /// Makes the first run of what is pushed, where there is one.
+    pub prober: Option<Prober>,
+    /// Signs every entry, and the versions pushed, where there is one.
+    pub key: Option<Key>,
+}
+
+impl Operator {
+    /// Opens a registry. One that is to be written is made where it is not
+    /// there, and tested: a store that overwrites what it is told to create is
+    /// refused.
+    pub(crate) async fn open(
+        url: &str,
+        namespace: &str,
+        author: Author,
+        writes: bool,
+    ) -> Result<Self> {
+        let log = Log::new(Store::open(url, writes)?, namespace)?;
+        if writes {
+            let probe = log.key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
+            log.store.self_test(&probe).await?;
+        }
+        Ok(Self {
+            log,
+            author,
+            prober: None,
+            key: None,
+        })
+    }
+
+    /// The state of this moment.
+    pub(crate) async fn state(&self) -> Result<State> {
+        self.log.load().await
+    }
+
+    /// Commits, signed where there is a key.
+    async fn commit(
+        &self,
+        state: State,
+        decide: &(dyn Fn(&State) -> Result<Change> + Sync),
+    ) -> Result<Committed> {
+        self.log
+            .commit(state, &self.author, self.key.as_ref(), decide)
+            .await
+    }
+
+    /// Finds a version by number or alias, the champion where none is named.
+    async fn chosen(
+        &self,
+        name: &ModelName,
+        which: Option<&str>,
+    ) -> Result<(Version, Record, Manifest)> {
+        let state = self.state().await?;
+        let version = find(&state, name, which.unwrap_or("champion"))?;
+        let record = state.record(name, version)?.clone();
+        let manifest = self.manifest(&record).await?;
+        Ok((version, record, manifest))
+    }
+
+    async fn manifest(&self, record: &Record) -> Result<Manifest> {
+        manifest(&self.log, record).await
+    }
+}
+
+/// Reads a version's manifest.
+pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
+    let blob = record.blob(record.manifest, MANIFEST_BYTES_MAX);
+    Manifest::read(&log.read_blob(&blob, MANIFEST_BYTES_MAX).await?)
+}
+
+/// Finds a version by number or alias.
+fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
+    let model = state.model(name)?;
+    model.find(which).ok_or_else(|| {
+        let which = crate::core::model::short(which);
+        Error::not_found(format!("'{name}' has no version or alias '{which}'"))
+    })
+}
+
+/// A folder that appears whole or not at all: filled beside its place, then renamed.
+struct NewFolder<'p> {
+    staged: tempfile::TempDir,
+    into: &'p Path,
+}
+
+impl<'p> NewFolder<'p> {
+    /// Starts one; refuses a place that is taken.
+    fn beside(into: &'p Path) -> Result<Self> {
+        if into.exists() {
+            return Err(Error::precondition(format!(
+                "{} is there already",
+                into.display()
+            )));
+        }
+        let parent = into
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let make = || std::fs::create_dir_all(parent).and_then(|()| tempfile::tempdir_in(parent));
+        Ok(Self {
+            staged: make().map_err(|e| unwritable(into, e))?,
+            into,
+        })
+    }
+
+    /// Where it is filled.
+    fn path(&self) -> &Path {
+        self.staged.path()
+    }
+
+    /// Writes a file of it.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        std::fs::write(self.path().join(name), bytes).map_err(|e| unwritable(self.into, e))
+    }
+
+    /// Gives it its place.
+    fn appear(self) -> Result<()> {
+        std::fs::rename(self.path(), self.into).map_err(|e| unwritable(self.into, e))?;
+        drop(self.staged.keep());
+        Ok(())
+    }
+}
+
+fn unwritable(into: &Path, error: std::io::Error) -> Error {
+    Error::precondition(format!("write to {}", into.display())).with_source(error)
+}

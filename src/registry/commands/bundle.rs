@@ -1,0 +1,257 @@
+//! A version in a folder that can be carried: an OCI image layout whose blobs
+//! are the version's files, by digest. Also reads a plain model directory.
+
+use super::push::{Push, Pushed};
+use super::{NewFolder, Operator};
+use crate::core::error::{Error, Result};
+use crate::core::model::{Digest, ModelName, Version};
+use crate::registry::blob::{Progress, measure};
+use crate::registry::entry::hash;
+use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest, Role};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The media type of our manifest, as the OCI layout's config blob.
+const MANIFEST_TYPE: &str = "application/vnd.ortus.manifest.v1+json";
+/// … and of a version's file.
+const FILE_TYPE: &str = "application/vnd.ortus.file.v1";
+const OCI_MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const TITLE: &str = "org.opencontainers.image.title";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    config: Descriptor,
+}
+
+fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error {
+    let message = format!("{what} {}", path.display());
+    move |e| Error::precondition(message.clone()).with_source(e)
+}
+
+impl Operator {
+    /// Writes a version as an OCI layout into a new folder, which appears whole
+    /// or not at all.
+    pub(crate) async fn export(
+        &self,
+        name: &ModelName,
+        which: Option<&str>,
+        into: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Version> {
+        let (version, record, manifest) = self.chosen(name, which).await?;
+        let staged = NewFolder::beside(into)?;
+        let blobs = staged.path().join("blobs/sha256");
+        for blob in &record.blobs {
+            self.log
+                .fetch_blob(blob, &blobs.join(blob.digest.hex()), progress)
+                .await?;
+        }
+        let layer = |file: &crate::registry::manifest::File| Descriptor {
+            media_type: FILE_TYPE.to_owned(),
+            digest: file.digest.to_string(),
+            size: file.bytes,
+            annotations: [(TITLE.to_owned(), file.path.clone())].into(),
+        };
+        let size = record.blob(record.manifest, 0).bytes;
+        let image = serde_json::to_vec(&json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST_TYPE,
+            "artifactType": MANIFEST_TYPE,
+            "config": {"mediaType": MANIFEST_TYPE, "digest": record.manifest.to_string(), "size": size},
+            "layers": manifest.files.iter().map(layer).collect::<Vec<_>>(),
+            "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
+        }))
+        .map_err(|e| Error::internal("print a bundle").with_source(e))?;
+        let digest = hash(&image);
+        let index = json!({
+            "schemaVersion": 2,
+            "manifests": [{
+                "mediaType": OCI_MANIFEST_TYPE, "digest": digest.to_string(), "size": image.len(),
+                "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
+            }],
+        });
+        staged.write(&format!("blobs/sha256/{}", digest.hex()), &image)?;
+        staged.write("index.json", index.to_string().as_bytes())?;
+        staged.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        staged.appear()?;
+        Ok(version)
+    }
+
+    /// Publishes what a folder holds: a bundle of `export`, as a version of
+    /// `name`; or a model directory, every version of every model in order.
+    pub(crate) async fn import(
+        &self,
+        from: &Path,
+        name: Option<&ModelName>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Pushed>> {
+        if from.join("oci-layout").is_file() {
+            return Ok(vec![self.import_bundle(from, name, progress).await?]);
+        }
+        let mut pushed = Vec::new();
+        for (model, versions) in directory(from)? {
+            if name.is_some_and(|name| *name != model) {
+                continue;
+            }
+            for path in versions.into_values() {
+                let push = Push {
+                    path,
+                    allow_signature_change: true,
+                    ..Push::default()
+                };
+                pushed.push(self.push(&model, &push, progress).await?);
+            }
+        }
+        match pushed.is_empty() {
+            true => Err(Error::invalid(format!(
+                "{} is neither a bundle nor a model directory",
+                from.display()
+            ))),
+            false => Ok(pushed),
+        }
+    }
+
+    async fn import_bundle(
+        &self,
+        from: &Path,
+        name: Option<&ModelName>,
+        progress: Progress<'_>,
+    ) -> Result<Pushed> {
+        let blob = |digest: &str, bytes_max: u64| -> Result<Vec<u8>> {
+            let digest = Digest::parse(digest)?;
+            let path = from.join("blobs/sha256").join(digest.hex());
+            let length = fs::metadata(&path).map_err(failed("read", &path))?.len();
+            let bytes = if length <= bytes_max {
+                fs::read(&path).map_err(failed("read", &path))?
+            } else {
+                Vec::new()
+            };
+            if hash(&bytes) != digest {
+                return Err(Error::precondition(format!(
+                    "{} is not what its name says",
+                    path.display()
+                )));
+            }
+            Ok(bytes)
+        };
+        let malformed =
+            |e: serde_json::Error| Error::invalid("the bundle is malformed").with_source(e);
+        let index = from.join("index.json");
+        let index: Index =
+            serde_json::from_slice(&fs::read(&index).map_err(failed("read", &index))?)
+                .map_err(malformed)?;
+        let [only] = index.manifests.as_slice() else {
+            return Err(Error::invalid(format!(
+                "the bundle holds {} images, not one",
+                index.manifests.len()
+            )));
+        };
+        let image: Image =
+            serde_json::from_slice(&blob(&only.digest, MANIFEST_BYTES_MAX)?).map_err(malformed)?;
+        if image.config.media_type != MANIFEST_TYPE {
+            return Err(Error::invalid(format!(
+                "the bundle is no version of a model but {}",
+                image.config.media_type
+            )));
+        }
+        let manifest = Manifest::read(&blob(&image.config.digest, MANIFEST_BYTES_MAX)?)?;
+        // Laid out as a folder of links, each checked.
+        let folder = tempfile::tempdir().map_err(failed("use", Path::new("a temporary folder")))?;
+        for file in &manifest.files {
+            let (source, target) = (
+                from.join("blobs/sha256").join(file.digest.hex()),
+                folder.path().join(&file.path),
+            );
+            let measured = fs::File::open(&source)
+                .and_then(|mut f| measure(&mut f))
+                .map_err(failed("read", &source))?;
+            if measured != (file.digest, file.bytes) {
+                return Err(Error::precondition(format!(
+                    "{} is not what its name says",
+                    source.display()
+                )));
+            }
+            fs::create_dir_all(target.parent().unwrap_or(folder.path()))
+                .map_err(failed("make", &target))?;
+            fs::hard_link(&source, &target)
+                .or_else(|_| fs::copy(&source, &target).map(drop))
+                .map_err(failed("read", &source))?;
+        }
+        let named = |role| {
+            manifest
+                .files
+                .iter()
+                .find(|f| f.role == role)
+                .map(|f| (role, folder.path().join(&f.path)))
+        };
+        let push = Push {
+            path: folder.path().to_owned(),
+            extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion]
+                .into_iter()
+                .filter_map(named)
+                .collect(),
+            features: manifest.features.clone(),
+            licence: manifest.licence.clone(),
+            tags: manifest.tags.clone(),
+            lineage: manifest.lineage.clone(),
+            evaluation: manifest.evaluation.clone(),
+            allow_signature_change: true,
+            ..Push::default()
+        };
+        self.push(name.unwrap_or(&manifest.model), &push, progress)
+            .await
+    }
+}
+
+/// The versions of a model directory, in order.
+fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBuf>>> {
+    let mut models: BTreeMap<ModelName, BTreeMap<Version, PathBuf>> = BTreeMap::new();
+    let list = |path: &Path| -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(path).map_err(failed("list", path))?;
+        Ok(entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(|p| p.is_dir())
+            .collect())
+    };
+    let text = |path: &Path| {
+        path.file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for folder in list(root)? {
+        let Ok(name) = ModelName::parse(&text(&folder)) else {
+            continue;
+        };
+        for inside in list(&folder)? {
+            if let Ok(version) = Version::parse(&text(&inside))
+                && inside.join("model.onnx").is_file()
+            {
+                models
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(version, inside);
+            }
+        }
+    }
+    Ok(models)
+}

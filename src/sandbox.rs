@@ -1,0 +1,6 @@
+//! Processes with limits on memory, CPU time and file size, which end with
+//! their parent.
+//!
+//! May import `core`. Knows nothing of ONNX.
+
+pub(crate) mod limits;

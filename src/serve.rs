@@ -1,0 +1,15 @@
+//! From a request to an answer.
+//!
+//! Entry points: [`predict`] (the one use case), [`route`] (which version
+//! answers), [`servable`] (a loaded version), [`batch`] (queue, batch forming,
+//! lanes), [`shadow`] (copies of requests to a second version), [`manager`]
+//! (loads and unloads versions, publishes routes).
+//!
+//! May import every wing above it in `lib.rs`; never `api` or `client`.
+
+pub(crate) mod batch;
+pub(crate) mod manager;
+pub(crate) mod predict;
+pub(crate) mod route;
+pub(crate) mod servable;
+pub(crate) mod shadow;

@@ -1,0 +1,257 @@
+//! Take, gather, run, scatter, reply: on a lane's own thread, or for models
+//! that are quicker than a hand-over on the thread that asks.
+
+use super::policy::{self, Decision, Limits};
+use super::queue::Entry;
+use super::{Done, Job, Shared, State};
+use crate::core::error::{Error, Result};
+use crate::core::request::Timing;
+use crate::core::tensor::batch::{Stack, split};
+use crate::core::tensor::{Tensor, View};
+use crate::onnx::runtime::Session;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Serves slot `at` until the batcher is dropped and the line is empty; then
+/// frees its session.
+pub(super) fn serve(shared: &Shared, at: usize) {
+    while let Some(batch) = take(shared) {
+        if let Some(lane) = shared.slots[at].lock().as_mut() {
+            lane.run_safely(shared, batch);
+        }
+    }
+    let session = shared.slots[at].lock().take();
+    drop(session);
+}
+
+/// Batches one I/O thread runs in a row before it leaves the rest to a lane.
+const IN_PLACE_MAX: usize = 4;
+
+/// A run in place may hold up the thread's other requests this long …
+const IN_PLACE_LONG: Duration = Duration::from_millis(10);
+/// … fewer times in a row than this; then lanes do all the runs.
+pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
+
+/// Runs what waits on the caller's thread, in a session no lane is using.
+/// Wakes a lane for whatever is left.
+pub(super) fn run_in_place(shared: &Shared) {
+    let mut free = shared.slots.iter().find_map(|slot| slot.try_lock());
+    if let Some(lane) = free.as_mut().and_then(|slot| slot.as_mut()) {
+        for _ in 0..IN_PLACE_MAX {
+            let step = next(shared, &mut shared.state.lock());
+            match step {
+                Step::Run(batch) => {
+                    let start = Instant::now();
+                    lane.run_safely(shared, batch);
+                    judge(shared, start.elapsed());
+                }
+                Step::Empty => return,
+                Step::Wait(_) => break,
+            }
+        }
+    }
+    drop(free);
+    shared.wake.notify_one();
+}
+
+/// Counts long runs in a row; the one that is too many ends runs in place.
+pub(super) fn judge(shared: &Shared, took: Duration) {
+    let slow = &shared.slow_in_place;
+    let before = slow.load(Ordering::Relaxed);
+    if took >= IN_PLACE_LONG {
+        if slow.fetch_add(1, Ordering::Relaxed) + 1 == SLOW_IN_PLACE_MAX {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                took_ms,
+                "runs take longer than at load; lanes do them from now on"
+            );
+        }
+    } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
+        // Where another run changed it meanwhile, that one's view holds.
+        let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What a free lane finds.
+enum Step {
+    Run(Vec<Entry<Job>>),
+    Wait(Instant),
+    Empty,
+}
+
+/// Refuses the late and takes the next batch out of the line.
+fn next(shared: &Shared, state: &mut State) -> Step {
+    let options = &shared.options;
+    let rows_max = if options.batched {
+        options.batch_rows_max
+    } else {
+        1
+    };
+    let limits = Limits {
+        rows_max,
+        delay: options.batch_delay,
+    };
+    let now = Instant::now();
+    for late in state.queue.expire(now + options.cost.of(1)) {
+        let _ = late.reply.send(Err(Error::late(
+            "the deadline passed in the queue; the request was not executed",
+        )));
+    }
+    let decision = state.queue.head(rows_max).map(|head| {
+        (
+            policy::next(&head.members, head.oldest, &options.cost, now, &limits),
+            head.class.clone(),
+        )
+    });
+    match decision {
+        Some((Decision::Run(count), class)) => {
+            let batch = state.queue.take(&class, count);
+            shared.metrics.queue_rows.set(state.queue.rows() as i64);
+            Step::Run(batch)
+        }
+        Some((Decision::WaitUntil(then), _)) => Step::Wait(then),
+        None => Step::Empty,
+    }
+}
+
+/// Waits for the next batch; `None` ends the lane.
+fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
+    let mut state = shared.state.lock();
+    loop {
+        match next(shared, &mut state) {
+            Step::Run(batch) => {
+                // What is left over is another lane's chance.
+                if state.queue.rows() > 0 && state.idle_lanes > 0 {
+                    shared.wake.notify_one();
+                }
+                return Some(batch);
+            }
+            Step::Empty if state.closed => return None,
+            Step::Wait(then) => {
+                state.idle_lanes += 1;
+                shared.wake.wait_until(&mut state, then);
+                state.idle_lanes -= 1;
+            }
+            Step::Empty => {
+                state.idle_lanes += 1;
+                shared.wake.wait(&mut state);
+                state.idle_lanes -= 1;
+            }
+        }
+    }
+}
+
+/// A session and its buffers.
+pub(super) struct Lane {
+    session: Box<dyn Session>,
+    stacks: Vec<Stack>,
+}
+
+/// A run's answers, and how long its two parts took.
+struct Ran {
+    parts: Vec<Vec<Tensor>>,
+    gather: Duration,
+    run: Duration,
+}
+
+impl Lane {
+    /// Starts with empty buffers.
+    pub(super) fn new(session: Box<dyn Session>) -> Self {
+        Self {
+            session,
+            stacks: Vec::new(),
+        }
+    }
+
+    /// Runs a batch. A panic drops its replies, which tells its requests; the
+    /// lane goes on with the next.
+    fn run_safely(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
+        if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
+            tracing::error!("a run panicked; its batch failed");
+        }
+    }
+
+    fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
+        let jobs: Vec<Job> = batch
+            .into_iter()
+            .map(|e| e.load)
+            .filter(|job| !job.reply.is_closed())
+            .collect();
+        if !jobs.is_empty() {
+            self.run_jobs(shared, jobs);
+        }
+    }
+
+    /// Runs jobs together; where they fail together, in halves, so that only
+    /// the culprit fails.
+    fn run_jobs(&mut self, shared: &Shared, mut jobs: Vec<Job>) {
+        let start = Instant::now();
+        match self.attempt(&jobs, start) {
+            Ok(ran) => reply(shared, jobs, ran, start),
+            Err(error) if jobs.len() == 1 => {
+                if let Some(job) = jobs.pop() {
+                    let _ = job.reply.send(Err(error));
+                }
+            }
+            Err(_) => {
+                let second = jobs.split_off(jobs.len() / 2);
+                self.run_jobs(shared, jobs);
+                self.run_jobs(shared, second);
+            }
+        }
+    }
+
+    fn attempt(&mut self, jobs: &[Job], start: Instant) -> Result<Ran> {
+        if let [job] = jobs {
+            let views: Vec<View<'_>> = job.inputs.iter().map(Tensor::view).collect();
+            let outputs = self.session.run(&views)?;
+            return Ok(Ran {
+                parts: vec![outputs],
+                gather: Duration::ZERO,
+                run: start.elapsed(),
+            });
+        }
+        let inputs = jobs[0].inputs.len();
+        self.stacks.resize_with(inputs, Stack::default);
+        for (i, stack) in self.stacks.iter_mut().enumerate() {
+            stack.fill(jobs.iter().map(|job| &job.inputs[i]));
+        }
+        let gathered = Instant::now();
+        let views: Vec<View<'_>> = self.stacks.iter().map(Stack::view).collect();
+        let outputs = self.session.run(&views)?;
+        let run = gathered.elapsed();
+        let rows: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
+        let mut parts: Vec<Vec<Tensor>> = jobs
+            .iter()
+            .map(|_| Vec::with_capacity(outputs.len()))
+            .collect();
+        for output in &outputs {
+            for (part, tensor) in parts.iter_mut().zip(split(output, &rows)?) {
+                part.push(tensor);
+            }
+        }
+        Ok(Ran {
+            parts,
+            gather: gathered - start,
+            run,
+        })
+    }
+}
+
+fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
+    let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.ran(rows, ran.gather, ran.run);
+    for (job, outputs) in jobs.into_iter().zip(ran.parts) {
+        let timing = Timing {
+            queue: start.saturating_duration_since(job.submitted),
+            gather: ran.gather,
+            run: ran.run,
+            batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
+            batch,
+        };
+        // The receiver may have gone; then nobody wants the answer.
+        let _ = job.reply.send(Ok(Done { outputs, timing }));
+    }
+}

@@ -1,0 +1,177 @@
+//! Who waits, in the order they will be served: by priority, then deadline,
+//! then arrival, one line per shape class. Pure: owns no clock and no lock.
+
+use super::policy::Member;
+use crate::core::request::Deadline;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// The dynamic trailing dimensions of a request's inputs. Requests of one
+/// class stack; those of two do not.
+pub(crate) type Class = Vec<usize>;
+
+/// A place in line; the least is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    /// 0 is most urgent.
+    pub priority: u8,
+    /// The earlier first.
+    pub deadline: Deadline,
+    /// First come, first served among equals.
+    pub arrival: u64,
+}
+
+/// One waiting request.
+pub(crate) struct Entry<T> {
+    /// Rows it takes in a batch, at least 1.
+    pub rows: usize,
+    /// When it was pushed.
+    pub pushed: Instant,
+    /// Whatever the owner needs to serve it.
+    pub load: T,
+}
+
+/// The waiting requests of one servable.
+pub(crate) struct Queue<T> {
+    classes: HashMap<Class, BTreeMap<Rank, Entry<T>>>,
+    rows: usize,
+    rows_max: usize,
+    arrivals: u64,
+}
+
+/// What the policy sees of the class whose turn it is.
+pub(crate) struct Head<'q> {
+    /// The class.
+    pub class: &'q Class,
+    /// Its requests in order, as many as one batch could hold.
+    pub members: Vec<Member>,
+    /// The earliest arrival among them.
+    pub oldest: Instant,
+}
+
+impl<T> Queue<T> {
+    /// Holds at most `rows_max` rows.
+    pub(crate) fn new(rows_max: usize) -> Self {
+        Self {
+            classes: HashMap::new(),
+            rows: 0,
+            rows_max,
+            arrivals: 0,
+        }
+    }
+
+    /// Rows waiting.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a request; gives it back where the queue is full.
+    pub(crate) fn push(
+        &mut self,
+        class: &Class,
+        priority: u8,
+        deadline: Deadline,
+        entry: Entry<T>,
+    ) -> Result<Rank, T> {
+        if self.rows + entry.rows > self.rows_max {
+            return Err(entry.load);
+        }
+        self.rows += entry.rows;
+        self.arrivals += 1;
+        let rank = Rank {
+            priority,
+            deadline,
+            arrival: self.arrivals,
+        };
+        match self.classes.get_mut(class) {
+            Some(line) => line.insert(rank, entry),
+            None => self
+                .classes
+                .entry(class.clone())
+                .or_default()
+                .insert(rank, entry),
+        };
+        Ok(rank)
+    }
+
+    /// Takes a request out of the line; `None` where it has been served.
+    pub(crate) fn remove(&mut self, class: &Class, rank: Rank) -> Option<T> {
+        let line = self.classes.get_mut(class)?;
+        let entry = line.remove(&rank)?;
+        self.rows -= entry.rows;
+        if line.is_empty() && !class.is_empty() {
+            self.classes.remove(class);
+        }
+        Some(entry.load)
+    }
+
+    /// Takes out every request whose deadline is before `horizon`.
+    pub(crate) fn expire(&mut self, horizon: Instant) -> Vec<T> {
+        let mut late = Vec::new();
+        for line in self.classes.values_mut() {
+            // Priorities come first in the order, so the late may stand anywhere.
+            let single = line
+                .first_key_value()
+                .is_some_and(|(first, _)| first.deadline.0 >= horizon)
+                && line.last_key_value().map(|(k, _)| k.priority)
+                    == line.first_key_value().map(|(k, _)| k.priority);
+            if !single {
+                for (_, entry) in line.extract_if(.., |rank, _| rank.deadline.0 < horizon) {
+                    self.rows -= entry.rows;
+                    late.push(entry.load);
+                }
+            }
+        }
+        self.classes
+            .retain(|class, line| !line.is_empty() || class.is_empty());
+        late
+    }
+
+    /// Views the class whose first request is the most urgent of all.
+    pub(crate) fn head(&self, rows_max: usize) -> Option<Head<'_>> {
+        let urgent = |(class, line): (&'_ Class, &BTreeMap<Rank, Entry<T>>)| {
+            line.first_key_value()
+                .map(|(rank, _)| (*rank, class.clone()))
+        };
+        let (_, class) = match self.classes.len() {
+            0 => return None,
+            _ => self.classes.iter().filter_map(urgent).min()?,
+        };
+        let (class, line) = self.classes.get_key_value(&class)?;
+        let mut rows = 0;
+        let mut oldest = line.first_key_value()?.1.pushed;
+        let mut members = Vec::with_capacity(line.len().min(rows_max));
+        for (rank, entry) in line {
+            if rows >= rows_max {
+                break;
+            }
+            rows += entry.rows;
+            oldest = oldest.min(entry.pushed);
+            members.push(Member {
+                rows: entry.rows,
+                deadline: rank.deadline.0,
+            });
+        }
+        Some(Head {
+            class,
+            members,
+            oldest,
+        })
+    }
+
+    /// Takes the first `count` requests of a class.
+    pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<Entry<T>> {
+        let Some(line) = self.classes.get_mut(class) else {
+            return Vec::new();
+        };
+        let taken: Vec<Entry<T>> = std::iter::from_fn(|| line.pop_first())
+            .take(count)
+            .map(|(_, e)| e)
+            .collect();
+        self.rows -= taken.iter().map(|e| e.rows).sum::<usize>();
+        if line.is_empty() && !class.is_empty() {
+            self.classes.remove(class);
+        }
+        taken
+    }
+}

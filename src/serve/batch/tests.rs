@@ -1,0 +1,516 @@
+//! Batch composition in virtual time, and lanes with scripted sessions.
+
+use super::policy::{Decision, Limits, Member, next};
+use super::*;
+use crate::core::model::{ModelName, Version};
+use crate::observe::metrics::Metrics;
+use crate::onnx::runtime::fake::{FakeSession, Script, floats};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Rows and deadline (in ms from the start) of each waiting request.
+struct Case<'c> {
+    waiting: &'c [(usize, u64)],
+    rows_max: usize,
+    delay_ms: u64,
+    cost: Cost,
+    now_ms: u64,
+}
+
+impl Default for Case<'_> {
+    fn default() -> Self {
+        Case {
+            waiting: &[],
+            rows_max: 8,
+            delay_ms: 0,
+            cost: Cost::default(),
+            now_ms: 0,
+        }
+    }
+}
+
+fn check(case: &Case<'_>, expected: &str) {
+    let start = Instant::now();
+    let members: Vec<Member> = case
+        .waiting
+        .iter()
+        .map(|(rows, deadline)| Member {
+            rows: *rows,
+            deadline: start + MS * u32::try_from(*deadline).expect("small"),
+        })
+        .collect();
+    let limits = Limits {
+        rows_max: case.rows_max,
+        delay: MS * u32::try_from(case.delay_ms).expect("small"),
+    };
+    let now = start + MS * u32::try_from(case.now_ms).expect("small");
+    let decided = match next(&members, start, &case.cost, now, &limits) {
+        Decision::Run(n) => format!("run {n}"),
+        Decision::WaitUntil(then) => format!("wait {}", (then - start).as_millis()),
+    };
+    assert_eq!(decided, expected, "{:?}", case.waiting);
+}
+
+fn cost(fixed_ms: u64, per_row_us: u64) -> Cost {
+    Cost {
+        fixed: Duration::from_millis(fixed_ms),
+        per_row: Duration::from_micros(per_row_us),
+    }
+}
+
+#[test]
+fn without_a_timer_whatever_waits_runs() {
+    check(
+        &Case {
+            waiting: &[(1, 100)],
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 5],
+            ..Case::default()
+        },
+        "run 5",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 9],
+            ..Case::default()
+        },
+        "run 8",
+    );
+}
+
+#[test]
+fn a_batch_never_exceeds_the_row_limit() {
+    check(
+        &Case {
+            waiting: &[(3, 100), (3, 100), (3, 100)],
+            ..Case::default()
+        },
+        "run 2",
+    );
+    check(
+        &Case {
+            waiting: &[(8, 100), (1, 100)],
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(4, 100), (4, 100), (1, 100)],
+            ..Case::default()
+        },
+        "run 2",
+    );
+}
+
+#[test]
+fn a_batch_grows_only_while_every_deadline_holds() {
+    let slow = cost(2, 1000);
+    check(
+        &Case {
+            waiting: &[(1, 4), (1, 100), (1, 100)],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 2",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 3), (1, 100), (1, 100)],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 100); 3],
+            cost: slow,
+            ..Case::default()
+        },
+        "run 3",
+    );
+}
+
+#[test]
+fn a_batch_grows_only_while_a_row_gets_cheaper() {
+    check(
+        &Case {
+            waiting: &[(1, 1000); 8],
+            cost: cost(0, 1000),
+            ..Case::default()
+        },
+        "run 1",
+    );
+    check(
+        &Case {
+            waiting: &[(1, 1000); 8],
+            cost: cost(5, 1),
+            ..Case::default()
+        },
+        "run 8",
+    );
+}
+
+#[test]
+fn a_delay_waits_for_company_but_not_past_a_deadline() {
+    let wait = |waiting, now_ms, cost| Case {
+        waiting,
+        delay_ms: 5,
+        now_ms,
+        cost,
+        ..Case::default()
+    };
+    check(&wait(&[(1, 100)], 0, Cost::default()), "wait 5");
+    check(&wait(&[(1, 100)], 5, Cost::default()), "run 1");
+    check(&wait(&[(1, 100); 8], 0, Cost::default()), "run 8");
+    check(&wait(&[(1, 6)], 0, cost(3, 0)), "wait 3");
+    check(&wait(&[(1, 6)], 3, cost(3, 0)), "run 1");
+}
+
+fn entry(rows: usize, load: u32) -> Entry<u32> {
+    Entry {
+        rows,
+        pushed: Instant::now(),
+        load,
+    }
+}
+
+fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
+    entries.into_iter().map(|e| e.load).collect()
+}
+
+#[test]
+fn line_is_by_priority_then_deadline_then_arrival() {
+    let start = Instant::now();
+    let at = |ms: u32| Deadline(start + MS * ms);
+    let mut queue = Queue::new(100);
+    let class = Class::new();
+    for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
+        assert!(
+            queue
+                .push(&class, priority, at(deadline), entry(1, load))
+                .is_ok()
+        );
+    }
+    assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
+    assert_eq!(queue.rows(), 0);
+}
+
+#[test]
+fn queue_is_full_at_its_row_limit() {
+    let at = Deadline(Instant::now() + MS);
+    let mut queue = Queue::new(4);
+    assert!(queue.push(&Class::new(), 0, at, entry(3, 1)).is_ok());
+    assert_eq!(queue.push(&Class::new(), 0, at, entry(2, 2)).err(), Some(2));
+    assert!(queue.push(&Class::new(), 0, at, entry(1, 3)).is_ok());
+    assert_eq!(queue.push(&Class::new(), 0, at, entry(1, 4)).err(), Some(4));
+}
+
+#[test]
+fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
+    let start = Instant::now();
+    let mut queue = Queue::new(100);
+    let (wide, narrow) = (vec![9], vec![3]);
+    for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
+        assert!(
+            queue
+                .push(class, 0, Deadline(start + MS * ms), entry(1, load))
+                .is_ok()
+        );
+    }
+    let head = queue.head(8).expect("three wait");
+    assert_eq!(
+        (head.class.clone(), head.members.len()),
+        (narrow.clone(), 1)
+    );
+    assert_eq!(loads(queue.take(&narrow, 1)), [2]);
+    assert_eq!(queue.head(8).map(|h| h.members.len()), Some(2));
+    assert_eq!(loads(queue.take(&wide, 8)), [3, 1]);
+}
+
+#[test]
+fn the_late_leave_the_line_and_the_cancelled_too() {
+    let start = Instant::now();
+    let at = |ms: u32| Deadline(start + MS * ms);
+    let mut queue = Queue::new(100);
+    let class = Class::new();
+    for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
+        assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
+    }
+    assert_eq!(queue.expire(start + MS * 10), [2, 3]);
+    assert_eq!(queue.rows(), 4);
+    let rank = queue.push(&class, 0, at(30), entry(1, 5)).expect("room");
+    assert_eq!(queue.remove(&class, rank), Some(5));
+    assert_eq!(queue.remove(&class, rank), None);
+    assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
+}
+
+fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
+    let runs = Arc::<Mutex<Vec<usize>>>::default();
+    let session = Box::new(FakeSession {
+        script,
+        runs: Arc::clone(&runs),
+    });
+    let metrics = Metrics::new().expect("metrics");
+    let series = metrics.servable(
+        &ModelName::parse("m").expect("legal"),
+        Version::new(1).expect("legal"),
+    );
+    (
+        Batcher::start("m:1", vec![session], options, series, || {}).expect("starts"),
+        runs,
+    )
+}
+
+fn options() -> Options {
+    Options {
+        batched: true,
+        batch_rows_max: 8,
+        queue_rows_max: 16,
+        batch_delay: Duration::ZERO,
+        cost: Cost::default(),
+        in_place: false,
+    }
+}
+
+fn submission(values: &[f32], timeout: Duration) -> Submission {
+    let tensor = Tensor::from_f32(vec![values.len(), 1], values).expect("fits");
+    Submission {
+        inputs: vec![tensor],
+        deadline: Deadline::after(Instant::now(), timeout),
+        priority: 0,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A batcher whose lane runs once per token.
+fn gated(options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>, std::sync::mpsc::Sender<()>) {
+    let (token, tokens) = std::sync::mpsc::channel();
+    let (batcher, runs) = batcher(Script::Gate(Arc::new(Mutex::new(tokens))), options);
+    (batcher, runs, token)
+}
+
+/// Lets the lane take `rows` and block inside the run.
+async fn until_running(runs: &Mutex<Vec<usize>>, count: usize) {
+    while runs.lock().len() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_together_run_together_and_get_their_own_rows() {
+    let (batcher, runs, token) = gated(options());
+    let first = batcher.submit(submission(&[0.0], LONG));
+    let rest = async {
+        until_running(&runs, 1).await;
+        let (one, two, _) = tokio::join!(
+            batcher.submit(submission(&[1.0], LONG)),
+            batcher.submit(submission(&[2.0, 3.0], LONG)),
+            async {
+                for _ in 0..2 {
+                    token.send(()).expect("the lane listens");
+                }
+            }
+        );
+        (one, two)
+    };
+    let (first, (one, two)) = tokio::join!(first, rest);
+    assert_eq!(floats(&first.expect("served").outputs[0]), [0.0]);
+    let (one, two) = (one.expect("served"), two.expect("served"));
+    assert_eq!(floats(&one.outputs[0]), [1.0]);
+    assert_eq!(floats(&two.outputs[0]), [2.0, 3.0]);
+    assert_eq!(two.timing.batch_rows, 3);
+    assert_eq!(*runs.lock(), [1, 3]);
+}
+
+#[tokio::test]
+async fn only_the_poisoned_request_of_a_batch_fails() {
+    let (batcher, _runs) = batcher(Script::FailOn(666.0), options());
+    let all = [1.0, 2.0, 666.0, 4.0].map(|v| batcher.submit(submission(&[v], LONG)));
+    let [a, b, c, d] = all;
+    let (a, b, c, d) = tokio::join!(a, b, c, d);
+    assert_eq!(
+        c.expect_err("poison").kind,
+        crate::core::error::Kind::InvalidArgument
+    );
+    for (answer, value) in [(a, 1.0), (b, 2.0), (d, 4.0)] {
+        assert_eq!(floats(&answer.expect("neighbour").outputs[0]), [value]);
+    }
+}
+
+#[tokio::test]
+async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() {
+    let (batcher, runs) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
+    let (one, two, three) = tokio::join!(
+        batcher.submit(submission(&[1.0], LONG)),
+        batcher.submit(submission(&[2.0, 3.0], LONG)),
+        batcher.submit(submission(&[4.0], LONG)),
+    );
+    assert_eq!(floats(&one.expect("served").outputs[0]), [1.0]);
+    assert_eq!(floats(&two.expect("served").outputs[0]), [2.0, 3.0]);
+    assert_eq!(floats(&three.expect("served").outputs[0]), [4.0]);
+    assert_eq!(*runs.lock(), [4]);
+}
+
+#[tokio::test]
+async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
+    let (batcher, _) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
+    let busy = batcher.shared.slots[0].lock();
+    let answer = batcher.submit(submission(&[1.0], LONG));
+    let release = async {
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        drop(busy);
+    };
+    let (answer, ()) = tokio::join!(answer, release);
+    assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
+}
+
+#[test]
+fn runs_in_place_that_are_long_in_a_row_end_them_for_good() {
+    let (batcher, _) = batcher(
+        Script::Echo,
+        Options {
+            in_place: true,
+            ..options()
+        },
+    );
+    let judge = |ms: u32| {
+        lane::judge(&batcher.shared, MS * ms);
+        batcher.shared.is_in_place()
+    };
+    assert_eq!(
+        [judge(11), judge(11), judge(1), judge(11), judge(11)],
+        [true; 5]
+    );
+    assert_eq!([judge(10), judge(1), judge(0)], [false; 3]);
+}
+
+#[tokio::test]
+async fn a_cancelled_request_is_never_run() {
+    let (batcher, runs, token) = gated(options());
+    let first = batcher.submit(submission(&[0.0], LONG));
+    let rest = async {
+        until_running(&runs, 1).await;
+        let gone = tokio::time::timeout(MS, batcher.submit(submission(&[9.0], LONG))).await;
+        assert!(gone.is_err());
+        assert_eq!(batcher.shared.state.lock().queue.rows(), 0);
+        token.send(()).expect("the lane listens");
+    };
+    let (first, ()) = tokio::join!(first, rest);
+    assert!(first.is_ok());
+    assert_eq!(*runs.lock(), [1]);
+}
+
+#[tokio::test]
+async fn a_late_request_is_refused_without_running() {
+    let (batcher, runs, token) = gated(options());
+    let first = batcher.submit(submission(&[0.0], LONG));
+    let rest = async {
+        until_running(&runs, 1).await;
+        let late = batcher.submit(submission(&[9.0], MS * 5)).await;
+        assert_eq!(
+            late.expect_err("late").kind,
+            crate::core::error::Kind::DeadlineExceeded
+        );
+        token.send(()).expect("the lane listens");
+    };
+    let (first, ()) = tokio::join!(first, rest);
+    assert!(first.is_ok());
+    let passed = batcher.submit(submission(&[1.0], Duration::ZERO)).await;
+    assert_eq!(
+        passed.expect_err("passed").kind,
+        crate::core::error::Kind::DeadlineExceeded
+    );
+    assert_eq!(*runs.lock(), [1]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let small = Options {
+        queue_rows_max: 8,
+        ..options()
+    };
+    let (batcher, runs, token) = gated(small);
+    let first = batcher.submit(submission(&[0.0], LONG));
+    let rest = async {
+        until_running(&runs, 1).await;
+        let mut waiting = Box::pin(batcher.submit(submission(&[1.0; 8], LONG)));
+        assert!(tokio::time::timeout(MS, &mut waiting).await.is_err());
+        let full = batcher.submit(submission(&[2.0], LONG)).await;
+        assert_eq!(
+            full.expect_err("full").kind,
+            crate::core::error::Kind::ResourceExhausted
+        );
+        token
+            .send(())
+            .and_then(|()| token.send(()))
+            .expect("the lane listens");
+        waiting.await
+    };
+    let (first, waited) = tokio::join!(first, rest);
+    assert!(first.is_ok() && waited.is_ok());
+}
+
+#[tokio::test]
+async fn rows_are_limited_per_request() {
+    let (batcher, _) = batcher(Script::Echo, options());
+    assert!(batcher.submit(submission(&[0.0; 8], LONG)).await.is_ok());
+    let over = batcher
+        .submit(submission(&[0.0; 9], LONG))
+        .await
+        .expect_err("over");
+    assert!(over.message.contains("9 rows are over"), "{over}");
+}
+
+#[tokio::test]
+async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
+    let (batcher, runs) = batcher(Script::Panic, options());
+    for _ in 0..2 {
+        let failed = batcher
+            .submit(submission(&[1.0], LONG))
+            .await
+            .expect_err("panicked");
+        assert_eq!(failed.kind, crate::core::error::Kind::Internal);
+    }
+    assert_eq!(*runs.lock(), [1, 1]);
+}
+
+#[test]
+fn dropping_the_batcher_ends_its_lanes() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let session = Box::new(FakeSession {
+        script: Script::Echo,
+        runs: Arc::default(),
+    });
+    let metrics = Metrics::new().expect("metrics");
+    let series = metrics.servable(
+        &ModelName::parse("m").expect("legal"),
+        Version::new(1).expect("legal"),
+    );
+    let batcher = Batcher::start("m:1", vec![session], options(), series, move || {
+        let _ = ended.send(());
+    });
+    drop(batcher);
+    assert!(end.recv_timeout(LONG).is_ok());
+}

@@ -1,0 +1,544 @@
+//! Makes what serves agree with what the model directory holds: one thread,
+//! one action at a time. It reaches requests only by publishing a route table.
+
+mod actual;
+mod load;
+pub(crate) mod plan;
+mod pointers;
+mod publish;
+mod report;
+mod source;
+
+use crate::core::error::{Error, Result};
+use crate::core::model::task::Wish;
+use crate::core::model::{ModelName, Version};
+use crate::observe::drift::observer::Monitor;
+use crate::observe::metrics::Metrics;
+use crate::onnx::first_run;
+use crate::onnx::runtime::{Engine, SessionOptions};
+use crate::registry::catalog::{ModelEntry, VersionEntry, VersionPolicy};
+use crate::registry::pbtxt::ModelConfig;
+use crate::serve::predict::Predictor;
+use crate::serve::route::Table;
+use crate::serve::servable::{Drained, Servable};
+use actual::Actual;
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use plan::{Action, Known};
+use pointers::Pointing;
+pub(crate) use report::{State, VersionStatus};
+pub(crate) use source::Source;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::oneshot;
+
+/// Who decides what is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Everything at start, nothing after.
+    None,
+    /// The directory, looked at again and again.
+    Poll(Duration),
+    /// The load and unload calls.
+    Explicit,
+}
+
+/// How one model is loaded and served.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub session: SessionOptions,
+    pub lanes: usize,
+    /// Whether joining requests is allowed at all.
+    pub batched: bool,
+    pub batch_rows_max: usize,
+    pub queue_rows_max: usize,
+    pub batch_delay: Duration,
+    pub deadline: Option<Duration>,
+    pub policy: VersionPolicy,
+    pub labels: BTreeMap<String, Version>,
+    /// Whether a version must answer its golden rows.
+    pub golden: bool,
+    /// What its answers mean, as far as somebody says.
+    pub task: Wish,
+    /// Input columns by which labelled rows are told apart.
+    pub slices: Vec<String>,
+}
+
+/// Finds a model's settings, given its `config.pbtxt` if it has one.
+pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Settings + Send>;
+
+/// What the manager needs.
+pub(crate) struct Parts {
+    pub source: Source,
+    pub control: Control,
+    pub settings: SettingsOf,
+    pub engine: Arc<dyn Engine>,
+    /// Makes the first run of a model in a process of its own, where it is on.
+    pub probe: Option<first_run::Prober>,
+    pub metrics: Arc<Metrics>,
+    /// Watches what is loaded, where it is on.
+    pub monitor: Option<Arc<Monitor>>,
+    pub predictor: Arc<Predictor>,
+}
+
+enum Command {
+    Load(ModelName, oneshot::Sender<Result<()>>),
+    Unload(ModelName, oneshot::Sender<Result<()>>),
+    /// Look at the source now.
+    Look,
+}
+
+/// The way to the manager's thread. Dropping every copy ends it.
+#[derive(Clone)]
+pub(crate) struct Manager {
+    commands: Sender<Command>,
+    status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    control: Control,
+}
+
+/// Commands waiting; beyond it a caller is told to retry.
+const COMMANDS_MAX: usize = 64;
+
+impl Manager {
+    /// Starts the thread. `ended` resolves when it has dropped every servable.
+    pub(crate) fn start(parts: Parts) -> Result<(Self, oneshot::Receiver<()>)> {
+        let (commands, inbox) = bounded(COMMANDS_MAX);
+        let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
+        let (ended, end) = oneshot::channel();
+        let manager = Self {
+            commands,
+            status: Arc::clone(&status),
+            control: parts.control,
+        };
+        std::thread::Builder::new()
+            .name("manager".to_owned())
+            .spawn(move || {
+                Loop {
+                    parts,
+                    status,
+                    models: BTreeMap::new(),
+                    asked: BTreeSet::new(),
+                    pointing: BTreeMap::new(),
+                    wanted: BTreeMap::new(),
+                    draining: Vec::new(),
+                }
+                .serve(&inbox);
+                // Nobody need be waiting for it.
+                let _ = ended.send(());
+            })
+            .map_err(|e| Error::internal("start the manager").with_source(e))?;
+        Ok((manager, end))
+    }
+
+    /// Every version that is known, sorted by model and version.
+    pub(crate) fn status(&self) -> Arc<Vec<VersionStatus>> {
+        self.status.load_full()
+    }
+
+    /// Loads a model, or what is new of it; returns when that is done or
+    /// refused. Only under explicit control.
+    pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
+        self.ask(|reply| Command::Load(name, reply)).await
+    }
+
+    /// Takes a model out of service; returns before its last requests finish.
+    /// Only under explicit control.
+    pub(crate) async fn unload(&self, name: ModelName) -> Result<()> {
+        self.ask(|reply| Command::Unload(name, reply)).await
+    }
+
+    /// Has the source looked at now, not at the next tick. A hint: it may be
+    /// dropped where the manager is busy.
+    pub(crate) fn nudge(&self) {
+        let _ = self.commands.try_send(Command::Look);
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command,
+    ) -> Result<()> {
+        if self.control != Control::Explicit {
+            return Err(Error::precondition(
+                "models load by themselves here; start with --model-control explicit to decide it",
+            ));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .try_send(command(reply))
+            .map_err(|_| Error::unavailable("the manager has too many commands waiting; retry"))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::unavailable("the server is stopping")))
+    }
+}
+
+struct Draining {
+    name: ModelName,
+    version: Version,
+    since: Instant,
+    drained: Drained,
+}
+
+/// How long the start waits for files that are still being written.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a version may drain before the log says who still holds it.
+const DRAIN_WARNING: Duration = Duration::from_secs(30);
+
+struct Loop {
+    parts: Parts,
+    status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
+    /// Under explicit control: the models that are to serve.
+    asked: BTreeSet<ModelName>,
+    /// Where the names of registry models point now.
+    pointing: BTreeMap<ModelName, Pointing>,
+    /// What was wanted of registry models when they were last looked at.
+    wanted: BTreeMap<ModelName, BTreeSet<Version>>,
+    draining: Vec<Draining>,
+}
+
+impl Loop {
+    fn serve(mut self, inbox: &Receiver<Command>) {
+        self.reconcile(false);
+        let start = Instant::now();
+        while self.is_settling() && start.elapsed() < SETTLE_MAX {
+            std::thread::sleep(SETTLE_LOOK);
+            self.reconcile(false);
+        }
+        // What loading left over is worth more to others.
+        self.parts.engine.trim();
+        self.parts.predictor.set_ready(true);
+        loop {
+            let tick = match self.parts.control {
+                Control::Poll(every) => every,
+                Control::None | Control::Explicit => Duration::from_secs(1),
+            };
+            match inbox.recv_timeout(tick) {
+                Ok(command) => self.obey(command),
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                    if matches!(self.parts.control, Control::Poll(_)) {
+                        self.reconcile(false);
+                    }
+                    self.reap();
+                }
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.stop();
+    }
+
+    fn is_settling(&self) -> bool {
+        self.models
+            .values()
+            .flat_map(BTreeMap::values)
+            .any(|actual| actual.state == State::Settling)
+    }
+
+    /// Drops every servable and waits until the lanes have ended.
+    fn stop(mut self) {
+        self.parts.predictor.routes().publish(Table::default());
+        let drains: Vec<Drained> = std::mem::take(&mut self.models)
+            .into_values()
+            .flat_map(BTreeMap::into_values)
+            .filter_map(|actual| actual.drained)
+            .chain(self.draining.drain(..).map(|d| d.drained))
+            .collect();
+        for drained in drains {
+            let _ = drained.blocking_recv();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Load(name, reply) => {
+                self.asked.insert(name.clone());
+                // An explicit load is a reason to try refused bytes again.
+                if let Some(versions) = self.models.get_mut(&name) {
+                    versions.retain(|_, actual| {
+                        !matches!(actual.state, State::Failed(_)) || actual.servable.is_some()
+                    });
+                }
+                self.reconcile(false);
+                let _ = reply.send(self.verdict(&name));
+            }
+            Command::Look => self.reconcile(true),
+            Command::Unload(name, reply) => {
+                let known = self.asked.remove(&name);
+                self.reconcile(false);
+                let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
+                let _ = reply.send(if known { Ok(()) } else { Err(unknown()) });
+            }
+        }
+    }
+
+    fn verdict(&mut self, name: &ModelName) -> Result<()> {
+        let Some(versions) = self.models.get(name) else {
+            self.asked.remove(name);
+            return Err(Error::not_found(format!(
+                "model '{name}' is not in the model directory"
+            )));
+        };
+        let failed = versions
+            .iter()
+            .rev()
+            .find_map(|(version, actual)| match &actual.state {
+                State::Failed(reason) => Some(Error::precondition(format!(
+                    "load {name}:{version}: {reason}"
+                ))),
+                _ => None,
+            });
+        let serving = versions.values().any(|a| a.state == State::Ready);
+        match failed {
+            Some(error) => Err(error),
+            None if serving => Ok(()),
+            None => Err(Error::unavailable(format!(
+                "the files of '{name}' are still being written; retry"
+            ))),
+        }
+    }
+
+    /// Compares the directory with what serves until nothing is left to do.
+    fn reconcile(&mut self, asked: bool) {
+        let Some(catalog) = self.parts.source.scan(
+            &self.parts.metrics,
+            (SystemTime::now(), Instant::now()),
+            asked,
+        ) else {
+            return;
+        };
+        let names: BTreeSet<ModelName> = catalog
+            .models
+            .keys()
+            .chain(self.models.keys())
+            .cloned()
+            .collect();
+        for name in names {
+            let entry = catalog.models.get(&name).filter(|_| self.is_wanted(&name));
+            self.see(&name, entry);
+            self.settle(&name, entry);
+        }
+        self.models.retain(|_, versions| !versions.is_empty());
+        self.report(&catalog);
+        let servables = self
+            .models
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter_map(|a| a.servable.as_ref());
+        self.parts
+            .source
+            .tidy(servables.map(|s| s.digest).collect());
+        self.parts.source.tell(Instant::now());
+    }
+
+    fn is_wanted(&self, name: &ModelName) -> bool {
+        self.parts.control != Control::Explicit || self.asked.contains(name)
+    }
+
+    /// Notes what the directory says of one model's versions.
+    fn see(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
+        let versions = self.models.entry(name.clone()).or_default();
+        versions.retain(|version, actual| {
+            actual.servable.is_some() || entry.is_some_and(|e| e.versions.contains_key(version))
+        });
+        for (version, found) in entry.into_iter().flat_map(|e| &e.versions) {
+            let fresh = || Actual {
+                files: found.files.clone(),
+                servable: None,
+                drained: None,
+                state: State::Settling,
+                warning: None,
+                retry: None,
+            };
+            let actual = versions.entry(*version).or_insert_with(fresh);
+            if actual.files == found.files {
+                actual.warning = None;
+                continue;
+            }
+            if actual.servable.is_none() {
+                *actual = fresh();
+            } else if actual.warning.is_none() {
+                let warning = "its files changed in place; the bytes loaded before go on serving, put new ones under a new version";
+                tracing::error!(
+                    model = name.as_str(),
+                    version = version.number(),
+                    warning,
+                    "version refused"
+                );
+                self.parts
+                    .metrics
+                    .load_failures
+                    .with_label_values(&[name.as_str()])
+                    .inc();
+                actual.warning = Some(warning.to_owned());
+            }
+        }
+    }
+
+    /// Loads and unloads until the plan is content with one model.
+    fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
+        let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
+        let pointers = entry.and_then(|e| e.pointers.as_ref());
+        self.try_again(name, pointers);
+        self.point(name, pointers, &mut settings);
+        let problem = entry.and_then(|e| e.problem.clone());
+        loop {
+            let Some(versions) = self.models.get(name) else {
+                return;
+            };
+            let now = Instant::now();
+            let known = versions.iter().map(|(version, actual)| {
+                let found = entry.and_then(|e| e.versions.get(version));
+                let known = Known {
+                    present: found.is_some_and(|f| f.settled || actual.servable.is_some()),
+                    serving: actual.servable.is_some(),
+                    refused: actual.is_refused(now),
+                };
+                (*version, known)
+            });
+            match plan::next(&known.collect(), &settings.policy) {
+                Action::Load(version) => {
+                    let Some(found) = entry.and_then(|e| e.versions.get(&version)) else {
+                        return;
+                    };
+                    let result = match &problem {
+                        Some(problem) => Err(Error::precondition(problem.clone())),
+                        None => self.load(name, version, found, &settings),
+                    };
+                    self.loaded(name, version, result);
+                }
+                Action::Unload(version) => self.unload(name, version),
+                Action::Nothing => return,
+            }
+            self.point(name, pointers, &mut settings);
+            self.publish(name, &settings);
+        }
+    }
+
+    fn load(
+        &mut self,
+        name: &ModelName,
+        version: Version,
+        found: &VersionEntry,
+        settings: &Settings,
+    ) -> Result<(Arc<Servable>, Drained)> {
+        self.set_state(name, version, State::Loading);
+        self.publish_status();
+        let start = Instant::now();
+        let loaded = self.parts.source.read(name, version, found)?;
+        if let Some(prober) = &self.parts.probe {
+            prober.check(&load::subject(&loaded, settings))?;
+            if let Some(companion) = loaded
+                .companion
+                .as_deref()
+                .filter(|_| self.parts.monitor.is_some())
+            {
+                prober.check_companion(companion)?;
+            }
+        }
+        let made = load::load((name, version), loaded, settings, &self.parts)?;
+        let took = start.elapsed();
+        made.0.metrics.load_seconds.set(took.as_secs_f64());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (provider, lanes) = (made.0.provider, made.0.lanes);
+        tracing::info!(
+            model = name.as_str(),
+            version = version.number(),
+            took_ms,
+            provider,
+            lanes,
+            "version ready"
+        );
+        Ok(made)
+    }
+
+    fn loaded(
+        &mut self,
+        name: &ModelName,
+        version: Version,
+        result: Result<(Arc<Servable>, Drained)>,
+    ) {
+        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
+            return;
+        };
+        match result {
+            Ok((servable, drained)) => {
+                actual.servable = Some(servable);
+                actual.drained = Some(drained);
+                actual.state = State::Ready;
+                actual.retry = None;
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
+                self.parts
+                    .metrics
+                    .load_failures
+                    .with_label_values(&[name.as_str()])
+                    .inc();
+                actual.refuse(error, Instant::now());
+            }
+        }
+    }
+
+    fn unload(&mut self, name: &ModelName, version: Version) {
+        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
+            return;
+        };
+        actual.state = State::Unloaded;
+        if let Some(servable) = actual.servable.take() {
+            servable.metrics.ready.set(0);
+        }
+        if let Some(drained) = actual.drained.take() {
+            self.draining.push(Draining {
+                name: name.clone(),
+                version,
+                since: Instant::now(),
+                drained,
+            });
+        }
+        tracing::info!(
+            model = name.as_str(),
+            version = version.number(),
+            "version out of service, draining"
+        );
+    }
+
+    /// Notices versions that have drained, and those that take too long.
+    fn reap(&mut self) {
+        let before = self.draining.len();
+        self.draining.retain_mut(|d| {
+            let done = !matches!(
+                d.drained.try_recv(),
+                Err(oneshot::error::TryRecvError::Empty)
+            );
+            if done {
+                tracing::info!(
+                    model = d.name.as_str(),
+                    version = d.version.number(),
+                    "version drained"
+                );
+            } else if d.since.elapsed() > DRAIN_WARNING {
+                tracing::warn!(
+                    model = d.name.as_str(),
+                    version = d.version.number(),
+                    "version still draining"
+                );
+                d.since = Instant::now();
+            }
+            !done
+        });
+        if self.draining.len() < before {
+            self.parts.engine.trim();
+            self.publish_status();
+        }
+    }
+
+    fn set_state(&mut self, name: &ModelName, version: Version, state: State) {
+        if let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) {
+            actual.state = state;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the manager remembers of one version, and when a refusal is tried again.
+
+use super::report::State;
+use crate::core::error::{Error, Kind};
+use crate::registry::catalog::Fingerprint;
+use crate::serve::servable::{Drained, Servable};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the manager remembers of one version.
+pub(super) struct Actual {
+    pub files: Fingerprint,
+    pub servable: Option<Arc<Servable>>,
+    pub drained: Option<Drained>,
+    pub state: State,
+    pub warning: Option<String>,
+    /// When a refusal that may pass is tried again, and how often it was.
+    pub retry: Option<(Instant, u32)>,
+}
+
+impl Actual {
+    /// Whether these bytes are not to be tried now.
+    pub(super) fn is_refused(&self, now: Instant) -> bool {
+        matches!(self.state, State::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
+    }
+
+    /// Notes a refusal. What may be the fault of the moment (a store that is
+    /// silent, a busy machine, a key not trusted yet) is tried again, ever later.
+    pub(super) fn refuse(&mut self, error: Error, now: Instant) {
+        let passing = matches!(
+            error.kind,
+            Kind::Unavailable
+                | Kind::ResourceExhausted
+                | Kind::DeadlineExceeded
+                | Kind::PermissionDenied
+                | Kind::Internal
+        );
+        let times = self.retry.map_or(0, |(_, times)| times);
+        self.retry = passing.then(|| (now + RETRY_MIN * (1 << times.min(6)), times + 1));
+        self.state = State::Failed(error.message);
+    }
+}
+
+/// The least time before a refusal that may pass is tried again; it doubles up
+/// to 64 times this.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(error: Error, times: u32, now: Instant) -> Actual {
+        let files = Fingerprint(Vec::new());
+        let mut actual = Actual {
+            files,
+            servable: None,
+            drained: None,
+            state: State::Settling,
+            warning: None,
+            retry: None,
+        };
+        for _ in 0..times {
+            actual.refuse(Error::new(error.kind, error.message.clone()), now);
+        }
+        actual
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_ever_later_and_what_is_wrong_is_not() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for (times, waits) in [(1, 1), (2, 2), (3, 4), (7, 64), (20, 64)] {
+            let actual = refused(Error::unavailable("silent"), times, now);
+            assert!(
+                actual.is_refused(after(waits - 1)) && !actual.is_refused(after(waits)),
+                "{times}"
+            );
+        }
+        for wrong in [Error::precondition("damaged"), Error::invalid("not ONNX")] {
+            assert!(refused(wrong, 1, now).is_refused(after(1_000_000)));
+        }
+        assert!(!refused(Error::denied("not trusted yet"), 1, now).is_refused(after(1)));
+        assert!(
+            !refused(Error::denied("x"), 0, now).is_refused(now),
+            "nothing was refused"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! Makes route tables of what serves and of where names point. The only way
+//! from the manager to requests.
+
+use super::pointers::Pointing;
+use super::{Actual, Loop, Settings, State};
+use crate::core::model::{ModelName, Version};
+use crate::registry::catalog::{Pointers, VersionPolicy};
+use crate::serve::route::ModelRoutes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Loop {
+    /// Forgets the refusal of versions that are wanted anew: whoever points at
+    /// one again has a reason.
+    pub(super) fn try_again(&mut self, name: &ModelName, pointers: Option<&Pointers>) {
+        let Some(wanted) = pointers.map(|p| &p.wanted) else {
+            return;
+        };
+        let before = self
+            .wanted
+            .insert(name.clone(), wanted.clone())
+            .unwrap_or_default();
+        let Some(versions) = self.models.get_mut(name) else {
+            return;
+        };
+        for version in wanted.difference(&before) {
+            if let Some(actual) = versions
+                .get_mut(version)
+                .filter(|a| matches!(a.state, State::Failed(_)))
+            {
+                actual.state = State::Settling;
+            }
+        }
+    }
+
+    /// Follows a registry's names as far as what serves allows, and keeps what
+    /// they need. A plain directory has none, and leaves it to its policy.
+    pub(super) fn point(
+        &mut self,
+        name: &ModelName,
+        pointers: Option<&Pointers>,
+        settings: &mut Settings,
+    ) {
+        let Some(pointers) = pointers else {
+            self.pointing.remove(name);
+            return;
+        };
+        let known = self.models.get(name).into_iter().flatten();
+        let serving = known
+            .filter(|(_, actual)| actual.servable.is_some())
+            .map(|(version, _)| *version)
+            .collect();
+        let before = self.pointing.get(name).cloned().unwrap_or_default();
+        let next = before.follow(pointers, &serving);
+        settings.policy = VersionPolicy::Specific(next.keep(pointers, &serving));
+        if next != before {
+            self.pointing.insert(name.clone(), next);
+            self.publish(name, settings);
+        }
+    }
+
+    /// Puts one model's servables into a new route table.
+    pub(super) fn publish(&self, name: &ModelName, settings: &Settings) {
+        let mut table = (*self.parts.predictor.routes().table()).clone();
+        let serving = |versions: &BTreeMap<Version, Actual>| {
+            versions
+                .iter()
+                .filter_map(|(v, a)| Some((*v, Arc::clone(a.servable.as_ref()?))))
+                .collect()
+        };
+        match self
+            .models
+            .get(name)
+            .filter(|versions| !versions.is_empty() && self.is_wanted(name))
+        {
+            Some(versions) => {
+                let Pointing {
+                    labels,
+                    unqualified,
+                } = self.pointing.get(name).cloned().unwrap_or_default();
+                let labels = settings.labels.clone().into_iter().chain(labels).collect();
+                let routes = ModelRoutes {
+                    versions: serving(versions),
+                    labels,
+                    unqualified,
+                };
+                table.models.insert(name.clone(), routes);
+            }
+            None => {
+                table.models.remove(name);
+            }
+        }
+        self.parts.predictor.routes().publish(table);
+    }
+}

@@ -1,0 +1,90 @@
+//! What the manager tells of every version it knows. Decides nothing.
+
+use super::{Draining, Loop};
+use crate::core::model::{ModelName, Version};
+use crate::registry::catalog::Catalog;
+use std::sync::Arc;
+
+/// Where a version is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its files are still being written.
+    Settling,
+    Loading,
+    Ready,
+    /// Out of the route table; its last requests are finishing.
+    Draining,
+    Unloaded,
+    /// Refused, for this reason.
+    Failed(String),
+}
+
+/// One line of the status report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VersionStatus {
+    pub name: ModelName,
+    pub version: Option<Version>,
+    pub state: State,
+    /// Something that is wrong although the version serves.
+    pub warning: Option<String>,
+}
+
+impl Loop {
+    /// Publishes the status, with the models that are there but not wanted, and
+    /// drops route entries of models that are gone.
+    pub(super) fn report(&self, catalog: &Catalog) {
+        let mut table = (*self.parts.predictor.routes().table()).clone();
+        let before = table.models.len();
+        table
+            .models
+            .retain(|name, _| self.models.contains_key(name) && self.is_wanted(name));
+        for name in self.models.keys().filter(|name| self.is_wanted(name)) {
+            table.models.entry(name.clone()).or_default();
+        }
+        let entry = self.parts.source.entry();
+        if table.models.len() != before || table.entry != entry {
+            table.entry = entry;
+            self.parts.predictor.routes().publish(table);
+        }
+        let mut lines = self.lines();
+        for (name, entry) in catalog
+            .models
+            .iter()
+            .filter(|(name, _)| !self.models.contains_key(*name))
+        {
+            let versions = entry.versions.keys().map(|v| VersionStatus {
+                name: name.clone(),
+                version: Some(*v),
+                state: State::Unloaded,
+                warning: None,
+            });
+            lines.extend(versions);
+        }
+        lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+        self.status.store(Arc::new(lines));
+    }
+
+    pub(super) fn publish_status(&self) {
+        self.status.store(Arc::new(self.lines()));
+    }
+
+    fn lines(&self) -> Vec<VersionStatus> {
+        let lines = self.models.iter().flat_map(|(name, versions)| {
+            versions.iter().map(|(version, actual)| {
+                let drains = |d: &Draining| d.name == *name && d.version == *version;
+                let draining = actual.state == State::Unloaded && self.draining.iter().any(drains);
+                VersionStatus {
+                    name: name.clone(),
+                    version: Some(*version),
+                    state: if draining {
+                        State::Draining
+                    } else {
+                        actual.state.clone()
+                    },
+                    warning: actual.warning.clone(),
+                }
+            })
+        });
+        lines.collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! Where the wanted state comes from: a directory that is scanned, or a
+//! registry that is followed. Either is seen as a catalogue.
+
+use crate::core::error::Result;
+use crate::core::model::{Digest, ModelName, Version};
+use crate::observe::metrics::Metrics;
+use crate::registry::catalog::{Catalog, VersionEntry};
+use crate::registry::directory::{Directory, Loaded};
+use crate::registry::follow::Follower;
+use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime};
+
+/// A directory or a registry.
+pub(crate) enum Source {
+    Directory(Directory),
+    Registry(Box<Follower>),
+}
+
+impl Source {
+    /// Looks once; `None` where it cannot be seen, and what serves goes on.
+    /// `asked` says that somebody knows of something new.
+    pub(super) fn scan(
+        &mut self,
+        metrics: &Metrics,
+        (now, instant): (SystemTime, Instant),
+        asked: bool,
+    ) -> Option<Catalog> {
+        match self {
+            Self::Directory(directory) => directory
+                .scan(now, instant)
+                .inspect_err(|error| {
+                    tracing::error!(%error, "the model directory cannot be read; what serves goes on");
+                })
+                .ok(),
+            Self::Registry(follower) => {
+                follower.look(instant, asked);
+                let standing = follower.standing();
+                metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
+                metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
+                metrics.registry_staleness.set(follower.staleness(instant).as_secs_f64());
+                Some(follower.scan(instant))
+            }
+        }
+    }
+
+    /// Brings a version into memory, verified.
+    pub(super) fn read(
+        &self,
+        name: &ModelName,
+        version: Version,
+        entry: &VersionEntry,
+    ) -> Result<Loaded> {
+        match self {
+            Self::Directory(directory) => directory.read(entry),
+            Self::Registry(follower) => follower.read(name, version),
+        }
+    }
+
+    /// Lets go of copies that neither names nor servables need.
+    pub(super) fn tidy(&self, serving: BTreeSet<Digest>) {
+        if let Self::Registry(follower) = self {
+            follower.tidy(&serving);
+        }
+    }
+
+    /// Tells others how this server stands, once what was seen is in place.
+    pub(super) fn tell(&mut self, now: Instant) {
+        if let Self::Registry(follower) = self {
+            follower.tell(now);
+        }
+    }
+
+    /// The last entry applied, where there are entries.
+    pub(super) fn entry(&self) -> Option<u64> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Registry(follower) => Some(follower.standing().seq),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Which servable a request means. A table is immutable; the manager publishes
+//! a new one with one atomic store, and requests never wait for it.
+
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::core::request::{Selector, Target, mix};
+use crate::serve::servable::Servable;
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The alias whose version is sent copies.
+const SHADOW: &str = "shadow";
+
+/// What is known of one model.
+#[derive(Clone, Default)]
+pub(crate) struct ModelRoutes {
+    /// The versions that serve.
+    pub versions: BTreeMap<Version, Arc<Servable>>,
+    /// Labels and aliases, and the versions they mean.
+    pub labels: BTreeMap<String, Version>,
+    /// Who serves the requests that name no version.
+    pub unqualified: Unqualified,
+}
+
+/// Who serves the requests that name no version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unqualified {
+    /// The highest version that serves.
+    #[default]
+    Latest,
+    /// The champion.
+    Champion(Version),
+    /// Several, in percent that add up to 100.
+    Split(Vec<(Version, u32)>),
+    /// Nobody: there is no champion.
+    Nobody,
+}
+
+/// Every model that is known, serving or not.
+#[derive(Clone, Default)]
+pub(crate) struct Table {
+    /// By name.
+    pub models: HashMap<ModelName, ModelRoutes>,
+    /// The registry's entry that the table stands for, where there is one.
+    pub entry: Option<u64>,
+}
+
+impl Table {
+    /// Finds the servable a target means.
+    pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
+        let name = &target.model;
+        let unknown = || Error::not_found(format!("model '{name}' is not known here"));
+        let model = self.models.get(name).ok_or_else(unknown)?;
+        let version = match &target.selector {
+            Selector::Latest => model.choose(name, target.key)?,
+            Selector::Exact(version) => *version,
+            Selector::Label(label) => model.label(label).ok_or_else(|| {
+                Error::invalid(format!(
+                    "model '{name}' has no label '{}'",
+                    crate::core::model::short(label)
+                ))
+            })?,
+            Selector::Alias(alias) => model.label(&alias.to_string()).ok_or_else(|| {
+                Error::not_found(format!(
+                    "model '{name}' has no version '{alias}' that serves"
+                ))
+            })?,
+        };
+        model.versions.get(&version).cloned().ok_or_else(|| {
+            let serving: Vec<String> = model
+                .versions
+                .keys()
+                .rev()
+                .take(8)
+                .map(Version::to_string)
+                .collect();
+            match serving.is_empty() {
+                true => Error::unavailable(format!("model '{name}' has no version ready")),
+                false => Error::not_found(format!(
+                    "model '{name}' does not serve version {version}; it serves {}",
+                    serving.join(", ")
+                )),
+            }
+        })
+    }
+}
+
+impl ModelRoutes {
+    fn label(&self, label: &str) -> Option<Version> {
+        self.labels.get(label).copied()
+    }
+
+    fn choose(&self, name: &ModelName, key: Option<u64>) -> Result<Version> {
+        match &self.unqualified {
+            Unqualified::Latest => {
+                let latest = self.versions.last_key_value().map(|(version, _)| *version);
+                latest.ok_or_else(|| {
+                    Error::unavailable(format!("model '{name}' has no version ready"))
+                })
+            }
+            Unqualified::Champion(version) => Ok(*version),
+            Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(chance))),
+            Unqualified::Nobody => Err(Error::not_found(format!("model '{name}' has no champion"))),
+        }
+    }
+}
+
+/// Finds the part that a number falls into.
+fn pick(parts: &[(Version, u32)], number: u64) -> Version {
+    let mut left = number % 100;
+    for (version, percent) in parts {
+        match left.checked_sub(u64::from(*percent)) {
+            Some(rest) => left = rest,
+            None => return *version,
+        }
+    }
+    // Percents add up to 100, checked where they came in.
+    parts.last().expect("a split has parts").0
+}
+
+/// A number that no client can steer.
+fn chance() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    mix(COUNT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+}
+
+/// The published table.
+#[derive(Default)]
+pub(crate) struct Routes(ArcSwap<Table>);
+
+impl Routes {
+    /// Finds the servable a target means in the table of this moment.
+    pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
+        self.0.load().resolve(target)
+    }
+
+    /// Finds the version that copies of this one's requests go to, if any.
+    pub(crate) fn shadow_of(&self, servable: &Servable) -> Option<Arc<Servable>> {
+        let table = self.0.load();
+        let model = table.models.get(&servable.name)?;
+        let version = model
+            .labels
+            .get(SHADOW)
+            .filter(|v| **v != servable.version)?;
+        model.versions.get(version).cloned()
+    }
+
+    /// Takes the table of this moment.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.0.load_full()
+    }
+
+    /// Replaces the table: one atomic store.
+    pub(crate) fn publish(&self, table: Table) {
+        self.0.store(Arc::new(table));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_gives_each_part_its_share_and_a_key_always_the_same() {
+        let version = |n| Version::new(n).expect("legal");
+        let parts = [(version(1), 70), (version(2), 25), (version(3), 5)];
+        let mut counts = [0_i32; 3];
+        for i in 0..20_000_u64 {
+            let target = Target::parse("m", "")
+                .expect("legal")
+                .routed_by(&i.to_le_bytes());
+            let key = target.key.expect("a key");
+            let picked = pick(&parts, key);
+            assert_eq!(picked, pick(&parts, key));
+            counts[picked.number() as usize - 1] += 1;
+        }
+        for (count, percent) in counts.into_iter().zip([70, 25, 5]) {
+            let expected = percent * 200;
+            assert!((count - expected).abs() < 300, "{counts:?}");
+        }
+        let by_chance = (0..20_000)
+            .filter(|_| pick(&parts, chance()) == version(2))
+            .count();
+        assert!((4_700..5_300).contains(&by_chance), "{by_chance}");
+    }
+
+    #[test]
+    fn models_split_apart_from_each_other() {
+        let key = |model: &str| {
+            Target::parse(model, "")
+                .expect("legal")
+                .routed_by(b"user 7")
+                .key
+        };
+        assert_ne!(key("a"), key("b"));
+        assert_eq!(
+            Target::parse("a", "").expect("legal").routed_by(b"").key,
+            None
+        );
+    }
+}

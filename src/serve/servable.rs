@@ -1,0 +1,143 @@
+//! One loaded, warmed version: its signature, its batcher and its series. It
+//! lives while a route table or a request holds it; dropping the last hold
+//! closes the queue, and the lanes free the sessions on their own threads.
+
+use crate::core::error::Result;
+use crate::core::model::{Digest, ModelName, Signature, Version};
+use crate::core::request::Deadline;
+use crate::core::tensor::Tensor;
+use crate::observe::drift::observer::Observer;
+use crate::observe::metrics::ServableMetrics;
+use crate::onnx::runtime::Session;
+use crate::serve::batch::{Batcher, Done, Options, Submission};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Whether requests are joined, and if not why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Batching {
+    /// The probe at load showed that rows do not influence each other.
+    Joined,
+    /// Each request runs alone, for this reason.
+    Alone(String),
+}
+
+/// What a servable is made of.
+pub(crate) struct Parts {
+    pub name: ModelName,
+    pub version: Version,
+    pub digest: Digest,
+    pub signature: Signature,
+    pub batching: Batching,
+    /// One lane each; not empty.
+    pub sessions: Vec<Box<dyn Session>>,
+    pub options: Options,
+    /// For requests that bring none.
+    pub deadline: Duration,
+    pub metrics: Arc<ServableMetrics>,
+    /// Watches it, where anything does.
+    pub observer: Option<Observer>,
+}
+
+/// A version that serves.
+pub(crate) struct Servable {
+    pub name: ModelName,
+    pub version: Version,
+    pub digest: Digest,
+    pub signature: Signature,
+    pub batching: Batching,
+    pub lanes: usize,
+    pub provider: &'static str,
+    pub options: Options,
+    pub deadline: Duration,
+    pub metrics: Arc<ServableMetrics>,
+    pub observer: Option<Observer>,
+    output_names: Vec<Arc<str>>,
+    batcher: Batcher,
+}
+
+/// Resolves when the last lane has dropped its session.
+pub(crate) type Drained = oneshot::Receiver<()>;
+
+impl Servable {
+    /// Starts the lanes.
+    pub(crate) fn start(parts: Parts) -> Result<(Arc<Self>, Drained)> {
+        let (done, drained) = oneshot::channel();
+        let done = parking_lot::Mutex::new(Some(done));
+        let lanes = parts.sessions.len();
+        let running = AtomicUsize::new(lanes);
+        let on_end = move || {
+            if running.fetch_sub(1, Ordering::AcqRel) == 1
+                && let Some(done) = done.lock().take()
+            {
+                // Nobody need be waiting for it.
+                let _ = done.send(());
+            }
+        };
+        let provider = parts.sessions.first().map_or("none", |s| s.provider());
+        let label = format!("{}:{}", parts.name, parts.version);
+        let batcher = Batcher::start(
+            &label,
+            parts.sessions,
+            parts.options.clone(),
+            Arc::clone(&parts.metrics),
+            on_end,
+        )?;
+        parts.metrics.ready.set(1);
+        let output_names = parts
+            .signature
+            .outputs
+            .iter()
+            .map(|o| o.name.as_str().into())
+            .collect();
+        let servable = Self {
+            name: parts.name,
+            version: parts.version,
+            digest: parts.digest,
+            signature: parts.signature,
+            batching: parts.batching,
+            lanes,
+            provider,
+            options: parts.options,
+            deadline: parts.deadline,
+            metrics: parts.metrics,
+            observer: parts.observer,
+            output_names,
+            batcher,
+        };
+        Ok((Arc::new(servable), drained))
+    }
+
+    /// Runs tensors that passed [`Signature::check`].
+    pub(crate) async fn run(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Deadline,
+        priority: u8,
+    ) -> Result<Done> {
+        self.batcher
+            .submit(Submission {
+                inputs,
+                deadline,
+                priority,
+            })
+            .await
+    }
+
+    /// Names tensors in the graph's order.
+    pub(crate) fn named(&self, inputs: &[Tensor]) -> Vec<(String, Tensor)> {
+        self.signature
+            .inputs
+            .iter()
+            .map(|spec| spec.name.clone())
+            .zip(inputs.iter().cloned())
+            .collect()
+    }
+
+    /// The name of output `at`, shared with responses.
+    pub(crate) fn output_name(&self, at: usize) -> Arc<str> {
+        Arc::clone(&self.output_names[at])
+    }
+}

@@ -1,0 +1,11 @@
+//! Where bytes are kept: objects in a folder or a bucket, their layout, and
+//! tables of typed columns.
+//!
+//! Entry points: [`store`] (the only room that names `object_store`),
+//! [`layout`] (which key holds what), [`table`] (CSV and Parquet).
+//!
+//! May import `core`.
+
+pub(crate) mod layout;
+pub(crate) mod store;
+pub(crate) mod table;

@@ -1,0 +1,403 @@
+//! Objects by key, in a directory or a bucket: create if absent, read whole or
+//! staged, upload, list, delete. The only room that names `object_store`. Knows
+//! no key and no format; never overwrites but where it is told to.
+
+#[cfg(feature = "testing")]
+mod dying;
+#[cfg(test)]
+pub(crate) mod faulty;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A place to keep objects. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Store {
+    objects: Arc<dyn ObjectStore>,
+    root: Path,
+    /// What a person knows it by; without credentials.
+    name: Arc<str>,
+    /// Where its objects are files: the folder.
+    folder: Option<PathBuf>,
+}
+
+/// What a create came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// The object is there now, and it is ours.
+    Yes,
+    /// Something was there, or the store says so: read it back to know.
+    Exists,
+}
+
+/// What a store knows of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Its length.
+    pub bytes: u64,
+    /// By the store's clock.
+    pub modified: DateTime<Utc>,
+}
+
+/// Bytes of one part of an upload; S3 asks for 5 MiB or more.
+const PART_BYTES: usize = 8 << 20;
+/// Parts on their way at once.
+const PARTS_MAX: usize = 3;
+/// Objects up to this size are put in one request.
+const SINGLE_BYTES_MAX: u64 = PART_BYTES as u64;
+
+impl Store {
+    /// Opens `file:///…` (or a plain path), `s3://…`, `gs://…`, `az://…` or
+    /// `memory://`; credentials come from the environment. Makes the folder of
+    /// a `file:` store only where `create` says so.
+    pub(crate) fn open(url: &str, create: bool) -> Result<Self> {
+        Self::open_with(url, create, &mut std::env::vars())
+    }
+
+    /// Opens an address with the credentials of `env` in place of the environment.
+    pub(crate) fn open_with(
+        url: &str,
+        create: bool,
+        env: &mut dyn Iterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let (objects, root, name) = open::open(url, create, env)?;
+        #[cfg(feature = "testing")]
+        let objects = dying::wrap(objects);
+        let folder = name.strip_prefix("file://").map(PathBuf::from);
+        Ok(Self {
+            objects,
+            root,
+            name: name.into(),
+            folder,
+        })
+    }
+
+    /// The same store, with connections of its own.
+    #[cfg(feature = "train")]
+    pub(crate) fn reopen(&self) -> Result<Self> {
+        match self.name.split_once("://") {
+            Some(("memory", _)) | None => Ok(self.clone()),
+            // A folder has no connections.
+            Some(("file", _)) => Ok(self.clone()),
+            Some(_) => Self::open(&self.name, false),
+        }
+    }
+
+    /// Wraps a store that is there already.
+    #[cfg(test)]
+    pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            objects,
+            root: Path::default(),
+            name: "test".into(),
+            folder: None,
+        }
+    }
+
+    fn at(&self, key: &str) -> Path {
+        self.root.parts().chain(Path::from(key).parts()).collect()
+    }
+
+    /// Puts an object where there is none.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        match self
+            .objects
+            .put_opts(&self.at(key), bytes.into(), options)
+            .await
+        {
+            Ok(_) => Ok(Created::Yes),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(Created::Exists),
+            Err(error) => Err(failed("create", key, error)),
+        }
+    }
+
+    /// Puts an object, whatever was there: for hints and heartbeats.
+    pub(crate) async fn overwrite(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.objects
+            .put(&self.at(key), bytes.into())
+            .await
+            .map_err(|e| failed("write", key, e))?;
+        Ok(())
+    }
+
+    /// Reads an object of at most `bytes_max`; `None` where there is none.
+    pub(crate) async fn get(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+        let found = match self.objects.get(&self.at(key)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", key, error)),
+        };
+        if found.meta.size > bytes_max {
+            return Err(Error::precondition(format!(
+                "{key} is {} bytes, over {bytes_max}",
+                found.meta.size
+            )));
+        }
+        Ok(Some(
+            found.bytes().await.map_err(|e| failed("read", key, e))?,
+        ))
+    }
+
+    /// Reads an object part by part; `None` where there is none.
+    pub(crate) async fn stream(
+        &self,
+        key: &str,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+        match self.objects.get(&self.at(key)).await {
+            Ok(found) => {
+                let key = key.to_owned();
+                Ok(Some(
+                    found
+                        .into_stream()
+                        .map_err(move |e| failed("read", &key, e))
+                        .boxed(),
+                ))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed("read", key, error)),
+        }
+    }
+
+    /// Tells of an object; `None` where there is none.
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>> {
+        match self.objects.head(&self.at(key)).await {
+            Ok(meta) => Ok(Some(Meta {
+                bytes: meta.size,
+                modified: meta.last_modified,
+            })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed("look at", key, error)),
+        }
+    }
+
+    /// Writes `bytes_total` bytes from `source`, in parts where they are many.
+    /// The object appears whole or not at all, and only once `source` was read
+    /// to its end without an error; what was there is replaced. `sent` is told
+    /// of the bytes on their way.
+    pub(crate) async fn upload(
+        &self,
+        key: &str,
+        bytes_total: u64,
+        source: &mut (dyn Read + Send),
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<()> {
+        let unreadable =
+            |e: std::io::Error| Error::unavailable("read the file being uploaded").with_source(e);
+        let changed =
+            || Error::precondition("the file being uploaded changed its length meanwhile");
+        if bytes_total <= SINGLE_BYTES_MAX {
+            let mut all = Vec::with_capacity(usize::try_from(bytes_total).unwrap_or(0));
+            source
+                .take(bytes_total + 1)
+                .read_to_end(&mut all)
+                .map_err(unreadable)?;
+            if all.len() as u64 != bytes_total {
+                return Err(changed());
+            }
+            sent(bytes_total);
+            return self.overwrite(key, all.into()).await;
+        }
+        let failed = |e| failed("upload", key, e);
+        let arrived =
+            |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
+                Ok(Some(Err(error))) => Err(failed(error)),
+                Ok(_) => Ok(()),
+                Err(error) => Err(Error::internal("upload a part").with_source(error)),
+            };
+        let mut upload = self
+            .objects
+            .put_multipart(&self.at(key))
+            .await
+            .map_err(failed)?;
+        let parts = async {
+            let mut under_way = futures_util::stream::FuturesUnordered::new();
+            let mut left = bytes_total;
+            while left > 0 {
+                let length = usize::try_from(left.min(PART_BYTES as u64)).unwrap_or(PART_BYTES);
+                let mut part = Vec::with_capacity(length);
+                source
+                    .take(length as u64)
+                    .read_to_end(&mut part)
+                    .map_err(unreadable)?;
+                if part.len() != length {
+                    return Err(changed());
+                }
+                left -= length as u64;
+                // A task of its own goes on while the next part is read.
+                under_way.push(tokio::spawn(upload.put_part(part.into())));
+                tokio::task::yield_now().await;
+                if under_way.len() >= PARTS_MAX {
+                    arrived(under_way.try_next().await)?;
+                }
+                sent(length as u64);
+            }
+            if source.read(&mut [0]).map_err(unreadable)? > 0 {
+                return Err(changed());
+            }
+            while !under_way.is_empty() {
+                arrived(under_way.try_next().await)?;
+            }
+            Ok(())
+        };
+        match parts.await {
+            Ok(()) => upload.complete().await.map(drop).map_err(failed),
+            Err(error) => {
+                // What was staged is of no use; a store that fails here too
+                // sweeps it by its own rules.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells whether [`Store::rename`] is as quick as naming the object right at
+    /// once; a bucket would copy it.
+    pub(crate) fn moves(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Gives an object another key; what was there is replaced.
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.objects
+            .rename(&self.at(from), &self.at(to))
+            .await
+            .map_err(|e| failed("rename", from, e))
+    }
+
+    /// Lists the objects below a folder, as keys, in no particular order.
+    pub(crate) fn list(&self, folder: &str) -> BoxStream<'static, Result<(String, Meta)>> {
+        let at = self.at(folder);
+        let (root, folder) = (self.root.clone(), folder.to_owned());
+        let key = move |location: &Path| {
+            let parts = location
+                .prefix_match(&root)
+                .map(|parts| parts.map(|p| p.as_ref().to_owned()).collect());
+            parts.map_or_else(String::new, |parts: Vec<String>| parts.join("/"))
+        };
+        self.objects
+            .list(Some(&at))
+            .map_ok(move |meta| {
+                (
+                    key(&meta.location),
+                    Meta {
+                        bytes: meta.size,
+                        modified: meta.last_modified,
+                    },
+                )
+            })
+            .map_err(move |e| failed("list", &folder, e))
+            .boxed()
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        match self.objects.delete(&self.at(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("delete", key, error)),
+        }
+    }
+
+    /// Lists files that writes killed half way left in a folder of files, with
+    /// their age by the file system; a bucket has none, its unfinished uploads
+    /// go by the bucket's own rules. `remove` decides which go.
+    pub(crate) fn torn(&self, below: &str, remove: &mut dyn FnMut(&Meta) -> bool) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let failed = |e: std::io::Error| {
+            Error::unavailable(format!("look for torn writes below {below}")).with_source(e)
+        };
+        let mut folders = vec![folder.join(below)];
+        while let Some(folder) = folders.pop() {
+            let listed = match std::fs::read_dir(&folder) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                listed => listed.map_err(failed)?,
+            };
+            for entry in listed {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name();
+                let torn = name
+                    .to_str()
+                    .and_then(|n| n.rsplit_once('#'))
+                    .is_some_and(|(_, n)| n.parse::<u64>().is_ok());
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                    Ok(meta) if torn => {
+                        let modified = meta.modified().map_err(failed)?.into();
+                        if remove(&Meta {
+                            bytes: meta.len(),
+                            modified,
+                        }) {
+                            std::fs::remove_file(entry.path())
+                                .or_else(gone)
+                                .map_err(failed)?;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => gone(error).map_err(failed)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out whether creating really refuses what exists, and what time it
+    /// is by the store's clock. `key` is written and removed; nobody else may
+    /// use it. Fails where the store ignores the condition.
+    pub(crate) async fn self_test(&self, key: &str) -> Result<DateTime<Utc>> {
+        let first = self.create(key, Bytes::from_static(b"first")).await?;
+        let second = self.create(key, Bytes::from_static(b"second")).await?;
+        let now = self.head(key).await?;
+        let read = self.get(key, 64).await?;
+        self.delete(key).await?;
+        match (first, second, read.as_deref(), now) {
+            (Created::Yes, Created::Exists, Some(b"first"), Some(meta)) => Ok(meta.modified),
+            _ => Err(Error::precondition(format!(
+                "{self} overwrites objects that it is told only to create; a registry there would lose entries"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// What is gone meanwhile was somebody's who was quicker.
+fn gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+fn failed(what: &str, key: &str, error: object_store::Error) -> Error {
+    let message = format!("{what} {key} in the store");
+    match error {
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Error::denied(message).with_source(error),
+        object_store::Error::InvalidPath { .. } => Error::invalid(message).with_source(error),
+        _ => Error::unavailable(message).with_source(error),
+    }
+}

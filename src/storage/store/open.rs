@@ -1,0 +1,91 @@
+//! From an address to a store: which kind, where in it, with which credentials.
+
+use crate::core::error::{Error, Result};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use std::sync::Arc;
+
+type Env<'e> = &'e mut dyn Iterator<Item = (String, String)>;
+type Opened = (Arc<dyn ObjectStore>, Path, String);
+
+/// Opens what `url` names.
+pub(super) fn open(url: &str, create: bool, env: Env<'_>) -> Result<Opened> {
+    match url.split_once("://") {
+        None if url.is_empty() => Err(Error::invalid("the registry's address is empty")),
+        None => folder(url, create),
+        Some(("file", path)) => folder(path, create),
+        Some(("memory", _)) => Ok((
+            Arc::new(InMemory::new()),
+            Path::default(),
+            "memory://".to_owned(),
+        )),
+        Some(("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss", _)) => bucket(url, env),
+        Some((scheme, _)) => Err(Error::invalid(format!(
+            "a registry cannot be at {}://; it is file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
+            crate::core::model::short(scheme)
+        ))),
+    }
+}
+
+fn folder(path: &str, create: bool) -> Result<Opened> {
+    let wrong = |e: std::io::Error, what: &str| {
+        let message = format!("{what} the registry's folder {path}");
+        let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+        if denied {
+            Error::denied(message)
+        } else {
+            Error::unavailable(message)
+        }
+        .with_source(e)
+    };
+    if create {
+        std::fs::create_dir_all(path).map_err(|e| wrong(e, "make"))?;
+    }
+    let whole = std::fs::canonicalize(path).map_err(|e| wrong(e, "find"))?;
+    if !whole.is_dir() {
+        return Err(Error::invalid(format!("{path} is not a folder")));
+    }
+    let store = LocalFileSystem::new_with_prefix(&whole)
+        .map_err(|e| {
+            Error::unavailable(format!("open the registry's folder {path}")).with_source(e)
+        })?
+        // Without it a power cut may take back what was acknowledged.
+        .with_fsync(true);
+    Ok((
+        Arc::new(store),
+        Path::default(),
+        format!("file://{}", whole.display()),
+    ))
+}
+
+#[cfg(feature = "cloud")]
+fn bucket(url: &str, env: Env<'_>) -> Result<Opened> {
+    // Two parts of the program may be the first to need it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let malformed = |e: String| Error::invalid(format!("the registry's address is malformed: {e}"));
+    let parsed = reqwest::Url::parse(url).map_err(|e| malformed(e.to_string()))?;
+    // Only names that are surely meant for the store: it would take a plain
+    // TOKEN or REGION too.
+    let ours = ["AWS_", "GOOGLE_", "AZURE_"];
+    let options = env.filter(|(name, _)| ours.iter().any(|prefix| name.starts_with(prefix)));
+    let (store, path) =
+        object_store::parse_url_opts(&parsed, options.map(|(k, v)| (k.to_ascii_lowercase(), v)))
+            .map_err(|e| {
+                Error::invalid("the registry's address or credentials are not usable")
+                    .with_source(e)
+            })?;
+    let mut shown = parsed;
+    // An address may carry a password; a log may not.
+    let _ = shown.set_password(None);
+    let _ = shown.set_username("");
+    Ok((Arc::from(store), path, shown.to_string()))
+}
+
+#[cfg(not(feature = "cloud"))]
+fn bucket(_: &str, _: Env<'_>) -> Result<Opened> {
+    Err(Error::invalid(
+        "this ortus is built without the feature `cloud`, which buckets need",
+    ))
+}

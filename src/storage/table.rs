@@ -1,0 +1,206 @@
+//! Tables of typed columns, as CSV and Parquet files hold them: whole in memory,
+//! up to a limit of rows and cells. Knows no model.
+
+pub(crate) mod columnar;
+mod csv;
+
+use crate::core::error::{Error, Result};
+use bytes::Bytes;
+use std::path::Path;
+
+/// The most rows that are read; a longer table is refused.
+pub(crate) const ROWS_MAX: usize = 2_000_000;
+/// The most cells.
+pub(crate) const CELLS_MAX: usize = 200_000_000;
+
+/// A table.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Table {
+    pub columns: Vec<(String, Column)>,
+    pub rows: usize,
+}
+
+/// The values of a column, one for each row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Column {
+    Bool(Vec<bool>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F32(Vec<f32>),
+    /// NaN where there is no value.
+    F64(Vec<f64>),
+    /// Microseconds since 1970, UTC.
+    Time(Vec<i64>),
+    /// Empty where there is no value.
+    Words(Vec<String>),
+    Bytes(Vec<Bytes>),
+}
+
+/// One value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Cell<'c> {
+    Number(f64),
+    Whole(i64),
+    Word(&'c str),
+    Bytes(&'c Bytes),
+}
+
+impl Column {
+    /// A value by its row.
+    pub(crate) fn cell(&self, row: usize) -> Option<Cell<'_>> {
+        match self {
+            Self::Bool(values) => values.get(row).map(|v| Cell::Whole((*v).into())),
+            Self::I32(values) => values.get(row).map(|v| Cell::Whole((*v).into())),
+            Self::I64(values) | Self::Time(values) => values.get(row).map(|v| Cell::Whole(*v)),
+            Self::F32(values) => values.get(row).map(|v| Cell::Number((*v).into())),
+            Self::F64(values) => values.get(row).map(|v| Cell::Number(*v)),
+            Self::Words(words) => words.get(row).map(|w| Cell::Word(w)),
+            Self::Bytes(values) => values.get(row).map(Cell::Bytes),
+        }
+    }
+
+    /// A value as text; none is empty.
+    pub(crate) fn word(&self, row: usize) -> String {
+        match self.cell(row) {
+            Some(Cell::Number(v)) => v.to_string(),
+            Some(Cell::Whole(v)) => v.to_string(),
+            Some(Cell::Word(word)) => word.to_owned(),
+            Some(Cell::Bytes(_)) | None => String::new(),
+        }
+    }
+
+    #[cfg(feature = "train")]
+    /// Adds the values of another; false where they are of another kind.
+    fn append(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
+            (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
+            (Self::I64(a), Self::I64(b)) | (Self::Time(a), Self::Time(b)) => a.extend_from_slice(b),
+            (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
+            (Self::F64(a), Self::F64(b)) => a.extend_from_slice(b),
+            (Self::Words(a), Self::Words(b)) => a.extend_from_slice(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.extend_from_slice(b),
+            _ => return false,
+        }
+        true
+    }
+
+    #[cfg(feature = "train")]
+    fn take(&self, rows: &[usize]) -> Self {
+        fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
+            rows.iter().map(|row| all[*row].clone()).collect()
+        }
+        match self {
+            Self::Bool(v) => Self::Bool(of(v, rows)),
+            Self::I32(v) => Self::I32(of(v, rows)),
+            Self::I64(v) => Self::I64(of(v, rows)),
+            Self::F32(v) => Self::F32(of(v, rows)),
+            Self::F64(v) => Self::F64(of(v, rows)),
+            Self::Time(v) => Self::Time(of(v, rows)),
+            Self::Words(v) => Self::Words(of(v, rows)),
+            Self::Bytes(v) => Self::Bytes(of(v, rows)),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bool(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::I64(v) | Self::Time(v) => v.len(),
+            Self::F32(v) => v.len(),
+            Self::F64(v) => v.len(),
+            Self::Words(v) => v.len(),
+            Self::Bytes(v) => v.len(),
+        }
+    }
+}
+
+impl Table {
+    /// Adds the rows of another; false, and nothing added, where the columns are not the same.
+    #[cfg(feature = "train")]
+    pub(crate) fn append(&mut self, other: &Self) -> bool {
+        let same = |(a, b): (&(String, Column), &(String, Column))| {
+            a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
+        };
+        if self.columns.len() != other.columns.len()
+            || !self.columns.iter().zip(&other.columns).all(same)
+        {
+            return false;
+        }
+        self.rows += other.rows;
+        self.columns
+            .iter_mut()
+            .zip(&other.columns)
+            .all(|((_, a), (_, b))| a.append(b))
+    }
+
+    /// The rows at these places, in their order.
+    #[cfg(feature = "train")]
+    pub(crate) fn take(&self, rows: &[usize]) -> Self {
+        let columns = self
+            .columns
+            .iter()
+            .map(|(name, column)| (name.clone(), column.take(rows)));
+        Self {
+            columns: columns.collect(),
+            rows: rows.len(),
+        }
+    }
+
+    /// Reads a file: Parquet if it begins like one, else CSV with a header.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let unreadable = |e: std::io::Error| {
+            Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
+        };
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        let mut magic = [0; 4];
+        let begins = std::io::Read::read(&mut file, &mut magic).map_err(unreadable)?;
+        let table = if begins == magic.len() && magic == *columnar::MAGIC {
+            columnar::read_file(file).map(|(table, _)| table)
+        } else {
+            std::io::Seek::rewind(&mut file).map_err(unreadable)?;
+            csv::read(file)
+        };
+        let table = table.map_err(|e| e.context(path.display()))?;
+        let mut names: Vec<&str> = table
+            .columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.sort_unstable();
+        if names.iter().any(|n| n.is_empty()) || names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(
+                Error::invalid("has a column without a name, or two of one name")
+                    .context(path.display()),
+            );
+        }
+        if table.rows == 0 {
+            return Err(Error::invalid("has no rows").context(path.display()));
+        }
+        Ok(table)
+    }
+
+    /// A column by its name.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, column)| column)
+    }
+
+    /// The names of the columns.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// Refuses what is too large to hold.
+fn check(rows: usize, columns: usize) -> Result<()> {
+    if rows > ROWS_MAX || rows.saturating_mul(columns) > CELLS_MAX {
+        return Err(Error::too_large(format!(
+            "has over {ROWS_MAX} rows or {CELLS_MAX} cells; take a sample"
+        )));
+    }
+    Ok(())
+}

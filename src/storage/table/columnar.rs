@@ -1,0 +1,384 @@
+//! Parquet: flat tables, written in one row group and compressed with Snappy,
+//! and read from whatever else wrote them. The only file that names `parquet`.
+
+use super::{Cell, Column, Table, check};
+use crate::core::error::{Error, Result};
+use crate::core::model::short;
+use bytes::Bytes;
+use half::f16;
+use parquet::basic::{
+    Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical,
+};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescriptor, Type};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a file begins with.
+pub(super) const MAGIC: &[u8; 4] = b"PAR1";
+
+/// Words beside a table: what it is, in whose words.
+pub(crate) type Notes = BTreeMap<String, String>;
+
+/// Writes a table. Every column has a value for each row.
+pub(crate) fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
+    let failed = |e: ParquetError| Error::internal("write Parquet").with_source(e);
+    let fields = table
+        .columns
+        .iter()
+        .map(|(name, column)| field(name, column).map(Arc::new));
+    let fields = fields.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let schema = Type::group_type_builder("rows")
+        .with_fields(fields)
+        .build()
+        .map_err(failed)?;
+    let notes = notes
+        .iter()
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+        .collect();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(format!("ortus {}", env!("CARGO_PKG_VERSION")))
+        .set_key_value_metadata(Some(notes))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties))
+        .map_err(failed)?;
+    let mut group = writer.next_row_group().map_err(failed)?;
+    for (_, column) in &table.columns {
+        let mut place = group
+            .next_column()
+            .map_err(failed)?
+            .expect("the schema has a column for each");
+        put(place.untyped(), column).map_err(failed)?;
+        place.close().map_err(failed)?;
+    }
+    group.close().map_err(failed)?;
+    writer.close().map_err(failed)?;
+    Ok(bytes)
+}
+
+fn field(name: &str, column: &Column) -> Result<Type, ParquetError> {
+    let (physical, logical) = match column {
+        Column::Bool(_) => (Physical::BOOLEAN, None),
+        Column::I32(_) => (Physical::INT32, None),
+        Column::I64(_) => (Physical::INT64, None),
+        Column::F32(_) => (Physical::FLOAT, None),
+        Column::F64(_) => (Physical::DOUBLE, None),
+        Column::Time(_) => (
+            Physical::INT64,
+            Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
+        ),
+        Column::Words(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Column::Bytes(_) => (Physical::BYTE_ARRAY, None),
+    };
+    let field = Type::primitive_type_builder(name, physical).with_repetition(Repetition::REQUIRED);
+    field.with_logical_type(logical).build()
+}
+
+fn put(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<usize, ParquetError> {
+    use ColumnWriter as W;
+    match (writer, column) {
+        (W::BoolColumnWriter(w), Column::Bool(values)) => w.write_batch(values, None, None),
+        (W::Int32ColumnWriter(w), Column::I32(values)) => w.write_batch(values, None, None),
+        (W::Int64ColumnWriter(w), Column::I64(values) | Column::Time(values)) => {
+            w.write_batch(values, None, None)
+        }
+        (W::FloatColumnWriter(w), Column::F32(values)) => w.write_batch(values, None, None),
+        (W::DoubleColumnWriter(w), Column::F64(values)) => w.write_batch(values, None, None),
+        (W::ByteArrayColumnWriter(w), Column::Words(words)) => {
+            let words: Vec<ByteArray> = words.iter().map(|w| ByteArray::from(w.as_str())).collect();
+            w.write_batch(&words, None, None)
+        }
+        (W::ByteArrayColumnWriter(w), Column::Bytes(values)) => {
+            let values: Vec<ByteArray> =
+                values.iter().map(|v| ByteArray::from(v.clone())).collect();
+            w.write_batch(&values, None, None)
+        }
+        _ => unreachable!("the schema was made of these columns"),
+    }
+}
+
+/// Reads a table and the words beside it.
+pub(crate) fn read(bytes: Bytes) -> Result<(Table, Notes)> {
+    read_file(bytes)
+}
+
+/// Reads a file. Refuses nested and exotic columns, naming them.
+pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Notes)> {
+    let malformed = |e: ParquetError| Error::invalid(format!("is not Parquet: {e}"));
+    let reader = SerializedFileReader::new(file).map_err(malformed)?;
+    let head = reader.metadata().file_metadata();
+    let rows = usize::try_from(head.num_rows()).unwrap_or(0);
+    let schema = head.schema_descr();
+    check(rows, schema.num_columns())?;
+    let mut columns = Vec::with_capacity(schema.num_columns());
+    for (at, column) in schema.columns().iter().enumerate() {
+        let name = column.path().string();
+        let refused = |why: &str| Error::invalid(format!("the column '{}' {why}", short(&name)));
+        if column.max_rep_level() > 0 || column.path().parts().len() > 1 {
+            return Err(refused("is nested"));
+        }
+        let mut read = Read::of(column).ok_or_else(|| refused("is of a kind that is not read"))?;
+        for group in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(malformed)?;
+            let records = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+            let source = group.get_column_reader(at).map_err(malformed)?;
+            read.add(source, records)
+                .map_err(|e| malformed(e).context(format_args!("the column '{}'", short(&name))))?;
+        }
+        let whole = read.column;
+        if whole.len() != rows {
+            return Err(refused("has not as many rows as the table"));
+        }
+        columns.push((name, whole));
+    }
+    let notes = head.key_value_metadata().into_iter().flatten();
+    let notes = notes
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+        .collect();
+    Ok((Table { columns, rows }, notes))
+}
+
+/// A column while it is read.
+struct Read {
+    column: Column,
+    kind: Kind,
+    /// Whether a value may be missing.
+    optional: bool,
+}
+
+/// What physical values stand for.
+#[derive(Clone, Copy)]
+enum Kind {
+    AsIs,
+    /// To be multiplied by this.
+    Scaled(f64),
+    /// Time in units of so many nanoseconds.
+    Time(i64),
+    Half,
+    Unsigned,
+}
+
+/// A physical value; none where there is no value.
+enum Value<'v> {
+    Missing,
+    Number(f64),
+    Whole(i64),
+    Bytes(&'v [u8]),
+}
+
+impl Read {
+    fn of(column: &ColumnDescriptor) -> Option<Self> {
+        let logical = column.logical_type_ref();
+        let kind = match logical {
+            Some(LogicalType::Decimal(decimal)) => Kind::Scaled(10_f64.powi(-decimal.scale)),
+            Some(LogicalType::Timestamp(time)) => Kind::Time(match time.unit {
+                TimeUnit::MILLIS => 1_000_000,
+                TimeUnit::MICROS => 1_000,
+                TimeUnit::NANOS => 1,
+            }),
+            Some(LogicalType::Float16) => Kind::Half,
+            Some(LogicalType::Integer(whole)) if !whole.is_signed => Kind::Unsigned,
+            _ => Kind::AsIs,
+        };
+        let is_text = matches!(
+            logical,
+            Some(LogicalType::String | LogicalType::Enum | LogicalType::Json)
+        ) || column.converted_type() == ConvertedType::UTF8;
+        let empty = match (column.physical_type(), kind) {
+            (Physical::INT32 | Physical::INT64, Kind::Scaled(_)) => Column::F64(Vec::new()),
+            (Physical::INT64, Kind::Time(_)) => Column::Time(Vec::new()),
+            (Physical::BOOLEAN, _) => Column::Bool(Vec::new()),
+            (Physical::INT32, Kind::Unsigned) => Column::I64(Vec::new()),
+            (Physical::INT64, Kind::Unsigned) => Column::F64(Vec::new()),
+            (Physical::INT32, _) => Column::I32(Vec::new()),
+            (Physical::INT64, _) => Column::I64(Vec::new()),
+            (Physical::FLOAT, _) => Column::F32(Vec::new()),
+            (Physical::DOUBLE, _) => Column::F64(Vec::new()),
+            (Physical::BYTE_ARRAY, Kind::AsIs) if is_text => Column::Words(Vec::new()),
+            (Physical::BYTE_ARRAY, Kind::AsIs) => Column::Bytes(Vec::new()),
+            (Physical::FIXED_LEN_BYTE_ARRAY, Kind::Half) => Column::F32(Vec::new()),
+            _ => return None,
+        };
+        Some(Self {
+            column: empty,
+            kind,
+            optional: column.max_def_level() > 0,
+        })
+    }
+
+    fn add(&mut self, source: ColumnReader, records: usize) -> Result<(), ParquetError> {
+        use ColumnReader as R;
+        match source {
+            R::BoolColumnReader(r) => self.take(r, records, |v| Value::Whole((*v).into())),
+            R::Int32ColumnReader(r) => self.take(r, records, |v| Value::Whole((*v).into())),
+            R::Int64ColumnReader(r) => self.take(r, records, |v| Value::Whole(*v)),
+            R::FloatColumnReader(r) => self.take(r, records, |v| Value::Number((*v).into())),
+            R::DoubleColumnReader(r) => self.take(r, records, |v| Value::Number(*v)),
+            R::ByteArrayColumnReader(r) => self.take(r, records, |v| Value::Bytes(v.data())),
+            R::FixedLenByteArrayColumnReader(r) => {
+                self.take(r, records, |v| Value::Bytes(v.data()))
+            }
+            R::Int96ColumnReader(_) => Err(ParquetError::General("INT96 is not read".to_owned())),
+        }
+    }
+
+    /// Reads every record of a row group.
+    fn take<D: DataType>(
+        &mut self,
+        mut reader: ColumnReaderImpl<D>,
+        records: usize,
+        value: impl for<'v> Fn(&'v D::T) -> Value<'v>,
+    ) -> Result<(), ParquetError> {
+        let (mut values, mut levels, mut left) = (Vec::new(), Vec::new(), records);
+        while left > 0 {
+            let (read, _, _) = reader.read_records(left, Some(&mut levels), None, &mut values)?;
+            if read == 0 {
+                break;
+            }
+            left -= read;
+        }
+        if !self.optional {
+            values.iter().try_for_each(|v| self.push(&value(v)))
+        } else {
+            let mut values = values.iter();
+            levels.iter().try_for_each(|level| match *level {
+                0 => self.push(&Value::Missing),
+                _ => values.next().map_or(Ok(()), |v| self.push(&value(v))),
+            })
+        }
+    }
+
+    fn push(&mut self, value: &Value<'_>) -> Result<(), ParquetError> {
+        if let (
+            Value::Missing,
+            Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::Time(_),
+        ) = (value, &self.column)
+        {
+            // Whole numbers have none that could stand for a missing one.
+            let column = &self.column;
+            let numbers = (0..column.len()).filter_map(|row| column.cell(row));
+            let numbers = numbers.map(|cell| {
+                if let Cell::Whole(v) = cell {
+                    v as f64
+                } else {
+                    f64::NAN
+                }
+            });
+            self.column = Column::F64(numbers.collect());
+        }
+        match (&mut self.column, value) {
+            (Column::Bool(all), Value::Whole(v)) => all.push(*v != 0),
+            (Column::I32(all), Value::Whole(v)) => all.push(*v as i32),
+            // Unsigned ones of 32 bits come as the signed of the same bits.
+            (Column::I64(all), Value::Whole(v)) if matches!(self.kind, Kind::Unsigned) => {
+                all.push((*v as u32).into())
+            }
+            (Column::I64(all), Value::Whole(v)) => all.push(*v),
+            (Column::Time(all), Value::Whole(v)) => all.push(micros(*v, self.kind)),
+            (Column::F64(all), Value::Whole(v)) => all.push(match self.kind {
+                Kind::Scaled(by) => *v as f64 * by,
+                Kind::Unsigned => *v as u64 as f64,
+                Kind::Time(_) => micros(*v, self.kind) as f64,
+                Kind::AsIs | Kind::Half => *v as f64,
+            }),
+            (Column::F64(all), Value::Number(v)) => all.push(*v),
+            (Column::F64(all), Value::Missing) => all.push(f64::NAN),
+            (Column::F32(all), Value::Number(v)) => all.push(*v as f32),
+            (Column::F32(all), Value::Bytes([low, high])) => {
+                all.push(f16::from_le_bytes([*low, *high]).into())
+            }
+            (Column::F32(all), Value::Missing) => all.push(f32::NAN),
+            (Column::Words(all), Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+                Ok(word) => all.push(word.to_owned()),
+                Err(error) => {
+                    return Err(ParquetError::General(format!(
+                        "a word is not UTF-8: {error}"
+                    )));
+                }
+            },
+            (Column::Words(all), Value::Missing) => all.push(String::new()),
+            (Column::Bytes(all), Value::Bytes(bytes)) => all.push(Bytes::copy_from_slice(bytes)),
+            (Column::Bytes(all), Value::Missing) => all.push(Bytes::new()),
+            _ => {
+                return Err(ParquetError::General(
+                    "a value is not of its column's kind".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time in microseconds.
+fn micros(value: i64, kind: Kind) -> i64 {
+    match kind {
+        Kind::Time(ns) if ns >= 1_000 => value.saturating_mul(ns / 1_000),
+        Kind::Time(ns) => value.div_euclid(1_000 / ns),
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_column(column: Column) {
+        let table = Table {
+            rows: column.len(),
+            columns: vec![("a".to_owned(), column)],
+        };
+        let notes = Notes::from([("model".to_owned(), "wine".to_owned())]);
+        let bytes = write(&table, &notes).expect("written");
+        let (read, beside) = read(bytes.into()).expect("read");
+        assert_eq!(read, table);
+        assert_eq!(beside.get("model").map(String::as_str), Some("wine"));
+    }
+
+    #[test]
+    fn every_kind_of_column_reads_back_as_it_was_written() {
+        check_column(Column::Bool(vec![true, false, true]));
+        check_column(Column::I32(vec![i32::MIN, 0, i32::MAX]));
+        check_column(Column::I64(vec![i64::MIN, 0, i64::MAX]));
+        check_column(Column::F32(vec![
+            f32::NEG_INFINITY,
+            -0.0,
+            f32::MIN_POSITIVE,
+        ]));
+        check_column(Column::F64((0..10_000).map(f64::from).collect()));
+        check_column(Column::Time(vec![0, 1_763_900_000_000_000]));
+        check_column(Column::Words(vec![
+            String::new(),
+            "é".to_owned(),
+            "x".repeat(100_000),
+        ]));
+        check_column(Column::Bytes(vec![
+            Bytes::new(),
+            Bytes::from_static(&[0, 255]),
+        ]));
+        check_column(Column::F32(Vec::new()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_never_a_panic() {
+        let table = Table {
+            rows: 100,
+            columns: vec![("a".to_owned(), Column::I64((0..100).collect()))],
+        };
+        let whole = write(&table, &Notes::new()).expect("written");
+        for cut in 0..whole.len() {
+            assert!(
+                read(Bytes::copy_from_slice(&whole[..cut])).is_err(),
+                "cut at {cut}"
+            );
+        }
+    }
+}
