@@ -34,14 +34,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .build_server(false)
         .compile_fds(onnx)?;
-    if env::var_os("CARGO_FEATURE_TRAIN").is_some() {
-        let export = protox::compile(["onnx/export.proto"], ["proto"])?;
-        tonic_prost_build::configure()
-            .bytes(".")
-            .build_client(false)
-            .build_server(false)
-            .compile_fds(export)?;
-    }
     println!("cargo:rustc-env=ORTUS_TARGET={}", env::var("TARGET")?);
     Ok(())
 }

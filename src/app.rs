@@ -323,7 +323,7 @@ fn prober(config: &Config, library: PathBuf) -> Prober {
 
 /// What makes the first run of a model that is pushed; finds or fetches ONNX
 /// Runtime as a server would.
-pub(crate) fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
+pub fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
     Ok(prober(
         config,
         library::locate(
@@ -369,7 +369,7 @@ pub(crate) fn open_session(
 }
 
 /// Runs as the process that probes a model.
-pub(crate) fn probe_model() -> Result<()> {
+pub fn probe_model() -> Result<()> {
     first_run::run()
 }
 

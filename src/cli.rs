@@ -3,15 +3,13 @@
 mod alarms;
 mod demo;
 mod metrics;
-mod monitor;
+pub mod monitor;
 mod performance;
-mod print;
-mod registry;
+pub mod print;
+pub mod registry;
 mod replay;
 mod report;
 mod schema;
-#[cfg(feature = "train")]
-pub mod trainer;
 
 use crate::api::oip::json as oip_json;
 use crate::app::App;
@@ -66,13 +64,6 @@ enum Command {
     Profile(monitor::ProfileArguments),
     #[command(flatten)]
     Registry(registry::Verb),
-    /// Train models: what `ortus-trainer` does.
-    #[cfg(feature = "train")]
-    #[command(subcommand)]
-    Trainer(trainer::Command),
-    #[cfg(feature = "train")]
-    #[command(hide = true)]
-    Guard,
     /// Find or install the ONNX Runtime library.
     Runtime {
         #[command(subcommand)]
@@ -165,15 +156,6 @@ struct Demo {
     /// Never fetch the ONNX Runtime library.
     #[arg(long)]
     offline: bool,
-    /// Show the loop instead: a stream drifts, the monitor alarms, the trainer retrains, and the answers are good again.
-    #[arg(long = "loop")]
-    looped: bool,
-    /// With --loop: leave the registry, data and logs in this new folder.
-    #[arg(long, value_name = "DIR", requires = "looped")]
-    keep: Option<PathBuf>,
-    /// With --loop: print what came of it as JSON.
-    #[arg(long, requires = "looped")]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -237,7 +219,7 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 }
 
 /// Parses and runs a program's command line; tells why it did not do it.
-fn run_as<P: Parser>(
+pub fn run_as<P: Parser>(
     program: &str,
     arguments: impl Iterator<Item = std::ffi::OsString>,
     run: impl FnOnce(P) -> Result<ExitCode>,
@@ -281,10 +263,6 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),
-        #[cfg(feature = "train")]
-        Command::Trainer(command) => return trainer::run(command),
-        #[cfg(feature = "train")]
-        Command::Guard => return trainer::run(trainer::Command::Guard),
         Command::Runtime {
             verb: RuntimeVerb::Install,
         } => {
@@ -428,7 +406,7 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
     })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

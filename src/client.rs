@@ -1,8 +1,6 @@
 //! Outbound calls: a small prediction client over either protocol. Used by the
 //! command line and the demo; owns no retry.
 
-#[cfg(feature = "train")]
-pub(crate) mod mlflow;
 pub(crate) mod otlp;
 pub(crate) mod webhook;
 
@@ -28,7 +26,7 @@ pub(crate) struct Answer {
 }
 
 /// One HTTP/1.1 connection.
-pub(crate) struct Http {
+pub struct Http {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
@@ -41,7 +39,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 impl Http {
     /// Connects to `ADDR:PORT`.
-    pub(crate) async fn connect(address: &str) -> Result<Self> {
+    pub async fn connect(address: &str) -> Result<Self> {
         let refused = |e: String| {
             Error::unavailable(format!("no server answers at {address}")).with_source(e)
         };
@@ -62,7 +60,7 @@ impl Http {
 
     /// Sends one request and collects the answer. Carries the header that the
     /// operator listener asks for.
-    pub(crate) async fn send(
+    pub async fn send(
         &mut self,
         method: Method,
         path: &str,
@@ -85,7 +83,7 @@ impl Http {
     }
 
     /// Sends an infer request in JSON; returns the headers and the JSON answer.
-    pub(crate) async fn infer(
+    pub async fn infer(
         &mut self,
         model: &str,
         version: &str,

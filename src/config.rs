@@ -4,13 +4,13 @@
 
 #[macro_use]
 mod section;
-pub(crate) mod form;
+pub mod form;
 mod load;
 pub(crate) mod memory;
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
-pub(crate) mod text;
+pub mod text;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,7 +27,7 @@ use crate::observe::logging::Format;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Config {
+pub struct Config {
     /// `[server]`.
     pub server: Server,
     /// `[limits]`.

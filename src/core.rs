@@ -6,7 +6,7 @@
 //!
 //! Imports no other wing.
 
-pub(crate) mod error;
-pub(crate) mod model;
-pub(crate) mod request;
-pub(crate) mod tensor;
+pub mod error;
+pub mod model;
+pub mod request;
+pub mod tensor;

@@ -3,22 +3,20 @@
 //! explains it; `tests/it/tidy.rs` holds the rule.
 
 #[macro_use]
-pub(crate) mod config;
-pub(crate) mod api;
-pub(crate) mod app;
+pub mod config;
+pub mod api;
+pub mod app;
 pub mod cli;
-pub(crate) mod client;
-pub(crate) mod core;
-pub(crate) mod observe;
-pub(crate) mod onnx;
+pub mod client;
+pub mod core;
+pub mod observe;
+pub mod onnx;
 #[allow(missing_docs, reason = "generated from proto/")]
-pub(crate) mod proto;
-pub(crate) mod registry;
-pub(crate) mod sandbox;
-pub(crate) mod serve;
-pub(crate) mod storage;
+pub mod proto;
+pub mod registry;
+pub mod sandbox;
+pub mod serve;
+pub mod storage;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-#[cfg(feature = "train")]
-pub mod train;

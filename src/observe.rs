@@ -10,14 +10,14 @@
 //!
 //! May import `core`, `storage`, and `onnx` (companion models, tasks of outputs).
 
-pub(crate) mod alarms;
-pub(crate) mod capture;
-pub(crate) mod drift;
+pub mod alarms;
+pub mod capture;
+pub mod drift;
 pub(crate) mod fleet;
-pub(crate) mod labels;
+pub mod labels;
 pub(crate) mod logging;
 pub(crate) mod metrics;
-pub(crate) mod profile;
-pub(crate) mod quality;
-pub(crate) mod report;
+pub mod profile;
+pub mod quality;
+pub mod report;
 pub(crate) mod traces;

@@ -8,7 +8,7 @@
 //! May import `core`, `proto` and `sandbox`.
 
 pub(crate) mod batchability;
-pub(crate) mod first_run;
-pub(crate) mod golden;
-pub(crate) mod graph;
-pub(crate) mod runtime;
+pub mod first_run;
+pub mod golden;
+pub mod graph;
+pub mod runtime;

@@ -35,12 +35,6 @@ pub mod onnx {
     tonic::include_proto!("onnx");
 }
 
-/// The ONNX model format, as far as the trainer writes it.
-#[cfg(feature = "train")]
-pub mod onnx_export {
-    tonic::include_proto!("onnx.export");
-}
-
 /// The descriptor set of the operator API, for reflection.
 pub const OPERATOR_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/operator.bin"));
 

@@ -3,16 +3,16 @@
 //! as a catalogue and never written to.
 
 pub(crate) mod catalog;
-pub(crate) mod commands;
+pub mod commands;
 pub(crate) mod directory;
 pub(crate) mod pbtxt;
 
-pub(crate) mod blob;
-pub(crate) mod entry;
+pub mod blob;
+pub mod entry;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod log;
-pub(crate) mod manifest;
-pub(crate) mod servers;
+pub mod manifest;
+pub mod servers;
 pub(crate) mod sign;
 mod text;

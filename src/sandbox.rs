@@ -3,4 +3,4 @@
 //!
 //! May import `core`. Knows nothing of ONNX.
 
-pub(crate) mod limits;
+pub mod limits;

@@ -6,6 +6,6 @@
 //!
 //! May import `core`.
 
-pub(crate) mod layout;
-pub(crate) mod store;
-pub(crate) mod table;
+pub mod layout;
+pub mod store;
+pub mod table;

@@ -2,7 +2,7 @@
 //! its input's own bytes. Knows no model and refuses every other call.
 
 use crate::Result;
-use ortus::testing::inference as p;
+use ortus::proto::inference as p;
 use p::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
 use p::model_infer_response::InferOutputTensor;
 use tonic::transport::server::{Server, TcpIncoming};

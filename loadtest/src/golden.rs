@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::sample::flatten;
-use ortus::testing::inference as p;
+use ortus::proto::inference as p;
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use bytes::Bytes;
-use ortus::testing::inference as p;
+use ortus::proto::inference as p;
 use p::model_infer_request::InferInputTensor;
 use serde_json::Value;
 

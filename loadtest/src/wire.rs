@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::golden::Golden;
 use crate::tally::Verdict;
-use ortus::testing::inference as p;
+use ortus::proto::inference as p;
 use p::grpc_inference_service_client::GrpcInferenceServiceClient;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -2,24 +2,6 @@
 //! requests over both protocols held against the golden answers, a second
 //! version put into place while requests run, and what came of it in a table.
 
-#[cfg(feature = "train")]
-mod looped;
-
-#[cfg(not(feature = "train"))]
-mod looped {
-    //! The loop needs the trainer.
-
-    use super::super::Demo;
-    use crate::core::error::{Error, Result};
-    use std::process::ExitCode;
-
-    pub(super) fn run(_: &Demo) -> Result<ExitCode> {
-        Err(Error::precondition(
-            "this ortus is built without the trainer: cargo run --release --features train -- demo --loop",
-        ))
-    }
-}
-
 use super::print::{Table, line, note};
 use super::{Demo, block_on, text};
 use crate::api::oip::json as oip_json;
@@ -57,9 +39,6 @@ const TOLERANCE: Tolerance = Tolerance {
 
 /// Runs the tour.
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
-    if arguments.looped {
-        return looped::run(arguments);
-    }
     logging::start("ortus=warn,warn", Format::Text)?;
     let from = models_folder(arguments.models.as_deref())?;
     let examples = examples(&from)?;

@@ -142,7 +142,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes)
         .map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
 }

@@ -9,21 +9,21 @@ use http::HeaderMap;
 use std::io::Write;
 
 /// Prints a line to stdout. A closed pipe is not an error.
-pub(super) fn line(text: &str) {
+pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints a line to stderr.
-pub(super) fn note(text: &str) {
+pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A table without lines.
-pub(super) struct Table(comfy_table::Table);
+pub struct Table(comfy_table::Table);
 
 impl Table {
     /// Starts with headings.
-    pub(super) fn new(headings: &[&str]) -> Self {
+    pub fn new(headings: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(headings.iter().map(|h| h.to_uppercase()));
@@ -31,12 +31,12 @@ impl Table {
     }
 
     /// Adds a row.
-    pub(super) fn row(&mut self, cells: &[&str]) {
+    pub fn row(&mut self, cells: &[&str]) {
         self.0.add_row(cells.iter().map(|c| (*c).to_owned()));
     }
 
     /// Prints it.
-    pub(super) fn print(&self) {
+    pub fn print(&self) {
         for text in self.0.lines() {
             line(text.trim_end());
         }

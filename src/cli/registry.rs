@@ -1,11 +1,11 @@
 //! The registry's commands: parse, call a verb of `operate`, print. Prints
 //! tables for people and, with --json, one JSON value for scripts.
 
-mod arguments;
+pub mod arguments;
 mod key;
 mod show;
 
-pub(super) use arguments::{By, Common, Verb, instant, split_target};
+pub(crate) use arguments::{By, Common, Verb, instant, split_target};
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
@@ -338,7 +338,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
 
 /// Tells servers of a change: those that are named, else those of the fleet.
 /// One that does not answer is no failure; it will see by itself.
-pub(super) async fn nudge(operator: &Operator, by: &By) {
+pub async fn nudge(operator: &Operator, by: &By) {
     let fleet = async || {
         let fleet = operator
             .log
@@ -400,7 +400,7 @@ async fn answered_by(
 const NUDGES_MAX: usize = 64;
 
 /// Opens the registry of the flags, the environment or the configuration.
-pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
+pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
     let config = config(common)?.registry;
     let url = config.url.ok_or_else(|| {
         Error::invalid("no registry: give --registry URL, set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
@@ -417,7 +417,7 @@ pub(super) async fn open(common: &Common, by: Option<&By>, writes: bool) -> Resu
 }
 
 /// The configuration, under the flags.
-pub(super) fn config(common: &Common) -> Result<Config> {
+pub fn config(common: &Common) -> Result<Config> {
     let mut flags = Vec::new();
     let mut put = |key: &str, value: &Option<String>| {
         flags.extend(

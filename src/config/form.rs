@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Value;
 
 /// One way to write a `T`.
-pub(crate) trait Form<T> {
+pub trait Form<T> {
     /// Reads a value, or says what it must be.
     fn read(value: &Value) -> Result<T, String>;
     /// Writes a value; `None` where the setting is unset.
@@ -18,22 +18,22 @@ pub(crate) trait Form<T> {
 }
 
 /// The form that a type has unless a field names another.
-pub(crate) struct Plain;
+pub struct Plain;
 
 /// A number of bytes: an integer, or a string such as `"64MiB"`.
-pub(crate) struct Size;
+pub struct Size;
 
 /// As [`Size`]; 0 stands for a quarter of this machine's memory.
 pub(crate) struct MemoryShare;
 
 /// One line of text.
-pub(crate) struct Line;
+pub struct Line;
 
 /// A filter of the log.
 pub(crate) struct Level;
 
 /// Checks that a setting lies within its range.
-pub(crate) fn within<T: PartialOrd>(
+pub fn within<T: PartialOrd>(
     setting: &T,
     range: &RangeInclusive<T>,
     write: impl Fn(&T) -> Option<Value>,

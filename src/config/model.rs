@@ -93,7 +93,7 @@ choice! {
 
 /// Which of a model's versions are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum VersionPolicy {
+pub enum VersionPolicy {
     /// The highest so many.
     Latest(u32),
     /// Every one.
@@ -172,7 +172,7 @@ choice! {
 
 /// An execution provider and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Provider {
+pub struct Provider {
     /// Which.
     pub kind: ProviderKind,
     /// Options in the provider's own words, such as `device_id`; at most 64.

@@ -2,7 +2,9 @@
 //! its meaning, default and range; reading, writing and the list of keys follow.
 
 /// Names the form of a field: `Plain` unless the field says another.
-macro_rules! form {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! setting_form {
     () => {
         $crate::config::form::Plain
     };
@@ -12,7 +14,9 @@ macro_rules! form {
 }
 
 /// Names the key of a field: the field's own name unless it says another.
-macro_rules! key {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! setting_key {
     ($field:ident) => {
         stringify!($field)
     };
@@ -22,7 +26,9 @@ macro_rules! key {
 }
 
 /// Reads one field and checks its range.
-macro_rules! read {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! setting_read {
     ($value:ident, $type:ty, $form:ty $(, $range:expr)?) => {{
         let setting = <$form as $crate::config::form::Form<$type>>::read($value)?;
         $($crate::config::form::within(&setting, &$range, <$form as $crate::config::form::Form<$type>>::write)?;)?
@@ -31,6 +37,7 @@ macro_rules! read {
 }
 
 /// Declares a section: `field ["key"]: Type as Form = default, in range;`.
+#[macro_export]
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident {$(
         $(#[$field_doc:meta])*
@@ -38,7 +45,7 @@ macro_rules! section {
     )*}) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub(crate) struct $name {$(
+        pub struct $name {$(
             $(#[$field_doc])*
             pub $field: $type,
         )*}
@@ -51,13 +58,13 @@ macro_rules! section {
 
         impl $name {
             /// The keys, in order.
-            pub(crate) const KEYS: &[&str] = &[$(key!($field $($key)?)),*];
+            pub(crate) const KEYS: &[&str] = &[$($crate::setting_key!($field $($key)?)),*];
 
             /// Reads one setting; false where there is no such key. Refuses a
             /// value that is not of the key's form or range.
             pub(crate) fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
-                $(if key == key!($field $($key)?) {
-                    self.$field = read!(value, $type, form!($($form)?) $(, $range)?);
+                $(if key == $crate::setting_key!($field $($key)?) {
+                    self.$field = $crate::setting_read!(value, $type, $crate::setting_form!($($form)?) $(, $range)?);
                     return Ok(true);
                 })*
                 Ok(false)
@@ -67,8 +74,8 @@ macro_rules! section {
             #[allow(dead_code, reason = "not every section is written back")]
             pub(crate) fn to_table(&self) -> toml::Table {
                 let mut table = toml::Table::new();
-                $(if let Some(value) = <form!($($form)?) as $crate::config::form::Form<$type>>::write(&self.$field) {
-                    table.insert(key!($field $($key)?).into(), value);
+                $(if let Some(value) = <$crate::setting_form!($($form)?) as $crate::config::form::Form<$type>>::write(&self.$field) {
+                    table.insert($crate::setting_key!($field $($key)?).into(), value);
                 })*
                 table
             }
@@ -77,19 +84,20 @@ macro_rules! section {
 }
 
 /// Declares a section whose settings may each be left to a lower layer.
+#[macro_export]
 macro_rules! overridable {
     ($(#[$doc:meta])* $name:ident, $overrides:ident {$(
         $(#[$field_doc:meta])*
         $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
     )*}) => {
-        section! { $(#[$doc])* $name {$(
+        $crate::section! { $(#[$doc])* $name {$(
             $(#[$field_doc])*
             $field $([$key])? : $type $(as $form)? = $default $(, in $range)? ;
         )*}}
 
         /// The settings that somebody made; the others are `None`.
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub(crate) struct $overrides {$(
+        pub struct $overrides {$(
             $(#[$field_doc])*
             pub $field: Option<$type>,
         )*}
@@ -108,8 +116,8 @@ macro_rules! overridable {
             /// Reads one setting; false where there is no such key. Refuses a
             /// value that is not of the key's form or range.
             pub(crate) fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
-                $(if key == key!($field $($key)?) {
-                    self.$field = Some(read!(value, $type, form!($($form)?) $(, $range)?));
+                $(if key == $crate::setting_key!($field $($key)?) {
+                    self.$field = Some($crate::setting_read!(value, $type, $crate::setting_form!($($form)?) $(, $range)?));
                     return Ok(true);
                 })*
                 Ok(false)
@@ -119,16 +127,18 @@ macro_rules! overridable {
 }
 
 /// Declares an enum written as one of a few words.
+#[macro_export]
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident {$( $(#[$variant_doc:meta])* $variant:ident = $word:literal ),* $(,)?}) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $name {$( $(#[$variant_doc])* $variant ),*}
-        words! { $name { $($variant = $word),* } }
+        pub enum $name {$( $(#[$variant_doc])* $variant ),*}
+        $crate::words! { $name { $($variant = $word),* } }
     };
 }
 
 /// Gives an enum of a few words its form.
+#[macro_export]
 macro_rules! words {
     ($name:ident {$( $variant:ident = $word:literal ),*}) => {
         impl $crate::config::form::Form<$name> for $crate::config::form::Plain {

@@ -11,7 +11,7 @@ use toml::{Spanned, Value};
 
 /// A file's text and the name that messages give it.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub struct Source<'a> {
     pub name: &'a str,
     pub text: &'a str,
 }
@@ -26,18 +26,18 @@ impl Source<'_> {
     }
 
     /// Refuses what stands at a byte of the text.
-    pub(crate) fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
+    pub fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
         Error::invalid(format!("{}: {fault}", self.origin(at)))
     }
 }
 
 /// A value without its place.
-pub(crate) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+pub fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
     Value::deserialize(value.into_deserializer()).map_err(|fault| fault.message().to_owned())
 }
 
 /// Names the key that was probably meant, or all of them where none is near.
-pub(crate) fn nearest(given: &str, keys: &[&str]) -> String {
+pub fn nearest(given: &str, keys: &[&str]) -> String {
     let far = |key: &&&str| distance(short(given), key);
     match keys.iter().min_by_key(far) {
         Some(key) if far(&key) <= key.len().max(given.len()) / 2 => {

@@ -1,7 +1,7 @@
 //! Names, versions, digests, and the signature a model answers to. Checks a
 //! request's tensors against the signature once; nobody looks again.
 
-pub(crate) mod task;
+pub mod task;
 #[cfg(test)]
 mod tests;
 
@@ -343,6 +343,6 @@ impl Signature {
 }
 
 /// Cuts a name a client sent to what an error message can bear.
-pub(crate) fn short(name: &str) -> &str {
+pub fn short(name: &str) -> &str {
     &name[..name.floor_char_boundary(64)]
 }

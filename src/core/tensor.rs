@@ -2,8 +2,8 @@
 //! whose agreement is checked once, at construction. Owns no conversion to a
 //! wire format; those live with their protocol.
 
-pub(crate) mod batch;
-pub(crate) mod compare;
+pub mod batch;
+pub mod compare;
 pub(crate) mod json;
 #[cfg(test)]
 mod tests;
@@ -331,7 +331,6 @@ impl Tensor {
     }
 
     /// Builds an FP32 tensor.
-    #[cfg(test)]
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self> {
         Self::fixed(
             DType::F32,

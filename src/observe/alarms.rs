@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// The format written, and the newest that is read.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// The same alarm is not written again within this.
 const QUIET: Duration = Duration::from_secs(3600);
 /// Alarms of an hour, of all models together.
@@ -27,7 +27,7 @@ const BYTES_MAX: u64 = 1 << 20;
 /// An alarm, as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Kept {
+pub struct Kept {
     pub format: u32,
     /// Such as `ortus.drift.alarm`.
     pub kind: String,
@@ -83,8 +83,7 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
 }
 
 /// Keeps an alarm that came from elsewhere, once for each name that it came with.
-#[cfg(feature = "train")]
-pub(crate) async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+pub async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
     let id: String = digest
         .as_ref()
@@ -119,10 +118,10 @@ pub(crate) async fn list(
 }
 
 /// Alarms by the names of their objects; none of one that is damaged.
-pub(crate) type Known = BTreeMap<String, Option<Kept>>;
+pub type Known = BTreeMap<String, Option<Kept>>;
 
 /// Reads what is new beside what is known, and forgets what is older than `since`.
-pub(crate) async fn refresh(
+pub async fn refresh(
     records: &Records,
     model: Option<&str>,
     since: DateTime<Utc>,

@@ -3,10 +3,10 @@
 //! nothing waits for it. What does not fit is dropped and counted.
 
 pub(crate) mod events;
-pub(crate) mod file;
+pub mod file;
 pub(crate) mod find;
-pub(crate) mod replay;
-pub(crate) mod sheet;
+pub mod replay;
+pub mod sheet;
 pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;

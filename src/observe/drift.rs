@@ -3,7 +3,7 @@
 //! only `observer` knows of a thread and a clock.
 
 pub(crate) mod alarm;
-pub(crate) mod baseline;
+pub mod baseline;
 pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod contract;

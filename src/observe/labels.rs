@@ -4,7 +4,7 @@
 
 mod drop;
 pub(crate) mod given;
-pub(crate) mod line;
+pub mod line;
 mod log;
 mod recent;
 mod state;

@@ -16,7 +16,7 @@ use crate::core::error::{Error, Result};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people; coloured on a terminal unless `NO_COLOR` is set.
     #[default]
     Text,

@@ -39,7 +39,7 @@ pub(crate) struct Profile<'p> {
 }
 
 /// A baseline that is made of answered rows, batch by batch.
-pub(crate) struct Making {
+pub struct Making {
     signature: Signature,
     features: Vec<String>,
     task: Option<Task>,
@@ -50,7 +50,7 @@ pub(crate) struct Making {
 
 impl Making {
     /// Begins. `features` name the inputs' columns.
-    pub(crate) fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
+    pub fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
         let places = layout::places(&signature, &features);
         let series = places.iter().map(watch::empty).collect();
         Self {
@@ -64,7 +64,7 @@ impl Making {
     }
 
     /// Takes answered rows, with what was true of each where that is known.
-    pub(crate) fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
+    pub fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
         if let Some(task) = &self.task {
             self.judged.extend(
                 answers(task, outputs)
@@ -85,7 +85,7 @@ impl Making {
     }
 
     /// Makes the baseline.
-    pub(crate) fn finish(self, rows: usize, source: &str) -> Baseline {
+    pub fn finish(self, rows: usize, source: &str) -> Baseline {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (place, series) in self.places.iter().zip(&self.series) {
             let side = if place.side == Side::Input {
@@ -288,7 +288,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
 }
 
 /// Columns that an input takes.
-pub(crate) fn width(spec: &TensorSpec) -> Result<usize> {
+pub fn width(spec: &TensorSpec) -> Result<usize> {
     let vague = || {
         Error::invalid(format!(
             "input '{}' is no table: its rows have no fixed width",

@@ -1,10 +1,10 @@
 //! How good the predictions are: measured where labels come, estimated where
 //! none do. Pure: knows no clock, no store and no thread.
 
-pub(crate) mod answer;
+pub mod answer;
 pub(crate) mod book;
 pub(crate) mod calibrate;
 pub(crate) mod companion;
 pub(crate) mod estimate;
-pub(crate) mod measure;
+pub mod measure;
 pub(crate) mod sequential;

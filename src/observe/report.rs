@@ -3,7 +3,7 @@
 //! file, with nothing to fetch and nothing to run. Made of the operator
 //! listener's report; asks nobody.
 
-pub(crate) mod chart;
+pub mod chart;
 mod form;
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ pub(crate) fn render(report: &[u8]) -> Result<String> {
     ))
 }
 
-pub(crate) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:0}\
+pub const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:0}\
 main{max-width:1340px;margin:0 auto;padding:24px}h1{margin:0}h2{margin:36px 0 4px;border-top:1px solid #d7dde4;padding-top:24px}\
 h3{margin:28px 0 4px}.quiet{color:#5b6875}.good{background:#e7f5ec;border-left:4px solid #2c8a55}\
 .bad{background:#fdeceb;border-left:4px solid #c4382e}.verdict{padding:10px 14px;margin:12px 0}\
@@ -603,7 +603,7 @@ fn time(seconds: u64) -> String {
 }
 
 /// Text that a page may hold.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

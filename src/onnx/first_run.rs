@@ -31,11 +31,11 @@ const COMPANION_ROWS: usize = 64;
 const LOOK: Duration = Duration::from_millis(1);
 
 /// This very program, even if its file was replaced meanwhile.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Starts probes and remembers what passed.
 #[derive(Clone, Debug)]
-pub(crate) struct Prober {
+pub struct Prober {
     /// The program that probes.
     pub program: PathBuf,
     /// The ONNX Runtime library.
@@ -49,7 +49,7 @@ pub(crate) struct Prober {
 }
 
 /// What is probed.
-pub(crate) struct Subject<'s> {
+pub struct Subject<'s> {
     pub digest: Digest,
     pub bytes: &'s [u8],
     pub external_dir: Option<&'s Path>,
@@ -61,7 +61,7 @@ pub(crate) struct Subject<'s> {
 
 /// What is asked of golden rows.
 #[derive(Clone, Copy)]
-pub(crate) enum Ask<'s> {
+pub enum Ask<'s> {
     /// Nothing.
     Nothing,
     /// The model must answer these.
@@ -88,7 +88,7 @@ struct Order {
 
 /// What was measured on a model that passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Measured {
+pub struct Measured {
     /// Building a session.
     pub load_ms: f64,
     /// One run of one row, and of the largest batch, on a warm session.
@@ -102,7 +102,7 @@ pub(crate) struct Measured {
 
 /// What a model that passed left behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Passed {
+pub struct Passed {
     pub measured: Measured,
     /// Golden rows, where they were asked for and could be made.
     pub golden: Option<String>,
@@ -123,7 +123,7 @@ impl Prober {
     /// Probes a model unless it passed before, under the same library, options
     /// and program. Refuses one that fails, crashes, takes too long or asks for
     /// too much memory.
-    pub(crate) fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
+    pub fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
         let kept = self
             .cache
             .as_ref()

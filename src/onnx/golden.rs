@@ -30,7 +30,7 @@ type Named = Vec<(String, Tensor)>;
 
 /// Cases that a version must answer as they say.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Golden {
+pub struct Golden {
     cases: Vec<Case>,
     /// In place of the datatype's own.
     tolerance: Option<Tolerance>,
@@ -45,11 +45,7 @@ struct Case {
 
 impl Golden {
     /// Makes a case of what a model answered; none where that is too large.
-    pub(crate) fn made(
-        signature: &Signature,
-        inputs: Vec<Tensor>,
-        outputs: Vec<Tensor>,
-    ) -> Option<Self> {
+    pub fn made(signature: &Signature, inputs: Vec<Tensor>, outputs: Vec<Tensor>) -> Option<Self> {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let name = |specs: &[crate::core::model::TensorSpec], tensors: Vec<Tensor>| {
             specs.iter().map(|s| s.name.clone()).zip(tensors).collect()
@@ -66,12 +62,12 @@ impl Golden {
 
     /// Reads a file. Refuses another format, unknown members, and a file that
     /// holds no case or too many.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+    pub fn read(bytes: &[u8]) -> Result<Self> {
         parse(bytes).map_err(|e| Error::precondition(e.message).context("the golden file"))
     }
 
     /// Writes the file; what is read back is the same to the bit.
-    pub(crate) fn write(&self) -> Vec<u8> {
+    pub fn write(&self) -> Vec<u8> {
         let mut out = format!("{{\"format\":{FORMAT},").into_bytes();
         if let Some(Tolerance { relative, absolute }) = self.tolerance {
             out.extend_from_slice(b"\"tolerance\":");

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 /// The largest ONNX file: protobuf's own limit. Weights beyond it are external data.
-pub(crate) const MODEL_BYTES_MAX: u64 = 2 << 30;
+pub const MODEL_BYTES_MAX: u64 = 2 << 30;
 /// The most files a model may keep its weights in.
 pub(crate) const EXTERNAL_FILES_MAX: usize = 10_000;
 /// The most functions a model may define.
@@ -33,7 +33,7 @@ const EXTERNAL: i32 = 1;
 
 /// What an ONNX file declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Graph {
+pub struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
     /// What makes each output.
@@ -66,7 +66,7 @@ impl Graph {
     /// Decodes an ONNX file. Refuses what is not ONNX or beyond a limit with
     /// `InvalidArgument`, and sound ONNX that cannot be served (an input that is
     /// no tensor, an unknown element type) with `FailedPrecondition`.
-    pub(crate) fn read(bytes: Bytes) -> Result<Self> {
+    pub fn read(bytes: Bytes) -> Result<Self> {
         check_size(bytes.len() as u64)?;
         parts::check(&bytes)?;
         let model = ModelProto::decode(bytes.clone()).map_err(|e| truncated().with_source(e))?;

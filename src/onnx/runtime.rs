@@ -4,7 +4,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod library;
-pub(crate) mod onnx;
+pub mod onnx;
 pub(crate) mod provider;
 
 use crate::core::error::Result;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 /// What a session is made from.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub struct Source {
     /// The model file, already verified.
     pub bytes: Bytes,
     /// The folder its external data lies in, if it has any.
@@ -24,7 +24,7 @@ pub(crate) struct Source {
 
 /// How a session runs.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct SessionOptions {
+pub struct SessionOptions {
     /// Threads inside one run.
     pub intra_op_threads: usize,
     /// Whether those threads spin between runs: faster by microseconds, at the
@@ -36,7 +36,7 @@ pub(crate) struct SessionOptions {
 
 impl SessionOptions {
     /// One thread on the CPU.
-    pub(crate) fn single() -> Self {
+    pub fn single() -> Self {
         let provider = Provider {
             kind: ProviderKind::Cpu,
             options: std::collections::BTreeMap::new(),
@@ -50,7 +50,7 @@ impl SessionOptions {
 }
 
 /// Makes sessions.
-pub(crate) trait Engine: Send + Sync {
+pub trait Engine: Send + Sync {
     /// Builds a session. Blocks for as long as the model takes; call it from a
     /// loader thread.
     fn open(&self, source: &Source, options: &SessionOptions) -> Result<Box<dyn Session>>;
@@ -59,7 +59,7 @@ pub(crate) trait Engine: Send + Sync {
 }
 
 /// One loaded model, owned by one thread.
-pub(crate) trait Session: Send {
+pub trait Session: Send {
     /// Runs once. `inputs` are in the graph's order, as are the outputs.
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>>;
     /// The execution provider that took the model.

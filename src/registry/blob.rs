@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) type Progress<'p> = &'p (dyn Fn(u64) + Sync);
 
 /// Hashes a file; returns its digest and length.
-pub(crate) fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
+pub fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
     file.rewind()?;
     let mut context = Context::new(&SHA256);
     let mut chunk = vec![0; CHUNK_BYTES];

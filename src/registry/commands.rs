@@ -9,7 +9,7 @@ pub mod conformance;
 pub(crate) mod gc;
 pub(crate) mod look;
 pub(crate) mod mlflow;
-pub(crate) mod push;
+pub mod push;
 pub(crate) mod report;
 
 use crate::core::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::storage::store::Store;
 use std::path::Path;
 
 /// A namespace of a registry, and who is asking.
-pub(crate) struct Operator {
+pub struct Operator {
     pub log: Log,
     pub author: Author,
     /// Makes the first run of what is pushed, where there is one.
@@ -56,7 +56,7 @@ impl Operator {
     }
 
     /// The state of this moment.
-    pub(crate) async fn state(&self) -> Result<State> {
+    pub async fn state(&self) -> Result<State> {
         self.log.load().await
     }
 

@@ -226,7 +226,7 @@ impl Op {
 /// before, so that a late deletion never hits a new upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Blob {
+pub struct Blob {
     pub digest: Digest,
     pub bytes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -241,7 +241,7 @@ pub(super) fn is_zero(n: &u32) -> bool {
 /// A signature by a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Signed {
+pub struct Signed {
     /// `ed25519:` and the public key in base64.
     pub key: String,
     /// Base64.
@@ -258,7 +258,7 @@ impl Read {
 /// Something a change rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Evidence {
+pub struct Evidence {
     /// Such as `measured`, `gate`, `alarm`.
     pub kind: String,
     /// What was found.
@@ -360,7 +360,7 @@ impl Entry {
 }
 
 /// SHA-256.
-pub(crate) fn hash(bytes: &[u8]) -> Digest {
+pub fn hash(bytes: &[u8]) -> Digest {
     Digest(
         digest(&SHA256, bytes)
             .as_ref()

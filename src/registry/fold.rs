@@ -26,7 +26,7 @@ pub(crate) const NAMES_MAX: usize = 64;
 /// Everything the log says up to entry `seq`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct State {
+pub struct State {
     /// The last entry; 0 before the first.
     pub seq: u64,
     /// The hash of the last entry's bytes.
@@ -52,7 +52,7 @@ pub(crate) struct State {
 /// One model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Model {
+pub struct Model {
     #[serde(default, with = "pairs")]
     pub versions: BTreeMap<Version, Record>,
     /// Champions to go back to, the champion last.
@@ -74,7 +74,7 @@ pub(crate) struct Model {
 /// One version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Record {
+pub struct Record {
     pub manifest: Digest,
     pub blobs: Vec<Blob>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -143,7 +143,7 @@ impl Record {
 
 impl Model {
     /// The version that a training run made, retired or not.
-    pub(crate) fn of_run(&self, run: &Digest) -> Option<(Version, &Record)> {
+    pub fn of_run(&self, run: &Digest) -> Option<(Version, &Record)> {
         self.versions
             .iter()
             .find(|(_, r)| r.run.as_ref() == Some(run))
@@ -151,7 +151,7 @@ impl Model {
     }
 
     /// The version that serves those who ask for none.
-    pub(crate) fn champion(&self) -> Option<Version> {
+    pub fn champion(&self) -> Option<Version> {
         self.champions.last().copied()
     }
 

@@ -28,14 +28,14 @@ const ATTEMPTS_MAX: u32 = 1_000;
 
 /// Where a namespace's objects lie.
 #[derive(Clone)]
-pub(crate) struct Log {
+pub struct Log {
     pub store: Store,
     namespace: String,
 }
 
 /// Who changes the registry, and why.
 #[derive(Clone, Debug)]
-pub(crate) struct Author {
+pub struct Author {
     pub actor: String,
     pub reason: String,
 }
@@ -111,7 +111,7 @@ impl Log {
     }
 
     /// The namespace's name.
-    pub(crate) fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> &str {
         &self.namespace
     }
 

@@ -15,27 +15,27 @@ pub(crate) const FORMAT: u32 = 1;
 /// The largest manifest.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// The name of the model file of a version.
-pub(crate) const MODEL_PATH: &str = "model.onnx";
+pub const MODEL_PATH: &str = "model.onnx";
 
 /// The name of a version's baseline, and the most bytes of it.
-pub(crate) const BASELINE_PATH: &str = "baseline.json";
+pub const BASELINE_PATH: &str = "baseline.json";
 pub(crate) const BASELINE_BYTES_MAX: u64 = 64 << 20;
 
 /// The name of a version's golden rows, and the most bytes of them.
-pub(crate) const GOLDEN_PATH: &str = "golden.json";
+pub const GOLDEN_PATH: &str = "golden.json";
 pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 
 /// The name of a version's companion, and the most bytes of it.
-pub(crate) const COMPANION_PATH: &str = "companion.onnx";
+pub const COMPANION_PATH: &str = "companion.onnx";
 pub(crate) const COMPANION_BYTES_MAX: u64 = 64 << 20;
 
 /// The name under which the manifest itself lies beside a version's files.
-pub(crate) const MANIFEST_PATH: &str = "manifest.json";
+pub const MANIFEST_PATH: &str = "manifest.json";
 
 /// One version, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
     pub model: ModelName,
@@ -73,7 +73,7 @@ pub(crate) struct Manifest {
 /// One file of a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct File {
+pub struct File {
     /// Relative to the version's folder, with `/`.
     pub path: String,
     pub role: Role,
@@ -84,7 +84,7 @@ pub(crate) struct File {
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Role {
+pub enum Role {
     /// The ONNX file.
     Model,
     /// Weights beside it.
@@ -104,7 +104,7 @@ pub(crate) enum Role {
 /// A signature as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Declared {
+pub struct Declared {
     pub inputs: Vec<Tensor>,
     pub outputs: Vec<Tensor>,
 }
@@ -112,7 +112,7 @@ pub(crate) struct Declared {
 /// A declared tensor as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Tensor {
+pub struct Tensor {
     pub name: String,
     pub datatype: String,
     /// −1 for a dynamic axis; absent where not even the rank is known.
@@ -227,7 +227,7 @@ impl Manifest {
 
     /// Reads one. Refuses another format, unknown fields, a path that leaves
     /// the version's folder, and one without a model.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+    pub fn read(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {
             format: u32,

@@ -28,7 +28,7 @@ const PRIVATE: &str = "ortus-private-key-1";
 /// version, and by a namespace of every change. The stricter one holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Policy {
+pub enum Policy {
     /// Nothing.
     #[default]
     None,
@@ -62,7 +62,7 @@ impl Policy {
 }
 
 /// A private key.
-pub(crate) struct Key(Ed25519KeyPair);
+pub struct Key(Ed25519KeyPair);
 
 impl Key {
     /// Makes a new key; returns it and the text of its file.

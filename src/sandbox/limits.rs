@@ -3,7 +3,6 @@
 //! `unsafe` outside `main`.
 
 use crate::core::error::{Error, Result};
-#[cfg(feature = "train")]
 use std::{os::unix::process::CommandExt, process::Command};
 
 /// Ends with the parent, leaves no core, opens few files, and is bound in
@@ -34,8 +33,7 @@ pub(crate) fn set(parent: u32, memory_bytes: u64, cpu_seconds: u64) -> Result<()
 
 /// Bounds a program that is about to be started, and all that it starts, in
 /// address space and in the size of a file; it leaves no core, and ends with us.
-#[cfg(feature = "train")]
-pub(crate) fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
+pub fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
     let before = move || {
         // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and no pointer.
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
@@ -68,16 +66,14 @@ fn limit(all: impl IntoIterator<Item = (libc::__rlimit_resource_t, u64)>) -> std
 
 /// Keeps other processes of the same user from reading this one's memory and
 /// environment.
-#[cfg(feature = "train")]
-pub(crate) fn hide() {
+pub fn hide() {
     // SAFETY: prctl with PR_SET_DUMPABLE takes a number and no pointer.
     let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
 }
 
 /// Makes this process the parent of whatever is left below it when its parent
 /// ends, so that nothing gets out of reach.
-#[cfg(feature = "train")]
-pub(crate) fn adopt() -> Result<()> {
+pub fn adopt() -> Result<()> {
     // SAFETY: prctl with PR_SET_CHILD_SUBREAPER takes a number and no pointer.
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
         return Err(Error::internal("adopt processes").with_source(std::io::Error::last_os_error()));
@@ -86,15 +82,13 @@ pub(crate) fn adopt() -> Result<()> {
 }
 
 /// Ends a process at once. One that is gone is no error.
-#[cfg(feature = "train")]
-pub(crate) fn end(process: i32) {
+pub fn end(process: i32) {
     // SAFETY: kill takes numbers and no pointer; a positive number names one process.
     let _ = unsafe { libc::kill(process.max(1), libc::SIGKILL) };
 }
 
 /// Takes leave of a child that ended; false where there is no child any more.
-#[cfg(feature = "train")]
-pub(crate) fn reap() -> bool {
+pub fn reap() -> bool {
     // SAFETY: a null pointer for the status is allowed.
     unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) >= 0 }
 }

@@ -10,19 +10,19 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 /// A namespace's part of a store.
 #[derive(Clone)]
-pub(crate) struct Records {
+pub struct Records {
     store: Store,
     folder: String,
 }
 
 impl Records {
     /// Opens an address as the registry does; makes the folder of a `file:` one.
-    pub(crate) fn open(url: &str, namespace: &str) -> Result<Self> {
+    pub fn open(url: &str, namespace: &str) -> Result<Self> {
         Ok(Self::of(Store::open(url, true)?, namespace))
     }
 
     /// The part of a store that is open already.
-    pub(crate) fn of(store: Store, namespace: &str) -> Self {
+    pub fn of(store: Store, namespace: &str) -> Self {
         Self {
             store,
             folder: format!("ns/{namespace}/records/"),
@@ -30,8 +30,7 @@ impl Records {
     }
 
     /// The same part of the same store, with connections of its own.
-    #[cfg(feature = "train")]
-    pub(crate) fn apart(&self) -> Result<Self> {
+    pub fn apart(&self) -> Result<Self> {
         Ok(Self {
             store: self.store.reopen()?,
             folder: self.folder.clone(),
@@ -63,27 +62,27 @@ impl Records {
     }
 
     /// Puts an object where there is none.
-    pub(crate) async fn create(&self, below: &str, bytes: Bytes) -> Result<Created> {
+    pub async fn create(&self, below: &str, bytes: Bytes) -> Result<Created> {
         self.store.create(&self.key(below), bytes).await
     }
 
     /// Puts an object, whatever was there.
-    pub(crate) async fn overwrite(&self, below: &str, bytes: Bytes) -> Result<()> {
+    pub async fn overwrite(&self, below: &str, bytes: Bytes) -> Result<()> {
         self.store.overwrite(&self.key(below), bytes).await
     }
 
     /// Reads an object of at most so many bytes; none where there is none.
-    pub(crate) async fn get(&self, below: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+    pub async fn get(&self, below: &str, bytes_max: u64) -> Result<Option<Bytes>> {
         self.store.get(&self.key(below), bytes_max).await
     }
 
     /// Removes an object; one that is not there is no error.
-    pub(crate) async fn delete(&self, below: &str) -> Result<()> {
+    pub async fn delete(&self, below: &str) -> Result<()> {
         self.store.delete(&self.key(below)).await
     }
 
     /// Lists what lies below a folder, by the same words that read it.
-    pub(crate) fn list(&self, below: &str) -> BoxStream<'static, Result<(String, Meta)>> {
+    pub fn list(&self, below: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let own = self.folder.clone();
         let relative = move |(key, meta): (String, Meta)| {
             (key.strip_prefix(&own).unwrap_or(&key).to_owned(), meta)

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// A place to keep objects. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Path,
     /// What a person knows it by; without credentials.
@@ -34,7 +34,7 @@ pub(crate) struct Store {
 
 /// What a create came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Created {
+pub enum Created {
     /// The object is there now, and it is ours.
     Yes,
     /// Something was there, or the store says so: read it back to know.
@@ -43,7 +43,7 @@ pub(crate) enum Created {
 
 /// What a store knows of an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Meta {
+pub struct Meta {
     /// Its length.
     pub bytes: u64,
     /// By the store's clock.
@@ -61,7 +61,7 @@ impl Store {
     /// Opens `file:///…` (or a plain path), `s3://…`, `gs://…`, `az://…` or
     /// `memory://`; credentials come from the environment. Makes the folder of
     /// a `file:` store only where `create` says so.
-    pub(crate) fn open(url: &str, create: bool) -> Result<Self> {
+    pub fn open(url: &str, create: bool) -> Result<Self> {
         Self::open_with(url, create, &mut std::env::vars())
     }
 
@@ -84,7 +84,6 @@ impl Store {
     }
 
     /// The same store, with connections of its own.
-    #[cfg(feature = "train")]
     pub(crate) fn reopen(&self) -> Result<Self> {
         match self.name.split_once("://") {
             Some(("memory", _)) | None => Ok(self.clone()),
@@ -157,10 +156,7 @@ impl Store {
     }
 
     /// Reads an object part by part; `None` where there is none.
-    pub(crate) async fn stream(
-        &self,
-        key: &str,
-    ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+    pub async fn stream(&self, key: &str) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         match self.objects.get(&self.at(key)).await {
             Ok(found) => {
                 let key = key.to_owned();
@@ -177,7 +173,7 @@ impl Store {
     }
 
     /// Tells of an object; `None` where there is none.
-    pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>> {
+    pub async fn head(&self, key: &str) -> Result<Option<Meta>> {
         match self.objects.head(&self.at(key)).await {
             Ok(meta) => Ok(Some(Meta {
                 bytes: meta.size,
@@ -283,7 +279,7 @@ impl Store {
     }
 
     /// Lists the objects below a folder, as keys, in no particular order.
-    pub(crate) fn list(&self, folder: &str) -> BoxStream<'static, Result<(String, Meta)>> {
+    pub fn list(&self, folder: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let at = self.at(folder);
         let (root, folder) = (self.root.clone(), folder.to_owned());
         let key = move |location: &Path| {

@@ -1,7 +1,7 @@
 //! Tables of typed columns, as CSV and Parquet files hold them: whole in memory,
 //! up to a limit of rows and cells. Knows no model.
 
-pub(crate) mod columnar;
+pub mod columnar;
 mod csv;
 
 use crate::core::error::{Error, Result};
@@ -15,14 +15,14 @@ pub(crate) const CELLS_MAX: usize = 200_000_000;
 
 /// A table.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Table {
+pub struct Table {
     pub columns: Vec<(String, Column)>,
     pub rows: usize,
 }
 
 /// The values of a column, one for each row.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Column {
+pub enum Column {
     Bool(Vec<bool>),
     I32(Vec<i32>),
     I64(Vec<i64>),
@@ -60,7 +60,7 @@ impl Column {
     }
 
     /// A value as text; none is empty.
-    pub(crate) fn word(&self, row: usize) -> String {
+    pub fn word(&self, row: usize) -> String {
         match self.cell(row) {
             Some(Cell::Number(v)) => v.to_string(),
             Some(Cell::Whole(v)) => v.to_string(),
@@ -69,7 +69,6 @@ impl Column {
         }
     }
 
-    #[cfg(feature = "train")]
     /// Adds the values of another; false where they are of another kind.
     fn append(&mut self, other: &Self) -> bool {
         match (self, other) {
@@ -85,7 +84,6 @@ impl Column {
         true
     }
 
-    #[cfg(feature = "train")]
     fn take(&self, rows: &[usize]) -> Self {
         fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter().map(|row| all[*row].clone()).collect()
@@ -118,8 +116,7 @@ impl Column {
 
 impl Table {
     /// Adds the rows of another; false, and nothing added, where the columns are not the same.
-    #[cfg(feature = "train")]
-    pub(crate) fn append(&mut self, other: &Self) -> bool {
+    pub fn append(&mut self, other: &Self) -> bool {
         let same = |(a, b): (&(String, Column), &(String, Column))| {
             a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
         };
@@ -136,8 +133,7 @@ impl Table {
     }
 
     /// The rows at these places, in their order.
-    #[cfg(feature = "train")]
-    pub(crate) fn take(&self, rows: &[usize]) -> Self {
+    pub fn take(&self, rows: &[usize]) -> Self {
         let columns = self
             .columns
             .iter()
@@ -182,7 +178,7 @@ impl Table {
     }
 
     /// A column by its name.
-    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns
             .iter()
             .find(|(n, _)| n == name)
@@ -190,7 +186,7 @@ impl Table {
     }
 
     /// The names of the columns.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
 }

@@ -2,7 +2,7 @@
 //! names the field, the process goes on, and a canary beside them is unharmed.
 
 use crate::support::{Answer, Directory, Server, http, raw};
-use ortus::testing::inference as oip;
+use ortus::proto::inference as oip;
 use tonic::Code;
 
 const INFER: &str = "/v2/models/diabetes/infer";

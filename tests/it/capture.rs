@@ -1,7 +1,7 @@
 //! Predictions that are kept: read by other tools, sent again, and found by
 //! labels that come after the server that made them is gone.
 
-use crate::optional::{or_not_run, python, run};
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, http, listener, model_file, ortus};
 use serde_json::{Value, json};
 use std::process::Command;

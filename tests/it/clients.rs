@@ -1,8 +1,7 @@
 //! The clients that people use, in Python, against a real server.
 
-use crate::optional::{or_not_run, python, run};
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, models_folder};
-use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -13,7 +12,7 @@ fn tritonclient_curl_and_a_reflecting_client_get_the_golden_answers() {
     };
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/check.py");
+    let script = crate::support::root().join("tests/clients/check.py");
     let answer = run(Command::new(python)
         .arg(script)
         .arg(&server.http)

@@ -1,6 +1,6 @@
 //! The command line's contract: what it prints, where, and its exit codes.
 
-use crate::optional;
+use crate::support::optional;
 use crate::support::{Directory, Server, model_file, models_folder, ortus};
 use std::process::Output;
 

@@ -1,9 +1,9 @@
 //! What is left of a registry when a command is killed: at random moments, and
 //! before each of its operations on the store.
 
-use crate::optional::is_long;
-use crate::registry::{Registry, champion, copy, versions};
+use crate::support::optional::is_long;
 use crate::support::ortus;
+use crate::support::registry::{Registry, champion, copy, versions};
 use ortus::testing::graphs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -166,7 +166,7 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
         let listed = |below: &str| {
             let folder = registry.store().join("ns/default").join(below);
             let mut found = Vec::new();
-            crate::registry::files(&folder, &mut found);
+            crate::support::registry::files(&folder, &mut found);
             found.len()
         };
         // A sweep that is repeated needs no second tombstone.

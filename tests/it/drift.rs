@@ -1,7 +1,7 @@
 //! The monitor as its users meet it: a baseline made of a table, rows served,
 //! and what `ortus drift` says of them, held against NumPy and SciPy.
 
-use crate::optional::{or_not_run, python, run};
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, http, listener, ortus};
 use ortus::testing::graphs;
 use std::fmt::Write as _;
@@ -172,7 +172,7 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
     table(&watched.at("after.csv"), &after);
     send(&server, &after);
     eventually("the window closes", || drift(&server)["windows"] == 1);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/reference.py");
+    let script = crate::support::root().join("tests/monitor/reference.py");
     let tables = [
         watched.at("before.csv"),
         watched.at("after.csv"),
@@ -309,7 +309,7 @@ fn a_baseline_that_is_not_the_models_own_is_refused_where_it_comes_in() {
     let watched = Watched::new();
     let server = watched.serve(1_000);
     let good = std::fs::read_to_string(watched.at("baseline.json")).expect("a baseline");
-    let registry = crate::registry::Registry::new();
+    let registry = crate::support::registry::Registry::new();
     let model = watched.at("model.onnx");
     let model = model.to_str().expect("text");
     for (version, (bad, part)) in [

@@ -1,8 +1,9 @@
 //! Performance without labels, held against the definition in NumPy, and where
 //! `ORTUS_NANNYML` names a Python that has it, against NannyML.
 
-use crate::optional::{or_not_run, python, run};
-use crate::registry::Registry;
+use crate::support::estimate::{estimated, estimates};
+use crate::support::optional::{or_not_run, python, run};
+use crate::support::registry::Registry;
 use crate::support::{Directory, Server, eventually, model_file, ortus};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -58,23 +59,8 @@ fn predict(
     all
 }
 
-/// What is estimated once a window of so many rows has closed.
-pub fn estimated(server: &Server, model: &str, rows: u64) -> Value {
-    eventually("the window closes", || {
-        estimates(server, model)["rows"] == rows
-    });
-    estimates(server, model)
-}
-
-fn estimates(server: &Server, model: &str) -> Value {
-    let said = run(ortus().args(["performance", model, "--json", "--server", &server.operator]))
-        .unwrap_or_default();
-    let said: Value = serde_json::from_str(&said).unwrap_or_default();
-    said["estimated"][0]["estimated"].clone()
-}
-
 fn reference(python: &Path, more: &[&str], given: &Value) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/cbpe.py");
+    let script = crate::support::root().join("tests/monitor/cbpe.py");
     let mut command = Command::new(python);
     command
         .arg(script)
@@ -97,7 +83,7 @@ fn reference(python: &Path, more: &[&str], given: &Value) -> Value {
 fn check(python: &Path, model: &str, width: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/cbpe.py");
+    let script = crate::support::root().join("tests/monitor/cbpe.py");
     run(Command::new(python)
         .arg(script)
         .args(["make", model])
@@ -184,7 +170,7 @@ fn estimates_are_what_the_definition_says_of_the_same_scores() {
 
 /// The model and its companion, and what `dle.py` says of them.
 fn with_companion(python: &Path, folder: &Path) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/dle.py");
+    let script = crate::support::root().join("tests/monitor/dle.py");
     run(Command::new(python).arg(&script).arg("make").arg(folder)).expect("made");
     let said = run(Command::new(python)
         .arg(&script)

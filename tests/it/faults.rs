@@ -2,8 +2,8 @@
 //! that never seems to end, an answer nobody reads. Neighbours are unharmed.
 
 use crate::support::{Directory, Server, eventually};
+use ortus::proto::inference as oip;
 use ortus::testing::graphs;
-use ortus::testing::inference as oip;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! Labels as clients send them, over HTTP and gRPC, and what becomes of them:
 //! measures that scikit-learn agrees with, kept over a restart.
 
-use crate::optional::{or_not_run, python, run};
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Answer, Directory, Server, eventually, http, ortus};
-use ortus::testing::{feedback as p, graphs};
+use ortus::{proto::feedback as p, testing::graphs};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn performance(server: &Server, model: &str) -> Value {
 
 /// What scikit-learn says of the same rows.
 fn reference(python: &Path, rows: &Value) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/performance.py");
+    let script = crate::support::root().join("tests/monitor/performance.py");
     let mut child = Command::new(python)
         .arg(script)
         .stdin(Stdio::piped())

@@ -2,8 +2,8 @@
 //! bits over each.
 
 use crate::support::{Directory, MODELS, Server, http, models_folder, read_json};
-use ortus::testing::inference as oip;
-use ortus::testing::tensorflow as tf;
+use ortus::proto::inference as oip;
+use ortus::proto::tensorflow as tf;
 use serde_json::Value;
 
 /// What another CPU's rounding, or a batch, may change.

@@ -2,7 +2,6 @@
 
 #![allow(clippy::print_stdout)]
 
-mod optional;
 mod support;
 
 /// The rules of the source tree.
@@ -22,24 +21,6 @@ mod faults;
 
 /// HTTP/2 misused.
 mod http2;
-
-/// From data to a version that is served.
-mod trainer;
-
-/// A stream drifts, and the trainer mends it.
-mod looped;
-
-/// What starts a run, and what keeps it from running twice.
-mod watch;
-
-/// Trainers killed at any moment.
-mod chaos;
-
-/// Settings that are tried, and MLflow.
-mod experiments;
-
-/// Programs of the user's own that learn.
-mod program;
 
 /// What the scores alone say of how good a model is.
 mod estimate;

@@ -1,12 +1,11 @@
 //! What others see of the server: its metrics and rules by Prometheus's own
 //! tool, its spans by a collector, its slow predictions in the log.
 
-use crate::optional::or_not_run;
+use crate::support::optional::or_not_run;
 use crate::support::{Directory, Server, eventually, http, ortus};
-use ortus::testing::opentelemetry as p;
-use ortus::testing::opentelemetry::trace_service_server::{TraceService, TraceServiceServer};
+use ortus::proto::opentelemetry as p;
+use ortus::proto::opentelemetry::trace_service_server::{TraceService, TraceServiceServer};
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +53,7 @@ fn prometheus_takes_the_rules_and_the_metrics() {
     if or_not_run("promtool", promtool()).is_none() {
         return;
     }
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/ortus.rules.yml");
+    let rules = crate::support::root().join("deploy/prometheus/ortus.rules.yml");
     let (sound, said) = run(
         Command::new("promtool")
             .args(["check", "rules"])

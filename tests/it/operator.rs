@@ -1,9 +1,9 @@
 //! The operator API over gRPC: the same verbs, typed.
 
-use crate::registry::{Registry, ask, serves};
+use crate::support::registry::{Registry, ask, serves};
 use crate::support::{Server, eventually};
-use ortus::testing::operator as p;
-use ortus::testing::operator::operator_client::OperatorClient;
+use ortus::proto::operator as p;
+use ortus::proto::operator::operator_client::OperatorClient;
 use tonic::metadata::MetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;

@@ -1,68 +1,15 @@
 //! The registry as its users meet it: on a real S3 server, through its
 //! commands, and as what a server follows.
 
-use crate::optional::{is_long, or_not_run, python};
+use crate::support::optional::{is_long, or_not_run};
+use crate::support::registry::{Registry, S3, ask, champion, copy, files, serves};
 use crate::support::{Server, eventually, http, ortus};
+use ortus::proto::inference;
 use ortus::testing::conformance::{self, Scale};
 use ortus::testing::graphs;
-use ortus::testing::inference;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// An S3 server with one empty bucket; ends with the test.
-pub struct S3 {
-    child: Child,
-    pub port: u16,
-}
-
-impl S3 {
-    pub fn start() -> Result<Self, String> {
-        let python = python("test-s3", "s3/requirements.txt")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/serve.py");
-        let mut server = Command::new(python);
-        server
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = server.spawn().map_err(|e| e.to_string())?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().ok_or("no output")?;
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .map_err(|e| e.to_string())?;
-        let port = line
-            .trim()
-            .parse()
-            .map_err(|_| format!("the S3 server said {line:?}"))?;
-        let s3 = Self { child, port };
-        let made = http(&format!("127.0.0.1:{port}"), "PUT", "/bucket", &[], b"");
-        if made.status == 200 {
-            Ok(s3)
-        } else {
-            Err(format!("no bucket: {}", made.text()))
-        }
-    }
-
-    pub fn env(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-        ]
-    }
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn the_suite_holds_on_an_s3_server() {
@@ -76,102 +23,6 @@ fn the_suite_holds_on_an_s3_server() {
         blob_bytes: 20 << 20,
     };
     conformance::run("s3://bucket/some/folder", &s3.env(), scale);
-}
-
-/// A registry in a folder, with its commands.
-pub struct Registry(pub tempfile::TempDir);
-
-impl Registry {
-    pub fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    pub fn url(&self) -> String {
-        format!("file://{}", self.0.path().join("store").display())
-    }
-
-    pub fn store(&self) -> PathBuf {
-        self.0.path().join("store")
-    }
-
-    /// Runs a command; returns its exit code, output and error.
-    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = ortus()
-            .args(arguments)
-            .arg("--registry")
-            .arg(self.url())
-            .output()
-            .expect("runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        (
-            output.status.code().expect("an exit code"),
-            text(&output.stdout),
-            text(&output.stderr),
-        )
-    }
-
-    /// Runs a command that must do what it says; returns its output.
-    pub fn does(&self, arguments: &[&str]) -> String {
-        let (code, out, err) = self.run(arguments);
-        assert_eq!(code, 0, "{arguments:?}: {out} {err}");
-        out
-    }
-
-    /// Runs a command that must be refused; returns the one line it says.
-    pub fn refuses(&self, arguments: &[&str]) -> String {
-        let (code, out, err) = self.run(arguments);
-        assert_eq!(
-            (code, err.lines().count()),
-            (1, 1),
-            "{arguments:?}: {out} {err}"
-        );
-        err
-    }
-
-    /// Pushes a model whose output is `mark`; returns its version.
-    pub fn push(&self, model: &str, mark: f32) -> String {
-        let file = self.0.path().join("model.onnx");
-        std::fs::write(&file, graphs::demanding(mark)).expect("written");
-        self.does(&["push", model, file.to_str().expect("text")])
-    }
-
-    pub fn serve(&self, arguments: &[&str]) -> Server {
-        let (url, cache) = (self.url(), self.0.path().join("cache"));
-        let mut all = vec!["--registry", &url, "--cache", cache.to_str().expect("text")];
-        all.extend(["--set", "registry.poll=20ms"]);
-        all.extend(arguments);
-        Server::start_from(&all)
-    }
-}
-
-/// Asks for a prediction over REST: the status, the version that served, and
-/// the mark of the model that really ran.
-pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
-    let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
-    let answer = http(
-        &server.http,
-        "POST",
-        &format!("/v2/models/{path}/infer"),
-        headers,
-        body,
-    );
-    let version = answer
-        .headers
-        .get("ortus-model-version")
-        .cloned()
-        .unwrap_or_default();
-    let mark = if answer.status == 200 {
-        answer.json()["outputs"][0]["data"][0].as_f64()
-    } else {
-        None
-    };
-    (answer.status, version, mark.unwrap_or(f64::NAN))
-}
-
-pub fn serves(server: &Server, version: &str, mark: f64) -> bool {
-    let (status, by, ran) = ask(server, "m", &[]);
-    assert!(status == 200 || status == 404, "{status}");
-    status == 200 && by == version && ran == mark
 }
 
 #[test]
@@ -733,20 +584,6 @@ fn a_restart_without_the_store_serves_the_last_known_good() {
     assert_eq!(server.metric("ortus_registry_refused"), Some(0.0));
 }
 
-pub fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("listed") {
-        let (path, target) = entry
-            .map(|e| (e.path(), to.join(e.file_name())))
-            .expect("an entry");
-        if path.is_dir() {
-            copy(&path, &target)
-        } else {
-            std::fs::copy(&path, &target).map(drop).expect("copied")
-        }
-    }
-}
-
 #[test]
 fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
     let registry = Registry::new();
@@ -893,19 +730,6 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
         server.log().contains("does not answer golden case 0")
     });
     assert!(serves(&server, "1", 1.0));
-}
-
-/// Every file of a folder, sorted.
-pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("listed") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files(&path, found)
-        } else {
-            found.push(path)
-        }
-    }
-    found.sort();
 }
 
 #[test]
@@ -1512,18 +1336,6 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
     );
 }
 
-/// The versions of `m` in the registry.
-pub fn versions(registry: &Registry) -> u64 {
-    let (code, out, _) = registry.run(&["show", "m", "--json"]);
-    if code != 0 {
-        return 0;
-    }
-    serde_json::from_str::<serde_json::Value>(&out).expect("JSON")["versions"]
-        .as_array()
-        .expect("versions")
-        .len() as u64
-}
-
 /// What is wrong with the bad versions, in turn.
 const BAD: [&str; 5] = [
     "damaged in the store",
@@ -1685,12 +1497,6 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
-}
-
-pub fn champion(registry: &Registry) -> u64 {
-    let shown: serde_json::Value =
-        serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
-    shown["aliases"]["champion"].as_u64().expect("a champion")
 }
 
 /// Flips a bit of a version's model in the store; returns its digest.

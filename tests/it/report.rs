@@ -1,7 +1,7 @@
 //! The page about a model, of real rows: it tells the true story, and a real
 //! browser shows it.
 
-use crate::optional::{or_not_run, python, run};
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, model_file, ortus};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -87,9 +87,8 @@ fn documents(python: &Path, server: &Server, folder: &Path) {
     let reply = server
         .post("/v1/feedback", request.to_string().as_bytes())
         .json();
-    let golden: Value = text(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/observe/drift/golden/baseline-1.json"),
-    );
+    let golden: Value =
+        text(&crate::support::root().join("src/observe/drift/golden/baseline-1.json"));
     let mut sound = vec![
         ("baseline", text(&folder.join("baseline.json"))),
         ("baseline", golden),
@@ -145,7 +144,7 @@ fn documents(python: &Path, server: &Server, folder: &Path) {
         pairs.push(json!([schema(name), strange, false]));
         pairs.push(json!([schema(name), lacking, false]));
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/schemas.py");
+    let script = crate::support::root().join("tests/monitor/schemas.py");
     let said = fed(
         Command::new(python).arg(script),
         json!(pairs).to_string().as_bytes(),
@@ -201,7 +200,7 @@ fn the_page_tells_the_true_story_of_the_larger_tumours() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitor/tumours.py");
+    let script = crate::support::root().join("tests/monitor/tumours.py");
     run(Command::new(&python)
         .arg(script)
         .args([at("all.csv"), at("large.csv")]))

@@ -1,7 +1,14 @@
 //! A real server on free ports over a temporary model directory, and a small
 //! HTTP client that can also misbehave.
 
-use ortus::testing::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+#[path = "support/estimate.rs"]
+pub mod estimate;
+#[path = "support/optional.rs"]
+pub mod optional;
+#[path = "support/registry.rs"]
+pub mod registry;
+
+use ortus::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,11 +23,41 @@ use tonic::transport::Channel;
 pub const MODELS: [&str; 5] = ["breast-cancer", "cancer-risk", "diabetes", "digits", "wine"];
 
 pub fn models_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+    root().join("models")
+}
+
+/// The root of the workspace.
+pub fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if package.ends_with("trainer") {
+        package.parent().expect("a workspace")
+    } else {
+        package
+    }
+}
+
+/// The program to test: what `ORTUS_TEST_PROGRAM` names, else the one that was
+/// built with these tests.
+pub fn ortus_program() -> PathBuf {
+    if let Some(program) = std::env::var_os("ORTUS_TEST_PROGRAM") {
+        return program.into();
+    }
+    if let Some(program) = option_env!("CARGO_BIN_EXE_ortus") {
+        return program.into();
+    }
+    // Tests of the trainer find it where Cargo puts every program of the workspace.
+    let trainer = option_env!("CARGO_BIN_EXE_ortus-trainer").expect("built by Cargo");
+    let program = Path::new(trainer).with_file_name("ortus");
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo test --workspace`, or `cargo build` first",
+        program.display()
+    );
+    program
 }
 
 pub fn ortus() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ortus"));
+    let mut command = Command::new(ortus_program());
     command.env("ORT_DISABLE_TELEMETRY", "1");
     command.env(
         "XDG_STATE_HOME",

@@ -2,7 +2,7 @@
 //! every answer names a version whose own output it is.
 
 use crate::support::{Directory, Server, http, model_file, models_folder, read_json};
-use ortus::testing::inference as oip;
+use ortus::proto::inference as oip;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -56,13 +56,6 @@ const WINGS: &[(&str, &[&str])] = &[
         "testing",
         &["core", "proto", "onnx", "storage", "observe", "registry"],
     ),
-    (
-        "train",
-        &[
-            "core", "proto", "onnx", "storage", "observe", "registry", "config", "client",
-            "sandbox",
-        ],
-    ),
     ("bin", &["cli"]),
     ("lib", &[]),
 ];

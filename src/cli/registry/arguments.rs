@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Which registry, and how to print.
 #[derive(Args)]
-pub(in crate::cli) struct Common {
+pub struct Common {
     /// file:///path, s3://bucket/path, gs://bucket/path or az://container/path.
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Common {
 
 /// Who changes the registry, and why.
 #[derive(Args)]
-pub(in crate::cli) struct By {
+pub struct By {
     /// Why; kept in the log.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct By {
 }
 
 #[derive(Args)]
-pub(in crate::cli) struct NameAndVersion {
+pub(crate) struct NameAndVersion {
     /// The model.
     pub name: String,
     /// The version, or an alias of it.
@@ -53,7 +53,7 @@ pub(in crate::cli) struct NameAndVersion {
 }
 
 #[derive(Args)]
-pub(in crate::cli) struct PushArguments {
+pub(crate) struct PushArguments {
     /// The model.
     pub name: String,
     /// An ONNX file, or a folder with model.onnx and what belongs to it.
@@ -108,7 +108,7 @@ pub(in crate::cli) struct PushArguments {
 }
 
 #[derive(Subcommand)]
-pub(in crate::cli) enum Verb {
+pub(crate) enum Verb {
     /// Publish a version of a model; prints its number.
     Push(Box<PushArguments>),
     /// Copy a version's files into a new folder, verified.
@@ -306,7 +306,7 @@ pub(in crate::cli) enum Verb {
 }
 
 #[derive(Subcommand)]
-pub(in crate::cli) enum KeyVerb {
+pub(crate) enum KeyVerb {
     /// Make a private key; prints its public key.
     Generate {
         /// The file to make, readable by its owner alone.
@@ -346,7 +346,7 @@ pub(in crate::cli) enum KeyVerb {
 }
 
 #[derive(Subcommand)]
-pub(in crate::cli) enum AuditVerb {
+pub(crate) enum AuditVerb {
     /// Print every change of champion in a period, for a person.
     Report {
         /// Only this model.
@@ -372,7 +372,7 @@ pub(in crate::cli) enum AuditVerb {
 }
 
 /// Reads NAME, NAME@ALIAS or NAME:VERSION.
-pub(in crate::cli) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
+pub(crate) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
     match target.split_once(['@', ':']) {
         Some((_, "")) => Err(Error::invalid(
             "nothing follows the model's name; it is NAME, NAME@ALIAS or NAME:VERSION",
@@ -383,7 +383,7 @@ pub(in crate::cli) fn split_target(target: &str) -> Result<(ModelName, Option<St
 }
 
 /// Reads TARGET=PERCENT.
-pub(super) fn weight(text: &str) -> Result<(String, u32)> {
+pub(crate) fn weight(text: &str) -> Result<(String, u32)> {
     let refuse = || Error::invalid(format!("{text} is not ALIAS=PERCENT with a whole percent"));
     let (target, percent) = text.split_once('=').ok_or_else(refuse)?;
     Ok((
@@ -396,7 +396,7 @@ pub(super) fn weight(text: &str) -> Result<(String, u32)> {
 }
 
 /// Reads a date, which stands for its beginning in UTC, or an RFC 3339 time.
-pub(super) fn beginning(text: &str) -> Result<DateTime<Utc>> {
+pub(crate) fn beginning(text: &str) -> Result<DateTime<Utc>> {
     let day = text
         .parse::<NaiveDate>()
         .ok()
@@ -405,7 +405,7 @@ pub(super) fn beginning(text: &str) -> Result<DateTime<Utc>> {
 }
 
 /// Reads a date, which stands for its end in UTC, or an RFC 3339 time.
-pub(in crate::cli) fn instant(text: &str) -> Result<DateTime<Utc>> {
+pub fn instant(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }

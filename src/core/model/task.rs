@@ -9,11 +9,11 @@ use crate::core::error::{Error, Result};
 use crate::core::tensor::DType;
 
 /// The most classes that are told apart.
-pub(crate) const CLASSES_MAX: usize = 64;
+pub const CLASSES_MAX: usize = 64;
 
 /// What the answers mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
+pub enum Task {
     Classification(Classification),
     /// The output that holds the value.
     Regression(usize),
@@ -21,7 +21,7 @@ pub(crate) enum Task {
 
 /// Scores between 0 and 1 of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Classification {
+pub struct Classification {
     /// The output with a score for each class, or one for the last of two.
     pub scores: usize,
     pub is_single: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Classification {
 
 /// What a person or a manifest says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub struct Wish {
     pub kind: Option<Kind>,
     /// The output with the scores, or with the value.
     pub output: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct Wish {
 
 /// The kinds of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Classification,
     Regression,
     /// Neither: nothing is joined with labels.
@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 
 /// What makes an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     /// The operator, behind those that only change the shape.
     pub operator: String,
     /// The classes it names.
@@ -80,7 +80,7 @@ const SCORING: [&str; 6] = [
 
 impl Task {
     /// Finds it; none where nothing tells. Refuses a wish that does not fit.
-    pub(crate) fn find(signature: &Signature, ends: &[End], wish: &Wish) -> Result<Option<Self>> {
+    pub fn find(signature: &Signature, ends: &[End], wish: &Wish) -> Result<Option<Self>> {
         let outputs = &signature.outputs;
         let wished =
             match &wish.output {
@@ -188,7 +188,7 @@ impl Task {
 
 impl Classification {
     /// The place of a class by its name: as it is, or as a number or a truth value is written.
-    pub(crate) fn class(&self, label: &str) -> Option<usize> {
+    pub fn class(&self, label: &str) -> Option<usize> {
         let is = |name: &str| self.classes.iter().position(|c| c == name);
         let whole = || {
             label

@@ -71,7 +71,7 @@ impl Stack {
 
 /// Cuts `tensor` along axis 0 into parts of `rows`, without copying fixed-width
 /// elements. Refuses an axis that is not the sum of `rows`.
-pub(crate) fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
+pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
     let total: usize = rows.iter().sum();
     if tensor.rows() != Some(total) {
         return Err(Error::internal(format!(

@@ -6,14 +6,14 @@ use half::{bf16, f16};
 
 /// How far apart two numbers may be: `absolute + relative × the larger`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Tolerance {
+pub struct Tolerance {
     pub relative: f64,
     pub absolute: f64,
 }
 
 impl Tolerance {
     /// What sums in another order may change in an answer of this datatype.
-    pub(crate) fn of(dtype: DType) -> Self {
+    pub fn of(dtype: DType) -> Self {
         let relative = match dtype {
             DType::F64 => 1e-9,
             DType::F16 => 1e-2,
@@ -49,7 +49,7 @@ pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
 }
 
 /// Says where two answers first differ; nothing where they are the same.
-pub(crate) fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String> {
+pub fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String> {
     if a.dtype() != b.dtype() || a.shape() != b.shape() {
         let of = |t: &Tensor| format!("{} {:?}", t.dtype(), t.shape());
         return Some(format!("{} and not {}", of(a), of(b)));

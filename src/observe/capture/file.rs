@@ -20,12 +20,12 @@ pub(crate) const FORMAT: u32 = 1;
 /// The folder of all captured files.
 pub(crate) const FOLDER: &str = "capture";
 /// The largest file that is read.
-pub(crate) const FILE_BYTES_MAX: u64 = 4 << 30;
+pub const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// What stands beside the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Head {
+pub struct Head {
     pub format: u32,
     pub model: String,
     pub version: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Head {
 /// A task, as files have it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum TaskNote {
+pub enum TaskNote {
     /// The output with the scores, whether there is one, the output that decides, and the classes.
     Classification(usize, bool, Option<usize>, Vec<String>),
     Regression(usize),
@@ -128,14 +128,14 @@ pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
 }
 
 /// A file that was read.
-pub(crate) struct Captured {
+pub struct Captured {
     pub head: Head,
     pub table: Table,
 }
 
 /// A request that was captured.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Request {
+pub struct Request {
     pub prediction: Uuid,
     pub time: DateTime<Utc>,
     pub rows: Range<usize>,
@@ -143,7 +143,7 @@ pub(crate) struct Request {
 
 impl Captured {
     /// Reads a file. Refuses what is no captured file, and another format.
-    pub(crate) fn read(bytes: Bytes) -> Result<Self> {
+    pub fn read(bytes: Bytes) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -167,7 +167,7 @@ impl Captured {
     }
 
     /// The requests, in their order: rows of one prediction that follow each other.
-    pub(crate) fn requests(&self) -> Result<Vec<Request>> {
+    pub fn requests(&self) -> Result<Vec<Request>> {
         let damaged =
             || Error::precondition("the file lacks the columns that every captured file has");
         let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// What of the store is asked again.
 #[derive(Clone, Debug)]
-pub(crate) struct Window {
+pub struct Window {
     pub model: ModelName,
     /// Only what this version answered.
     pub version: Option<u64>,
@@ -27,7 +27,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The files that may hold predictions of it, the oldest first.
-    pub(crate) async fn files(&self, records: &Records) -> Result<Vec<String>> {
+    pub async fn files(&self, records: &Records) -> Result<Vec<String>> {
         let listed: Vec<(String, _)> = records
             .list(&folder(self.model.as_str(), None))
             .try_collect()

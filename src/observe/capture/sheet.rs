@@ -16,21 +16,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Columns that every file has.
-pub(crate) const OWN: [&str; 3] = ["prediction_id", "row", "time"];
+pub const OWN: [&str; 3] = ["prediction_id", "row", "time"];
 /// Digits of a hash.
 const HASH_DIGITS: usize = 32;
 
 /// The columns of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Sheet {
+pub struct Sheet {
     pub tensors: Vec<Spread>,
 }
 
 /// How one tensor lies in columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Spread {
+pub struct Spread {
     pub name: String,
     /// Whether it was asked, or answered.
     pub input: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Spread {
 /// The forms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Form {
+pub enum Form {
     /// A column for each place of a row; the shape of a row.
     Columns(Vec<usize>, Vec<Kept>),
     /// All of it beside the request's first row, as the wire has it, and its shape
@@ -52,7 +52,7 @@ pub(crate) enum Form {
 /// One column, and what of the values it keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Kept {
+pub struct Kept {
     pub column: String,
     pub keep: Keep,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Kept {
 /// What is kept of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Keep {
+pub enum Keep {
     Value,
     Hash,
     Nothing,

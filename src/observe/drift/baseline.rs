@@ -21,7 +21,7 @@ pub(crate) const OTHERS_MAX: usize = 4_096;
 /// The baseline of one version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Baseline {
+pub struct Baseline {
     /// [`FORMAT`].
     pub format: u32,
     /// Rows it was made of.
@@ -80,7 +80,7 @@ mod one_or_more {
 /// One column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Column {
+pub struct Column {
     pub name: String,
     /// Rows without a value: NaN, or an empty word.
     #[serde(default)]
@@ -105,7 +105,7 @@ fn is_one(n: &f64) -> bool {
 /// How the values of a column are distributed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Values {
+pub enum Values {
     Numbers(Numbers),
     Words(Listed),
 }
@@ -113,7 +113,7 @@ pub(crate) enum Values {
 /// A column of numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Numbers {
+pub struct Numbers {
     /// Increasing; cell `i` is `(edge i−1, edge i]`.
     pub edges: Vec<f64>,
     /// One more than there are edges; the first and the last are beyond them.
@@ -128,7 +128,7 @@ pub(crate) struct Numbers {
 /// A column of words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Listed {
+pub struct Listed {
     /// The most frequent ones, with their counts.
     pub words: Vec<(String, u64)>,
     /// The others, as far as they are listed, and the rows of all of them.
@@ -144,7 +144,7 @@ pub(crate) struct Listed {
 /// How often a score was right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Calibration {
+pub struct Calibration {
     /// The output that holds the score of each class, or of the positive one.
     pub output: String,
     /// Score, and the share of rows with about that score that were of the
@@ -154,7 +154,7 @@ pub(crate) struct Calibration {
 
 impl Baseline {
     /// Writes the file; the same baseline is always the same bytes.
-    pub(crate) fn write(&self) -> Vec<u8> {
+    pub fn write(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec(self).expect("plain data is JSON");
         text.push(b'\n');
         text

@@ -15,17 +15,17 @@ use uuid::Uuid;
 pub(crate) const FORMAT: u32 = 1;
 
 /// The folder of all labels.
-pub(crate) const FOLDER: &str = "labels";
+pub const FOLDER: &str = "labels";
 
 /// The hour of a time as files are named by it.
-pub(crate) fn hour(time: DateTime<Utc>) -> String {
+pub fn hour(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H").to_string()
 }
 
 /// One label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Line {
+pub struct Line {
     pub format: u32,
     pub prediction_id: Uuid,
     pub row: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Line {
 /// What was predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Joined {
+pub struct Joined {
     pub model: String,
     pub version: u64,
     pub digest: String,
@@ -53,7 +53,7 @@ pub(crate) struct Joined {
 /// What was true, in the model's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Known {
+pub enum Known {
     Class(usize),
     Value(f64),
 }
@@ -94,7 +94,7 @@ pub(crate) fn write(lines: &[Line]) -> Bytes {
 }
 
 /// Reads a file. Refuses a line that is damaged or of another format.
-pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Line>> {
+pub fn read(bytes: &[u8]) -> Result<Vec<Line>> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,

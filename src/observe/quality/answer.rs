@@ -14,7 +14,7 @@ const LABEL_BYTES_MAX: usize = 256;
 /// One row's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The class decided for and the score of each.
     Class(u32, Vec<f32>),
     Value(f64),
@@ -22,7 +22,7 @@ pub(crate) enum Answer {
 
 /// What was true of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Truth {
+pub enum Truth {
     Class(usize),
     Value(f64),
 }
@@ -30,7 +30,7 @@ pub(crate) enum Truth {
 /// A label as it comes: a word, a number, or a truth value as a word.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Label {
+pub enum Label {
     Number(f64),
     Word(String),
 }
@@ -90,7 +90,7 @@ impl<'d> Deserialize<'d> for Label {
 }
 
 /// Reads the answer of each row; none where its scores are no numbers.
-pub(crate) fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
+pub fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
     match task {
         Task::Regression(at) => {
             let values = outputs

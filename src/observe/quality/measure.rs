@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Measures by name. One that has no meaning for these rows, such as the AUC of
 /// a single class, is left out.
-pub(crate) type Measures = BTreeMap<&'static str, f64>;
+pub type Measures = BTreeMap<&'static str, f64>;
 
 /// Scores are taken for at least this, and at most one less it, where they are
 /// put into a logarithm.
@@ -16,7 +16,7 @@ const CLIP: f64 = 1e-15;
 const ECE_BINS: usize = 10;
 
 /// Measures rows of one kind; the others are passed over.
-pub(crate) fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures {
+pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures {
     let (mut classes, mut values) = (Vec::new(), Vec::new());
     for row in rows {
         match row {
@@ -143,7 +143,7 @@ fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
 }
 
 /// The same of values, and whether each is of the class.
-pub(crate) fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
+pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut won, mut of_class) = (0.0, 0.0, 0.0);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {

@@ -11,7 +11,7 @@ const TOP: f64 = 8.0;
 const RIGHT: f64 = 8.0;
 
 /// A line of a plot.
-pub(crate) struct Series<'s> {
+pub struct Series<'s> {
     pub name: &'s str,
     /// One of the page's colours.
     pub class: &'s str,
@@ -21,7 +21,7 @@ pub(crate) struct Series<'s> {
 }
 
 /// A number as people read it.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let size = value.abs();
     match size {
         // The edge below 0 is the number next to it.
@@ -41,7 +41,7 @@ fn frame(title: &str, body: &str) -> String {
 }
 
 /// Shares of rows, cell by cell, before and now.
-pub(crate) fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> String {
+pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> String {
     let top = before
         .iter()
         .chain(now)
@@ -79,7 +79,7 @@ pub(crate) fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) 
 }
 
 /// Lines over the same axis; `ends` name what is at its left and right.
-pub(crate) fn lines(
+pub fn lines(
     title: &str,
     series: &[Series<'_>],
     (left, right): (&str, &str),
@@ -155,8 +155,7 @@ pub(crate) fn lines(
 }
 
 /// Intervals one below another around naught, each with its name.
-#[cfg(feature = "train")]
-pub(crate) fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> String {
+pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> String {
     const ROW: f64 = 20.0;
     const NAMES: f64 = 260.0;
     const WIDE: f64 = 820.0;

@@ -22,11 +22,11 @@ use std::sync::OnceLock;
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
 /// ONNX Runtime, loaded from a shared library.
-pub(crate) struct OnnxRuntime(&'static Environment);
+pub struct OnnxRuntime(&'static Environment);
 
 impl OnnxRuntime {
     /// Loads the library at `path`. A second call returns the first library.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
+    pub fn load(path: &Path) -> Result<Self> {
         static LOADING: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         let _one_at_a_time = LOADING.lock();
         if let Some(environment) = ENVIRONMENT.get() {

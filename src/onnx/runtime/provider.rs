@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// A kind of hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum ProviderKind {
+pub enum ProviderKind {
     /// Always there.
     Cpu,
     /// NVIDIA, through CUDA.
@@ -30,7 +30,7 @@ impl ProviderKind {
 
 /// One provider a model may run on, with ONNX Runtime's own option names.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Provider {
+pub struct Provider {
     /// The hardware.
     pub kind: ProviderKind,
     /// Passed on as they are.

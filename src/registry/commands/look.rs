@@ -187,7 +187,7 @@ impl Operator {
 
     /// Copies a version's files into a new folder, verified. The folder appears
     /// whole or not at all; returns the version.
-    pub(crate) async fn pull(
+    pub async fn pull(
         &self,
         name: &ModelName,
         which: Option<&str>,

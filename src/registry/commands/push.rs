@@ -38,7 +38,7 @@ const PROBE_ROWS: usize = 64;
 
 /// What is pushed.
 #[derive(Debug, Default)]
-pub(crate) struct Push {
+pub struct Push {
     /// An ONNX file, or a folder with `model.onnx` and what belongs to it.
     pub path: PathBuf,
     /// Pointed at the new version in the same entry.
@@ -64,7 +64,7 @@ pub(crate) struct Push {
 
 /// What a push came to.
 #[derive(Debug, Serialize)]
-pub(crate) struct Pushed {
+pub struct Pushed {
     pub name: String,
     pub version: u64,
     /// The manifest's digest.
@@ -87,7 +87,7 @@ struct FirstRun {
 impl Operator {
     /// Publishes a version of `name`. Refuses a file that is not ONNX, and a
     /// signature that breaks the champion's clients unless that is allowed.
-    pub(crate) async fn push(
+    pub async fn push(
         &self,
         name: &ModelName,
         push: &Push,

@@ -108,11 +108,7 @@ impl Operator {
 
     /// What a version was made from, back to its first ancestor, and who made each
     /// champion.
-    pub(crate) async fn lineage(
-        &self,
-        name: &ModelName,
-        which: Option<&str>,
-    ) -> Result<Vec<Value>> {
+    pub async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
         let moves = self.moves(Some(name), (None, None)).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);

@@ -25,10 +25,10 @@ use std::sync::Arc;
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Words beside a table: what it is, in whose words.
-pub(crate) type Notes = BTreeMap<String, String>;
+pub type Notes = BTreeMap<String, String>;
 
 /// Writes a table. Every column has a value for each row.
-pub(crate) fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
+pub fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
     let failed = |e: ParquetError| Error::internal("write Parquet").with_source(e);
     let fields = table
         .columns

@@ -4,9 +4,9 @@
 #![allow(clippy::print_stdout)]
 
 use super::*;
-use crate::onnx::runtime::library;
 use crate::onnx::runtime::provider::ProviderKind;
 use crate::proto::onnx as o;
+use crate::testing::engine;
 use crate::testing::graphs::{self, node};
 use std::collections::BTreeMap;
 
@@ -53,15 +53,6 @@ fn on(kind: ProviderKind) -> SessionOptions {
         spinning: false,
         providers,
     }
-}
-
-/// The library of this machine, fetched where it is not there yet.
-pub(crate) fn engine() -> OnnxRuntime {
-    // SAFETY: every test sets the same value, and nothing reads it but the
-    // library, which is loaded under a lock after this.
-    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
-    let path = library::locate(None, false, &|_| {}).expect("an ONNX Runtime");
-    OnnxRuntime::load(&path).expect("loads")
 }
 
 /// Opens a session on the processor.

@@ -1,0 +1,136 @@
+//! What tests fetch by the ordinary clients into the user's cache, pinned: made
+//! once, kept, and made again when its list of requirements changes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The fetched part, or `None` after saying so. Under `ORTUS_TEST_REQUIRE=all`
+/// absence fails the test.
+pub fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
+    match part {
+        Ok(part) => Some(part),
+        Err(reason) if std::env::var("ORTUS_TEST_REQUIRE").is_ok_and(|v| v == "all") => {
+            panic!("{what} cannot be had: {reason}")
+        }
+        Err(reason) => {
+            println!(
+                "NOT RUN: {what} cannot be had: {}",
+                reason.lines().last().unwrap_or_default()
+            );
+            None
+        }
+    }
+}
+
+/// Whether the long size of a proof is asked for: `ORTUS_TEST_SIZE=long`.
+pub fn is_long() -> bool {
+    std::env::var("ORTUS_TEST_SIZE").is_ok_and(|v| v == "long")
+}
+
+pub fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// A folder in the cache, filled once by `make` from a list in `tests/`.
+fn cached(
+    name: &str,
+    requirements: &str,
+    make: impl FnOnce(&Path, &Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let list = super::root().join("tests").join(requirements);
+    let text = std::fs::read_to_string(&list).map_err(|e| e.to_string())?;
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let home = std::env::var("HOME").map_err(|e| format!("HOME: {e}"))?;
+    let cache = std::env::var("XDG_CACHE_HOME")
+        .map_or_else(|_| PathBuf::from(home).join(".cache"), PathBuf::from);
+    let folder = cache.join("ortus").join(format!("{name}-{hash:016x}"));
+    let whole = folder.join("whole");
+    // Tests run side by side; one makes it, the others wait.
+    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = MAKING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !whole.exists() {
+        make(&folder, &list)?;
+        std::fs::write(&whole, "").map_err(|e| e.to_string())?;
+    }
+    Ok(folder)
+}
+
+/// A Python with the packages of a list in `tests/`.
+pub fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    let folder = cached(name, requirements, |folder, list| {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(folder))?;
+        let python = folder.join("bin/python");
+        run(Command::new(python)
+            .args(["-m", "pip", "install", "--quiet", "-r"])
+            .arg(list))
+        .map(drop)
+    })?;
+    Ok(folder.join("bin/python"))
+}
+
+/// An ONNX Runtime library older than any that is accepted.
+pub fn old_runtime() -> Result<PathBuf, String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err(format!(
+            "no old ONNX Runtime is pinned for {}",
+            std::env::consts::ARCH
+        ));
+    }
+    let folder = cached("old-runtime", "runtime/requirements.txt", |folder, list| {
+        let pip = [
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+        ];
+        let target = [
+            "--implementation",
+            "cp",
+            "--python-version",
+            "3.12",
+            "--abi",
+            "cp312",
+        ];
+        let platform = [
+            "--platform",
+            "manylinux_2_28_x86_64",
+            "--platform",
+            "manylinux_2_27_x86_64",
+        ];
+        let mut download = Command::new("python3");
+        run(download
+            .args(pip)
+            .args(target)
+            .args(platform)
+            .arg("-r")
+            .arg(list)
+            .arg("-d")
+            .arg(folder))?;
+        let files = std::fs::read_dir(folder).map_err(|e| e.to_string())?;
+        let wheel = files
+            .filter_map(|f| Some(f.ok()?.path()))
+            .find(|f| f.extension().is_some_and(|e| e == "whl"));
+        let wheel = wheel.ok_or("pip fetched no package")?;
+        run(Command::new("python3")
+            .args(["-m", "zipfile", "-e"])
+            .arg(wheel)
+            .arg(folder))
+        .map(drop)
+    })?;
+    Ok(folder.join("onnxruntime/capi/libonnxruntime.so.1.23.2"))
+}

@@ -1,0 +1,204 @@
+//! A registry in a folder or on an S3 server, and what a server answers from it.
+
+use super::optional::python;
+use super::{Server, http, ortus, root};
+use ortus::testing::graphs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// An S3 server with one empty bucket; ends with the test.
+pub struct S3 {
+    child: Child,
+    pub port: u16,
+}
+
+impl S3 {
+    pub fn start() -> Result<Self, String> {
+        let python = python("test-s3", "s3/requirements.txt")?;
+        let script = root().join("tests/s3/serve.py");
+        let mut server = Command::new(python);
+        server
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = server.spawn().map_err(|e| e.to_string())?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or("no output")?;
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .map_err(|e| e.to_string())?;
+        let port = line
+            .trim()
+            .parse()
+            .map_err(|_| format!("the S3 server said {line:?}"))?;
+        let s3 = Self { child, port };
+        let made = http(&format!("127.0.0.1:{port}"), "PUT", "/bucket", &[], b"");
+        if made.status == 200 {
+            Ok(s3)
+        } else {
+            Err(format!("no bucket: {}", made.text()))
+        }
+    }
+
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A registry in a folder, with its commands.
+pub struct Registry(pub tempfile::TempDir);
+
+impl Registry {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.0.path().join("store").display())
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    /// Runs a command; returns its exit code, output and error.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = ortus()
+            .args(arguments)
+            .arg("--registry")
+            .arg(self.url())
+            .output()
+            .expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        (
+            output.status.code().expect("an exit code"),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
+    /// Runs a command that must do what it says; returns its output.
+    pub fn does(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {out} {err}");
+        out
+    }
+
+    /// Runs a command that must be refused; returns the one line it says.
+    pub fn refuses(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!(
+            (code, err.lines().count()),
+            (1, 1),
+            "{arguments:?}: {out} {err}"
+        );
+        err
+    }
+
+    /// Pushes a model whose output is `mark`; returns its version.
+    pub fn push(&self, model: &str, mark: f32) -> String {
+        let file = self.0.path().join("model.onnx");
+        std::fs::write(&file, graphs::demanding(mark)).expect("written");
+        self.does(&["push", model, file.to_str().expect("text")])
+    }
+
+    pub fn serve(&self, arguments: &[&str]) -> Server {
+        let (url, cache) = (self.url(), self.0.path().join("cache"));
+        let mut all = vec!["--registry", &url, "--cache", cache.to_str().expect("text")];
+        all.extend(["--set", "registry.poll=20ms"]);
+        all.extend(arguments);
+        Server::start_from(&all)
+    }
+}
+
+/// Asks for a prediction over REST: the status, the version that served, and
+/// the mark of the model that really ran.
+pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
+    let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
+    let answer = http(
+        &server.http,
+        "POST",
+        &format!("/v2/models/{path}/infer"),
+        headers,
+        body,
+    );
+    let version = answer
+        .headers
+        .get("ortus-model-version")
+        .cloned()
+        .unwrap_or_default();
+    let mark = if answer.status == 200 {
+        answer.json()["outputs"][0]["data"][0].as_f64()
+    } else {
+        None
+    };
+    (answer.status, version, mark.unwrap_or(f64::NAN))
+}
+
+pub fn serves(server: &Server, version: &str, mark: f64) -> bool {
+    let (status, by, ran) = ask(server, "m", &[]);
+    assert!(status == 200 || status == 404, "{status}");
+    status == 200 && by == version && ran == mark
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let (path, target) = entry
+            .map(|e| (e.path(), to.join(e.file_name())))
+            .expect("an entry");
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            std::fs::copy(&path, &target).map(drop).expect("copied")
+        }
+    }
+}
+
+/// Every file of a folder, sorted.
+pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
+    }
+    found.sort();
+}
+
+/// The versions of `m` in the registry.
+pub fn versions(registry: &Registry) -> u64 {
+    let (code, out, _) = registry.run(&["show", "m", "--json"]);
+    if code != 0 {
+        return 0;
+    }
+    serde_json::from_str::<serde_json::Value>(&out).expect("JSON")["versions"]
+        .as_array()
+        .expect("versions")
+        .len() as u64
+}
+
+/// The champion of `m` in the registry.
+pub fn champion(registry: &Registry) -> u64 {
+    let shown: serde_json::Value =
+        serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
+    shown["aliases"]["champion"].as_u64().expect("a champion")
+}

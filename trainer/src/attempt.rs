@@ -1,0 +1,98 @@
+//! A run from its cause to its record: whatever becomes of it is kept.
+
+use crate::command::Said;
+use crate::gate::Verdict;
+use crate::history::{Became, History, Ran};
+use crate::pipeline::{Outcome, Trainer, Watcher, run};
+use crate::spec::Spec;
+use ortus::core::error::{Kind, Result};
+use serde_json::json;
+use std::time::Instant;
+
+/// Why it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    /// For a person.
+    pub trigger: String,
+    /// What it deals with.
+    pub events: Vec<String>,
+    /// Whether it is of another time.
+    pub apart: bool,
+}
+
+impl Cause {
+    /// A person started it.
+    pub(crate) fn manual() -> Self {
+        Self {
+            trigger: MANUAL.to_owned(),
+            events: Vec::new(),
+            apart: false,
+        }
+    }
+}
+
+/// The trigger of a run that a person started.
+pub(crate) const MANUAL: &str = "manual";
+
+/// Runs, and keeps what became of it; the last says whether it is kept. One that
+/// ends because the registry or a source is away deals with nothing: it is to be
+/// tried again.
+pub(crate) async fn attempt(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    cause: Cause,
+    history: &History,
+    watcher: &mut dyn Watcher,
+) -> (Ran, Result<Outcome>, Result<()>) {
+    let (began, clock) = (chrono::Utc::now(), Instant::now());
+    let trainer = Trainer {
+        trigger: Some(&cause.trigger),
+        ..*trainer
+    };
+    let ended = run(&trainer, spec, watcher).await;
+    let became = match &ended {
+        Ok(Outcome {
+            version: Some(_),
+            new: true,
+            ..
+        }) => Became::Published,
+        Ok(Outcome {
+            version: Some(_), ..
+        }) => Became::Equal,
+        Ok(Outcome {
+            verdict: Verdict::Fail,
+            ..
+        }) => Became::Failed,
+        Ok(_) => Became::Inconclusive,
+        Err(_) => Became::Broken,
+    };
+    let record = match &ended {
+        Ok(outcome) => outcome.record.clone(),
+        Err(error) => {
+            let said =
+                std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
+            json!({"error": error.message, "spec": spec.canonical(), "said": said.map(|Said(text)| text)})
+        }
+    };
+    let Cause {
+        trigger,
+        mut events,
+        apart,
+    } = cause;
+    if matches!(&ended, Err(error) if error.kind == Kind::Unavailable) {
+        events.clear();
+    }
+    let seconds = clock.elapsed().as_secs_f64();
+    let ran = Ran {
+        model: spec.model.name.clone(),
+        began,
+        seconds,
+        trigger,
+        events,
+        apart,
+        became,
+        record,
+    };
+    let kept = history.keep(&ran).await;
+    (ran, ended, kept)
+}

@@ -1,0 +1,188 @@
+//! What would be published: a graph, from our own algorithms or from a program,
+//! and what it is held against.
+
+use crate::command::exchange::{Back, Claims, Said, compare};
+use crate::data::Rows;
+use crate::fit::trees::Round;
+use crate::frame::Frame;
+use crate::judge::Asked;
+use crate::model::Model;
+use crate::parity::{self, Parity};
+use crate::spec::{Algorithm, Spec};
+use crate::split::Fold;
+use crate::{command, export, learn};
+use bytes::Bytes;
+use ortus::core::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Rows that the graph is held against the model on.
+const PARITY_ROWS: usize = 20_000;
+
+/// What was learned.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fitted {
+    Ours(Box<Model>),
+    Program {
+        said: Said,
+        claims: Claims,
+        /// Follows the rest where it is kept.
+        #[serde(skip)]
+        model: Bytes,
+    },
+}
+
+/// Learns from the rows of a fold; `watch` is told of every round.
+pub(crate) fn fit(
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+    watch: &mut dyn FnMut(Round),
+) -> Result<Fitted> {
+    if spec.fit.algorithm == Algorithm::Command {
+        let Back {
+            model,
+            said,
+            claims,
+        } = command::learn(spec, rows, fold)?;
+        return Ok(Fitted::Program {
+            said,
+            claims,
+            model,
+        });
+    }
+    let model = learn::learn(spec, rows, fold, watch)?;
+    Ok(Fitted::Ours(Box::new(model)))
+}
+
+impl Fitted {
+    /// The graph.
+    pub(crate) fn graph(&self, spec: &Spec, run: &str) -> Bytes {
+        match self {
+            Self::Program { model, .. } => model.clone(),
+            Self::Ours(model) => {
+                let about = spec.model.about.as_deref().unwrap_or_default();
+                export::export(model, about, &properties(spec, model, run)).into()
+            }
+        }
+    }
+
+    /// The columns of the graph's inputs; none where each input is one.
+    pub(crate) fn columns(&self, spec: &Spec, rows: &Rows) -> Vec<String> {
+        match self {
+            Self::Ours(model) => export::columns(&model.features),
+            Self::Program { said, .. } if !said.features.is_empty() => said.features.clone(),
+            Self::Program { .. } if !spec.schema.features.is_empty() => {
+                spec.schema.features.clone()
+            }
+            Self::Program { .. } => rows.frame.columns.iter().map(|c| c.name.clone()).collect(),
+        }
+    }
+
+    /// Holds the graph against what was learned: against our own model on rows
+    /// bent to every edge, against a program's predictions where it made some.
+    pub(crate) fn parity(
+        &self,
+        spec: &Spec,
+        asked: &mut Asked,
+        rows: &Rows,
+        fold: &Fold,
+    ) -> Result<Parity> {
+        match self {
+            Self::Ours(model) => {
+                let step = fold.train.len().div_ceil(PARITY_ROWS).max(1);
+                let some: Vec<u32> = fold.train.iter().copied().step_by(step).collect();
+                parity::check(model, asked, &rows.frame.take(&some), PARITY_ROWS, 7)
+            }
+            Self::Program { claims, .. } => {
+                let frame: Frame = rows.frame.take(&fold.test);
+                let answers = asked.ask(&frame, &mut |_, _, _| {})?;
+                let places = asked.places(&rows.target)?;
+                compare(claims, (&answers, &places), spec.program.parity_max)
+            }
+        }
+    }
+
+    /// How much features count, the most first.
+    pub(crate) fn importances(&self) -> Vec<(String, f64)> {
+        let mut all: Vec<(String, f64)> = match self {
+            Self::Ours(model) => model
+                .features
+                .iter()
+                .map(|f| f.name.clone())
+                .zip(model.importances())
+                .collect(),
+            Self::Program { said, .. } => said.importances.clone().into_iter().collect(),
+        };
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all
+    }
+
+    /// What a person should know of it.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Ours(model) if !model.converged() => {
+                vec![
+                    "the best weights were not quite reached; a larger 'l2' in [fit.linear] helps"
+                        .to_owned(),
+                ]
+            }
+            Self::Ours(_) => Vec::new(),
+            Self::Program { said, .. } => said.notes.clone(),
+        }
+    }
+
+    /// Measures that a program made itself.
+    pub(crate) fn told(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Program { said, .. } if !said.metrics.is_empty() => Some(json!(said.metrics)),
+            _ => None,
+        }
+    }
+
+    /// Whether it has to answer a row of which nothing is known.
+    pub(crate) fn bears_nothing(&self) -> bool {
+        matches!(self, Self::Ours(_))
+    }
+
+    /// As it is kept: a line that describes it, then the graph of a program.
+    pub(crate) fn write(&self) -> Result<Bytes> {
+        let mut all = serde_json::to_vec(self)
+            .map_err(|e| Error::internal("write a model down").with_source(e))?;
+        all.push(b'\n');
+        if let Self::Program { model, .. } = self {
+            all.extend_from_slice(model);
+        }
+        Ok(all.into())
+    }
+
+    /// Reads what was kept. None of what is not whole.
+    pub(crate) fn read(bytes: &Bytes) -> Option<Self> {
+        let end = bytes.iter().position(|b| *b == b'\n')?;
+        let mut fitted: Self = serde_json::from_slice(&bytes[..end]).ok()?;
+        if let Self::Program { model, .. } = &mut fitted {
+            *model = bytes.slice(end + 1..);
+        }
+        Some(fitted)
+    }
+}
+
+/// What the graph says of itself.
+fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("run", run.to_owned()),
+        ("target", spec.schema.target.clone()),
+        (
+            "features",
+            json!(export::columns(&model.features)).to_string(),
+        ),
+    ];
+    all.extend(
+        model
+            .classes
+            .as_ref()
+            .map(|classes| ("classes", json!(classes).to_string())),
+    );
+    all
+}

@@ -1,0 +1,312 @@
+//! Experiments: settings that are tried, runs beside each other, and what MLflow
+//! is told.
+
+use super::{NOT_PASSED, RunArguments, Setup, Shown, history, history_of, show};
+use crate::attempt::{Cause, attempt};
+use crate::history::{Became, Ran};
+use crate::mlflow::{Told, Tracking};
+use crate::spec::Spec;
+use crate::sweep::{self, Swept};
+use chrono::TimeDelta;
+use ortus::cli::print::{Table, line, note};
+use ortus::cli::registry::arguments::Common;
+use ortus::cli::registry::nudge;
+use ortus::core::error::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+/// Tries settings; the best is trained on all rows that are learned from, and
+/// published by the same gates as any.
+pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
+    let spec = Spec::read(&arguments.spec)?;
+    let setup = Setup::new(
+        arguments.ortus.as_deref(),
+        &arguments.common,
+        &arguments.by,
+        spec.fit.threads,
+    )
+    .await?;
+    let history = history_of(&setup.operator, &spec.model.name)?;
+    let known: BTreeSet<String> = history
+        .all()
+        .await?
+        .iter()
+        .map(|ran| ran.key().to_owned())
+        .collect();
+    let mut shown = Shown::new(arguments.common.json);
+    let swept = sweep::sweep(
+        &setup.trainer(chrono::Utc::now()),
+        &spec,
+        &history,
+        &mut shown,
+    )
+    .await;
+    shown.bar.finish_and_clear();
+    let swept = swept?;
+    for ran in history
+        .all()
+        .await?
+        .iter()
+        .filter(|ran| ran.became == Became::Tried && !known.contains(ran.key()))
+    {
+        tell(arguments.mlflow.as_deref(), ran).await;
+    }
+    let best = swept.trials.first().filter(|trial| trial.loss.is_some());
+    let best = best.ok_or_else(|| {
+        Error::precondition("none of the settings could be learned with; see `runs`")
+    })?;
+    if !arguments.common.json {
+        list(&swept);
+    }
+    let loss = best.loss.unwrap_or(f64::NAN);
+    let trigger = format!(
+        "the best of {} tried, {} {loss:.6}: {}",
+        swept.trials.len(),
+        swept.measure,
+        sweep::words(&best.set)
+    );
+    let cause = Cause {
+        trigger,
+        ..Cause::manual()
+    };
+    let (ran, ended, kept) = attempt(
+        &setup.trainer(chrono::Utc::now()),
+        &best.spec,
+        cause,
+        &history,
+        &mut shown,
+    )
+    .await;
+    shown.bar.finish_and_clear();
+    if let Err(error) = kept {
+        note(&format!("ortus-trainer: the run is not kept: {error}"));
+    }
+    tell(arguments.mlflow.as_deref(), &ran).await;
+    if arguments.common.json {
+        let trials = swept
+            .trials
+            .iter()
+            .map(|trial| json!({"values": trial.set, "loss": trial.loss}));
+        let trials: Vec<Value> = trials.collect();
+        line(
+            &json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": ran})
+                .to_string(),
+        );
+    } else {
+        line(&ran.trigger);
+        show(&ran);
+    }
+    let outcome = ended?;
+    if outcome.new {
+        nudge(&setup.operator, &arguments.by).await;
+    }
+    Ok(if outcome.version.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_PASSED)
+    })
+}
+
+fn list(swept: &Swept) {
+    let mut table = Table::new(&[swept.measure, "set"]);
+    for trial in &swept.trials {
+        let loss = trial
+            .loss
+            .map_or_else(|| "failed".to_owned(), |loss| format!("{loss:.6}"));
+        table.row(&[&loss, &sweep::words(&trial.set)]);
+    }
+    table.print();
+    if let Some(cut) = &swept.cut {
+        line(cut);
+    }
+}
+
+/// Tells MLflow of a run, where a person has one. A run is not lost by it.
+pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
+    let Some(address) = address.filter(|_| ran.became != Became::Skipped) else {
+        return;
+    };
+    let told = async { Tracking::open(address)?.tell(&told(ran)).await };
+    if let Err(error) = told.await {
+        note(&format!("ortus-trainer: MLflow is not told: {error}"));
+    }
+}
+
+fn told(ran: &Ran) -> Told {
+    let record = &ran.record;
+    let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let metrics = ["metrics", "own_metrics"]
+        .into_iter()
+        .flat_map(|key| record[key].as_object().into_iter().flatten());
+    let mut metrics: BTreeMap<String, f64> = metrics
+        .filter_map(|(name, v)| Some((name.clone(), v.as_f64()?)))
+        .collect();
+    metrics.extend(
+        record["loss"]
+            .as_f64()
+            .map(|loss| ("loss".to_owned(), loss)),
+    );
+    let mut tags = BTreeMap::from([
+        ("ortus.run".to_owned(), ran.key().to_owned()),
+        ("ortus.became".to_owned(), word(&json!(ran.became))),
+        ("ortus.trigger".to_owned(), ran.trigger.clone()),
+    ]);
+    for key in ["version", "data_digest", "verdict", "error"] {
+        if !record[key].is_null() {
+            tags.insert(format!("ortus.{key}"), word(&record[key]));
+        }
+    }
+    let short: String = ran
+        .key()
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect();
+    Told {
+        experiment: ran.model.clone(),
+        name: format!("{}-{short}", ran.model),
+        began: ran.began.timestamp_millis(),
+        ended: ended.timestamp_millis(),
+        has_failed: ran.became == Became::Broken || !record["error"].is_null(),
+        params: settings(record),
+        metrics,
+        tags,
+    }
+}
+
+/// The settings of a run, by their whole names.
+fn settings(record: &Value) -> BTreeMap<String, String> {
+    fn walk(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
+        for (key, value) in table {
+            let name = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
+            match value {
+                toml::Value::Table(inner) => walk(&name, inner, all),
+                toml::Value::String(text) => drop(all.insert(name, text.clone())),
+                other => drop(all.insert(name, other.to_string())),
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    let table = record["spec"]
+        .as_str()
+        .and_then(|text| text.parse::<toml::Table>().ok());
+    walk("", &table.unwrap_or_default(), &mut all);
+    all
+}
+
+/// Puts two runs beside each other: what was set otherwise, and what came of it.
+pub(super) async fn compare(
+    model: &str,
+    (one, other): (&str, &str),
+    common: &Common,
+) -> Result<()> {
+    let history = history(model, common).await?;
+    let (one, other) = (history.find(one).await?, history.find(other).await?);
+    let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
+        a != b
+    });
+    let metrics = |ran: &Ran| -> BTreeMap<String, String> {
+        let all = ran.record["metrics"].as_object().into_iter().flatten();
+        let mut all: BTreeMap<String, String> = all
+            .map(|(name, v)| {
+                (
+                    name.clone(),
+                    format!("{:.6}", v.as_f64().unwrap_or(f64::NAN)),
+                )
+            })
+            .collect();
+        all.extend(
+            ran.record["loss"]
+                .as_f64()
+                .map(|loss| ("loss of a trial".to_owned(), format!("{loss:.6}"))),
+        );
+        all
+    };
+    let measured = beside(&metrics(&one), &metrics(&other), |_, _| true);
+    let verdicts = |ran: &Ran| -> BTreeMap<String, String> {
+        let gates = ran.record["gates"].as_array().into_iter().flatten();
+        let word =
+            |gate: &Value, key: &str| gate[key].as_str().unwrap_or_default().replace('_', " ");
+        gates
+            .map(|gate| (word(gate, "name"), word(gate, "verdict")))
+            .collect()
+    };
+    let gates = beside(&verdicts(&one), &verdicts(&other), |_, _| true);
+    let is_same = one.record["data_digest"] == other.record["data_digest"];
+    if common.json {
+        let sides = |all: &Sides| -> Value {
+            all.iter()
+                .map(|(name, (a, b))| (name.clone(), json!([a, b])))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let all = json!({
+            "runs": [one.key(), other.key()], "became": [one.became, other.became], "same_data": is_same,
+            "settings": sides(&set), "metrics": sides(&measured), "gates": sides(&gates),
+        });
+        line(&all.to_string());
+        return Ok(());
+    }
+    let short = |ran: &Ran| {
+        ran.key()
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>()
+    };
+    let (a, b) = (short(&one), short(&other));
+    line(if is_same {
+        "learned from the same data"
+    } else {
+        "learned from other data each: metrics are of other rows"
+    });
+    for (what, all) in [
+        ("set otherwise", &set),
+        ("metric", &measured),
+        ("gate", &gates),
+    ] {
+        if all.is_empty() {
+            continue;
+        }
+        let mut table = Table::new(&[what, &a, &b]);
+        for (name, (one, other)) in all {
+            table.row(&[
+                name,
+                one.as_deref().unwrap_or("-"),
+                other.as_deref().unwrap_or("-"),
+            ]);
+        }
+        table.print();
+    }
+    Ok(())
+}
+
+type Sides = BTreeMap<String, (Option<String>, Option<String>)>;
+
+fn beside(
+    one: &BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+    shown: fn(Option<&String>, Option<&String>) -> bool,
+) -> Sides {
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let all = names
+        .into_iter()
+        .filter(|name| shown(one.get(*name), other.get(*name)));
+    all.map(|name| {
+        (
+            name.clone(),
+            (one.get(name).cloned(), other.get(name).cloned()),
+        )
+    })
+    .collect()
+}

@@ -1,0 +1,239 @@
+//! A program of the user's own that learns: it finds the rows in a folder and
+//! leaves a model there. It gets no credentials, a bounded share of the machine,
+//! and a deadline; what it leaves is checked like any model.
+
+pub(crate) mod exchange;
+pub(crate) mod guard;
+
+use crate::data::Rows;
+use crate::spec::Spec;
+use crate::split::Fold;
+use exchange::Back;
+use guard::{Ended, Order, Verdict, run_guarded};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, short};
+use ortus::registry::blob;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// It asks to be tried again: `EX_TEMPFAIL`.
+const AGAIN: i32 = 75;
+/// Between two attempts; each time longer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The most bytes of its last words in an error.
+const WORDS_MAX: usize = 240;
+/// The most files that a result may depend on.
+const FILES_MAX: usize = 10_000;
+
+/// A file that a program is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Code {
+    /// Relative to the specification.
+    pub path: String,
+    pub digest: Digest,
+}
+
+/// The files that a program is made of; none where none is run.
+pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
+    if spec.fit.algorithm != crate::spec::Algorithm::Command {
+        return Ok(Vec::new());
+    }
+    let mut named: Vec<PathBuf> = Vec::new();
+    for name in &spec.program.files {
+        let path = spec.folder.join(name);
+        let gone = |e| {
+            Error::invalid(format!(
+                "'{}' of 'files' in [fit.command] cannot be read",
+                short(name)
+            ))
+            .with_source(e)
+        };
+        walk(&path, &mut named).map_err(gone)?;
+    }
+    // What stands elsewhere, such as an interpreter, is the machine's.
+    let beside = spec
+        .program
+        .program
+        .iter()
+        .filter(|word| Path::new(word).is_relative());
+    named.extend(
+        beside
+            .map(|word| spec.folder.join(word))
+            .filter(|path| path.is_file()),
+    );
+    if named.len() > FILES_MAX {
+        return Err(Error::too_large(format!(
+            "'files' in [fit.command] are over {FILES_MAX}"
+        )));
+    }
+    let one = |path: &PathBuf| {
+        let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
+        let (digest, _) = measured.map_err(|e| {
+            Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
+        })?;
+        Ok(Code {
+            path: path
+                .strip_prefix(&spec.folder)
+                .unwrap_or(path)
+                .display()
+                .to_string(),
+            digest,
+        })
+    };
+    let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
+    // What it is told by the environment counts as much.
+    for name in &spec.program.env {
+        let value = std::env::var(name).unwrap_or_default();
+        all.push(Code {
+            path: format!("${name}"),
+            digest: ortus::registry::entry::hash(value.as_bytes()),
+        });
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if !std::fs::metadata(path)?.is_dir() {
+        found.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        // What runs may leave beside the code is none of it.
+        let entry = entry?.path();
+        if !entry.ends_with("__pycache__") && found.len() <= FILES_MAX {
+            walk(&entry, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the program on the rows of a fold until it ends well; how long it took,
+/// what it said and what it left.
+pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let folder = crate::scratch::folder()?;
+        exchange::hand_over(folder.path(), spec, rows, fold)?;
+        let verdict = run_guarded(&order(spec, folder.path())?)?;
+        if verdict.ended == Ended::Code(AGAIN) && attempt < spec.program.attempts {
+            std::thread::sleep(PAUSE * attempt.min(60) as u32);
+            continue;
+        }
+        check(spec, &verdict, attempt)?;
+        let mut back =
+            exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
+        if verdict.left > 0 {
+            back.said.notes.push(format!(
+                "the program left {} processes behind, which were ended",
+                verdict.left
+            ));
+        }
+        return Ok(back);
+    }
+}
+
+fn order(spec: &Spec, folder: &Path) -> Result<Order> {
+    let absent =
+        |e| Error::invalid("the folder of the specification cannot be found").with_source(e);
+    let beside = if spec.folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        &spec.folder
+    };
+    let beside = beside.canonicalize().map_err(absent)?;
+    let place = |word: &String| {
+        let path = beside.join(word);
+        if path.is_file() {
+            path.display().to_string()
+        } else {
+            word.clone()
+        }
+    };
+    // A bare name of a program is looked for where programs are, not beside the specification.
+    let mut words: Vec<String> = spec.program.program.iter().map(place).collect();
+    if let (Some(first), Some(named)) = (words.first_mut(), spec.program.program.first())
+        && !named.contains('/')
+    {
+        first.clone_from(named);
+    }
+    let mut env: BTreeMap<String, String> = BTreeMap::new();
+    let passed = ["PATH", "LANG"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(spec.program.env.iter().cloned());
+    env.extend(passed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
+    let here = folder.display().to_string();
+    let own = [
+        ("ORTUS_SPEC", format!("{here}/spec.json")),
+        ("ORT_DISABLE_TELEMETRY", "1".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("TMPDIR", here.clone()),
+    ];
+    env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    env.entry("HOME".to_owned()).or_insert(here);
+    let program = &spec.program;
+    Ok(Order {
+        program: words,
+        folder: folder.to_owned(),
+        env,
+        deadline: program.deadline,
+        memory_max: program.memory_max as u64,
+        file_max: program.output_max as u64,
+    })
+}
+
+fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
+    let how = match verdict.ended {
+        Ended::Code(0) => return Ok(()),
+        Ended::Code(AGAIN) => {
+            let how = format!("asked {attempt} times to be tried again");
+            return Err(told(Error::precondition(how), verdict));
+        }
+        Ended::Code(code) => format!("ended with {code}"),
+        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+        Ended::Late => {
+            let deadline = spec.program.deadline.as_secs_f64();
+            return Err(told(
+                Error::late(format!(
+                    "took over {deadline} s, 'deadline' in [fit.command]"
+                )),
+                verdict,
+            ));
+        }
+        Ended::NotStarted => format!("cannot be started: {}", verdict.said),
+    };
+    Err(told(Error::precondition(how), verdict))
+}
+
+/// The last that a program said, for the record.
+#[derive(Debug)]
+pub(crate) struct Said(pub String);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Said {}
+
+fn told(error: Error, verdict: &Verdict) -> Error {
+    error
+        .context(last(verdict))
+        .with_source(Said(verdict.said.clone()))
+}
+
+/// The program, and the last that it said.
+fn last(verdict: &Verdict) -> String {
+    let line = verdict.said.trim().lines().last().unwrap_or_default();
+    if verdict.ended == Ended::NotStarted || line.is_empty() {
+        return "the program".to_owned();
+    }
+    let line = &line[..line.floor_char_boundary(WORDS_MAX)];
+    format!("the program, whose last words are '{line}',")
+}

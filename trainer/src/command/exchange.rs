@@ -1,0 +1,398 @@
+//! What passes between the trainer and a program: a folder with the rows and a
+//! description in, a model with what it predicted out. The target of the rows
+//! that it is judged by is not handed over.
+
+use super::super::data::{Rows, Target};
+use super::super::frame::{Frame, Values};
+use super::super::parity::Parity;
+use super::super::spec::{Handed, Spec};
+use super::super::split::Fold;
+use bytes::Bytes;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::short;
+use ortus::observe::quality::answer::Answer;
+use ortus::storage::table::{Column, Table, columnar};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The format of what is handed over.
+const FORMAT: u32 = 1;
+/// The largest metrics.
+const METRICS_BYTES_MAX: u64 = 1 << 20;
+/// The column of weights.
+const WEIGHT: &str = "ortus.weight";
+
+/// What the program says of its model, all of it optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Said {
+    /// Measures of its own, for the record.
+    pub metrics: BTreeMap<String, f64>,
+    /// How much features count.
+    pub importances: BTreeMap<String, f64>,
+    /// The features in the order of the model's columns, where it has other columns than inputs.
+    pub features: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// What it predicted of the rows that it is judged by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    /// A value of each row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<f64>,
+    /// The place of each row's class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<u32>,
+    /// Row by row the classes' probabilities, where it tells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<f32>,
+}
+
+/// What it handed back.
+pub(crate) struct Back {
+    pub model: Bytes,
+    pub said: Said,
+    pub claims: Claims,
+}
+
+/// Fills the folder that a program finds.
+pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::unavailable(format!("write to {}", folder.display())).with_source(e)
+    };
+    std::fs::create_dir_all(folder.join("out")).map_err(failed)?;
+    let classes = rows.target.classes();
+    let end = match spec.program.rows {
+        Handed::Parquet => "parquet",
+        Handed::Csv => "csv",
+    };
+    for (name, part, is_told) in [
+        ("train", &fold.train, true),
+        ("stop", &fold.stop, true),
+        ("test", &fold.test, false),
+    ] {
+        let table = table(spec, rows, part, is_told);
+        let bytes = match spec.program.rows {
+            Handed::Parquet => columnar::write(&table, &columnar::Notes::new())?,
+            Handed::Csv => csv(&table)?,
+        };
+        std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
+    }
+    let kind = |values: &Values| match values {
+        Values::Numbers(_) => "number",
+        Values::Words(_) => "category",
+    };
+    let features = rows
+        .frame
+        .columns
+        .iter()
+        .map(|c| json!({"name": c.name, "kind": kind(&c.values)}));
+    let order = json!({
+        "format": FORMAT,
+        "model": spec.model.name,
+        "task": if classes.is_some() { "classification" } else { "regression" },
+        "target": spec.schema.target,
+        "classes": classes,
+        "features": features.collect::<Vec<_>>(),
+        "weight": rows.weight.as_ref().map(|_| WEIGHT),
+        "train": format!("train.{end}"),
+        "stop": format!("stop.{end}"),
+        "test": format!("test.{end}"),
+        "seed": spec.fit.seed,
+        "balanced": spec.fit.balanced,
+        "threads": rayon::current_num_threads(),
+        "out": {"model": "out/model.onnx", "metrics": "out/metrics.json", "predictions": "out/predictions.csv"},
+    });
+    std::fs::write(folder.join("spec.json"), order.to_string()).map_err(failed)
+}
+
+fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
+    let Frame {
+        columns,
+        rows: count,
+    } = rows.frame.take(part);
+    let mut all: Vec<(String, Column)> = Vec::with_capacity(columns.len() + 2);
+    for column in columns {
+        let values = match column.values {
+            Values::Numbers(all) => Column::F32(all),
+            Values::Words(words) => Column::Words(
+                (0..count)
+                    .map(|row| words.get(row).unwrap_or_default().to_owned())
+                    .collect(),
+            ),
+        };
+        all.push((column.name, values));
+    }
+    if is_told {
+        let target = match rows.target.take(part) {
+            Target::Values(values) => Column::F32(values),
+            Target::Classes { of, names } => {
+                Column::Words(of.iter().map(|c| names[*c as usize].clone()).collect())
+            }
+        };
+        all.push((spec.schema.target.clone(), target));
+        if let Some(weights) = &rows.weight {
+            all.push((
+                WEIGHT.to_owned(),
+                Column::F32(part.iter().map(|row| weights[*row as usize]).collect()),
+            ));
+        }
+    }
+    Table {
+        columns: all,
+        rows: count,
+    }
+}
+
+fn csv(table: &Table) -> Result<Vec<u8>> {
+    let failed = |e: csv::Error| Error::internal("write CSV").with_source(e);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(table.names()).map_err(failed)?;
+    for row in 0..table.rows {
+        writer
+            .write_record(
+                table
+                    .columns
+                    .iter()
+                    .map(|(_, column)| missing(column.word(row))),
+            )
+            .map_err(failed)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
+}
+
+/// A missing number is an empty cell.
+fn missing(word: String) -> String {
+    if word == "NaN" { String::new() } else { word }
+}
+
+/// Reads what a program left. Refuses what is not there, too large, or not what
+/// was asked for.
+pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+    let most = spec.program.output_max as u64;
+    let read = |name: &str, most: u64| -> Result<Vec<u8>> {
+        let path = folder.join("out").join(name);
+        let none = |e: std::io::Error| {
+            Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
+        };
+        // A link might lead anywhere.
+        let meta = std::fs::symlink_metadata(&path).map_err(none)?;
+        if !meta.is_file() {
+            return Err(Error::invalid(format!("out/{name} is no file")));
+        }
+        if meta.len() > most {
+            return Err(Error::too_large(format!(
+                "out/{name} is {} bytes, over {most}",
+                meta.len()
+            )));
+        }
+        std::fs::read(&path).map_err(none)
+    };
+    let model = Bytes::from(read(
+        "model.onnx",
+        most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
+    )?);
+    let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+            Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))
+        })?,
+        Err(_) if !folder.join("out/metrics.json").exists() => Said::default(),
+        Err(error) => return Err(error),
+    };
+    let known = |name: &&String| rows.frame.column(name).is_none();
+    if let Some(name) = said
+        .features
+        .iter()
+        .chain(said.importances.keys())
+        .find(known)
+    {
+        return Err(Error::invalid(format!(
+            "out/metrics.json names '{}', which is no feature",
+            short(name)
+        )));
+    }
+    let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
+    Ok(Back {
+        model,
+        said,
+        claims,
+    })
+}
+
+/// Reads predictions: `value`, or `label` and, where they are told, `p0`, `p1` …
+/// in the order of the classes.
+fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
+    let refuse = |why: String| Error::invalid(format!("out/predictions.csv: {why}"));
+    let mut reader = csv::Reader::from_reader(bytes);
+    let header = reader.headers().map_err(|e| refuse(e.to_string()))?.clone();
+    let place = |name: &str| header.iter().position(|h| h == name);
+    let classes = rows.target.classes();
+    let column = if classes.is_some() { "label" } else { "value" };
+    let at = place(column).ok_or_else(|| refuse(format!("has no column '{column}'")))?;
+    let scores: Vec<usize> = (0..classes.map_or(0, <[String]>::len))
+        .map_while(|c| place(&format!("p{c}")))
+        .collect();
+    if !scores.is_empty() && Some(scores.len()) != classes.map(<[String]>::len) {
+        return Err(refuse(
+            "has the probabilities of some classes only".to_owned(),
+        ));
+    }
+    let mut claims = Claims::default();
+    let mut found = 0;
+    for (row, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| refuse(e.to_string()))?;
+        let cell = |at: usize| record.get(at).unwrap_or_default().trim();
+        let number = |at: usize| {
+            let word = cell(at);
+            word.parse::<f64>()
+                .map_err(|_| refuse(format!("row {row} holds '{}', no number", short(word))))
+        };
+        match classes {
+            None => claims.values.push(number(at)?),
+            Some(names) => {
+                let class = names.iter().position(|name| name == cell(at));
+                let class = class.ok_or_else(|| {
+                    refuse(format!("row {row} holds '{}', no class", short(cell(at))))
+                })?;
+                claims.classes.push(class as u32);
+                for score in &scores {
+                    claims.scores.push(number(*score)? as f32);
+                }
+            }
+        }
+        found += 1;
+    }
+    if found != count {
+        return Err(refuse(format!("has {found} rows; {count} are judged by")));
+    }
+    Ok(claims)
+}
+
+/// Holds what a program predicted against what its model answers. Refuses a
+/// difference beyond `within`, and another class unless the two are tied.
+/// `places` are those of the classes among the model's.
+pub(crate) fn compare(
+    claims: &Claims,
+    (answers, places): (&[Option<Answer>], &[usize]),
+    within: f64,
+) -> Result<Parity> {
+    let refuse = |row: usize, how: String| {
+        Err(Error::precondition(format!(
+            "row {row} of those that it is judged by: {how}"
+        )))
+    };
+    let mut parity = Parity {
+        rows: answers.len(),
+        worst: 0.0,
+    };
+    let all = || claims.values.iter().filter(|v| v.is_finite());
+    let mean = all().sum::<f64>() / all().count().max(1) as f64;
+    let scale =
+        (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
+    for (row, answer) in answers.iter().enumerate() {
+        match answer {
+            None => return refuse(row, "the model has no answer".to_owned()),
+            Some(Answer::Value(found)) => {
+                let Some(claimed) = claims.values.get(row) else {
+                    return refuse(row, "a class was predicted".into());
+                };
+                let apart =
+                    (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
+                // What is no number is not near either.
+                if apart.is_nan() || apart > within {
+                    return refuse(
+                        row,
+                        format!("the model answers {found}, the program predicted {claimed}"),
+                    );
+                }
+                parity.worst = parity.worst.max(apart);
+            }
+            Some(Answer::Class(found, scores)) => {
+                let claimed = claims
+                    .classes
+                    .get(row)
+                    .and_then(|class| places.get(*class as usize));
+                let Some(claimed) = claimed else {
+                    return refuse(row, "a value was predicted".into());
+                };
+                let claimed = *claimed as u32;
+                let width = claims.scores.len() / claims.classes.len().max(1);
+                let told = &claims.scores[row * width..][..width];
+                for (class, b) in told.iter().enumerate() {
+                    let a = places
+                        .get(class)
+                        .and_then(|at| scores.get(*at))
+                        .copied()
+                        .unwrap_or(f32::NAN);
+                    let apart = f64::from((a - b).abs());
+                    if apart.is_nan() || apart > within {
+                        return refuse(
+                            row,
+                            format!(
+                                "the model answers the probability {a}, the program predicted {b}"
+                            ),
+                        );
+                    }
+                    parity.worst = parity.worst.max(apart);
+                }
+                let score = |class: u32| scores.get(class as usize).copied().unwrap_or(0.0);
+                let is_tied = f64::from((score(*found) - score(claimed)).abs()) <= within
+                    && !scores.is_empty();
+                if *found != claimed && !is_tied {
+                    return refuse(
+                        row,
+                        format!("the model answers class {found}, the program predicted {claimed}"),
+                    );
+                }
+            }
+        }
+    }
+    Ok(parity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_predicted_must_be_what_its_model_answers() {
+        let values = Claims {
+            values: vec![1.0, 2.0],
+            ..Claims::default()
+        };
+        let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
+        assert!(compare(&values, (&answers(1.0, 2.000_01), &[0, 1]), 1e-4).is_ok());
+        assert!(
+            compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4)
+                .is_err_and(|e| e.message.contains("row 1"))
+        );
+        assert!(compare(&values, (&answers(f64::NAN, 2.0), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&values, (&[None, None], &[0, 1]), 1e-4).is_err());
+        let classes = Claims {
+            classes: vec![1],
+            scores: vec![0.4, 0.6],
+            ..Claims::default()
+        };
+        let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
+        assert!(compare(&classes, (&class(1, &[0.4, 0.6]), &[0, 1]), 1e-4).is_ok());
+        assert!(compare(&classes, (&class(1, &[0.45, 0.55]), &[0, 1]), 1e-4).is_err());
+        assert!(
+            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4)
+                .is_err_and(|e| e.message.contains("class 0"))
+        );
+        let tied = Claims {
+            classes: vec![1],
+            scores: vec![0.5, 0.5],
+            ..Claims::default()
+        };
+        assert!(compare(&tied, (&class(0, &[0.5, 0.5]), &[0, 1]), 1e-4).is_ok());
+        let turned = compare(&classes, (&class(0, &[0.6, 0.4]), &[1, 0]), 1e-4);
+        assert!(turned.is_ok(), "the model has its classes in another order");
+        assert!(compare(&values, (&class(0, &[1.0]), &[0, 1]), 1e-4).is_err());
+    }
+}

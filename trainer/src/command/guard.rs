@@ -1,0 +1,309 @@
+//! Keeps watch over a program that is not ours, from a process of its own: sets
+//! limits, keeps to a deadline, takes what it says without end and keeps the
+//! last of it, and leaves nothing of it behind, not even what it started and
+//! left alone. Ends the program when the trainer ends.
+
+use ortus::core::error::{Error, Result};
+use ortus::sandbox::limits;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The hidden subcommand that it is started with.
+pub(crate) const SUBCOMMAND: &str = "guard";
+/// The last bytes of what the program says that are kept, of each of two streams.
+const SAID_MAX: usize = 8 << 10;
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long whatever it left is ended; a bomb of forks may outrun that.
+const CLEARING: Duration = Duration::from_secs(20);
+/// How long the last words of what ended are waited for.
+const HEARING: Duration = Duration::from_secs(5);
+/// The longest order and verdict.
+const WORDS_MAX: u64 = 4 << 20;
+
+/// What is to be run.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    pub program: Vec<String>,
+    pub folder: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub deadline: Duration,
+    pub memory_max: u64,
+    pub file_max: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ended {
+    Code(i32),
+    Signal(i32),
+    /// It was ended: it took longer than it may.
+    Late,
+    /// It could not be started.
+    NotStarted,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    pub ended: Ended,
+    /// The last that it said.
+    pub said: String,
+    /// How much it said.
+    pub said_bytes: usize,
+    /// Processes that it had left, which were ended.
+    pub left: usize,
+    pub seconds: f64,
+}
+
+/// Runs an order under a guard. The program has ended when this returns.
+pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
+    let failed = |what: &str| {
+        let what = format!("{what} the guard of a program");
+        move |e: std::io::Error| Error::unavailable(what).with_source(e)
+    };
+    // Our environment may hold credentials, and the program runs as the same user.
+    limits::hide();
+    let mut child = Command::new(ortus::onnx::first_run::OWN_PROGRAM)
+        .arg(SUBCOMMAND)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        // What interrupts the trainer at a terminal must not end the guard: it has to clear away.
+        .process_group(0)
+        .spawn()
+        .map_err(failed("start"))?;
+    let mut input = child
+        .stdin
+        .take()
+        .ok_or_else(|| Error::internal("a guard has no input"))?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| Error::internal("a guard has no output"))?;
+    let mut text =
+        serde_json::to_vec(order).map_err(|e| Error::internal("write an order").with_source(e))?;
+    text.push(b'\n');
+    let told = input.write_all(&text).and_then(|()| input.flush());
+    // The input stays open: its end tells the guard that we are gone.
+    let hearing = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        output.take(WORDS_MAX).read_to_end(&mut said).map(|_| said)
+    });
+    let until = Instant::now() + order.deadline + CLEARING + HEARING * 2;
+    while !hearing.is_finished() && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
+    drop(input);
+    if !hearing.is_finished() {
+        // It was stopped or is stuck; what it guards ends with it.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::late(
+            "the guard of a program did not end in time, and was ended",
+        ));
+    }
+    let status = child.wait().map_err(failed("wait for"))?;
+    told.map_err(failed("tell"))?;
+    let heard = hearing
+        .join()
+        .map_err(|_| Error::internal("hear the guard of a program"))?;
+    let said = heard.map_err(failed("hear"))?;
+    let verdict = serde_json::from_slice(&said)
+        .ok()
+        .filter(|_| status.success());
+    verdict.ok_or_else(|| {
+        Error::unavailable(format!(
+            "the guard of a program ended without a verdict ({status})"
+        ))
+    })
+}
+
+/// The guard's side.
+pub(crate) fn run() -> Result<()> {
+    let malformed = || Error::invalid("a guard was given an order that is not known");
+    let mut input = BufReader::new(std::io::stdin());
+    let mut line = Vec::new();
+    input
+        .by_ref()
+        .take(WORDS_MAX)
+        .read_until(b'\n', &mut line)
+        .map_err(|_| malformed())?;
+    let order: Order = serde_json::from_slice(&line).map_err(|_| malformed())?;
+    let is_alone = Arc::new(AtomicBool::new(false));
+    let trainer_ended = is_alone.clone();
+    std::thread::spawn(move || {
+        let _ = input.read_to_end(&mut Vec::new());
+        trainer_ended.store(true, Ordering::Relaxed);
+    });
+    limits::adopt()?;
+    let verdict = watch(&order, &is_alone);
+    let text = serde_json::to_vec(&verdict)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))?;
+    std::io::stdout()
+        .write_all(&text)
+        .map_err(|e| Error::internal("print a verdict").with_source(e))
+}
+
+fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
+    let begun = Instant::now();
+    let (program, arguments) = order
+        .program
+        .split_first()
+        .map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
+    let mut command = Command::new(program);
+    limits::bound(&mut command, order.memory_max, order.file_max);
+    let started = command
+        .args(arguments)
+        .current_dir(&order.folder)
+        .env_clear()
+        .envs(&order.env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => {
+            let said = error.to_string();
+            return Verdict {
+                ended: Ended::NotStarted,
+                said,
+                said_bytes: 0,
+                left: 0,
+                seconds: 0.0,
+            };
+        }
+    };
+    drop(command);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let output = child
+        .stdout
+        .take()
+        .map(|stream| listen(stream, heard.clone()));
+    let errors = child
+        .stderr
+        .take()
+        .map(|stream| listen(stream, heard.clone()));
+    let ended = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break of(status),
+            Ok(None) if begun.elapsed() < order.deadline && !is_alone.load(Ordering::Relaxed) => {
+                std::thread::sleep(LOOK);
+            }
+            _ => break Ended::Late,
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    // Of one that ended by itself whatever is there now was left.
+    let left = clear().saturating_sub(usize::from(ended == Ended::Late));
+    let until = Instant::now() + HEARING;
+    let text = |listened: Option<JoinHandle<VecDeque<u8>>>| {
+        let listened = listened.filter(|thread| {
+            // What could not be ended may hold the stream open for ever.
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(LOOK);
+            }
+            thread.is_finished()
+        });
+        let bytes: Vec<u8> = listened
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
+            .into();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let said = text(output) + &text(errors);
+    Verdict {
+        ended,
+        said,
+        said_bytes: heard.load(Ordering::Relaxed),
+        left,
+        seconds,
+    }
+}
+
+fn of(status: ExitStatus) -> Ended {
+    status
+        .signal()
+        .map_or_else(|| Ended::Code(status.code().unwrap_or(-1)), Ended::Signal)
+}
+
+/// Takes all that is said and keeps the last of it.
+fn listen(
+    mut stream: impl Read + Send + 'static,
+    heard: Arc<AtomicUsize>,
+) -> JoinHandle<VecDeque<u8>> {
+    std::thread::spawn(move || {
+        let mut kept = VecDeque::new();
+        let mut part = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut part) {
+            heard.fetch_add(count, Ordering::Relaxed);
+            kept.extend(&part[..count]);
+            kept.drain(..kept.len().saturating_sub(SAID_MAX));
+        }
+        kept
+    })
+}
+
+/// Ends every process below this one, until there is none; says how many there were.
+fn clear() -> usize {
+    let until = Instant::now() + CLEARING;
+    let mut ended = std::collections::BTreeSet::new();
+    loop {
+        let below = below(std::process::id());
+        below.iter().for_each(|process| limits::end(*process));
+        ended.extend(below);
+        // Children of one that is ended come to us; they are found the next time.
+        if !limits::reap() || Instant::now() > until {
+            return ended.len();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The processes below one, the dead that nobody took leave of left out.
+fn below(root: u32) -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // The name in brackets may hold anything; what follows it does not.
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let mut words = rest.split_whitespace();
+        let is_dead = words.next() == Some("Z");
+        let Some(parent) = words.next().and_then(|word| word.parse().ok()) else {
+            continue;
+        };
+        children.entry(parent).or_default().push((process, is_dead));
+    }
+    let (mut found, mut next) = (Vec::new(), vec![root.cast_signed()]);
+    while let Some(parent) = next.pop() {
+        for (process, is_dead) in children.remove(&parent).unwrap_or_default() {
+            next.push(process);
+            if !is_dead {
+                found.push(process);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,113 @@
+//! A second model that says how large the errors of the first are likely to be,
+//! row by row, learned from rows that the first was not trained on. With it a
+//! server estimates how good a model of values is before anybody knows what was
+//! true.
+
+use crate::data::{Rows, Target};
+use crate::judge::Asked;
+use crate::pipeline::Trainer;
+use crate::spec::{Algorithm, Spec, Trees};
+use crate::split::{Fold, mix};
+use crate::{export, learn, referee};
+use bytes::Bytes;
+use ortus::core::error::Result;
+use ortus::observe::quality::answer::Answer;
+use serde_json::{Value, json};
+
+/// Rows below which errors cannot be told from chance.
+const ROWS_MIN: usize = 500;
+/// Of so many rows one says when to stop.
+const STOP: u64 = 5;
+
+/// Learns it from the rows that the model was stopped by; none of classes, and of
+/// too few rows. With it what it comes to on the rows that the model is judged by.
+pub(super) fn learn_errors(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    (rows, fold): (&Rows, &Fold),
+    asked: &mut Asked,
+) -> Result<Option<(Bytes, Value)>> {
+    if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
+        return Ok(None);
+    }
+    let Some(errors) = errors(rows, &fold.stop, asked)? else {
+        return Ok(None);
+    };
+    let own = Rows {
+        frame: rows.frame.take(&fold.stop),
+        target: Target::Values(errors),
+        time: None,
+        group: None,
+        weight: None,
+        manifest: rows.manifest.clone(),
+        notes: Vec::new(),
+    };
+    let seed = u64::from(spec.fit.seed);
+    let (stop, train): (Vec<u32>, Vec<u32>) =
+        (0..own.len() as u32).partition(|row| mix(seed, u64::from(*row)).is_multiple_of(STOP));
+    let mut settings = Spec {
+        trees: Trees {
+            rounds_max: 300,
+            leaves_max: 15,
+            ..Trees::default()
+        },
+        ..spec.clone()
+    };
+    (settings.fit.algorithm, settings.fit.balanced) = (Algorithm::Trees, false);
+    let model = learn::learn(
+        &settings,
+        &own,
+        &Fold {
+            train,
+            stop,
+            test: Vec::new(),
+        },
+        &mut |_| {},
+    )?;
+    let bytes = Bytes::from(export::export(
+        &model,
+        "How large the errors of the model beside it are likely to be.",
+        &[],
+    ));
+    let mut companion = referee::open(
+        trainer,
+        bytes.clone(),
+        None,
+        &export::columns(&model.features),
+    )?;
+    let Some(real) = errors_of(rows, &fold.test, asked)? else {
+        return Ok(None);
+    };
+    let expected = companion.ask(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
+    let expected = expected.iter().map(|answer| {
+        if let Some(Answer::Value(v)) = answer {
+            *v
+        } else {
+            0.0
+        }
+    });
+    let n = real.len().max(1) as f64;
+    let told = json!({
+        "rows": fold.stop.len(),
+        "estimated_mae": expected.sum::<f64>() / n,
+        "mae": real.iter().sum::<f64>() / n,
+    });
+    Ok(Some((bytes, told)))
+}
+
+fn errors(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f32>>> {
+    Ok(errors_of(rows, part, asked)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
+}
+
+/// The sizes of a model's errors on some rows; none of classes, and where it does not answer.
+fn errors_of(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f64>>> {
+    let Target::Values(truths) = rows.target.take(part) else {
+        return Ok(None);
+    };
+    let answers = asked.ask(&rows.frame.take(part), &mut |_, _, _| {})?;
+    let one = |(answer, truth): (&Option<Answer>, &f32)| match answer {
+        Some(Answer::Value(value)) if value.is_finite() => Some((value - f64::from(*truth)).abs()),
+        _ => None,
+    };
+    Ok(answers.iter().zip(&truths).map(one).collect())
+}

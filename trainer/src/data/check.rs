@@ -1,0 +1,223 @@
+//! Looks at rows before time is spent on them: are there enough, are they new
+//! enough, are they there twice, does a column give the target away?
+
+use super::super::frame::{MISSING, Values};
+use super::super::spec::Spec;
+use super::{Rows, Target};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::short;
+use ortus::observe::quality::measure::area_of;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Rows that are looked at for leaks.
+const LEAK_ROWS: usize = 20_000;
+/// Rows of a class below which it is not looked at.
+const HITS_MIN: f64 = 10.0;
+/// How far a clock may be ahead.
+const AHEAD: i64 = 3_600 * 1_000_000;
+
+/// Refuses rows that cannot be learned from; tells what a person should know.
+pub(crate) fn check(
+    spec: &Spec,
+    rows: &Rows,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if rows.len() < spec.data.rows_min {
+        return Err(Error::invalid(format!(
+            "there are {} rows with a target, under {}, 'rows_min' in [data]",
+            rows.len(),
+            spec.data.rows_min
+        )));
+    }
+    if let Some(times) = &rows.time {
+        let newest = times.iter().copied().max().unwrap_or_default();
+        let now = now.timestamp_micros();
+        let ahead = times.iter().filter(|t| **t > now + AHEAD).count();
+        if ahead > 0 {
+            return Err(Error::invalid(format!(
+                "{ahead} rows are of a time that is still to come; leave them out in the query"
+            )));
+        }
+        let age = now.saturating_sub(newest);
+        if let Some(most) = spec
+            .data
+            .age_max
+            .filter(|most| age.max(0) as u128 > most.as_micros())
+        {
+            let hours = age / 3_600_000_000;
+            let most = most.as_secs() / 3_600;
+            return Err(Error::precondition(format!(
+                "the newest row is {hours} hours old, over {most}, 'age_max' in [data]"
+            )));
+        }
+    }
+    let twice = duplicates(rows);
+    let share = twice as f64 / rows.len() as f64;
+    if share > spec.data.duplicates_max {
+        return Err(Error::invalid(format!(
+            "{twice} of {} rows are there more than once, over 'duplicates_max' in [data], {}: split apart, they would tell on each other",
+            rows.len(),
+            spec.data.duplicates_max
+        )));
+    }
+    if twice > 0 {
+        notes.push(format!("{twice} rows are there more than once"));
+    }
+    for (at, column) in rows.frame.columns.iter().enumerate() {
+        let name = short(&column.name);
+        if is_constant(&column.values) {
+            notes.push(format!("'{name}' is the same in every row"));
+            continue;
+        }
+        let told = told(rows, at);
+        if told > spec.data.leak_max {
+            return Err(Error::invalid(format!(
+                "'{name}' alone tells the target ({told:.4}, over 'leak_max' in [data], {}): is it known only afterwards? Name it in 'ignore' of [schema]",
+                spec.data.leak_max
+            )));
+        }
+    }
+    Ok(notes)
+}
+
+fn is_constant(values: &Values) -> bool {
+    match values {
+        Values::Numbers(all) => all
+            .windows(2)
+            .all(|w| w[0].to_bits() == w[1].to_bits() || w[0] == w[1]),
+        Values::Words(words) => words.codes.windows(2).all(|w| w[0] == w[1]),
+    }
+}
+
+/// Rows that are the same as one before, target and time included.
+fn duplicates(rows: &Rows) -> usize {
+    let mut seen = HashSet::with_capacity(rows.len());
+    let target = rows.target.numbers();
+    let is_new = |row: &usize| {
+        let mut hash = DefaultHasher::new();
+        for column in &rows.frame.columns {
+            match &column.values {
+                Values::Numbers(all) => all[*row].to_bits().hash(&mut hash),
+                Values::Words(words) => words.codes[*row].hash(&mut hash),
+            }
+        }
+        target[*row].to_bits().hash(&mut hash);
+        rows.time.as_ref().map(|t| t[*row]).hash(&mut hash);
+        rows.group.as_ref().map(|g| g[*row]).hash(&mut hash);
+        seen.insert(hash.finish())
+    };
+    rows.len() - (0..rows.len()).filter(is_new).count()
+}
+
+/// How well one column tells the target, from 0.5 to 1: the area under its
+/// curve, of the class it tells best; of values, the chance that it orders two
+/// rows as the target does. A category is as good as the mean of its other rows.
+fn told(rows: &Rows, at: usize) -> f64 {
+    let step = rows.len().div_ceil(LEAK_ROWS).max(1);
+    let chosen: Vec<usize> = (0..rows.len()).step_by(step).collect();
+    let targets: Vec<Vec<f64>> = match &rows.target {
+        Target::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
+        Target::Classes { of, names } => {
+            let is = |class: usize| {
+                chosen
+                    .iter()
+                    .map(|r| f64::from(u8::from(of[*r] as usize == class)))
+                    .collect()
+            };
+            if names.len() == 2 {
+                vec![is(1)]
+            } else {
+                (0..names.len()).map(is).collect()
+            }
+        }
+    };
+    let one = |target: &Vec<f64>| {
+        // Of a handful of rows of a class any column tells them by chance.
+        if matches!(rows.target, Target::Classes { .. }) && target.iter().sum::<f64>() < HITS_MIN {
+            return 0.5;
+        }
+        let is_word = matches!(rows.frame.columns[at].values, Values::Words(_));
+        let values: Vec<f64> = match &rows.frame.columns[at].values {
+            Values::Numbers(all) => chosen.iter().map(|r| f64::from(all[*r])).collect(),
+            Values::Words(words) => {
+                let codes: Vec<u32> = chosen.iter().map(|r| words.codes[*r]).collect();
+                without_own(&codes, target)
+            }
+        };
+        match &rows.target {
+            // Without its own row a category's mean falls where the row's target rises:
+            // only the way that is meant counts.
+            Target::Classes { .. } if is_word => area(&values, target),
+            Target::Classes { .. } => area(&values, target).max(1.0 - area(&values, target)),
+            Target::Values(_) if is_word => {
+                0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0
+            }
+            Target::Values(_) => 0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0,
+        }
+    };
+    targets.iter().map(one).fold(0.5, f64::max)
+}
+
+/// Each row's category as the mean target of its other rows.
+fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
+    let mut sums: HashMap<u32, (f64, f64)> = HashMap::new();
+    for (code, target) in codes.iter().zip(target) {
+        let sum = sums.entry(*code).or_default();
+        *sum = (sum.0 + target, sum.1 + 1.0);
+    }
+    let mean = target.iter().sum::<f64>() / target.len().max(1) as f64;
+    let one = |(code, target): (&u32, &f64)| match sums[code] {
+        (_, n) if n < 2.0 || *code == MISSING => mean,
+        (sum, n) => (sum - target) / (n - 1.0),
+    };
+    codes.iter().zip(target).map(one).collect()
+}
+
+/// The area under the curve of values for those with target 1; missing ones are
+/// below all others.
+fn area(values: &[f64], target: &[f64]) -> f64 {
+    let rows = values
+        .iter()
+        .zip(target)
+        .map(|(value, target)| (there(*value), *target == 1.0));
+    area_of(rows.collect()).unwrap_or(0.5)
+}
+
+/// A value to be put in order; a missing one is below all others.
+fn there(value: f64) -> f64 {
+    if value.is_nan() {
+        f64::NEG_INFINITY
+    } else {
+        value
+    }
+}
+
+/// Places in order from 0, the middle one for equal values.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));
+    let mut ranks = vec![0.0; values.len()];
+    let mut from = 0;
+    for tied in order.chunk_by(|a, b| there(values[*a]) == there(values[*b])) {
+        let middle = from as f64 + (tied.len() - 1) as f64 / 2.0;
+        tied.iter().for_each(|at| ranks[*at] = middle);
+        from += tied.len();
+    }
+    ranks
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len() as f64;
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
+    let (ma, mb) = (mean(a), mean(b));
+    let sum =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
+    let spread = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
+    if spread > 0.0 {
+        sum(&|x, y| x * y) / spread
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,248 @@
+//! From the batches of a query to whole columns, by what they hold.
+
+use super::super::frame::{Coder, Column, Values, Words};
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::short;
+
+/// A column of the query's answer.
+pub(super) struct Gathered {
+    pub name: String,
+    pub values: Raw,
+    /// Whether it was of truth values.
+    pub was_truth: bool,
+    /// Whether it was of whole numbers.
+    pub was_whole: bool,
+}
+
+/// What it holds.
+pub(super) enum Raw {
+    /// NaN where it is missing.
+    Numbers(Vec<f64>),
+    Words(Words),
+    /// Microseconds since 1970; `i64::MIN` where it is missing.
+    Times(Vec<i64>),
+}
+
+/// A column that grows batch by batch.
+pub(super) struct Growing {
+    name: String,
+    kind: DataType,
+    values: Grown,
+}
+
+enum Grown {
+    Numbers(Vec<f64>),
+    Words(Coder),
+    Times(Vec<i64>),
+}
+
+/// Whole numbers up to which FP64 tells all apart.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// The time that stands for none.
+pub(super) const NO_TIME: i64 = i64::MIN;
+
+impl Growing {
+    /// Begins a column. Refuses types that no model takes.
+    pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
+        let values = match plain(kind) {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                Grown::Words(Coder::default())
+            }
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
+                Grown::Times(Vec::new())
+            }
+            DataType::Boolean | DataType::Null => Grown::Numbers(Vec::new()),
+            kind if kind.is_numeric() => Grown::Numbers(Vec::new()),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "column '{}' is of type {kind}, which no model takes; leave it out of the query or make a number or a word of it",
+                    short(name)
+                )));
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            kind: kind.clone(),
+            values,
+        })
+    }
+
+    /// Adds a batch.
+    pub(super) fn push(&mut self, array: &ArrayRef) -> Result<()> {
+        let name = &self.name;
+        let to = |kind: &DataType| {
+            cast(array, kind).map_err(|e| Error::invalid(format!("column '{}': {e}", short(name))))
+        };
+        match &mut self.values {
+            Grown::Numbers(all) => {
+                let array = to(&DataType::Float64)?;
+                all.extend(
+                    array
+                        .as_primitive::<Float64Type>()
+                        .iter()
+                        .map(|v| v.unwrap_or(f64::NAN)),
+                );
+            }
+            Grown::Words(coder) => {
+                let array = to(&DataType::Utf8)?;
+                array
+                    .as_string::<i32>()
+                    .iter()
+                    .for_each(|word| coder.push(word));
+            }
+            Grown::Times(all) => {
+                let array = to(&DataType::Timestamp(TimeUnit::Microsecond, None))?;
+                all.extend(
+                    array
+                        .as_primitive::<TimestampMicrosecondType>()
+                        .iter()
+                        .map(|v| v.unwrap_or(NO_TIME)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Gathered {
+        let kind = plain(&self.kind);
+        let (was_truth, was_whole) = (*kind == DataType::Boolean, kind.is_integer());
+        let values = match self.values {
+            Grown::Numbers(all) => Raw::Numbers(all),
+            Grown::Words(coder) => Raw::Words(coder.finish()),
+            Grown::Times(all) => Raw::Times(all),
+        };
+        Gathered {
+            name: self.name,
+            values,
+            was_truth,
+            was_whole,
+        }
+    }
+}
+
+/// The type behind a dictionary.
+fn plain(kind: &DataType) -> &DataType {
+    match kind {
+        DataType::Dictionary(_, of) => plain(of),
+        kind => kind,
+    }
+}
+
+/// Whole numbers as words.
+pub(super) fn in_words(all: &[f64]) -> Words {
+    let mut coder = Coder::default();
+    for value in all {
+        // −0 is 0.
+        coder.push(
+            (!value.is_nan())
+                .then(|| format!("{}", value + 0.0))
+                .as_deref(),
+        );
+    }
+    coder.finish()
+}
+
+impl Gathered {
+    /// As a feature: a number as FP32, a word as it is.
+    pub(super) fn feature(self, is_category: bool) -> Result<Column> {
+        let name = self.name;
+        let values = match self.values {
+            Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
+                return Err(Error::invalid(format!(
+                    "'{}' holds whole numbers beyond 2^53; CAST it to VARCHAR in the query",
+                    short(&name)
+                )));
+            }
+            Raw::Numbers(all) if is_category && self.was_whole => Values::Words(in_words(&all)),
+            Raw::Words(words) => Values::Words(words),
+            Raw::Numbers(_) if is_category => {
+                return Err(Error::invalid(format!(
+                    "'{}' is no category: it is not of whole numbers",
+                    short(&name)
+                )));
+            }
+            Raw::Numbers(all) => Values::Numbers(all.into_iter().map(|v| v as f32).collect()),
+            Raw::Times(_) => {
+                return Err(Error::invalid(format!(
+                    "'{}' is a time, which no model takes: make a number of it in the query, or name it in 'time' or 'ignore' of [schema]",
+                    short(&name)
+                )));
+            }
+        };
+        Ok(Column { name, values })
+    }
+
+    /// As times; a number is seconds since 1970.
+    pub(super) fn times(self) -> Result<Vec<i64>> {
+        let name = short(&self.name).to_owned();
+        let times = match self.values {
+            Raw::Times(all) => all,
+            Raw::Numbers(all) => {
+                let time = |v: f64| {
+                    if v.is_finite() && v.abs() < 9e12 {
+                        (v * 1e6) as i64
+                    } else {
+                        NO_TIME
+                    }
+                };
+                all.into_iter().map(time).collect()
+            }
+            Raw::Words(_) => {
+                return Err(Error::invalid(format!(
+                    "'{name}' is no time; CAST it to a TIMESTAMP in the query"
+                )));
+            }
+        };
+        match times.iter().filter(|t| **t == NO_TIME).count() {
+            0 => Ok(times),
+            n => Err(Error::invalid(format!(
+                "{n} rows have no '{name}', the time; leave them out in the query"
+            ))),
+        }
+    }
+
+    /// As groups; rows without one are a group each.
+    pub(super) fn groups(self) -> Vec<u32> {
+        let mut words = match self.values {
+            Raw::Words(words) => words,
+            Raw::Numbers(all) => in_words(&all),
+            Raw::Times(all) => {
+                let mut coder = Coder::default();
+                all.iter()
+                    .for_each(|t| coder.push((*t != NO_TIME).then(|| t.to_string()).as_deref()));
+                coder.finish()
+            }
+        };
+        let alone = words.list.len() as u32..;
+        alone
+            .zip(words.codes.iter_mut().filter(|c| **c == super::MISSING))
+            .for_each(|(next, code)| *code = next);
+        words.codes
+    }
+
+    /// As weights.
+    pub(super) fn weights(self) -> Result<Vec<f32>> {
+        let name = short(&self.name).to_owned();
+        let Raw::Numbers(all) = self.values else {
+            return Err(Error::invalid(format!(
+                "'{name}', the weight, is no number"
+            )));
+        };
+        match all
+            .iter()
+            .position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30))
+        {
+            Some(row) => Err(Error::invalid(format!(
+                "'{name}' of row {row} is {}, no weight",
+                all[row]
+            ))),
+            None if all.iter().all(|w| *w == 0.0) => {
+                Err(Error::invalid(format!("every '{name}' is 0")))
+            }
+            None => Ok(all.into_iter().map(|w| w as f32).collect()),
+        }
+    }
+}

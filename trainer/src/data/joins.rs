@@ -1,0 +1,176 @@
+//! Joins by time: to each row what was known of it at its time, and nothing that
+//! came to be known later. Written as SQL, so that sorts too large for memory go
+//! to disk.
+
+use super::super::spec::{Join, Joins};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::TableReference;
+use datafusion::dataframe::DataFrame;
+use datafusion::prelude::SessionContext;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::short;
+
+/// Names that no column has.
+const BASE: &str = "ortus.base";
+const ROW: &str = "ortus.row";
+const ID: &str = "ortus.id";
+const AT: &str = "ortus.at";
+const SIDE: &str = "ortus.side";
+
+/// Joins sources to the answer of the query, one after another, each row with the
+/// newest of the same keys that was known at the row's time. The columns come
+/// under the source's name, as `NAME_column`.
+pub(super) async fn join(
+    context: &SessionContext,
+    frame: DataFrame,
+    joins: &Joins,
+    time: &str,
+) -> Result<DataFrame> {
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(super::source::words(&e));
+    let at = moment(&frame, time, "the query's answer")?;
+    // The same rows in the same order, however often they are read.
+    let mut frame = frame.cache().await.map_err(broken)?;
+    for (name, join) in &joins.0 {
+        let about = |e: Error| e.context(format_args!("[data.joins.{name}]"));
+        frame = one(context, frame, (name, join), &at)
+            .await
+            .map_err(about)?;
+    }
+    Ok(frame)
+}
+
+async fn one(
+    context: &SessionContext,
+    frame: DataFrame,
+    (name, join): (&str, &Join),
+    at: &str,
+) -> Result<DataFrame> {
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(super::source::words(&e));
+    let source = context
+        .table(TableReference::bare(name))
+        .await
+        .map_err(broken)?;
+    let columns = |frame: &DataFrame| -> Vec<String> {
+        frame
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect()
+    };
+    let (own, theirs) = (columns(&frame), columns(&source));
+    for key in &join.on {
+        if !own.contains(key) || !theirs.contains(key) {
+            let where_not = if own.contains(key) {
+                "the source"
+            } else {
+                "the query's answer"
+            };
+            return Err(Error::invalid(format!(
+                "{where_not} has no column '{}', named in 'on'",
+                short(key)
+            )));
+        }
+    }
+    let known = moment(&source, &join.time, "the source")?;
+    let added: Vec<(String, String)> = theirs
+        .iter()
+        .filter(|column| **column != join.time && !join.on.contains(column))
+        .map(|column| (column.clone(), format!("{name}_{column}")))
+        .collect();
+    if let Some((_, taken)) = added.iter().find(|(_, new)| own.contains(new)) {
+        return Err(Error::invalid(format!(
+            "the answer has a column '{}' already",
+            short(taken)
+        )));
+    }
+    context
+        .deregister_table(TableReference::bare(BASE))
+        .map_err(broken)?;
+    context
+        .register_table(TableReference::bare(BASE), frame.into_view())
+        .map_err(broken)?;
+    let sql = statement((name, join), (&own, &added), (at, &known));
+    let joined = context.sql(&sql).await.map_err(broken)?;
+    joined.cache().await.map_err(broken)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A column as a moment. Refuses one that is none.
+fn moment(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
+    let field = frame.schema().field_with_unqualified_name(column);
+    let field = field
+        .map_err(|_| Error::invalid(format!("{of} has no column '{}', the time", short(column))))?;
+    match field.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
+            Ok(format!("CAST({} AS TIMESTAMP)", quoted(column)))
+        }
+        // Seconds, as everywhere.
+        kind if kind.is_numeric() => Ok(format!(
+            "to_timestamp_micros(CAST({} * 1000000 AS BIGINT))",
+            quoted(column)
+        )),
+        kind => Err(Error::invalid(format!(
+            "'{}' of {of} is {kind}, no time; CAST it to a TIMESTAMP",
+            short(column)
+        ))),
+    }
+}
+
+fn statement(
+    (name, join): (&str, &Join),
+    (own, added): (&[String], &[(String, String)]),
+    (at, known): (&str, &str),
+) -> String {
+    let list = |all: &[String]| all.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
+    let keys = list(&join.on);
+    let [row, id, moment, side] = [ROW, ID, AT, SIDE].map(quoted);
+    let present = join
+        .on
+        .iter()
+        .map(|k| format!("{} IS NOT NULL", quoted(k)))
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    let lag = join.lag.as_micros();
+    // Numbers in the order of time: the largest so far is the newest.
+    let numbered = format!(
+        "SELECT *, row_number() OVER (ORDER BY {moment}) AS {id} FROM (SELECT *, {known} + INTERVAL '{lag} microseconds' AS {moment} \
+         FROM {} WHERE {present}) WHERE {moment} IS NOT NULL",
+        quoted(name)
+    );
+    let rows = format!(
+        "SELECT *, {at} AS {moment}, row_number() OVER () AS {row} FROM {}",
+        quoted(BASE)
+    );
+    let both = format!(
+        "SELECT {keys}, {moment}, {row}, CAST(NULL AS BIGINT) AS {id}, 1 AS {side} FROM b \
+         UNION ALL SELECT {keys}, {moment}, NULL AS {row}, CAST({id} AS BIGINT) AS {id}, 0 AS {side} FROM s"
+    );
+    let found = format!(
+        "SELECT {row}, max({id}) OVER (PARTITION BY {keys} ORDER BY {moment}, {side} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS {id} \
+         FROM ({both})"
+    );
+    let in_time = match join.within {
+        Some(within) => format!(
+            "b.{moment} - s.{moment} <= INTERVAL '{} microseconds'",
+            within.as_micros()
+        ),
+        None => "TRUE".to_owned(),
+    };
+    let own = own.iter().map(|c| format!("b.{0} AS {0}", quoted(c)));
+    let added = added.iter().map(|(from, to)| {
+        format!(
+            "CASE WHEN {in_time} THEN s.{} END AS {}",
+            quoted(from),
+            quoted(to)
+        )
+    });
+    format!(
+        "WITH b AS ({rows}), s AS ({numbered}), m AS (SELECT {row}, {id} FROM ({found}) WHERE {row} IS NOT NULL) \
+         SELECT {} FROM b LEFT JOIN m ON b.{row} = m.{row} LEFT JOIN s ON s.{id} = m.{id} ORDER BY b.{row}",
+        own.chain(added).collect::<Vec<_>>().join(", ")
+    )
+}

@@ -1,0 +1,361 @@
+//! What servers were asked, joined with what turned out to be true: captured
+//! predictions of a model and their labels, a row for each that has one.
+
+use super::source::SourceFile;
+use super::staged::Staged;
+use chrono::{DateTime, Utc};
+use futures_util::stream::TryStreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, ModelName, short};
+use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
+use ortus::observe::capture::replay::Window;
+use ortus::observe::capture::sheet::OWN;
+use ortus::observe::labels::line::{self, FOLDER as LABELS, Line};
+use ortus::observe::quality::answer::Label;
+use ortus::registry::entry::hash;
+use ortus::storage::layout::Records;
+use ortus::storage::table::columnar::{self, Notes};
+use ortus::storage::table::{Column, Table};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What a source of this kind begins with.
+const SCHEME: &str = "capture:";
+/// How far back it looks where nobody says.
+const DAYS: u64 = 30;
+/// The largest file of labels.
+const LABELS_BYTES_MAX: u64 = 1 << 30;
+/// The most captured files.
+const FILES_MAX: usize = 100_000;
+/// Rows at which a file is closed.
+const PART_ROWS: usize = 250_000;
+/// What is added to the columns of a captured file.
+const ADDED: [&str; 3] = ["truth", "truth_time", "version"];
+
+/// Which predictions: `capture:MODEL` or `capture:MODEL?days=N`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub model: ModelName,
+    pub back: Duration,
+}
+
+impl Seen {
+    /// Reads an address; none of another kind. Refuses a malformed one.
+    pub(crate) fn parse(at: &str) -> Result<Option<Self>> {
+        let Some(rest) = at.strip_prefix(SCHEME) else {
+            return Ok(None);
+        };
+        let (model, asked) = rest.split_once('?').unwrap_or((rest, ""));
+        let days = match asked.split_once('=') {
+            None if asked.is_empty() => Some(DAYS),
+            Some(("days", days)) => days.parse().ok().filter(|days| (1..=3_650).contains(days)),
+            _ => None,
+        };
+        let days = days.ok_or_else(|| {
+            Error::invalid(format!(
+                "'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days",
+                short(at)
+            ))
+        })?;
+        Ok(Some(Self {
+            model: ModelName::parse(model)?,
+            back: Duration::from_secs(days * 86_400),
+        }))
+    }
+
+    /// Joins what was known at a time, and leaves it as files in a folder. Refuses
+    /// files of more than `bytes_max` together.
+    pub(super) async fn stage(
+        &self,
+        records: &Records,
+        as_of: DateTime<Utc>,
+        (into, bytes_max): (&Path, u64),
+    ) -> Result<Staged> {
+        let from = as_of - self.back;
+        let mut labels = Labels::read(records, (from, as_of), bytes_max).await?;
+        let window = Window {
+            model: self.model.clone(),
+            version: None,
+            from,
+            to: as_of,
+        };
+        let mut keys = window.files(records).await?;
+        keys.retain(|key| is_older(key, as_of));
+        if keys.len() > FILES_MAX {
+            return Err(Error::overloaded(format!(
+                "these are over {FILES_MAX} captured files; look back fewer days"
+            )));
+        }
+        // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
+        keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
+        let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
+        let (mut files, mut tables) = (Vec::new(), Vec::new());
+        for key in keys {
+            let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else {
+                continue;
+            };
+            bytes_read += bytes.len() as u64;
+            if bytes_read > bytes_max {
+                return Err(Error::too_large(format!(
+                    "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
+                )));
+            }
+            let (digest, length) = (hash(&bytes), bytes.len() as u64);
+            let captured = Captured::read(bytes).map_err(|e| e.context(&key))?;
+            let names: Vec<String> = captured.table.names().map(str::to_owned).collect();
+            if *columns.get_or_insert_with(|| names.clone()) != names {
+                others += 1;
+                continue;
+            }
+            let joined = join(&captured, &mut labels, (from, as_of))?;
+            if joined.rows > 0 {
+                files.push(SourceFile {
+                    path: key,
+                    digest,
+                    bytes: length,
+                });
+                tables.push(joined);
+            }
+        }
+        if tables.is_empty() {
+            return Err(Error::not_found(format!(
+                "no captured prediction of '{}' since {} has a label yet",
+                self.model,
+                from.format("%Y-%m-%d %H:%M")
+            )));
+        }
+        files.extend(labels.used());
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        tables.reverse();
+        let (paths, rows_digest) = write(tables, into)?;
+        let note =
+            format!("{others} captured files have other columns than the newest and are left out");
+        let notes = if others > 0 { vec![note] } else { Vec::new() };
+        Ok(Staged {
+            tables: paths,
+            files,
+            rows_digest: Some(rows_digest),
+            notes,
+            stamps: Vec::new(),
+        })
+    }
+}
+
+/// Writes tables one behind another into few files, and says what they hold.
+fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> {
+    // Truths that are numbers here and words in another file are words.
+    if tables
+        .iter_mut()
+        .any(|t| matches!(truth(t), Some(Column::Words(_))))
+    {
+        tables.iter_mut().for_each(in_words);
+    }
+    let (mut paths, mut digests) = (Vec::new(), String::new());
+    let mut tables = tables.into_iter();
+    let mut next = tables.next();
+    while let Some(mut part) = next.take() {
+        for table in tables.by_ref() {
+            if part.rows >= PART_ROWS || !part.append(&table) {
+                next = Some(table);
+                break;
+            }
+        }
+        let path = into.join(format!("{:05}.parquet", paths.len()));
+        let failed = |e| Error::unavailable(format!("write {}", path.display())).with_source(e);
+        let bytes = columnar::write(&part, &Notes::new())?;
+        std::fs::write(&path, &bytes).map_err(failed)?;
+        digests.push_str(&hash(&bytes).to_string());
+        paths.push(path);
+    }
+    Ok((paths, hash(digests.as_bytes())))
+}
+
+fn file_name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or_default()
+}
+
+/// Whether a file was named by then: names tell when.
+fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
+    let name = key
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split('.').next())
+        .unwrap_or_default();
+    let id = Uuid::parse_str(name).ok().and_then(|id| id.get_timestamp());
+    id.is_none_or(|stamp| {
+        let (seconds, nanos) = stamp.to_unix();
+        (seconds.cast_signed(), nanos / 1_000_000)
+            <= (as_of.timestamp(), as_of.timestamp_subsec_millis())
+    })
+}
+
+/// The label of each row; of several the one taken last.
+struct Labels {
+    of: HashMap<(Uuid, u32), Taken>,
+    files: Vec<(SourceFile, bool)>,
+}
+
+struct Taken {
+    label: Label,
+    time: DateTime<Utc>,
+    /// The file that it is of.
+    file: usize,
+}
+
+impl Labels {
+    async fn read(
+        records: &Records,
+        (from, as_of): (DateTime<Utc>, DateTime<Utc>),
+        bytes_max: u64,
+    ) -> Result<Self> {
+        let listed: Vec<(String, _)> = records.list(LABELS).try_collect().await?;
+        let oldest = line::hour(from);
+        let hour = |key: &str| key.split('/').nth(1).unwrap_or_default() >= oldest.as_str();
+        let is_wanted = |key: &String| key.ends_with(".jsonl") && hour(key) && is_older(key, as_of);
+        let mut keys: Vec<String> = listed
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(is_wanted)
+            .collect();
+        keys.sort();
+        let (mut labels, mut bytes_read) = (
+            Self {
+                of: HashMap::new(),
+                files: Vec::new(),
+            },
+            0,
+        );
+        for key in keys {
+            let Some(bytes) = records.get(&key, LABELS_BYTES_MAX).await? else {
+                continue;
+            };
+            bytes_read += bytes.len() as u64;
+            if bytes_read > bytes_max {
+                return Err(Error::too_large(format!(
+                    "labels are over {bytes_max} bytes, 'staged_max' in [data]"
+                )));
+            }
+            let lines = line::read(&bytes).map_err(|e| e.context(&key))?;
+            let file = labels.files.len();
+            labels.files.push((
+                SourceFile {
+                    path: key,
+                    digest: hash(&bytes),
+                    bytes: bytes.len() as u64,
+                },
+                false,
+            ));
+            for Line {
+                prediction_id,
+                row,
+                label,
+                time,
+                ..
+            } in lines.into_iter().filter(|l| l.time <= as_of)
+            {
+                let known = labels.of.get(&(prediction_id, row));
+                if known.is_none_or(|known| known.time <= time) {
+                    labels
+                        .of
+                        .insert((prediction_id, row), Taken { label, time, file });
+                }
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The label of a row, whose file is then one that was used.
+    fn take(&mut self, prediction: Uuid, row: u32) -> Option<(Label, DateTime<Utc>)> {
+        let taken = self.of.get(&(prediction, row))?;
+        self.files[taken.file].1 = true;
+        Some((taken.label.clone(), taken.time))
+    }
+
+    fn used(self) -> impl Iterator<Item = SourceFile> {
+        self.files
+            .into_iter()
+            .filter(|(_, is_used)| *is_used)
+            .map(|(file, _)| file)
+    }
+}
+
+/// The truth of a joined table, which is the first of what was added.
+fn truth(table: &mut Table) -> Option<&mut Column> {
+    let at = table.columns.len().checked_sub(ADDED.len())?;
+    Some(&mut table.columns[at].1)
+}
+
+/// The rows of a file that have a label, with it.
+fn join(
+    captured: &Captured,
+    labels: &mut Labels,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Table> {
+    let damaged = || Error::precondition("a captured file lacks the columns that every one has");
+    let Some(Column::I32(numbers)) = captured.table.column(OWN[1]) else {
+        return Err(damaged());
+    };
+    let (mut rows, mut truths, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for request in captured
+        .requests()?
+        .into_iter()
+        .filter(|r| from <= r.time && r.time < to)
+    {
+        for row in request.rows {
+            let number = numbers
+                .get(row)
+                .and_then(|n| u32::try_from(*n).ok())
+                .ok_or_else(damaged)?;
+            if let Some((label, time)) = labels.take(request.prediction, number) {
+                rows.push(row);
+                truths.push(label);
+                times.push(time.timestamp_micros());
+            }
+        }
+    }
+    let mut table = captured.table.take(&rows);
+    let numbers = truths.iter().map(|label| {
+        if let Label::Number(value) = label {
+            Some(*value)
+        } else {
+            None
+        }
+    });
+    let truth = match numbers.collect::<Option<Vec<f64>>>() {
+        Some(numbers) => Column::F64(numbers),
+        None => Column::Words(truths.iter().map(word).collect()),
+    };
+    let version = i64::try_from(captured.head.version).unwrap_or(i64::MAX);
+    let added = [
+        truth,
+        Column::Time(times),
+        Column::I64(vec![version; rows.len()]),
+    ];
+    let taken: Vec<String> = table.names().map(str::to_owned).collect();
+    for (name, column) in ADDED.into_iter().zip(added) {
+        let free = if taken.iter().any(|t| t == name) {
+            format!("ortus.{name}")
+        } else {
+            name.to_owned()
+        };
+        table.columns.push((free, column));
+    }
+    Ok(table)
+}
+
+fn word(label: &Label) -> String {
+    match label {
+        Label::Number(value) => value.to_string(),
+        Label::Word(word) => word.clone(),
+    }
+}
+
+fn in_words(table: &mut Table) {
+    if let Some(column) = truth(table)
+        && let Column::F64(numbers) = column
+    {
+        *column = Column::Words(numbers.iter().map(ToString::to_string).collect());
+    }
+}

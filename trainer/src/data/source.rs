@@ -1,0 +1,496 @@
+//! Files by name, and a query over them. DataFusion plans and runs it within a
+//! limit of memory; the answer is gathered batch by batch within a limit of rows.
+
+use super::super::spec::Spec;
+use super::Reach;
+use super::columns::{Gathered, Growing};
+use super::joins;
+use super::seen::Seen;
+use super::staged::{self, Staged};
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{
+    CsvReadOptions, Expr, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig,
+    SessionContext, col, lit,
+};
+use futures_util::stream::StreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, short};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// The most bytes of what a planner says.
+const WORDS_MAX: usize = 400;
+/// Rows of a CSV file by which the types of its columns are found.
+const LOOK_ROWS: usize = 100_000;
+
+/// Where rows came from, exactly enough to see whether they are the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub sources: Vec<Source>,
+    pub sql: String,
+    pub rows: usize,
+    /// The answer's columns and their types.
+    pub columns: Vec<(String, String)>,
+    /// The time that counts as now: what came later is not among the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// The first and the last time, where there is such a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// A table of files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub name: String,
+    pub files: Vec<SourceFile>,
+    /// What was made of the files, where that is what counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<Digest>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SourceFile {
+    /// Relative to the specification where it can be.
+    pub path: String,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Manifest {
+    /// The same for the same files and query, wherever they lie.
+    pub(crate) fn digest(&self) -> Digest {
+        let files = self.sources.iter().map(|s| {
+            let all: Vec<String> = match s.rows_digest {
+                Some(rows) => vec![rows.to_string()],
+                None => s.files.iter().map(|f| f.digest.to_string()).collect(),
+            };
+            (s.name.as_str(), all)
+        });
+        let files: Vec<_> = files.collect();
+        let text = match self.as_of {
+            None => serde_json::json!([files, self.sql]),
+            Some(as_of) => serde_json::json!([files, self.sql, as_of]),
+        };
+        let text = text.to_string();
+        ortus::registry::entry::hash(text.as_bytes())
+    }
+}
+
+/// What kind of files a source is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+impl Format {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Reads what the query answers.
+pub(super) async fn read(
+    spec: &Spec,
+    reach: &Reach,
+) -> Result<(Vec<Gathered>, Manifest, Vec<String>)> {
+    let Prepared {
+        context,
+        mut manifest,
+        notes,
+        stamps,
+        staging,
+    } = prepare(spec, reach).await?;
+    let gathered = query(&context, &manifest.sql, spec, reach).await?;
+    staged::unchanged(&stamps)?;
+    // What was copied had to be there until now.
+    drop(staging);
+    manifest.rows = gathered.1;
+    let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
+    manifest.columns = types;
+    Ok((columns, manifest, notes))
+}
+
+/// Counts what the query answers: rows with a target, of a later time than `after`.
+pub(super) async fn count(
+    spec: &Spec,
+    reach: &Reach,
+    after: Option<DateTime<Utc>>,
+) -> Result<usize> {
+    // What was captured may have no label yet: then there is nothing new.
+    let prepared = match prepare(spec, reach).await {
+        Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(0),
+        prepared => prepared?,
+    };
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let mut frame = prepared
+        .context
+        .sql_with_options(&prepared.manifest.sql, only_reads())
+        .await
+        .map_err(broken)?;
+    frame = frame
+        .filter(column(&spec.schema.target).is_not_null())
+        .map_err(broken)?;
+    if let Some(name) = &spec.schema.time {
+        if let Some(after) = after {
+            frame = frame
+                .clone()
+                .filter(column(name).gt(moment(&frame, name, after)?))
+                .map_err(broken)?;
+        }
+        // What is still to come is not there yet.
+        frame = frame
+            .clone()
+            .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
+            .map_err(broken)?;
+    }
+    frame.count().await.map_err(broken)
+}
+
+/// A time as a column of times has it.
+fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let field = frame.schema().field_with_unqualified_name(column);
+    let kind = field.map_err(|_| {
+        Error::invalid(format!(
+            "the data has no column '{}', the time",
+            short(column)
+        ))
+    })?;
+    let micros = time.timestamp_micros();
+    match kind.data_type() {
+        // As the data are read: seconds.
+        kind if kind.is_numeric() => Ok(lit(micros as f64 / 1e6)),
+        kind => {
+            let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
+            Ok(lit(time.cast_to(kind).map_err(broken)?))
+        }
+    }
+}
+
+fn only_reads() -> SQLOptions {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+/// Makes the sources tables of a planner; files that were copied live as long as
+/// the folder.
+async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
+    let context = context(spec)?;
+    let staging = crate::scratch::folder()?;
+    let mut manifest = Manifest {
+        as_of: reach.as_of,
+        ..Manifest::default()
+    };
+    let (mut notes, mut stamps) = (Vec::new(), Vec::new());
+    for (name, at) in &spec.sources.0 {
+        let about = |e: Error| e.context(format_args!("the source '{name}'"));
+        let into = staging.path().join(name);
+        std::fs::create_dir_all(&into).map_err(|e| unreadable(&into, e))?;
+        let staged = staged(spec, reach, at, &into).await.map_err(about)?;
+        register(&context, name, &staged.tables)
+            .await
+            .map_err(about)?;
+        manifest.sources.push(Source {
+            name: name.clone(),
+            files: staged.files,
+            rows_digest: staged.rows_digest,
+        });
+        notes.extend(staged.notes);
+        stamps.extend(staged.stamps);
+    }
+    let only = spec.only_source().map_or("", String::as_str);
+    manifest.sql = spec
+        .data
+        .sql
+        .clone()
+        .unwrap_or_else(|| format!("SELECT * FROM \"{only}\""));
+    Ok(Prepared {
+        context,
+        manifest,
+        notes,
+        stamps,
+        staging,
+    })
+}
+
+/// A planner with the sources as tables.
+struct Prepared {
+    context: SessionContext,
+    manifest: Manifest,
+    notes: Vec<String>,
+    stamps: Vec<(PathBuf, staged::Stamp)>,
+    /// Where what was copied lies.
+    staging: TempDir,
+}
+
+async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
+    if let Some(seen) = Seen::parse(at)? {
+        let records = reach.records.as_ref();
+        let records = records
+            .ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
+        return seen
+            .stage(
+                records,
+                reach.as_of.unwrap_or(reach.now),
+                (into, spec.data.staged_max as u64),
+            )
+            .await;
+    }
+    match at.split_once("://") {
+        Some(("file", path)) => staged::local(&spec.folder, path),
+        Some(_) => staged::bucket(at, into, spec.data.staged_max as u64).await,
+        None => staged::local(&spec.folder, at),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
+}
+
+/// A planner that keeps rows in their order and itself within its memory.
+fn context(spec: &Spec) -> Result<SessionContext> {
+    let failed = |e| Error::internal(format!("prepare to read data: {e}"));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_limit(spec.data.memory_max, 1.0)
+        .build()
+        .map_err(failed)?;
+    // One part: the same files and query give the same rows in the same order.
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(8_192);
+    config.options_mut().sql_parser.enable_ident_normalization = false;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
+        .with_default_features();
+    Ok(SessionContext::new_with_state(state.build()))
+}
+
+/// Makes a table of the files. Refuses files whose columns differ.
+async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Result<()> {
+    let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
+    let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
+        return Err(Error::invalid(
+            "its files are not all Parquet, all CSV or all JSON lines, by their names",
+        ));
+    };
+    let mut first: Option<(SchemaRef, &PathBuf)> = None;
+    let mut tables = Vec::new();
+    for (at, path) in files.iter().enumerate() {
+        let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+        let whole = whole
+            .to_str()
+            .ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
+        let alone = if files.len() == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}_file_{at}")
+        };
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .map(|e| format!(".{e}"))
+            .unwrap_or_default();
+        let table = datafusion::common::TableReference::bare(alone.clone());
+        let registered = match format {
+            Format::Parquet => {
+                let options = ParquetReadOptions {
+                    file_extension: &extension,
+                    ..ParquetReadOptions::default()
+                };
+                context.register_parquet(table, whole, options).await
+            }
+            Format::Csv => {
+                let options = CsvReadOptions::new()
+                    .file_extension(&extension)
+                    .schema_infer_max_records(LOOK_ROWS);
+                context.register_csv(table, whole, options).await
+            }
+            Format::Json => {
+                let options = JsonReadOptions {
+                    file_extension: &extension,
+                    schema_infer_max_records: LOOK_ROWS,
+                    ..JsonReadOptions::default()
+                };
+                context.register_json(table, whole, options).await
+            }
+        };
+        let broken = |e: datafusion::error::DataFusionError| {
+            Error::invalid(format!("{}: {}", path.display(), words(&e)))
+        };
+        registered.map_err(broken)?;
+        let frame = context
+            .table(datafusion::common::TableReference::bare(alone))
+            .await
+            .map_err(broken)?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        if schema.fields().is_empty() {
+            return Err(Error::invalid(format!("{} has no column", path.display())));
+        }
+        match &first {
+            None => first = Some((schema, path)),
+            Some((known, of)) => same(known, &schema).map_err(|why| {
+                Error::invalid(format!(
+                    "{} and {} differ: {why}",
+                    of.display(),
+                    path.display()
+                ))
+            })?,
+        }
+        tables.push(frame);
+    }
+    if tables.len() == 1 {
+        return Ok(());
+    }
+    // By name, in the order of the files.
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(words(&e));
+    let mut tables = tables.into_iter();
+    let Some(mut whole) = tables.next() else {
+        return Ok(());
+    };
+    for next in tables {
+        whole = whole.union_by_name(next).map_err(broken)?;
+    }
+    context
+        .register_table(
+            datafusion::common::TableReference::bare(name),
+            whole.into_view(),
+        )
+        .map_err(broken)?;
+    Ok(())
+}
+
+/// Whether two files have the same columns; numbers of all kinds are alike.
+fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
+    for field in one.fields() {
+        let Some((_, found)) = other.column_with_name(field.name()) else {
+            return Err(format!("only the first has '{}'", short(field.name())));
+        };
+        let (a, b) = (field.data_type(), found.data_type());
+        let is_free = |kind: &DataType| *kind == DataType::Null;
+        let alike = a == b || (a.is_numeric() && b.is_numeric()) || is_free(a) || is_free(b);
+        if !alike {
+            return Err(format!(
+                "'{}' is {a} in the first and {b} in the other",
+                short(field.name())
+            ));
+        }
+    }
+    match other
+        .fields()
+        .iter()
+        .find(|f| one.column_with_name(f.name()).is_none())
+    {
+        Some(more) => Err(format!("only the other has '{}'", short(more.name()))),
+        None => Ok(()),
+    }
+}
+
+type Typed = (Gathered, (String, String));
+
+/// A column by its very name.
+fn column(name: &str) -> Expr {
+    col(datafusion::common::Column::new_unqualified(name))
+}
+
+async fn query(
+    context: &SessionContext,
+    sql: &str,
+    spec: &Spec,
+    reach: &Reach,
+) -> Result<(Vec<Typed>, usize)> {
+    let rows_max = spec.data.rows_max;
+    let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
+        datafusion::error::DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
+            "the query needs more memory than 'memory_max' in [data] allows: {}",
+            words(&e)
+        )),
+        _ => Error::invalid(format!("the query: {}", words(&e))),
+    };
+    let frame = context
+        .sql_with_options(sql, only_reads())
+        .await
+        .map_err(broken)?;
+    // What came later must not be seen at all: not as a class, not in a join.
+    let frame = match (&spec.schema.time, reach.as_of) {
+        (Some(time), Some(as_of)) => {
+            let until = moment(&frame, time, as_of)?;
+            frame.filter(column(time).lt_eq(until)).map_err(broken)?
+        }
+        _ => frame,
+    };
+    let frame = match &spec.schema.time {
+        Some(time) if !spec.joins.0.is_empty() => {
+            joins::join(context, frame, &spec.joins, time).await?
+        }
+        _ => frame,
+    };
+    let schema = frame.schema().as_arrow().clone();
+    let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(Error::invalid(format!(
+            "the query answers two columns '{}'; name them apart with AS",
+            short(twice[0])
+        )));
+    }
+    let mut columns: Vec<Growing> = schema
+        .fields()
+        .iter()
+        .map(|f| Growing::new(f.name(), f.data_type()))
+        .collect::<Result<_>>()?;
+    let mut stream = frame.execute_stream().await.map_err(broken)?;
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(broken)?;
+        rows += batch.num_rows();
+        if rows > rows_max {
+            return Err(Error::overloaded(format!(
+                "the query answers over {rows_max} rows, 'rows_max' in [data]"
+            )));
+        }
+        columns
+            .iter_mut()
+            .zip(batch.columns())
+            .try_for_each(|(column, array)| column.push(array))?;
+    }
+    let types = schema
+        .fields()
+        .iter()
+        .map(|f| (f.name().clone(), f.data_type().to_string()));
+    Ok((
+        columns
+            .into_iter()
+            .map(Growing::finish)
+            .zip(types)
+            .collect(),
+        rows,
+    ))
+}
+
+/// What a planner says, in one line.
+pub(super) fn words(error: &datafusion::error::DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let line = text.lines().next().unwrap_or_default();
+    line[..line.floor_char_boundary(WORDS_MAX)].to_owned()
+}

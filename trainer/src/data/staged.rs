@@ -1,0 +1,209 @@
+//! Where the files of a source lie, brought within reach: a file or folder as it
+//! is, objects of a bucket copied beside each other.
+
+use super::source::{Format, SourceFile, unreadable};
+use futures_util::stream::TryStreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::Digest;
+use ortus::registry::blob;
+use ortus::storage::store::Store;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The most files of a source.
+const FILES_MAX: usize = 10_000;
+
+/// A source within reach.
+pub(super) struct Staged {
+    /// Files that hold its rows.
+    pub tables: Vec<PathBuf>,
+    /// What those were made of.
+    pub files: Vec<SourceFile>,
+    /// What they hold, where that is less than what those were made of.
+    pub rows_digest: Option<Digest>,
+    /// What was left out, for a person.
+    pub notes: Vec<String>,
+    /// How files that are read in place looked when they were measured.
+    pub stamps: Vec<(PathBuf, Stamp)>,
+}
+
+/// How a file looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64, u64, Option<std::time::SystemTime>);
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Self> {
+        let meta = std::fs::metadata(path).map_err(|e| unreadable(path, e))?;
+        Ok(Self(
+            meta.len(),
+            std::os::unix::fs::MetadataExt::ino(&meta),
+            meta.modified().ok(),
+        ))
+    }
+}
+
+/// Refuses files that are no longer what was measured.
+pub(super) fn unchanged(stamps: &[(PathBuf, Stamp)]) -> Result<()> {
+    match stamps
+        .iter()
+        .find(|(path, stamp)| Stamp::of(path).ok().as_ref() != Some(stamp))
+    {
+        Some((path, _)) => Err(Error::unavailable(format!(
+            "{} changed while it was read",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The files of a source, sorted: one, or all of a folder.
+pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
+    let path = folder.join(at);
+    let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
+    let mut found = Vec::new();
+    if meta.is_file() {
+        found.push(path.clone());
+    } else {
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(|e| unreadable(&folder, e))? {
+                let path = entry.map_err(|e| unreadable(&folder, e))?.path();
+                if is_hidden(path.file_name().and_then(|n| n.to_str()).unwrap_or(".")) {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if Format::of(&path).is_some() {
+                    found.push(path);
+                }
+                if found.len() > FILES_MAX {
+                    return Err(Error::overloaded(format!(
+                        "{} holds over {FILES_MAX} files",
+                        folder.display()
+                    )));
+                }
+            }
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::invalid(format!(
+            "{} holds no Parquet, CSV or JSON-lines file",
+            path.display()
+        )));
+    }
+    let stamps = found
+        .iter()
+        .map(|path| Ok((path.clone(), Stamp::of(path)?)))
+        .collect::<Result<_>>()?;
+    let describe = |path: &PathBuf| -> Result<SourceFile> {
+        let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
+        let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
+        let shown = path.strip_prefix(folder).unwrap_or(path);
+        Ok(SourceFile {
+            path: shown.display().to_string(),
+            digest,
+            bytes,
+        })
+    };
+    let files = found.iter().map(describe).collect::<Result<_>>()?;
+    Ok(Staged {
+        tables: found,
+        files,
+        rows_digest: None,
+        notes: Vec::new(),
+        stamps,
+    })
+}
+
+/// Files that are hidden, or being written, as tools for tables name them.
+fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
+}
+
+/// Copies the objects of a bucket, one or all below an address, into a folder.
+/// Refuses more than `bytes_max`.
+pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Staged> {
+    let store = Store::open(url, false)?;
+    let mut keys: Vec<(String, u64)> = if Format::of(Path::new(url)).is_some() {
+        let meta = store
+            .head("")
+            .await?
+            .ok_or_else(|| Error::invalid(format!("{store} is not there")))?;
+        vec![(String::new(), meta.bytes)]
+    } else {
+        let listed: Vec<_> = store.list("").try_collect().await?;
+        let fits =
+            |key: &str| Format::of(Path::new(key)).is_some() && !key.split('/').any(is_hidden);
+        listed
+            .into_iter()
+            .filter(|(key, _)| fits(key))
+            .map(|(key, meta)| (key, meta.bytes))
+            .collect()
+    };
+    keys.sort();
+    if keys.is_empty() {
+        return Err(Error::invalid(format!(
+            "{store} holds no Parquet, CSV or JSON-lines file"
+        )));
+    }
+    if keys.len() > FILES_MAX {
+        return Err(Error::overloaded(format!(
+            "{store} holds over {FILES_MAX} files"
+        )));
+    }
+    let whole: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
+    if whole > bytes_max {
+        return Err(Error::too_large(format!(
+            "{store} holds {whole} bytes, over {bytes_max}, 'staged_max' in [data]"
+        )));
+    }
+    let (mut tables, mut files) = (Vec::new(), Vec::new());
+    for (at, (key, expected)) in keys.into_iter().enumerate() {
+        let named = if key.is_empty() { url } else { &key };
+        let end = Path::new(named)
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        let path = into.join(format!("{at:05}.{end}"));
+        let (digest, bytes) = copy(&store, &key, &path).await?;
+        if bytes != expected {
+            return Err(Error::unavailable(format!(
+                "{named} changed while it was read"
+            )));
+        }
+        files.push(SourceFile {
+            path: if key.is_empty() {
+                store.to_string()
+            } else {
+                key
+            },
+            digest,
+            bytes,
+        });
+        tables.push(path);
+    }
+    Ok(Staged {
+        tables,
+        files,
+        rows_digest: None,
+        notes: Vec::new(),
+        stamps: Vec::new(),
+    })
+}
+
+async fn copy(store: &Store, key: &str, path: &Path) -> Result<(Digest, u64)> {
+    let failed =
+        |e: std::io::Error| Error::unavailable(format!("write {}", path.display())).with_source(e);
+    let mut parts = store
+        .stream(key)
+        .await?
+        .ok_or_else(|| Error::unavailable(format!("{key} is gone")))?;
+    let mut file = std::fs::File::create(path).map_err(failed)?;
+    while let Some(part) = parts.try_next().await? {
+        file.write_all(&part).map_err(failed)?;
+    }
+    drop(file);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    blob::measure(&mut file).map_err(failed)
+}

@@ -1,0 +1,580 @@
+//! `ortus-trainer demo`: a stream is served and drifts; the monitor alarms; the
+//! trainer learns from what was captured and labelled; the new version takes
+//! over, and the answers are good again. Server and trainer are processes of
+//! their own, the registry is a folder; nothing is staged but the world.
+
+use crate::cli::Demo;
+use bytes::Bytes;
+use http::Method;
+use ortus::cli::block_on;
+use ortus::cli::print::{line, note};
+use ortus::client;
+use ortus::core::error::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// This very program, even if its file was replaced meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// The hidden subcommand under which this program is `ortus`.
+pub(crate) const SERVER: &str = "ortus";
+const MODEL: &str = "payments";
+/// Rows that the first version learns from.
+const HISTORY: usize = 4_000;
+/// Rows of a request.
+const REQUEST_ROWS: usize = 20;
+/// Between two requests.
+const PAUSE: Duration = Duration::from_millis(40);
+/// Requests after which what was true of a row is known.
+const LABEL_DELAY: usize = 10;
+/// Requests before the world changes.
+const CALM: usize = 150;
+/// Rows by which the answers are judged at any moment.
+const LATEST: usize = 1_000;
+/// How much worse than before the answers may be at the end.
+const SLACK: f64 = 0.04;
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A payment, and whether it turned out to be fraud.
+struct Payment {
+    amount: f64,
+    hour: f64,
+    age: f64,
+    country: &'static str,
+    fraud: bool,
+}
+
+/// Where payments come from, the same every time.
+struct World {
+    dice: u64,
+    has_changed: bool,
+}
+
+impl World {
+    fn uniform(&mut self) -> f64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.dice ^ (self.dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// About normal.
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
+    }
+
+    /// Small payments are frauds at night. Then large ones appear, of which the
+    /// model has seen none: they are frauds at noon.
+    fn payment(&mut self) -> Payment {
+        let spread = self.normal();
+        let amount = if self.has_changed {
+            5.5 + spread
+        } else {
+            (3.0 + spread).min(4.9)
+        };
+        let hour = self.uniform() * 24.0;
+        let country = ["de", "fr", "nl"]
+            [(self.uniform() * if self.has_changed { 3.0 } else { 2.0 }) as usize];
+        let night = (hour - 12.0).abs() - 6.0;
+        let score =
+            if amount < 5.0 { night } else { -night } + if country == "fr" { 0.5 } else { 0.0 };
+        let fraud = self.uniform() < 1.0 / (1.0 + (-1.5 * score).exp());
+        Payment {
+            amount,
+            hour,
+            age: 20.0 + 50.0 * self.uniform(),
+            country,
+            fraud,
+        }
+    }
+}
+
+/// What the stream saw so far.
+#[derive(Default)]
+struct Seen {
+    rows: usize,
+    lost: usize,
+    /// Whether each of the last rows was answered right.
+    latest: VecDeque<bool>,
+    /// Rows answered by each version, and how many right, before and after the change.
+    versions: BTreeMap<(u64, bool), (usize, usize)>,
+    last_id: String,
+}
+
+impl Seen {
+    fn accuracy(&self) -> f64 {
+        self.latest.iter().filter(|right| **right).count() as f64 / self.latest.len().max(1) as f64
+    }
+
+    fn take(&mut self, version: u64, changed: bool, right: bool) {
+        self.rows += 1;
+        self.latest.push_back(right);
+        if self.latest.len() > LATEST {
+            self.latest.pop_front();
+        }
+        let count = self.versions.entry((version, changed)).or_default();
+        count.0 += 1;
+        count.1 += usize::from(right);
+    }
+}
+
+/// A process that ends with the demo.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The folder where it all lies, and how it is used.
+struct Place {
+    folder: PathBuf,
+    is_offline: bool,
+}
+
+impl Place {
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn registry(&self) -> String {
+        format!("file://{}", self.at("registry").display())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.at(name);
+        let failed = |e| Error::precondition(format!("write {}", path.display())).with_source(e);
+        std::fs::write(&path, text).map_err(failed)?;
+        Ok(path)
+    }
+
+    /// This program again, with its errors in a log.
+    fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
+        let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .open(self.at(log))
+            .map_err(failed)?;
+        let mut command = Command::new(OWN_PROGRAM);
+        command
+            .args(arguments)
+            .stderr(file)
+            .env("XDG_STATE_HOME", self.at("state"));
+        if self.is_offline {
+            command.env("ORTUS_RUNTIME__OFFLINE", "true");
+        }
+        Ok(command)
+    }
+
+    /// Runs a command to its end; what it prints.
+    fn does(&self, arguments: &[&str]) -> Result<String> {
+        let failed = |e| Error::internal("start this program again").with_source(e);
+        let output = self
+            .ortus(arguments, "commands.log")?
+            .output()
+            .map_err(failed)?;
+        if !output.status.success() {
+            let log = self.at("commands.log");
+            return Err(Error::internal(format!(
+                "{} failed; see {}",
+                arguments.join(" "),
+                log.display()
+            )));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn start(&self, arguments: &[&str], log: &str) -> Result<Running> {
+        let failed = |e| Error::internal("start this program again").with_source(e);
+        let said = File::options()
+            .append(true)
+            .create(true)
+            .open(self.at(log))
+            .map_err(failed)?;
+        self.ortus(arguments, log)?
+            .stdin(Stdio::null())
+            .stdout(said)
+            .spawn()
+            .map(Running)
+            .map_err(failed)
+    }
+}
+
+pub(crate) fn run(arguments: &Demo) -> Result<ExitCode> {
+    let temporary = tempfile::tempdir()
+        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+    let folder = match &arguments.keep {
+        Some(folder) => {
+            let failed =
+                |e| Error::precondition(format!("make {}", folder.display())).with_source(e);
+            std::fs::create_dir_all(folder).map_err(failed)?;
+            folder.canonicalize().map_err(failed)?
+        }
+        None => temporary.path().to_owned(),
+    };
+    let place = Place {
+        folder,
+        is_offline: arguments.offline,
+    };
+    let found = block_on(tour(&place, arguments.json))?;
+    if arguments.json {
+        line(&found.to_string());
+    }
+    let held = found["held"] == json!(true);
+    if !arguments.json {
+        line(if held {
+            "everything held"
+        } else {
+            "something did not hold"
+        });
+    }
+    Ok(if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The specification of the first version, and of those that follow it.
+fn specification(sources: &str, gates: &str, triggers: &str) -> String {
+    format!(
+        "[model]\nname = \"{MODEL}\"\nabout = \"Whether a payment turns out to be fraud.\"\n\n{sources}\n\
+         [schema]\ntarget = \"fraud\"\ntime = \"time\"\n\n[fit.trees]\nrounds_max = 60\nleaves_max = 15\n\n\
+         {gates}\n[publish]\npolicy = \"champion\"\n\n{triggers}"
+    )
+}
+
+async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
+    let say = |text: &str| if is_quiet { note(text) } else { line(text) };
+    let mut world = World {
+        dice: 7,
+        has_changed: false,
+    };
+    let mut rows = "time,amount,hour,age,country,fraud\n".to_owned();
+    let begin = chrono::Utc::now() - chrono::TimeDelta::days(2);
+    for row in 0..HISTORY {
+        let time =
+            (begin + chrono::TimeDelta::seconds(20 * row as i64)).format("%Y-%m-%dT%H:%M:%S");
+        let Payment {
+            amount,
+            hour,
+            age,
+            country,
+            fraud,
+        } = world.payment();
+        let fraud = if fraud { "yes" } else { "no" };
+        let _ = writeln!(
+            rows,
+            "{time},{amount:.4},{hour:.3},{age:.2},{country},{fraud}"
+        );
+    }
+    place.write("history.csv", &rows)?;
+    let first = specification("[data.sources]\nhistory = \"history.csv\"\n", "", "");
+    let first = place.write("first.toml", &first)?.display().to_string();
+    // What was seen since, as far as it is known how it turned out.
+    let query = "SELECT \\\"time\\\", amount, hour, age, country, truth AS fraud FROM seen";
+    let next = specification(
+        &format!(
+            "[data]\nsql = \"{query}\"\nrows_min = 500\n\n[data.sources]\nseen = \"capture:{MODEL}?days=1\"\n"
+        ),
+        "[gates]\nregression_max = 0.0\n",
+        "[triggers]\ndrift = true\nloss = true\ncooldown = \"3s\"\npoll = \"300ms\"\nruns_max = 40\n",
+    );
+    let next = place.write("train.toml", &next)?.display().to_string();
+    let registry = place.registry();
+
+    place.does(&[
+        "run",
+        &first,
+        "--registry",
+        &registry,
+        "--reason",
+        "the first model",
+    ])?;
+    say(&format!(
+        "version 1 is trained on {HISTORY} payments and is champion"
+    ));
+    let ports = place.at("ports.json").display().to_string();
+    let cache = place.at("cache").display().to_string();
+    let mut serve = vec![
+        SERVER,
+        "serve",
+        "--registry",
+        &registry,
+        "--cache",
+        &cache,
+        "--ports-file",
+        &ports,
+    ];
+    for listener in ["--http", "--grpc", "--ops", "--operator"] {
+        serve.extend([listener, "127.0.0.1:0"]);
+    }
+    let set = [
+        "registry.poll=200ms",
+        "capture.share=1.0",
+        "capture.age_max=1s",
+        "feedback.poll=200ms",
+        "monitor.window_rows=500",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=0.5",
+        "monitor.fleet_window=0s",
+    ];
+    serve.extend(set.into_iter().flat_map(|s| ["--set", s]));
+    let _server = place.start(&serve, "server.log")?;
+    let http = listening(Path::new(&ports)).await?;
+    let _trainer = place.start(
+        &["watch", &next, "--registry", &registry, "--json"],
+        "trainer.log",
+    )?;
+    say("a server serves it, a trainer watches for alarms");
+
+    let mut stream = Stream {
+        http: client::Http::connect(&http).await?,
+        world,
+        seen: Seen::default(),
+        unlabelled: VecDeque::new(),
+    };
+    for _ in 0..CALM {
+        stream.step().await;
+    }
+    let before = stream.seen.accuracy();
+    say(&format!(
+        "{} payments answered, {:.1} % right; now large payments appear, which it never saw",
+        stream.seen.rows,
+        before * 100.0
+    ));
+    stream.world.has_changed = true;
+    stream.seen.latest.clear();
+    let (changed, mut worst, mut recovered, mut swapped) =
+        (Instant::now(), f64::INFINITY, None, None);
+    while recovered.is_none() && changed.elapsed() < PATIENCE {
+        stream.step().await;
+        let full = stream.seen.latest.len() == LATEST;
+        let accuracy = stream.seen.accuracy();
+        let newest = stream
+            .seen
+            .versions
+            .keys()
+            .map(|(version, _)| *version)
+            .max()
+            .unwrap_or(1);
+        if newest > 1 && swapped.is_none() {
+            swapped = Some(changed.elapsed());
+            say(&format!(
+                "{:.1} s: version {newest} answers",
+                changed.elapsed().as_secs_f64()
+            ));
+        }
+        if full {
+            worst = worst.min(accuracy);
+        }
+        if full && newest > 1 && accuracy >= before - SLACK {
+            recovered = Some(changed.elapsed());
+        }
+    }
+    let seen = &stream.seen;
+    let after = seen.accuracy();
+    say(&format!(
+        "of the last {} payments {:.1} % are answered right; {:.1} % when it was worst",
+        seen.latest.len(),
+        after * 100.0,
+        worst * 100.0
+    ));
+    for ((version, changed), (rows, right)) in &seen.versions {
+        let when = if *changed { "after" } else { "before" };
+        say(&format!(
+            "  version {version}, {when} the change: {rows} rows, {:.1} % right",
+            *right as f64 / *rows as f64 * 100.0
+        ));
+    }
+    say(&format!("{} requests lost or answered wrongly", seen.lost));
+    let id = seen.last_id.clone();
+    // Captured files are written once a second.
+    let lineage = lineage(place, &id).await?;
+    tell(&id, &lineage, &say);
+    let runs = place.does(&["runs", MODEL, "--registry", &registry, "--json"])?;
+    let runs: Value =
+        serde_json::from_str(&runs).map_err(|e| Error::internal("read the runs").with_source(e))?;
+    let held = recovered.is_some() && seen.lost == 0 && worst < before - 2.0 * SLACK;
+    let versions = seen.versions.iter().map(|((version, changed), (rows, right))| {
+        json!({"version": version, "after_change": changed, "rows": rows, "right": right})
+    });
+    Ok(json!({
+        "held": held, "rows": seen.rows, "lost": seen.lost,
+        "accuracy": {"before": before, "worst": worst, "after": after},
+        "seconds": {"swap": swapped.map(|t| t.as_secs_f64()), "recovery": recovered.map(|t| t.as_secs_f64())},
+        "versions": versions.collect::<Vec<_>>(),
+        "prediction": id, "lineage": lineage, "runs": runs,
+    }))
+}
+
+/// Where the server listens, once it does.
+async fn listening(file: &Path) -> Result<String> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let ports = std::fs::read(file)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        if let Some(http) = ports.as_ref().and_then(|ports| ports["http"].as_str()) {
+            let ready = match client::Http::connect(http).await {
+                Ok(mut to) => to
+                    .send(
+                        Method::GET,
+                        &format!("/v2/models/{MODEL}/ready"),
+                        Bytes::new(),
+                    )
+                    .await
+                    .ok(),
+                Err(_) => None,
+            };
+            if ready.is_some_and(|(status, ..)| status.is_success()) {
+                return Ok(http.to_owned());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Error::late("the server does not get ready"))
+}
+
+/// Payments as they come, and what becomes known of them later.
+struct Stream {
+    http: client::Http,
+    world: World,
+    seen: Seen,
+    unlabelled: VecDeque<(String, Vec<bool>)>,
+}
+
+impl Stream {
+    /// Asks about some payments, and tells how older ones turned out.
+    async fn step(&mut self) {
+        let payments: Vec<Payment> = (0..REQUEST_ROWS).map(|_| self.world.payment()).collect();
+        if self.ask(&payments).await.is_err() {
+            self.seen.lost += 1;
+        }
+        if self.unlabelled.len() > LABEL_DELAY
+            && let Some((id, frauds)) = self.unlabelled.pop_front()
+        {
+            let label = |(row, fraud): (usize, &bool)| json!({"prediction_id": id, "row": row, "label": if *fraud { "yes" } else { "no" }});
+            let labels: Vec<Value> = frauds.iter().enumerate().map(label).collect();
+            let body = json!({"labels": labels}).to_string();
+            let told = self
+                .http
+                .send(Method::POST, "/v1/feedback", body.into())
+                .await;
+            if !told.is_ok_and(|(status, ..)| status.is_success()) {
+                self.seen.lost += 1;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    async fn ask(&mut self, payments: &[Payment]) -> Result<()> {
+        let input = |name: &str, kind: &str, of: &dyn Fn(&Payment) -> Value| {
+            let data: Vec<Value> = payments.iter().map(of).collect();
+            json!({"name": name, "datatype": kind, "shape": [payments.len(), 1], "data": data})
+        };
+        let inputs = [
+            input("amount", "FP32", &|p| p.amount.into()),
+            input("hour", "FP32", &|p| p.hour.into()),
+            input("age", "FP32", &|p| p.age.into()),
+            input("country", "BYTES", &|p| p.country.into()),
+        ];
+        let (headers, body) = self
+            .http
+            .infer(MODEL, "", json!({"inputs": inputs}).to_string().into())
+            .await?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let version = header("ortus-model-version").parse().unwrap_or(0);
+        let labels = answer["outputs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|o| o["name"] == "label");
+        let labels: Vec<&str> = labels
+            .and_then(|o| o["data"].as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if labels.len() != payments.len() || version == 0 {
+            return Err(Error::internal("an answer is not what was asked for"));
+        }
+        let changed = self.world.has_changed;
+        labels.iter().zip(payments).for_each(|(label, p)| {
+            self.seen
+                .take(version, changed, (*label == "yes") == p.fraud)
+        });
+        self.seen.last_id = header("ortus-prediction-id");
+        self.unlabelled.push_back((
+            self.seen.last_id.clone(),
+            payments.iter().map(|p| p.fraud).collect(),
+        ));
+        Ok(())
+    }
+}
+
+/// The way back from an answer, once it is among what was captured.
+async fn lineage(place: &Place, id: &str) -> Result<Value> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = place.does(&[
+            SERVER,
+            "lineage",
+            "--prediction",
+            id,
+            "--registry",
+            &place.registry(),
+            "--json",
+        ]);
+        match said {
+            Ok(text) => {
+                return serde_json::from_str(&text)
+                    .map_err(|e| Error::internal("read a lineage").with_source(e));
+            }
+            Err(error) if Instant::now() > until => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+fn tell(id: &str, lineage: &Value, say: &dyn Fn(&str)) {
+    say(&format!("from the answer {id} back:"));
+    for step in lineage.as_array().into_iter().flatten() {
+        let record = &step["lineage"];
+        let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let files = record
+            .pointer("/data/sources/0/files")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        say(&format!(
+            "  version {}: {}; {} rows of {files} files, {}",
+            step["version"],
+            word(&record["trigger"]),
+            record.pointer("/data/rows").unwrap_or(&Value::Null),
+            word(&record["data_digest"])
+        ));
+        for made in step["made_champion"].as_array().into_iter().flatten() {
+            say(&format!(
+                "    champion since {}, by {}: {}",
+                word(&made["time"]),
+                word(&made["by"]),
+                word(&made["reason"])
+            ));
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The page about a run: how answers lie against what was true, of the model and
+//! of the champion, and how they compare part by part.
+
+use crate::gate::Bench;
+use crate::interval::mean;
+use crate::judge::Judged;
+use crate::page::{Figure, Line, Part, Points, Run, render};
+use ortus::observe::quality::answer::{Answer, Truth};
+use serde_json::Value;
+
+/// Scores of a class, the highest first, and whether each row is of it.
+type Scored = Vec<(f64, bool)>;
+
+/// Points of a line.
+const POINTS: usize = 200;
+/// Dots of a cloud.
+const DOTS: usize = 400;
+/// Parts of the scores, and of errors.
+const BINS: usize = 10;
+/// Parts of rows that are drawn.
+const PARTS_MAX: usize = 40;
+
+/// Makes the page.
+pub(super) fn page(
+    record: &Value,
+    bench: &Bench<'_>,
+    model: &Judged,
+    champion: Option<&Judged>,
+    confidence: f64,
+) -> String {
+    let mut run = Run {
+        record: record.clone(),
+        ..Run::default()
+    };
+    let both: Vec<(&str, &Judged)> = [("this model", Some(model)), ("the champion", champion)]
+        .into_iter()
+        .filter_map(|(n, j)| Some((n, j?)))
+        .collect();
+    let classes = model.answers.iter().flatten().find_map(|a| {
+        if let Answer::Class(_, s) = a {
+            Some(s.len())
+        } else {
+            None
+        }
+    });
+    match classes {
+        Some(classes) => {
+            // Of two the last is the positive one; of more the most frequent are looked at.
+            let looked_at: Vec<usize> = if classes == 2 {
+                vec![1]
+            } else {
+                (0..classes.min(3)).collect()
+            };
+            for class in looked_at {
+                let of = if classes == 2 {
+                    String::new()
+                } else {
+                    format!(", class {class}")
+                };
+                let rows: Vec<(&str, Scored)> = both
+                    .iter()
+                    .map(|(name, j)| (*name, scores(j, class)))
+                    .collect();
+                let figure =
+                    |title: &str, ends: (&str, &str), curve: fn(&Scored) -> Points| Figure {
+                        title: format!("{title}{of}"),
+                        lines: rows
+                            .iter()
+                            .map(|(name, scores)| line(name, curve(scores)))
+                            .collect(),
+                        ends: (ends.0.to_owned(), ends.1.to_owned()),
+                    };
+                run.figures.push(figure(
+                    "True positives against false ones (ROC)",
+                    ("0 false positives", "all"),
+                    roc,
+                ));
+                run.figures.push(figure(
+                    "Precision against recall",
+                    ("recall 0", "1"),
+                    precision,
+                ));
+                let calibrated = Figure {
+                    title: format!("How often it is so, against how often it says so{of}"),
+                    lines: vec![
+                        line("this model", calibration(&rows[0].1)),
+                        line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
+                    ],
+                    ends: ("score 0".to_owned(), "1".to_owned()),
+                };
+                run.figures.push(calibrated);
+            }
+        }
+        None => {
+            let pairs = values(model);
+            let step = pairs.len().div_ceil(DOTS).max(1);
+            let cloud: Vec<(f64, f64)> = pairs.iter().step_by(step).copied().collect();
+            let ends = cloud
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (t, _)| {
+                    (a.min(*t), b.max(*t))
+                });
+            let perfect = if cloud.is_empty() {
+                Vec::new()
+            } else {
+                vec![(ends.0, ends.0), (ends.1, ends.1)]
+            };
+            run.figures.push(Figure {
+                title: "What it answers, against what was true".to_owned(),
+                lines: vec![
+                    Line {
+                        name: "this model".to_owned(),
+                        is_joined: false,
+                        points: cloud,
+                    },
+                    line("perfect", perfect),
+                ],
+                ends: (format!("true {:.4}", ends.0), format!("{:.4}", ends.1)),
+            });
+            run.errors = errors(&pairs);
+        }
+    }
+    if let Some(champion) = champion {
+        run.parts = parts(bench, model, champion, confidence);
+    }
+    render(&run)
+}
+
+fn line(name: &str, points: Points) -> Line {
+    Line {
+        name: name.to_owned(),
+        is_joined: true,
+        points,
+    }
+}
+
+/// The score of a class for each row.
+fn scores(judged: &Judged, class: usize) -> Scored {
+    let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
+        (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
+            Some((f64::from(*scores.get(class)?), *truth == class))
+        }
+        _ => None,
+    };
+    let mut all: Scored = judged
+        .answers
+        .iter()
+        .zip(&judged.truths)
+        .filter_map(one)
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all
+}
+
+/// After each score: rows of the class, and of the others, that have at least it.
+fn counts(scores: &Scored) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let (mut of, mut others) = (0, 0);
+    for (at, (score, is_of)) in scores.iter().enumerate() {
+        if *is_of {
+            of += 1
+        } else {
+            others += 1
+        }
+        // Rows of one score cannot be told apart.
+        if scores.get(at + 1).is_none_or(|next| next.0 != *score) {
+            found.push((of, others));
+        }
+    }
+    found
+}
+
+fn thinned(points: Points) -> Points {
+    let step = points.len().div_ceil(POINTS).max(1);
+    let last = points.last().copied();
+    let mut kept: Vec<(f64, f64)> = points.into_iter().step_by(step).collect();
+    kept.extend(last.filter(|last| kept.last() != Some(last)));
+    kept
+}
+
+fn roc(scores: &Scored) -> Points {
+    let counts = counts(scores);
+    let Some((all, others)) = counts.last().copied() else {
+        return Vec::new();
+    };
+    let share = |n: usize, of: usize| n as f64 / of.max(1) as f64;
+    let points = counts
+        .iter()
+        .map(|(of, other)| (share(*other, others), share(*of, all)));
+    thinned(std::iter::once((0.0, 0.0)).chain(points).collect())
+}
+
+fn precision(scores: &Scored) -> Points {
+    let counts = counts(scores);
+    let Some((all, _)) = counts.last().copied() else {
+        return Vec::new();
+    };
+    thinned(
+        counts
+            .iter()
+            .map(|(of, other)| {
+                (
+                    *of as f64 / all.max(1) as f64,
+                    *of as f64 / (of + other) as f64,
+                )
+            })
+            .collect(),
+    )
+}
+
+/// The mean score of each tenth of the scores, and how often the class is there.
+fn calibration(scores: &Scored) -> Points {
+    let mut bins = [(0.0, 0.0, 0_usize); BINS];
+    for (score, is_of) in scores {
+        let bin = &mut bins[((score * BINS as f64) as usize).min(BINS - 1)];
+        *bin = (
+            bin.0 + score,
+            bin.1 + f64::from(u8::from(*is_of)),
+            bin.2 + 1,
+        );
+    }
+    bins.iter()
+        .filter(|bin| bin.2 > 0)
+        .map(|(score, of, rows)| (score / *rows as f64, of / *rows as f64))
+        .collect()
+}
+
+/// What was true, and what was answered.
+fn values(judged: &Judged) -> Points {
+    let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
+        (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
+            Some((*truth, *value))
+        }
+        _ => None,
+    };
+    judged
+        .answers
+        .iter()
+        .zip(&judged.truths)
+        .filter_map(one)
+        .collect()
+}
+
+/// The shares of errors in equal parts between their outermost hundredths.
+fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
+    let mut all: Vec<f64> = pairs.iter().map(|(truth, value)| value - truth).collect();
+    all.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1)))
+            .copied()
+    };
+    let (Some(low), Some(high)) = (at(0.01), at(0.99)) else {
+        return Vec::new();
+    };
+    let width = ((high - low) / BINS as f64).max(f64::MIN_POSITIVE);
+    let mut counts = [0_usize; BINS];
+    all.iter()
+        .for_each(|e| counts[(((e - low) / width).max(0.0) as usize).min(BINS - 1)] += 1);
+    let middle = |bin: usize| format!("{:.4}", low + (bin as f64 + 0.5) * width);
+    counts
+        .iter()
+        .enumerate()
+        .map(|(bin, n)| (middle(bin), *n as f64 / all.len() as f64))
+        .collect()
+}
+
+fn parts(bench: &Bench<'_>, model: &Judged, champion: &Judged, confidence: f64) -> Vec<Part> {
+    let whole = (
+        "all rows".to_owned(),
+        (0..model.wrong.len() as u32).collect::<Vec<u32>>(),
+    );
+    let all = std::iter::once(&whole).chain(bench.parts.iter().take(PARTS_MAX));
+    let one = |(name, rows): &(String, Vec<u32>)| {
+        let worse: Vec<f64> = rows
+            .iter()
+            .map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize])
+            .collect();
+        let cluster: Vec<u32> = rows.iter().map(|r| bench.cluster[*r as usize]).collect();
+        let found = mean(&worse, &cluster, confidence);
+        Part {
+            name: name.clone(),
+            rows: rows.len(),
+            worse: (found.low, found.mean, found.high),
+        }
+    };
+    all.map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_are_those_of_the_scores() {
+        let scores = vec![(0.9, true), (0.8, false), (0.8, true), (0.1, false)];
+        assert_eq!(
+            roc(&scores),
+            [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]
+        );
+        assert_eq!(
+            precision(&scores),
+            [(0.5, 1.0), (1.0, 2.0 / 3.0), (1.0, 0.5)]
+        );
+        let found = calibration(&scores);
+        assert_eq!(found.len(), 3);
+        assert!((found[1].0 - 0.8).abs() < 1e-12 && (found[1].1 - 0.5).abs() < 1e-12);
+        assert!(roc(&Scored::new()).is_empty() && errors(&[]).is_empty());
+        let spread: Vec<(f64, f64)> = (0..1_000)
+            .map(|at| (0.0, f64::from(at) / 1_000.0))
+            .collect();
+        let shares = errors(&spread);
+        assert!(
+            shares.len() == BINS && (shares.iter().map(|s| s.1).sum::<f64>() - 1.0).abs() < 1e-9
+        );
+        assert!(
+            shares[1..9].iter().all(|s| (s.1 - 0.098).abs() < 0.01),
+            "{shares:?}"
+        );
+        assert!(thinned((0..10_000).map(|at| (f64::from(at), 0.0)).collect()).len() <= POINTS + 1);
+    }
+}

@@ -1,0 +1,238 @@
+//! A trained model as an ONNX graph: named features in, a value or a label with
+//! its probabilities out, everything between them inside. Takes only what every
+//! ONNX Runtime has that Ortus accepts.
+
+mod graph;
+mod linear;
+mod trees;
+
+use crate::features::{ABSENT, Feature, OTHER};
+use crate::model::{Learned, Model};
+use graph::{Graph, Kind};
+use ortus::core::model::{Dim, Signature, TensorSpec};
+use ortus::core::tensor::DType;
+
+/// Features that are an input each; of more, the numbers are one.
+const NAMED_MAX: usize = 64;
+/// The input with all numbers, where there are too many features.
+pub(crate) const NUMBERS: &str = "numbers";
+
+/// The outputs' names.
+pub(crate) const VALUE: &str = "value";
+pub(crate) const LABEL: &str = "label";
+pub(crate) const PROBABILITIES: &str = "probabilities";
+
+/// One input of the graph, by the features it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Input {
+    pub name: String,
+    pub features: Vec<usize>,
+}
+
+/// The graph's inputs, in their order.
+pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
+    let alone = |at: usize| Input {
+        name: features[at].name.clone(),
+        features: vec![at],
+    };
+    if features.len() <= NAMED_MAX {
+        return (0..features.len()).map(alone).collect();
+    }
+    let (numbers, words): (Vec<usize>, Vec<usize>) =
+        (0..features.len()).partition(|at| features[*at].categories.is_none());
+    let mut all = Vec::new();
+    if !numbers.is_empty() {
+        all.push(Input {
+            name: NUMBERS.to_owned(),
+            features: numbers,
+        });
+    }
+    all.extend(words.into_iter().map(alone));
+    all
+}
+
+/// The names of the inputs' columns, in their order.
+pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
+    inputs(features)
+        .iter()
+        .flat_map(|input| &input.features)
+        .map(|at| features[*at].name.clone())
+        .collect()
+}
+
+/// Whether classes are whole numbers, and so are labels.
+fn whole(classes: &[String]) -> Option<Vec<i64>> {
+    let number = |c: &String| c.parse::<i64>().ok().filter(|n| n.to_string() == *c);
+    classes.iter().map(number).collect()
+}
+
+/// What the graph declares.
+pub(crate) fn signature(model: &Model) -> Signature {
+    let rows = |more: Vec<Dim>| Some([vec![Dim::Dynamic], more].concat());
+    let spec = |name: &str, dtype, more| TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: rows(more),
+    };
+    let input = |input: &Input| {
+        let is_word = model.features[input.features[0]].categories.is_some();
+        let dtype = if is_word { DType::String } else { DType::F32 };
+        spec(&input.name, dtype, vec![Dim::Fixed(input.features.len())])
+    };
+    let outputs = match &model.classes {
+        None => vec![spec(VALUE, DType::F32, vec![Dim::Fixed(1)])],
+        Some(classes) => vec![
+            spec(
+                LABEL,
+                if whole(classes).is_some() {
+                    DType::I64
+                } else {
+                    DType::String
+                },
+                vec![],
+            ),
+            spec(PROBABILITIES, DType::F32, vec![Dim::Fixed(classes.len())]),
+        ],
+    };
+    Signature {
+        inputs: inputs(&model.features).iter().map(input).collect(),
+        outputs,
+    }
+}
+
+/// Writes the model down. `properties` are kept in it.
+pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
+    let mut graph = Graph::default();
+    for input in &signature(model).inputs {
+        let kind = if input.dtype == DType::String {
+            Kind::Text
+        } else {
+            Kind::Float
+        };
+        graph.input(&input.name, kind, &dims(input));
+    }
+    let scores = match &model.learned {
+        Learned::Trees(booster) => {
+            let matrix = matrix(&mut graph, &model.features);
+            trees::scores(&mut graph, booster, &matrix, model.features.len())
+        }
+        Learned::Linear(linear) => linear::scores(&mut graph, linear, &model.features),
+        Learned::Mlp(mlp) => linear::perceptron(&mut graph, mlp, &model.features),
+    };
+    answer(&mut graph, model, &scores);
+    for output in &signature(model).outputs {
+        let kind = match output.dtype {
+            DType::String => Kind::Text,
+            DType::I64 => Kind::Whole,
+            _ => Kind::Float,
+        };
+        graph.output(&output.name, kind, &dims(output));
+    }
+    graph.finish(&about.replace(char::is_control, " "), properties)
+}
+
+fn dims(spec: &TensorSpec) -> Vec<i64> {
+    spec.shape
+        .iter()
+        .flatten()
+        .map(|d| if let Dim::Fixed(n) = d { *n as i64 } else { -1 })
+        .collect()
+}
+
+/// Every feature as a number, in their order: [rows, features].
+fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
+    let all = inputs(features);
+    let order: Vec<usize> = all
+        .iter()
+        .flat_map(|i| i.features.iter().copied())
+        .collect();
+    let parts: Vec<String> = all
+        .iter()
+        .map(|input| number(graph, input, features))
+        .collect();
+    let joined = match parts.as_slice() {
+        [only] => only.clone(),
+        parts => {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            graph.node("Concat", &parts, &[("axis", 1.into())])
+        }
+    };
+    if order.iter().enumerate().all(|(at, feature)| at == *feature) {
+        return joined;
+    }
+    let mut places = vec![0_i64; order.len()];
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(at, feature)| places[*feature] = at as i64);
+    let places = graph.whole(&places, &[places.len() as i64]);
+    graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
+}
+
+/// An input as numbers: a category by its code.
+fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
+    match &features[input.features[0]].categories {
+        None => input.name.clone(),
+        Some(known) => {
+            let words = known
+                .iter()
+                .map(String::as_str)
+                .chain([""])
+                .collect::<Vec<&str>>();
+            let codes: Vec<f32> = (0..known.len())
+                .map(|code| code as f32)
+                .chain([f32::from(ABSENT)])
+                .collect();
+            let attributes = [
+                ("keys_strings", words.as_slice().into()),
+                ("values_floats", codes.as_slice().into()),
+                ("default_float", f32::from(OTHER).into()),
+            ];
+            graph.node_of("ai.onnx.ml", "LabelEncoder", &[&input.name], &attributes)
+        }
+    }
+}
+
+/// From scores to what is answered.
+fn answer(graph: &mut Graph, model: &Model, scores: &str) {
+    let Some(classes) = &model.classes else {
+        graph.name("Identity", &[scores], &[], VALUE);
+        return;
+    };
+    if classes.len() == 2 {
+        let p = graph.node("Sigmoid", &[scores], &[]);
+        let one = graph.floats(&[1.0], &[1, 1]);
+        let q = graph.node("Sub", &[&one, &p], &[]);
+        graph.name("Concat", &[&q, &p], &[("axis", 1.into())], PROBABILITIES);
+    } else {
+        graph.name("Softmax", &[scores], &[("axis", 1.into())], PROBABILITIES);
+    }
+    let place = graph.node(
+        "ArgMax",
+        &[PROBABILITIES],
+        &[("axis", 1.into()), ("keepdims", 0.into())],
+    );
+    let places: Vec<i64> = (0..classes.len() as i64).collect();
+    let keys = ("keys_int64s", places.as_slice().into());
+    match whole(classes) {
+        Some(numbers) => {
+            let values = ("values_int64s", numbers.as_slice().into());
+            graph.name_of(
+                ("ai.onnx.ml", "LabelEncoder"),
+                &[&place],
+                &[keys, values],
+                LABEL,
+            );
+        }
+        None => {
+            let words: Vec<&str> = classes.iter().map(String::as_str).collect();
+            let values = ("values_strings", words.as_slice().into());
+            graph.name_of(
+                ("ai.onnx.ml", "LabelEncoder"),
+                &[&place],
+                &[keys, values],
+                LABEL,
+            );
+        }
+    }
+}

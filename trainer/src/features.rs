@@ -1,0 +1,107 @@
+//! What a model knows of its inputs, learned from the rows it is trained on:
+//! which are numbers, which are categories, and which categories there are.
+
+use crate::frame::{Frame, Values};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The most categories that are told apart; rarer ones are one.
+pub(crate) const CATEGORIES_MAX: usize = 254;
+/// The code of a category that was not seen, or too seldom.
+pub(crate) const OTHER: u8 = 254;
+/// The code of what is missing.
+pub(crate) const ABSENT: u8 = 255;
+
+/// One input of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Feature {
+    pub name: String,
+    /// The categories that are told apart, the most frequent first; none of a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
+}
+
+impl Feature {
+    /// Learns a column from some of its rows.
+    pub(crate) fn learn(frame: &Frame, at: usize, rows: &[u32]) -> Self {
+        let column = &frame.columns[at];
+        let categories = match &column.values {
+            Values::Numbers(_) => None,
+            Values::Words(words) => {
+                let mut counts = vec![0_u64; words.list.len()];
+                for row in rows {
+                    if let Some(count) = counts.get_mut(words.codes[*row as usize] as usize) {
+                        *count += 1;
+                    }
+                }
+                let mut seen: Vec<usize> =
+                    (0..counts.len()).filter(|code| counts[*code] > 0).collect();
+                // By name where they are as frequent, so that the order of rows does not matter.
+                seen.sort_by_key(|code| (std::cmp::Reverse(counts[*code]), &words.list[*code]));
+                Some(
+                    seen.into_iter()
+                        .take(CATEGORIES_MAX)
+                        .map(|code| words.list[code].clone())
+                        .collect(),
+                )
+            }
+        };
+        Self {
+            name: column.name.clone(),
+            categories,
+        }
+    }
+
+    /// The code of each word of a column's list.
+    pub(crate) fn codes(&self, list: &[String]) -> Vec<u8> {
+        let known: HashMap<&str, u8> = self
+            .categories
+            .iter()
+            .flatten()
+            .zip(0_u8..)
+            .map(|(word, code)| (word.as_str(), code))
+            .collect();
+        list.iter()
+            .map(|word| known.get(word.as_str()).copied().unwrap_or(OTHER))
+            .collect()
+    }
+}
+
+/// The code of a row, given those of its column's words.
+pub(crate) fn code(codes: &[u8], word: u32) -> u8 {
+    codes.get(word as usize).copied().unwrap_or(ABSENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Coder, Column};
+
+    #[test]
+    fn categories_are_the_most_frequent_of_the_rows_learned_from() {
+        let mut coder = Coder::default();
+        for word in ["b", "a", "b", "c", "z"] {
+            coder.push(Some(word));
+        }
+        coder.push(None);
+        let column = Column {
+            name: "c".to_owned(),
+            values: Values::Words(coder.finish()),
+        };
+        let frame = Frame {
+            columns: vec![column],
+            rows: 6,
+        };
+        let feature = Feature::learn(&frame, 0, &[0, 1, 2, 3]);
+        assert_eq!(
+            feature.categories.as_deref(),
+            Some(&["b", "a", "c"].map(str::to_owned)[..])
+        );
+        let Values::Words(words) = &frame.columns[0].values else {
+            panic!("words")
+        };
+        let codes = feature.codes(&words.list);
+        let all: Vec<u8> = words.codes.iter().map(|w| code(&codes, *w)).collect();
+        assert_eq!(all, [0, 1, 0, 2, OTHER, ABSENT], "'z' was not among them");
+    }
+}

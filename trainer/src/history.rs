@@ -1,0 +1,207 @@
+//! Every run of a model and what became of it, in the registry's store, for
+//! whoever asks later.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::TryStreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, ModelName};
+use ortus::storage::layout::Records;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The largest record.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Became {
+    /// A version.
+    Published,
+    /// Nothing new: the same run made a version before.
+    Equal,
+    /// A gate failed.
+    Failed,
+    /// A gate could not tell.
+    Inconclusive,
+    /// It ended before it was judged.
+    Broken,
+    /// There was none, though one was due.
+    Skipped,
+    /// One of several that were tried; not published.
+    Tried,
+}
+
+impl Became {
+    /// Whether there was a run at all.
+    pub(crate) fn is_run(self) -> bool {
+        !matches!(self, Self::Skipped | Self::Tried)
+    }
+}
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ran {
+    pub model: String,
+    pub began: DateTime<Utc>,
+    pub seconds: f64,
+    /// Why it ran.
+    pub trigger: String,
+    /// What it dealt with, so that nothing is dealt with twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    /// Whether it is of another time, and says nothing of when the next is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
+    pub became: Became,
+    /// The key, gates, metrics and data; of a broken one the error.
+    pub record: Value,
+}
+
+impl Ran {
+    /// Whether what it was for is still to be done: something was away.
+    pub(crate) fn is_tried_again(&self) -> bool {
+        self.became == Became::Broken
+            && self.events.is_empty()
+            && self.trigger != crate::attempt::MANUAL
+    }
+
+    /// The run's key, where it got one.
+    pub(crate) fn key(&self) -> &str {
+        self.record["run"].as_str().unwrap_or_default()
+    }
+}
+
+/// Where a model's runs are kept.
+pub(crate) struct History {
+    records: Records,
+    model: ModelName,
+}
+
+impl History {
+    pub(crate) fn new(records: Records, model: ModelName) -> Self {
+        Self { records, model }
+    }
+
+    fn folder(&self) -> String {
+        format!("train/{}/runs", self.model)
+    }
+
+    /// Keeps a run; of one that is too large to be read back only what it came to.
+    pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
+        let name = format!(
+            "{:020}-{}",
+            ran.began.timestamp_micros(),
+            uuid::Uuid::new_v4().simple()
+        );
+        let body = serde_json::to_vec(ran)
+            .map_err(|e| Error::internal("write a run down").with_source(e))?;
+        let body = if body.len() as u64 > BYTES_MAX {
+            let of = |key: &str| ran.record[key].clone();
+            let record = json!({"run": of("run"), "spec": of("spec"), "version": of("version"), "verdict": of("verdict"),
+                "reason": "its record is too large to be kept"});
+            serde_json::to_vec(&Ran {
+                record,
+                ..ran.clone()
+            })
+            .map_err(|e| Error::internal("write a run down").with_source(e))?
+        } else {
+            body
+        };
+        self.records
+            .create(&format!("{}/{name}.json", self.folder()), body.into())
+            .await
+            .map(drop)
+    }
+
+    /// Keeps the whole of what was learned from, by its digest.
+    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Value) -> Result<()> {
+        let key = format!(
+            "train/{}/data/{}.json",
+            self.model,
+            digest.to_string().trim_start_matches("sha256:")
+        );
+        self.records
+            .create(&key, manifest.to_string().into())
+            .await
+            .map(drop)
+    }
+
+    /// All runs, the first first; one that cannot be read is passed over.
+    pub(crate) async fn all(&self) -> Result<Vec<Ran>> {
+        let mut known = BTreeMap::new();
+        self.refresh(&mut known).await?;
+        Ok(known.into_values().flatten().collect())
+    }
+
+    /// Reads what is new beside what is known, by name; the names tell the order.
+    pub(crate) async fn refresh(&self, known: &mut BTreeMap<String, Option<Ran>>) -> Result<()> {
+        let listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
+        for (key, meta) in listed {
+            if known.contains_key(&key) {
+                continue;
+            }
+            let bytes = if meta.bytes > BYTES_MAX {
+                None
+            } else {
+                self.records.get(&key, BYTES_MAX).await?
+            };
+            known.insert(
+                key,
+                bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+            );
+        }
+        Ok(())
+    }
+
+    fn page_key(&self, run: &str) -> String {
+        format!(
+            "train/{}/reports/{}.html",
+            self.model,
+            run.trim_start_matches("sha256:")
+        )
+    }
+
+    /// Keeps the page about a run that was judged; the newest counts.
+    pub(crate) async fn keep_page(&self, run: &Digest, page: &str) -> Result<()> {
+        self.records
+            .overwrite(&self.page_key(&run.to_string()), page.to_owned().into())
+            .await
+    }
+
+    /// The page about a run. Refuses one that came to no judgement.
+    pub(crate) async fn page(&self, run: &str) -> Result<Bytes> {
+        let page = self.records.get(&self.page_key(run), BYTES_MAX).await?;
+        page.ok_or_else(|| Error::not_found("there is no page about this run: it was not judged"))
+    }
+
+    /// The last run whose key begins so. Refuses one that is not there, and a
+    /// beginning of several.
+    pub(crate) async fn find(&self, begins: &str) -> Result<Ran> {
+        let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
+        let is = |ran: &Ran| {
+            ran.key()
+                .strip_prefix("sha256:")
+                .is_some_and(|k| k.starts_with(begins))
+        };
+        let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
+        let keys: std::collections::BTreeSet<String> =
+            found.iter().map(|r| r.key().to_owned()).collect();
+        // One that only found what another made has little to say.
+        let told = found.iter().rposition(|r| r.became != Became::Equal);
+        let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
+        match (told, keys.len()) {
+            (Some(ran), 1) => Ok(ran),
+            (Some(_), n) => Err(Error::invalid(format!(
+                "{n} runs begin with '{}'",
+                ortus::core::model::short(begins)
+            ))),
+            (None, _) => Err(Error::not_found(format!(
+                "no run begins with '{}'",
+                ortus::core::model::short(begins)
+            ))),
+        }
+    }
+}

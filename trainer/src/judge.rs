@@ -1,0 +1,303 @@
+//! Asks any version about rows, through ONNX Runtime and the tensors it takes,
+//! and says of each row how wrong the answer is. The same for the champion and
+//! for what would take its place.
+
+use crate::data::Target;
+use crate::frame::{Frame, Values};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::task::{Classification, Task, Wish};
+use ortus::core::model::{Dim, Signature, TensorSpec, short};
+use ortus::core::tensor::{DType, Strings, Tensor, View};
+use ortus::observe::profile::width;
+use ortus::observe::quality::answer::{Answer, Truth, answers};
+use ortus::observe::quality::measure::{Measures, measure};
+use ortus::onnx::graph::Graph;
+use ortus::onnx::runtime::Session;
+use std::ops::Range;
+
+/// Rows that are asked at once.
+const RUN_ROWS: usize = 4_096;
+/// Scores are taken for at least this in a logarithm: FP32 knows no smaller rest of one.
+const CLIP: f64 = 1e-7;
+
+/// Shown the tensors asked and answered, and of which rows they are.
+pub(crate) type Shown<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
+
+/// A version that can be asked.
+pub(crate) struct Asked {
+    pub signature: Signature,
+    pub task: Task,
+    /// The names of its inputs' columns.
+    pub columns: Vec<String>,
+    pub session: Box<dyn Session>,
+}
+
+impl Asked {
+    /// Reads a version's file. Refuses one whose inputs are no table, and whose
+    /// answers mean nothing that is known.
+    pub(crate) fn new(
+        graph: &Graph,
+        columns: &[String],
+        session: Box<dyn Session>,
+    ) -> Result<Self> {
+        let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
+        let task =
+            task.ok_or_else(|| Error::precondition("nothing tells what its answers mean"))?;
+        let signature = graph.signature.clone();
+        let count: usize = signature.inputs.iter().map(width).sum::<Result<usize>>()?;
+        let columns = match columns.len() {
+            0 if count == signature.inputs.len() => {
+                signature.inputs.iter().map(|i| i.name.clone()).collect()
+            }
+            n if n == count => columns.to_vec(),
+            n => {
+                return Err(Error::precondition(format!(
+                    "it takes {count} columns and names {n} of them"
+                )));
+            }
+        };
+        Ok(Self {
+            signature,
+            task,
+            columns,
+            session,
+        })
+    }
+
+    /// Asks about every row; `each` is shown the tensors.
+    pub(crate) fn ask(
+        &mut self,
+        frame: &Frame,
+        each: &mut Shown<'_>,
+    ) -> Result<Vec<Option<Answer>>> {
+        let mut all = Vec::with_capacity(frame.rows);
+        let mut from = 0;
+        while from < frame.rows {
+            let rows = from..(from + RUN_ROWS).min(frame.rows);
+            let inputs = self.tensors(frame, rows.clone())?;
+            let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
+            let outputs = self.session.run(&views)?;
+            let found = answers(&self.task, &outputs);
+            if found.len() != rows.len() {
+                return Err(Error::precondition("it does not answer a row for a row"));
+            }
+            each(&inputs, &outputs, rows.clone());
+            all.extend(found);
+            from = rows.end;
+        }
+        Ok(all)
+    }
+
+    /// The tensors that it takes of some rows. Refuses a column that is not there
+    /// or of another kind.
+    fn tensors(&self, frame: &Frame, rows: Range<usize>) -> Result<Vec<Tensor>> {
+        let mut names = self.columns.iter();
+        let one = |spec: &TensorSpec| -> Result<Tensor> {
+            let width = width(spec)?;
+            let columns = names.by_ref().take(width).map(|name| {
+                let found = frame.column(name);
+                found.ok_or_else(|| {
+                    Error::precondition(format!(
+                        "it takes '{}', which the data does not have",
+                        short(name)
+                    ))
+                })
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let mut shape = vec![rows.len()];
+            shape.extend(spec.shape.iter().flatten().skip(1).filter_map(|d| match d {
+                Dim::Fixed(n) => Some(*n),
+                Dim::Dynamic => None,
+            }));
+            let kind = || {
+                Error::precondition(format!(
+                    "input '{}' is of a type that the data is not of",
+                    short(&spec.name)
+                ))
+            };
+            if spec.dtype == DType::String {
+                let words = columns.iter().map(|c| match &c.values {
+                    Values::Words(words) => Ok(words),
+                    Values::Numbers(_) => Err(kind()),
+                });
+                let words = words.collect::<Result<Vec<_>>>()?;
+                let all = rows
+                    .clone()
+                    .flat_map(|row| words.iter().map(move |w| w.get(row).unwrap_or_default()));
+                return Tensor::strings(shape, Strings::from_parts(all)?);
+            }
+            let numbers = columns.iter().map(|c| match &c.values {
+                Values::Numbers(all) => Ok(all),
+                Values::Words(_) => Err(kind()),
+            });
+            let numbers = numbers.collect::<Result<Vec<_>>>()?;
+            let all = rows
+                .clone()
+                .flat_map(|row| numbers.iter().map(move |n| n[row]));
+            let bytes: Vec<u8> = match spec.dtype {
+                DType::F32 => all.flat_map(f32::to_le_bytes).collect(),
+                DType::F64 => all.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+                DType::I64 => all.flat_map(|v| (v as i64).to_le_bytes()).collect(),
+                DType::I32 => all.flat_map(|v| (v as i32).to_le_bytes()).collect(),
+                DType::Bool => all.map(|v| u8::from(v != 0.0)).collect(),
+                _ => return Err(kind()),
+            };
+            Tensor::fixed(spec.dtype, shape, bytes.into())
+        };
+        self.signature.inputs.iter().map(one).collect()
+    }
+}
+
+/// What was true of rows, in the words of a task. Refuses classes it does not have.
+pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
+    match (target, task) {
+        (Target::Values(values), Task::Regression(_)) => {
+            Ok(values.iter().map(|v| Truth::Value(f64::from(*v))).collect())
+        }
+        (Target::Classes { of, names }, Task::Classification(task)) => {
+            let places = places(names, task)?;
+            Ok(of
+                .iter()
+                .map(|class| Truth::Class(places[*class as usize]))
+                .collect())
+        }
+        _ => Err(Error::precondition("it answers another kind of question")),
+    }
+}
+
+/// Where classes stand among those of a model. Refuses one that it does not have.
+fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
+    let place = |name: &String| {
+        task.class(name)
+            .ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
+    };
+    names.iter().map(place).collect()
+}
+
+impl Asked {
+    /// The place of each class of a target among the model's; of values nothing.
+    pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
+        match (target, &self.task) {
+            (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
+            (Target::Classes { names, .. }, Task::Classification(task)) => places(names, task),
+            _ => Err(Error::precondition("it answers another kind of question")),
+        }
+    }
+}
+
+/// How wrong single answers are, averaged: what gates can look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    LogLoss,
+    Brier,
+    /// The share of wrong classes.
+    Error,
+    AbsoluteError,
+    SquaredError,
+}
+
+impl Wrong {
+    /// By the name of a measure.
+    pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
+        match (name, is_class) {
+            (None | Some("log_loss"), true) => Ok(Self::LogLoss),
+            (Some("brier"), true) => Ok(Self::Brier),
+            (Some("error"), true) => Ok(Self::Error),
+            (None | Some("mae"), false) => Ok(Self::AbsoluteError),
+            (Some("mse"), false) => Ok(Self::SquaredError),
+            (Some(name), true) => Err(Error::invalid(format!(
+                "'measure' in [gates] is '{}'; of classes it is one of log_loss, brier, error",
+                short(name)
+            ))),
+            (Some(name), false) => Err(Error::invalid(format!(
+                "'measure' in [gates] is '{}'; of values it is mae or mse",
+                short(name)
+            ))),
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::LogLoss => "log_loss",
+            Self::Brier => "brier",
+            Self::Error => "error",
+            Self::AbsoluteError => "mae",
+            Self::SquaredError => "mse",
+        }
+    }
+
+    /// How wrong an answer is; one that there is none of is as wrong as can be.
+    fn of(self, answer: Option<&Answer>, truth: Truth) -> f64 {
+        match (answer, truth) {
+            (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {
+                let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
+                match self {
+                    Self::LogLoss => -score(truth).clamp(CLIP, 1.0).ln(),
+                    Self::Brier => {
+                        let looked_at = if scores.len() == 2 {
+                            1..2
+                        } else {
+                            0..scores.len()
+                        };
+                        looked_at
+                            .map(|c| (score(c) - f64::from(u8::from(c == truth))).powi(2))
+                            .sum()
+                    }
+                    _ => f64::from(u8::from(*class as usize != truth)),
+                }
+            }
+            (Some(Answer::Value(value)), Truth::Value(truth)) => match self {
+                Self::SquaredError => (value - truth).powi(2),
+                _ => (value - truth).abs(),
+            },
+            (_, Truth::Value(truth)) => if self == Self::SquaredError {
+                truth * truth
+            } else {
+                truth.abs()
+            }
+            .max(1e30),
+            (_, Truth::Class(_)) => {
+                if self == Self::LogLoss {
+                    -CLIP.ln()
+                } else {
+                    1.0
+                }
+            }
+        }
+    }
+}
+
+/// What a version made of rows.
+#[derive(Default)]
+pub(crate) struct Judged {
+    /// Row by row.
+    pub wrong: Vec<f64>,
+    pub measures: Measures,
+    /// What it answered, and what was true, in its own terms.
+    pub answers: Vec<Option<Answer>>,
+    pub truths: Vec<Truth>,
+}
+
+/// Asks about rows and holds the answers against what was true.
+pub(crate) fn judge(
+    asked: &mut Asked,
+    frame: &Frame,
+    target: &Target,
+    wrong: Wrong,
+) -> Result<Judged> {
+    let truths = truths(target, &asked.task)?;
+    let answers = asked.ask(frame, &mut |_, _, _| {})?;
+    let rows = || answers.iter().zip(&truths);
+    let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
+    let measures = measure(known);
+    let wrong = rows()
+        .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
+        .collect();
+    Ok(Judged {
+        wrong,
+        measures,
+        answers,
+        truths,
+    })
+}

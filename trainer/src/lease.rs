@@ -1,0 +1,342 @@
+//! One trainer at a time for a model: who creates the next number holds it for
+//! as long as it tells of itself, by the store's clock. What a late holder does
+//! is harmless all the same: a run has one version, and a version is published
+//! over the champion it was held against.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use futures_util::stream::TryStreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::storage::layout::Records;
+use ortus::storage::store::Created;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The largest object.
+const BYTES_MAX: u64 = 4 << 10;
+/// How often the holder tells of itself, in parts of the lease's time.
+const RENEWALS: u32 = 4;
+
+/// What a lease says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Held {
+    holder: String,
+    /// Tells a lease of ours from one of an earlier life of the same name.
+    nonce: String,
+    released: bool,
+}
+
+/// A lease that is held. Dropping it releases it.
+pub(crate) struct Lease {
+    lost: Arc<AtomicBool>,
+    end: Option<Sender<()>>,
+    renewing: Option<JoinHandle<()>>,
+}
+
+/// What came of asking for one.
+pub(crate) enum Taken {
+    Ours(Lease),
+    /// Somebody else holds it.
+    Others(String),
+}
+
+/// A lease that is there.
+struct Found {
+    number: u64,
+    modified: DateTime<Utc>,
+}
+
+/// Takes the lease of a folder, if nobody holds it.
+pub(crate) async fn take(
+    records: &Records,
+    folder: &str,
+    holder: &str,
+    time: Duration,
+) -> Result<Taken> {
+    let clock = format!("{folder}/clock-{holder}");
+    records.overwrite(&clock, "now".into()).await?;
+    let (last, now) = look(records, folder, &clock).await?;
+    if let Some(last) = &last {
+        let known = read(records, folder, last.number).await?;
+        let until = last.modified + TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+        match known {
+            Some(held) if !held.released && until > now => return Ok(Taken::Others(held.holder)),
+            _ => {}
+        }
+    }
+    let number = last.map_or(1, |last| last.number + 1);
+    let own = Held {
+        holder: holder.to_owned(),
+        nonce: uuid::Uuid::new_v4().to_string(),
+        released: false,
+    };
+    if records.create(&name(folder, number), text(&own)).await? == Created::Exists {
+        // It may be ours: the answer may have been lost on the way.
+        match read(records, folder, number).await? {
+            Some(held) if held == own => {}
+            held => {
+                return Ok(Taken::Others(
+                    held.map_or_else(|| "another".to_owned(), |held| held.holder),
+                ));
+            }
+        }
+    }
+    // Numbers below the last are swept; one that was made again late is not the last.
+    if look(records, folder, &clock)
+        .await?
+        .0
+        .is_none_or(|last| last.number != number)
+    {
+        return Ok(Taken::Others("another".to_owned()));
+    }
+    if let Some(old) = number.checked_sub(2) {
+        records.delete(&name(folder, old)).await?;
+    }
+    Ok(Taken::Ours(Lease::start(
+        records.clone(),
+        (folder.to_owned(), number),
+        own,
+        time,
+    )))
+}
+
+/// Who holds the lease of a folder now.
+pub(crate) async fn holder(
+    records: &Records,
+    folder: &str,
+    time: Duration,
+) -> Result<Option<String>> {
+    let Some(last) = look(records, folder, "").await?.0 else {
+        return Ok(None);
+    };
+    // By this machine's clock, for a person; one that is asked to write uses the store's.
+    if last.modified + TimeDelta::from_std(time * 2).unwrap_or(TimeDelta::MAX) < Utc::now() {
+        return Ok(None);
+    }
+    Ok(read(records, folder, last.number)
+        .await?
+        .filter(|held| !held.released)
+        .map(|held| held.holder))
+}
+
+fn name(folder: &str, number: u64) -> String {
+    format!("{folder}/{number:020}.json")
+}
+
+fn text(held: &Held) -> bytes::Bytes {
+    serde_json::to_vec(held).expect("plain data is JSON").into()
+}
+
+async fn read(records: &Records, folder: &str, number: u64) -> Result<Option<Held>> {
+    let bytes = records.get(&name(folder, number), BYTES_MAX).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The last lease, and the store's time as our own object tells it.
+async fn look(
+    records: &Records,
+    folder: &str,
+    clock: &str,
+) -> Result<(Option<Found>, DateTime<Utc>)> {
+    let listed: Vec<_> = records.list(folder).try_collect().await?;
+    let now = listed
+        .iter()
+        .find(|(key, _)| key == clock)
+        .map(|(_, meta)| meta.modified)
+        .unwrap_or_default();
+    let number = |key: &str| key.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
+    let all = listed.iter().filter_map(|(key, meta)| {
+        Some(Found {
+            number: number(key)?,
+            modified: meta.modified,
+        })
+    });
+    Ok((all.max_by_key(|found| found.number), now))
+}
+
+impl Lease {
+    /// Goes on telling of it, on a thread of its own: whoever holds it is busy.
+    fn start(records: Records, place: (String, u64), held: Held, time: Duration) -> Self {
+        let lost = Arc::new(AtomicBool::new(false));
+        let (end, ended) = bounded::<()>(0);
+        let is_lost = lost.clone();
+        let renewing = std::thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            else {
+                return;
+            };
+            let (folder, number) = place;
+            // Connections of the thread that learns are not looked after meanwhile.
+            let records = records.apart().unwrap_or(records);
+            let tell = |held: &Held| {
+                runtime.block_on(records.overwrite(&name(&folder, number), text(held)))
+            };
+            let next = || runtime.block_on(read(&records, &folder, number + 1));
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(time / RENEWALS) {
+                // A store that is away for long makes it anybody's; that is seen when it is back.
+                match next() {
+                    Ok(None) => drop(tell(&held)),
+                    Ok(Some(_)) => is_lost.store(true, Ordering::Relaxed),
+                    Err(_) => {}
+                }
+                if is_lost.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            // Another need not wait for its time to pass.
+            let _ = tell(&Held {
+                released: true,
+                ..held
+            });
+        });
+        Self {
+            lost,
+            end: Some(end),
+            renewing: Some(renewing),
+        }
+    }
+
+    /// Refuses where somebody else took it over.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("another trainer took over"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(renewing) = self.renewing.take() {
+            let _ = renewing.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_it_until_it_is_released_or_silent() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let records =
+                Records::open(&folder.path().display().to_string(), "default").expect("opens");
+            let time = Duration::from_secs(1);
+            let ask = async |who: &str| take(&records, "lease", who, time).await.expect("asked");
+            let Taken::Ours(first) = ask("a").await else {
+                panic!("nobody has it")
+            };
+            assert!(matches!(ask("b").await, Taken::Others(who) if who == "a"));
+            // It is renewed for as long as it is held.
+            tokio::time::sleep(time * 2).await;
+            assert!(matches!(ask("b").await, Taken::Others(_)));
+            assert_eq!(
+                holder(&records, "lease", Duration::from_secs(1))
+                    .await
+                    .expect("asked")
+                    .as_deref(),
+                Some("a")
+            );
+            drop(first);
+            assert_eq!(
+                holder(&records, "lease", Duration::from_secs(1))
+                    .await
+                    .expect("asked"),
+                None
+            );
+            let Taken::Ours(mut second) = ask("b").await else {
+                panic!("released")
+            };
+            // One that is killed says nothing more.
+            let silent = second.renewing.take();
+            std::mem::forget(second);
+            drop(silent);
+            let gone = Held {
+                holder: "b".to_owned(),
+                nonce: "x".to_owned(),
+                released: false,
+            };
+            records
+                .overwrite(&name("lease", 3), text(&gone))
+                .await
+                .expect("written");
+            assert!(matches!(ask("c").await, Taken::Others(_)));
+            tokio::time::sleep(time + Duration::from_millis(200)).await;
+            assert!(matches!(ask("c").await, Taken::Ours(_)), "its time passed");
+        });
+    }
+
+    #[test]
+    fn of_many_who_ask_at_once_one_gets_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let records =
+                Records::open(&folder.path().display().to_string(), "default").expect("opens");
+            let names: Vec<String> = (0..8).map(|at| format!("t{at}")).collect();
+            let all = names
+                .iter()
+                .map(|name| take(&records, "lease", name, Duration::from_secs(60)));
+            let taken = futures_util::future::join_all(all).await;
+            let ours = taken
+                .iter()
+                .filter(|t| matches!(t, Ok(Taken::Ours(_))))
+                .count();
+            assert_eq!(ours, 1);
+        });
+    }
+
+    #[test]
+    fn a_holder_that_was_passed_over_is_told() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let records =
+                Records::open(&folder.path().display().to_string(), "default").expect("opens");
+            let Taken::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
+                .await
+                .expect("asked")
+            else {
+                panic!("nobody has it")
+            };
+            let other = Held {
+                holder: "b".to_owned(),
+                nonce: "x".to_owned(),
+                released: false,
+            };
+            records
+                .create(&name("lease", 2), text(&other))
+                .await
+                .expect("created");
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            assert!(lease.check().is_err());
+            drop(lease);
+            assert_eq!(
+                holder(&records, "lease", Duration::from_secs(1))
+                    .await
+                    .expect("asked")
+                    .as_deref(),
+                Some("b"),
+                "it is left alone"
+            );
+        });
+    }
+}

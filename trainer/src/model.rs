@@ -1,0 +1,74 @@
+//! What was learned: the features it takes, what its answers mean, and the trees
+//! or weights between them. What the exported graph is held against.
+
+use crate::features::Feature;
+use crate::fit::linear::Linear;
+use crate::fit::mlp::Mlp;
+use crate::fit::trees::Booster;
+use crate::fit::trees::loss::Loss;
+use serde::{Deserialize, Serialize};
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Model {
+    pub features: Vec<Feature>,
+    /// The classes in the order of their scores; none of a model of values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    pub learned: Learned,
+}
+
+/// What is between features and scores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Learned {
+    Trees(Booster),
+    Linear(Linear),
+    Mlp(Mlp),
+}
+
+impl Model {
+    /// What its scores are made small by, and what they mean.
+    pub(crate) fn loss(&self) -> Loss {
+        loss(self.classes.as_ref().map(Vec::len))
+    }
+
+    /// The answer to a row, numbers and categories by code: a value, or a
+    /// probability for each class.
+    pub(crate) fn answer(&self, row: &[f32]) -> Vec<f64> {
+        let scores = match &self.learned {
+            Learned::Trees(booster) => booster.scores(row),
+            Learned::Linear(linear) => linear.scores(row),
+            Learned::Mlp(mlp) => mlp.scores(row),
+        };
+        self.loss().answer(&scores)
+    }
+
+    /// Whether it got to where it was going: the best weights, or any that are
+    /// better than none.
+    pub(crate) fn converged(&self) -> bool {
+        match &self.learned {
+            Learned::Trees(_) => true,
+            Learned::Linear(linear) => linear.converged,
+            Learned::Mlp(mlp) => mlp.first.converged,
+        }
+    }
+
+    /// How much each feature counts; together one, if any does.
+    pub(crate) fn importances(&self) -> Vec<f64> {
+        match &self.learned {
+            Learned::Trees(booster) => booster.importances(self.features.len()),
+            Learned::Linear(linear) => linear.importances(),
+            Learned::Mlp(mlp) => mlp.importances(),
+        }
+    }
+}
+
+/// The loss of a task: values, or so many classes.
+pub(crate) fn loss(classes: Option<usize>) -> Loss {
+    match classes {
+        None => Loss::Squared,
+        Some(2) => Loss::Logistic,
+        Some(classes) => Loss::Softmax(classes),
+    }
+}

@@ -1,0 +1,231 @@
+//! What is published with a model: a baseline of rows it was not trained on,
+//! golden rows, and a card that is filled from the record.
+
+use crate::data::Rows;
+use crate::judge::Asked;
+use crate::spec::Spec;
+use ortus::core::error::{Error, Result};
+use ortus::core::tensor::Tensor;
+use ortus::core::tensor::compare::{Tolerance, difference};
+use ortus::observe::drift::baseline::Baseline;
+use ortus::observe::profile::Making;
+use ortus::onnx::golden::Golden;
+use ortus::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The model card.
+pub(crate) const CARD: &str = "README.md";
+/// The page about the run that made it.
+pub(crate) const PAGE: &str = "report.html";
+/// Rows of the baseline.
+const BASELINE_ROWS: usize = 200_000;
+/// Golden rows.
+const GOLDEN_ROWS: usize = 16;
+
+/// Makes the baseline of rows that the model was not trained on: on those that
+/// it was, its answers look surer than they are.
+pub(crate) fn baseline(
+    asked: &mut Asked,
+    rows: &Rows,
+    held_out: &[u32],
+    importances: &[(String, f64)],
+) -> Result<Baseline> {
+    let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
+    let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
+    let truths = crate::judge::truths(&rows.target, &asked.task)?;
+    let frame = rows.frame.take(&chosen);
+    let mut making = Making::new(
+        asked.signature.clone(),
+        asked.columns.clone(),
+        Some(asked.task.clone()),
+    );
+    let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
+        let of: Vec<_> = chosen[part]
+            .iter()
+            .map(|row| truths[*row as usize])
+            .collect();
+        making.take(inputs, outputs, &of);
+    };
+    asked.ask(&frame, &mut take)?;
+    let mut baseline = making.finish(
+        chosen.len(),
+        &format!("{} rows that it was not trained on", chosen.len()),
+    );
+    for column in &mut baseline.inputs {
+        column.importance = importances
+            .iter()
+            .find(|(name, _)| *name == column.name)
+            .map(|(_, i)| *i);
+    }
+    Ok(baseline)
+}
+
+/// Makes golden rows of some that the model is judged by.
+pub(crate) fn golden(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Option<Golden>> {
+    let chosen: Vec<u32> = test.iter().copied().take(GOLDEN_ROWS).collect();
+    let mut made = None;
+    let signature = asked.signature.clone();
+    asked.ask(&rows.frame.take(&chosen), &mut |inputs, outputs, _| {
+        made = Golden::made(&signature, inputs.to_vec(), outputs.to_vec());
+    })?;
+    Ok(made.filter(|golden| Golden::read(&golden.write()).is_ok()))
+}
+
+/// Says how a row is answered otherwise alone than among others; nothing where
+/// all are answered the same.
+pub(crate) fn alone_otherwise(
+    asked: &mut Asked,
+    rows: &Rows,
+    test: &[u32],
+) -> Result<Option<String>> {
+    let chosen: Vec<u32> = test.iter().copied().take(32).collect();
+    let mut together: Vec<Tensor> = Vec::new();
+    asked.ask(&rows.frame.take(&chosen), &mut |_, outputs, _| {
+        together = outputs.to_vec()
+    })?;
+    for (at, row) in chosen.iter().enumerate() {
+        let mut alone: Vec<Tensor> = Vec::new();
+        asked.ask(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
+            alone = outputs.to_vec()
+        })?;
+        for (all, one) in together.iter().zip(&alone) {
+            let parts = ortus::core::tensor::batch::split(all, &vec![1; chosen.len()])?;
+            let tolerance = Tolerance::of(one.dtype());
+            if let Some(how) = difference(&parts[at], one, tolerance) {
+                return Ok(Some(how));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a row of which everything is missing is answered at all.
+pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
+    use crate::frame::{Column, Frame, MISSING, Values, Words};
+    let missing = |column: &Column| Column {
+        name: column.name.clone(),
+        values: match &column.values {
+            Values::Numbers(_) => Values::Numbers(vec![f32::NAN]),
+            Values::Words(words) => Values::Words(Words {
+                codes: vec![MISSING],
+                list: words.list.clone(),
+            }),
+        },
+    };
+    let frame = Frame {
+        columns: rows.frame.columns.iter().map(missing).collect(),
+        rows: 1,
+    };
+    Ok(asked.ask(&frame, &mut |_, _, _| {})?[0].is_some())
+}
+
+/// The graphs of a version.
+pub(crate) struct Graphs<'g> {
+    pub model: &'g [u8],
+    pub companion: Option<&'g [u8]>,
+}
+
+/// Writes the files of a version into a folder.
+pub(crate) fn write(
+    folder: &Path,
+    graphs: &Graphs<'_>,
+    baseline: &Baseline,
+    golden: Option<&Golden>,
+    pages: &[(&str, &str)],
+) -> Result<()> {
+    let put = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes)
+            .map_err(|e| Error::unavailable(format!("write {}", path.display())).with_source(e))
+    };
+    put(MODEL_PATH, graphs.model)?;
+    graphs
+        .companion
+        .map_or(Ok(()), |companion| put(COMPANION_PATH, companion))?;
+    put(BASELINE_PATH, &baseline.write())?;
+    if let Some(golden) = golden {
+        put(GOLDEN_PATH, &golden.write())?;
+    }
+    pages
+        .iter()
+        .try_for_each(|(name, text)| put(name, text.as_bytes()))
+}
+
+/// The model card, in Markdown.
+pub(crate) fn card(spec: &Spec, record: &Value) -> String {
+    let mut text = format!("# {}\n\n", spec.model.name);
+    if let Some(about) = &spec.model.about {
+        let _ = writeln!(text, "{about}\n");
+    }
+    let say = |pointer: &str| match record.pointer(pointer) {
+        Some(Value::String(word)) => word.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let rows = [
+        ("Predicts", format!("`{}`", spec.schema.target)),
+        ("Algorithm", say("/algorithm")),
+        (
+            "Rows learned from, stopped by, judged by",
+            format!(
+                "{}, {}, {}",
+                say("/split/train"),
+                say("/split/stop"),
+                say("/split/test")
+            ),
+        ),
+        ("Split by", say("/split/by")),
+        ("Data", say("/data_digest")),
+        ("Run", say("/run")),
+        ("Parent", say("/parent")),
+        (
+            "Licence",
+            spec.model.licence.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
+    ];
+    let _ = writeln!(text, "| | |\n|---|---|");
+    for (what, found) in rows {
+        let _ = writeln!(text, "| {what} | {found} |");
+    }
+    let _ = writeln!(
+        text,
+        "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|"
+    );
+    for (name, value) in record["metrics"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    let _ = writeln!(
+        text,
+        "\n## Gates\n\n| gate | verdict | why |\n|---|---|---|"
+    );
+    for gate in record["gates"].as_array().into_iter().flatten() {
+        let word = |key: &str| gate[key].as_str().unwrap_or_default().replace('|', "/");
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            word("name"),
+            word("verdict"),
+            word("reason")
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n## What it heeds\n\n| feature | importance |\n|---|---|"
+    );
+    for one in record["importances"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .take(30)
+    {
+        let _ = writeln!(
+            text,
+            "| {} | {:.4} |",
+            one[0].as_str().unwrap_or_default(),
+            one[1].as_f64().unwrap_or(0.0)
+        );
+    }
+    text
+}

@@ -1,0 +1,416 @@
+//! Proves that the graph computes what was learned: rows that were there, rows
+//! bent to every edge, and what no row should be, each answered by both.
+
+use crate::features::Feature;
+use crate::fit::encode::Term;
+use crate::fit::linear::Linear;
+use crate::fit::mlp::Mlp;
+use crate::fit::trees::{self, Choice};
+use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
+use crate::judge::Asked;
+use crate::model::{Learned, Model};
+use crate::split::mix;
+use ortus::core::error::{Error, Result};
+use ortus::core::tensor::{Data, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How far answers may be apart, of their size.
+pub(crate) const WITHIN: f64 = 1e-5;
+/// Two classes are tied where their probabilities are this near.
+const TIE: f64 = 1e-5;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parity {
+    pub rows: usize,
+    /// The largest difference, of the size of what is compared.
+    pub worst: f64,
+}
+
+/// Compares the graph with the model on rows made of a frame's. Refuses a graph
+/// that answers otherwise, with the row.
+pub(crate) fn check(
+    model: &Model,
+    asked: &mut Asked,
+    like: &Frame,
+    rows: usize,
+    seed: u64,
+) -> Result<Parity> {
+    let frame = bend(model, like, rows, seed);
+    let answers = Answers::of(model, asked, &frame)?;
+    let numbers = trees::rows(&frame, &model.features);
+    let width = model.features.len();
+    let mut parity = Parity {
+        rows,
+        ..Parity::default()
+    };
+    for row in 0..rows {
+        let asked = &numbers[row * width..][..width];
+        let expected = model.answer(asked);
+        let size = size(model, asked, &expected);
+        for (found, expected) in answers.row(row).iter().zip(&expected) {
+            let apart = apart(f64::from(*found), *expected) / size;
+            parity.worst = parity.worst.max(apart);
+            if apart > WITHIN {
+                return Err(differ(
+                    model,
+                    &frame,
+                    row,
+                    &format!("it answers {found}, {expected} was learned"),
+                ));
+            }
+        }
+        if let Some(flip) = flip(&answers, row, &expected, size) {
+            return Err(differ(model, &frame, row, &flip));
+        }
+    }
+    Ok(parity)
+}
+
+/// What a graph answers, as it answers it: NaN too.
+struct Answers {
+    width: usize,
+    /// Row by row a value, or a probability for each class.
+    values: Vec<f32>,
+    /// The label's place among the classes, of classes.
+    labels: Vec<usize>,
+}
+
+impl Answers {
+    fn of(model: &Model, asked: &mut Asked, frame: &Frame) -> Result<Self> {
+        let mut found = Self {
+            width: model.classes.as_ref().map_or(1, Vec::len),
+            values: Vec::new(),
+            labels: Vec::new(),
+        };
+        let mut odd = None;
+        asked.ask(frame, &mut |_, outputs, rows| {
+            if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
+                found.values.extend(
+                    bytes
+                        .chunks_exact(4)
+                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+                );
+            }
+            if let Some(classes) = &model.classes {
+                match labels(&outputs[0], classes) {
+                    Ok(labels) => found.labels.extend(labels),
+                    Err(error) => odd = Some(error),
+                }
+            }
+            if found.values.len() != rows.end * found.width {
+                odd = Some(Error::precondition(
+                    "the model does not answer a row for a row",
+                ));
+            }
+        })?;
+        odd.map_or(Ok(found), Err)
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.width..][..self.width]
+    }
+}
+
+/// The places of labels among the classes.
+fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
+    let words: Vec<String> = match tensor.data() {
+        Data::Fixed(bytes) => {
+            let number =
+                |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap_or_default()).to_string();
+            bytes.chunks_exact(8).map(number).collect()
+        }
+        Data::Strings(all) => all.iter().map(str::to_owned).collect(),
+    };
+    let place = |word: &String| {
+        let found = classes.iter().position(|c| c == word);
+        found.ok_or_else(|| {
+            Error::precondition(format!(
+                "the label '{}' is no class",
+                ortus::core::model::short(word)
+            ))
+        })
+    };
+    words.iter().map(place).collect()
+}
+
+fn apart(found: f64, expected: f64) -> f64 {
+    if found.is_nan() && expected.is_nan() || found == expected {
+        0.0
+    } else {
+        (found - expected).abs()
+    }
+}
+
+/// What a difference is measured by: the answer's size and that of the sums it
+/// is made of.
+fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
+    let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
+    let sums = match &model.learned {
+        Learned::Linear(linear) => most(linear.sizes(row)),
+        Learned::Mlp(mlp) => most(mlp.sizes(row)),
+        Learned::Trees(booster) => {
+            let leaf = |t: &trees::Tree| f64::from(t.value(row)).abs();
+            f64::from(booster.base[0].abs()) + booster.trees.iter().map(leaf).sum::<f64>()
+        }
+    };
+    if model.classes.is_some() {
+        // Sums are off by a few parts of ten million of their size, and a
+        // probability by as much of that as it can move.
+        let moves = expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max);
+        return 1.0 + 0.05 * sums * moves;
+    }
+    expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
+}
+
+/// Tells of a class that differs where none is tied.
+fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<String> {
+    let label = *answers.labels.get(row)?;
+    let first = |a: usize, b: usize| if expected[b] > expected[a] { b } else { a };
+    let best = (0..expected.len()).fold(0, first);
+    let is_tied = expected[best] - expected[label] <= TIE * size;
+    (label != best && !is_tied).then(|| format!("its class is {label}, {best} was learned"))
+}
+
+fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
+    let cell = |(column, feature): (&Column, &Feature)| match &column.values {
+        Values::Numbers(all) => format!("{}={}", feature.name, all[row]),
+        Values::Words(words) => {
+            format!("{}={:?}", feature.name, words.get(row).unwrap_or_default())
+        }
+    };
+    let all: Vec<String> = frame
+        .columns
+        .iter()
+        .zip(&model.features)
+        .take(8)
+        .map(cell)
+        .collect();
+    Error::precondition(format!(
+        "the exported graph is not what was learned: of the row {} {how}",
+        all.join(", ")
+    ))
+}
+
+/// Rows like those of a frame, many of their values moved to where a mistake
+/// would show.
+fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
+    let edges = edges(model);
+    let chosen: Vec<usize> = (0..rows)
+        .map(|row| (mix(seed, row as u64) % like.rows.max(1) as u64) as usize)
+        .collect();
+    let columns = like.columns.iter().enumerate().map(|(at, column)| {
+        let dice = |row: usize| mix(seed.wrapping_add(at as u64 + 1), row as u64);
+        let values = match &column.values {
+            Values::Numbers(all) => {
+                let one = |(row, from): (usize, &usize)| number(dice(row), all[*from], &edges[at]);
+                Values::Numbers(chosen.iter().enumerate().map(one).collect())
+            }
+            Values::Words(words) => Values::Words(bent(words, &chosen, &dice)),
+        };
+        Column {
+            name: column.name.clone(),
+            values,
+        }
+    });
+    Frame {
+        columns: columns.collect(),
+        rows,
+    }
+}
+
+/// The numbers of each feature where the answer changes.
+fn edges(model: &Model) -> Vec<Vec<f32>> {
+    let mut all = vec![Vec::new(); model.features.len()];
+    match &model.learned {
+        Learned::Trees(booster) => {
+            for node in booster.trees.iter().flat_map(|t| &t.nodes) {
+                if let Choice::UpTo { threshold, .. } = &node.choice {
+                    all[node.feature].push(*threshold);
+                }
+            }
+        }
+        Learned::Linear(Linear { terms, .. })
+        | Learned::Mlp(Mlp {
+            first: Linear { terms, .. },
+            ..
+        }) => {
+            for (at, term) in terms.iter().enumerate() {
+                if let Term::Number { mean, spread, .. } = term {
+                    all[at].extend([*mean, mean + spread, mean - 8.0 * spread]);
+                }
+            }
+        }
+    }
+    for edges in &mut all {
+        edges.sort_unstable_by(f32::total_cmp);
+        edges.dedup();
+    }
+    all
+}
+
+fn number(dice: u64, there: f32, edges: &[f32]) -> f32 {
+    const EXTREMES: [f32; 10] = [
+        0.0,
+        -0.0,
+        f32::MIN_POSITIVE,
+        -1e-42,
+        f32::MAX,
+        f32::MIN,
+        1e30,
+        -1e-30,
+        f32::EPSILON,
+        16_777_216.0,
+    ];
+    let pick = (dice >> 16) as usize;
+    match dice % 16 {
+        0..=5 => there,
+        6 => f32::NAN,
+        7 => f32::INFINITY,
+        8 => f32::NEG_INFINITY,
+        9 => EXTREMES[pick % EXTREMES.len()],
+        _ if edges.is_empty() => there,
+        10 | 11 => edges[pick % edges.len()],
+        12 | 13 => edges[pick % edges.len()].next_up(),
+        _ => edges[pick % edges.len()].next_down(),
+    }
+}
+
+fn bent(words: &Words, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> Words {
+    let mut coder = Coder::default();
+    for (row, from) in chosen.iter().enumerate() {
+        let dice = dice(row);
+        let any = words
+            .list
+            .get((dice >> 16) as usize % words.list.len().max(1));
+        match dice % 8 {
+            0 => coder.push(None),
+            1 => coder.push(Some("no row has had this")),
+            2 => coder.push(Some("é\u{1F600} \u{202e}")),
+            3 | 4 => coder.push(any.map(String::as_str)),
+            _ if words.codes[*from] == MISSING => coder.push(None),
+            _ => coder.push(words.get(*from)),
+        }
+    }
+    coder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ortus::core::model::task::Task;
+    use ortus::core::tensor::View;
+    use ortus::onnx::runtime::Session;
+
+    /// Answers like the model, but for one mistake.
+    struct Native {
+        model: Model,
+        wrong: fn(&[f32], Vec<f64>) -> Vec<f64>,
+    }
+
+    impl Session for Native {
+        fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
+            let ortus::core::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
+                panic!("numbers")
+            };
+            let values: Vec<f32> = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect();
+            let answers: Vec<f32> = values
+                .iter()
+                .flat_map(|v| (self.wrong)(&[*v], self.model.answer(&[*v])))
+                .map(|v| v as f32)
+                .collect();
+            Ok(vec![Tensor::from_f32(vec![values.len(), 1], &answers)?])
+        }
+        fn provider(&self) -> &'static str {
+            "test"
+        }
+    }
+
+    #[test]
+    fn a_graph_that_is_wrong_at_one_edge_is_found() {
+        let y: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
+        let x = Values::Numbers((0..400).map(|i| i as f32).collect());
+        let frame = Frame {
+            columns: vec![Column {
+                name: "x".to_owned(),
+                values: x,
+            }],
+            rows: 400,
+        };
+        let rows: Vec<u32> = (0..400).collect();
+        let features = vec![Feature::learn(&frame, 0, &rows)];
+        let cuts = vec![crate::fit::bins::Cut::find(&frame, 0, &rows)];
+        let data = crate::fit::bins::Binned::of(&frame, &features, cuts, &rows);
+        let sample = trees::Sample {
+            data: &data,
+            targets: &y,
+            weights: None,
+        };
+        let options = trees::Options {
+            rounds_max: 20,
+            ..trees::Options::default()
+        };
+        let booster = trees::fit(
+            &sample,
+            None,
+            trees::loss::Loss::Squared,
+            &options,
+            &mut |_| {},
+        );
+        let threshold = match booster.trees[0].nodes[0].choice {
+            Choice::UpTo { threshold, .. } => threshold,
+            Choice::OneOf(_) => panic!("a number"),
+        };
+        let model = Model {
+            features,
+            classes: None,
+            learned: Learned::Trees(booster),
+        };
+        let with = |wrong| {
+            let session = Box::new(Native {
+                model: model.clone(),
+                wrong,
+            });
+            let signature = crate::export::signature(&model);
+            let columns = crate::export::columns(&model.features);
+            let mut asked = Asked {
+                signature,
+                task: Task::Regression(0),
+                columns,
+                session,
+            };
+            check(&model, &mut asked, &frame, 20_000, 7)
+        };
+        let right = with(|_, answer| answer).expect("the same");
+        assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
+        assert!(
+            with(|row, answer| if row[0].is_nan() {
+                vec![answer[0] + 0.01]
+            } else {
+                answer
+            })
+            .is_err()
+        );
+        assert!(
+            with(|row, answer| if row[0] == f32::INFINITY {
+                vec![answer[0] + 0.01]
+            } else {
+                answer
+            })
+            .is_err()
+        );
+        assert!(edges(&model)[0].contains(&threshold));
+        let asked = bend(&model, &frame, 20_000, 7);
+        let Values::Numbers(all) = &asked.columns[0].values else {
+            panic!("numbers")
+        };
+        for edge in [threshold, threshold.next_up(), threshold.next_down()] {
+            assert!(all.contains(&edge), "{edge} is asked");
+        }
+    }
+}

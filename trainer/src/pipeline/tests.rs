@@ -1,0 +1,275 @@
+//! Every kind of model, exported and run by ONNX Runtime, is what was learned:
+//! a hundred thousand rows of each algorithm, bent to every edge.
+
+use super::*;
+use crate::data::{Manifest, Rows, Target};
+use crate::frame::{Coder, Column, Frame, Values};
+use crate::spec::{Algorithm, Spec};
+use crate::{export, learn, parity};
+use ortus::onnx::graph::Graph;
+use ortus::onnx::runtime::onnx::OnnxRuntime;
+use ortus::onnx::runtime::{SessionOptions, Source};
+use ortus::testing::engine;
+
+/// Of each of three tasks.
+const PARITY: usize = 34_000;
+
+/// Numbers with missing ones and categories, seldom ones among them; the target
+/// depends on all of them.
+fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
+    let (mut a, mut b, mut words, mut y) = (Vec::new(), Vec::new(), Coder::default(), Vec::new());
+    let dice = |row: usize, of: u64| (split::mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32;
+    for row in 0..rows {
+        let (x, z) = (dice(row, 1) * 20.0 - 10.0, dice(row, 2));
+        let word = (dice(row, 3).powi(3) * 400.0) as usize;
+        a.push(if dice(row, 4) < 0.1 { f32::NAN } else { x });
+        b.push(z * 1e4);
+        words.push(
+            (dice(row, 5) > 0.05)
+                .then(|| format!("kind {word}"))
+                .as_deref(),
+        );
+        y.push(
+            (x / 3.0).sin()
+                + z
+                + if word.is_multiple_of(3) { 1.0 } else { 0.0 }
+                + dice(row, 6) * 0.1,
+        );
+    }
+    let target = if classes == 0 {
+        Target::Values(y)
+    } else {
+        let of = y.iter().map(|v| target(*v) as u32).collect();
+        Target::Classes {
+            of,
+            names: (0..classes).map(|c| format!("class {c}")).collect(),
+        }
+    };
+    let columns = vec![
+        Column {
+            name: "a".to_owned(),
+            values: Values::Numbers(a),
+        },
+        Column {
+            name: "b".to_owned(),
+            values: Values::Numbers(b),
+        },
+        Column {
+            name: "kind".to_owned(),
+            values: Values::Words(words.finish()),
+        },
+    ];
+    let frame = Frame { columns, rows };
+    let manifest = Manifest {
+        rows,
+        ..Manifest::default()
+    };
+    Rows {
+        frame,
+        target,
+        time: None,
+        group: None,
+        weight: None,
+        manifest,
+        notes: Vec::new(),
+    }
+}
+
+/// Learns, exports, and holds the graph against what was learned.
+fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
+    let (folds, _) = split::split(spec, rows).expect("splits");
+    let model = learn::learn(spec, rows, &folds[0], &mut |_| {}).expect("learns");
+    let bytes = Bytes::from(export::export(
+        &model,
+        "a test",
+        &[("key", "value".to_owned())],
+    ));
+    let graph = Graph::read(bytes.clone()).expect("reads");
+    assert_eq!(
+        graph.signature,
+        export::signature(&model),
+        "it declares what it should"
+    );
+    let session = engine
+        .open(
+            &Source {
+                bytes,
+                external_dir: None,
+            },
+            &SessionOptions::single(),
+        )
+        .expect("opens");
+    let mut asked =
+        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
+    let parity = parity::check(&model, &mut asked, &rows.frame, PARITY, 11).expect("the same");
+    assert_eq!(parity.rows, PARITY);
+    let wrong = Wrong::parse(None, rows.target.classes().is_some()).expect("a measure");
+    let (frame, target) = (
+        rows.frame.take(&folds[0].test),
+        rows.target.take(&folds[0].test),
+    );
+    let measures = judge(&mut asked, &frame, &target, wrong)
+        .expect("of its kind")
+        .measures;
+    let (name, least) = if rows.target.classes().is_some() {
+        ("accuracy", 0.6)
+    } else {
+        ("r2", 0.2)
+    };
+    assert!(
+        measures[name] > least,
+        "{:?}: {measures:?}",
+        spec.fit.algorithm
+    );
+    assert!(package::answers_nothing(&mut asked, rows).expect("asked"));
+    let otherwise = package::alone_otherwise(&mut asked, rows, &folds[0].test).expect("asked");
+    assert_eq!(otherwise, None, "{:?}", spec.fit.algorithm);
+}
+
+#[test]
+fn every_exported_graph_is_what_was_learned_to_the_last_edge() {
+    let engine = engine();
+    let two = |v: f32| f32::from(u8::from(v > 1.0));
+    let three = |v: f32| {
+        if v < 0.0 {
+            0.0
+        } else if v < 1.2 {
+            1.0
+        } else {
+            2.0
+        }
+    };
+    for algorithm in [Algorithm::Trees, Algorithm::Linear, Algorithm::Mlp] {
+        let mut spec = Spec::default();
+        (
+            spec.fit.algorithm,
+            spec.trees.rounds_max,
+            spec.mlp.epochs_max,
+        ) = (algorithm, 60, 20);
+        (spec.mlp.hidden, spec.mlp.rate) = (16, 0.01);
+        prove(&engine, &world(3_000, two, 0), &spec);
+        prove(&engine, &world(3_000, two, 2), &spec);
+        prove(&engine, &world(3_000, three, 3), &spec);
+    }
+}
+
+#[test]
+fn a_model_of_many_features_takes_its_numbers_together() {
+    let engine = engine();
+    let mut rows = world(2_000, |_| 0.0, 0);
+    for at in 0..80_u64 {
+        let values = (0..2_000)
+            .map(|row| (split::mix(at + 100, row) >> 40) as f32)
+            .collect();
+        rows.frame.columns.insert(
+            1,
+            Column {
+                name: format!("n{at}"),
+                values: Values::Numbers(values),
+            },
+        );
+    }
+    let mut spec = Spec::default();
+    spec.trees.rounds_max = 40;
+    prove(&engine, &rows, &spec);
+    spec.fit.algorithm = Algorithm::Linear;
+    prove(&engine, &rows, &spec);
+}
+
+#[test]
+fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
+    let engine = engine();
+    let mut rows = world(200, |_| 0.0, 0);
+    let Target::Values(values) = &mut rows.target else {
+        panic!("values")
+    };
+    values.fill(3.5);
+    let spec = Spec::default();
+    let (folds, _) = split::split(&spec, &rows).expect("splits");
+    let model = learn::learn(&spec, &rows, &folds[0], &mut |_| {}).expect("learns");
+    let bytes = Bytes::from(export::export(&model, "", &[]));
+    let graph = Graph::read(bytes.clone()).expect("reads");
+    let session = engine
+        .open(
+            &Source {
+                bytes,
+                external_dir: None,
+            },
+            &SessionOptions::single(),
+        )
+        .expect("opens");
+    let mut asked =
+        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
+    parity::check(&model, &mut asked, &rows.frame, 1_000, 11).expect("the same");
+    assert!((model.answer(&[0.0, 0.0, 0.0])[0] - 3.5).abs() < 1e-6);
+}
+
+#[test]
+fn the_same_inputs_are_the_same_run() {
+    let manifest = |sql: &str| {
+        Manifest {
+            sql: sql.to_owned(),
+            ..Manifest::default()
+        }
+        .digest()
+    };
+    let spec = Spec::default();
+    let one = key(&spec, &[], &manifest("SELECT 1"));
+    assert_eq!(key(&spec.clone(), &[], &manifest("SELECT 1")), one);
+    assert_ne!(key(&spec, &[], &manifest("SELECT 2")), one);
+    let code = Code {
+        path: "train.py".to_owned(),
+        digest: manifest("SELECT 1"),
+    };
+    assert_ne!(key(&spec, &[code], &manifest("SELECT 1")), one);
+    let mut other = spec.clone();
+    other.fit.seed = 8;
+    assert_ne!(key(&other, &[], &manifest("SELECT 1")), one);
+    other = spec.clone();
+    other.fit.threads = 3;
+    assert_eq!(
+        key(&other, &[], &manifest("SELECT 1")),
+        one,
+        "threads change nothing"
+    );
+}
+
+#[test]
+fn a_tree_of_one_leaf_counts_among_others() {
+    use crate::fit::trees::{Booster, Tree};
+    let engine = engine();
+    let rows = world(600, |_| 0.0, 0);
+    let spec = Spec::default();
+    let (folds, _) = split::split(&spec, &rows).expect("splits");
+    let mut model = learn::learn(&spec, &rows, &folds[0], &mut |_| {}).expect("learns");
+    let crate::model::Learned::Trees(Booster { base, mut trees }) = model.learned else {
+        panic!("trees")
+    };
+    trees.truncate(3);
+    trees.insert(
+        1,
+        Tree {
+            nodes: Vec::new(),
+            leaves: vec![0.25],
+        },
+    );
+    trees.push(Tree {
+        nodes: Vec::new(),
+        leaves: vec![-1.5],
+    });
+    model.learned = crate::model::Learned::Trees(Booster { base, trees });
+    let bytes = Bytes::from(export::export(&model, "", &[]));
+    let graph = Graph::read(bytes.clone()).expect("reads");
+    let session = engine
+        .open(
+            &Source {
+                bytes,
+                external_dir: None,
+            },
+            &SessionOptions::single(),
+        )
+        .expect("opens");
+    let mut asked =
+        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
+    parity::check(&model, &mut asked, &rows.frame, 2_000, 11).expect("the same");
+}

@@ -1,0 +1,215 @@
+//! Who judges: what the champion makes of the same rows, which rows count as one
+//! observation, by which parts they are looked at, and what a graph must bear.
+
+use crate::data::{Rows, Target};
+use crate::frame::{Frame, Values};
+use crate::gate::{Gate, Verdict};
+use crate::judge::{Asked, Judged, Wrong, judge};
+use crate::package;
+use crate::pipeline::Trainer;
+use crate::spec::Spec;
+use crate::split::Fold;
+use bytes::Bytes;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, ModelName};
+use ortus::onnx::first_run::{Ask, Prober, Subject};
+use ortus::onnx::graph::Graph;
+use ortus::onnx::runtime::{SessionOptions, Source};
+use ortus::registry::manifest::{MODEL_PATH, Manifest};
+use std::path::PathBuf;
+
+/// Clusters of rows that have a time, where they have no group.
+const TIME_CLUSTERS: usize = 50;
+/// Parts of a column by which a model is judged too.
+const PARTS_MAX: usize = 20;
+
+/// Opens a version's file, to be asked.
+pub(super) fn open(
+    trainer: &Trainer<'_>,
+    bytes: Bytes,
+    external_dir: Option<PathBuf>,
+    columns: &[String],
+) -> Result<Asked> {
+    let graph = Graph::read(bytes.clone())?;
+    let external_dir = external_dir.filter(|_| !graph.external.is_empty());
+    let session = trainer.engine.open(
+        &Source {
+            bytes,
+            external_dir,
+        },
+        &SessionOptions::single(),
+    )?;
+    Asked::new(&graph, columns, session)
+}
+
+pub(super) type Champion = (ortus::core::model::Version, Result<Judged>);
+
+/// What the champion makes of the same rows; none where there is no champion.
+pub(super) async fn champion(
+    trainer: &Trainer<'_>,
+    name: &ModelName,
+    (frame, target): (&Frame, &Target),
+    wrong: Wrong,
+) -> Result<Option<Champion>> {
+    // A registry that does not answer is no registry without a champion.
+    let state = trainer.operator.state().await?;
+    let Some(version) = state.models.get(name).and_then(|m| m.champion()) else {
+        return Ok(None);
+    };
+    let judged = async {
+        let folder = crate::scratch::folder()?;
+        let into = folder.path().join("champion");
+        trainer
+            .operator
+            .pull(name, Some(&version.number().to_string()), &into, &|_| {})
+            .await?;
+        let read = |name: &str| {
+            std::fs::read(into.join(name))
+                .map_err(|e| Error::unavailable(format!("read {name}")).with_source(e))
+        };
+        let manifest = Manifest::read(&read(ortus::registry::manifest::MANIFEST_PATH)?)?;
+        let bytes = read(MODEL_PATH)?.into();
+        judge(
+            &mut open(trainer, bytes, Some(into), &manifest.features)?,
+            frame,
+            target,
+            wrong,
+        )
+    };
+    Ok(Some((version, judged.await)))
+}
+
+/// What each row that it is judged by belongs to: its group, or its stretch of time.
+pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
+    let all = || fold.test.iter().map(|row| *row as usize);
+    match (&rows.group, &rows.time) {
+        (Some(groups), _) => all().map(|row| groups[row]).collect(),
+        (None, Some(times)) => {
+            let mut order: Vec<usize> = (0..fold.test.len()).collect();
+            order.sort_by_key(|at| times[fold.test[*at] as usize]);
+            let mut cluster = vec![0; order.len()];
+            let clusters = TIME_CLUSTERS.min(order.len());
+            order
+                .iter()
+                .enumerate()
+                .for_each(|(place, at)| cluster[*at] = (place * clusters / order.len()) as u32);
+            cluster
+        }
+        (None, None) => (0..fold.test.len() as u32).collect(),
+    }
+}
+
+/// The parts by which it must not be worse than the champion either.
+pub(super) fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u32>)> {
+    let mut all = Vec::new();
+    for name in &spec.gates.slices {
+        // Others were refused before.
+        let Some(column) = rows.frame.column(name) else {
+            continue;
+        };
+        let mut found: std::collections::BTreeMap<String, Vec<u32>> =
+            std::collections::BTreeMap::new();
+        let edges = quarters(&column.values, &fold.train);
+        for (place, row) in fold.test.iter().enumerate() {
+            let part = match &column.values {
+                Values::Words(words) => words.get(*row as usize).unwrap_or("(missing)").to_owned(),
+                Values::Numbers(all) => match all[*row as usize] {
+                    v if v.is_nan() => "(missing)".to_owned(),
+                    v => format!(
+                        "part {} of {}",
+                        edges.partition_point(|e| *e < v) + 1,
+                        edges.len() + 1
+                    ),
+                },
+            };
+            found.entry(part).or_default().push(place as u32);
+        }
+        let mut found: Vec<(String, Vec<u32>)> = found.into_iter().collect();
+        found.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+        all.extend(
+            found
+                .into_iter()
+                .take(PARTS_MAX)
+                .map(|(part, rows)| (format!("{name} = {part}"), rows)),
+        );
+    }
+    all
+}
+
+/// Three numbers that part rows in four.
+fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
+    let Values::Numbers(all) = values else {
+        return Vec::new();
+    };
+    let mut sorted: Vec<f32> = rows
+        .iter()
+        .map(|r| all[*r as usize])
+        .filter(|v| !v.is_nan())
+        .collect();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let mut edges: Vec<f32> = (1..4)
+        .filter_map(|q| sorted.get(sorted.len() * q / 4).copied())
+        .collect();
+    edges.dedup();
+    edges
+}
+
+/// A row is answered the same alone and among others, and where nothing of it is known.
+pub(super) fn robust(asked: &mut Asked, rows: &Rows, fold: &Fold, bears_nothing: bool) -> Gate {
+    let found = package::alone_otherwise(asked, rows, &fold.test)
+        .and_then(|how| Ok((how, package::answers_nothing(asked, rows)?)));
+    match found {
+        Ok((None, true)) => Gate::plain(
+            "robust",
+            Verdict::Pass,
+            "rows are answered alone as together, and where all is missing",
+        ),
+        // Whoever wrote the program knows whether anything can be missing.
+        Ok((None, false)) if !bears_nothing => {
+            let said =
+                "rows are answered alone as together; one of which all is missing has no answer";
+            Gate::plain("robust", Verdict::Pass, said)
+        }
+        Ok((Some(how), _)) => Gate::plain(
+            "robust",
+            Verdict::Fail,
+            format!("a row's answer changes with the rows beside it: {how}"),
+        ),
+        Ok((_, false)) => Gate::plain(
+            "robust",
+            Verdict::Fail,
+            "a row of which all is missing has no answer",
+        ),
+        Err(e) => Gate::plain("robust", Verdict::Fail, e.message),
+    }
+}
+
+/// The server's own program loads and runs it, in a process of its own.
+pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -> Gate {
+    let Some(prober) = prober else {
+        return Gate::plain("mechanical", Verdict::NotGated, "nobody loads it");
+    };
+    let subject = Subject {
+        digest: *run,
+        bytes,
+        external_dir: None,
+        options: &SessionOptions::single(),
+        rows: 64,
+        golden: Ask::Nothing,
+    };
+    match prober.check(&subject) {
+        Ok(passed) => {
+            let m = passed.measured;
+            let us = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.0} µs"));
+            let reason = format!(
+                "loads in {:.0} ms, one row {}, 64 rows {}, {} MiB",
+                m.load_ms,
+                us(m.one_row_us),
+                us(m.largest_us),
+                m.rss_bytes >> 20
+            );
+            Gate::plain("mechanical", Verdict::Pass, reason)
+        }
+        Err(e) => Gate::plain("mechanical", Verdict::Fail, e.message),
+    }
+}

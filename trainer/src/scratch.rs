@@ -1,0 +1,90 @@
+//! Folders for what is copied and handed over: all of a process below one, which
+//! goes when the process is told to end, or with the next that starts.
+
+use ortus::core::error::{Error, Result};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What the folder of a process is called, before its number.
+const NAME: &str = "ortus-trainer-";
+
+fn root() -> PathBuf {
+    std::env::temp_dir().join(format!("{NAME}{}", std::process::id()))
+}
+
+/// A new folder, which goes when it is dropped.
+pub(crate) fn folder() -> Result<TempDir> {
+    let root = root();
+    let made = std::fs::create_dir_all(&root).and_then(|()| tempfile::tempdir_in(&root));
+    made.map_err(|e| {
+        Error::unavailable(format!("make a folder below {}", root.display())).with_source(e)
+    })
+}
+
+/// Removes what processes left that are gone, and from now on what this one has
+/// when it is told to end.
+pub(crate) fn begin() {
+    sweep(&std::env::temp_dir());
+    std::thread::spawn(|| {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
+            return;
+        };
+        let code = runtime.block_on(async {
+            let (Ok(mut interrupt), Ok(mut terminate)) = (
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::terminate()),
+            ) else {
+                return None;
+            };
+            tokio::select! {
+                _ = interrupt.recv() => Some(128 + SignalKind::interrupt().as_raw_value()),
+                _ = terminate.recv() => Some(128 + SignalKind::terminate().as_raw_value()),
+            }
+        });
+        if let Some(code) = code {
+            // A program that runs is ended by its guard, once we are gone.
+            let _ = std::fs::remove_dir_all(root());
+            std::process::exit(code);
+        }
+    });
+}
+
+fn sweep(below: &Path) {
+    for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(NAME))
+            .and_then(|n| n.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // Somebody else's is left to them.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_dead_left_goes_and_what_the_living_have_stays() {
+        let below = tempfile::tempdir().expect("a folder");
+        let make = |name: String| {
+            let path = below.path().join(name);
+            std::fs::create_dir_all(path.join("inside")).expect("made");
+            path
+        };
+        let (dead, own, other) = (
+            make(format!("{NAME}4194999")),
+            make(format!("{NAME}{}", std::process::id())),
+            make("another".to_owned()),
+        );
+        sweep(below.path());
+        assert!(!dead.exists() && own.exists() && other.exists());
+    }
+}

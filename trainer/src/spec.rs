@@ -1,0 +1,345 @@
+//! `train.toml`: everything that a run depends on, in one validated tree. What
+//! is not said has a default; what is not known is refused, with its place.
+
+mod load;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use crate::data::seen::Seen;
+use ortus::config::form::Form;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{ModelName, short};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+pub(crate) use sections::*;
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Spec {
+    pub model: Model,
+    pub data: Data,
+    /// `[data.sources]`: tables by name, and where they lie.
+    pub sources: Sources,
+    /// `[data.joins.NAME]`.
+    pub joins: Joins,
+    pub schema: Schema,
+    pub split: Split,
+    pub fit: Fit,
+    pub trees: Trees,
+    pub linear: Linear,
+    pub mlp: Mlp,
+    pub program: Program,
+    pub gates: Gates,
+    pub publish: Publish,
+    pub triggers: Triggers,
+    pub sweep: Sweep,
+    /// `[sweep.values]`: settings by name, and what to try for each.
+    pub sweep_values: Tried,
+    /// The folder that paths are relative to.
+    pub folder: PathBuf,
+}
+
+/// Text of several lines.
+pub(crate) struct Text;
+
+impl Form<Option<String>> for Text {
+    fn read(value: &Value) -> Result<Option<String>, String> {
+        let text = value
+            .as_str()
+            .filter(|text| !text.trim().is_empty() && !text.contains('\0'));
+        text.map(|text| Some(text.to_owned()))
+            .ok_or_else(|| "text, as a string".into())
+    }
+
+    fn write(setting: &Option<String>) -> Option<Value> {
+        setting.clone().map(Value::String)
+    }
+}
+
+/// Tables by name, and where they lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sources(pub BTreeMap<String, String>);
+
+/// Settings by name, and what to try for each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tried(pub BTreeMap<String, Values>);
+
+/// What to try for a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Values {
+    List(Vec<Value>),
+    Range {
+        from: f64,
+        to: f64,
+        is_log: bool,
+        is_whole: bool,
+    },
+}
+
+impl Values {
+    /// Reads a list, or a range. Refuses what is neither.
+    fn read(value: &Value) -> Result<Self, String> {
+        let must = "a list of values, or a range such as { from = 0.01, to = 0.3, log = true }";
+        if let Some(list) = value.as_array().filter(|list| !list.is_empty()) {
+            return Ok(Self::List(list.clone()));
+        }
+        let table = value.as_table().ok_or(must)?;
+        if table
+            .keys()
+            .any(|key| !["from", "to", "log"].contains(&key.as_str()))
+        {
+            return Err(must.to_owned());
+        }
+        let number = |key: &str| {
+            table
+                .get(key)
+                .and_then(|v| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)))
+        };
+        let (from, to) = number("from")
+            .zip(number("to"))
+            .filter(|(from, to)| from < to)
+            .ok_or(must)?;
+        let is_log = table
+            .get("log")
+            .is_some_and(|log| log.as_bool() == Some(true));
+        if is_log && from <= 0.0 {
+            return Err("above 0, for a range that is drawn from by size".to_owned());
+        }
+        let is_whole = [table.get("from"), table.get("to")]
+            .iter()
+            .flatten()
+            .all(|v| v.is_integer());
+        Ok(Self::Range {
+            from,
+            to,
+            is_log,
+            is_whole,
+        })
+    }
+
+    /// One of them, by chance.
+    pub(crate) fn draw(&self, chance: &mut dyn FnMut() -> f64) -> Value {
+        match self {
+            Self::List(list) => {
+                list[((chance() * list.len() as f64) as usize).min(list.len() - 1)].clone()
+            }
+            Self::Range {
+                from,
+                to,
+                is_log,
+                is_whole,
+            } => {
+                let at = chance();
+                let value = if *is_log {
+                    (from.ln() + (to.ln() - from.ln()) * at).exp()
+                } else {
+                    from + (to - from) * at
+                };
+                let value = value.clamp(*from, *to);
+                if *is_whole {
+                    Value::Integer(value.round() as i64)
+                } else {
+                    Value::Float(value)
+                }
+            }
+        }
+    }
+
+    /// Its ends, which must be legal.
+    fn ends(&self) -> Vec<Value> {
+        match self {
+            Self::List(list) => list.clone(),
+            Self::Range {
+                from,
+                to,
+                is_whole: true,
+                ..
+            } => {
+                vec![Value::Integer(*from as i64), Value::Integer(*to as i64)]
+            }
+            Self::Range { from, to, .. } => vec![Value::Float(*from), Value::Float(*to)],
+        }
+    }
+}
+
+/// Sources that are joined by time, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Joins(pub BTreeMap<String, Join>);
+
+impl Spec {
+    /// The source that is all there is to learn from, where nothing is asked of them.
+    pub(crate) fn only_source(&self) -> Option<&String> {
+        let mut others = self
+            .sources
+            .0
+            .keys()
+            .filter(|name| !self.joins.0.contains_key(*name));
+        others.next().filter(|_| others.next().is_none())
+    }
+
+    /// Reads the text of a file called so.
+    #[cfg(test)]
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
+        load::parse(name, text)
+    }
+
+    /// Sets one setting by its whole name, such as `fit.trees.leaves_max`. Refuses
+    /// what changes more than what is learned.
+    pub(crate) fn put(&mut self, name: &str, value: &Value) -> Result<()> {
+        load::put(self, name, value).map_err(Error::invalid)
+    }
+
+    /// Reads a file. Refuses unknown keys, values out of range, and what does not
+    /// fit together, each with its line.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        load::read(path)
+    }
+
+    /// Everything that a run depends on but the data, as text; the same for the
+    /// same meaning, however it is written.
+    pub(crate) fn canonical(&self) -> String {
+        let mut root = toml::Table::new();
+        // What the files hold counts, not where they lie, nor what reading them may cost.
+        let mut data = self.data.to_table();
+        ["memory_max", "rows_max", "staged_max"]
+            .into_iter()
+            .for_each(|key| drop(data.remove(key)));
+        for (name, join) in &self.joins.0 {
+            data.insert(format!("joins.{name}"), Value::Table(join.to_table()));
+        }
+        let mut fit = self.fit.to_table();
+        match self.fit.algorithm {
+            Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
+            Algorithm::Linear => {
+                fit.insert("linear".to_owned(), Value::Table(self.linear.to_table()))
+            }
+            Algorithm::Mlp => fit.insert("mlp".to_owned(), Value::Table(self.mlp.to_table())),
+            Algorithm::Command => {
+                let mut program = self.program.to_table();
+                // What it may take, and how it is handed over, does not change what it makes.
+                ["deadline", "memory_max", "output_max", "attempts"]
+                    .iter()
+                    .for_each(|key| drop(program.remove(*key)));
+                fit.insert("command".to_owned(), Value::Table(program))
+            }
+        };
+        // The result is the same on any number of threads.
+        fit.remove("threads");
+        let tables = [
+            ("model", self.model.to_table()),
+            ("data", data),
+            ("schema", self.schema.to_table()),
+            ("split", self.split.to_table()),
+            ("fit", fit),
+            ("gates", self.gates.to_table()),
+            ("publish", self.publish.to_table()),
+        ];
+        root.extend(tables.map(|(name, table)| (name.to_owned(), Value::Table(table))));
+        root.to_string()
+    }
+
+    /// Whether it learns from what a registry's servers saw.
+    pub(crate) fn has_seen(&self) -> bool {
+        self.sources
+            .0
+            .values()
+            .any(|at| matches!(Seen::parse(at), Ok(Some(_))))
+    }
+
+    /// Checks what no single setting shows.
+    fn check(&self) -> Result<()> {
+        let refuse = |why: String| Err(Error::invalid(why));
+        if self.model.name.is_empty() {
+            return refuse(
+                "'name' in [model] is missing: what the model is called in the registry".to_owned(),
+            );
+        }
+        ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
+        if self.schema.target.is_empty() {
+            return refuse("'target' in [schema] is missing: the column to predict".to_owned());
+        }
+        if self.sources.0.is_empty() {
+            return refuse(
+                "[data.sources] is missing: a table's name and where it lies, such as rows = \"train.parquet\""
+                    .to_owned(),
+            );
+        }
+        for at in self.sources.0.values() {
+            Seen::parse(at).map_err(|e| e.context("[data.sources]"))?;
+        }
+        for (name, join) in &self.joins.0 {
+            let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
+            if !self.sources.0.contains_key(name) {
+                return refuse("there is no source of that name in [data.sources]");
+            }
+            if join.on.is_empty() || join.time.is_empty() {
+                return refuse(
+                    "'on' and 'time' say which rows belong together, and since when they are known",
+                );
+            }
+            if self.schema.time.is_none() {
+                return refuse(
+                    "'time' in [schema] is missing: the time at which it must have been known",
+                );
+            }
+        }
+        if self.data.sql.is_none() && self.only_source().is_none() {
+            return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
+        }
+        let schema = &self.schema;
+        let others = [
+            ("time", &schema.time),
+            ("group", &schema.group),
+            ("weight", &schema.weight),
+        ];
+        for (what, column) in others {
+            if column.as_deref() == Some(schema.target.as_str()) {
+                return refuse(format!("'{what}' in [schema] is the target"));
+            }
+        }
+        if schema.features.contains(&schema.target) {
+            return refuse(format!(
+                "'{}' is both the target and a feature",
+                short(&schema.target)
+            ));
+        }
+        let needs = |by, column: &Option<String>, what: &str| match column {
+            None if self.split.by == by => refuse(format!(
+                "'by' in [split] is \"{what}\", but '{what}' in [schema] names no column"
+            )),
+            _ => Ok(()),
+        };
+        needs(SplitBy::Time, &schema.time, "time")?;
+        needs(SplitBy::Group, &schema.group, "group")?;
+        let is_otherwise = matches!(self.split.by, SplitBy::Random | SplitBy::Group);
+        if is_otherwise && schema.time.is_some() && self.split.override_reason.is_none() {
+            return refuse(
+                "rows that have a time are split by it, for else the future tells of the past; say why otherwise all the \
+                 same in 'override_reason' of [split]"
+                    .to_owned(),
+            );
+        }
+        if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
+            return refuse(
+                "'program' in [fit.command] is missing: the program that learns, and its arguments"
+                    .to_owned(),
+            );
+        }
+        if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
+            return refuse(
+                "'new_rows' in [triggers] counts by time: name it in 'time' of [schema], as captured rows come and go"
+                    .to_owned(),
+            );
+        }
+        if let Some(cron) = &self.triggers.cron {
+            crate::trigger::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
+        }
+        if self.gates.slices.len() > 8 {
+            return refuse("'slices' in [gates] names over 8 columns".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Reads `train.toml` into its tree; a refusal names the file, the line and what
+//! was probably meant.
+
+use super::Join;
+use super::{
+    Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
+    Triggers, Values,
+};
+use ortus::config::text::{Source, nearest, plain};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::short;
+use std::path::Path;
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+/// The largest file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The table of tables, each of a source's name.
+const JOINS: &str = "data.joins";
+/// The tables of the file.
+const TABLES: &[&str] = &[
+    "model",
+    "data",
+    "data.sources",
+    JOINS,
+    "schema",
+    "split",
+    "fit",
+    "fit.trees",
+    "fit.linear",
+    "fit.mlp",
+    "fit.command",
+    "gates",
+    "publish",
+    "triggers",
+    "sweep",
+    "sweep.values",
+];
+
+pub(super) fn read(path: &Path) -> Result<Spec> {
+    let name = path.display().to_string();
+    let unreadable = |e: std::io::Error| Error::invalid(format!("read {name}")).with_source(e);
+    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "{name} is larger than {FILE_BYTES_MAX} bytes"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut spec = parse(&name, &text)?;
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    spec.folder = folder.to_owned();
+    Ok(spec)
+}
+
+pub(super) fn parse(name: &str, text: &str) -> Result<Spec> {
+    let source = Source { name, text };
+    let root = DeTable::parse(text).map_err(|fault| {
+        source.refuse(fault.span().map_or(0, |span| span.start), fault.message())
+    })?;
+    let mut spec = Spec::default();
+    table(&mut spec, source, "", root.into_inner())?;
+    spec.check().map_err(|e| e.context(name))?;
+    Ok(spec)
+}
+
+/// Reads a table and those in it.
+fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) -> Result<()> {
+    for (key, value) in found {
+        let at = key.span().start;
+        let key = key.into_inner().into_owned();
+        let whole = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        if let DeValue::Table(_) = value.get_ref()
+            && (TABLES.contains(&whole.as_str()) || path == JOINS)
+        {
+            let DeValue::Table(inner) = value.into_inner() else {
+                continue;
+            };
+            table(spec, source, &whole, inner)?;
+            continue;
+        }
+        if path.is_empty() {
+            return Err(source.refuse(
+                at,
+                format!("unknown table '{}'{}", short(&key), nearest(&key, TABLES)),
+            ));
+        }
+        let value = plain(value).map_err(|fault| source.refuse(at, fault))?;
+        let fault = match set(spec, path, &key, &value) {
+            Ok(true) => continue,
+            Ok(false) => format!(
+                "unknown key '{}' in [{path}]{}",
+                short(&key),
+                nearest(&key, keys(path))
+            ),
+            Err(must) => format!(
+                "'{}' in [{path}] is {}; it must be {must}",
+                short(&key),
+                short(&value.to_string())
+            ),
+        };
+        return Err(source.refuse(at, fault));
+    }
+    Ok(())
+}
+
+fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, String> {
+    match path {
+        "model" => spec.model.set(key, value),
+        "data" => spec.data.set(key, value),
+        "data.sources" => {
+            let is_name =
+                key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.is_empty();
+            let at = value
+                .as_str()
+                .filter(|at| is_name && !at.is_empty() && !at.contains('\0'));
+            let must = "a path or an address, under a name of letters, digits and _";
+            spec.sources
+                .0
+                .insert(key.to_owned(), at.ok_or(must)?.to_owned());
+            Ok(true)
+        }
+        _ if path.starts_with("data.joins.") => {
+            let name = path["data.joins.".len()..].to_owned();
+            spec.joins.0.entry(name).or_default().set(key, value)
+        }
+        "schema" => spec.schema.set(key, value),
+        "split" => spec.split.set(key, value),
+        "fit" => spec.fit.set(key, value),
+        "fit.trees" => spec.trees.set(key, value),
+        "fit.linear" => spec.linear.set(key, value),
+        "fit.mlp" => spec.mlp.set(key, value),
+        "fit.command" => spec.program.set(key, value),
+        "gates" => spec.gates.set(key, value),
+        "publish" => spec.publish.set(key, value),
+        "triggers" => spec.triggers.set(key, value),
+        "sweep" => spec.sweep.set(key, value),
+        "sweep.values" => {
+            let values = Values::read(value)?;
+            for end in values.ends() {
+                put(&mut spec.clone(), key, &end)?;
+            }
+            spec.sweep_values.0.insert(key.to_owned(), values);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Sets one setting by its whole name. Refuses unknown ones, and those that do
+/// more than change what is learned.
+pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
+    let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
+    if path != "fit" && !path.starts_with("fit.") && path != "schema" {
+        return Err("a name such as \"fit.trees.leaves_max\": only settings of [fit] and [schema] are tried".to_owned());
+    }
+    match set(spec, path, key, value) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "a setting that there is; unknown setting '{}'",
+            short(name)
+        )),
+        Err(must) => Err(format!(
+            "of legal values: {} for '{}', it must be {must}",
+            short(&value.to_string()),
+            short(name)
+        )),
+    }
+}
+
+fn keys(path: &str) -> &'static [&'static str] {
+    match path {
+        "model" => Model::KEYS,
+        "data" => Data::KEYS,
+        _ if path.starts_with("data.joins.") => Join::KEYS,
+        "schema" => Schema::KEYS,
+        "split" => Split::KEYS,
+        "fit" => Fit::KEYS,
+        "fit.trees" => Trees::KEYS,
+        "fit.linear" => Linear::KEYS,
+        "fit.mlp" => Mlp::KEYS,
+        "fit.command" => Program::KEYS,
+        "gates" => Gates::KEYS,
+        "publish" => Publish::KEYS,
+        "triggers" => Triggers::KEYS,
+        "sweep" => Sweep::KEYS,
+        _ => &[],
+    }
+}

@@ -1,0 +1,349 @@
+//! Tries settings, a grid or at random, on rows that are learned from: parts of
+//! them are held back for it, so that the rows by which the best is judged in the
+//! end have not been looked at.
+
+use crate::data::{self, Rows};
+use crate::history::{Became, History, Ran};
+use crate::judge::{Wrong, judge};
+use crate::pipeline::{Trainer, Watcher, asked_for, key, span};
+use crate::spec::{Method, Spec, Values};
+use crate::{candidate, command, referee, split};
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, ModelName};
+use ortus::registry::entry::hash;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The most settings of a grid.
+const GRID_MAX: usize = 100_000;
+
+/// One that was tried.
+pub(crate) struct Trial {
+    pub spec: Spec,
+    /// What was set, by name.
+    pub set: Map<String, Value>,
+    /// How wrong it is on the rows that were held back; none where it failed.
+    pub loss: Option<f64>,
+}
+
+/// What came of it.
+pub(crate) struct Swept {
+    pub measure: &'static str,
+    /// The best first.
+    pub trials: Vec<Trial>,
+    /// Why it ended before all were tried.
+    pub cut: Option<String>,
+}
+
+/// Tries what `[sweep]` says; each is kept among the runs, and one that was tried
+/// before on the same rows is not tried again.
+pub(crate) async fn sweep(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    history: &History,
+    watcher: &mut dyn Watcher,
+) -> Result<Swept> {
+    let name = ModelName::parse(&spec.model.name)?;
+    let settings = settings(spec)?;
+    watcher.step("reading the data");
+    let mut rows = data::read(spec, &trainer.reach()).await?;
+    let code = command::code(spec)?;
+    data::check::check(spec, &rows, trainer.now)?;
+    rows.manifest.time = span(&rows);
+    let wrong = asked_for(spec, &rows)?;
+    let inner = inner(spec, &rows)?;
+    let known: BTreeMap<String, Option<f64>> = history
+        .all()
+        .await?
+        .into_iter()
+        .filter(|ran| ran.became == Became::Tried)
+        .map(|ran| (ran.key().to_owned(), ran.record["loss"].as_f64()))
+        .collect();
+    let (begun, all) = (Instant::now(), settings.len());
+    let (mut trials, mut cut) = (Vec::new(), None);
+    for (at, (set, spec)) in settings.into_iter().enumerate() {
+        if begun.elapsed() >= spec.sweep.time_max {
+            cut = Some(format!(
+                "{} of {all} were tried within 'time_max' of [sweep]",
+                trials.len()
+            ));
+            break;
+        }
+        let run = trial_key(&key(&spec, &code, &rows.manifest.digest()));
+        let what = words(&set);
+        if let Some(loss) = known.get(&run.to_string()) {
+            watcher.step(&format!("{} of {all}: {what}: tried before", at + 1));
+            trials.push(Trial {
+                spec,
+                set,
+                loss: *loss,
+            });
+            continue;
+        }
+        watcher.step(&format!("{} of {all}: {what}", at + 1));
+        let (began, clock) = (chrono::Utc::now(), Instant::now());
+        let tried = try_one(trainer, &spec, &inner, wrong, watcher);
+        let mut record = json!({
+            "run": run.to_string(), "model": name.as_str(), "values": set, "measure": wrong.word(), "spec": spec.canonical(),
+            "data_digest": rows.manifest.digest().to_string(),
+        });
+        let loss = match &tried {
+            Ok((loss, metrics)) => {
+                record["metrics"] = json!(metrics);
+                Some(*loss).filter(|loss| loss.is_finite())
+            }
+            // Settings that do not work are a result too.
+            Err(error) => {
+                record["error"] = error.message.clone().into();
+                None
+            }
+        };
+        record["loss"] = json!(loss);
+        let seconds = clock.elapsed().as_secs_f64();
+        let trigger = format!("sweep: {what}");
+        let model = name.to_string();
+        history
+            .keep(&Ran {
+                model,
+                began,
+                seconds,
+                trigger,
+                apart: true,
+                events: Vec::new(),
+                became: Became::Tried,
+                record,
+            })
+            .await?;
+        trials.push(Trial { spec, set, loss });
+    }
+    trials.sort_by(|a, b| {
+        a.loss
+            .unwrap_or(f64::INFINITY)
+            .total_cmp(&b.loss.unwrap_or(f64::INFINITY))
+    });
+    Ok(Swept {
+        measure: wrong.word(),
+        trials,
+        cut,
+    })
+}
+
+fn trial_key(run: &Digest) -> Digest {
+    hash(format!("trial {run}").as_bytes())
+}
+
+/// What was set, for a person.
+pub(crate) fn words(set: &Map<String, Value>) -> String {
+    set.iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The rows that are learned from, as rows to split anew.
+fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
+    let (folds, _) = split::split(spec, rows)?;
+    let last = folds
+        .last()
+        .ok_or_else(|| Error::internal("there is no origin"))?;
+    let mut learned: Vec<u32> = [&last.train[..], &last.stop].concat();
+    learned.sort_unstable();
+    Ok(rows.take(&learned))
+}
+
+fn try_one(
+    trainer: &Trainer<'_>,
+    spec: &Spec,
+    rows: &Rows,
+    wrong: Wrong,
+    watcher: &mut dyn Watcher,
+) -> Result<(f64, ortus::observe::quality::measure::Measures)> {
+    let (folds, _) = split::split(spec, rows)?;
+    let (mut sum, mut count, mut last) = (0.0, 0, None);
+    for fold in &folds {
+        let fitted = candidate::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
+        let mut asked = referee::open(
+            trainer,
+            fitted.graph(spec, ""),
+            None,
+            &fitted.columns(spec, rows),
+        )?;
+        let judged = judge(
+            &mut asked,
+            &rows.frame.take(&fold.test),
+            &rows.target.take(&fold.test),
+            wrong,
+        )?;
+        sum += judged.wrong.iter().sum::<f64>();
+        count += judged.wrong.len();
+        last = Some(judged.measures);
+    }
+    Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
+}
+
+/// The specifications to be tried, with what was set in each.
+fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
+    let values = &spec.sweep_values.0;
+    if values.is_empty() {
+        return Err(Error::invalid(
+            "[sweep.values] is missing: settings and what to try for each",
+        ));
+    }
+    let chosen: Vec<Vec<toml::Value>> = match spec.sweep.method {
+        Method::Grid => grid(values)?
+            .into_iter()
+            .take(spec.sweep.runs_max)
+            .collect(),
+        Method::Random => {
+            let mut dice = u64::from(spec.sweep.seed);
+            let mut seen = Vec::new();
+            // A list that is short is soon used up.
+            for _ in 0..spec.sweep.runs_max * 10 {
+                let one: Vec<toml::Value> = values
+                    .values()
+                    .map(|of| of.draw(&mut || uniform(&mut dice)))
+                    .collect();
+                if seen.len() < spec.sweep.runs_max && !seen.contains(&one) {
+                    seen.push(one);
+                }
+            }
+            seen
+        }
+    };
+    let apply = |chosen: Vec<toml::Value>| {
+        let mut tried = spec.clone();
+        let mut set = Map::new();
+        for (name, value) in values.keys().zip(chosen) {
+            tried.put(name, &value)?;
+            set.insert(
+                name.clone(),
+                serde_json::to_value(&value).unwrap_or_default(),
+            );
+        }
+        Ok((set, tried))
+    };
+    chosen.into_iter().map(apply).collect()
+}
+
+fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
+    let mut all: Vec<Vec<toml::Value>> = vec![Vec::new()];
+    for (name, of) in values {
+        let Values::List(list) = of else {
+            return Err(Error::invalid(format!(
+                "'{name}' in [sweep.values] is a range, which a grid does not have; list values"
+            )));
+        };
+        if all.len() * list.len() > GRID_MAX {
+            return Err(Error::invalid(format!(
+                "the grid has over {GRID_MAX} settings; try them at random"
+            )));
+        }
+        all = all
+            .iter()
+            .flat_map(|one| list.iter().map(|v| [one.clone(), vec![v.clone()]].concat()))
+            .collect();
+    }
+    Ok(all)
+}
+
+fn uniform(dice: &mut u64) -> f64 {
+    *dice = dice.wrapping_add(1);
+    (split::mix(*dice, 0x5eed) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// How long a sweep may take where nobody says.
+pub(crate) const TIME: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Result<Spec> {
+        let head =
+            "[model]\nname = \"m\"\n[data.sources]\nrows = \"r.csv\"\n[schema]\ntarget = \"y\"\n";
+        Spec::parse("train.toml", &format!("{head}{text}"))
+    }
+
+    #[test]
+    fn a_grid_is_all_and_chance_is_the_same_every_time() {
+        let text = "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 15]\n\"fit.trees.learning_rate\" = [0.1, 0.05, 0.2]\n";
+        let all = settings(&spec(text).expect("reads")).expect("settings");
+        assert_eq!(all.len(), 6);
+        assert_eq!(
+            (all[1].1.trees.leaves_max, all[1].1.trees.learning_rate),
+            (15, 0.1)
+        );
+        let keys: std::collections::BTreeSet<String> =
+            all.iter().map(|(_, s)| s.canonical()).collect();
+        assert_eq!(keys.len(), 6, "each is another run");
+        let random = "[sweep]\nmethod = \"random\"\nruns_max = 8\n[sweep.values]\n\"fit.trees.learning_rate\" = { from = 0.001, to = 0.5, log = true }\n\
+                      \"fit.trees.leaves_max\" = { from = 4, to = 64 }\n";
+        let tried = |text: &str| -> Vec<(f64, usize)> {
+            let all = settings(&spec(text).expect("reads")).expect("settings");
+            all.iter()
+                .map(|(_, s)| (s.trees.learning_rate, s.trees.leaves_max))
+                .collect()
+        };
+        let once = tried(random);
+        assert_eq!((once.len(), &once), (8, &tried(random)));
+        assert!(
+            once.iter()
+                .all(|(rate, leaves)| (0.001..=0.5).contains(rate) && (4..=64).contains(leaves))
+        );
+        assert!(
+            once.iter().filter(|(rate, _)| *rate < 0.05).count() >= 3,
+            "by size: {once:?}"
+        );
+        assert_ne!(
+            tried(&random.replace("runs_max = 8", "runs_max = 8\nseed = 9")),
+            once
+        );
+        let few = "[sweep]\nmethod = \"random\"\nruns_max = 50\n[sweep.values]\n\"fit.seed\" = [1, 2, 3]\n";
+        assert_eq!(
+            settings(&spec(few).expect("reads"))
+                .expect("settings")
+                .len(),
+            3
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_refused_with_its_line() {
+        for (text, why) in [
+            (
+                "[sweep.values]\n\"fit.tree.leaves_max\" = [7]\n",
+                "train.toml:8: 'fit.tree.leaves_max' in [sweep.values] is",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n",
+                "it must be from 2 to 4096",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = 7\n",
+                "a list of values, or a range",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.leaves_max\" = []\n",
+                "a list of values, or a range",
+            ),
+            (
+                "[sweep.values]\n\"gates.bound\" = [0.1]\n",
+                "only settings of [fit] and [schema]",
+            ),
+            (
+                "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0, log = true }\n",
+                "above 0",
+            ),
+        ] {
+            let error = spec(text).expect_err("refused");
+            assert!(error.message.contains(why), "{text}: {error}");
+        }
+        let ranges = "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0 }\n";
+        assert!(
+            settings(&spec(ranges).expect("reads"))
+                .is_err_and(|e| e.message.contains("a grid does not have"))
+        );
+        assert!(settings(&spec("").expect("reads")).is_err());
+    }
+}

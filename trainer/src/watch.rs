@@ -1,0 +1,472 @@
+//! Looks, again and again, whether a model is due for a run, and sees to it:
+//! one trainer at a time, each cause once, whoever is killed when.
+
+use crate::attempt::{Cause, attempt};
+use crate::data::{self, Reach};
+use crate::history::{Became, History, Ran};
+use crate::lease::{self, Taken};
+use crate::pipeline::{Outcome, Trainer, Watcher};
+use crate::spec::Spec;
+use crate::trigger::{self, Ask, Decision, Event, Found, Kind, Past};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::TryStreamExt;
+use ortus::core::error::{Error, Result};
+use ortus::core::model::{Digest, ModelName};
+use ortus::observe::alarms;
+use ortus::registry::commands::Operator;
+use ortus::storage::layout::Records;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The largest small object.
+const BYTES_MAX: u64 = 64 << 10;
+/// The most words of who asks for a run and why.
+const WORDS_MAX: usize = 4 << 10;
+/// How long files may be on their way after they were named.
+const ARRIVING: TimeDelta = TimeDelta::seconds(2);
+/// How far back alarms are looked at.
+const ALARM_DAYS: i64 = 14;
+/// Counting rows may take one part in so many of the time.
+const COUNT_SHARE: u32 = 10;
+/// The most causes of a look.
+const DECISIONS_MAX: usize = 100;
+
+/// A specification that is watched.
+pub(crate) struct Watch {
+    path: PathBuf,
+    /// Names this trainer among others.
+    holder: String,
+    known: BTreeMap<String, Option<Ran>>,
+    alarms: alarms::Known,
+    counted: Option<Counted>,
+}
+
+/// When rows were counted, how long it took, and how many were new.
+struct Counted {
+    at: Instant,
+    took: Duration,
+    /// Beside which run.
+    after: Option<DateTime<Utc>>,
+    rows: Option<usize>,
+}
+
+/// What came of a look.
+pub(crate) enum Looked {
+    /// Nothing is due.
+    Idle,
+    /// Something stays due, and waits.
+    Waits(String),
+    /// Another trainer sees to it.
+    Busy(String),
+    /// What was skipped, and the run that there was, if any.
+    Did(Vec<Ran>, Option<(Box<Ran>, Result<Outcome>)>),
+}
+
+/// What is known of a model at a moment.
+pub(crate) struct State {
+    pub past: Past,
+    pub found: Found,
+    pub due: Vec<Event>,
+}
+
+fn folder(model: &ModelName, what: &str) -> String {
+    format!("train/{model}/{what}")
+}
+
+/// Asks for a run, as a person.
+pub(crate) async fn ask(
+    records: &Records,
+    model: &ModelName,
+    actor: &str,
+    reason: &str,
+) -> Result<Ask> {
+    if actor.len() + reason.len() > WORDS_MAX {
+        return Err(Error::invalid(format!(
+            "who asks and why are over {WORDS_MAX} bytes"
+        )));
+    }
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let ask = Ask {
+        id,
+        time: Utc::now(),
+        actor: actor.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let text =
+        serde_json::to_vec(&ask).map_err(|e| Error::internal("write a request").with_source(e))?;
+    records
+        .create(
+            &format!("{}/{}.json", folder(model, "asks"), ask.id),
+            text.into(),
+        )
+        .await?;
+    Ok(ask)
+}
+
+/// Who trains a model now.
+pub(crate) async fn busy(
+    records: &Records,
+    model: &ModelName,
+    time: Duration,
+) -> Result<Option<String>> {
+    lease::holder(records, &folder(model, "lease"), time).await
+}
+
+impl Watch {
+    pub(crate) fn new(path: &Path, holder: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            holder: holder.to_owned(),
+            known: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            counted: None,
+        }
+    }
+
+    /// Reads the specification as it is now.
+    pub(crate) fn spec(&self) -> Result<Spec> {
+        Spec::read(&self.path)
+    }
+
+    /// Finds out what is due.
+    pub(crate) async fn state(
+        &mut self,
+        operator: &Operator,
+        seen: &Records,
+        spec: &Spec,
+    ) -> Result<State> {
+        let model = ModelName::parse(&spec.model.name)?;
+        let records = Records::of(operator.log.store.clone(), operator.log.namespace());
+        History::new(records.clone(), model.clone())
+            .refresh(&mut self.known)
+            .await?;
+        let now = Utc::now();
+        let past = Past::of(self.known.values().flatten(), now);
+        // Who only asks does not begin to watch.
+        let since = if self.holder.is_empty() {
+            known_since(&records, &model).await?.unwrap_or(now)
+        } else {
+            since(&records, &model, now).await?
+        };
+        let from = since.max(now - TimeDelta::days(ALARM_DAYS));
+        if spec.triggers.drift || spec.triggers.loss {
+            alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
+        }
+        let alarms = self.alarms.values().flatten().cloned().collect();
+        let champion = operator
+            .state()
+            .await?
+            .models
+            .get(&model)
+            .and_then(|m| m.champion());
+        let found = Found {
+            now,
+            since,
+            spec: trigger::spec(&spec.canonical()),
+            asks: asks(&records, &model, &past).await?,
+            alarms,
+            champion: champion.map(|version| version.number()),
+            new_rows: self.count(spec, seen, &past).await,
+        };
+        let due = trigger::due(&spec.triggers, &past, &found)?;
+        Ok(State { past, found, due })
+    }
+
+    /// Rows since the last run, where they start one and it is not too soon to
+    /// count them again.
+    async fn count(&mut self, spec: &Spec, seen: &Records, past: &Past) -> Option<usize> {
+        spec.triggers.new_rows?;
+        let after = past.last.as_ref().map(|last| last.began);
+        if let Some(counted) = &self.counted
+            && counted.after == after
+            && counted.at.elapsed() < counted.took * COUNT_SHARE
+        {
+            return counted.rows;
+        }
+        let at = Instant::now();
+        let reach = Reach {
+            records: Some(seen.clone()),
+            as_of: None,
+            now: Utc::now(),
+        };
+        let newest = past.last.as_ref().and_then(|last| last.newest);
+        // What cannot be counted starts nothing; a run, whoever starts it, says why.
+        let all = data::count(spec, &reach, newest).await.ok();
+        let known = past
+            .last
+            .as_ref()
+            .filter(|_| newest.is_none())
+            .map_or(0, |last| last.rows);
+        let rows = all.map(|all| all.saturating_sub(known));
+        self.counted = Some(Counted {
+            at: Instant::now(),
+            took: at.elapsed(),
+            after,
+            rows,
+        });
+        rows
+    }
+
+    /// Looks once, and does what is due.
+    pub(crate) async fn look(
+        &mut self,
+        trainer: &Trainer<'_>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Looked> {
+        let spec = self.spec()?;
+        let model = ModelName::parse(&spec.model.name)?;
+        let records = trainer.records();
+        let state = self.state(trainer.operator, trainer.seen, &spec).await?;
+        match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
+            Decision::Nothing => return Ok(Looked::Idle),
+            Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
+                return Ok(Looked::Waits(why));
+            }
+            _ => {}
+        }
+        let lease = match lease::take(
+            &records,
+            &folder(&model, "lease"),
+            &self.holder,
+            spec.triggers.lease,
+        )
+        .await?
+        {
+            Taken::Others(who) => return Ok(Looked::Busy(who)),
+            Taken::Ours(lease) => lease,
+        };
+        let history = History::new(records.clone(), model.clone());
+        let mut skipped = Vec::new();
+        // Another may have seen to it meanwhile; and one look may find several things.
+        for _ in 0..DECISIONS_MAX {
+            let state = self.state(trainer.operator, trainer.seen, &spec).await?;
+            let (events, why) =
+                match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
+                    Decision::Nothing => break,
+                    Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
+                    // Told once; it stays due.
+                    Decision::Wait(events, why) => (
+                        vec![Event {
+                            key: waiting(&events),
+                            ..events[0].clone()
+                        }],
+                        why,
+                    ),
+                    Decision::Skip(events, why) => (events, why),
+                    Decision::Run(events) => {
+                        let pinned =
+                            Pinned::new(&records, &model, &events, state.found.now).await?;
+                        let trainer = Trainer {
+                            now: Utc::now(),
+                            as_of: Some(pinned.as_of),
+                            lease: Some(&lease),
+                            pinned: Some(&pinned),
+                            ..*trainer
+                        };
+                        let cause = Cause {
+                            trigger: words(&events),
+                            events: keys(&events),
+                            apart: false,
+                        };
+                        let (ran, ended, kept) =
+                            attempt(&trainer, &spec, cause, &history, watcher).await;
+                        // What is not written down is not done: it is found again, pinned as it was.
+                        kept.map_err(|e| e.context("the run is not kept"))?;
+                        if !ran.events.is_empty() {
+                            pinned.done().await;
+                        }
+                        return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
+                    }
+                };
+            let record = serde_json::json!({"reason": why});
+            let (trigger, events) = (words(&events), keys(&events));
+            let model = spec.model.name.clone();
+            let ran = Ran {
+                model,
+                began: state.found.now,
+                seconds: 0.0,
+                trigger,
+                events,
+                apart: false,
+                became: Became::Skipped,
+                record,
+            };
+            history.keep(&ran).await?;
+            skipped.push(ran);
+        }
+        Ok(if skipped.is_empty() {
+            Looked::Idle
+        } else {
+            Looked::Did(skipped, None)
+        })
+    }
+}
+
+/// What is written down of events that wait.
+fn waiting(events: &[Event]) -> String {
+    format!(
+        "waits-{}",
+        events.first().map_or("none", |event| &event.key)
+    )
+}
+
+fn keys(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| event.key.clone()).collect()
+}
+
+/// Causes told of one by one.
+const TOLD_MAX: usize = 3;
+
+fn words(events: &[Event]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for event in events {
+        if !all.contains(&event.why.as_str()) {
+            all.push(&event.why);
+        }
+    }
+    let told = all
+        .iter()
+        .take(TOLD_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("; ");
+    match all.len().saturating_sub(TOLD_MAX) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
+    }
+}
+
+/// Since when anybody watches a model.
+async fn since(records: &Records, model: &ModelName, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    if let Some(since) = known_since(records, model).await? {
+        return Ok(since);
+    }
+    let key = folder(model, "since.json");
+    let text =
+        serde_json::to_vec(&now).map_err(|e| Error::internal("write a time").with_source(e))?;
+    records.create(&key, text.into()).await?;
+    known_since(records, model)
+        .await?
+        .ok_or_else(|| Error::precondition(format!("{key} of the registry's records is damaged")))
+}
+
+async fn known_since(records: &Records, model: &ModelName) -> Result<Option<DateTime<Utc>>> {
+    let bytes = records.get(&folder(model, "since.json"), BYTES_MAX).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// What people asked for that was not dealt with.
+async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<Ask>> {
+    let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
+    let mut asks = Vec::new();
+    for (key, _) in listed
+        .into_iter()
+        .filter(|(_, meta)| meta.bytes <= BYTES_MAX)
+    {
+        let id = key
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.strip_suffix(".json"))
+            .unwrap_or_default();
+        if past.has_handled(&format!("ask-{id}")) {
+            continue;
+        }
+        let bytes = records.get(&key, BYTES_MAX).await?;
+        asks.extend(
+            bytes
+                .and_then(|bytes| serde_json::from_slice::<Ask>(&bytes).ok())
+                .filter(|ask| ask.id == id),
+        );
+    }
+    Ok(asks)
+}
+
+/// What is written down of a cause before anything is done about it, so that
+/// whoever goes on where another was killed makes the same run.
+pub(crate) struct Pinned {
+    records: Records,
+    keys: Vec<String>,
+    pub as_of: DateTime<Utc>,
+    /// The run that was begun for it.
+    pub run: Option<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    /// The time that counts as now.
+    as_of: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+}
+
+impl Pinned {
+    /// Pins causes to a time: that of the clock itself, or that at which the first
+    /// trainer began with one of them.
+    async fn new(
+        records: &Records,
+        model: &ModelName,
+        events: &[Event],
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        let of_clock = events
+            .iter()
+            .filter(|event| event.kind == Kind::Cron)
+            .map(|event| event.time)
+            .max();
+        let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
+        let keys = events
+            .iter()
+            .map(|event| format!("{}/{}.json", folder(model, "pins"), event.key))
+            .collect();
+        // Files that were named by then should have arrived.
+        let as_of = of_clock.unwrap_or(now - ARRIVING);
+        let mut pinned = Self {
+            records: records.clone(),
+            keys,
+            as_of,
+            run: None,
+        };
+        for key in &pinned.keys {
+            records.create(key, pin_text(as_of, None)?).await?;
+            let bytes = records.get(key, BYTES_MAX).await?;
+            let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let damaged =
+                || Error::precondition(format!("{key} of the registry's records is damaged"));
+            let pin = pin.ok_or_else(damaged)?;
+            pinned.as_of = pinned.as_of.min(pin.as_of);
+            pinned.run = pinned
+                .run
+                .or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
+        }
+        Ok(pinned)
+    }
+
+    /// Writes down which run it is.
+    pub(crate) async fn note(&self, run: &Digest) -> Result<()> {
+        let text = pin_text(self.as_of, Some(run))?;
+        for key in &self.keys {
+            self.records.overwrite(key, text.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes it back, once what came of it is kept.
+    async fn done(&self) {
+        for key in &self.keys {
+            // It would only be in the way.
+            let _ = self.records.delete(key).await;
+        }
+    }
+}
+
+fn pin_text(as_of: DateTime<Utc>, run: Option<&Digest>) -> Result<bytes::Bytes> {
+    let pin = Pin {
+        as_of,
+        run: run.map(ToString::to_string),
+    };
+    serde_json::to_vec(&pin)
+        .map(Into::into)
+        .map_err(|e| Error::internal("write a pin").with_source(e))
+}

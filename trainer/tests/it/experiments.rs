@@ -1,0 +1,190 @@
+//! Settings that are tried, runs beside each other, and what MLflow reads of them.
+
+use crate::place::{Place, table, trainer};
+use crate::support::optional::{or_not_run, python, run};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn spec(place: &Place, sweep: &str) -> PathBuf {
+    place.write("rows.csv", &table(2_000, 0.0));
+    place.write(
+        "train.toml",
+        &format!(
+            "[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n\
+             [fit.trees]\nrounds_max = 40\n[publish]\npolicy = \"champion\"\n{sweep}"
+        ),
+    )
+}
+
+fn sweep(place: &Place, spec: &Path, more: &[&str]) -> (i32, Value, String) {
+    let mut command = trainer();
+    command
+        .arg("sweep")
+        .arg(spec)
+        .args(["--registry", &place.registry.url(), "--json"])
+        .args(more);
+    let output = command.output().expect("runs");
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (
+        output.status.code().expect("an exit code"),
+        said,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn compare(place: &Place, one: &Value, other: &Value) -> Value {
+    let key = |ran: &Value| ran["record"]["run"].as_str().expect("a key").to_owned();
+    let mut command = trainer();
+    command.args([
+        "compare",
+        "m",
+        &key(one),
+        &key(other),
+        "--json",
+        "--registry",
+        &place.registry.url(),
+    ]);
+    serde_json::from_str(&run(&mut command).expect("compares")).expect("JSON")
+}
+
+#[test]
+fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() {
+    let place = Place::new();
+    let values = "[sweep.values]\n\"fit.trees.leaves_max\" = [2, 12]\n\"fit.trees.learning_rate\" = [0.0001, 0.1]\n";
+    let file = spec(&place, values);
+    let folder = place.at("mlruns");
+    let mlflow = ["--mlflow", folder.to_str().expect("text")];
+    let (code, said, error) = sweep(&place, &file, &mlflow);
+    assert_eq!(code, 0, "{said} {error}");
+    let trials = said["trials"].as_array().expect("trials");
+    assert_eq!(trials.len(), 4);
+    let losses: Vec<f64> = trials
+        .iter()
+        .map(|t| t["loss"].as_f64().expect("a loss"))
+        .collect();
+    assert!(
+        losses.is_sorted() && losses[3] > losses[0] * 1.2,
+        "slow steps are worse: {losses:?}"
+    );
+    assert_eq!(trials[0]["values"]["fit.trees.learning_rate"], json!(0.1));
+    let best = &said["best"];
+    assert_eq!(
+        (best["became"].clone(), best["record"]["version"].clone()),
+        (json!("published"), json!(1))
+    );
+    assert!(
+        best["trigger"]
+            .as_str()
+            .is_some_and(|t| t.starts_with("the best of 4 tried, log_loss ")),
+        "{best}"
+    );
+    assert!(
+        best["record"]["spec"]
+            .as_str()
+            .is_some_and(|s| s.contains("learning_rate = 0.1"))
+    );
+    // None of the rows that it is judged by had been looked at.
+    let trial = run(trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()]))
+        .expect("lists");
+    let all: Vec<Value> = serde_json::from_str(&trial).expect("JSON");
+    let tried: Vec<&Value> = all
+        .iter()
+        .filter(|ran| ran["became"] == json!("tried"))
+        .collect();
+    assert_eq!(tried.len(), 4);
+
+    // Again: nothing is tried twice, and the version is found.
+    let (code, again, error) = sweep(&place, &file, &[]);
+    assert_eq!(
+        (code, again["best"]["became"].clone()),
+        (0, json!("equal")),
+        "{error}"
+    );
+    assert_eq!(again["trials"], said["trials"]);
+
+    let beside = compare(&place, tried[0], tried[1]);
+    assert_eq!(beside["same_data"], json!(true));
+    let set = beside["settings"].as_object().expect("settings");
+    assert!(
+        !set.is_empty() && set.keys().all(|name| name.starts_with("fit.trees.")),
+        "{beside}"
+    );
+    let (code, other, error) = place.run(&spec(
+        &place,
+        "[fit]\nalgorithm = \"linear\"\n[gates]\nregression_max = 5.0\n",
+    ));
+    assert_eq!(code, 0, "{other} {error}");
+    let beside = compare(&place, best, &other);
+    assert_eq!(
+        beside["settings"]["fit.algorithm"],
+        json!(["trees", "linear"]),
+        "{beside}"
+    );
+    assert!(
+        beside["metrics"]["auc"][0].is_string()
+            && beside["gates"]["parity"] == json!(["pass", "pass"]),
+        "{beside}"
+    );
+
+    let Some(python) = or_not_run("MLflow", python("test-mlflow", "mlflow/requirements.txt"))
+    else {
+        return;
+    };
+    let script = crate::support::root().join("tests/mlflow/read.py");
+    let read =
+        run(Command::new(python).arg(script).arg(&folder).arg("m")).expect("MLflow reads it");
+    let runs: Vec<Value> = serde_json::from_str(&read).expect("JSON");
+    assert_eq!(runs.len(), 5, "{read}");
+    let last = runs
+        .iter()
+        .find(|ran| ran["tags"]["ortus.became"] == json!("published"))
+        .expect("the best");
+    assert_eq!(last["metrics"]["auc"], best["record"]["metrics"]["auc"]);
+    assert_eq!(
+        (
+            last["params"]["fit.trees.learning_rate"].clone(),
+            last["status"].clone()
+        ),
+        (json!("0.1"), json!("FINISHED"))
+    );
+    assert_eq!(
+        (
+            last["tags"]["ortus.version"].clone(),
+            last["tags"]["ortus.run"].clone()
+        ),
+        (json!("1"), best["record"]["run"].clone())
+    );
+}
+
+#[test]
+fn settings_at_random_are_bounded_and_what_cannot_be_tried_is_told() {
+    let place = Place::new();
+    let random = "[sweep]\nmethod = \"random\"\nruns_max = 3\n[sweep.values]\n\"fit.algorithm\" = [\"linear\"]\n\"fit.linear.l2\" = { from = 0.01, to = 100.0, log = true }\n";
+    let (code, said, error) = sweep(&place, &spec(&place, random), &[]);
+    assert_eq!(
+        (code, said["trials"].as_array().map(Vec::len)),
+        (0, Some(3)),
+        "{error}"
+    );
+    let (code, _, error) = sweep(&place, &spec(&place, ""), &[]);
+    assert!(
+        code == 1 && error.contains("[sweep.values] is missing"),
+        "{error}"
+    );
+    let wrong = "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n";
+    let (code, _, error) = sweep(&place, &spec(&place, wrong), &[]);
+    assert!(
+        code == 1 && error.contains("train.toml:14") && error.contains("from 2 to 4096"),
+        "{error}"
+    );
+    let (code, _, error) = sweep(
+        &place,
+        &spec(&place, random),
+        &["--mlflow", "ftp://nowhere"],
+    );
+    assert!(
+        code == 0 && error.contains("MLflow is not told"),
+        "a run is not lost by it: {error}"
+    );
+}
