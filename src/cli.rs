@@ -406,6 +406,7 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
     })
 }
 
+/// Runs a future to its end on a small runtime of its own.
 pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -142,6 +142,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     Ok(())
 }
 
+/// Writes a whole file; one that is there is replaced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes)
         .map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))

@@ -12,7 +12,9 @@ use toml::{Spanned, Value};
 /// A file's text and the name that messages give it.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
+    /// Name of the source, for messages.
     pub name: &'a str,
+    /// The whole text.
     pub text: &'a str,
 }
 

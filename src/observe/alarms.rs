@@ -28,11 +28,15 @@ const BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
+    /// Version of the format.
     pub format: u32,
     /// Such as `ortus.drift.alarm`.
     pub kind: String,
+    /// Name of the model.
     pub model: String,
+    /// When the alarm was raised.
     pub time: DateTime<Utc>,
+    /// Name of the server that raised it.
     pub server: String,
     /// Everything that is needed to judge it.
     pub alarm: Value,

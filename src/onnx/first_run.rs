@@ -50,12 +50,17 @@ pub struct Prober {
 
 /// What is probed.
 pub struct Subject<'s> {
+    /// Digest of the model file.
     pub digest: Digest,
+    /// The model file.
     pub bytes: &'s [u8],
+    /// Folder of its external data, where it has some.
     pub external_dir: Option<&'s Path>,
+    /// Options of the session.
     pub options: &'s SessionOptions,
     /// Rows of the largest batch.
     pub rows: usize,
+    /// What is done with golden rows.
     pub golden: Ask<'s>,
 }
 
@@ -93,6 +98,7 @@ pub struct Measured {
     pub load_ms: f64,
     /// One run of one row, and of the largest batch, on a warm session.
     pub one_row_us: Option<f64>,
+    /// One run of the largest batch, in microseconds.
     pub largest_us: Option<f64>,
     /// Memory after that, the library's own included.
     pub rss_bytes: u64,
@@ -103,6 +109,7 @@ pub struct Measured {
 /// What a model that passed left behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passed {
+    /// Times and memory.
     pub measured: Measured,
     /// Golden rows, where they were asked for and could be made.
     pub golden: Option<String>,

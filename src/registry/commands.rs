@@ -24,7 +24,9 @@ use std::path::Path;
 
 /// A namespace of a registry, and who is asking.
 pub struct Operator {
+    /// Log of the namespace.
     pub log: Log,
+    /// Who makes the changes.
     pub author: Author,
     /// Makes the first run of what is pushed, where there is one.
     pub prober: Option<Prober>,

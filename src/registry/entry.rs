@@ -227,8 +227,11 @@ impl Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
+    /// Digest of the content.
     pub digest: Digest,
+    /// Length.
     pub bytes: u64,
+    /// Counts deletions and new uploads of the same content.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
 }

@@ -38,6 +38,7 @@ pub const MANIFEST_PATH: &str = "manifest.json";
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
+    /// Name of the model.
     pub model: ModelName,
     /// Sorted by path; `model.onnx` is among them.
     pub files: Vec<File>,
@@ -47,7 +48,9 @@ pub struct Manifest {
     pub opsets: BTreeMap<String, i64>,
     /// Operators used, as `domain:operator`.
     pub operators: Vec<String>,
+    /// Version of the ONNX format.
     pub ir_version: i64,
+    /// Program that wrote the graph.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub producer: String,
     /// The names of the input's columns, where somebody gave them.
@@ -56,6 +59,7 @@ pub struct Manifest {
     /// An SPDX expression.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub licence: String,
+    /// Free tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// The version it was made from.
@@ -76,8 +80,11 @@ pub struct Manifest {
 pub struct File {
     /// Relative to the version's folder, with `/`.
     pub path: String,
+    /// What the file is for.
     pub role: Role,
+    /// Digest of the content.
     pub digest: Digest,
+    /// Length.
     pub bytes: u64,
 }
 
@@ -105,7 +112,9 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Declared {
+    /// Input tensors.
     pub inputs: Vec<Tensor>,
+    /// Output tensors.
     pub outputs: Vec<Tensor>,
 }
 
@@ -113,7 +122,9 @@ pub struct Declared {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
+    /// Name of the tensor.
     pub name: String,
+    /// Datatype, in the words of the Open Inference Protocol.
     pub datatype: String,
     /// −1 for a dynamic axis; absent where not even the rank is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

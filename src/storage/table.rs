@@ -16,16 +16,22 @@ pub(crate) const CELLS_MAX: usize = 200_000_000;
 /// A table.
 #[derive(Debug, Default, PartialEq)]
 pub struct Table {
+    /// Columns with their names, in order.
     pub columns: Vec<(String, Column)>,
+    /// Rows of every column.
     pub rows: usize,
 }
 
 /// The values of a column, one for each row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
+    /// Truth values.
     Bool(Vec<bool>),
+    /// Signed integers of four bytes.
     I32(Vec<i32>),
+    /// Signed integers of eight bytes.
     I64(Vec<i64>),
+    /// Single precision.
     F32(Vec<f32>),
     /// NaN where there is no value.
     F64(Vec<f64>),
@@ -33,6 +39,7 @@ pub enum Column {
     Time(Vec<i64>),
     /// Empty where there is no value.
     Words(Vec<String>),
+    /// Byte strings.
     Bytes(Vec<Bytes>),
 }
 

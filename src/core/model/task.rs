@@ -14,6 +14,7 @@ pub const CLASSES_MAX: usize = 64;
 /// What the answers mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// Scores of classes.
     Classification(Classification),
     /// The output that holds the value.
     Regression(usize),
@@ -24,6 +25,7 @@ pub enum Task {
 pub struct Classification {
     /// The output with a score for each class, or one for the last of two.
     pub scores: usize,
+    /// Whether one score stands for two classes.
     pub is_single: bool,
     /// The output that names the class the model decides for; the highest
     /// score's where there is none.
@@ -35,16 +37,20 @@ pub struct Classification {
 /// What a person or a manifest says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
+    /// The task; `None`: found from the graph.
     pub kind: Option<Kind>,
     /// The output with the scores, or with the value.
     pub output: Option<String>,
+    /// Names of the classes; empty: found from the graph.
     pub classes: Vec<String>,
 }
 
 /// The kinds of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Classes with scores.
     Classification,
+    /// A value.
     Regression,
     /// Neither: nothing is joined with labels.
     Neither,

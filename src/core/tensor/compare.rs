@@ -7,7 +7,9 @@ use half::{bf16, f16};
 /// How far apart two numbers may be: `absolute + relative × the larger`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
+    /// Allowed difference as a share of the larger value.
     pub relative: f64,
+    /// Allowed difference in the values' own unit.
     pub absolute: f64,
 }
 

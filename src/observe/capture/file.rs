@@ -26,11 +26,17 @@ pub const FILE_BYTES_MAX: u64 = 4 << 30;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
+    /// Version of the format.
     pub format: u32,
+    /// Name of the model.
     pub model: String,
+    /// Version of the model.
     pub version: u64,
+    /// Digest of the version's manifest or file.
     pub digest: String,
+    /// How tensors lie in columns.
     pub sheet: Sheet,
+    /// Task of the model, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskNote>,
 }
@@ -41,6 +47,7 @@ pub struct Head {
 pub enum TaskNote {
     /// The output with the scores, whether there is one, the output that decides, and the classes.
     Classification(usize, bool, Option<usize>, Vec<String>),
+    /// Index of the output that holds the value.
     Regression(usize),
 }
 
@@ -129,15 +136,20 @@ pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
 
 /// A file that was read.
 pub struct Captured {
+    /// What the file says about itself.
     pub head: Head,
+    /// The captured rows.
     pub table: Table,
 }
 
 /// A request that was captured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
+    /// Id of the prediction.
     pub prediction: Uuid,
+    /// When it was made.
     pub time: DateTime<Utc>,
+    /// Its rows within the file.
     pub rows: Range<usize>,
 }
 

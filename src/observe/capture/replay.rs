@@ -18,10 +18,13 @@ use std::time::Duration;
 /// What of the store is asked again.
 #[derive(Clone, Debug)]
 pub struct Window {
+    /// Name of the model.
     pub model: ModelName,
     /// Only what this version answered.
     pub version: Option<u64>,
+    /// First time that is included.
     pub from: DateTime<Utc>,
+    /// First time that is left out.
     pub to: DateTime<Utc>,
 }
 

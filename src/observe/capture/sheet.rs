@@ -24,6 +24,7 @@ const HASH_DIGITS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sheet {
+    /// The tensors, inputs first.
     pub tensors: Vec<Spread>,
 }
 
@@ -31,10 +32,13 @@ pub struct Sheet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
+    /// Name of the tensor.
     pub name: String,
     /// Whether it was asked, or answered.
     pub input: bool,
+    /// Datatype, in the words of the Open Inference Protocol.
     pub datatype: String,
+    /// How the tensor lies in columns.
     pub form: Form,
 }
 
@@ -53,7 +57,9 @@ pub enum Form {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
+    /// Name of the column.
     pub column: String,
+    /// What is kept of its values.
     pub keep: Keep,
 }
 
@@ -61,8 +67,11 @@ pub struct Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
+    /// The value itself.
     Value,
+    /// A keyed hash of the value.
     Hash,
+    /// Nothing.
     Nothing,
 }
 

@@ -33,7 +33,9 @@ pub struct Baseline {
     /// where they are not those of its tensors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// Columns of the inputs.
     pub inputs: Vec<Column>,
+    /// Columns of the outputs.
     #[serde(default)]
     pub outputs: Vec<Column>,
     /// How sure a score was of itself, and how often it was right: of the
@@ -81,6 +83,7 @@ mod one_or_more {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
+    /// Name of the column.
     pub name: String,
     /// Rows without a value: NaN, or an empty word.
     #[serde(default)]
@@ -91,6 +94,7 @@ pub struct Column {
     /// Rows that say as much as one independent row would.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub design_effect: f64,
+    /// Distribution of its values.
     pub values: Values,
 }
 
@@ -106,7 +110,9 @@ fn is_one(n: &f64) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
+    /// Numbers.
     Numbers(Numbers),
+    /// Words, with their counts.
     Words(Listed),
 }
 
@@ -118,8 +124,11 @@ pub struct Numbers {
     pub edges: Vec<f64>,
     /// One more than there are edges; the first and the last are beyond them.
     pub counts: Vec<u64>,
+    /// Arithmetic mean.
     pub mean: f64,
+    /// Standard deviation.
     pub deviation: f64,
+    /// Median.
     pub median: f64,
     /// The range of the middle half.
     pub iqr: f64,
@@ -134,6 +143,7 @@ pub struct Listed {
     /// The others, as far as they are listed, and the rows of all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
+    /// Rows with words that are not listed.
     #[serde(default)]
     pub other_rows: u64,
     /// Whether there were more than are listed.

@@ -26,12 +26,17 @@ pub fn hour(time: DateTime<Utc>) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
+    /// Version of the format.
     pub format: u32,
+    /// Id of the prediction.
     pub prediction_id: Uuid,
+    /// Row of the prediction, from 0.
     pub row: u32,
+    /// The label.
     pub label: Label,
     /// When it was taken.
     pub time: DateTime<Utc>,
+    /// The prediction that the label belongs to, once it is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<Joined>,
 }
@@ -40,10 +45,15 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Joined {
+    /// Name of the model.
     pub model: String,
+    /// Version of the model.
     pub version: u64,
+    /// Digest of the version.
     pub digest: String,
+    /// What was predicted.
     pub answer: Answer,
+    /// What was true.
     pub truth: Known,
     /// The part of each slice that the row belongs to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,7 +64,9 @@ pub struct Joined {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Known {
+    /// Index of the class.
     Class(usize),
+    /// The value.
     Value(f64),
 }
 

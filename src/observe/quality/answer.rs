@@ -17,13 +17,16 @@ const LABEL_BYTES_MAX: usize = 256;
 pub enum Answer {
     /// The class decided for and the score of each.
     Class(u32, Vec<f32>),
+    /// A predicted value.
     Value(f64),
 }
 
 /// What was true of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Truth {
+    /// Index of the class.
     Class(usize),
+    /// The value.
     Value(f64),
 }
 
@@ -31,7 +34,9 @@ pub enum Truth {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Label {
+    /// A number.
     Number(f64),
+    /// A word.
     Word(String),
 }
 

@@ -12,9 +12,11 @@ const RIGHT: f64 = 8.0;
 
 /// A line of a plot.
 pub struct Series<'s> {
+    /// Name, shown in the legend.
     pub name: &'s str,
     /// One of the page's colours.
     pub class: &'s str,
+    /// Points in order of x.
     pub points: Vec<(f64, f64)>,
     /// Whether points are marked, and not joined.
     pub is_dots: bool,

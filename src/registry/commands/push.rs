@@ -45,12 +45,19 @@ pub struct Push {
     pub alias: Option<Alias>,
     /// Files given beside the path, by what they are for.
     pub extra: Vec<(Role, PathBuf)>,
+    /// Names of the input columns.
     pub features: Vec<String>,
+    /// Licence, as an SPDX expression or in words.
     pub licence: String,
+    /// Free tags.
     pub tags: BTreeMap<String, String>,
+    /// The version that this one descends from.
     pub parent: Option<Version>,
+    /// How the version was made.
     pub lineage: serde_json::Map<String, serde_json::Value>,
+    /// Measures of the version.
     pub evaluation: serde_json::Map<String, serde_json::Value>,
+    /// Whether another signature than the champion's is allowed.
     pub allow_signature_change: bool,
     /// The key of the training run that made it: pushing for it again finds the version that is there.
     pub run: Option<Digest>,
@@ -65,7 +72,9 @@ pub struct Push {
 /// What a push came to.
 #[derive(Debug, Serialize)]
 pub struct Pushed {
+    /// Name of the model.
     pub name: String,
+    /// Number of the version.
     pub version: u64,
     /// The manifest's digest.
     pub digest: String,
