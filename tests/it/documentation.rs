@@ -66,6 +66,12 @@ pages! {
     open_inference_grpc_runs = "docs/serving/open-inference-grpc.md";
     tensorflow_serving_rest_runs = "docs/serving/tensorflow-serving-rest.md";
     tensorflow_serving_grpc_runs = "docs/serving/tensorflow-serving-grpc.md";
+    batching_runs = "docs/batching.md";
+    configuring_runs = "docs/configuring.md";
+    configuration_runs = "docs/configuration.md";
+    registry_runs = "docs/registry.md";
+    signatures_run = "docs/registry/signatures.md";
+    metrics_run = "docs/metrics.md";
 }
 
 /// The table of contents of the book, which is no page of its own.
