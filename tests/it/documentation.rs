@@ -71,6 +71,11 @@ pages! {
     configuration_runs = "docs/configuration.md";
     registry_runs = "docs/registry.md";
     signatures_run = "docs/registry/signatures.md";
+    monitoring_runs = "docs/monitoring.md";
+    labels_run = "docs/labels.md";
+    capture_runs = "docs/capture.md";
+    records_run = "docs/records.md";
+    observability_runs = "docs/observability.md";
     metrics_run = "docs/metrics.md";
 }
 
