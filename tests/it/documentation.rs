@@ -77,6 +77,16 @@ pages! {
     records_run = "docs/records.md";
     observability_runs = "docs/observability.md";
     metrics_run = "docs/metrics.md";
+    training_runs = "docs/training.md";
+    training_data_runs = "docs/training/data.md";
+    algorithms_run = "docs/training/algorithms.md";
+    gates_run = "docs/training/gates.md";
+    automation_runs = "docs/training/automation.md";
+    operator_api_runs = "docs/operator-api.md";
+    security_runs = "docs/security.md";
+    troubleshooting_runs = "docs/troubleshooting.md";
+    upgrade_runs = "docs/upgrade.md";
+    glossary_runs = "docs/glossary.md";
 }
 
 /// The table of contents of the book, which is no page of its own.

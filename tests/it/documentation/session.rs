@@ -202,7 +202,7 @@ impl Session {
             return self.check_training(text, &tables);
         }
         let file = self.at("checked.toml").display().to_string();
-        fs::write(&file, self.local(text)?).map_err(|e| e.to_string())?;
+        fs::write(&file, self.with_places(text)).map_err(|e| e.to_string())?;
         let command = format!("ortus config check --config '{file}'");
         let ended = self.execute(&command)?;
         if ended.code != 0 {
@@ -242,7 +242,7 @@ impl Session {
         );
 
         let file = self.at("checked.toml").display().to_string();
-        fs::write(&file, self.local(&whole)?).map_err(|e| e.to_string())?;
+        fs::write(&file, self.with_places(&whole)).map_err(|e| e.to_string())?;
         let ended = self.execute(&format!("ortus-trainer plan '{file}'"))?;
         let refused = format!("ortus-trainer: {file}");
         if ended.stderr.starts_with(&refused) {
@@ -253,14 +253,7 @@ impl Session {
 
     /// Text with this page's folders and the running server's addresses.
     fn local(&self, text: &str) -> Result<String, String> {
-        // The folder's own path begins with one of the places.
-        const FOLDER: &str = "\u{1}";
-        let mut text = text.to_owned();
-        for place in PLACES {
-            text = text.replace(place, &format!("{FOLDER}{place}"));
-        }
-        text = text.replace(FOLDER, &self.folder.path().display().to_string());
-
+        let mut text = self.with_places(text);
         let known: BTreeMap<String, String> = fs::read(self.at("ports.json"))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -278,6 +271,17 @@ impl Session {
             }
         }
         Ok(text)
+    }
+
+    /// Text with this page's folders.
+    fn with_places(&self, text: &str) -> String {
+        // The folder's own path begins with one of the places.
+        const FOLDER: &str = "\u{1}";
+        let mut text = text.to_owned();
+        for place in PLACES {
+            text = text.replace(place, &format!("{FOLDER}{place}"));
+        }
+        text.replace(FOLDER, &self.folder.path().display().to_string())
     }
 
     /// Has the shell run one command.
