@@ -23,8 +23,9 @@
 mod markdown;
 mod session;
 
+use crate::optional::{or_not_run, python};
 use markdown::{Block, Directive, anchors, blocks, links};
-use session::Session;
+use session::{Session, trainer};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,9 @@ const SUMMARY: &str = "docs/SUMMARY.md";
 
 fn run_page(page: &str) {
     let blocks = blocks(&read(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+    if let Some(unused) = unused_file(&blocks) {
+        panic!("{page}:{}: nothing below uses this file", unused.line);
+    }
     let mut session = Session::start();
     for (at, block) in blocks.iter().enumerate() {
         if let Err(why) = run_block(&mut session, block, blocks.get(at + 1)) {
@@ -102,33 +106,58 @@ fn run_page(page: &str) {
     }
 }
 
-fn run_block(session: &mut Session, block: &Block, next: Option<&Block>) -> Result<(), String> {
-    let file = match &block.directive {
-        Some(Directive::NotRun(_)) => return Ok(()),
-        Some(Directive::Output) => return session.printed(&block.text),
-        Some(Directive::OutputInTheEnd) => return session.prints_in_the_end(&block.text),
-        Some(Directive::File(name)) => Some(session.write(name, &block.text)?),
-        Some(Directive::ExitCode(_)) | None => None,
+/// A file that no command below it names. `ortus` finds these by itself.
+fn unused_file(blocks: &[Block]) -> Option<&Block> {
+    const FOUND: [&str; 2] = ["ortus.toml", "config.pbtxt"];
+    let is_unused = |(at, block): (usize, &Block)| {
+        let Some(Directive::File(name)) = &block.directive else {
+            return false;
+        };
+        let own_name = name.rsplit('/').next().unwrap_or(name);
+        let needed = if FOUND.contains(&own_name) {
+            "ortus "
+        } else {
+            own_name
+        };
+        let mut below = blocks[at + 1..].iter();
+        !below.any(|b| b.language == "sh" && b.text.contains(needed))
     };
+    let found = blocks.iter().enumerate().find(|found| is_unused(*found));
+    found.map(|(_, block)| block)
+}
+
+fn run_block(session: &mut Session, block: &Block, next: Option<&Block>) -> Result<(), String> {
     let is_repeated = next.is_some_and(|b| b.directive == Some(Directive::OutputInTheEnd));
-    match (block.language.as_str(), &block.directive) {
-        ("sh", Some(Directive::ExitCode(code))) => session.run_to(&block.text, Some(*code)),
-        ("sh", None) if is_repeated => session.run_to(&block.text, None),
-        ("sh", None) => session.run(&block.text),
-        ("python", None) => session.python(&block.text),
-        ("toml", _) => session.check_toml(&block.text),
-        ("json", _) => serde_json::from_str::<serde_json::Value>(&block.text)
-            .map(drop)
-            .map_err(|e| format!("no JSON: {e}")),
-        (_, Some(Directive::File(_))) => Ok(()),
-        (language, _) => Err(format!(
+    let text = &block.text;
+    match (&block.directive, block.language.as_str()) {
+        (Some(Directive::NotRun(_)), _) => Ok(()),
+        (Some(Directive::Output), _) => session.printed(text),
+        (Some(Directive::OutputInTheEnd), _) => session.prints_in_the_end(text),
+        (Some(Directive::ExitCode(code)), "sh") => session.run_to(text, Some(*code)),
+        (Some(Directive::File(name)), language) => {
+            session.write(name, text)?;
+            match language {
+                "toml" => session.check_toml(text),
+                "json" => parses(text),
+                // The commands below it show whether it is right.
+                _ => Ok(()),
+            }
+        }
+        (None, "sh") if is_repeated => session.run_to(text, None),
+        (None, "sh") => session.run(text),
+        (None, "python") => session.python(text),
+        (None, "toml") => session.check_toml(text),
+        (None, "json") => parses(text),
+        (_, language) => Err(format!(
             "a block of '{language}' is neither run nor marked; put `<!-- not run: REASON -->` above it"
         )),
     }
-    .map_err(|why| match file {
-        Some(file) => format!("{}: {why}", file.display()),
-        None => why,
-    })
+}
+
+fn parses(text: &str) -> Result<(), String> {
+    serde_json::from_str::<serde_json::Value>(text)
+        .map(drop)
+        .map_err(|e| format!("no JSON: {e}"))
 }
 
 /// The Markdown files below docs/, relative to the repository.
@@ -216,6 +245,27 @@ fn readme_stays_short() {
 }
 
 #[test]
+fn readme_works_with_a_registry() {
+    let readme = read("README.md");
+    let section = readme.split("## Serve from a registry").nth(1);
+    let commands = blocks(section.expect("the section")).expect("its blocks");
+    let text = &commands.first().expect("commands").text;
+    for does in ["push", "promote", "rollback", "history", "serve"] {
+        assert!(text.contains(&format!("ortus {does} ")), "{does}: {text}");
+    }
+    assert!(text.matches("ortus ").count() >= 6, "{text}");
+}
+
+fn block(language: &str, text: &str, directive: Option<Directive>) -> Block {
+    Block {
+        line: 1,
+        language: language.to_owned(),
+        text: text.to_owned(),
+        directive,
+    }
+}
+
+#[test]
 fn each_rule_of_the_pages_can_fail() {
     let refused = |text: &str| blocks(text).expect_err("refused");
     assert!(refused("```\nls\n```\n").contains("no language"));
@@ -228,16 +278,59 @@ fn each_rule_of_the_pages_can_fail() {
     assert_eq!(links(page), [(6, "b.md#c".to_owned())]);
     assert_eq!(resolve("README.md", "https://example.org"), None);
 
-    let block = |language: &str, directive| Block {
-        line: 1,
-        language: language.to_owned(),
-        text: "{".to_owned(),
-        directive,
+    let file = |name: &str| block("text", "", Some(Directive::File(name.to_owned())));
+    let used = |name: &str, command: &str| {
+        unused_file(&[file(name), block("sh", command, None)]).is_none()
     };
+    assert!(used("a/data.py", "python3 a/data.py"));
+    assert!(!used("a/data.py", "ls"));
+    assert!(used("ortus.toml", "ortus serve"));
+    assert!(!used("ortus.toml", "ls"));
+}
+
+#[test]
+fn each_kind_of_example_can_fail() {
     let mut session = Session::start();
-    let mut run = |language, directive| run_block(&mut session, &block(language, directive), None);
-    assert!(run("text", None).is_err());
-    assert!(run("json", None).is_err());
-    assert!(run("sh", None).is_err());
-    assert!(run("text", Some(Directive::NotRun("a picture".to_owned()))).is_ok());
+    let mut run = |language: &str, text: &str, directive: Option<Directive>| {
+        run_block(&mut session, &block(language, text, directive), None)
+    };
+    let picture = Directive::NotRun("a picture".to_owned());
+    let fails = |result: Result<(), String>, with: &str| {
+        let why = result.expect_err(with);
+        assert!(why.contains(with), "{why}");
+    };
+
+    fails(run("text", "", None), "neither run nor marked");
+    assert_eq!(run("text", "", Some(picture)), Ok(()));
+    fails(run("json", "{", None), "no JSON");
+    fails(run("sh", "ls (", None), "no whole command");
+    fails(
+        run("sh", "true\nfalse\ntrue\n", None),
+        "false\n\nended with 1",
+    );
+    fails(run("sh", "curl localhost:8000/v2", None), "no server runs");
+    fails(
+        run("sh", "true", Some(Directive::ExitCode(2))),
+        "ended with 0",
+    );
+    fails(
+        run("toml", "[server]\nhtpp = \"0.0.0.0:1\"\n", None),
+        "htpp",
+    );
+
+    assert_eq!(run("sh", "echo one two\n", None), Ok(()));
+    assert_eq!(run("text", "one … two", Some(Directive::Output)), Ok(()));
+    fails(run("text", "one", Some(Directive::Output)), "and not");
+    fails(run("text", "two … one", Some(Directive::Output)), "and not");
+
+    if trainer().is_some() {
+        let misspelt = "[fit]\nalgoritm = \"trees\"\n";
+        fails(run("toml", misspelt, None), "algoritm");
+    }
+    let clients = python("test-clients", "clients/requirements.txt");
+    if or_not_run("Python with its packages", clients).is_some() {
+        assert_eq!(run("python", "print(3)", None), Ok(()));
+        assert_eq!(run("text", "3", Some(Directive::Output)), Ok(()));
+        fails(run("python", "raise SystemExit(4)", None), "ended with 4");
+    }
 }

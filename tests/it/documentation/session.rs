@@ -327,7 +327,7 @@ impl Drop for Session {
 }
 
 /// The trainer's program: this package's own, or the one beside `ortus`.
-fn trainer() -> Option<PathBuf> {
+pub fn trainer() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_BIN_EXE_ortus")).with_file_name("ortus-trainer");
     let own = option_env!("CARGO_BIN_EXE_ortus-trainer").map(PathBuf::from);
     Some(own.unwrap_or(beside)).filter(|path| path.is_file())
