@@ -57,3 +57,6 @@ mod crash;
 
 /// The command line's contract.
 mod command;
+
+/// README and the book: examples, links, pages.
+mod documentation;

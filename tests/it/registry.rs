@@ -1014,48 +1014,6 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
 }
 
 #[test]
-fn what_readme_says_of_the_registry_can_be_done_as_it_stands() {
-    let registry = Registry::new();
-    let readme = include_str!("../../README.md");
-    let section = readme
-        .split("## Serve a registry")
-        .nth(1)
-        .expect("the section");
-    let block = section.split("```").nth(1).expect("its commands");
-    let mut ran = Vec::new();
-    for line in block
-        .lines()
-        .filter(|l| l.starts_with("ortus ") && !l.starts_with("ortus serve"))
-    {
-        let line = line
-            .replace("file:///tmp/registry", &registry.url())
-            .replace("ortus ", concat!(env!("CARGO_BIN_EXE_ortus"), " "));
-        let mut shell = Command::new("bash");
-        shell
-            .args(["-c", &line])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        let output = shell.output().expect("runs");
-        assert!(
-            output.status.success(),
-            "{line}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        ran.push(line);
-    }
-    assert!(ran.len() >= 5, "{ran:?}");
-    let history: serde_json::Value =
-        serde_json::from_str(&registry.does(&["history", "digits", "--json"])).expect("JSON");
-    assert_eq!(
-        history
-            .as_array()
-            .expect("a list")
-            .last()
-            .expect("an entry")["champion"],
-        1
-    );
-}
-
-#[test]
 fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
     let registry = Registry::new();
     let file = |name: &str, text: &str| {
