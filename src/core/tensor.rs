@@ -230,6 +230,11 @@ impl Strings {
         self.spans.len()
     }
 
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
     /// Iterates in row-major order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.spans.iter().map(|(start, end)| {

@@ -7,7 +7,7 @@ pub mod baseline;
 pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod contract;
-pub(crate) mod drift;
+pub(crate) mod distance;
 pub(crate) mod event;
 pub(crate) mod history;
 pub(crate) mod layout;

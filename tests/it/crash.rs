@@ -2,8 +2,8 @@
 //! before each of its operations on the store.
 
 use crate::support::optional::is_long;
-use crate::support::ortus;
 use crate::support::registry::{Registry, champion, copy, versions};
+use crate::support::{command_of, ortus, ortus_built_for_tests};
 use ortus::testing::graphs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -83,7 +83,7 @@ fn kill_everywhere(
     for at in from..1_000 {
         let registry = Registry::new();
         copy(&prepared.store(), &registry.store());
-        let mut run = ortus();
+        let mut run = command_of(ortus_built_for_tests());
         run.args(command)
             .args(["--registry", &registry.url()])
             .env("ORTUS_TEST_ABORT_AT", at.to_string());

@@ -23,7 +23,7 @@
 mod markdown;
 mod session;
 
-use crate::optional::{or_not_run, python};
+use crate::support::optional::{or_not_run, python};
 use markdown::{Block, Directive, anchors, blocks, links};
 use session::{Session, trainer};
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 
 use crate::support::optional::{is_long, or_not_run};
 use crate::support::registry::{Registry, S3, ask, champion, copy, files, serves};
-use crate::support::{Server, eventually, http, ortus};
+use crate::support::{Server, eventually, http, ortus, ortus_program};
 use ortus::proto::inference;
 use ortus::testing::conformance::{self, Scale};
 use ortus::testing::graphs;
@@ -313,7 +313,7 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     std::fs::write(&file, graphs::marked(1.0, 1 << 20)).expect("written");
     let push = format!(
         "trap '' XFSZ; ulimit -f 1024; exec {} push m {} --no-probe --allow-signature-change --registry {}",
-        env!("CARGO_BIN_EXE_ortus"),
+        ortus_program().to_str().expect("text"),
         file.display(),
         registry.url()
     );
@@ -349,7 +349,7 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
 /// This program, run by somebody who may not write to what is the registry's.
 fn stranger(registry: &Registry) -> Command {
     let copy = registry.0.path().join("ortus");
-    std::fs::copy(env!("CARGO_BIN_EXE_ortus"), &copy).expect("copied");
+    std::fs::copy(ortus_program(), &copy).expect("copied");
     // SAFETY: geteuid takes nothing and cannot fail.
     let mut command = if unsafe { libc::geteuid() } == 0 {
         let mut command = Command::new("setpriv");

@@ -39,14 +39,19 @@ pub fn root() -> &'static Path {
 /// The program to test: what `ORTUS_TEST_PROGRAM` names, else the one that was
 /// built with these tests.
 pub fn ortus_program() -> PathBuf {
-    if let Some(program) = std::env::var_os("ORTUS_TEST_PROGRAM") {
-        return program.into();
-    }
+    std::env::var_os("ORTUS_TEST_PROGRAM").map_or_else(ortus_built_for_tests, PathBuf::from)
+}
+
+/// The program with what only tests need: it ends at once before the operation
+/// on a store that `ORTUS_TEST_ABORT_AT` numbers.
+pub fn ortus_built_for_tests() -> PathBuf {
     if let Some(program) = option_env!("CARGO_BIN_EXE_ortus") {
         return program.into();
     }
     // Tests of the trainer find it where Cargo puts every program of the workspace.
-    let trainer = option_env!("CARGO_BIN_EXE_ortus-trainer").expect("built by Cargo");
+    let Some(trainer) = option_env!("CARGO_BIN_EXE_ortus-trainer") else {
+        panic!("these are tests of a package without a program");
+    };
     let program = Path::new(trainer).with_file_name("ortus");
     assert!(
         program.exists(),
@@ -57,7 +62,12 @@ pub fn ortus_program() -> PathBuf {
 }
 
 pub fn ortus() -> Command {
-    let mut command = Command::new(ortus_program());
+    command_of(ortus_program())
+}
+
+/// A command of one of the programs, with a state folder of the tests' own.
+pub fn command_of(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
     command.env("ORT_DISABLE_TELEMETRY", "1");
     command.env(
         "XDG_STATE_HOME",

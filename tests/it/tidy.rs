@@ -117,7 +117,11 @@ const FENCES: &[Fence] = &[
 const LINES_MAX: usize = 700;
 
 /// Files that are lists and may be longer.
-const LISTS: &[&str] = &["src/observe/metrics.rs", "tests/it/registry.rs"];
+const LISTS: &[&str] = &[
+    "src/config/tests.rs",
+    "src/observe/metrics.rs",
+    "tests/it/registry.rs",
+];
 
 /// Circles of files that are still to be cut.
 const CIRCLES_MAX: usize = 6;
@@ -174,7 +178,10 @@ fn modules(folder: &str) -> Modules {
 }
 
 fn is_test(file: &str) -> bool {
-    file.ends_with("tests.rs") || file.contains("/tests/") || file.ends_with("fake.rs")
+    ["tests.rs", "fake.rs", "conformance.rs"]
+        .iter()
+        .any(|end| file.ends_with(end))
+        || file.contains("/tests/")
 }
 
 fn wing(module: &str) -> &str {

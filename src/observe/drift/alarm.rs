@@ -2,7 +2,7 @@
 //! practice, at a certainty that makes one false alarm per model and month, in
 //! most of the last windows. Pure.
 
-use super::drift::Measured;
+use super::distance::Measured;
 use std::time::Duration;
 
 /// Base windows that are summed up into one that is tested.

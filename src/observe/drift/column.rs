@@ -3,7 +3,7 @@
 
 use super::alarm::{Against, Metric, Rules, SPANS, Verdicts};
 use super::baseline::{Cells, Column, Values};
-use super::drift::{Measured, Sizes, js, ks, largest, psi, wasserstein};
+use super::distance::{Measured, Sizes, js, ks, largest, psi, wasserstein};
 use super::layout::{Place, Value, each_value};
 use super::profile::quantile;
 use super::sketch::Counted;

@@ -263,10 +263,12 @@ fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>
         &ModelName::parse("m").expect("legal"),
         Version::new(1).expect("legal"),
     );
-    (
-        Batcher::start("m:1", vec![session], options, series, || {}).expect("starts"),
-        runs,
-    )
+    let batcher = Batcher::start("m:1", vec![session], options, series, || {}).expect("starts");
+    // A lane that is still starting would take the first request by itself.
+    while batcher.shared.state.lock().idle_lanes == 0 {
+        std::thread::yield_now();
+    }
+    (batcher, runs)
 }
 
 fn options() -> Options {

@@ -2,7 +2,7 @@
 //! lives as long as the page, and the server that the page started. Knows how an
 //! example is made to run here; reads no Markdown.
 
-use crate::optional::{or_not_run, python};
+use crate::support::optional::{or_not_run, python};
 use crate::support::{eventually, models_folder};
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +62,7 @@ impl Session {
         let mut shell = Command::new("bash")
             .args(["--norc", "-s"])
             .current_dir(at("work"))
-            .env("ORTUS", env!("CARGO_BIN_EXE_ortus"))
+            .env("ORTUS", crate::support::ortus_program())
             .env("TRAINER", trainer().unwrap_or_default())
             .envs([("LOG", at("log")), ("READY", at("ready"))])
             .env("PORTS", at("ports.json"))
@@ -326,11 +326,10 @@ impl Drop for Session {
     }
 }
 
-/// The trainer's program: this package's own, or the one beside `ortus`.
+/// The trainer's program, which Cargo puts beside the server's.
 pub fn trainer() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_BIN_EXE_ortus")).with_file_name("ortus-trainer");
-    let own = option_env!("CARGO_BIN_EXE_ortus-trainer").map(PathBuf::from);
-    Some(own.unwrap_or(beside)).filter(|path| path.is_file())
+    let beside = crate::support::ortus_built_for_tests().with_file_name("ortus-trainer");
+    Some(beside).filter(|path| path.is_file())
 }
 
 fn copy(from: &Path, to: &Path) {
