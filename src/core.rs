@@ -1,12 +1,14 @@
 //! Plain data that every other wing shares. No input, no output, no async.
 //!
 //! Entry points: [`error`] (an error and what its caller should do),
+//! [`hash`] (digests, SplitMix),
 //! [`model`] (names, versions, signatures), [`tensor`] (values and their JSON
 //! form), [`request`] (what a prediction is asked and answered with).
 //!
 //! Imports no other wing.
 
 pub mod error;
+pub mod hash;
 pub mod model;
 pub mod request;
 pub mod tensor;

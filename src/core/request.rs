@@ -5,6 +5,7 @@ pub(crate) mod id;
 pub(crate) mod trace;
 
 use crate::core::error::{Error, Result};
+use crate::core::hash::mix;
 use crate::core::model::{Alias, ModelName, Version};
 use crate::core::tensor::Tensor;
 use std::sync::Arc;
@@ -79,13 +80,6 @@ impl Target {
         });
         self
     }
-}
-
-/// Spreads a number over all its bits; the same on every server.
-pub(crate) fn mix(mut n: u64) -> u64 {
-    n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
 }
 
 /// The moment by which an answer is wanted, on the monotonic clock.

@@ -3,6 +3,7 @@
 //! alarm an hour.
 
 use crate::core::error::{Error, Result};
+use crate::core::hash::{Digest, hex};
 use crate::storage::layout::Records;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
@@ -88,13 +89,7 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
 
 /// Keeps an alarm that came from elsewhere, once for each name that it came with.
 pub async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
-    let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
-    let id: String = digest
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let id = hex(&Digest::of(id.as_bytes()).0[..16]);
     put(records, kept, &id).await
 }
 

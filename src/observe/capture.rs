@@ -12,7 +12,8 @@ pub(crate) mod sweep;
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::core::model::{Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Version};
 use crate::core::request::id::{Key, minted};
 use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::{Answered, Tap, number};

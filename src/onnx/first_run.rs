@@ -4,14 +4,13 @@
 
 use super::batchability::{Sample, joins};
 use crate::core::error::{Error, Kind, Result};
-use crate::core::model::Digest;
+use crate::core::hash::Digest;
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::onnx::runtime::{Engine, SessionOptions, Source};
 use crate::sandbox::limits;
 use bytes::Bytes;
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -153,7 +152,7 @@ impl Prober {
     pub(crate) fn check_companion(&self, bytes: &[u8]) -> Result<()> {
         let (options, golden) = (&SessionOptions::single(), Ask::Nothing);
         let subject = Subject {
-            digest: sha256(bytes),
+            digest: Digest::of(bytes),
             bytes,
             external_dir: None,
             options,
@@ -177,7 +176,7 @@ impl Prober {
             .unwrap_or_default();
         let golden = match subject.golden {
             Ask::Nothing => "none".to_owned(),
-            Ask::Hold(bytes) => sha256(bytes).hex(),
+            Ask::Hold(bytes) => Digest::of(bytes).hex(),
             Ask::Make => "make".to_owned(),
         };
         let all = format!(
@@ -189,7 +188,7 @@ impl Prober {
             subject.rows,
             self.memory_bytes
         );
-        sha256(all.as_bytes()).hex()
+        Digest::of(all.as_bytes()).hex()
     }
 
     fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
@@ -274,15 +273,6 @@ impl Prober {
             .map_err(|_| Error::internal("read what a probe says"))?;
         judge(status, &said)
     }
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest(
-        digest(&SHA256, bytes)
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 has 32 bytes"),
-    )
 }
 
 fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {

@@ -1,13 +1,12 @@
 //! Content-addressed objects: hashed before they are written, hashed while they
 //! are read. Never in memory whole, unless they are small.
 
-use super::entry::{Blob, hash};
+use super::entry::Blob;
 use super::log::Log;
 use crate::core::error::{Error, Result};
-use crate::core::model::Digest;
+use crate::core::hash::{Digest, Hasher};
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
-use ring::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -20,7 +19,7 @@ pub(crate) type Progress<'p> = &'p (dyn Fn(u64) + Sync);
 /// Hashes a file; returns its digest and length.
 pub fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
     file.rewind()?;
-    let mut context = Context::new(&SHA256);
+    let mut context = Hasher::default();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut total = 0;
     loop {
@@ -33,18 +32,7 @@ pub fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
         }
     }
     file.rewind()?;
-    Ok((finish(context), total))
-}
-
-/// The digest of what a context has seen.
-pub(super) fn finish(context: Context) -> Digest {
-    Digest(
-        context
-            .finish()
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 has 32 bytes"),
-    )
+    Ok((context.finish(), total))
 }
 
 /// Hashes what passes through. Where it is known what that should come to, it
@@ -52,7 +40,7 @@ pub(super) fn finish(context: Context) -> Digest {
 /// was read.
 struct Hashing<'r> {
     source: &'r mut File,
-    context: Context,
+    context: Hasher,
     expected: Option<Digest>,
 }
 
@@ -62,7 +50,7 @@ impl Read for Hashing<'_> {
         self.context.update(&buffer[..n]);
         let is_end = n == 0 && !buffer.is_empty();
         match self.expected.filter(|_| is_end) {
-            Some(expected) if finish(self.context.clone()) != expected => {
+            Some(expected) if self.context.clone().finish() != expected => {
                 Err(io::Error::other("the file changed while it was pushed"))
             }
             _ => Ok(n),
@@ -84,7 +72,7 @@ impl Log {
     /// Puts small bytes, unless they are there.
     pub(crate) async fn put_bytes(&self, bytes: Bytes, generation: u32) -> Result<Blob> {
         let blob = Blob {
-            digest: hash(&bytes),
+            digest: Digest::of(&bytes),
             bytes: bytes.len() as u64,
             generation,
         };
@@ -110,7 +98,7 @@ impl Log {
             .map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
         let mut source = Hashing {
             source: file,
-            context: Context::new(&SHA256),
+            context: Hasher::default(),
             expected: Some(blob.digest),
         };
         self.store
@@ -135,7 +123,7 @@ impl Log {
         let key = self.key(&format!("staging/{}", uuid::Uuid::new_v4().simple()));
         let mut source = Hashing {
             source: file,
-            context: Context::new(&SHA256),
+            context: Hasher::default(),
             expected: None,
         };
         self.store
@@ -143,7 +131,7 @@ impl Log {
             .await?;
         Ok(Some((
             Blob {
-                digest: finish(source.context),
+                digest: source.context.finish(),
                 bytes,
                 generation: 0,
             },
@@ -185,7 +173,7 @@ impl Log {
             .stream(&key)
             .await?
             .ok_or_else(|| damaged("is missing"))?;
-        let mut context = Context::new(&SHA256);
+        let mut context = Hasher::default();
         let mut total = 0;
         while let Some(part) = stream.try_next().await? {
             total += part.len() as u64;
@@ -198,7 +186,7 @@ impl Log {
                 .map_err(|e| Error::unavailable("write a copy of a blob").with_source(e))?;
             progress(part.len() as u64);
         }
-        if total != blob.bytes || finish(context) != blob.digest {
+        if total != blob.bytes || context.finish() != blob.digest {
             return Err(damaged("does not hold the bytes it is named for"));
         }
         Ok(())

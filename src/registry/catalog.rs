@@ -2,7 +2,8 @@
 //! Plain data; reads nothing and decides nothing.
 
 use super::pbtxt::ModelConfig;
-use crate::core::model::{Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

@@ -7,10 +7,10 @@ mod tests;
 use super::sign::{self, Key, Policy};
 use super::text;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Alias, ModelName, Version};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -341,7 +341,7 @@ impl Entry {
         Ok(Read {
             entry,
             signatures: envelope.signatures,
-            hash: hash(bytes),
+            hash: Digest::of(bytes),
         })
     }
 
@@ -360,14 +360,4 @@ impl Entry {
         }
         Ok(())
     }
-}
-
-/// SHA-256.
-pub fn hash(bytes: &[u8]) -> Digest {
-    Digest(
-        digest(&SHA256, bytes)
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 has 32 bytes"),
-    )
 }

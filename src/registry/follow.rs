@@ -18,7 +18,8 @@ use super::manifest::{
 use super::servers::{self, Addresses, Presence};
 use super::sign::{Policy, Trust};
 use crate::core::error::{Error, Kind, Result};
-use crate::core::model::{Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Version};
 use crate::onnx::graph::Graph;
 use cache::Cache;
 use pointers::{Approvers, pointers};

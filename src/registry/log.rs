@@ -10,7 +10,7 @@ use super::fold::State;
 use super::sign::Key;
 use super::{entry, text};
 use crate::core::error::{Error, Kind, Result};
-use crate::core::model::Digest;
+use crate::core::hash::Digest;
 use crate::storage::store::{Created, Store};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt};
@@ -224,7 +224,7 @@ impl Log {
             .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
             .await
             .ok()??;
-        (state.seq == seq && state.hash == Some(entry::hash(&entry))).then_some(state)
+        (state.seq == seq && state.hash == Some(Digest::of(&entry))).then_some(state)
     }
 
     /// Commits what `decide` says of the newest state; where others commit
@@ -353,7 +353,7 @@ impl Log {
             .store
             .get(&self.entry_key(seq), ENTRY_BYTES_MAX)
             .await?;
-        Ok(bytes.map(|bytes| entry::hash(&bytes)))
+        Ok(bytes.map(|bytes| Digest::of(&bytes)))
     }
 }
 

@@ -4,7 +4,8 @@
 
 use super::text;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::onnx::graph::Graph;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -2,7 +2,8 @@
 //! they print, checked when read.
 
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Alias, ModelName, Version};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 use std::borrow::Cow;

@@ -2,8 +2,9 @@
 //! a new one with one atomic store, and requests never wait for it.
 
 use crate::core::error::{Error, Result};
+use crate::core::hash::{SPLITMIX_STEP, mix};
 use crate::core::model::{ModelName, Version};
-use crate::core::request::{Selector, Target, mix};
+use crate::core::request::{Selector, Target};
 use crate::serve::servable::Servable;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
@@ -123,7 +124,7 @@ fn pick(parts: &[(Version, u32)], number: u64) -> Version {
 /// A number that no client can steer.
 fn chance() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    mix(COUNT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+    mix(COUNT.fetch_add(SPLITMIX_STEP, Ordering::Relaxed))
 }
 
 /// The published table.

@@ -3,7 +3,8 @@
 //! closes the queue, and the lanes free the sessions on their own threads.
 
 use crate::core::error::Result;
-use crate::core::model::{Digest, ModelName, Signature, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::Observer;

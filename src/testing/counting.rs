@@ -64,7 +64,7 @@ impl Counting {
         let subject = Subject {
             model: crate::registry::commands::conformance::name("m"),
             version: crate::registry::commands::conformance::version(1),
-            digest: crate::core::model::Digest([0; 32]),
+            digest: crate::core::hash::Digest([0; 32]),
             signature: Signature {
                 inputs: vec![x],
                 outputs: Vec::new(),

@@ -11,7 +11,8 @@ use crate::split::Fold;
 use exchange::Back;
 use guard::{Ended, Order, Verdict, run_guarded};
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, short};
+use ortus::core::hash::Digest;
+use ortus::core::model::short;
 use ortus::registry::blob;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         let value = std::env::var(name).unwrap_or_default();
         all.push(Code {
             path: format!("${name}"),
-            digest: ortus::registry::entry::hash(value.as_bytes()),
+            digest: ortus::core::hash::Digest::of(value.as_bytes()),
         });
     }
     all.sort();

@@ -10,6 +10,7 @@ use ortus::cli::block_on;
 use ortus::cli::print::{line, note};
 use ortus::client;
 use ortus::core::error::{Error, Result};
+use ortus::core::hash::SplitMix;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -51,16 +52,13 @@ struct Payment {
 
 /// Where payments come from, the same every time.
 struct World {
-    dice: u64,
+    dice: SplitMix,
     has_changed: bool,
 }
 
 impl World {
     fn uniform(&mut self) -> f64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.dice ^ (self.dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        self.dice.unit()
     }
 
     /// About normal.
@@ -255,7 +253,7 @@ fn specification(sources: &str, gates: &str, triggers: &str) -> String {
 async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     let say = |text: &str| if is_quiet { note(text) } else { line(text) };
     let mut world = World {
-        dice: 7,
+        dice: SplitMix(7),
         has_changed: false,
     };
     let mut rows = "time,amount,hour,age,country,fraud\n".to_owned();

@@ -178,7 +178,7 @@ fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
         }
     }
     // MLflow's ids are numbers; the same name is the same one, whoever makes it first.
-    let digest = ortus::registry::entry::hash(told.experiment.as_bytes());
+    let digest = ortus::core::hash::Digest::of(told.experiment.as_bytes());
     let number = digest
         .0
         .iter()

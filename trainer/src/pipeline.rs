@@ -24,7 +24,8 @@ use crate::{
 };
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Alias, Digest, ModelName, Version};
+use ortus::core::hash::Digest;
+use ortus::core::model::{Alias, ModelName, Version};
 use ortus::onnx::runtime::Engine;
 use ortus::registry::commands::Operator;
 use ortus::registry::commands::push::{Push, Pushed};
@@ -82,7 +83,7 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
         code,
         data.to_string()
     ]);
-    ortus::registry::entry::hash(parts.to_string().as_bytes())
+    ortus::core::hash::Digest::of(parts.to_string().as_bytes())
 }
 
 /// What would run: the key, the data, the split.
@@ -436,7 +437,7 @@ fn evidence(record: &Value, page: &str) -> Evidence {
     let verdicts: serde_json::Map<String, Value> = gates
         .filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone())))
         .collect();
-    let report = ortus::registry::entry::hash(page.as_bytes()).to_string();
+    let report = ortus::core::hash::Digest::of(page.as_bytes()).to_string();
     let values = json!({"run": record["run"], "trigger": record["trigger"], "gates": verdicts, "report": report});
     Evidence {
         kind: "trained".to_owned(),

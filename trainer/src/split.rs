@@ -5,6 +5,7 @@
 use crate::data::Rows;
 use crate::spec::{Algorithm, Spec, SplitBy};
 use ortus::core::error::{Error, Result};
+use ortus::core::hash::SPLITMIX_STEP;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -271,11 +272,8 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
 
 /// A number that looks random, of two (Steele et al. 2014).
 pub(crate) fn mix(seed: u64, number: u64) -> u64 {
-    let mut z =
-        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let salt = seed.wrapping_mul(SPLITMIX_STEP);
+    ortus::core::hash::mix(salt ^ number.wrapping_add(SPLITMIX_STEP))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, ModelName};
-use ortus::registry::entry::hash;
+use ortus::core::hash::Digest;
+use ortus::core::model::ModelName;
 use ortus::storage::layout::Records;
 
 /// The largest step; larger ones are done again.
@@ -46,7 +46,7 @@ impl Steps {
             )
             .await?;
         Ok(bytes
-            .filter(|b| b.len() >= DIGEST && hash(&b[DIGEST..]).0[..] == b[..DIGEST])
+            .filter(|b| b.len() >= DIGEST && Digest::of(&b[DIGEST..]).0[..] == b[..DIGEST])
             .map(|b| b.slice(DIGEST..)))
     }
 
@@ -56,7 +56,7 @@ impl Steps {
         if bytes.len() > BYTES_MAX {
             return Ok(bytes);
         }
-        let whole = [&hash(&bytes).0[..], &bytes].concat();
+        let whole = [&Digest::of(&bytes).0[..], &bytes].concat();
         let key = format!("{}/{step}", self.folder);
         if self.records.create(&key, whole.clone().into()).await?
             == ortus::storage::store::Created::Yes
@@ -115,7 +115,7 @@ mod tests {
             let records =
                 Records::open(&folder.path().display().to_string(), "default").expect("opens");
             let model = ModelName::parse("m").expect("a name");
-            let (one, other) = (hash(b"1"), hash(b"2"));
+            let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
             let steps = Steps::of(records.clone(), &model, &one);
             assert_eq!(steps.done("fit").await.expect("read"), None);
             assert_eq!(

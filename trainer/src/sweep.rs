@@ -9,8 +9,8 @@ use crate::pipeline::{Trainer, Watcher, asked_for, key, span};
 use crate::spec::{Method, Spec, Values};
 use crate::{candidate, command, referee, split};
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, ModelName};
-use ortus::registry::entry::hash;
+use ortus::core::hash::Digest;
+use ortus::core::model::ModelName;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -130,7 +130,7 @@ pub(crate) async fn sweep(
 }
 
 fn trial_key(run: &Digest) -> Digest {
-    hash(format!("trial {run}").as_bytes())
+    Digest::of(format!("trial {run}").as_bytes())
 }
 
 /// What was set, for a person.

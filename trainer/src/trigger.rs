@@ -5,9 +5,8 @@ use crate::history::{Became, Ran};
 use crate::spec::{Missed, Triggers};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
-use ortus::core::model::Digest;
+use ortus::core::hash::Digest;
 use ortus::observe::alarms::Kept;
-use ortus::registry::entry::hash;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -166,7 +165,7 @@ impl Past {
 
 /// A specification, told apart from others.
 pub(crate) fn spec(canonical: &str) -> Digest {
-    hash(canonical.as_bytes())
+    Digest::of(canonical.as_bytes())
 }
 
 /// What is found at a look.
@@ -348,7 +347,11 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let key = format!("alarm-{}-{}", kept.time.format(CRON), hex(&hash(&text)));
+    let key = format!(
+        "alarm-{}-{}",
+        kept.time.format(CRON),
+        hex(&Digest::of(&text))
+    );
     Some(Event {
         kind,
         key,

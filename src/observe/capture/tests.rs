@@ -4,6 +4,7 @@
 use super::file::Captured;
 use super::sheet::{Form, Keep};
 use super::*;
+use crate::core::hash::Digest;
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::request::id::Mint;
 use crate::core::tensor::{DType, Strings};

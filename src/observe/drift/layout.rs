@@ -4,6 +4,7 @@
 
 use super::baseline::{Baseline, Values};
 use crate::core::error::{Error, Result};
+use crate::core::hash::SplitMix;
 use crate::core::model::{Dim, Signature, TensorSpec, short};
 use crate::core::tensor::{DType, Data, Tensor};
 use half::{bf16, f16};
@@ -259,10 +260,8 @@ fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
 /// A coin for each direction and place, the same for ever: one step of
 /// SplitMix64.
 fn sign(direction: usize, at: usize) -> bool {
-    let mut z = ((direction as u64) << 48 | at as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) & 1 == 1
+    let place = (direction as u64) << 48 | at as u64;
+    SplitMix(place).next_u64() & 1 == 1
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::share::{Work, next_share};
 use super::sketch::Sketch;
 use super::watch::{ColumnReport, Report, Subject, Watch};
 use crate::core::error::{Error, Result};
+use crate::core::hash::mix;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
@@ -312,10 +313,7 @@ impl Drop for Observer {
 /// The number of a prediction: the same wherever it is sampled.
 pub(crate) fn number(prediction: Uuid) -> u64 {
     let (high, low) = prediction.as_u64_pair();
-    let mut z = high ^ low.rotate_left(32);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    mix(high ^ low.rotate_left(32))
 }
 
 impl Shared {

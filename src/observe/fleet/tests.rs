@@ -2,7 +2,8 @@
 //! sees alone, and what they tell outlives whoever adds it up.
 
 use super::*;
-use crate::core::model::{Digest, Dim, ModelName, Signature, TensorSpec, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::alarm::Thresholds;
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};

@@ -3,7 +3,8 @@
 //! known, what was predicted. Files are written once and never changed.
 
 use crate::core::error::{Error, Result};
-use crate::core::model::{Digest, ModelName};
+use crate::core::hash::Digest;
+use crate::core::model::ModelName;
 use crate::observe::quality::answer::{Answer, Label, Truth};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

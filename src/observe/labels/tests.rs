@@ -1,8 +1,9 @@
 //! Labels from their arrival to what they measure, on a store of our own.
 
 use super::*;
+use crate::core::hash::Digest;
+use crate::core::model::Signature;
 use crate::core::model::task::{Classification, Task};
-use crate::core::model::{Digest, Signature};
 use crate::core::request::id::minted;
 use crate::observe::drift::watch::Subject;
 use crate::observe::quality::answer::{Answer, Label};

@@ -3,7 +3,7 @@
 //! for another machine.
 
 use crate::core::error::{Error, Result};
-use ring::digest::{SHA256, digest};
+use crate::core::hash::Digest;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -197,11 +197,7 @@ pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
     download(&wanted, staging.path(), arch)?;
     let package = unpack(staging.path())?;
     let library = fs::read(&package).map_err(io("read the unpacked library"))?;
-    let digest: String = digest(&SHA256, &library)
-        .as_ref()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let digest = Digest::of(&library).hex();
     check(&package)?;
     // Renaming makes it appear whole or not at all, whoever else installs it.
     fs::rename(&package, &target).map_err(io("put the library into place"))?;

@@ -4,9 +4,9 @@
 use super::push::{Push, Pushed};
 use super::{NewFolder, Operator};
 use crate::core::error::{Error, Result};
-use crate::core::model::{Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Version};
 use crate::registry::blob::{Progress, measure};
-use crate::registry::entry::hash;
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -81,7 +81,7 @@ impl Operator {
             "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
         }))
         .map_err(|e| Error::internal("print a bundle").with_source(e))?;
-        let digest = hash(&image);
+        let digest = Digest::of(&image);
         let index = json!({
             "schemaVersion": 2,
             "manifests": [{
@@ -145,7 +145,7 @@ impl Operator {
             } else {
                 Vec::new()
             };
-            if hash(&bytes) != digest {
+            if Digest::of(&bytes) != digest {
                 return Err(Error::precondition(format!(
                     "{} is not what its name says",
                     path.display()

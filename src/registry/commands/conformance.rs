@@ -5,9 +5,10 @@ use super::Operator;
 use super::gc::Rules;
 use super::push::Push;
 use crate::core::error::Kind;
+use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::blob::measure;
-use crate::registry::entry::{Blob, Entry, Op, hash};
+use crate::registry::entry::{Blob, Entry, Op};
 use crate::registry::fold::State;
 use crate::registry::log::{Author, Log};
 use crate::storage::store::{Created, Store};
@@ -185,7 +186,7 @@ async fn large_blobs_come_back_and_damage_is_named(log: &Log, scale: Scale) {
         .expect("whole again");
     // A file that is not what was measured never appears.
     let other = Blob {
-        digest: hash(b"something else"),
+        digest: Digest::of(b"something else"),
         ..blob
     };
     log.put_file(&mut file, other, &|_| {})
@@ -345,7 +346,7 @@ async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
                         .get("m")
                         .and_then(|m| m.versions.last_key_value());
                     let next = last.map_or(1, |(v, _)| v.number() + 1);
-                    let manifest = hash(format!("{writer}/{commit}").as_bytes());
+                    let manifest = Digest::of(format!("{writer}/{commit}").as_bytes());
                     let op = Op::Version {
                         model: name("m"),
                         version: version(next),
@@ -489,7 +490,7 @@ pub fn many_models(url: &str, models: usize, entries: usize) {
             let model = name(&format!("model-{}", at % models));
             let next = version((at / models + 1) as u64);
             let from = next.number().checked_sub(1).and_then(Version::new);
-            let manifest = hash(&at.to_le_bytes());
+            let manifest = Digest::of(&at.to_le_bytes());
             let blobs = vec![Blob {
                 digest: manifest,
                 bytes: 1,

@@ -8,7 +8,7 @@ mod tests;
 
 use super::Operator;
 use crate::core::error::{Error, Result};
-use crate::core::model::Digest;
+use crate::core::hash::Digest;
 use crate::registry::entry::{Blob, Op};
 use crate::registry::fold::{Record, State};
 use chrono::{DateTime, TimeDelta, Utc};

@@ -5,7 +5,8 @@ mod files;
 
 use super::{Operator, manifest};
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Alias, ModelName, Version};
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::Wiring;
@@ -151,7 +152,7 @@ impl Operator {
                 }
                 blobs.push(blob);
             }
-            let digest = crate::registry::entry::hash(&bytes);
+            let digest = crate::core::hash::Digest::of(&bytes);
             blobs.push(
                 self.log
                     .put_bytes(bytes.clone(), state.generation(&digest))
@@ -316,7 +317,7 @@ impl Operator {
             .collect();
         let has_weights = files.iter().any(|l| l.file.role == Role::Weights);
         let passed = prober.check(&Subject {
-            digest: crate::registry::entry::hash(all.concat().as_bytes()),
+            digest: crate::core::hash::Digest::of(all.concat().as_bytes()),
             bytes: &bytes,
             external_dir: folder.parent().filter(|_| has_weights),
             options: &SessionOptions::single(),
@@ -358,7 +359,7 @@ impl Operator {
         let unreadable =
             |e| Error::invalid(format!("'{}' cannot be read", local.file.path)).with_source(e);
         let bytes = fs::read(&local.path).map_err(unreadable)?;
-        if crate::registry::entry::hash(&bytes) != local.file.digest {
+        if crate::core::hash::Digest::of(&bytes) != local.file.digest {
             return Err(Error::precondition("the file changed while it was pushed"));
         }
         Ok(bytes)

@@ -4,6 +4,7 @@
 
 use super::{Loaded, walk};
 use crate::core::error::{Error, Result};
+use crate::core::hash::Hasher;
 use crate::core::model::short;
 use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
@@ -11,7 +12,6 @@ use crate::registry::manifest::{
     GOLDEN_PATH,
 };
 use bytes::Bytes;
-use ring::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
     let features = Vec::new();
     if graph.external.is_empty() {
-        let digest = crate::registry::entry::hash(&bytes);
+        let digest = crate::core::hash::Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
             graph,
@@ -52,7 +52,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
             features,
         });
     }
-    let mut hash = Context::new(&SHA256);
+    let mut hash = Hasher::default();
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
     head(&mut hash, name, bytes.len() as u64);
     hash.update(&bytes);
@@ -66,7 +66,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         };
         add(&mut hash, location, &path).map_err(context)?;
     }
-    let digest = crate::registry::blob::finish(hash);
+    let digest = hash.finish();
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
@@ -121,12 +121,12 @@ fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
     }
 }
 
-fn head(hash: &mut Context, name: &Path, file_bytes: u64) {
+fn head(hash: &mut Hasher, name: &Path, file_bytes: u64) {
     hash.update(name.as_os_str().as_encoded_bytes());
     hash.update(format!("\0{file_bytes}\0").as_bytes());
 }
 
-fn add(hash: &mut Context, name: &Path, path: &Path) -> Result<()> {
+fn add(hash: &mut Hasher, name: &Path, path: &Path) -> Result<()> {
     let mut copy = || -> io::Result<bool> {
         let mut file = File::open(path)?;
         let expected = file.metadata()?.len();

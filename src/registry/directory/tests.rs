@@ -261,7 +261,7 @@ fn digest_covers_bytes_and_external_data() {
     bench.write("m/1/model.onnx", &bytes, OLD);
     let entry = bench.version();
     let loaded = bench.directory.read(&entry).unwrap();
-    assert_eq!(loaded.digest, crate::registry::entry::hash(&bytes));
+    assert_eq!(loaded.digest, crate::core::hash::Digest::of(&bytes));
     assert_eq!((&loaded.bytes[..], loaded.external_dir), (&bytes[..], None));
 
     let bytes = onnx(Some("d/w.bin"));
@@ -275,7 +275,7 @@ fn digest_covers_bytes_and_external_data() {
         let mut all = format!("model.onnx\0{}\0", bytes.len()).into_bytes();
         all.extend(&bytes);
         all.extend(format!("d/w.bin\x003\0{weights}").as_bytes());
-        assert_eq!(loaded.digest, crate::registry::entry::hash(&all));
+        assert_eq!(loaded.digest, crate::core::hash::Digest::of(&all));
         digests.push(loaded.digest);
     }
     assert_ne!(digests[0], digests[1]);

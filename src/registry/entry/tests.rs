@@ -2,6 +2,7 @@
 //! only added to, and every version of the program reads them all.
 
 use super::*;
+use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
 use crate::registry::fold::State;
 use crate::registry::log::Checkpoint;

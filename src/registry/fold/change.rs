@@ -3,7 +3,8 @@
 
 use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::entry::{Blob, Entry, Op};
 use crate::registry::sign::Policy;
 use std::collections::BTreeMap;

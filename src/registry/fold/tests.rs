@@ -1,8 +1,8 @@
 //! What holds and what is void, and that a void entry leaves nothing behind.
 
 use super::*;
+use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
-use crate::registry::entry::hash;
 
 fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {
     Entry {
@@ -23,7 +23,7 @@ fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {
 fn apply(state: &mut State, actor: &str, ops: Vec<Op>) -> Option<String> {
     let entry = entry(state, actor, ops);
     let seq = entry.seq;
-    let hash = hash(&seq.to_le_bytes());
+    let hash = Digest::of(&seq.to_le_bytes());
     state
         .apply(Read {
             entry,
@@ -49,14 +49,14 @@ fn apply_signed(state: &mut State, actor: &str, keys: &[&str], ops: Vec<Op>) -> 
         .apply(Read {
             entry,
             signatures,
-            hash: hash(&seq.to_le_bytes()),
+            hash: Digest::of(&seq.to_le_bytes()),
         })
         .expect("the chain holds");
     state.void.get(&seq).cloned()
 }
 
 fn push(number: u64, blobs: &[Blob]) -> Op {
-    let manifest = hash(&number.to_be_bytes());
+    let manifest = Digest::of(&number.to_be_bytes());
     Op::Version {
         model: name("m"),
         version: version(number),
@@ -77,7 +77,7 @@ fn promote(to: u64, from: Option<u64>) -> Op {
 
 fn blob(what: &str, generation: u32) -> Blob {
     Blob {
-        digest: hash(what.as_bytes()),
+        digest: Digest::of(what.as_bytes()),
         bytes: 1,
         generation,
     }
@@ -123,7 +123,7 @@ fn an_entry_of_another_chain_is_an_error_and_not_void() {
                 .apply(Read {
                     entry,
                     signatures: Vec::new(),
-                    hash: hash(b"x")
+                    hash: Digest::of(b"x")
                 })
                 .is_err()
         );

@@ -2,9 +2,8 @@
 //! the versions it served. Whatever is read from here is checked again.
 
 use crate::core::error::{Error, Result};
-use crate::core::model::Digest;
+use crate::core::hash::Digest;
 use crate::registry::blob::measure;
-use crate::registry::entry::hash;
 use crate::registry::fold::{Record, State};
 use crate::registry::log::{Checkpoint, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest};
@@ -51,7 +50,7 @@ fn failed(error: io::Error) -> Error {
 impl Cache {
     /// Opens, or makes, the part of `root` that belongs to this log.
     pub(super) fn open(root: &Path, log: &Log) -> Result<Self> {
-        let key = hash(format!("{}\n{}", log.store, log.namespace()).as_bytes()).hex();
+        let key = Digest::of(format!("{}\n{}", log.store, log.namespace()).as_bytes()).hex();
         let root = root.join(&key[..16]);
         fs::create_dir_all(root.join("versions")).map_err(|e| {
             Error::precondition(format!("make the cache {}", root.display())).with_source(e)
@@ -171,7 +170,7 @@ impl Cache {
 fn verified(path: &Path, digest: &Digest) -> Result<Manifest> {
     let damaged = |what: &str| Error::precondition(format!("the cached {what} is not what it was"));
     let bytes = fs::read(path.join(MANIFEST)).map_err(failed)?;
-    if hash(&bytes) != *digest {
+    if Digest::of(&bytes) != *digest {
         return Err(damaged("manifest"));
     }
     let manifest = Manifest::read(&bytes)?;

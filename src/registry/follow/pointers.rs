@@ -126,8 +126,8 @@ pub(super) fn pointers(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::hash::Digest;
     use crate::registry::commands::conformance::{name, version};
-    use crate::registry::entry::hash;
     use crate::registry::sign::Key;
 
     /// A model whose champions, oldest first, have these verdicts by trusted (a,
@@ -152,7 +152,7 @@ mod tests {
         for (i, verdicts) in verdicts.iter().enumerate() {
             let number = version(i as u64 + 1);
             let record = serde_json::json!({
-                "manifest": hash(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
+                "manifest": Digest::of(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
                 "vouched": verdicts.iter().map(|(key, yes)| (public(key), *yes)).collect::<std::collections::BTreeMap<_, _>>(),
             });
             model

@@ -2,6 +2,7 @@
 //! states; entries and checkpoints that are not what they should be.
 
 use super::*;
+use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::commands::conformance::{self, Scale};
 use crate::registry::entry::Op;
@@ -51,7 +52,7 @@ fn add(state: &State) -> Result<Change> {
         .and_then(|m| m.versions.last_key_value());
     let next = last.map_or(1, |(v, _)| v.number() + 1);
     let version = Version::new(next).expect("legal");
-    let manifest = entry::hash(&next.to_le_bytes());
+    let manifest = Digest::of(&next.to_le_bytes());
     Ok(vec![Op::Version {
         model,
         version,

@@ -15,7 +15,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     let again = Key::read(&path).expect("read back");
     assert_eq!(again.public(), key.public());
     let model = ModelName::parse("m").expect("legal");
-    let digest = crate::registry::entry::hash(b"x");
+    let digest = crate::core::hash::Digest::of(b"x");
     let bytes = statement("n", &model, &digest);
     let signed = again.sign(&bytes);
     let mut trust = Trust {
@@ -34,7 +34,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     );
     for other in [
         statement("other", &model, &digest),
-        statement("n", &model, &crate::registry::entry::hash(b"y")),
+        statement("n", &model, &crate::core::hash::Digest::of(b"y")),
     ] {
         assert!(
             vouched(&trust, std::slice::from_ref(&signed), &other)

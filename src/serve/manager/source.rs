@@ -2,7 +2,8 @@
 //! registry that is followed. Either is seen as a catalogue.
 
 use crate::core::error::Result;
-use crate::core::model::{Digest, ModelName, Version};
+use crate::core::hash::Digest;
+use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::registry::catalog::{Catalog, VersionEntry};
 use crate::registry::directory::{Directory, Loaded};

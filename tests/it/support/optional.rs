@@ -4,22 +4,31 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The fetched part, or `None` after saying so. Under `ORTUS_TEST_REQUIRE=all`
-/// absence fails the test.
+/// The fetched part, or `None` after saying so and noting it for the summary
+/// that ends the run (`trainer/tests/summary.rs`). Under
+/// `ORTUS_TEST_REQUIRE=all` absence fails the test.
 pub fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
-    match part {
-        Ok(part) => Some(part),
-        Err(reason) if std::env::var("ORTUS_TEST_REQUIRE").is_ok_and(|v| v == "all") => {
-            panic!("{what} cannot be had: {reason}")
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let note = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("not-run")
+        .join(name.replace("::", "."));
+    let reason = match part {
+        Ok(part) => {
+            // What an earlier run noted holds no longer.
+            let _ = std::fs::remove_file(note);
+            return Some(part);
         }
-        Err(reason) => {
-            println!(
-                "NOT RUN: {what} cannot be had: {}",
-                reason.lines().last().unwrap_or_default()
-            );
-            None
-        }
+        Err(reason) => reason,
+    };
+    if std::env::var("ORTUS_TEST_REQUIRE").is_ok_and(|v| v == "all") {
+        panic!("{what} cannot be had: {reason}");
     }
+
+    let reason = reason.lines().last().unwrap_or_default();
+    let line = format!("{name}: {what} cannot be had: {reason}\n");
+    std::fs::create_dir_all(note.parent().expect("a folder")).expect("made");
+    std::fs::write(&note, &line).expect("noted");
+    None
 }
 
 /// Whether the long size of a proof is asked for: `ORTUS_TEST_SIZE=long`.

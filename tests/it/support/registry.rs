@@ -6,6 +6,7 @@ use ortus::testing::graphs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An S3 server with one empty bucket; ends with the test.
 pub struct S3 {
@@ -201,4 +202,35 @@ pub fn champion(registry: &Registry) -> u64 {
     let shown: serde_json::Value =
         serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
     shown["aliases"]["champion"].as_u64().expect("a champion")
+}
+
+/// Says that a test is done when it is dropped, however the test ends.
+pub struct Done<'d>(pub &'d AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Flips a bit of a version's model in the store; returns its digest.
+pub fn damage(registry: &Registry, version: &str) -> String {
+    let target = format!("m:{version}");
+    let shown: serde_json::Value =
+        serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");
+    let all = shown["manifest"]["files"].as_array().expect("files");
+    let model = all
+        .iter()
+        .find(|f| f["path"] == "model.onnx")
+        .expect("a model");
+    let digest = model["digest"].as_str().expect("a digest")["sha256:".len()..].to_owned();
+    let blob = registry
+        .store()
+        .join("ns/default/blobs/sha256")
+        .join(&digest[..2])
+        .join(&digest);
+    let mut bytes = std::fs::read(&blob).expect("a blob");
+    bytes[100] ^= 1;
+    std::fs::write(&blob, &bytes).expect("damaged");
+    digest
 }

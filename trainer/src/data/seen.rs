@@ -6,13 +6,13 @@ use super::staged::Staged;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, ModelName, short};
+use ortus::core::hash::Digest;
+use ortus::core::model::{ModelName, short};
 use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
 use ortus::observe::capture::replay::Window;
 use ortus::observe::capture::sheet::OWN;
 use ortus::observe::labels::line::{self, FOLDER as LABELS, Line};
 use ortus::observe::quality::answer::Label;
-use ortus::registry::entry::hash;
 use ortus::storage::layout::Records;
 use ortus::storage::table::columnar::{self, Notes};
 use ortus::storage::table::{Column, Table};
@@ -102,7 +102,7 @@ impl Seen {
                     "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
                 )));
             }
-            let (digest, length) = (hash(&bytes), bytes.len() as u64);
+            let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
             let captured = Captured::read(bytes).map_err(|e| e.context(&key))?;
             let names: Vec<String> = captured.table.names().map(str::to_owned).collect();
             if *columns.get_or_insert_with(|| names.clone()) != names {
@@ -166,10 +166,10 @@ fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> 
         let failed = |e| Error::unavailable(format!("write {}", path.display())).with_source(e);
         let bytes = columnar::write(&part, &Notes::new())?;
         std::fs::write(&path, &bytes).map_err(failed)?;
-        digests.push_str(&hash(&bytes).to_string());
+        digests.push_str(&Digest::of(&bytes).to_string());
         paths.push(path);
     }
-    Ok((paths, hash(digests.as_bytes())))
+    Ok((paths, Digest::of(digests.as_bytes())))
 }
 
 fn file_name(key: &str) -> &str {
@@ -242,7 +242,7 @@ impl Labels {
             labels.files.push((
                 SourceFile {
                     path: key,
-                    digest: hash(&bytes),
+                    digest: Digest::of(&bytes),
                     bytes: bytes.len() as u64,
                 },
                 false,

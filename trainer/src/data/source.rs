@@ -19,7 +19,8 @@ use datafusion::prelude::{
 };
 use futures_util::stream::StreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, short};
+use ortus::core::hash::Digest;
+use ortus::core::model::short;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Manifest {
             Some(as_of) => serde_json::json!([files, self.sql, as_of]),
         };
         let text = text.to_string();
-        ortus::registry::entry::hash(text.as_bytes())
+        ortus::core::hash::Digest::of(text.as_bytes())
     }
 }
 

@@ -4,7 +4,7 @@
 use super::source::{Format, SourceFile, unreadable};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::Digest;
+use ortus::core::hash::Digest;
 use ortus::registry::blob;
 use ortus::storage::store::Store;
 use std::io::Write;

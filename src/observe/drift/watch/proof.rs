@@ -6,6 +6,7 @@
 
 use super::tests::{RULES, Random};
 use super::*;
+use crate::core::hash::Digest;
 use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::Strings;
 use crate::observe::drift::baseline::Column;

@@ -1,6 +1,7 @@
 //! What a watch makes of streams of rows, in virtual time.
 
 use super::*;
+use crate::core::hash::Digest;
 use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::Strings;
 use crate::observe::drift::alarm::{Against, Thresholds};

@@ -3,7 +3,7 @@
 
 use super::{FILES_MAX, Push};
 use crate::core::error::{Error, Result};
-use crate::core::model::Digest;
+use crate::core::hash::Digest;
 use crate::registry::manifest::{
     BASELINE_PATH, COMPANION_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path,
 };
