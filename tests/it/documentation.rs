@@ -21,19 +21,16 @@
 //! the page's own.
 
 mod markdown;
+mod messages;
 mod session;
 
 use crate::support::optional::{or_not_run, python};
+use crate::support::root;
 use markdown::{Block, Directive, anchors, blocks, links};
 use session::{Session, trainer};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// The repository.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use std::path::PathBuf;
 
 fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"))
@@ -245,6 +242,18 @@ fn readme_stays_short() {
 }
 
 #[test]
+fn troubleshooting_quotes_messages_that_exist() {
+    let quoted = messages::quoted(&read("docs/troubleshooting.md"));
+    assert!(quoted.len() > 100, "{quoted:?}");
+    let source = messages::source();
+    let gone: Vec<_> = quoted
+        .iter()
+        .filter(|(_, text)| !source.contains(text))
+        .collect();
+    assert!(gone.is_empty(), "no message says (line, text): {gone:#?}");
+}
+
+#[test]
 fn readme_works_with_a_registry() {
     let readme = read("README.md");
     let section = readme.split("## Serve from a registry").nth(1);
@@ -277,6 +286,11 @@ fn each_rule_of_the_pages_can_fail() {
     assert_eq!(anchors(page), ["über-uns-ortus-serve", "two", "two-1"]);
     assert_eq!(links(page), [(6, "b.md#c".to_owned())]);
     assert_eq!(resolve("README.md", "https://example.org"), None);
+
+    let table = "| code | the message contains |\n|---|---|\n| 1 | `a … b`, `'…' c` |\n";
+    let quoted = ["a", "b", "c"].map(|text| (3, text.to_owned()));
+    assert_eq!(messages::quoted(table), quoted);
+    assert_eq!(messages::quoted("| you see |\n|---|\n| `a` |\n"), []);
 
     let file = |name: &str| block("text", "", Some(Directive::File(name.to_owned())));
     let used = |name: &str, command: &str| {
