@@ -21,19 +21,16 @@
 //! the page's own.
 
 mod markdown;
+mod messages;
 mod session;
 
 use crate::support::optional::{or_not_run, python};
+use crate::support::root;
 use markdown::{Block, Directive, anchors, blocks, links};
 use session::{Session, trainer};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// The repository.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use std::path::PathBuf;
 
 fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"))
@@ -92,6 +89,15 @@ pages! {
 
 /// The table of contents of the book, which is no page of its own.
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// Pages beside the book whose links must lead somewhere as well.
+const OTHERS: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "models/README.md",
+    "loadtest/README.md",
+];
 
 fn run_page(page: &str) {
     let blocks = blocks(&read(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
@@ -217,7 +223,7 @@ fn broken_links(page: &str) -> Vec<String> {
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let mut pages = book();
-    pages.extend(["README.md", "models/README.md", "loadtest/README.md"].map(str::to_owned));
+    pages.extend(OTHERS.map(str::to_owned));
     let broken: Vec<String> = pages.iter().flat_map(|page| broken_links(page)).collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
@@ -242,6 +248,18 @@ fn every_page_is_run_and_is_in_the_summary() {
 fn readme_stays_short() {
     let lines = read("README.md").lines().count();
     assert!(lines < 200, "README.md has {lines} lines");
+}
+
+#[test]
+fn troubleshooting_quotes_messages_that_exist() {
+    let quoted = messages::quoted(&read("docs/troubleshooting.md"));
+    assert!(quoted.len() > 100, "{quoted:?}");
+    let source = messages::source();
+    let gone: Vec<_> = quoted
+        .iter()
+        .filter(|(_, text)| !source.contains(text))
+        .collect();
+    assert!(gone.is_empty(), "no message says (line, text): {gone:#?}");
 }
 
 #[test]
@@ -277,6 +295,11 @@ fn each_rule_of_the_pages_can_fail() {
     assert_eq!(anchors(page), ["über-uns-ortus-serve", "two", "two-1"]);
     assert_eq!(links(page), [(6, "b.md#c".to_owned())]);
     assert_eq!(resolve("README.md", "https://example.org"), None);
+
+    let table = "| code | the message contains |\n|---|---|\n| 1 | `a … b`, `'…' c` |\n";
+    let quoted = ["a", "b", "c"].map(|text| (3, text.to_owned()));
+    assert_eq!(messages::quoted(table), quoted);
+    assert_eq!(messages::quoted("| you see |\n|---|\n| `a` |\n"), []);
 
     let file = |name: &str| block("text", "", Some(Directive::File(name.to_owned())));
     let used = |name: &str, command: &str| {

@@ -3,7 +3,7 @@
 //! example is made to run here; reads no Markdown.
 
 use crate::support::optional::{or_not_run, python};
-use crate::support::{eventually, models_folder};
+use crate::support::{eventually, models_folder, ortus_built_for_tests, ortus_program};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -62,7 +62,7 @@ impl Session {
         let mut shell = Command::new("bash")
             .args(["--norc", "-s"])
             .current_dir(at("work"))
-            .env("ORTUS", crate::support::ortus_program())
+            .env("ORTUS", ortus_program())
             .env("TRAINER", trainer().unwrap_or_default())
             .envs([("LOG", at("log")), ("READY", at("ready"))])
             .env("PORTS", at("ports.json"))
@@ -328,7 +328,7 @@ impl Drop for Session {
 
 /// The trainer's program, which Cargo puts beside the server's.
 pub fn trainer() -> Option<PathBuf> {
-    let beside = crate::support::ortus_built_for_tests().with_file_name("ortus-trainer");
+    let beside = ortus_built_for_tests().with_file_name("ortus-trainer");
     Some(beside).filter(|path| path.is_file())
 }
 
