@@ -20,6 +20,7 @@ use super::sign::{Policy, Trust};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::{Digest, ModelName, Version};
 use crate::onnx::graph::Graph;
+use bytes::Bytes;
 use cache::Cache;
 use pointers::{Approvers, pointers};
 use std::collections::{BTreeMap, BTreeSet};
@@ -387,8 +388,10 @@ impl Follower {
         self.check_signature(name, version, record)?;
         let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
         let bytes = std::fs::read(folder.model_path())
+            .map(Bytes::from)
             .map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
-        let graph = Graph::read(bytes.clone().into())?;
+        // The graph shares the bytes: a model may take 2 GiB.
+        let graph = Graph::read(bytes.clone())?;
         if Declared::of(&graph.signature) != folder.manifest.signature {
             return Err(Error::precondition(
                 "the graph does not declare what its manifest says",
@@ -409,7 +412,7 @@ impl Follower {
                 .map_err(|e| Error::unavailable("read a cached file").with_source(e))
         };
         Ok(Loaded {
-            bytes: bytes.into(),
+            bytes,
             graph,
             digest: record.manifest,
             external_dir,
