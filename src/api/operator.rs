@@ -5,6 +5,7 @@
 
 mod grpc;
 mod registry;
+mod route;
 
 use super::Front;
 use super::feedback;
@@ -15,9 +16,11 @@ use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
 use crate::serve::servable::Batching;
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use route::{Query, Route};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,7 +42,7 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
     let reply = match admitted {
         Ok(()) if is_grpc(&request) => return grpc::answer(front, request).await,
         Err(error) if is_grpc(&request) => return Status::from(error).into_http(),
-        Ok(()) => route(&front, request).await,
+        Ok(()) => rest(&front, request).await,
         Err(error) => Err(error),
     };
     let reply = reply.unwrap_or_else(|error| {
@@ -53,54 +56,39 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
     response
 }
 
-async fn route(front: &Front, request: Request<Incoming>) -> Result<Reply> {
+/// Answers one request of REST.
+async fn rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
     let (parts, body) = request.into_parts();
-    let (method, path) = (parts.method.as_str(), parts.uri.path());
-    if let ("GET", Some((name, verb))) = (method, of_model(path)) {
-        let query = parts.uri.query().unwrap_or_default();
-        let version = query.strip_prefix("version=");
-        let said = match verb {
-            "drift" => drift(front, name, version)?,
-            "performance" => performance(front, name, version)?,
-            _ => report(front, name, query)?,
-        };
-        return Ok(Reply::json(said.to_string()));
-    }
-    match (method, path) {
-        ("GET", "/v1/config") => Ok(Reply::json(front.config.clone())),
-        ("GET", "/v1/models") => Ok(Reply::json(models(front).to_string())),
-        ("POST", "/v1/nudge") => {
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let version = query.value("version");
+
+    let value = match route::route(parts.method.as_str(), parts.uri.path())? {
+        Route::Config => return Ok(Reply::json(front.config.clone())),
+        Route::Models => models(front),
+        Route::Nudge => {
             front.manager.nudge();
-            Ok(Reply::json("{}"))
+            json!({})
         }
-        ("GET" | "POST", _) if path.starts_with(REGISTRY) => {
-            let collected =
-                tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-            let collected =
-                collected.map_err(|_| Error::late("the request body did not arrive in time"))?;
-            let body = collected.map_err(|e| {
-                Error::too_large("the request body is broken or too large").with_source(e)
-            })?;
-            let query = parts.uri.query().unwrap_or_default();
-            registry::answer(
-                front,
-                method,
-                &path[REGISTRY.len()..],
-                query,
-                &body.to_bytes(),
-            )
-            .await
+        Route::Drift(name) => drift(front, &name, version)?,
+        Route::Performance(name) => performance(front, &name, version)?,
+        Route::Report(name) => report(front, &name, &query)?,
+        Route::Registry(call) => {
+            let body = collect(body).await?;
+            return registry::answer(front, call, &query, &body).await;
         }
-        _ => Err(Error::not_found(
-            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
-        )),
-    }
+    };
+    Ok(Reply::json(value.to_string()))
 }
 
-/// The name and the verb of `/v1/models/NAME/VERB`.
-fn of_model(path: &str) -> Option<(&str, &str)> {
-    let (name, verb) = path.strip_prefix("/v1/models/")?.rsplit_once('/')?;
-    matches!(verb, "drift" | "performance" | "report").then_some((name, verb))
+/// Collects a body within the limits of an operator's request.
+async fn collect(body: Incoming) -> Result<Bytes> {
+    let collected = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
+    let collected = collected
+        .await
+        .map_err(|_| Error::late("the request body did not arrive in time"))?;
+    let body = collected
+        .map_err(|e| Error::too_large("the request body is broken or too large").with_source(e))?;
+    Ok(body.to_bytes())
 }
 
 /// What watches here.
@@ -108,9 +96,6 @@ fn monitor(front: &Front) -> Result<&Monitor> {
     let off = || Error::precondition("nothing is watched here: monitor.enabled is false");
     front.monitor.as_deref().ok_or_else(off)
 }
-
-/// Where the registry's calls begin.
-const REGISTRY: &str = "/v1/registry/";
 
 fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
     if !headers.contains_key(OPERATOR_HEADER) {
@@ -157,20 +142,13 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
 }
 
 /// Everything that a page about a model shows: `version=V&hours=H`.
-fn report(front: &Front, name: &str, query: &str) -> Result<Value> {
-    let value = |key: &str| {
-        query
-            .split('&')
-            .filter_map(|p| p.split_once('='))
-            .find(|(k, _)| *k == key)
-            .map(|(_, v)| v)
-    };
+fn report(front: &Front, name: &str, query: &Query) -> Result<Value> {
     let monitor = monitor(front)?;
     let (model, version) = (
         ModelName::parse(name)?,
-        value("version").map(Version::parse).transpose()?,
+        query.value("version").map(Version::parse).transpose()?,
     );
-    let hours = value("hours").map_or(Ok(24 * 7), str::parse::<u64>);
+    let hours = query.value("hours").map_or(Ok(24 * 7), str::parse::<u64>);
     let hours = hours.map_err(|_| Error::invalid("hours is no whole number of 0 or more"))?;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -265,21 +243,6 @@ mod tests {
             admitted,
             "{host}"
         );
-    }
-
-    #[test]
-    fn paths_name_a_model_and_what_is_asked_of_it() {
-        assert_eq!(of_model("/v1/models/a/drift"), Some(("a", "drift")));
-        assert_eq!(of_model("/v1/models/a/b/report"), Some(("a/b", "report")));
-        for other in [
-            "/v1/models/drift",
-            "/v1/models/a",
-            "/v1/models/a/other",
-            "/v1/models",
-            "/v1/models/",
-        ] {
-            assert_eq!(of_model(other), None, "{other}");
-        }
     }
 
     #[test]

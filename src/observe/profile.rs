@@ -166,6 +166,7 @@ impl Profile<'_> {
         let one = |row: usize| {
             let label = match column.cell(row) {
                 Some(Cell::Whole(v)) => Label::Number(v as f64),
+                Some(Cell::Unsigned(v)) => Label::Number(v as f64),
                 Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
                 Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
                 _ => {
@@ -361,6 +362,11 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
     let (value, whole) = match cell {
         Cell::Number(value) => (value, value as i64),
         Cell::Whole(whole) => (whole as f64, whole),
+        Cell::Unsigned(v) if dtype == DType::U64 => {
+            bytes.extend(v.to_le_bytes());
+            return Ok(());
+        }
+        Cell::Unsigned(v) => (v as f64, i64::try_from(v).unwrap_or(i64::MAX)),
         Cell::Word(_) | Cell::Bytes(_) => {
             return Err(Error::invalid("takes numbers, the table has words"));
         }

@@ -21,6 +21,7 @@ use crate::core::error::{Error, Kind, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::onnx::graph::Graph;
+use bytes::Bytes;
 use cache::Cache;
 use pointers::{Approvers, pointers};
 use std::collections::{BTreeMap, BTreeSet};
@@ -388,8 +389,10 @@ impl Follower {
         self.check_signature(name, version, record)?;
         let folder = self.runtime.block_on(self.cache.fetch(&self.log, record))?;
         let bytes = std::fs::read(folder.model_path())
+            .map(Bytes::from)
             .map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
-        let graph = Graph::read(bytes.clone().into())?;
+        // The graph shares the bytes: a model may take 2 GiB.
+        let graph = Graph::read(bytes.clone())?;
         if Declared::of(&graph.signature) != folder.manifest.signature {
             return Err(Error::precondition(
                 "the graph does not declare what its manifest says",
@@ -410,7 +413,7 @@ impl Follower {
                 .map_err(|e| Error::unavailable("read a cached file").with_source(e))
         };
         Ok(Loaded {
-            bytes: bytes.into(),
+            bytes,
             graph,
             digest: record.manifest,
             external_dir,

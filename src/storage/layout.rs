@@ -18,7 +18,8 @@ pub struct Records {
 impl Records {
     /// Opens an address as the registry does; makes the folder of a `file:` one.
     pub fn open(url: &str, namespace: &str) -> Result<Self> {
-        Ok(Self::of(Store::open(url, true)?, namespace))
+        let store = Store::open_for("store of records", url, true)?;
+        Ok(Self::of(store, namespace))
     }
 
     /// The part of a store that is open already.

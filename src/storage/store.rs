@@ -65,13 +65,27 @@ impl Store {
         Self::open_with(url, create, &mut std::env::vars())
     }
 
+    /// Opens an address that is not a registry's: errors name `what` it is for.
+    pub fn open_for(what: &str, url: &str, create: bool) -> Result<Self> {
+        Self::open_as(what, url, create, &mut std::env::vars())
+    }
+
     /// Opens an address with the credentials of `env` in place of the environment.
     pub(crate) fn open_with(
         url: &str,
         create: bool,
         env: &mut dyn Iterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let (objects, root, name) = open::open(url, create, env)?;
+        Self::open_as("registry", url, create, env)
+    }
+
+    fn open_as(
+        what: &str,
+        url: &str,
+        create: bool,
+        env: &mut dyn Iterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let (objects, root, name) = open::open(what, url, create, env)?;
         #[cfg(feature = "testing")]
         let objects = dying::wrap(objects);
         let folder = name.strip_prefix("file://").map(PathBuf::from);
@@ -89,7 +103,7 @@ impl Store {
             Some(("memory", _)) | None => Ok(self.clone()),
             // A folder has no connections.
             Some(("file", _)) => Ok(self.clone()),
-            Some(_) => Self::open(&self.name, false),
+            Some(_) => Self::open_for("store", &self.name, false),
         }
     }
 

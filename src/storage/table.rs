@@ -31,6 +31,8 @@ pub enum Column {
     I32(Vec<i32>),
     /// Signed integers of eight bytes.
     I64(Vec<i64>),
+    /// Unsigned integers of eight bytes.
+    U64(Vec<u64>),
     /// Single precision.
     F32(Vec<f32>),
     /// NaN where there is no value.
@@ -48,6 +50,8 @@ pub enum Column {
 pub(crate) enum Cell<'c> {
     Number(f64),
     Whole(i64),
+    /// A value of an unsigned column of 64 bits.
+    Unsigned(u64),
     Word(&'c str),
     Bytes(&'c Bytes),
 }
@@ -59,6 +63,7 @@ impl Column {
             Self::Bool(values) => values.get(row).map(|v| Cell::Whole((*v).into())),
             Self::I32(values) => values.get(row).map(|v| Cell::Whole((*v).into())),
             Self::I64(values) | Self::Time(values) => values.get(row).map(|v| Cell::Whole(*v)),
+            Self::U64(values) => values.get(row).map(|v| Cell::Unsigned(*v)),
             Self::F32(values) => values.get(row).map(|v| Cell::Number((*v).into())),
             Self::F64(values) => values.get(row).map(|v| Cell::Number(*v)),
             Self::Words(words) => words.get(row).map(|w| Cell::Word(w)),
@@ -71,6 +76,7 @@ impl Column {
         match self.cell(row) {
             Some(Cell::Number(v)) => v.to_string(),
             Some(Cell::Whole(v)) => v.to_string(),
+            Some(Cell::Unsigned(v)) => v.to_string(),
             Some(Cell::Word(word)) => word.to_owned(),
             Some(Cell::Bytes(_)) | None => String::new(),
         }
@@ -82,6 +88,7 @@ impl Column {
             (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
             (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
             (Self::I64(a), Self::I64(b)) | (Self::Time(a), Self::Time(b)) => a.extend_from_slice(b),
+            (Self::U64(a), Self::U64(b)) => a.extend_from_slice(b),
             (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
             (Self::F64(a), Self::F64(b)) => a.extend_from_slice(b),
             (Self::Words(a), Self::Words(b)) => a.extend_from_slice(b),
@@ -99,6 +106,7 @@ impl Column {
             Self::Bool(v) => Self::Bool(of(v, rows)),
             Self::I32(v) => Self::I32(of(v, rows)),
             Self::I64(v) => Self::I64(of(v, rows)),
+            Self::U64(v) => Self::U64(of(v, rows)),
             Self::F32(v) => Self::F32(of(v, rows)),
             Self::F64(v) => Self::F64(of(v, rows)),
             Self::Time(v) => Self::Time(of(v, rows)),
@@ -113,6 +121,7 @@ impl Column {
             Self::Bool(v) => v.len(),
             Self::I32(v) => v.len(),
             Self::I64(v) | Self::Time(v) => v.len(),
+            Self::U64(v) => v.len(),
             Self::F32(v) => v.len(),
             Self::F64(v) => v.len(),
             Self::Words(v) => v.len(),

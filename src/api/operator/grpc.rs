@@ -1,7 +1,8 @@
 //! The operator API over gRPC: messages to the one form that `registry` does,
 //! and back.
 
-use super::registry::{self, Asked, Look, Verb};
+use super::registry::{self, Asked, Look};
+use super::route::Verb;
 use crate::api::Front;
 use crate::core::error::{Error, Result};
 use crate::proto::operator as p;

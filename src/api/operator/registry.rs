@@ -3,6 +3,7 @@
 //! request names bytes: what is pushed is pushed by the command line, with its
 //! own credentials.
 
+use super::route::{Query, RegistryRoute, Verb};
 use crate::api::Front;
 use crate::api::rest::Reply;
 use crate::core::error::{Error, Result};
@@ -90,19 +91,6 @@ pub(super) enum Look<'a> {
     },
     Fleet,
     Report,
-}
-
-/// What somebody wants changed of a model.
-#[derive(Clone, Copy)]
-pub(super) enum Verb {
-    Promote,
-    Rollback,
-    Alias,
-    Traffic,
-    Retire,
-    Tag,
-    Approve,
-    Reject,
 }
 
 /// Opens the registry that this server follows, for what is asked.
@@ -203,12 +191,11 @@ pub(super) async fn policy(
         .await
 }
 
-/// Answers `GET` or `POST /v1/registry/…`; `path` is what follows.
+/// Answers a call of `/v1/registry/…`.
 pub(super) async fn answer(
     front: &Front,
-    method: &str,
-    path: &str,
-    query: &str,
+    call: RegistryRoute,
+    query: &Query,
     body: &Bytes,
 ) -> Result<Reply> {
     let asked: Asked = match body.is_empty() {
@@ -216,69 +203,48 @@ pub(super) async fn answer(
         false => serde_json::from_slice(body)
             .map_err(|e| Error::invalid(format!("the body is not the JSON expected: {e}")))?,
     };
-    let parts: Vec<&str> = path.split('/').collect();
-    let value = match (method, parts.as_slice()) {
-        ("GET", parts) => look(front, asked_to_see(parts, query)?).await?,
-        (_, ["verify"]) => json!(open(front, &asked, false).await?.verify(&|_| {}).await?),
-        (_, ["gc"]) => json!(open(front, &asked, true).await?.gc(asked.rules()).await?),
-        (_, ["policy"]) => json!(policy(front, &asked).await?),
-        (_, ["models", name, verb]) => {
-            let changed = change(front, name, asked_to_do(verb)?, &asked).await?;
+
+    let value = match call {
+        RegistryRoute::Verify => {
+            json!(open(front, &asked, false).await?.verify(&|_| {}).await?)
+        }
+        RegistryRoute::Gc => json!(open(front, &asked, true).await?.gc(asked.rules()).await?),
+        RegistryRoute::Policy => json!(policy(front, &asked).await?),
+        RegistryRoute::Change(name, verb) => {
+            let changed = change(front, &name, verb, &asked).await?;
             let mut reply = Reply::json(json!(changed).to_string());
             if changed.waiting {
                 reply.status = StatusCode::ACCEPTED;
             }
             return Ok(reply);
         }
-        _ => return Err(unknown()),
+        read => look(front, look_of(&read, query)?).await?,
     };
     Ok(Reply::json(value.to_string()))
 }
 
-fn unknown() -> Error {
-    Error::not_found("no such call; docs/registry.md lists them")
-}
-
-fn asked_to_see<'a>(parts: &[&'a str], query: &'a str) -> Result<Look<'a>> {
-    let field = |key: &str| {
-        query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-    };
-    let needed =
-        |key: &str| field(key).ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")));
-    Ok(match *parts {
-        ["models"] => Look::List { tag: field("tag") },
-        ["fleet"] => Look::Fleet,
-        ["report"] => Look::Report,
-        ["models", model] => Look::Show {
-            model,
-            version: field("version"),
+/// What a call reads, with the parameters of its query.
+fn look_of<'a>(call: &'a RegistryRoute, query: &'a Query) -> Result<Look<'a>> {
+    let version = query.value("version");
+    Ok(match call {
+        RegistryRoute::List => Look::List {
+            tag: query.value("tag"),
         },
-        ["models", model, "history"] => Look::History { model },
-        ["models", model, "lineage"] => Look::Lineage {
+        RegistryRoute::Fleet => Look::Fleet,
+        RegistryRoute::Report => Look::Report,
+        RegistryRoute::Show(model) => Look::Show { model, version },
+        RegistryRoute::History(model) => Look::History { model },
+        RegistryRoute::Lineage(model) => Look::Lineage { model, version },
+        RegistryRoute::Diff(model) => Look::Diff {
             model,
-            version: field("version"),
+            from: query.needed("from")?,
+            to: query.needed("to")?,
         },
-        ["models", model, "diff"] => Look::Diff {
-            model,
-            from: needed("from")?,
-            to: needed("to")?,
-        },
-        _ => return Err(unknown()),
-    })
-}
-
-fn asked_to_do(verb: &str) -> Result<Verb> {
-    Ok(match verb {
-        "promote" => Verb::Promote,
-        "rollback" => Verb::Rollback,
-        "alias" => Verb::Alias,
-        "traffic" => Verb::Traffic,
-        "retire" => Verb::Retire,
-        "tag" => Verb::Tag,
-        "approve" => Verb::Approve,
-        "reject" => Verb::Reject,
-        _ => return Err(unknown()),
+        RegistryRoute::Verify
+        | RegistryRoute::Gc
+        | RegistryRoute::Policy
+        | RegistryRoute::Change(..) => {
+            return Err(Error::internal("a change of the registry is not a read"));
+        }
     })
 }

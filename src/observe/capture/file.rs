@@ -160,7 +160,7 @@ impl Captured {
         struct Format {
             format: u32,
         }
-        let (table, notes) = columnar::read(bytes)?;
+        let (mut table, notes) = columnar::read(bytes)?;
         let note = notes
             .get("ortus.capture")
             .ok_or_else(|| Error::precondition("no captured predictions: no note says so"))?;
@@ -175,6 +175,7 @@ impl Captured {
         }
         let head: Head = serde_json::from_str(note).map_err(malformed)?;
         ModelName::parse(&head.model)?;
+        head.sheet.make_unsigned(&mut table);
         Ok(Self { head, table })
     }
 

@@ -316,6 +316,27 @@ impl Sheet {
         }
     }
 
+    /// Makes the columns of unsigned tensors unsigned: older files hold the same
+    /// bits as signed numbers.
+    pub(super) fn make_unsigned(&self, table: &mut Table) {
+        for spread in self
+            .tensors
+            .iter()
+            .filter(|t| t.datatype == DType::U64.name())
+        {
+            let Form::Columns(_, kept) = &spread.form else {
+                continue;
+            };
+            for (name, column) in &mut table.columns {
+                if let Column::I64(values) = column
+                    && kept.iter().any(|k| k.column == *name)
+                {
+                    *column = Column::U64(values.iter().map(|v| v.cast_unsigned()).collect());
+                }
+            }
+        }
+    }
+
     /// Brings back the tensors of one side of a request from its rows. Refuses
     /// what was left out or hashed.
     pub(crate) fn tensors(
@@ -431,7 +452,8 @@ fn column(dtype: DType) -> Column {
         DType::F64 => Column::F64(Vec::new()),
         DType::Bool => Column::Bool(Vec::new()),
         DType::I8 | DType::I16 | DType::I32 | DType::U8 | DType::U16 => Column::I32(Vec::new()),
-        DType::U32 | DType::I64 | DType::U64 => Column::I64(Vec::new()),
+        DType::U32 | DType::I64 => Column::I64(Vec::new()),
+        DType::U64 => Column::U64(Vec::new()),
         DType::String => Column::Words(Vec::new()),
     }
 }
@@ -472,6 +494,7 @@ fn push(column: &mut Column, tensor: &Tensor, (at, width): (usize, usize)) {
         Column::Bool(all) => all.extend(each.map(|b| b[0] != 0)),
         Column::I32(all) => all.extend(each.map(|b| whole(b) as i32)),
         Column::I64(all) => all.extend(each.map(whole)),
+        Column::U64(all) => all.extend(each.map(|b| whole(b).cast_unsigned())),
         Column::Time(_) | Column::Words(_) | Column::Bytes(_) => {}
     }
 }
@@ -484,6 +507,7 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) {
         (DType::BF16, Cell::Number(v)) => bytes.extend(bf16::from_f64(v).to_le_bytes()),
         (_, Cell::Number(v)) => bytes.extend(v.to_le_bytes()),
         (_, Cell::Whole(v)) => bytes.extend(&v.to_le_bytes()[..dtype.element_bytes().unwrap_or(8)]),
+        (_, Cell::Unsigned(v)) => bytes.extend(v.to_le_bytes()),
         (_, Cell::Word(_) | Cell::Bytes(_)) => {}
     }
 }

@@ -103,6 +103,39 @@ fn read(written: &Written) -> Vec<Captured> {
 }
 
 #[test]
+fn unsigned_values_over_63_bits_are_kept_unsigned_and_read_from_older_files() {
+    let subject = subject(
+        vec![spec("x", DType::U64, &[-1])],
+        vec![spec("y", DType::U64, &[-1])],
+    );
+    let values = [u64::MAX, 1 << 63, 7];
+    let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let tensor = Tensor::fixed(DType::U64, vec![3], raw.into()).expect("fits");
+    let written = Written::default();
+    let (capture, _) = start(options(), &written);
+    let asked = std::slice::from_ref(&tensor);
+    show(&capture, &subject, (asked, asked));
+    capture.lock().finish();
+    let mut file = read(&written).remove(0);
+    let unsigned = Column::U64(values.to_vec());
+    assert_eq!(file.table.column("x"), Some(&unsigned));
+
+    for (_, column) in &mut file.table.columns {
+        if let Column::U64(all) = column {
+            *column = Column::I64(all.iter().map(|v| v.cast_signed()).collect());
+        }
+    }
+    let older = file.head.write(&file.table).expect("written");
+    let older = Captured::read(older.into()).expect("reads");
+    assert_eq!(older.table.column("x"), Some(&unsigned));
+    let request = &older.requests().expect("requests")[0];
+    assert_eq!(
+        older.inputs(request).expect("whole")[0].1.to_raw(),
+        tensor.to_raw()
+    );
+}
+
+#[test]
 fn every_datatype_reads_back_to_the_bit() {
     let dtypes = DType::ALL;
     let inputs: Vec<TensorSpec> = dtypes

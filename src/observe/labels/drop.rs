@@ -130,6 +130,8 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
             None => 0,
             Some(Cell::Whole(n)) => u32::try_from(n)
                 .map_err(|_| Error::invalid("row is no whole number of 0 or more"))?,
+            Some(Cell::Unsigned(n)) => u32::try_from(n)
+                .map_err(|_| Error::invalid("row is no whole number of 0 or more"))?,
             Some(Cell::Number(n))
                 if n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n) =>
             {
@@ -142,6 +144,7 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
                 Label::Word((v != 0).to_string())
             }
             Some(Cell::Whole(v)) => Label::Number(v as f64),
+            Some(Cell::Unsigned(v)) => Label::Number(v as f64),
             Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
             Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
             _ => return Err(Error::invalid("label is missing")),

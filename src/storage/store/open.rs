@@ -10,28 +10,32 @@ use std::sync::Arc;
 type Env<'e> = &'e mut dyn Iterator<Item = (String, String)>;
 type Opened = (Arc<dyn ObjectStore>, Path, String);
 
-/// Opens what `url` names.
-pub(super) fn open(url: &str, create: bool, env: Env<'_>) -> Result<Opened> {
+/// Opens what `url` names; errors say that it is the address of `what`.
+pub(super) fn open(what: &str, url: &str, create: bool, env: Env<'_>) -> Result<Opened> {
     match url.split_once("://") {
-        None if url.is_empty() => Err(Error::invalid("the registry's address is empty")),
-        None => folder(url, create),
-        Some(("file", path)) => folder(path, create),
+        None if url.is_empty() => Err(Error::invalid(format!(
+            "the address of the {what} is empty"
+        ))),
+        None => folder(what, url, create),
+        Some(("file", path)) => folder(what, path, create),
         Some(("memory", _)) => Ok((
             Arc::new(InMemory::new()),
             Path::default(),
             "memory://".to_owned(),
         )),
-        Some(("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss", _)) => bucket(url, env),
+        Some(("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss", _)) => {
+            bucket(what, url, env)
+        }
         Some((scheme, _)) => Err(Error::invalid(format!(
-            "a registry cannot be at {}://; it is file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
+            "the {what} cannot be at {}://; use file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
             crate::core::model::short(scheme)
         ))),
     }
 }
 
-fn folder(path: &str, create: bool) -> Result<Opened> {
-    let wrong = |e: std::io::Error, what: &str| {
-        let message = format!("{what} the registry's folder {path}");
+fn folder(what: &str, path: &str, create: bool) -> Result<Opened> {
+    let wrong = |e: std::io::Error, verb: &str| {
+        let message = format!("{verb} the {what}'s folder {path}");
         let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
         if denied {
             Error::denied(message)
@@ -48,9 +52,7 @@ fn folder(path: &str, create: bool) -> Result<Opened> {
         return Err(Error::invalid(format!("{path} is not a folder")));
     }
     let store = LocalFileSystem::new_with_prefix(&whole)
-        .map_err(|e| {
-            Error::unavailable(format!("open the registry's folder {path}")).with_source(e)
-        })?
+        .map_err(|e| Error::unavailable(format!("open the {what}'s folder {path}")).with_source(e))?
         // Without it a power cut may take back what was acknowledged.
         .with_fsync(true);
     Ok((
@@ -61,10 +63,11 @@ fn folder(path: &str, create: bool) -> Result<Opened> {
 }
 
 #[cfg(feature = "cloud")]
-fn bucket(url: &str, env: Env<'_>) -> Result<Opened> {
+fn bucket(what: &str, url: &str, env: Env<'_>) -> Result<Opened> {
     // Two parts of the program may be the first to need it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let malformed = |e: String| Error::invalid(format!("the registry's address is malformed: {e}"));
+    let malformed =
+        |e: String| Error::invalid(format!("the address of the {what} is malformed: {e}"));
     let parsed = reqwest::Url::parse(url).map_err(|e| malformed(e.to_string()))?;
     // Only names that are surely meant for the store: it would take a plain
     // TOKEN or REGION too.
@@ -73,8 +76,10 @@ fn bucket(url: &str, env: Env<'_>) -> Result<Opened> {
     let (store, path) =
         object_store::parse_url_opts(&parsed, options.map(|(k, v)| (k.to_ascii_lowercase(), v)))
             .map_err(|e| {
-                Error::invalid("the registry's address or credentials are not usable")
-                    .with_source(e)
+                Error::invalid(format!(
+                    "the address of the {what} or its credentials are not usable"
+                ))
+                .with_source(e)
             })?;
     let mut shown = parsed;
     // An address may carry a password; a log may not.
@@ -84,7 +89,7 @@ fn bucket(url: &str, env: Env<'_>) -> Result<Opened> {
 }
 
 #[cfg(not(feature = "cloud"))]
-fn bucket(_: &str, _: Env<'_>) -> Result<Opened> {
+fn bucket(_: &str, _: &str, _: Env<'_>) -> Result<Opened> {
     Err(Error::invalid(
         "this ortus is built without the feature `cloud`, which buckets need",
     ))

@@ -34,6 +34,11 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
     refused("", "empty");
     refused("ftp://host/x", "s3://bucket/path");
     refused(&format!("file://{path}"), "find the registry's folder");
+    let error = Store::open_for("data source", "ftp://host/x", false).err();
+    assert!(
+        error.is_some_and(|e| e.message.starts_with("the data source cannot be at ftp://")),
+        "the error says what the address is for"
+    );
     assert!(Store::open(path, true).is_ok_and(|s| s.to_string() == format!("file://{path}")));
     assert!(Store::open(&format!("file://{path}"), false).is_ok());
     let file = tempfile::NamedTempFile::new().expect("a file");

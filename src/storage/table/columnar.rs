@@ -70,6 +70,7 @@ fn field(name: &str, column: &Column) -> Result<Type, ParquetError> {
         Column::Bool(_) => (Physical::BOOLEAN, None),
         Column::I32(_) => (Physical::INT32, None),
         Column::I64(_) => (Physical::INT64, None),
+        Column::U64(_) => (Physical::INT64, Some(LogicalType::integer(64, false))),
         Column::F32(_) => (Physical::FLOAT, None),
         Column::F64(_) => (Physical::DOUBLE, None),
         Column::Time(_) => (
@@ -90,6 +91,10 @@ fn put(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<usize, ParquetE
         (W::Int32ColumnWriter(w), Column::I32(values)) => w.write_batch(values, None, None),
         (W::Int64ColumnWriter(w), Column::I64(values) | Column::Time(values)) => {
             w.write_batch(values, None, None)
+        }
+        (W::Int64ColumnWriter(w), Column::U64(values)) => {
+            let values: Vec<i64> = values.iter().map(|v| v.cast_signed()).collect();
+            w.write_batch(&values, None, None)
         }
         (W::FloatColumnWriter(w), Column::F32(values)) => w.write_batch(values, None, None),
         (W::DoubleColumnWriter(w), Column::F64(values)) => w.write_batch(values, None, None),
@@ -198,7 +203,7 @@ impl Read {
             (Physical::INT64, Kind::Time(_)) => Column::Time(Vec::new()),
             (Physical::BOOLEAN, _) => Column::Bool(Vec::new()),
             (Physical::INT32, Kind::Unsigned) => Column::I64(Vec::new()),
-            (Physical::INT64, Kind::Unsigned) => Column::F64(Vec::new()),
+            (Physical::INT64, Kind::Unsigned) => Column::U64(Vec::new()),
             (Physical::INT32, _) => Column::I32(Vec::new()),
             (Physical::INT64, _) => Column::I64(Vec::new()),
             (Physical::FLOAT, _) => Column::F32(Vec::new()),
@@ -260,18 +265,16 @@ impl Read {
     fn push(&mut self, value: &Value<'_>) -> Result<(), ParquetError> {
         if let (
             Value::Missing,
-            Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::Time(_),
+            Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::U64(_) | Column::Time(_),
         ) = (value, &self.column)
         {
             // Whole numbers have none that could stand for a missing one.
             let column = &self.column;
             let numbers = (0..column.len()).filter_map(|row| column.cell(row));
-            let numbers = numbers.map(|cell| {
-                if let Cell::Whole(v) = cell {
-                    v as f64
-                } else {
-                    f64::NAN
-                }
+            let numbers = numbers.map(|cell| match cell {
+                Cell::Whole(v) => v as f64,
+                Cell::Unsigned(v) => v as f64,
+                _ => f64::NAN,
             });
             self.column = Column::F64(numbers.collect());
         }
@@ -283,6 +286,7 @@ impl Read {
                 all.push((*v as u32).into())
             }
             (Column::I64(all), Value::Whole(v)) => all.push(*v),
+            (Column::U64(all), Value::Whole(v)) => all.push(v.cast_unsigned()),
             (Column::Time(all), Value::Whole(v)) => all.push(micros(*v, self.kind)),
             (Column::F64(all), Value::Whole(v)) => all.push(match self.kind {
                 Kind::Scaled(by) => *v as f64 * by,
@@ -348,6 +352,7 @@ mod tests {
         check_column(Column::Bool(vec![true, false, true]));
         check_column(Column::I32(vec![i32::MIN, 0, i32::MAX]));
         check_column(Column::I64(vec![i64::MIN, 0, i64::MAX]));
+        check_column(Column::U64(vec![0, u64::MAX, 1 << 63]));
         check_column(Column::F32(vec![
             f32::NEG_INFINITY,
             -0.0,

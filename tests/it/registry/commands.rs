@@ -81,6 +81,11 @@ fn the_operator_listener_has_the_same_verbs() {
         call("GET", "models/m?version=1", "").1["manifest"]["model"],
         "m"
     );
+    assert_eq!(call("GET", "models/m?x=1&version=9", "").0, 404);
+    assert_eq!(
+        call("GET", "models?x=1&tag=te%61m=risk", "").1[0]["name"],
+        "m"
+    );
     assert_eq!(call("GET", "models/m/diff?from=1&to=2", "").1["to"], 2);
     assert_eq!(call("POST", "verify", "").1["void"], serde_json::json!([]));
     assert_eq!(call("POST", "gc", r#"{"dry_run":true}"#).1["dry_run"], true);

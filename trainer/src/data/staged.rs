@@ -124,7 +124,7 @@ fn is_hidden(name: &str) -> bool {
 /// Copies the objects of a bucket, one or all below an address, into a folder.
 /// Refuses more than `bytes_max`.
 pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Staged> {
-    let store = Store::open(url, false)?;
+    let store = Store::open_for("data source", url, false)?;
     let mut keys: Vec<(String, u64)> = if Format::of(Path::new(url)).is_some() {
         let meta = store
             .head("")

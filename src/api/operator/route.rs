@@ -1,0 +1,206 @@
+//! From a method, a path and a query of the operator listener to the call that
+//! they name. Pure functions; the calls are answered elsewhere.
+
+use crate::core::error::{Error, Result};
+
+/// A call of the operator API. Names are decoded and not yet checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Config,
+    Models,
+    Nudge,
+    Drift(String),
+    Performance(String),
+    Report(String),
+    Registry(RegistryRoute),
+}
+
+/// A call of the registry's part.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RegistryRoute {
+    List,
+    Fleet,
+    Report,
+    Show(String),
+    History(String),
+    Lineage(String),
+    Diff(String),
+    Verify,
+    Gc,
+    Policy,
+    Change(String, Verb),
+}
+
+/// A change of a model in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Promote,
+    Rollback,
+    Alias,
+    Traffic,
+    Retire,
+    Tag,
+    Approve,
+    Reject,
+}
+
+/// The parameters of a request, decoded.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Decodes what follows the `?` of an address.
+    pub(super) fn parse(text: &str) -> Self {
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
+    }
+
+    /// The first value of a parameter.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(k, _)| k == key)?;
+        Some(value)
+    }
+
+    /// The first value of a parameter that must be there.
+    pub(super) fn needed(&self, key: &str) -> Result<&str> {
+        self.value(key)
+            .ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")))
+    }
+}
+
+/// Reads a method and a path.
+pub(super) fn route(method: &str, path: &str) -> Result<Route> {
+    let segments: Option<Vec<String>> = path.split('/').skip(1).map(decoded).collect();
+    let segments =
+        segments.ok_or_else(|| Error::invalid("the path is not UTF-8 after percent-decoding"))?;
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+
+    match (method, segments.as_slice()) {
+        ("GET", ["v1", "config"]) => Ok(Route::Config),
+        ("GET", ["v1", "models"]) => Ok(Route::Models),
+        ("POST", ["v1", "nudge"]) => Ok(Route::Nudge),
+        ("GET", ["v1", "models", name @ .., "drift"]) if !name.is_empty() => {
+            Ok(Route::Drift(name.join("/")))
+        }
+        ("GET", ["v1", "models", name @ .., "performance"]) if !name.is_empty() => {
+            Ok(Route::Performance(name.join("/")))
+        }
+        ("GET", ["v1", "models", name @ .., "report"]) if !name.is_empty() => {
+            Ok(Route::Report(name.join("/")))
+        }
+        ("GET", ["v1", "registry", rest @ ..]) if !rest.is_empty() => {
+            read_of(rest).map(Route::Registry)
+        }
+        ("POST", ["v1", "registry", rest @ ..]) if !rest.is_empty() => {
+            change_of(rest).map(Route::Registry)
+        }
+        _ => Err(Error::not_found(
+            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
+        )),
+    }
+}
+
+fn decoded(segment: &str) -> Option<String> {
+    let bytes = percent_encoding::percent_decode_str(segment);
+    bytes.decode_utf8().ok().map(|text| text.into_owned())
+}
+
+fn unknown() -> Error {
+    Error::not_found("no such call; docs/registry.md lists them")
+}
+
+/// What `GET` reads of the registry.
+fn read_of(segments: &[&str]) -> Result<RegistryRoute> {
+    Ok(match *segments {
+        ["models"] => RegistryRoute::List,
+        ["fleet"] => RegistryRoute::Fleet,
+        ["report"] => RegistryRoute::Report,
+        ["models", model] => RegistryRoute::Show(model.to_owned()),
+        ["models", model, "history"] => RegistryRoute::History(model.to_owned()),
+        ["models", model, "lineage"] => RegistryRoute::Lineage(model.to_owned()),
+        ["models", model, "diff"] => RegistryRoute::Diff(model.to_owned()),
+        _ => return Err(unknown()),
+    })
+}
+
+/// What `POST` does to the registry.
+fn change_of(segments: &[&str]) -> Result<RegistryRoute> {
+    Ok(match *segments {
+        ["verify"] => RegistryRoute::Verify,
+        ["gc"] => RegistryRoute::Gc,
+        ["policy"] => RegistryRoute::Policy,
+        ["models", model, verb] => RegistryRoute::Change(model.to_owned(), verb_of(verb)?),
+        _ => return Err(unknown()),
+    })
+}
+
+fn verb_of(word: &str) -> Result<Verb> {
+    Ok(match word {
+        "promote" => Verb::Promote,
+        "rollback" => Verb::Rollback,
+        "alias" => Verb::Alias,
+        "traffic" => Verb::Traffic,
+        "retire" => Verb::Retire,
+        "tag" => Verb::Tag,
+        "approve" => Verb::Approve,
+        "reject" => Verb::Reject,
+        _ => return Err(unknown()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_found_wherever_it_stands_and_is_decoded() {
+        let check = |query: &str, value: Option<&str>| {
+            assert_eq!(Query::parse(query).value("version"), value, "{query}");
+        };
+        check("version=2", Some("2"));
+        check("x=1&version=2", Some("2"));
+        check("version=2&x=1", Some("2"));
+        check("version=%32", Some("2"));
+        check("v%65rsion=2", Some("2"));
+        check("version=", Some(""));
+        check("versions=2", None);
+        check("", None);
+        assert_eq!(
+            Query::parse("tag=team=a%20b").value("tag"),
+            Some("team=a b")
+        );
+        assert!(Query::parse("from=1").needed("to").is_err());
+    }
+
+    #[test]
+    fn paths_name_a_model_and_a_call() {
+        let check = |path: &str, expected: Route| {
+            assert_eq!(route("GET", path).ok(), Some(expected), "{path}");
+        };
+        check("/v1/models/a/drift", Route::Drift("a".to_owned()));
+        check("/v1/models/a%2Db/drift", Route::Drift("a-b".to_owned()));
+        check("/v1/models/a/b/report", Route::Report("a/b".to_owned()));
+        check(
+            "/v1/registry/models/a%2Db",
+            Route::Registry(RegistryRoute::Show("a-b".to_owned())),
+        );
+        let promote = RegistryRoute::Change("a".to_owned(), Verb::Promote);
+        assert_eq!(
+            route("POST", "/v1/registry/models/a/promote").ok(),
+            Some(Route::Registry(promote))
+        );
+        for other in [
+            "/v1/models/drift",
+            "/v1/models/a",
+            "/v1/models/a/other",
+            "/v1/models/",
+            "/v1/registry/verify",
+            "/v1/registry/models/a/promote",
+            "/v1/models/%ff/drift",
+        ] {
+            assert!(route("GET", other).is_err(), "{other}");
+        }
+    }
+}
