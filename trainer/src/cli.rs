@@ -4,10 +4,12 @@ mod experiments;
 mod watching;
 
 use crate::attempt::{Cause, attempt};
+use crate::context::{Trainer, Watcher};
 use crate::data::Reach;
+use crate::demo::DemoArguments;
 use crate::fit::trees::Round;
 use crate::history::{Became, History, Ran};
-use crate::pipeline::{self, Trainer, Watcher};
+use crate::pipeline;
 use crate::spec::Spec;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -111,7 +113,7 @@ pub(super) enum Command {
         common: Common,
     },
     /// Show the whole loop: input drift, an alarm, retraining, and recovery.
-    Demo(Demo),
+    Demo(DemoArguments),
     /// Run as `ortus`, for the demonstration.
     #[command(hide = true)]
     Ortus {
@@ -122,19 +124,6 @@ pub(super) enum Command {
     ProbeModel,
     #[command(hide = true)]
     Guard,
-}
-
-#[derive(Args)]
-pub(crate) struct Demo {
-    /// Never download the ONNX Runtime library.
-    #[arg(long)]
-    pub offline: bool,
-    /// Keep the registry, data and logs in this new folder.
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Args)]

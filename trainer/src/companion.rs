@@ -3,11 +3,12 @@
 //! server estimates how good a model of values is before anybody knows what was
 //! true.
 
+use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::judge::Asked;
-use crate::pipeline::Trainer;
+use crate::random::mix;
 use crate::spec::{Algorithm, Spec, Trees};
-use crate::split::{Fold, mix};
+use crate::split::Fold;
 use crate::{export, learn, referee};
 use bytes::Bytes;
 use ortus::core::error::Result;

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// The largest record.
 const BYTES_MAX: u64 = 4 << 20;
 
+/// The trigger of a run that a person started.
+pub(crate) const MANUAL: &str = "manual";
+
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,9 +66,7 @@ pub(crate) struct Ran {
 impl Ran {
     /// Whether what it was for is still to be done: something was away.
     pub(crate) fn is_tried_again(&self) -> bool {
-        self.became == Became::Broken
-            && self.events.is_empty()
-            && self.trigger != crate::attempt::MANUAL
+        self.became == Became::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
     /// The run's key, where it got one.

@@ -7,8 +7,8 @@ mod tests;
 
 use crate::candidate::Fitted;
 use crate::command::Code;
+use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{Reach, Rows};
-use crate::fit::trees::Round;
 use crate::gate::{Bench, Gate, Verdict};
 use crate::history::History;
 use crate::judge::{Asked, Judged, Wrong, judge};
@@ -18,59 +18,20 @@ use crate::parity::Parity;
 use crate::spec::{Algorithm, Policy, Spec};
 use crate::split::Fold;
 use crate::steps::Steps;
-use crate::watch::Pinned;
 use crate::{
     candidate, command, companion, data, evidence, gate, package, referee, scratch, split, steps,
 };
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::{Alias, Digest, ModelName, Version};
-use ortus::onnx::runtime::Engine;
-use ortus::registry::commands::Operator;
 use ortus::registry::commands::push::{Push, Pushed};
 use ortus::registry::entry::Evidence;
-use ortus::storage::layout::Records;
 use serde_json::{Value, json};
 
 /// Files of the data that a record tells one by one.
 const FILES_TOLD: usize = 2_000;
 /// How often it is judged anew because the champion changed.
 const CHAMPIONS_MAX: usize = 5;
-
-/// What a run needs beside its specification.
-pub(crate) struct Trainer<'t> {
-    /// Its prober makes the first run, in a process of the server's own program.
-    pub operator: &'t Operator,
-    pub engine: &'t dyn Engine,
-    pub now: chrono::DateTime<chrono::Utc>,
-    /// The time that counts as now for the data; none: now.
-    pub as_of: Option<chrono::DateTime<chrono::Utc>>,
-    /// Where servers keep what they record.
-    pub seen: &'t Records,
-    /// What was written down of why it runs.
-    pub pinned: Option<&'t Pinned>,
-    /// Why it runs.
-    pub trigger: Option<&'t str>,
-    /// What is held while it runs.
-    pub lease: Option<&'t Lease>,
-}
-
-/// What a run came to.
-pub(crate) struct Outcome {
-    /// The version, where there is one.
-    pub version: Option<u64>,
-    /// Whether this run made it.
-    pub new: bool,
-    pub verdict: Verdict,
-    /// Everything about it: the key, the data, the split, gates and metrics.
-    pub record: Value,
-}
-
-/// Told of what happens; for a person.
-pub(crate) trait Watcher {
-    fn step(&mut self, what: &str);
-    fn round(&mut self, round: Round);
-}
 
 /// The key of a run: what its result depends on.
 pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
@@ -321,35 +282,6 @@ pub(crate) async fn run(
     Err(Error::unavailable(
         "the champion changes again and again while it is compared with",
     ))
-}
-
-impl Trainer<'_> {
-    /// Where runs keep what they leave.
-    pub(crate) fn records(&self) -> Records {
-        Records::of(
-            self.operator.log.store.clone(),
-            self.operator.log.namespace(),
-        )
-    }
-
-    pub(crate) fn reach(&self) -> Reach {
-        Reach {
-            records: Some(self.seen.clone()),
-            as_of: self.as_of,
-            now: self.now,
-        }
-    }
-
-    /// A registry that does not answer is no registry without a champion.
-    async fn champion_of(&self, name: &ModelName) -> Result<Option<Version>> {
-        Ok(self
-            .operator
-            .state()
-            .await?
-            .models
-            .get(name)
-            .and_then(|m| m.champion()))
-    }
 }
 
 /// What a step left, or what it makes now.

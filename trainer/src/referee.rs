@@ -1,12 +1,12 @@
 //! Who judges: what the champion makes of the same rows, which rows count as one
 //! observation, by which parts they are looked at, and what a graph must bear.
 
+use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::frame::{Frame, Values};
 use crate::gate::{Gate, Verdict};
 use crate::judge::{Asked, Judged, Wrong, judge};
 use crate::package;
-use crate::pipeline::Trainer;
 use crate::spec::Spec;
 use crate::split::Fold;
 use bytes::Bytes;

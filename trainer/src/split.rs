@@ -3,6 +3,7 @@
 //! on, with a gap before it. Pure.
 
 use crate::data::Rows;
+use crate::random::mix;
 use crate::spec::{Algorithm, Spec, SplitBy};
 use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -267,15 +268,6 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
             .for_each(|part| part.sort_unstable());
     }
     Ok(all)
-}
-
-/// A number that looks random, of two (Steele et al. 2014).
-pub(crate) fn mix(seed: u64, number: u64) -> u64 {
-    let mut z =
-        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

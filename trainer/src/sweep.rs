@@ -2,10 +2,11 @@
 //! them are held back for it, so that the rows by which the best is judged in the
 //! end have not been looked at.
 
+use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{Became, History, Ran};
 use crate::judge::{Wrong, judge};
-use crate::pipeline::{Trainer, Watcher, asked_for, key, span};
+use crate::pipeline::{asked_for, key, span};
 use crate::spec::{Method, Spec, Values};
 use crate::{candidate, command, referee, split};
 use ortus::core::error::{Error, Result};
@@ -13,7 +14,7 @@ use ortus::core::model::{Digest, ModelName};
 use ortus::registry::entry::hash;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The most settings of a grid.
 const GRID_MAX: usize = 100_000;
@@ -249,11 +250,8 @@ fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
 
 fn uniform(dice: &mut u64) -> f64 {
     *dice = dice.wrapping_add(1);
-    (split::mix(*dice, 0x5eed) >> 11) as f64 / (1_u64 << 53) as f64
+    (crate::random::mix(*dice, 0x5eed) >> 11) as f64 / (1_u64 << 53) as f64
 }
-
-/// How long a sweep may take where nobody says.
-pub(crate) const TIME: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {

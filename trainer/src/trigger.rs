@@ -2,7 +2,7 @@
 //! what is known goes in, what is to be done comes out.
 
 use crate::history::{Became, Ran};
-use crate::spec::{Missed, Triggers};
+use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::Digest;
@@ -121,7 +121,7 @@ impl Past {
             if !ran.became.is_run() {
                 continue;
             }
-            let is_asked = ran.trigger == crate::attempt::MANUAL
+            let is_asked = ran.trigger == crate::history::MANUAL
                 || ran.events.iter().any(|e| e.starts_with("ask-"));
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
@@ -181,16 +181,6 @@ pub(crate) struct Found {
     pub champion: Option<u64>,
     /// Rows since the last run, where they were counted.
     pub new_rows: Option<usize>,
-}
-
-/// Reads a pattern of cron.
-pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
-    pattern.parse().map_err(|e: croner::errors::CronError| {
-        Error::invalid(format!(
-            "'{}' is no pattern of five fields: {e}",
-            ortus::core::model::short(pattern)
-        ))
-    })
 }
 
 /// The next time of a pattern.

@@ -5,7 +5,7 @@
 
 use super::super::features::Feature;
 use super::super::frame::Frame;
-use super::super::split::mix;
+use super::super::random::mix;
 use super::encode::{self, Encoded};
 use super::linear::Linear;
 use super::trees::Round;

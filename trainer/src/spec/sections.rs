@@ -321,7 +321,7 @@ section! {
         /// How many are tried at most, 1 to 10000; default 50.
         runs_max: usize = 50, in 1..=10_000;
         /// How long it may take, 1 s to 30 d; default 1 h.
-        time_max: Duration = crate::sweep::TIME, in Duration::from_secs(1)..=30 * DAY;
+        time_max: Duration = Duration::from_secs(3_600), in Duration::from_secs(1)..=30 * DAY;
         /// What chance depends on; default 7.
         seed: u32 = 7;
     }
