@@ -25,7 +25,8 @@ const STOP: u64 = 5;
 pub(super) fn learn_errors(
     trainer: &Trainer<'_>,
     spec: &Spec,
-    (rows, fold): (&Rows, &Fold),
+    rows: &Rows,
+    fold: &Fold,
     asked: &mut Asked,
 ) -> Result<Option<(Bytes, Value)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {

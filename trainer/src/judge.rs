@@ -268,9 +268,9 @@ impl Wrong {
     }
 }
 
-/// What a version made of rows.
+/// How well a version predicts rows.
 #[derive(Default)]
-pub(crate) struct Judged {
+pub(crate) struct Evaluation {
     /// Row by row.
     pub wrong: Vec<f64>,
     pub measures: Measures,
@@ -285,7 +285,7 @@ pub(crate) fn judge(
     frame: &Frame,
     target: &Target,
     wrong: Wrong,
-) -> Result<Judged> {
+) -> Result<Evaluation> {
     let truths = truths(target, &asked.task)?;
     let answers = asked.ask(frame, &mut |_, _, _| {})?;
     let rows = || answers.iter().zip(&truths);
@@ -294,7 +294,7 @@ pub(crate) fn judge(
     let wrong = rows()
         .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
         .collect();
-    Ok(Judged {
+    Ok(Evaluation {
         wrong,
         measures,
         answers,

@@ -5,13 +5,13 @@ use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::frame::{Frame, Values};
 use crate::gate::{Gate, Verdict};
-use crate::judge::{Asked, Judged, Wrong, judge};
+use crate::judge::{Asked, Evaluation, Wrong, judge};
 use crate::package;
 use crate::spec::Spec;
 use crate::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{Digest, ModelName};
+use ortus::core::model::{Digest, ModelName, Version};
 use ortus::onnx::first_run::{Ask, Prober, Subject};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::{SessionOptions, Source};
@@ -42,13 +42,18 @@ pub(super) fn open(
     Asked::new(&graph, columns, session)
 }
 
-pub(super) type Champion = (ortus::core::model::Version, Result<Judged>);
+/// The champion, and how well it predicts the test rows.
+pub(super) struct Champion {
+    pub version: Version,
+    pub evaluation: Result<Evaluation>,
+}
 
 /// What the champion makes of the same rows; none where there is no champion.
 pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
-    (frame, target): (&Frame, &Target),
+    frame: &Frame,
+    target: &Target,
     wrong: Wrong,
 ) -> Result<Option<Champion>> {
     // A registry that does not answer is no registry without a champion.
@@ -76,7 +81,10 @@ pub(super) async fn champion(
             wrong,
         )
     };
-    Ok(Some((version, judged.await)))
+    Ok(Some(Champion {
+        version,
+        evaluation: judged.await,
+    }))
 }
 
 /// What each row that it is judged by belongs to: its group, or its stretch of time.

@@ -6,7 +6,7 @@ use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{Became, History, Ran};
 use crate::judge::{Wrong, judge};
-use crate::pipeline::{asked_for, key, span};
+use crate::pipeline::{gate_measure, key, span};
 use crate::spec::{Method, Spec, Values};
 use crate::{candidate, command, referee, split};
 use ortus::core::error::{Error, Result};
@@ -52,7 +52,7 @@ pub(crate) async fn sweep(
     let code = command::code(spec)?;
     data::check::check(spec, &rows, trainer.now)?;
     rows.manifest.time = span(&rows);
-    let wrong = asked_for(spec, &rows)?;
+    let wrong = gate_measure(spec, &rows)?;
     let inner = inner(spec, &rows)?;
     let known: BTreeMap<String, Option<f64>> = history
         .all()

@@ -1,11 +1,14 @@
 //! Every kind of model, exported and run by ONNX Runtime, is what was learned:
 //! a hundred thousand rows of each algorithm, bent to every edge.
 
-use super::*;
+use super::key;
+use crate::command::Code;
 use crate::data::{Manifest, Rows, Target};
 use crate::frame::{Coder, Column, Frame, Values};
+use crate::judge::{Asked, Wrong, judge};
 use crate::spec::{Algorithm, Spec};
-use crate::{export, learn, parity};
+use crate::{export, learn, package, parity, split};
+use bytes::Bytes;
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::onnx::OnnxRuntime;
 use ortus::onnx::runtime::{Engine, SessionOptions, Source};
