@@ -9,7 +9,7 @@ use crate::judge::Asked;
 use crate::random::mix;
 use crate::spec::{Algorithm, Spec, Trees};
 use crate::split::Fold;
-use crate::{export, learn, referee};
+use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
@@ -71,7 +71,7 @@ pub(super) fn learn_errors(
         "How large the errors of the model beside it are likely to be.",
         &[],
     ));
-    let mut companion = referee::open(
+    let mut companion = evaluation::open(
         trainer,
         bytes.clone(),
         None,

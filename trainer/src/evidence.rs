@@ -1,5 +1,5 @@
-//! The page about a run: how answers lie against what was true, of the model and
-//! of the champion, and how they compare part by part.
+//! The evidence page of a run: curves of predictions against labels for the model
+//! and the champion, and the comparison slice by slice.
 
 use crate::gate::Bench;
 use crate::interval::mean;

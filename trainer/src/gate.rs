@@ -1,5 +1,5 @@
-//! What a model must show before it is published: each gate passes, fails, or
-//! cannot tell, by bounds and not by means. Pure.
+//! The gates before publishing: each passes, fails or is inconclusive, by
+//! confidence bounds and not by means. Reads and writes nothing.
 
 use crate::interval::{Interval, mean};
 use crate::judge::{Evaluation, Wrong};

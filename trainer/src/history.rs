@@ -1,5 +1,4 @@
-//! Every run of a model and what became of it, in the registry's store, for
-//! whoever asks later.
+//! The history of a model's runs and their results, in the registry's store.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -1,6 +1,5 @@
-//! Asks any version about rows, through ONNX Runtime and the tensors it takes,
-//! and says of each row how wrong the answer is. The same for the champion and
-//! for what would take its place.
+//! Evaluates a version: predicts rows through ONNX Runtime and computes the loss
+//! of each row. The champion and the new model go through the same code.
 
 use crate::data::Target;
 use crate::frame::{Frame, Values};

@@ -28,26 +28,26 @@ mod learn;
 mod model;
 
 // Evaluation: predictions of a graph, parity, gates, the evidence page.
-mod candidate;
 mod command;
 mod evidence;
+mod fitted_model;
 mod gate;
 mod judge;
 mod package;
 mod parity;
 
 // Records: what is kept of runs, and when a run is due.
+mod checkpoint;
 mod history;
 mod pins;
-mod steps;
 mod trigger;
 
 // Runs: the pipeline from data to a version, once or again and again.
-mod attempt;
 mod companion;
 mod context;
+mod evaluation;
 mod pipeline;
-mod referee;
+mod recorded_run;
 mod sweep;
 mod watch;
 

@@ -1,6 +1,5 @@
-//! Tries settings, a grid or at random, on rows that are learned from: parts of
-//! them are held back for it, so that the rows by which the best is judged in the
-//! end have not been looked at.
+//! Hyperparameter search, by grid or at random. Trials are compared on a part of
+//! the training rows, so the test rows stay unseen until the best is judged.
 
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
@@ -8,7 +7,7 @@ use crate::history::{Became, History, Ran};
 use crate::judge::{Wrong, judge};
 use crate::pipeline::{gate_measure, key, span};
 use crate::spec::{Method, Spec, Values};
-use crate::{candidate, command, referee, split};
+use crate::{command, evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::{Digest, ModelName};
 use ortus::registry::entry::hash;
@@ -163,8 +162,8 @@ fn try_one(
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
-        let fitted = candidate::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
-        let mut asked = referee::open(
+        let fitted = fitted_model::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
+        let mut asked = evaluation::open(
             trainer,
             fitted.graph(spec, ""),
             None,

@@ -1,5 +1,5 @@
-//! When a model is due for a run, and when a run that is due is left out. Pure:
-//! what is known goes in, what is to be done comes out.
+//! Decides when a run of a model is due, and when a due run is skipped. Reads and
+//! writes nothing: facts go in, decisions come out.
 
 use crate::history::{Became, Ran};
 use crate::spec::{Missed, Triggers, cron};

@@ -1,12 +1,12 @@
-//! Looks, again and again, whether a model is due for a run, and sees to it:
-//! one trainer at a time, each cause once, whoever is killed when.
+//! Checks repeatedly whether a run of a model is due, and runs it: one trainer at
+//! a time, each trigger once, even if a trainer is killed.
 
-use crate::attempt::{Cause, attempt};
 use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{self, Reach};
 use crate::history::{Became, History, Ran};
 use crate::lease::{self, Taken};
 use crate::pins::Pinned;
+use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use crate::trigger::{self, Ask, Decision, Event, Found, Past};
 use chrono::{DateTime, TimeDelta, Utc};

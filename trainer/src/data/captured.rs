@@ -1,5 +1,5 @@
-//! What servers were asked, joined with what turned out to be true: captured
-//! predictions of a model and their labels, a row for each that has one.
+//! Captured predictions as a data source: predictions of a model joined with
+//! their labels, one row for each prediction that has a label.
 
 use super::super::spec::capture_source::CaptureSource;
 use super::manifest::SourceFile;

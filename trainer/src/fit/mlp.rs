@@ -338,7 +338,7 @@ fn mean(
     loss.mean(targets, row_weights, &scores)
 }
 
-/// Steps that remember slopes and their squares.
+/// Checkpoints that remember slopes and their squares.
 struct Adam {
     slopes: Vec<f32>,
     squares: Vec<f32>,

@@ -3,13 +3,13 @@
 
 use super::Job;
 use super::split::Split;
-use crate::candidate::{self, FittedModel};
+use crate::checkpoint::{self, Checkpoints};
 use crate::context::Watcher;
+use crate::evaluation;
+use crate::fitted_model::{self, FittedModel};
 use crate::history::History;
 use crate::judge::judge;
-use crate::referee;
 use crate::split::Fold;
-use crate::steps::{self, Steps};
 use ortus::core::error::Result;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) struct Fitted {
     pub model: FittedModel,
     /// Metrics of the models of earlier origins.
     pub origins: Vec<Value>,
-    pub steps: Steps,
+    pub steps: Checkpoints,
 }
 
 /// A fit that is kept: its key in the store, and what it is for a person.
@@ -40,9 +40,9 @@ impl Fitted {
         History::new(records.clone(), job.name.clone())
             .keep_data(&manifest.digest(), &json!(manifest))
             .await?;
-        let steps = Steps::of(records.clone(), &job.name, &split.dataset.run);
-        // Steps that are left over only take space.
-        let _ = steps::clear_old(&records, &job.name, job.trainer.now).await;
+        let steps = Checkpoints::of(records.clone(), &job.name, &split.dataset.run);
+        // Checkpoints that are left over only take space.
+        let _ = checkpoint::clear_old(&records, &job.name, job.trainer.now).await;
 
         let fitting = Fitting {
             job,
@@ -70,7 +70,7 @@ impl Fitted {
 struct Fitting<'f> {
     job: &'f Job<'f>,
     split: &'f Split,
-    steps: &'f Steps,
+    steps: &'f Checkpoints,
 }
 
 impl Fitting<'_> {
@@ -88,7 +88,7 @@ impl Fitting<'_> {
         }
 
         watcher.step(&step.what);
-        let model = candidate::fit(self.job.spec, self.split.rows(), fold, &mut |round| {
+        let model = fitted_model::fit(self.job.spec, self.split.rows(), fold, &mut |round| {
             watcher.round(round);
         })?;
         match self.steps.keep(&step.key, model.write()?).await {
@@ -115,7 +115,7 @@ impl Fitting<'_> {
 
             let graph = model.graph(job.spec, "");
             let columns = model.columns(job.spec, split.rows());
-            let mut asked = referee::open(job.trainer, graph, None, &columns)?;
+            let mut asked = evaluation::open(job.trainer, graph, None, &columns)?;
             let frame = split.rows().frame.take(&fold.test);
             let target = split.rows().target.take(&fold.test);
             let evaluation = judge(&mut asked, &frame, &target, split.measure)?;

@@ -6,10 +6,10 @@ use super::dataset::algorithm;
 use super::proven::Proven;
 use crate::context::{Outcome, Watcher};
 use crate::data::Manifest;
+use crate::evaluation::{self, Champion};
 use crate::evidence;
 use crate::gate::{self, Gate, Verdict};
 use crate::history::History;
-use crate::referee::{self, Champion};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ impl Judged {
     ) -> Result<Self> {
         watcher.step(&format!("judging by {} rows", proven.frame.rows));
         let measure = proven.split().measure;
-        let champion = referee::champion(
+        let champion = evaluation::champion(
             job.trainer,
             &job.name,
             &proven.frame,
@@ -77,7 +77,7 @@ impl Judged {
 
     /// The outcome of a model that is not published.
     pub(super) async fn rejected(self, proven: &Proven) -> Outcome {
-        // Steps that stay are removed by a later run.
+        // Checkpoints that stay are removed by a later run.
         let _ = proven.fitted.steps.clear().await;
         Outcome {
             version: None,

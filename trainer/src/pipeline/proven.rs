@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::gate::{Bench, Gate, Verdict};
 use crate::judge::{Asked, Evaluation, judge};
 use crate::parity::Parity;
-use crate::{companion, referee};
+use crate::{companion, evaluation};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::core::model::Digest;
@@ -43,7 +43,7 @@ impl Proven {
         let (rows, fold) = (split.rows(), &split.fold);
         let graph = model.graph(job.spec, &split.dataset.run.to_string());
         let columns = model.columns(job.spec, rows);
-        let mut asked = referee::open(job.trainer, graph.clone(), None, &columns)?;
+        let mut asked = evaluation::open(job.trainer, graph.clone(), None, &columns)?;
         // A program's model may have one input for each column.
         let columns = asked.columns.clone();
 
@@ -51,8 +51,8 @@ impl Proven {
         let bears_nothing = model.bears_nothing();
         let gates = vec![
             parity_gate(&parity),
-            referee::robust(&mut asked, rows, fold, bears_nothing),
-            referee::mechanical(
+            evaluation::robust(&mut asked, rows, fold, bears_nothing),
+            evaluation::mechanical(
                 job.trainer.operator.prober.as_ref(),
                 &graph,
                 &split.dataset.run,
@@ -61,8 +61,8 @@ impl Proven {
 
         let frame = rows.frame.take(&fold.test);
         let target = rows.target.take(&fold.test);
-        let cluster = referee::clusters(rows, fold);
-        let parts = referee::parts(job.spec, rows, fold);
+        let cluster = evaluation::clusters(rows, fold);
+        let parts = evaluation::parts(job.spec, rows, fold);
         let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
         let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut asked)?;
         Ok(Self {

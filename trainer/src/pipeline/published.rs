@@ -32,7 +32,7 @@ impl Published {
         job.trainer.lease.map_or(Ok(()), Lease::check)?;
         match push(job, proven, judged).await {
             Ok(pushed) => {
-                // Steps that stay are removed by a later run.
+                // Checkpoints that stay are removed by a later run.
                 let _ = proven.fitted.steps.clear().await;
                 Ok(Some(Self(pushed)))
             }

@@ -1,4 +1,4 @@
-//! A run from its cause to its record: whatever becomes of it is kept.
+//! Runs the pipeline once, and keeps the result in the history, whatever it is.
 
 use crate::command::Said;
 use crate::context::{Outcome, Trainer, Watcher};

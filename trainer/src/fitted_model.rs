@@ -1,5 +1,5 @@
-//! What would be published: a graph, from our own algorithms or from a program,
-//! and what it is held against.
+//! The fitted model, of an own algorithm or of a program: its graph, its columns
+//! and its parity check.
 
 use crate::command::exchange::{Back, Claims, Said, compare};
 use crate::data::Rows;

@@ -1,5 +1,5 @@
-//! Who judges: what the champion makes of the same rows, which rows count as one
-//! observation, by which parts they are looked at, and what a graph must bear.
+//! The evaluation around a model: the champion's predictions of the same rows,
+//! clusters of dependent rows, slices, and the gates of robustness and loading.
 
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
