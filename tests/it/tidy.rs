@@ -4,7 +4,9 @@
 
 mod imports;
 
-use imports::{Module, Modules, circles, code_of, imports as imports_of, without_tests};
+use imports::{
+    Module, Modules, circles, code_of, imports as imports_of, names_child, without_tests,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +82,7 @@ const FENCES: &[Fence] = &[
             "src/onnx/runtime/onnx.rs",
             "src/sandbox/limits.rs",
             "src/bin/",
+            "trainer/src/main.rs",
         ],
         why: "few places to review",
     },
@@ -96,15 +99,21 @@ const FENCES: &[Fence] = &[
     Fence {
         word: "datafusion::",
         allowed: &[
-            "src/train/data/source.rs",
-            "src/train/data/columns.rs",
-            "src/train/data/joins.rs",
+            "trainer/src/data/source.rs",
+            "trainer/src/data/columns.rs",
+            "trainer/src/data/joins.rs",
+            "trainer/src/data/query_error.rs",
         ],
         why: "SQL stays behind one room",
     },
     Fence {
         word: "hyper::",
-        allowed: &["src/api", "src/client", "src/app.rs", "src/train/listen.rs"],
+        allowed: &[
+            "src/api",
+            "src/client",
+            "src/app.rs",
+            "trainer/src/listen.rs",
+        ],
         why: "HTTP stays at the edge",
     },
     Fence {
@@ -119,8 +128,11 @@ const LINES_MAX: usize = 700;
 /// Files that are lists and may be longer.
 const LISTS: &[&str] = &["src/config/tests.rs", "src/observe/metrics.rs"];
 
-/// Circles of files that are still to be cut.
+/// Circles of files in `src` that are still to be cut.
 const CIRCLES_MAX: usize = 6;
+
+/// Wings of the library that the trainer never imports: it has no server.
+const NOT_FOR_TRAINER: &[&str] = &["serve", "api"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -253,6 +265,16 @@ fn broken_form(file: &str, text: &str) -> Vec<String> {
     broken
 }
 
+/// Imports of the server's wings by the trainer, in paths and in groups of `use`.
+fn broken_trainer(file: &str, text: &str) -> Vec<String> {
+    let code = code_of(text);
+    NOT_FOR_TRAINER
+        .iter()
+        .filter(|wing| names_child(&code, "ortus", wing))
+        .map(|wing| format!("{file}: the trainer may not import ortus::{wing}"))
+        .collect()
+}
+
 fn assert_none(broken: Vec<String>) {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
@@ -269,8 +291,25 @@ fn no_two_files_import_each_other_in_a_circle() {
 }
 
 #[test]
+fn no_two_files_of_the_trainer_import_each_other_in_a_circle() {
+    let circles = circles(&modules("trainer/src"));
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn the_trainer_imports_nothing_of_the_server() {
+    let files = tree(&["trainer/src"]);
+    assert_none(
+        files
+            .iter()
+            .flat_map(|(file, text)| broken_trainer(file, text))
+            .collect(),
+    );
+}
+
+#[test]
 fn libraries_stay_behind_their_rooms() {
-    let files = tree(&["src"]);
+    let files = tree(&["src", "trainer/src"]);
     let files = files.iter().filter(|(file, _)| !is_test(file));
     assert_none(
         files
@@ -281,7 +320,7 @@ fn libraries_stay_behind_their_rooms() {
 
 #[test]
 fn files_keep_their_form() {
-    let files = tree(&["src", "tests", "benches", "loadtest/src"]);
+    let files = tree(&["src", "tests", "benches", "loadtest/src", "trainer"]);
     assert_none(
         files
             .iter()
@@ -317,6 +356,12 @@ fn each_rule_can_fail() {
         broken_fences("src/core/model.rs", "let s = x.unwrap();\n").len(),
         1
     );
+    let trainer = "use ortus::{core::error::Error, serve::{Routes}};\n";
+    assert_eq!(broken_trainer("trainer/src/data.rs", trainer).len(), 1);
+    let trainer = "let front = ortus::api::Front::new();\n";
+    assert_eq!(broken_trainer("trainer/src/data.rs", trainer).len(), 1);
+    let trainer = "use ortus::core::serve;\n";
+    assert_eq!(broken_trainer("trainer/src/data.rs", trainer).len(), 0);
     assert_eq!(broken_form("src/core/model.rs", "use std::fmt;\n").len(), 1);
     assert_eq!(broken_form("src/a/mod.rs", "//! x\n").len(), 1);
     assert_eq!(

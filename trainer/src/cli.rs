@@ -3,11 +3,13 @@
 mod experiments;
 mod watching;
 
-use crate::attempt::{Cause, attempt};
+use crate::context::{Trainer, Watcher};
 use crate::data::Reach;
+use crate::demo::DemoArguments;
 use crate::fit::trees::Round;
 use crate::history::{Became, History, Ran};
-use crate::pipeline::{self, Trainer, Watcher};
+use crate::pipeline;
+use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,10 +27,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use watching::{BackfillArguments, WatchArguments};
 
-/// A gate failed, or could not tell.
+/// The exit status if a gate failed or was inconclusive.
 const NOT_PASSED: u8 = 3;
 
-/// Trains models for Ortus: reads data, fits, exports, proves, judges, publishes.
+/// Train models for Ortus: read the data, fit, export to ONNX, check, compare with the champion, publish.
 #[derive(Parser)]
 #[command(name = "ortus-trainer", version, about, disable_help_subcommand = true)]
 struct OrtusTrainer {
@@ -38,9 +40,9 @@ struct OrtusTrainer {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Write a first train.toml by looking at the data.
+    /// Write a first train.toml from the columns of the data.
     Init {
-        /// A file or folder of Parquet, CSV or JSON lines.
+        /// A file or folder of Parquet, CSV or JSON lines files.
         data: PathBuf,
         /// The column to predict.
         #[arg(long, value_name = "COLUMN")]
@@ -49,69 +51,70 @@ pub(super) enum Command {
         #[arg(short, long, value_name = "FILE", default_value = "train.toml")]
         output: PathBuf,
     },
-    /// Say what would run, and from what, without running it.
+    /// Show what a run would do and which data it would read, without running it.
     Plan {
-        /// The specification.
+        /// The training specification (train.toml).
         spec: PathBuf,
         #[command(flatten)]
         common: Common,
     },
-    /// Train once, and publish what passes. Exits 0 where a version was published or an equal one
-    /// was there, 3 where a gate failed or could not tell, 1 on an error.
+    /// Train once, and publish the model if it passes all gates. Exits 0 if a version was published
+    /// or the same run published one before, 3 if a gate failed or was inconclusive, 1 on an error.
     Run(RunArguments),
-    /// Run whenever a specification says so, until it is ended.
+    /// Train whenever a trigger of a specification fires, until the process is stopped.
     Watch(WatchArguments),
-    /// Say what ran, what is due, and what waits for what.
+    /// Show the last run, the triggers that are due, and what delays them.
     Status {
-        /// The specification.
+        /// The training specification (train.toml).
         spec: PathBuf,
         #[command(flatten)]
         common: Common,
     },
-    /// Ask for a run, of whoever watches the model.
+    /// Request a run from the trainer that watches the model.
     Trigger {
-        /// The model.
+        /// The name of the model.
         model: String,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         by: By,
     },
-    /// Run as of times that are gone, with what was known then; versions that nothing points at.
+    /// Train as of past times, with only the data known then. The versions get no alias.
     Backfill(BackfillArguments),
-    /// Try the settings of [sweep], and publish the best by the same gates as any.
+    /// Search the settings of [sweep], and publish the best if it passes all gates.
     Sweep(RunArguments),
-    /// Put two runs beside each other.
+    /// Compare two runs: settings, metrics and gates.
     Compare {
-        /// The model.
+        /// The name of the model.
         model: String,
-        /// The runs' keys, or how they begin.
+        /// The key of a run, or its first characters.
         one: String,
+        /// The key of the other run, or its first characters.
         other: String,
         #[command(flatten)]
         common: Common,
     },
     /// List the runs of a model.
     Runs {
-        /// The model.
+        /// The name of the model.
         model: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Say why a run became what it did.
+    /// Show the result of a run and the reasons for it.
     Explain {
-        /// The model.
+        /// The name of the model.
         model: String,
-        /// The run's key, or how it begins.
+        /// The key of the run, or its first characters.
         run: String,
-        /// Write the page about it to this file.
+        /// Write the evidence page of the run to this file.
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
     /// Show the whole loop: input drift, an alarm, retraining, and recovery.
-    Demo(Demo),
+    Demo(DemoArguments),
     /// Run as `ortus`, for the demonstration.
     #[command(hide = true)]
     Ortus {
@@ -125,26 +128,13 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct Demo {
-    /// Never download the ONNX Runtime library.
-    #[arg(long)]
-    pub offline: bool,
-    /// Keep the registry, data and logs in this new folder.
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Args)]
 pub(super) struct RunArguments {
-    /// The specification.
+    /// The training specification (train.toml).
     spec: PathBuf,
-    /// The server's program, which the model must load in [default: `ortus` beside this one].
+    /// The server program that must be able to load the model [default: `ortus` beside this program].
     #[arg(long, value_name = "PATH")]
     ortus: Option<PathBuf>,
-    /// Tell MLflow of runs: a folder such as mlruns, or the address of its tracking server.
+    /// Log runs to MLflow: a folder such as mlruns, or the address of a tracking server.
     #[arg(long, value_name = "URI")]
     mlflow: Option<String>,
     #[command(flatten)]
@@ -170,7 +160,7 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         } => {
             if output.exists() {
                 return Err(Error::invalid(format!(
-                    "{} is there already",
+                    "{} exists already; choose another file with --output",
                     output.display()
                 )));
             }
@@ -403,7 +393,7 @@ fn program(named: Option<&Path>) -> Result<PathBuf> {
         return Ok(path);
     }
     Err(Error::invalid(format!(
-        "the server's program {} is not there; name it with --ortus",
+        "the server program {} does not exist; pass its path with --ortus",
         path.display()
     )))
 }

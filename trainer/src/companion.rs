@@ -3,12 +3,13 @@
 //! server estimates how good a model of values is before anybody knows what was
 //! true.
 
+use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::judge::Asked;
-use crate::pipeline::Trainer;
+use crate::random::mix;
 use crate::spec::{Algorithm, Spec, Trees};
-use crate::split::{Fold, mix};
-use crate::{export, learn, referee};
+use crate::split::Fold;
+use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
@@ -24,7 +25,8 @@ const STOP: u64 = 5;
 pub(super) fn learn_errors(
     trainer: &Trainer<'_>,
     spec: &Spec,
-    (rows, fold): (&Rows, &Fold),
+    rows: &Rows,
+    fold: &Fold,
     asked: &mut Asked,
 ) -> Result<Option<(Bytes, Value)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
@@ -69,7 +71,7 @@ pub(super) fn learn_errors(
         "How large the errors of the model beside it are likely to be.",
         &[],
     ));
-    let mut companion = referee::open(
+    let mut companion = evaluation::open(
         trainer,
         bytes.clone(),
         None,

@@ -1,24 +1,26 @@
 //! The rows that a model learns from: a query over files, brought into memory
 //! as what a served model sees, with a manifest of where they came from.
 
+mod captured;
 pub(crate) mod check;
 mod columns;
 mod joins;
-pub(crate) mod seen;
+mod manifest;
+mod query_error;
 mod source;
 mod staged;
 #[cfg(test)]
 mod tests;
 
-use crate::export;
 use crate::frame::{Column, Frame, MISSING, Words};
 use crate::spec::{Spec, Task};
+use crate::tensors;
 use chrono::{DateTime, Utc};
 use columns::Gathered;
+pub(crate) use manifest::Manifest;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 use ortus::storage::layout::Records;
-pub(crate) use source::Manifest;
 
 /// What data can be read from beside files, and until when.
 #[derive(Clone)]
@@ -64,10 +66,10 @@ pub(crate) enum Target {
 
 /// Names that features cannot have: the graph's outputs, and the input of many numbers.
 const RESERVED: [&str; 4] = [
-    export::VALUE,
-    export::LABEL,
-    export::PROBABILITIES,
-    export::NUMBERS,
+    tensors::VALUE,
+    tensors::LABEL,
+    tensors::PROBABILITIES,
+    tensors::NUMBERS,
 ];
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = ortus::core::model::task::CLASSES_MAX;

@@ -3,8 +3,8 @@
 //! over, and the answers are good again. Server and trainer are processes of
 //! their own, the registry is a folder; nothing is staged but the world.
 
-use crate::cli::Demo;
 use bytes::Bytes;
+use clap::Args;
 use http::Method;
 use ortus::cli::block_on;
 use ortus::cli::print::{line, note};
@@ -18,6 +18,20 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+/// The options of `ortus-trainer demo`.
+#[derive(Args)]
+pub(crate) struct DemoArguments {
+    /// Never download the ONNX Runtime library.
+    #[arg(long)]
+    pub offline: bool,
+    /// Keep the registry, data and logs in this new folder.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// This very program, even if its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -206,7 +220,7 @@ impl Place {
     }
 }
 
-pub(crate) fn run(arguments: &Demo) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let temporary = tempfile::tempdir()
         .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
     let folder = match &arguments.keep {

@@ -1,9 +1,9 @@
-//! The page about a run: how answers lie against what was true, of the model and
-//! of the champion, and how they compare part by part.
+//! The evidence page of a run: curves of predictions against labels for the model
+//! and the champion, and the comparison slice by slice.
 
 use crate::gate::Bench;
 use crate::interval::mean;
-use crate::judge::Judged;
+use crate::judge::Evaluation;
 use crate::page::{Figure, Line, Part, Points, Run, render};
 use ortus::observe::quality::answer::{Answer, Truth};
 use serde_json::Value;
@@ -24,15 +24,15 @@ const PARTS_MAX: usize = 40;
 pub(super) fn page(
     record: &Value,
     bench: &Bench<'_>,
-    model: &Judged,
-    champion: Option<&Judged>,
+    model: &Evaluation,
+    champion: Option<&Evaluation>,
     confidence: f64,
 ) -> String {
     let mut run = Run {
         record: record.clone(),
         ..Run::default()
     };
-    let both: Vec<(&str, &Judged)> = [("this model", Some(model)), ("the champion", champion)]
+    let both: Vec<(&str, &Evaluation)> = [("this model", Some(model)), ("the champion", champion)]
         .into_iter()
         .filter_map(|(n, j)| Some((n, j?)))
         .collect();
@@ -135,7 +135,7 @@ fn line(name: &str, points: Points) -> Line {
 }
 
 /// The score of a class for each row.
-fn scores(judged: &Judged, class: usize) -> Scored {
+fn scores(judged: &Evaluation, class: usize) -> Scored {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
             Some((f64::from(*scores.get(class)?), *truth == class))
@@ -226,7 +226,7 @@ fn calibration(scores: &Scored) -> Points {
 }
 
 /// What was true, and what was answered.
-fn values(judged: &Judged) -> Points {
+fn values(judged: &Evaluation) -> Points {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
             Some((*truth, *value))
@@ -264,7 +264,12 @@ fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn parts(bench: &Bench<'_>, model: &Judged, champion: &Judged, confidence: f64) -> Vec<Part> {
+fn parts(
+    bench: &Bench<'_>,
+    model: &Evaluation,
+    champion: &Evaluation,
+    confidence: f64,
+) -> Vec<Part> {
     let whole = (
         "all rows".to_owned(),
         (0..model.wrong.len() as u32).collect::<Vec<u32>>(),

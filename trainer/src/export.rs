@@ -8,19 +8,13 @@ mod trees;
 
 use crate::features::{ABSENT, Feature, OTHER};
 use crate::model::{Learned, Model};
+use crate::tensors::{LABEL, NUMBERS, PROBABILITIES, VALUE};
 use graph::{Graph, Kind};
 use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::DType;
 
 /// Features that are an input each; of more, the numbers are one.
 const NAMED_MAX: usize = 64;
-/// The input with all numbers, where there are too many features.
-pub(crate) const NUMBERS: &str = "numbers";
-
-/// The outputs' names.
-pub(crate) const VALUE: &str = "value";
-pub(crate) const LABEL: &str = "label";
-pub(crate) const PROBABILITIES: &str = "probabilities";
 
 /// One input of the graph, by the features it is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

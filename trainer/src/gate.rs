@@ -1,8 +1,8 @@
-//! What a model must show before it is published: each gate passes, fails, or
-//! cannot tell, by bounds and not by means. Pure.
+//! The gates before publishing: each passes, fails or is inconclusive, by
+//! confidence bounds and not by means. Reads and writes nothing.
 
 use crate::interval::{Interval, mean};
-use crate::judge::{Judged, Wrong};
+use crate::judge::{Evaluation, Wrong};
 use crate::spec::{First, Gates};
 use serde::{Deserialize, Serialize};
 
@@ -93,8 +93,8 @@ const PART_ROWS_MIN: usize = 30;
 pub(crate) fn judge(
     gates: &Gates,
     bench: &Bench<'_>,
-    model: &Judged,
-    champion: Option<Result<&Judged, &str>>,
+    model: &Evaluation,
+    champion: Option<Result<&Evaluation, &str>>,
 ) -> Vec<Gate> {
     let word = bench.wrong.word();
     let own = mean(&model.wrong, bench.cluster, gates.confidence);
@@ -156,7 +156,7 @@ pub(crate) fn judge(
     found
 }
 
-fn calibration(gates: &Gates, model: &Judged) -> Gate {
+fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
     let Some(error) = model.measures.get("ece") else {
         return Gate::plain("calibration", Verdict::NotGated, "the answers are values");
     };
@@ -199,7 +199,7 @@ fn calibration(gates: &Gates, model: &Judged) -> Gate {
 fn against(
     gates: &Gates,
     bench: &Bench<'_>,
-    (model, champion): (&Judged, &Judged),
+    (model, champion): (&Evaluation, &Evaluation),
     (name, rows): (&str, &[u32]),
     of_parts: Option<usize>,
 ) -> Gate {
@@ -234,7 +234,7 @@ fn against(
 }
 
 /// Fails where one part is surely worse than allowed.
-fn slices(gates: &Gates, bench: &Bench<'_>, model: &Judged, champion: &Judged) -> Gate {
+fn slices(gates: &Gates, bench: &Bench<'_>, model: &Evaluation, champion: &Evaluation) -> Gate {
     let parts: Vec<&(String, Vec<u32>)> = bench
         .parts
         .iter()
@@ -281,10 +281,10 @@ fn slices(gates: &Gates, bench: &Bench<'_>, model: &Judged, champion: &Judged) -
 mod tests {
     use super::*;
 
-    fn judged(wrong: &[f64]) -> Judged {
-        Judged {
+    fn judged(wrong: &[f64]) -> Evaluation {
+        Evaluation {
             wrong: wrong.to_vec(),
-            ..Judged::default()
+            ..Evaluation::default()
         }
     }
 

@@ -1,5 +1,4 @@
-//! Every run of a model and what became of it, in the registry's store, for
-//! whoever asks later.
+//! The history of a model's runs and their results, in the registry's store.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -14,6 +13,9 @@ use std::collections::BTreeMap;
 
 /// The largest record.
 const BYTES_MAX: u64 = 4 << 20;
+
+/// The trigger of a run that a person started.
+pub(crate) const MANUAL: &str = "manual";
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +66,7 @@ pub(crate) struct Ran {
 impl Ran {
     /// Whether what it was for is still to be done: something was away.
     pub(crate) fn is_tried_again(&self) -> bool {
-        self.became == Became::Broken
-            && self.events.is_empty()
-            && self.trigger != crate::attempt::MANUAL
+        self.became == Became::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
     /// The run's key, where it got one.

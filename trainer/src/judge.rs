@@ -1,6 +1,5 @@
-//! Asks any version about rows, through ONNX Runtime and the tensors it takes,
-//! and says of each row how wrong the answer is. The same for the champion and
-//! for what would take its place.
+//! Evaluates a version: predicts rows through ONNX Runtime and computes the loss
+//! of each row. The champion and the new model go through the same code.
 
 use crate::data::Target;
 use crate::frame::{Frame, Values};
@@ -268,9 +267,9 @@ impl Wrong {
     }
 }
 
-/// What a version made of rows.
+/// How well a version predicts rows.
 #[derive(Default)]
-pub(crate) struct Judged {
+pub(crate) struct Evaluation {
     /// Row by row.
     pub wrong: Vec<f64>,
     pub measures: Measures,
@@ -285,7 +284,7 @@ pub(crate) fn judge(
     frame: &Frame,
     target: &Target,
     wrong: Wrong,
-) -> Result<Judged> {
+) -> Result<Evaluation> {
     let truths = truths(target, &asked.task)?;
     let answers = asked.ask(frame, &mut |_, _, _| {})?;
     let rows = || answers.iter().zip(&truths);
@@ -294,7 +293,7 @@ pub(crate) fn judge(
     let wrong = rows()
         .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
         .collect();
-    Ok(Judged {
+    Ok(Evaluation {
         wrong,
         measures,
         answers,

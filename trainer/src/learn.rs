@@ -1,5 +1,5 @@
-//! From rows to a model: learns which features there are, and fits what the
-//! specification asks for.
+//! Fits a model: finds the features of the rows, and runs the algorithm of the
+//! specification.
 
 use crate::data::Rows;
 use crate::features::Feature;

@@ -1,41 +1,59 @@
 //! `ortus-trainer` turns data into a version that servers follow. This file is
-//! the map, in reading order: each module imports only modules above it.
+//! the map, in reading order: a group imports only itself and the groups above
+//! it, and no two files import each other.
 
-mod attempt;
-mod candidate;
-mod cli;
-mod command;
-mod companion;
-mod data;
-mod demo;
-mod evidence;
-mod export;
+// Foundations: columns in memory, names of tensors, statistics, files.
 mod features;
-mod fit;
 mod frame;
-mod gate;
-mod history;
-mod init;
 mod interval;
-mod judge;
-mod learn;
 mod lease;
 mod listen;
 mod mlflow;
-mod model;
-mod package;
 mod page;
-mod parity;
-mod pipeline;
 mod proto;
-mod referee;
+mod random;
 mod scratch;
+mod tensors;
+
+// Input: the specification (`train.toml`), the dataset and its split.
+mod data;
+mod init;
 mod spec;
 mod split;
-mod steps;
-mod sweep;
+
+// Training: the algorithms, the fitted model and its ONNX graph.
+mod export;
+mod fit;
+mod learn;
+mod model;
+
+// Evaluation: predictions of a graph, parity, gates, the evidence page.
+mod command;
+mod evidence;
+mod fitted_model;
+mod gate;
+mod judge;
+mod package;
+mod parity;
+
+// Records: what is kept of runs, and when a run is due.
+mod checkpoint;
+mod history;
+mod pins;
 mod trigger;
+
+// Runs: the pipeline from data to a version, once or again and again.
+mod companion;
+mod context;
+mod evaluation;
+mod pipeline;
+mod recorded_run;
+mod sweep;
 mod watch;
+
+// The command line.
+mod cli;
+mod demo;
 
 use std::process::ExitCode;
 

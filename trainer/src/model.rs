@@ -1,5 +1,5 @@
-//! What was learned: the features it takes, what its answers mean, and the trees
-//! or weights between them. What the exported graph is held against.
+//! A model of an own algorithm: its features, its classes, and its trees or
+//! weights. The exported graph is compared with it.
 
 use crate::features::Feature;
 use crate::fit::linear::Linear;

@@ -1,5 +1,5 @@
-//! What is published with a model: a baseline of rows it was not trained on,
-//! golden rows, and a card that is filled from the record.
+//! The files published with a model: a baseline of rows that it was not trained
+//! on, golden rows, and the model card from the record.
 
 use crate::data::Rows;
 use crate::judge::Asked;
@@ -212,7 +212,7 @@ pub(crate) fn card(spec: &Spec, record: &Value) -> String {
     }
     let _ = writeln!(
         text,
-        "\n## What it heeds\n\n| feature | importance |\n|---|---|"
+        "\n## Feature importance\n\n| feature | importance |\n|---|---|"
     );
     for one in record["importances"]
         .as_array()

@@ -226,12 +226,12 @@ fn importances(body: &mut String, record: &Value) {
         .iter()
         .map(|one| one[1].as_f64().unwrap_or(0.0))
         .collect();
-    body.push_str(&bars("What it heeds", &labels, &[], &shares));
+    body.push_str(&bars("Feature importance", &labels, &[], &shares));
     let rows = shown
         .iter()
         .zip(&labels)
         .map(|(one, label)| vec![label.clone(), number(one[1].as_f64().unwrap_or(0.0))]);
-    body.push_str("</div><h3>What it heeds</h3><div>");
+    body.push_str("</div><h3>Feature importance</h3><div>");
     table(body, rows);
 }
 

@@ -9,7 +9,7 @@ use crate::fit::trees::{self, Choice};
 use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
 use crate::judge::Asked;
 use crate::model::{Learned, Model};
-use crate::split::mix;
+use crate::random::mix;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,13 @@
 //! `train.toml`: everything that a run depends on, in one validated tree. What
 //! is not said has a default; what is not known is refused, with its place.
 
+pub(crate) mod capture_source;
 mod load;
 mod sections;
 #[cfg(test)]
 mod tests;
 
-use crate::data::seen::Seen;
+use capture_source::CaptureSource;
 use ortus::config::form::Form;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::{ModelName, short};
@@ -40,6 +41,16 @@ pub(crate) struct Spec {
     pub sweep_values: Tried,
     /// The folder that paths are relative to.
     pub folder: PathBuf,
+}
+
+/// Reads a pattern of cron.
+pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
+    pattern.parse().map_err(|e: croner::errors::CronError| {
+        Error::invalid(format!(
+            "'{}' is no pattern of five fields: {e}",
+            ortus::core::model::short(pattern)
+        ))
+    })
 }
 
 /// Text of several lines.
@@ -246,7 +257,7 @@ impl Spec {
         self.sources
             .0
             .values()
-            .any(|at| matches!(Seen::parse(at), Ok(Some(_))))
+            .any(|at| matches!(CaptureSource::parse(at), Ok(Some(_))))
     }
 
     /// Checks what no single setting shows.
@@ -268,7 +279,7 @@ impl Spec {
             );
         }
         for at in self.sources.0.values() {
-            Seen::parse(at).map_err(|e| e.context("[data.sources]"))?;
+            CaptureSource::parse(at).map_err(|e| e.context("[data.sources]"))?;
         }
         for (name, join) in &self.joins.0 {
             let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
@@ -335,7 +346,7 @@ impl Spec {
             );
         }
         if let Some(cron) = &self.triggers.cron {
-            crate::trigger::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
+            self::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
         }
         if self.gates.slices.len() > 8 {
             return refuse("'slices' in [gates] names over 8 columns".to_owned());

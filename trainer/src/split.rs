@@ -3,9 +3,9 @@
 //! on, with a gap before it. Pure.
 
 use crate::data::Rows;
+use crate::random::mix;
 use crate::spec::{Algorithm, Spec, SplitBy};
 use ortus::core::error::{Error, Result};
-use ortus::core::hash::SPLITMIX_STEP;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -268,12 +268,6 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
             .for_each(|part| part.sort_unstable());
     }
     Ok(all)
-}
-
-/// A number that looks random, of two (Steele et al. 2014).
-pub(crate) fn mix(seed: u64, number: u64) -> u64 {
-    let salt = seed.wrapping_mul(SPLITMIX_STEP);
-    ortus::core::hash::mix(salt ^ number.wrapping_add(SPLITMIX_STEP))
 }
 
 #[cfg(test)]

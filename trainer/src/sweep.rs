@@ -1,19 +1,19 @@
-//! Tries settings, a grid or at random, on rows that are learned from: parts of
-//! them are held back for it, so that the rows by which the best is judged in the
-//! end have not been looked at.
+//! Hyperparameter search, by grid or at random. Trials are compared on a part of
+//! the training rows, so the test rows stay unseen until the best is judged.
 
+use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{Became, History, Ran};
 use crate::judge::{Wrong, judge};
-use crate::pipeline::{Trainer, Watcher, asked_for, key, span};
+use crate::pipeline::{gate_measure, key, span};
 use crate::spec::{Method, Spec, Values};
-use crate::{candidate, command, referee, split};
+use crate::{command, evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The most settings of a grid.
 const GRID_MAX: usize = 100_000;
@@ -51,7 +51,7 @@ pub(crate) async fn sweep(
     let code = command::code(spec)?;
     data::check::check(spec, &rows, trainer.now)?;
     rows.manifest.time = span(&rows);
-    let wrong = asked_for(spec, &rows)?;
+    let wrong = gate_measure(spec, &rows)?;
     let inner = inner(spec, &rows)?;
     let known: BTreeMap<String, Option<f64>> = history
         .all()
@@ -162,8 +162,8 @@ fn try_one(
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
-        let fitted = candidate::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
-        let mut asked = referee::open(
+        let fitted = fitted_model::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
+        let mut asked = evaluation::open(
             trainer,
             fitted.graph(spec, ""),
             None,
@@ -249,11 +249,8 @@ fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
 
 fn uniform(dice: &mut u64) -> f64 {
     *dice = dice.wrapping_add(1);
-    (split::mix(*dice, 0x5eed) >> 11) as f64 / (1_u64 << 53) as f64
+    (crate::random::mix(*dice, 0x5eed) >> 11) as f64 / (1_u64 << 53) as f64
 }
-
-/// How long a sweep may take where nobody says.
-pub(crate) const TIME: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {

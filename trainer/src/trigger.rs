@@ -1,8 +1,8 @@
-//! When a model is due for a run, and when a run that is due is left out. Pure:
-//! what is known goes in, what is to be done comes out.
+//! Decides when a run of a model is due, and when a due run is skipped. Reads and
+//! writes nothing: facts go in, decisions come out.
 
 use crate::history::{Became, Ran};
-use crate::spec::{Missed, Triggers};
+use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -120,7 +120,7 @@ impl Past {
             if !ran.became.is_run() {
                 continue;
             }
-            let is_asked = ran.trigger == crate::attempt::MANUAL
+            let is_asked = ran.trigger == crate::history::MANUAL
                 || ran.events.iter().any(|e| e.starts_with("ask-"));
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
@@ -180,16 +180,6 @@ pub(crate) struct Found {
     pub champion: Option<u64>,
     /// Rows since the last run, where they were counted.
     pub new_rows: Option<usize>,
-}
-
-/// Reads a pattern of cron.
-pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
-    pattern.parse().map_err(|e: croner::errors::CronError| {
-        Error::invalid(format!(
-            "'{}' is no pattern of five fields: {e}",
-            ortus::core::model::short(pattern)
-        ))
-    })
 }
 
 /// The next time of a pattern.

@@ -1,22 +1,21 @@
-//! Looks, again and again, whether a model is due for a run, and sees to it:
-//! one trainer at a time, each cause once, whoever is killed when.
+//! Checks repeatedly whether a run of a model is due, and runs it: one trainer at
+//! a time, each trigger once, even if a trainer is killed.
 
-use crate::attempt::{Cause, attempt};
+use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{self, Reach};
 use crate::history::{Became, History, Ran};
 use crate::lease::{self, Taken};
-use crate::pipeline::{Outcome, Trainer, Watcher};
+use crate::pins::Pinned;
+use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger::{self, Ask, Decision, Event, Found, Kind, Past};
+use crate::trigger::{self, Ask, Decision, Event, Found, Past};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
 use ortus::observe::alarms;
 use ortus::registry::commands::Operator;
 use ortus::storage::layout::Records;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,8 +24,6 @@ use std::time::{Duration, Instant};
 const BYTES_MAX: u64 = 64 << 10;
 /// The most words of who asks for a run and why.
 const WORDS_MAX: usize = 4 << 10;
-/// How long files may be on their way after they were named.
-const ARRIVING: TimeDelta = TimeDelta::seconds(2);
 /// How far back alarms are looked at.
 const ALARM_DAYS: i64 = 14;
 /// Counting rows may take one part in so many of the time.
@@ -382,92 +379,4 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<A
         );
     }
     Ok(asks)
-}
-
-/// What is written down of a cause before anything is done about it, so that
-/// whoever goes on where another was killed makes the same run.
-pub(crate) struct Pinned {
-    records: Records,
-    keys: Vec<String>,
-    pub as_of: DateTime<Utc>,
-    /// The run that was begun for it.
-    pub run: Option<Digest>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Pin {
-    /// The time that counts as now.
-    as_of: DateTime<Utc>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    run: Option<String>,
-}
-
-impl Pinned {
-    /// Pins causes to a time: that of the clock itself, or that at which the first
-    /// trainer began with one of them.
-    async fn new(
-        records: &Records,
-        model: &ModelName,
-        events: &[Event],
-        now: DateTime<Utc>,
-    ) -> Result<Self> {
-        let of_clock = events
-            .iter()
-            .filter(|event| event.kind == Kind::Cron)
-            .map(|event| event.time)
-            .max();
-        let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
-        let keys = events
-            .iter()
-            .map(|event| format!("{}/{}.json", folder(model, "pins"), event.key))
-            .collect();
-        // Files that were named by then should have arrived.
-        let as_of = of_clock.unwrap_or(now - ARRIVING);
-        let mut pinned = Self {
-            records: records.clone(),
-            keys,
-            as_of,
-            run: None,
-        };
-        for key in &pinned.keys {
-            records.create(key, pin_text(as_of, None)?).await?;
-            let bytes = records.get(key, BYTES_MAX).await?;
-            let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let damaged =
-                || Error::precondition(format!("{key} of the registry's records is damaged"));
-            let pin = pin.ok_or_else(damaged)?;
-            pinned.as_of = pinned.as_of.min(pin.as_of);
-            pinned.run = pinned
-                .run
-                .or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
-        }
-        Ok(pinned)
-    }
-
-    /// Writes down which run it is.
-    pub(crate) async fn note(&self, run: &Digest) -> Result<()> {
-        let text = pin_text(self.as_of, Some(run))?;
-        for key in &self.keys {
-            self.records.overwrite(key, text.clone()).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes it back, once what came of it is kept.
-    async fn done(&self) {
-        for key in &self.keys {
-            // It would only be in the way.
-            let _ = self.records.delete(key).await;
-        }
-    }
-}
-
-fn pin_text(as_of: DateTime<Utc>, run: Option<&Digest>) -> Result<bytes::Bytes> {
-    let pin = Pin {
-        as_of,
-        run: run.map(ToString::to_string),
-    };
-    serde_json::to_vec(&pin)
-        .map(Into::into)
-        .map_err(|e| Error::internal("write a pin").with_source(e))
 }

@@ -98,6 +98,19 @@ pub fn imports(modules: &Modules, module: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether the code names the module `child` of the crate `library`.
+pub fn names_child(code: &str, library: &str, child: &str) -> bool {
+    let mut found = BTreeSet::new();
+    for (at, word) in words(code).filter(|(_, word)| *word == library) {
+        paths(&code[at + word.len()..], library, &mut found);
+    }
+    let child = join(library, child);
+    let below = format!("{child}::");
+    found
+        .iter()
+        .any(|path| *path == child || path.starts_with(&below))
+}
+
 /// Identifiers with their positions.
 fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';

@@ -1,10 +1,9 @@
-//! Experiments: settings that are tried, runs beside each other, and what MLflow
-//! is told.
+//! The commands `sweep` and `compare`, and logging of runs to MLflow.
 
 use super::{NOT_PASSED, RunArguments, Setup, Shown, history, history_of, show};
-use crate::attempt::{Cause, attempt};
 use crate::history::{Became, Ran};
 use crate::mlflow::{Told, Tracking};
+use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use crate::sweep::{self, Swept};
 use chrono::TimeDelta;

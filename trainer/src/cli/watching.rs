@@ -1,10 +1,10 @@
-//! `ortus-trainer watch` and what belongs to it: what is due, asking for a run,
-//! and runs as of times that are gone.
+//! The commands `watch`, `status`, `trigger` and `backfill`: runs that triggers
+//! start, requests for a run, and runs as of past times.
 
 use super::experiments::tell;
 use super::{NOT_PASSED, RunArguments, Setup, Shown, history_of, records_of, show, word};
-use crate::attempt::{Cause, attempt};
 use crate::history::Ran;
+use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
 use crate::watch::{self, Looked, Watch};
@@ -22,26 +22,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The longest pause after a look that failed.
+/// The longest pause after a failed check.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
-/// Times that a backfill may be of.
+/// The most times of a backfill.
 const TIMES_MAX: usize = 10_000;
 
 #[derive(Args)]
 pub(crate) struct WatchArguments {
-    /// The specifications; each says by what it is started.
+    /// The training specifications; [triggers] of each says when it runs.
     #[arg(required = true)]
     specs: Vec<PathBuf>,
-    /// Look once, do what is due, and end: 3 where a gate did not pass.
+    /// Check once, run what is due, and exit; exits 3 if a gate did not pass.
     #[arg(long)]
     once: bool,
-    /// Take alarms as a webhook at this address; port 0 asks for a free one.
+    /// Receive alarms as a webhook at this address; port 0 takes a free port.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// The server's program, which models must load in [default: `ortus` beside this one].
+    /// The server program that must be able to load models [default: `ortus` beside this program].
     #[arg(long, value_name = "PATH")]
     ortus: Option<PathBuf>,
-    /// Tell MLflow of runs: a folder such as mlruns, or the address of its tracking server.
+    /// Log runs to MLflow: a folder such as mlruns, or the address of a tracking server.
     #[arg(long, value_name = "URI")]
     mlflow: Option<String>,
     #[command(flatten)]
@@ -54,16 +54,16 @@ pub(crate) struct WatchArguments {
 pub(crate) struct BackfillArguments {
     #[command(flatten)]
     run: RunArguments,
-    /// The first time, a date or RFC 3339.
+    /// The first time, as a date or in RFC 3339.
     #[arg(long, value_name = "TIME")]
     from: String,
     /// The last time [default: now].
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Times of this pattern of cron [default: `cron` in [triggers]].
+    /// A cron pattern of the times [default: `cron` in [triggers]].
     #[arg(long, value_name = "PATTERN")]
     cron: Option<String>,
-    /// Point aliases as [publish] says, not at nothing.
+    /// Move aliases as [publish] says; without this option the versions get no alias.
     #[arg(long)]
     publish: bool,
 }

@@ -26,7 +26,8 @@ pub(super) async fn join(
     joins: &Joins,
     time: &str,
 ) -> Result<DataFrame> {
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(super::source::words(&e));
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(super::query_error::message(&e));
     let at = moment(&frame, time, "the query's answer")?;
     // The same rows in the same order, however often they are read.
     let mut frame = frame.cache().await.map_err(broken)?;
@@ -45,7 +46,8 @@ async fn one(
     (name, join): (&str, &Join),
     at: &str,
 ) -> Result<DataFrame> {
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(super::source::words(&e));
+    let broken =
+        |e: datafusion::error::DataFusionError| Error::invalid(super::query_error::message(&e));
     let source = context
         .table(TableReference::bare(name))
         .await

@@ -2,11 +2,14 @@
 //! limit of memory; the answer is gathered batch by batch within a limit of rows.
 
 use super::super::spec::Spec;
+use super::super::spec::capture_source::CaptureSource;
 use super::Reach;
+use super::captured;
 use super::columns::{Gathered, Growing};
 use super::joins;
-use super::seen::Seen;
-use super::staged::{self, Staged};
+use super::manifest::{Manifest, Source};
+use super::query_error::message;
+use super::staged::{self, Format, Staged, unreadable};
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -19,91 +22,13 @@ use datafusion::prelude::{
 };
 use futures_util::stream::StreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::hash::Digest;
 use ortus::core::model::short;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// The most bytes of what a planner says.
-const WORDS_MAX: usize = 400;
 /// Rows of a CSV file by which the types of its columns are found.
 const LOOK_ROWS: usize = 100_000;
-
-/// Where rows came from, exactly enough to see whether they are the same.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Manifest {
-    pub sources: Vec<Source>,
-    pub sql: String,
-    pub rows: usize,
-    /// The answer's columns and their types.
-    pub columns: Vec<(String, String)>,
-    /// The time that counts as now: what came later is not among the rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<DateTime<Utc>>,
-    /// The first and the last time, where there is such a column.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<(DateTime<Utc>, DateTime<Utc>)>,
-}
-
-/// A table of files.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Source {
-    pub name: String,
-    pub files: Vec<SourceFile>,
-    /// What was made of the files, where that is what counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows_digest: Option<Digest>,
-}
-
-/// One of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SourceFile {
-    /// Relative to the specification where it can be.
-    pub path: String,
-    pub digest: Digest,
-    pub bytes: u64,
-}
-
-impl Manifest {
-    /// The same for the same files and query, wherever they lie.
-    pub(crate) fn digest(&self) -> Digest {
-        let files = self.sources.iter().map(|s| {
-            let all: Vec<String> = match s.rows_digest {
-                Some(rows) => vec![rows.to_string()],
-                None => s.files.iter().map(|f| f.digest.to_string()).collect(),
-            };
-            (s.name.as_str(), all)
-        });
-        let files: Vec<_> = files.collect();
-        let text = match self.as_of {
-            None => serde_json::json!([files, self.sql]),
-            Some(as_of) => serde_json::json!([files, self.sql, as_of]),
-        };
-        let text = text.to_string();
-        ortus::core::hash::Digest::of(text.as_bytes())
-    }
-}
-
-/// What kind of files a source is of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Parquet,
-    Csv,
-    Json,
-}
-
-impl Format {
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "parquet" => Some(Self::Parquet),
-            "csv" => Some(Self::Csv),
-            "json" | "jsonl" | "ndjson" => Some(Self::Json),
-            _ => None,
-        }
-    }
-}
 
 /// Reads what the query answers.
 pub(super) async fn read(
@@ -138,8 +63,9 @@ pub(super) async fn count(
         Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
     };
-    let broken =
-        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let broken = |e: datafusion::error::DataFusionError| {
+        Error::invalid(format!("the query: {}", message(&e)))
+    };
     let mut frame = prepared
         .context
         .sql_with_options(&prepared.manifest.sql, only_reads())
@@ -166,8 +92,9 @@ pub(super) async fn count(
 
 /// A time as a column of times has it.
 fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
-    let broken =
-        |e: datafusion::error::DataFusionError| Error::invalid(format!("the query: {}", words(&e)));
+    let broken = |e: datafusion::error::DataFusionError| {
+        Error::invalid(format!("the query: {}", message(&e)))
+    };
     let field = frame.schema().field_with_unqualified_name(column);
     let kind = field.map_err(|_| {
         Error::invalid(format!(
@@ -245,27 +172,19 @@ struct Prepared {
 }
 
 async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
-    if let Some(seen) = Seen::parse(at)? {
+    if let Some(source) = CaptureSource::parse(at)? {
         let records = reach.records.as_ref();
         let records = records
             .ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
-        return seen
-            .stage(
-                records,
-                reach.as_of.unwrap_or(reach.now),
-                (into, spec.data.staged_max as u64),
-            )
-            .await;
+        let as_of = reach.as_of.unwrap_or(reach.now);
+        let bytes_max = spec.data.staged_max as u64;
+        return captured::stage(&source, records, as_of, (into, bytes_max)).await;
     }
     match at.split_once("://") {
         Some(("file", path)) => staged::local(&spec.folder, path),
         Some(_) => staged::bucket(at, into, spec.data.staged_max as u64).await,
         None => staged::local(&spec.folder, at),
     }
-}
-
-pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
 }
 
 /// A planner that keeps rows in their order and itself within its memory.
@@ -337,7 +256,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
             }
         };
         let broken = |e: datafusion::error::DataFusionError| {
-            Error::invalid(format!("{}: {}", path.display(), words(&e)))
+            Error::invalid(format!("{}: {}", path.display(), message(&e)))
         };
         registered.map_err(broken)?;
         let frame = context
@@ -364,7 +283,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
         return Ok(());
     }
     // By name, in the order of the files.
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(words(&e));
+    let broken = |e: datafusion::error::DataFusionError| Error::invalid(message(&e));
     let mut tables = tables.into_iter();
     let Some(mut whole) = tables.next() else {
         return Ok(());
@@ -424,9 +343,9 @@ async fn query(
     let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
         datafusion::error::DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
             "the query needs more memory than 'memory_max' in [data] allows: {}",
-            words(&e)
+            message(&e)
         )),
-        _ => Error::invalid(format!("the query: {}", words(&e))),
+        _ => Error::invalid(format!("the query: {}", message(&e))),
     };
     let frame = context
         .sql_with_options(sql, only_reads())
@@ -487,11 +406,4 @@ async fn query(
             .collect(),
         rows,
     ))
-}
-
-/// What a planner says, in one line.
-pub(super) fn words(error: &datafusion::error::DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    let line = text.lines().next().unwrap_or_default();
-    line[..line.floor_char_boundary(WORDS_MAX)].to_owned()
 }

@@ -1,7 +1,7 @@
 //! Where the files of a source lie, brought within reach: a file or folder as it
 //! is, objects of a bucket copied beside each other.
 
-use super::source::{Format, SourceFile, unreadable};
+use super::manifest::SourceFile;
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -12,6 +12,30 @@ use std::path::{Path, PathBuf};
 
 /// The most files of a source.
 const FILES_MAX: usize = 10_000;
+
+/// The format of a source's files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+impl Format {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// The error of a file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
+}
 
 /// A source within reach.
 pub(super) struct Staged {

@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 
 /// Rows that one thread takes at a time.
 const BLOCK: usize = 4_096;
-/// Steps at most.
+/// Checkpoints at most.
 const STEPS_MAX: usize = 2_000;
-/// Steps that are remembered.
+/// Checkpoints that are remembered.
 const MEMORY: usize = 12;
-/// Steps one after another that change nothing.
+/// Checkpoints one after another that change nothing.
 const STALLS_MAX: usize = 8;
 
 /// Weights, feature by feature.
@@ -216,7 +216,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 known.pop_front();
             }
         }
-        // Steps that go nowhere any more, for the value is as exact as numbers are.
+        // Checkpoints that go nowhere any more, for the value is as exact as numbers are.
         stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() {
             stalls + 1
         } else {

@@ -5,7 +5,7 @@
 
 use super::super::features::Feature;
 use super::super::frame::Frame;
-use super::super::split::mix;
+use super::super::random::mix;
 use super::encode::{self, Encoded};
 use super::linear::Linear;
 use super::trees::Round;
@@ -338,7 +338,7 @@ fn mean(
     loss.mean(targets, row_weights, &scores)
 }
 
-/// Steps that remember slopes and their squares.
+/// Checkpoints that remember slopes and their squares.
 struct Adam {
     slopes: Vec<f32>,
     squares: Vec<f32>,

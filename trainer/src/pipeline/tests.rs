@@ -1,14 +1,17 @@
 //! Every kind of model, exported and run by ONNX Runtime, is what was learned:
 //! a hundred thousand rows of each algorithm, bent to every edge.
 
-use super::*;
+use super::key;
+use crate::command::Code;
 use crate::data::{Manifest, Rows, Target};
 use crate::frame::{Coder, Column, Frame, Values};
+use crate::judge::{Asked, Wrong, judge};
 use crate::spec::{Algorithm, Spec};
-use crate::{export, learn, parity};
+use crate::{export, learn, package, parity, split};
+use bytes::Bytes;
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::onnx::OnnxRuntime;
-use ortus::onnx::runtime::{SessionOptions, Source};
+use ortus::onnx::runtime::{Engine, SessionOptions, Source};
 use ortus::testing::engine;
 
 /// Of each of three tasks.
@@ -18,7 +21,8 @@ const PARITY: usize = 34_000;
 /// depends on all of them.
 fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
     let (mut a, mut b, mut words, mut y) = (Vec::new(), Vec::new(), Coder::default(), Vec::new());
-    let dice = |row: usize, of: u64| (split::mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32;
+    let dice =
+        |row: usize, of: u64| (crate::random::mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32;
     for row in 0..rows {
         let (x, z) = (dice(row, 1) * 20.0 - 10.0, dice(row, 2));
         let word = (dice(row, 3).powi(3) * 400.0) as usize;
@@ -159,7 +163,7 @@ fn a_model_of_many_features_takes_its_numbers_together() {
     let mut rows = world(2_000, |_| 0.0, 0);
     for at in 0..80_u64 {
         let values = (0..2_000)
-            .map(|row| (split::mix(at + 100, row) >> 40) as f32)
+            .map(|row| (crate::random::mix(at + 100, row) >> 40) as f32)
             .collect();
         rows.frame.columns.insert(
             1,

@@ -9,11 +9,11 @@ use std::time::Duration;
 const DAY: Duration = Duration::from_secs(86_400);
 
 section! {
-    /// `[model]`: what is trained.
+    /// `[model]`: the model to train.
     Model {
         /// The model's name in the registry; required.
         name: String as Line = String::new();
-        /// The model card: one line about what it is for.
+        /// One line for the model card: what the model is for.
         about: Option<String> as Line = None;
         /// The licence of the model, an SPDX expression.
         licence: Option<String> as Line = None;
@@ -21,76 +21,76 @@ section! {
 }
 
 section! {
-    /// `[data]`: which rows it learns from.
+    /// `[data]`: the rows to train on.
     Data {
-        /// The query; default `SELECT * FROM` the only source.
+        /// The SQL query over the sources; default `SELECT * FROM` the only source.
         sql: Option<String> as Text = None;
-        /// Rows beyond which the query is refused, 1 to 100 million; default 20 million.
+        /// The most rows that the query may return, 1 to 100 million; default 20 million.
         rows_max: usize = 20_000_000, in 1..=100_000_000;
-        /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. What sorts need beyond it goes to disk.
+        /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. Larger sorts use the disk.
         memory_max: usize as Size = 4 << 30, in 16 << 20..=1 << 40;
-        /// Bytes of a bucket that are copied, 1 MiB to 1 PiB; default 64 GiB.
+        /// The most bytes copied from object storage, 1 MiB to 1 PiB; default 64 GiB.
         staged_max: usize as Size = 64 << 30, in 1 << 20..=1 << 50;
-        /// Rows below which training is refused, 2 to 100 million; default 100.
+        /// The fewest rows to train on, 2 to 100 million; default 100.
         rows_min: usize = 100, in 2..=100_000_000;
-        /// How old the newest row may be, where there is a time column; default any age.
+        /// The greatest age of the newest row, if there is a time column; default any age.
         age_max: Option<Duration> = None;
-        /// The share of rows without a label that is left out silently; default 0.5. More are refused.
+        /// The largest share of rows without a target, which are left out; default 0.5. The run fails above it.
         unlabelled_max: f64 = 0.5, in 0.0..=1.0;
-        /// The share of rows that are there twice; default 0.2. More are refused.
+        /// The largest share of duplicate rows; default 0.2. The run fails above it.
         duplicates_max: f64 = 0.2, in 0.0..=1.0;
-        /// How well a single column may tell the target, 0.5 to 1 as the area under its curve; default 0.999. A better one
-        /// is taken for a leak and refused.
+        /// The highest ROC AUC of a single column against the target, 0.5 to 1; default 0.999. A column above it
+        /// counts as a leak of the target, and the run fails.
         leak_max: f64 = 0.999, in 0.5..=1.0;
     }
 }
 
 section! {
-    /// `[data.joins.NAME]`: what was known of a row at its time, from the source of that name.
+    /// `[data.joins.NAME]`: a point-in-time join with the source of that name.
     Join {
-        /// Columns that are equal; required.
+        /// The columns to join on; required.
         on: Vec<String> as Line = Vec::new();
-        /// The source's column that says when a row of it came to be known; required.
+        /// The source's column with the time at which a row became known; required.
         time: String as Line = String::new();
-        /// How long after that it counts as known, at most 1000 d; default at once.
+        /// The delay after that time until the row can be used, at most 1000 d; default 0.
         lag: Duration = Duration::ZERO, in Duration::ZERO..=1_000 * DAY;
-        /// How old it may be; default any age.
+        /// The greatest age of a joined row; default any age.
         within: Option<Duration> = None;
     }
 }
 
 choice! {
-    /// What is learned.
+    /// The task of the model.
     Task {
-        /// Follows from the target: words, truth values and few whole numbers are classes.
+        /// From the target: text, booleans and few distinct integers are classes.
         Auto = "auto",
-        /// The class of a row.
+        /// Predict a class.
         Classification = "classification",
-        /// A value.
+        /// Predict a number.
         Regression = "regression",
     }
 }
 
 section! {
-    /// `[schema]`: what the columns are.
+    /// `[schema]`: the roles of the columns.
     Schema {
         /// The column to predict; required.
         target: String as Line = String::new();
-        /// What is learned; default `auto`.
+        /// The task; default `auto`.
         task: Task = Task::Auto;
-        /// The columns to predict from, in the model's order; default all others.
+        /// The feature columns, in the order of the model's inputs; default all other columns.
         features: Vec<String> as Line = Vec::new();
         /// Columns to leave out.
         ignore: Vec<String> as Line = Vec::new();
-        /// Columns of whole numbers that are categories.
+        /// Integer columns that are categories.
         categories: Vec<String> as Line = Vec::new();
-        /// The column that says when a row was; rows are then split by time.
+        /// The column with the time of a row; rows are then split by time.
         time: Option<String> as Line = None;
-        /// The column whose equal values stay together.
+        /// The column with the group of a row; rows of a group stay in one part of the split.
         group: Option<String> as Line = None;
-        /// The column of weights.
+        /// The column with the weight of a row.
         weight: Option<String> as Line = None;
-        /// The classes in order; default sorted. Of two the last is the positive one.
+        /// The classes in order; default sorted. Of two classes the last is the positive one.
         classes: Vec<String> as Line = Vec::new();
     }
 }
@@ -98,9 +98,9 @@ section! {
 choice! {
     /// How rows are split.
     SplitBy {
-        /// By time where there is such a column, else by group, else at random.
+        /// By time if there is a time column, else by group, else at random.
         Auto = "auto",
-        /// What was last is tested on.
+        /// The latest rows are the test rows.
         Time = "time",
         /// Groups stay together.
         Group = "group",
@@ -110,25 +110,25 @@ choice! {
 }
 
 section! {
-    /// `[split]`: which rows are learned from, and which it is judged by.
+    /// `[split]`: the training, early-stopping and test rows.
     Split {
-        /// How; default `auto`.
+        /// The kind of split; default `auto`.
         by: SplitBy = SplitBy::Auto;
-        /// The share of rows to judge by, 0.01 to 0.5; default 0.2.
+        /// The share of test rows, 0.01 to 0.5; default 0.2.
         test: f64 = 0.2, in 0.01..=0.5;
-        /// The share of the other rows to stop by, 0.01 to 0.5; default 0.15.
+        /// The share of the other rows used for early stopping, 0.01 to 0.5; default 0.15.
         stop: f64 = 0.15, in 0.01..=0.5;
-        /// Time between those learned from and those judged by, at most 1000 d; default none.
+        /// The time gap between training and test rows, at most 1000 d; default 0.
         embargo: Duration = Duration::ZERO, in Duration::ZERO..=1_000 * DAY;
-        /// Origins that the last rows are judged from, one after another, 1 to 20; default 1. The last one's model is published.
+        /// The number of rolling origins of the evaluation, 1 to 20; default 1. The model of the last one is published.
         folds: usize = 1, in 1..=20;
-        /// Why rows that have a time are split at random all the same; recorded.
+        /// The reason for a random split of rows that have a time; kept in the record.
         override_reason: Option<String> as Line = None;
     }
 }
 
 choice! {
-    /// What learns.
+    /// The training algorithm.
     Algorithm {
         /// Gradient-boosted trees.
         Trees = "trees",
@@ -136,71 +136,71 @@ choice! {
         Linear = "linear",
         /// A multilayer perceptron.
         Mlp = "mlp",
-        /// A program of your own.
+        /// Your own program.
         Command = "command",
     }
 }
 
 section! {
-    /// `[fit]`: how it learns.
+    /// `[fit]`: the training algorithm.
     Fit {
         /// The algorithm; default `trees`.
         algorithm: Algorithm = Algorithm::Trees;
-        /// What chance depends on; default 7.
+        /// The seed of random numbers; default 7.
         seed: u32 = 7;
-        /// Threads, at most 1024; default 0, one per core.
+        /// The number of threads, at most 1024; default 0, which means one per core.
         threads: usize = 0, in 0..=1024;
-        /// Whether rows of rare classes weigh more, so that every class weighs the same; default false.
+        /// Whether rows are weighted so that all classes have the same total weight; default false.
         balanced: bool = false;
     }
 }
 
 section! {
-    /// `[fit.trees]`.
+    /// `[fit.trees]`: gradient-boosted trees.
     Trees {
-        /// Rounds at most, 1 to 100000; default 1000.
+        /// The most boosting rounds, 1 to 100000; default 1000.
         rounds_max: usize = 1_000, in 1..=100_000;
-        /// Rounds without a lower loss on the rows to stop by, 1 to 10000; default 50.
+        /// Rounds without a lower early-stopping loss before training ends, 1 to 10000; default 50.
         patience: usize = 50, in 1..=10_000;
-        /// How much of each tree is taken, 0.0001 to 1; default 0.05.
+        /// The learning rate (shrinkage of each tree), 0.0001 to 1; default 0.05.
         learning_rate: f64 = 0.05, in 0.0001..=1.0;
-        /// Leaves of a tree, 2 to 4096; default 31.
+        /// The most leaves of a tree, 2 to 4096; default 31.
         leaves_max: usize = 31, in 2..=4_096;
-        /// Branches one behind another, 1 to 64; default 64.
+        /// The greatest depth of a tree, 1 to 64; default 64.
         depth_max: usize = 64, in 1..=64;
-        /// Rows of a leaf, at least 1; default 20.
+        /// The fewest rows of a leaf, at least 1; default 20.
         leaf_rows_min: usize = 20, in 1..=1_000_000;
-        /// Shrinks leaves, 0 to 1e6; default 0.
+        /// L2 regularisation of leaf values, 0 to 1e6; default 0.
         l2: f64 = 0.0, in 0.0..=1e6;
     }
 }
 
 section! {
-    /// `[fit.linear]`.
+    /// `[fit.linear]`: linear or logistic regression.
     Linear {
-        /// Shrinks weights of columns brought to one scale, 0 to 1e6; default 1. scikit-learn's `alpha`, and 1/`C`.
+        /// L2 regularisation of the weights of standardised columns, 0 to 1e6; default 1. In scikit-learn `alpha`, or 1/`C`.
         l2: f64 = 1.0, in 0.0..=1e6;
     }
 }
 
 section! {
-    /// `[fit.mlp]`.
+    /// `[fit.mlp]`: a multilayer perceptron.
     Mlp {
-        /// Rectifiers of each of two hidden layers, 1 to 4096; default 64.
+        /// ReLU units in each of the two hidden layers, 1 to 4096; default 64.
         hidden: usize = 64, in 1..=4_096;
-        /// How far a step goes, 0.000001 to 1; default 0.001.
+        /// The learning rate, 0.000001 to 1; default 0.001.
         rate: f64 = 0.001, in 0.000_001..=1.0;
-        /// How much weights shrink with each step, as a share of it, 0 to 1; default 0.0001.
+        /// The weight decay of each step, as a share of the learning rate, 0 to 1; default 0.0001.
         decay: f64 = 0.0001, in 0.0..=1.0;
-        /// Times that all rows are seen, 1 to 10000; default 200.
+        /// The most epochs, 1 to 10000; default 200.
         epochs_max: usize = 200, in 1..=10_000;
-        /// … without a lower loss on the rows to stop by, 1 to 1000; default 10.
+        /// Epochs without a lower early-stopping loss before training ends, 1 to 1000; default 10.
         patience: usize = 10, in 1..=1_000;
     }
 }
 
 choice! {
-    /// What the rows are handed to a program as.
+    /// The file format of the rows for a program.
     Handed {
         /// Parquet.
         Parquet = "parquet",
@@ -210,65 +210,65 @@ choice! {
 }
 
 section! {
-    /// `[fit.command]`: a program that learns, and what it may take.
+    /// `[fit.command]`: your own training program and its limits.
     Program {
-        /// The program and its arguments. Those that are files beside train.toml are found there, and count in the run's key.
+        /// The program and its arguments. Files beside train.toml are found there and are part of the run key.
         program: Vec<String> as Line = Vec::new();
         /// Further files and folders beside train.toml that the result depends on, such as a list of packages.
         files: Vec<String> as Line = Vec::new();
-        /// Variables of the environment that it is given beside `PATH` and `LANG`.
+        /// Environment variables passed to the program, in addition to `PATH` and `LANG`.
         env: Vec<String> as Line = Vec::new();
-        /// What the rows are handed over as; default `parquet`.
+        /// The file format of the rows; default `parquet`.
         rows: Handed = Handed::Parquet;
-        /// How long it may take, 1 s to 30 d; default 1 h.
+        /// The longest time of the program, 1 s to 30 d; default 1 h.
         deadline: Duration = Duration::from_secs(3_600), in Duration::from_secs(1)..=30 * DAY;
-        /// Address space of each of its processes, 64 MiB to 16 TiB; default 16 GiB.
+        /// The most address space of each process, 64 MiB to 16 TiB; default 16 GiB.
         memory_max: usize as Size = 16 << 30, in 64 << 20..=16 << 40;
-        /// Bytes of each file that it writes, and of all that it hands back, 1 MiB to 1 TiB; default 4 GiB.
+        /// The most bytes of each file that the program writes, and of all its results, 1 MiB to 1 TiB; default 4 GiB.
         output_max: usize as Size = 4 << 30, in 1 << 20..=1 << 40;
-        /// How often it is tried where it ends with 75, "try again", 1 to 100; default 3.
+        /// The most attempts if the program exits with 75 ("try again"), 1 to 100; default 3.
         attempts: usize = 3, in 1..=100;
-        /// How far what it predicted may be from what its model answers, as a share, 0 to 1; default 0.0001.
+        /// The largest relative difference between the program's predictions and its ONNX model's, 0 to 1; default 0.0001.
         parity_max: f64 = 0.0001, in 0.0..=1.0;
     }
 }
 
 section! {
-    /// `[gates]`: what a model must show before it is published. A gate that nothing is said of is reported, and passes nothing.
+    /// `[gates]`: the conditions for publishing a model. A gate that is not set is reported and decides nothing.
     Gates {
-        /// The measure that gates look at; default `log_loss` of classes, `mae` of values.
+        /// The metric of the gates; default `log_loss` for classification, `mae` for regression.
         measure: Option<String> as Line = None;
-        /// The worst that the measure's bound may be; default not gated.
+        /// The worst value of the metric's confidence bound; default not gated.
         bound: Option<f64> = None;
-        /// How much worse than the champion it may be on the same rows, as a share of the champion's; default 0.02.
+        /// The largest relative regression against the champion on the same rows; default 0.02.
         regression_max: f64 = 0.02, in -1.0..=10.0;
-        /// The certainty of bounds, 0.5 to 0.9999; default 0.95.
+        /// The confidence level of bounds, 0.5 to 0.9999; default 0.95.
         confidence: f64 = 0.95, in 0.5..=0.9999;
-        /// Input columns by whose parts it must not be worse than the champion either; at most 8.
+        /// Feature columns whose slices are compared with the champion too; at most 8.
         slices: Vec<String> as Line = Vec::new();
-        /// How much worse in one part, as a share; default 0.1.
+        /// The largest relative regression in one slice; default 0.1.
         slice_regression_max: f64 = 0.1, in 0.0..=10.0;
-        /// The calibration error of a classifier's scores, 0 to 1; default not gated.
+        /// The largest calibration error of a classifier, 0 to 1; default not gated.
         calibration_max: Option<f64> = None;
-        /// What a model without a champion must do: `pass` the others, or be `refused`; default `pass`.
+        /// What happens without a champion: `pass` publishes if the other gates pass, `refused` never publishes; default `pass`.
         first: First = First::Pass;
     }
 }
 
 choice! {
-    /// What becomes of the first model of its name.
+    /// What happens to the first model of its name.
     First {
         /// The other gates decide.
         Pass = "pass",
-        /// It is published by a person.
+        /// Only a person can publish it.
         Refused = "refused",
     }
 }
 
 choice! {
-    /// What becomes of times that nobody watched at.
+    /// What happens to cron times that were missed.
     Missed {
-        /// One run for all of them.
+        /// One run for all missed times.
         Once = "once",
         /// They are skipped.
         Skip = "skip",
@@ -276,35 +276,35 @@ choice! {
 }
 
 section! {
-    /// `[triggers]`: when `ortus-trainer watch` runs. What is not said starts nothing.
+    /// `[triggers]`: when `ortus-trainer watch` starts a run. A trigger that is not set starts nothing.
     Triggers {
-        /// Times, as cron has them, in UTC: minute, hour, day, month, weekday.
+        /// A cron pattern in UTC: minute, hour, day, month, weekday.
         cron: Option<String> as Line = None;
-        /// What becomes of times that nobody watched at; default `once`.
+        /// What happens to cron times that were missed; default `once`.
         missed: Missed = Missed::Once;
-        /// Rows that are new since the last run, 1 to 100 million; default none, which starts nothing.
+        /// The number of new rows since the last run, 1 to 100 million; default none.
         new_rows: Option<usize> = None;
-        /// An alarm that the data or the answers drift; default false.
+        /// A drift alarm of inputs or predictions; default false.
         drift: bool = false;
-        /// An alarm that the champion loses more than it did, by labels; default false.
+        /// An alarm that the champion's loss on labelled predictions rose; default false.
         loss: bool = false;
-        /// A change of this file; default false.
+        /// A change of train.toml; default false.
         spec: bool = false;
-        /// Time after a run in which nothing but a person starts another, at most 1000 d; default 1 h.
+        /// The time after a run in which only a manual request starts another, at most 1000 d; default 1 h.
         cooldown: Duration = Duration::from_secs(3_600), in Duration::ZERO..=1_000 * DAY;
-        /// Runs within 24 h, 1 to 10000; default 24. A person's count, and are never refused.
+        /// The most runs within 24 h, 1 to 10000; default 24. Manual runs count, and are never refused.
         runs_max: usize = 24, in 1..=10_000;
-        /// Time that runs may take within 24 h, 1 s to 24 h; default 24 h.
+        /// The most time of runs within 24 h, 1 s to 24 h; default 24 h.
         time_max: Duration = DAY, in Duration::from_secs(1)..=DAY;
-        /// How often it is looked, 100 ms to 1 d; default 30 s.
+        /// The interval of checks, 100 ms to 1 d; default 30 s.
         poll: Duration = Duration::from_secs(30), in Duration::from_millis(100)..=DAY;
-        /// How long another trainer that is silent is waited for, 1 s to 1 d; default 60 s.
+        /// The time after which the lease of a silent trainer is taken over, 1 s to 1 d; default 60 s.
         lease: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=DAY;
     }
 }
 
 choice! {
-    /// How settings to try are found.
+    /// The search method of a sweep.
     Method {
         /// All combinations.
         Grid = "grid",
@@ -314,41 +314,41 @@ choice! {
 }
 
 section! {
-    /// `[sweep]`: what `ortus-trainer sweep` tries; the settings are in [sweep.values].
+    /// `[sweep]`: the search of `ortus-trainer sweep`; [sweep.values] lists the settings.
     Sweep {
-        /// How; default `grid`.
+        /// The search method; default `grid`.
         method: Method = Method::Grid;
-        /// How many are tried at most, 1 to 10000; default 50.
+        /// The most trials, 1 to 10000; default 50.
         runs_max: usize = 50, in 1..=10_000;
-        /// How long it may take, 1 s to 30 d; default 1 h.
-        time_max: Duration = crate::sweep::TIME, in Duration::from_secs(1)..=30 * DAY;
-        /// What chance depends on; default 7.
+        /// The longest time of the sweep, 1 s to 30 d; default 1 h.
+        time_max: Duration = Duration::from_secs(3_600), in Duration::from_secs(1)..=30 * DAY;
+        /// The seed of random numbers; default 7.
         seed: u32 = 7;
     }
 }
 
 choice! {
-    /// What is published.
+    /// The alias of a published version.
     Policy {
-        /// A version that nothing points at.
+        /// No alias.
         Manual = "manual",
-        /// … that the alias `challenger` points at.
+        /// The alias `challenger`.
         Challenger = "challenger",
-        /// … that the alias `canary` points at, with a share of the champion's traffic; where there is no champion, the champion.
+        /// The alias `canary` with a weight of the traffic; `champion` if there is no champion.
         Canary = "canary",
-        /// The new champion.
+        /// The alias `champion`.
         Champion = "champion",
     }
 }
 
 section! {
-    /// `[publish]`: what becomes of a model that passes.
+    /// `[publish]`: how a model that passes is published.
     Publish {
-        /// Where the alias goes; default `challenger`.
+        /// Which alias the version gets; default `challenger`.
         policy: Policy = Policy::Challenger;
-        /// The percentage of traffic that a canary gets, 1 to 50; default 5.
+        /// The weight of a canary in percent of the traffic, 1 to 50; default 5.
         canary_percent: u32 = 5, in 1..=50;
-        /// Whether it may take or answer otherwise than the champion, whose clients would break; default false.
+        /// Whether the signature may differ from the champion's, which can break clients; default false.
         allow_signature_change: bool = false;
     }
 }

@@ -1,13 +1,13 @@
-//! What servers were asked, joined with what turned out to be true: captured
-//! predictions of a model and their labels, a row for each that has one.
+//! Captured predictions as a data source: predictions of a model joined with
+//! their labels, one row for each prediction that has a label.
 
-use super::source::SourceFile;
+use super::super::spec::capture_source::CaptureSource;
+use super::manifest::SourceFile;
 use super::staged::Staged;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
-use ortus::core::model::{ModelName, short};
 use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
 use ortus::observe::capture::replay::Window;
 use ortus::observe::capture::sheet::OWN;
@@ -18,13 +18,8 @@ use ortus::storage::table::columnar::{self, Notes};
 use ortus::storage::table::{Column, Table};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use uuid::Uuid;
 
-/// What a source of this kind begins with.
-const SCHEME: &str = "capture:";
-/// How far back it looks where nobody says.
-const DAYS: u64 = 30;
 /// The largest file of labels.
 const LABELS_BYTES_MAX: u64 = 1 << 30;
 /// The most captured files.
@@ -34,115 +29,82 @@ const PART_ROWS: usize = 250_000;
 /// What is added to the columns of a captured file.
 const ADDED: [&str; 3] = ["truth", "truth_time", "version"];
 
-/// Which predictions: `capture:MODEL` or `capture:MODEL?days=N`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub model: ModelName,
-    pub back: Duration,
-}
-
-impl Seen {
-    /// Reads an address; none of another kind. Refuses a malformed one.
-    pub(crate) fn parse(at: &str) -> Result<Option<Self>> {
-        let Some(rest) = at.strip_prefix(SCHEME) else {
-            return Ok(None);
-        };
-        let (model, asked) = rest.split_once('?').unwrap_or((rest, ""));
-        let days = match asked.split_once('=') {
-            None if asked.is_empty() => Some(DAYS),
-            Some(("days", days)) => days.parse().ok().filter(|days| (1..=3_650).contains(days)),
-            _ => None,
-        };
-        let days = days.ok_or_else(|| {
-            Error::invalid(format!(
-                "'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days",
-                short(at)
-            ))
-        })?;
-        Ok(Some(Self {
-            model: ModelName::parse(model)?,
-            back: Duration::from_secs(days * 86_400),
-        }))
+/// Joins what was known at a time, and leaves it as files in a folder. Refuses
+/// files of more than `bytes_max` together.
+pub(super) async fn stage(
+    source: &CaptureSource,
+    records: &Records,
+    as_of: DateTime<Utc>,
+    (into, bytes_max): (&Path, u64),
+) -> Result<Staged> {
+    let from = as_of - source.back;
+    let mut labels = Labels::read(records, (from, as_of), bytes_max).await?;
+    let window = Window {
+        model: source.model.clone(),
+        version: None,
+        from,
+        to: as_of,
+    };
+    let mut keys = window.files(records).await?;
+    keys.retain(|key| is_older(key, as_of));
+    if keys.len() > FILES_MAX {
+        return Err(Error::overloaded(format!(
+            "these are over {FILES_MAX} captured files; look back fewer days"
+        )));
     }
-
-    /// Joins what was known at a time, and leaves it as files in a folder. Refuses
-    /// files of more than `bytes_max` together.
-    pub(super) async fn stage(
-        &self,
-        records: &Records,
-        as_of: DateTime<Utc>,
-        (into, bytes_max): (&Path, u64),
-    ) -> Result<Staged> {
-        let from = as_of - self.back;
-        let mut labels = Labels::read(records, (from, as_of), bytes_max).await?;
-        let window = Window {
-            model: self.model.clone(),
-            version: None,
-            from,
-            to: as_of,
+    // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
+    keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
+    let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
+    let (mut files, mut tables) = (Vec::new(), Vec::new());
+    for key in keys {
+        let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else {
+            continue;
         };
-        let mut keys = window.files(records).await?;
-        keys.retain(|key| is_older(key, as_of));
-        if keys.len() > FILES_MAX {
-            return Err(Error::overloaded(format!(
-                "these are over {FILES_MAX} captured files; look back fewer days"
+        bytes_read += bytes.len() as u64;
+        if bytes_read > bytes_max {
+            return Err(Error::too_large(format!(
+                "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
             )));
         }
-        // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
-        keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
-        let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
-        let (mut files, mut tables) = (Vec::new(), Vec::new());
-        for key in keys {
-            let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else {
-                continue;
-            };
-            bytes_read += bytes.len() as u64;
-            if bytes_read > bytes_max {
-                return Err(Error::too_large(format!(
-                    "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
-                )));
-            }
-            let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
-            let captured = Captured::read(bytes).map_err(|e| e.context(&key))?;
-            let names: Vec<String> = captured.table.names().map(str::to_owned).collect();
-            if *columns.get_or_insert_with(|| names.clone()) != names {
-                others += 1;
-                continue;
-            }
-            let joined = join(&captured, &mut labels, (from, as_of))?;
-            if joined.rows > 0 {
-                files.push(SourceFile {
-                    path: key,
-                    digest,
-                    bytes: length,
-                });
-                tables.push(joined);
-            }
+        let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
+        let captured = Captured::read(bytes).map_err(|e| e.context(&key))?;
+        let names: Vec<String> = captured.table.names().map(str::to_owned).collect();
+        if *columns.get_or_insert_with(|| names.clone()) != names {
+            others += 1;
+            continue;
         }
-        if tables.is_empty() {
-            return Err(Error::not_found(format!(
-                "no captured prediction of '{}' since {} has a label yet",
-                self.model,
-                from.format("%Y-%m-%d %H:%M")
-            )));
+        let joined = join(&captured, &mut labels, (from, as_of))?;
+        if joined.rows > 0 {
+            files.push(SourceFile {
+                path: key,
+                digest,
+                bytes: length,
+            });
+            tables.push(joined);
         }
-        files.extend(labels.used());
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        tables.reverse();
-        let (paths, rows_digest) = write(tables, into)?;
-        let note =
-            format!("{others} captured files have other columns than the newest and are left out");
-        let notes = if others > 0 { vec![note] } else { Vec::new() };
-        Ok(Staged {
-            tables: paths,
-            files,
-            rows_digest: Some(rows_digest),
-            notes,
-            stamps: Vec::new(),
-        })
     }
+    if tables.is_empty() {
+        return Err(Error::not_found(format!(
+            "no captured prediction of '{}' since {} has a label yet",
+            source.model,
+            from.format("%Y-%m-%d %H:%M")
+        )));
+    }
+    files.extend(labels.used());
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    tables.reverse();
+    let (paths, rows_digest) = write(tables, into)?;
+    let note =
+        format!("{others} captured files have other columns than the newest and are left out");
+    let notes = if others > 0 { vec![note] } else { Vec::new() };
+    Ok(Staged {
+        tables: paths,
+        files,
+        rows_digest: Some(rows_digest),
+        notes,
+        stamps: Vec::new(),
+    })
 }
-
 /// Writes tables one behind another into few files, and says what they hold.
 fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> {
     // Truths that are numbers here and words in another file are words.

@@ -1,9 +1,10 @@
-//! A run from its cause to its record: whatever becomes of it is kept.
+//! Runs the pipeline once, and keeps the result in the history, whatever it is.
 
 use crate::command::Said;
+use crate::context::{Outcome, Trainer, Watcher};
 use crate::gate::Verdict;
-use crate::history::{Became, History, Ran};
-use crate::pipeline::{Outcome, Trainer, Watcher, run};
+use crate::history::{Became, History, MANUAL, Ran};
+use crate::pipeline::run;
 use crate::spec::Spec;
 use ortus::core::error::{Kind, Result};
 use serde_json::json;
@@ -30,9 +31,6 @@ impl Cause {
         }
     }
 }
-
-/// The trigger of a run that a person started.
-pub(crate) const MANUAL: &str = "manual";
 
 /// Runs, and keeps what became of it; the last says whether it is kept. One that
 /// ends because the registry or a source is away deals with nothing: it is to be

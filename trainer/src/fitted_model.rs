@@ -1,5 +1,5 @@
-//! What would be published: a graph, from our own algorithms or from a program,
-//! and what it is held against.
+//! The fitted model, of an own algorithm or of a program: its graph, its columns
+//! and its parity check.
 
 use crate::command::exchange::{Back, Claims, Said, compare};
 use crate::data::Rows;
@@ -22,7 +22,7 @@ const PARITY_ROWS: usize = 20_000;
 /// What was learned.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Fitted {
+pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
         said: Said,
@@ -39,24 +39,24 @@ pub(crate) fn fit(
     rows: &Rows,
     fold: &Fold,
     watch: &mut dyn FnMut(Round),
-) -> Result<Fitted> {
+) -> Result<FittedModel> {
     if spec.fit.algorithm == Algorithm::Command {
         let Back {
             model,
             said,
             claims,
         } = command::learn(spec, rows, fold)?;
-        return Ok(Fitted::Program {
+        return Ok(FittedModel::Program {
             said,
             claims,
             model,
         });
     }
     let model = learn::learn(spec, rows, fold, watch)?;
-    Ok(Fitted::Ours(Box::new(model)))
+    Ok(FittedModel::Ours(Box::new(model)))
 }
 
-impl Fitted {
+impl FittedModel {
     /// The graph.
     pub(crate) fn graph(&self, spec: &Spec, run: &str) -> Bytes {
         match self {

@@ -1,18 +1,18 @@
-//! Who judges: what the champion makes of the same rows, which rows count as one
-//! observation, by which parts they are looked at, and what a graph must bear.
+//! The evaluation around a model: the champion's predictions of the same rows,
+//! clusters of dependent rows, slices, and the gates of robustness and loading.
 
+use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::frame::{Frame, Values};
 use crate::gate::{Gate, Verdict};
-use crate::judge::{Asked, Judged, Wrong, judge};
+use crate::judge::{Asked, Evaluation, Wrong, judge};
 use crate::package;
-use crate::pipeline::Trainer;
 use crate::spec::Spec;
 use crate::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
-use ortus::core::model::ModelName;
+use ortus::core::model::{ModelName, Version};
 use ortus::onnx::first_run::{Ask, Prober, Subject};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::{SessionOptions, Source};
@@ -43,13 +43,18 @@ pub(super) fn open(
     Asked::new(&graph, columns, session)
 }
 
-pub(super) type Champion = (ortus::core::model::Version, Result<Judged>);
+/// The champion, and how well it predicts the test rows.
+pub(super) struct Champion {
+    pub version: Version,
+    pub evaluation: Result<Evaluation>,
+}
 
 /// What the champion makes of the same rows; none where there is no champion.
 pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
-    (frame, target): (&Frame, &Target),
+    frame: &Frame,
+    target: &Target,
     wrong: Wrong,
 ) -> Result<Option<Champion>> {
     // A registry that does not answer is no registry without a champion.
@@ -77,7 +82,10 @@ pub(super) async fn champion(
             wrong,
         )
     };
-    Ok(Some((version, judged.await)))
+    Ok(Some(Champion {
+        version,
+        evaluation: judged.await,
+    }))
 }
 
 /// What each row that it is judged by belongs to: its group, or its stretch of time.

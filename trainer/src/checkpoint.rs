@@ -1,6 +1,6 @@
-//! Steps of a run that are done, in the registry's store, so that a run that
-//! was killed goes on where it was. A step is kept under the run's key, which
-//! says all that it depends on; the first that is kept is everybody's.
+//! Checkpoints of finished steps in the registry's store, so that a run that was
+//! killed resumes. A step is kept under the run key, which covers everything that
+//! the step depends on; the first result that is kept counts for all trainers.
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,7 @@ const KEPT_DAYS: i64 = 7;
 const DIGEST: usize = 32;
 
 /// The steps of a run.
-pub(crate) struct Steps {
+pub(crate) struct Checkpoints {
     records: Records,
     folder: String,
 }
@@ -27,7 +27,7 @@ fn all(model: &ModelName) -> String {
     format!("train/{model}/steps")
 }
 
-impl Steps {
+impl Checkpoints {
     pub(crate) fn of(records: Records, model: &ModelName, run: &Digest) -> Self {
         let run = run.to_string().replace("sha256:", "");
         Self {
@@ -116,7 +116,7 @@ mod tests {
                 Records::open(&folder.path().display().to_string(), "default").expect("opens");
             let model = ModelName::parse("m").expect("a name");
             let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
-            let steps = Steps::of(records.clone(), &model, &one);
+            let steps = Checkpoints::of(records.clone(), &model, &one);
             assert_eq!(steps.done("fit").await.expect("read"), None);
             assert_eq!(
                 steps.keep("fit", "first".into()).await.expect("kept"),
@@ -128,7 +128,7 @@ mod tests {
                 "the first counts"
             );
             assert_eq!(
-                Steps::of(records.clone(), &model, &other)
+                Checkpoints::of(records.clone(), &model, &other)
                     .done("fit")
                     .await
                     .expect("read"),

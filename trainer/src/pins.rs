@@ -1,0 +1,103 @@
+//! Pins: what is written down about a trigger before its run begins, so that a
+//! trainer that takes over from one that was killed makes the same run.
+
+use crate::trigger::{Event, Kind};
+use chrono::{DateTime, TimeDelta, Utc};
+use ortus::core::error::{Error, Result};
+use ortus::core::hash::Digest;
+use ortus::core::model::ModelName;
+use ortus::storage::layout::Records;
+use serde::{Deserialize, Serialize};
+
+/// The largest pin.
+const BYTES_MAX: u64 = 64 << 10;
+/// How long files may be on their way after they were named.
+const ARRIVING: TimeDelta = TimeDelta::seconds(2);
+
+/// What is written down of a cause before anything is done about it, so that
+/// whoever goes on where another was killed makes the same run.
+pub(crate) struct Pinned {
+    records: Records,
+    keys: Vec<String>,
+    pub as_of: DateTime<Utc>,
+    /// The run that was begun for it.
+    pub run: Option<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    /// The time that counts as now.
+    as_of: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+}
+
+impl Pinned {
+    /// Pins causes to a time: that of the clock itself, or that at which the first
+    /// trainer began with one of them.
+    pub(crate) async fn new(
+        records: &Records,
+        model: &ModelName,
+        events: &[Event],
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        let of_clock = events
+            .iter()
+            .filter(|event| event.kind == Kind::Cron)
+            .map(|event| event.time)
+            .max();
+        let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
+        let keys = events
+            .iter()
+            .map(|event| format!("train/{model}/pins/{}.json", event.key))
+            .collect();
+        // Files that were named by then should have arrived.
+        let as_of = of_clock.unwrap_or(now - ARRIVING);
+        let mut pinned = Self {
+            records: records.clone(),
+            keys,
+            as_of,
+            run: None,
+        };
+        for key in &pinned.keys {
+            records.create(key, pin_text(as_of, None)?).await?;
+            let bytes = records.get(key, BYTES_MAX).await?;
+            let pin: Option<Pin> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let damaged =
+                || Error::precondition(format!("{key} of the registry's records is damaged"));
+            let pin = pin.ok_or_else(damaged)?;
+            pinned.as_of = pinned.as_of.min(pin.as_of);
+            pinned.run = pinned
+                .run
+                .or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
+        }
+        Ok(pinned)
+    }
+
+    /// Writes down which run it is.
+    pub(crate) async fn note(&self, run: &Digest) -> Result<()> {
+        let text = pin_text(self.as_of, Some(run))?;
+        for key in &self.keys {
+            self.records.overwrite(key, text.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes it back, once what came of it is kept.
+    pub(crate) async fn done(&self) {
+        for key in &self.keys {
+            // It would only be in the way.
+            let _ = self.records.delete(key).await;
+        }
+    }
+}
+
+fn pin_text(as_of: DateTime<Utc>, run: Option<&Digest>) -> Result<bytes::Bytes> {
+    let pin = Pin {
+        as_of,
+        run: run.map(ToString::to_string),
+    };
+    serde_json::to_vec(&pin)
+        .map(Into::into)
+        .map_err(|e| Error::internal("write a pin").with_source(e))
+}

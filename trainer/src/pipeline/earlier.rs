@@ -1,0 +1,33 @@
+//! Finds the version that an earlier run with the same key published.
+
+use super::Job;
+use crate::context::Outcome;
+use crate::gate::Verdict;
+use ortus::core::error::Result;
+use ortus::core::hash::Digest;
+
+/// Returns the outcome of the run that published a version, if there is one.
+pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcome>> {
+    let (trainer, name) = (job.trainer, &job.name);
+    let state = trainer.operator.state().await?;
+    let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else {
+        return Ok(None);
+    };
+    // The manifest of the version holds the record.
+    let lineage = trainer
+        .operator
+        .lineage(name, Some(&version.number().to_string()))
+        .await?;
+    let mut record = lineage
+        .first()
+        .map(|of| of["lineage"].clone())
+        .unwrap_or_default();
+    record["run"] = run.to_string().into();
+    record["version"] = version.number().into();
+    Ok(Some(Outcome {
+        version: Some(version.number()),
+        new: false,
+        verdict: Verdict::Pass,
+        record,
+    }))
+}

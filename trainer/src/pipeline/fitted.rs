@@ -1,0 +1,130 @@
+//! The third phase: fits the model, and models of earlier origins. A fit that was
+//! finished before the trainer was killed is read back.
+
+use super::Job;
+use super::split::Split;
+use crate::checkpoint::{self, Checkpoints};
+use crate::context::Watcher;
+use crate::evaluation;
+use crate::fitted_model::{self, FittedModel};
+use crate::history::History;
+use crate::judge::judge;
+use crate::split::Fold;
+use ortus::core::error::Result;
+use serde_json::{Value, json};
+
+/// A split with the model that was fitted to it.
+pub(super) struct Fitted {
+    pub split: Split,
+    pub model: FittedModel,
+    /// Metrics of the models of earlier origins.
+    pub origins: Vec<Value>,
+    pub steps: Checkpoints,
+}
+
+/// A fit that is kept: its key in the store, and what it is for a person.
+struct Step {
+    key: String,
+    what: String,
+}
+
+impl Fitted {
+    /// Fits the models of all origins, the last one to be published.
+    pub(super) async fn fit(
+        job: &Job<'_>,
+        mut split: Split,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self> {
+        let records = job.trainer.records();
+        let manifest = &split.rows().manifest;
+        History::new(records.clone(), job.name.clone())
+            .keep_data(&manifest.digest(), &json!(manifest))
+            .await?;
+        let steps = Checkpoints::of(records.clone(), &job.name, &split.dataset.run);
+        // Checkpoints that are left over only take space.
+        let _ = checkpoint::clear_old(&records, &job.name, job.trainer.now).await;
+
+        let fitting = Fitting {
+            job,
+            split: &split,
+            steps: &steps,
+        };
+        let origins = fitting.earlier_origins(watcher).await?;
+        let step = Step {
+            key: "fit".to_owned(),
+            what: format!("learning from {} rows", split.summary.train),
+        };
+        let model = fitting.fit(&step, &split.fold, watcher).await?;
+
+        split.dataset.rows.notes.extend(model.notes());
+        Ok(Self {
+            split,
+            model,
+            origins,
+            steps,
+        })
+    }
+}
+
+/// What fits of one run share.
+struct Fitting<'f> {
+    job: &'f Job<'f>,
+    split: &'f Split,
+    steps: &'f Checkpoints,
+}
+
+impl Fitting<'_> {
+    /// Returns the model that a finished step kept, or fits it now and keeps it.
+    async fn fit(
+        &self,
+        step: &Step,
+        fold: &Fold,
+        watcher: &mut dyn Watcher,
+    ) -> Result<FittedModel> {
+        let kept = self.steps.done(&step.key).await?;
+        if let Some(model) = kept.as_ref().and_then(FittedModel::read) {
+            watcher.step(&format!("{}: done before", step.what));
+            return Ok(model);
+        }
+
+        watcher.step(&step.what);
+        let model = fitted_model::fit(self.job.spec, self.split.rows(), fold, &mut |round| {
+            watcher.round(round);
+        })?;
+        match self.steps.keep(&step.key, model.write()?).await {
+            Ok(kept) => Ok(FittedModel::read(&kept).unwrap_or(model)),
+            Err(error) => {
+                watcher.step(&format!(
+                    "the fitted model is not kept, and a resumed run fits it again: {error}"
+                ));
+                Ok(model)
+            }
+        }
+    }
+
+    /// Evaluates models of earlier origins, which shows whether the last result was luck.
+    async fn earlier_origins(&self, watcher: &mut dyn Watcher) -> Result<Vec<Value>> {
+        let (job, split) = (self.job, self.split);
+        let mut origins = Vec::new();
+        for (at, fold) in split.earlier.iter().enumerate() {
+            let step = Step {
+                key: format!("origin-{at}"),
+                what: format!("learning, origin {} of {}", at + 1, split.earlier.len() + 1),
+            };
+            let model = self.fit(&step, fold, watcher).await?;
+
+            let graph = model.graph(job.spec, "");
+            let columns = model.columns(job.spec, split.rows());
+            let mut asked = evaluation::open(job.trainer, graph, None, &columns)?;
+            let frame = split.rows().frame.take(&fold.test);
+            let target = split.rows().target.take(&fold.test);
+            let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
+            origins.push(json!({
+                "train": fold.train.len(),
+                "test": fold.test.len(),
+                "metrics": evaluation.measures,
+            }));
+        }
+        Ok(origins)
+    }
+}

@@ -1,0 +1,127 @@
+//! The last phase: pushes a model that passed to the registry, if the champion is
+//! still the one that it was compared with.
+
+use super::Job;
+use super::judged::Judged;
+use super::proven::Proven;
+use crate::context::{Outcome, Watcher};
+use crate::gate::Verdict;
+use crate::lease::Lease;
+use crate::package::{self, Graphs};
+use crate::scratch;
+use crate::spec::Policy;
+use ortus::core::error::Result;
+use ortus::core::model::Alias;
+use ortus::registry::commands::push::{Push, Pushed};
+use ortus::registry::entry::Evidence;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A version in the registry.
+pub(super) struct Published(Pushed);
+
+impl Published {
+    /// Publishes a model that passed. Returns none if the champion changed meanwhile.
+    pub(super) async fn publish(
+        job: &Job<'_>,
+        proven: &mut Proven,
+        judged: &Judged,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<Self>> {
+        watcher.step("publishing");
+        job.trainer.lease.map_or(Ok(()), Lease::check)?;
+        match push(job, proven, judged).await {
+            Ok(pushed) => {
+                // Checkpoints that stay are removed by a later run.
+                let _ = proven.fitted.steps.clear().await;
+                Ok(Some(Self(pushed)))
+            }
+            Err(_) if job.trainer.champion_of(&job.name).await? != judged.champion => {
+                watcher.step("the champion changed meanwhile");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn outcome(&self, judged: Judged) -> Outcome {
+        let mut record = judged.record;
+        record["version"] = self.0.version.into();
+        record["waiting"] = self.0.waiting.into();
+        Outcome {
+            version: Some(self.0.version),
+            new: self.0.new,
+            verdict: Verdict::Pass,
+            record,
+        }
+    }
+}
+
+/// Writes the package of the model, and pushes it.
+async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pushed> {
+    let folder = scratch::folder()?;
+    write(job, proven, judged, folder.path())?;
+
+    let (spec, champion) = (job.spec, judged.champion);
+    let mut lineage = object(&judged.record);
+    let metrics = lineage.remove("metrics").unwrap_or_default();
+    let push = Push {
+        path: folder.path().to_owned(),
+        alias: match spec.publish.policy {
+            Policy::Manual => None,
+            Policy::Challenger => Some(Alias::parse("challenger")?),
+            Policy::Canary if champion.is_some() => Some(Alias::parse("canary")?),
+            Policy::Canary | Policy::Champion => Some(Alias::champion()),
+        },
+        share: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
+        features: proven.columns.clone(),
+        licence: spec.model.licence.clone().unwrap_or_default(),
+        parent: champion,
+        lineage,
+        evaluation: object(&metrics),
+        allow_signature_change: spec.publish.allow_signature_change,
+        run: Some(*proven.run()),
+        over: Some(champion),
+        evidence: vec![evidence(&judged.record, &judged.page)],
+        ..Push::default()
+    };
+    job.trainer.operator.push(&job.name, &push, &|_| {}).await
+}
+
+fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> Result<()> {
+    let Proven { fitted, asked, .. } = proven;
+    let (rows, fold) = (fitted.split.rows(), &fitted.split.fold);
+    let held_out = [&fold.stop[..], &fold.test].concat();
+    let baseline = package::baseline(asked, rows, &held_out, &fitted.model.importances())?;
+    let golden = package::golden(asked, rows, &fold.test)?;
+    let card = package::card(job.spec, &judged.record);
+    let graphs = Graphs {
+        model: &proven.graph,
+        companion: proven.companion.as_ref().map(|(bytes, _)| &bytes[..]),
+    };
+    package::write(
+        folder,
+        &graphs,
+        &baseline,
+        golden.as_ref(),
+        &[(package::CARD, &card), (package::PAGE, &judged.page)],
+    )
+}
+
+fn object(value: &Value) -> serde_json::Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+/// What stands beside the version in the log.
+fn evidence(record: &Value, page: &str) -> Evidence {
+    let gates = record["gates"].as_array().into_iter().flatten();
+    let verdicts: serde_json::Map<String, Value> = gates
+        .filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone())))
+        .collect();
+    let report = ortus::core::hash::Digest::of(page.as_bytes()).to_string();
+    let values = json!({"run": record["run"], "trigger": record["trigger"], "gates": verdicts, "report": report});
+    Evidence {
+        kind: "trained".to_owned(),
+        values: values.as_object().cloned().unwrap_or_default(),
+    }
+}

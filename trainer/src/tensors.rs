@@ -1,0 +1,11 @@
+//! The names of an exported graph's inputs and outputs. Columns of a dataset
+//! cannot have them.
+
+/// The input that takes all numeric features, where there are too many features.
+pub(crate) const NUMBERS: &str = "numbers";
+/// The output of a regression model.
+pub(crate) const VALUE: &str = "value";
+/// The output with the predicted class.
+pub(crate) const LABEL: &str = "label";
+/// The output with a probability for each class.
+pub(crate) const PROBABILITIES: &str = "probabilities";
