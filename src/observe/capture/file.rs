@@ -1,11 +1,11 @@
 //! Captured files: their names, what stands beside their rows, and back from
 //! them to requests.
 
-use super::sheet::{OWN, Sheet};
+use super::sheet::{Form, OWN, Sheet};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::core::model::task::{Classification, Task};
-use crate::core::tensor::Tensor;
+use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::watch::Subject;
 use crate::storage::table::columnar::{self, Notes};
 use crate::storage::table::{Column, Table};
@@ -175,7 +175,7 @@ impl Captured {
         }
         let head: Head = serde_json::from_str(note).map_err(malformed)?;
         ModelName::parse(&head.model)?;
-        head.sheet.make_unsigned(&mut table);
+        make_unsigned(&head.sheet, &mut table);
         Ok(Self { head, table })
     }
 
@@ -219,5 +219,26 @@ impl Captured {
         self.head
             .sheet
             .tensors(&self.table, request.rows.clone(), false)
+    }
+}
+
+/// Makes the columns of unsigned tensors unsigned: older files hold the same
+/// bits as signed numbers.
+fn make_unsigned(sheet: &Sheet, table: &mut Table) {
+    for spread in sheet
+        .tensors
+        .iter()
+        .filter(|t| t.datatype == DType::U64.name())
+    {
+        let Form::Columns(_, kept) = &spread.form else {
+            continue;
+        };
+        for (name, column) in &mut table.columns {
+            if let Column::I64(values) = column
+                && kept.iter().any(|k| k.column == *name)
+            {
+                *column = Column::U64(values.iter().map(|v| v.cast_unsigned()).collect());
+            }
+        }
     }
 }

@@ -316,27 +316,6 @@ impl Sheet {
         }
     }
 
-    /// Makes the columns of unsigned tensors unsigned: older files hold the same
-    /// bits as signed numbers.
-    pub(super) fn make_unsigned(&self, table: &mut Table) {
-        for spread in self
-            .tensors
-            .iter()
-            .filter(|t| t.datatype == DType::U64.name())
-        {
-            let Form::Columns(_, kept) = &spread.form else {
-                continue;
-            };
-            for (name, column) in &mut table.columns {
-                if let Column::I64(values) = column
-                    && kept.iter().any(|k| k.column == *name)
-                {
-                    *column = Column::U64(values.iter().map(|v| v.cast_unsigned()).collect());
-                }
-            }
-        }
-    }
-
     /// Brings back the tensors of one side of a request from its rows. Refuses
     /// what was left out or hashed.
     pub(crate) fn tensors(
