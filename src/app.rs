@@ -87,6 +87,8 @@ impl Signals {
 const WATCHED: Duration = Duration::from_millis(100);
 /// How long lanes may take to end once nothing uses them.
 const LANES_END: Duration = Duration::from_secs(10);
+/// How long I/O threads may take to end once their connections are closed.
+const IO_THREADS_END: Duration = Duration::from_secs(2);
 
 impl App {
     /// Starts everything and returns when every model there is has been loaded
@@ -247,16 +249,25 @@ impl App {
             .block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
         let cut = if gone.is_err() { connections.len() } else { 0 };
         self.stop.now.cancel();
-        self.listening.join();
+        let hung = self.listening.join(Instant::now() + IO_THREADS_END);
+        let running = running(&self.front);
         if let Some(capture) = self.capture {
             // What was answered last is on its way through the monitor.
             std::thread::sleep(WATCHED);
             capture.lock().finish();
         }
         self.background.shutdown_timeout(Duration::from_secs(1));
-        // The last hold on the manager; its thread ends when it is gone.
+        // The last hold on the manager; its thread ends when it is gone. A hung
+        // I/O thread holds it too: then the manager never ends.
         drop(self.front);
-        let ended = wait(self.manager_end, LANES_END);
+        let ended = hung.is_empty() && wait(self.manager_end, LANES_END);
+        if !ended {
+            tracing::error!(
+                threads = hung.join(", "),
+                models = running.join(", "),
+                "runs did not finish before the server stopped"
+            );
+        }
         match (cut, ended) {
             (0, true) => Ok(()),
             (0, false) => Err(Error::unavailable(
@@ -267,6 +278,18 @@ impl App {
             ))),
         }
     }
+}
+
+/// Names the versions that run a batch at this moment.
+fn running(front: &Front) -> Vec<String> {
+    let table = front.predictor.routes().table();
+    table
+        .models
+        .values()
+        .flat_map(|model| model.versions.values())
+        .filter(|servable| servable.is_running())
+        .map(|servable| format!("{}:{}", servable.name, servable.version))
+        .collect()
 }
 
 fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {

@@ -8,7 +8,9 @@ use crate::core::error::{Error, Result};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -31,17 +33,48 @@ pub(crate) struct Listening {
     pub http: SocketAddr,
     /// Where gRPC is served.
     pub grpc: SocketAddr,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+    ended: Receiver<Ended>,
+}
+
+/// An I/O thread ended.
+struct Ended;
+
+/// Reports the end of a thread when it is dropped, also by a panic.
+struct EndReport(Sender<Ended>);
+
+impl Drop for EndReport {
+    fn drop(&mut self) {
+        // The receiver is gone where the start failed.
+        let _ = self.0.send(Ended);
+    }
 }
 
 impl Listening {
-    /// Waits for the threads, which end after [`Stop::now`].
-    pub(crate) fn join(self) {
+    /// Waits until `until` for the threads, which end after [`Stop::now`].
+    /// Returns the names of those that did not: a run in place hangs on them.
+    pub(crate) fn join(self, until: Instant) -> Vec<String> {
+        for _ in &self.threads {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.ended.recv_timeout(left).is_err() {
+                return self.unfinished();
+            }
+        }
+
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("an I/O thread panicked");
             }
         }
+        Vec::new()
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        self.threads
+            .iter()
+            .filter(|thread| !thread.is_finished())
+            .map(|thread| thread.thread().name().unwrap_or("io").to_owned())
+            .collect()
     }
 }
 
@@ -75,6 +108,7 @@ pub(crate) fn start(
         .unzip();
     let peers = Arc::new(peers);
     let mut threads = Vec::with_capacity(count);
+    let (end, ended) = std::sync::mpsc::channel();
     for (index, letters) in inboxes.into_iter().enumerate() {
         let io = IoThread {
             index,
@@ -84,9 +118,13 @@ pub(crate) fn start(
             stop: stop.clone(),
         };
         let (bound, is_bound) = std::sync::mpsc::channel();
+        let report = EndReport(end.clone());
         let thread = std::thread::Builder::new()
             .name(format!("io {index}"))
-            .spawn(move || io.main(http, grpc, letters, &bound))
+            .spawn(move || {
+                let _report = report;
+                io.main(http, grpc, letters, &bound);
+            })
             .map_err(|e| Error::internal("start an I/O thread").with_source(e))?;
         threads.push(thread);
         is_bound
@@ -97,6 +135,7 @@ pub(crate) fn start(
         http,
         grpc,
         threads,
+        ended,
     })
 }
 
@@ -119,7 +158,7 @@ struct IoThread {
     stop: Stop,
 }
 
-type Bound = std::sync::mpsc::Sender<Result<()>>;
+type Bound = Sender<Result<()>>;
 
 impl IoThread {
     fn main(
@@ -280,4 +319,32 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     };
     bind()
         .map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_thread_that_hangs_is_named_and_not_waited_for() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (end, ended) = std::sync::mpsc::channel();
+        let report = EndReport(end);
+        let thread = std::thread::Builder::new()
+            .name("io 0".to_owned())
+            .spawn(move || {
+                let _report = report;
+                let _ = held.recv();
+            });
+        let listening = Listening {
+            http: (Ipv4Addr::LOCALHOST, 0).into(),
+            grpc: (Ipv4Addr::LOCALHOST, 0).into(),
+            threads: vec![thread.expect("starts")],
+            ended,
+        };
+
+        assert_eq!(listening.join(Instant::now()), ["io 0"]);
+        drop(release);
+    }
 }

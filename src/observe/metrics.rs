@@ -7,6 +7,7 @@ pub(crate) mod catalogue;
 pub(crate) mod deploy;
 pub(crate) mod feedback;
 pub(crate) mod monitor;
+pub(crate) mod statistics;
 
 use crate::core::error::{Kind, Result};
 use crate::core::model::{ModelName, Version};
@@ -17,10 +18,10 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
+use statistics::Statistics;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Every family, made once at start and passed to the rooms that need it.
 pub(crate) struct Metrics {
@@ -440,81 +441,5 @@ impl ServableMetrics {
 impl Drop for ServableMetrics {
     fn drop(&mut self) {
         self.catalogue.retire(&self.model, self.version);
-    }
-}
-
-/// A count and the nanoseconds behind it.
-#[derive(Default)]
-pub(crate) struct Tally {
-    count: AtomicU64,
-    ns: AtomicU64,
-}
-
-impl Tally {
-    fn add(&self, took: Duration) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.ns.fetch_add(
-            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
-    }
-
-    /// Reads (count, nanoseconds).
-    pub(crate) fn read(&self) -> (u64, u64) {
-        (
-            self.count.load(Ordering::Relaxed),
-            self.ns.load(Ordering::Relaxed),
-        )
-    }
-}
-
-/// Cumulative statistics of one version since it was loaded.
-#[derive(Default)]
-pub(crate) struct Statistics {
-    /// Predictions answered.
-    pub success: Tally,
-    /// Predictions refused or failed.
-    pub fail: Tally,
-    /// Waiting, of those answered.
-    pub queue: Tally,
-    /// Gathering batches.
-    pub gather: Tally,
-    /// Running batches.
-    pub run: Tally,
-    rows: AtomicU64,
-    last_ms: AtomicU64,
-    batches: Mutex<BTreeMap<u64, [u64; 3]>>,
-}
-
-impl Statistics {
-    fn ran(&self, rows: u64, gather: Duration, run: Duration) {
-        self.gather.add(gather);
-        self.run.add(run);
-        self.rows.fetch_add(rows, Ordering::Relaxed);
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        self.last_ms.store(
-            u64::try_from(now.as_millis()).unwrap_or(0),
-            Ordering::Relaxed,
-        );
-        let mut batches = self.batches.lock();
-        let cell = batches.entry(rows).or_default();
-        cell[0] += 1;
-        cell[1] += u64::try_from(gather.as_nanos()).unwrap_or(0);
-        cell[2] += u64::try_from(run.as_nanos()).unwrap_or(0);
-    }
-
-    /// Rows run.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-    /// When the last batch ran, in milliseconds since 1970; 0 for never.
-    pub(crate) fn last_ms(&self) -> u64 {
-        self.last_ms.load(Ordering::Relaxed)
-    }
-    /// Batch size to (count, gather ns, run ns).
-    pub(crate) fn batches(&self) -> BTreeMap<u64, [u64; 3]> {
-        self.batches.lock().clone()
     }
 }

@@ -223,6 +223,16 @@ impl Batcher {
         }
     }
 
+    /// Whether requests wait for a lane at this moment.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.shared.state.lock().queue.rows() > 0
+    }
+
+    /// Whether a batch runs at this moment, on a lane or in place.
+    pub(crate) fn is_running(&self) -> bool {
+        self.shared.slots.iter().any(Mutex::is_locked)
+    }
+
     /// Rows of a request and the class it stacks with.
     fn measure(&self, inputs: &[Tensor]) -> Result<(usize, Class)> {
         let options = &self.shared.options;

@@ -172,7 +172,7 @@ impl Predictor {
         let copied = self
             .routes
             .shadow_of(servable)
-            .filter(|_| servable.metrics.queue_rows.get() == 0);
+            .filter(|_| !servable.has_waiting());
         let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
         let prediction_id = self.mint.mint();
         let observer = servable.observer.as_ref();

@@ -127,6 +127,16 @@ impl Servable {
             .await
     }
 
+    /// Whether requests wait for a lane at this moment.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.batcher.has_waiting()
+    }
+
+    /// Whether a batch runs at this moment.
+    pub(crate) fn is_running(&self) -> bool {
+        self.batcher.is_running()
+    }
+
     /// Names tensors in the graph's order.
     pub(crate) fn named(&self, inputs: &[Tensor]) -> Vec<(String, Tensor)> {
         self.signature

@@ -4,7 +4,7 @@
 
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
-use crate::observe::metrics::Tally;
+use crate::observe::metrics::statistics::Tally;
 use crate::proto::inference as p;
 use crate::serve::manager::{State, VersionStatus};
 use crate::serve::route::Table;

@@ -1,5 +1,7 @@
 //! Batch composition in virtual time, and lanes with scripted sessions.
 
+mod waiting;
+
 use super::policy::{Decision, Limits, Member, next};
 use super::*;
 use crate::core::model::{ModelName, Version};

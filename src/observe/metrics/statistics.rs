@@ -1,0 +1,177 @@
+//! The statistics of one version in the form that Triton's statistics call
+//! wants. A finished batch adds to them without taking a lock.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// A count and the nanoseconds behind it.
+#[derive(Default)]
+pub(crate) struct Tally {
+    count: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.ns.fetch_add(ns(took), Ordering::Relaxed);
+    }
+
+    /// Reads (count, nanoseconds).
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (
+            self.count.load(Ordering::Relaxed),
+            self.ns.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// Cumulative statistics of one version since it was loaded.
+#[derive(Default)]
+pub(crate) struct Statistics {
+    /// Predictions answered.
+    pub success: Tally,
+    /// Predictions refused or failed.
+    pub fail: Tally,
+    /// Waiting, of those answered.
+    pub queue: Tally,
+    /// Gathering batches.
+    pub gather: Tally,
+    /// Running batches.
+    pub run: Tally,
+    rows: AtomicU64,
+    last_ms: AtomicU64,
+    batches: Batches,
+}
+
+impl Statistics {
+    pub(super) fn ran(&self, rows: u64, gather: Duration, run: Duration) {
+        self.gather.add(gather);
+        self.run.add(run);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.last_ms.store(
+            u64::try_from(now.as_millis()).unwrap_or(0),
+            Ordering::Relaxed,
+        );
+        self.batches.add(rows, gather, run);
+    }
+
+    /// Rows run.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// When the last batch ran, in milliseconds since 1970; 0 for never.
+    pub(crate) fn last_ms(&self) -> u64 {
+        self.last_ms.load(Ordering::Relaxed)
+    }
+
+    /// Batch size to (count, gather ns, run ns).
+    pub(crate) fn batches(&self) -> BTreeMap<u64, [u64; 3]> {
+        self.batches.read()
+    }
+}
+
+/// Lists that batch sizes are spread over.
+const LISTS: usize = 64;
+
+/// The batches of one size, and the next size of the same list.
+struct Size {
+    rows: u64,
+    count: AtomicU64,
+    gather_ns: AtomicU64,
+    run_ns: AtomicU64,
+    next: Link,
+}
+
+type Link = OnceLock<Box<Size>>;
+
+impl Size {
+    fn new(rows: u64) -> Self {
+        Self {
+            rows,
+            count: AtomicU64::new(0),
+            gather_ns: AtomicU64::new(0),
+            run_ns: AtomicU64::new(0),
+            next: Link::new(),
+        }
+    }
+}
+
+/// Batches by size. A size is added once and stays, so that counting a batch of
+/// a known size is three atomic additions.
+struct Batches {
+    lists: [Link; LISTS],
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self {
+            lists: [const { Link::new() }; LISTS],
+        }
+    }
+}
+
+impl Batches {
+    fn add(&self, rows: u64, gather: Duration, run: Duration) {
+        let size = self.size(rows);
+        size.count.fetch_add(1, Ordering::Relaxed);
+        size.gather_ns.fetch_add(ns(gather), Ordering::Relaxed);
+        size.run_ns.fetch_add(ns(run), Ordering::Relaxed);
+    }
+
+    fn size(&self, rows: u64) -> &Size {
+        let mut link = &self.lists[rows as usize % LISTS];
+        loop {
+            let size = link.get_or_init(|| Box::new(Size::new(rows)));
+            if size.rows == rows {
+                return size;
+            }
+            link = &size.next;
+        }
+    }
+
+    fn read(&self) -> BTreeMap<u64, [u64; 3]> {
+        let firsts = self.lists.iter().filter_map(|link| link.get());
+        firsts
+            .flat_map(|first| std::iter::successors(Some(first), |size| size.next.get()))
+            .map(|size| {
+                let sums = [&size.count, &size.gather_ns, &size.run_ns];
+                (size.rows, sums.map(|sum| sum.load(Ordering::Relaxed)))
+            })
+            .collect()
+    }
+}
+
+fn ns(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_counted_by_many_threads_at_once_are_all_there_by_size() {
+        let statistics = Statistics::default();
+        let sizes = [1, 65, 129, 7];
+        let (gather, run) = (Duration::from_nanos(2), Duration::from_nanos(3));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for rows in sizes.into_iter().cycle().take(4_000) {
+                        statistics.ran(rows, gather, run);
+                    }
+                });
+            }
+        });
+        let expected = sizes.map(|rows| (rows, [4_000, 8_000, 12_000]));
+        assert_eq!(statistics.batches(), BTreeMap::from(expected));
+        assert_eq!(statistics.rows(), 4_000 * sizes.iter().sum::<u64>());
+    }
+}

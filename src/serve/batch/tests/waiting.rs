@@ -1,0 +1,27 @@
+//! Shows what a batcher says of its queue and its runs.
+
+use super::*;
+
+#[tokio::test]
+async fn the_queue_says_whether_requests_wait_whatever_the_gauge_shows() {
+    let (batcher, runs, token) = gated(options());
+    let submitted = batcher.submit(submission(&[0.0], LONG));
+    let checks = async {
+        until_running(&runs, 1).await;
+        batcher.shared.metrics.queue_rows.set(5);
+        assert!(!batcher.has_waiting());
+        assert!(batcher.is_running());
+        let second = batcher.submit(submission(&[1.0], LONG));
+        let look = async {
+            batcher.shared.metrics.queue_rows.set(0);
+            assert!(batcher.has_waiting());
+            token.send(()).expect("the lane listens");
+            token.send(()).expect("the lane listens");
+        };
+        let (second, ()) = tokio::join!(second, look);
+        second.expect("served");
+        assert!(!batcher.has_waiting());
+    };
+    let (first, ()) = tokio::join!(submitted, checks);
+    first.expect("served");
+}
