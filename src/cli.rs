@@ -14,7 +14,7 @@ mod schema;
 use crate::api::oip::json as oip_json;
 use crate::app::App;
 use crate::client;
-use crate::config::Config;
+use crate::config::{Config, reference};
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
 use crate::onnx::runtime::library;
@@ -35,32 +35,35 @@ struct Ortus {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve a directory of models until SIGTERM or Ctrl-C.
+    /// Serve models from a directory or a registry until SIGTERM or Ctrl-C.
     Serve(Serve),
-    /// Show it all at work on the models that come with Ortus.
+    /// Run a guided tour with the example models.
     Demo(Demo),
-    /// List what a running server serves.
+    /// List the models of a running server.
     Models(Models),
     /// Send one prediction to a running server.
     Predict(Predict),
-    /// Say what a running server's models are asked that they were not made for.
+    /// Show input drift of served models.
     Drift(monitor::DriftArguments),
-    /// Print the JSON Schema of a format, or the names of all.
-    Schema { name: Option<String> },
-    /// List the alarms that servers kept.
+    /// Print a JSON Schema, or list the schemas.
+    Schema {
+        /// Name of the schema; without it, the names are listed.
+        name: Option<String>,
+    },
+    /// List recorded drift and performance alarms.
     Alarms(alarms::AlarmsArguments),
-    /// Write a page about a running server's model: what it is asked, how good it is.
+    /// Write an HTML report of a served model: traffic, drift and performance.
     Report(report::ReportArguments),
-    /// Print the catalogue of metrics, and rules and dashboards made from it.
+    /// List Prometheus metrics; print alerting rules and Grafana dashboards.
     Metrics {
         #[command(subcommand)]
         verb: metrics::MetricsVerb,
     },
-    /// Send captured predictions again and compare the answers.
+    /// Send captured predictions to a server again and compare the outputs.
     Replay(replay::ReplayArguments),
-    /// Say how good a running server's models are, by labels and by scores.
+    /// Show measured and estimated performance of served models.
     Performance(performance::PerformanceArguments),
-    /// Make a baseline of a table and a model: what inputs and answers look like.
+    /// Build a drift baseline from a dataset and a model.
     Profile(monitor::ProfileArguments),
     #[command(flatten)]
     Registry(registry::Verb),
@@ -69,51 +72,51 @@ enum Command {
         #[command(subcommand)]
         verb: RuntimeVerb,
     },
-    /// Check or print the configuration.
+    /// Check, print or explain the configuration.
     Config {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
-    /// Make the first run of a model, for the server that started this.
+    /// Run a model for the first time, in a sandbox started by the server.
     #[command(hide = true)]
     ProbeModel,
-    /// Print a completion script for a shell.
+    /// Print a shell completion script.
     Completions {
-        /// bash, zsh, fish, elvish or powershell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Args, Default)]
 struct Serve {
-    /// The model directory: NAME/VERSION/model.onnx.
+    /// Model directory, laid out as NAME/VERSION/model.onnx.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
-    /// The registry to follow: file:///path, s3://bucket/path, gs://… or az://….
+    /// Registry to serve from: file:///path, s3://bucket/path, gs://… or az://….
     #[arg(long, value_name = "URL", conflicts_with = "models")]
     registry: Option<String>,
-    /// The part of the registry [default: default].
+    /// Namespace of the registry [default: default].
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
-    /// A model of the registry to serve; may be repeated [default: all].
+    /// Model of the registry to serve; may be repeated [default: all].
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
-    /// Where verified copies of the registry are kept.
+    /// Directory for verified copies of registry versions.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Where HTTP listens [default: 0.0.0.0:8000].
+    /// Address of the HTTP listener [default: 0.0.0.0:8000].
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<String>,
-    /// Where gRPC listens [default: 0.0.0.0:8001].
+    /// Address of the gRPC listener [default: 0.0.0.0:8001].
     #[arg(long, value_name = "ADDR:PORT")]
     grpc: Option<String>,
-    /// Where metrics and probes listen [default: 0.0.0.0:8002].
+    /// Address of the metrics and health listener [default: 0.0.0.0:8002].
     #[arg(long, value_name = "ADDR:PORT")]
     ops: Option<String>,
-    /// Where the operator API listens [default: 127.0.0.1:8003].
+    /// Address of the operator API [default: 127.0.0.1:8003].
     #[arg(long, value_name = "ADDR:PORT")]
     operator: Option<String>,
-    /// Who decides what is loaded: none, poll or explicit [default: poll].
+    /// What triggers loading: none, poll or explicit [default: poll].
     #[arg(long, value_name = "MODE")]
     model_control: Option<String>,
     /// Write the bound ports to this file as JSON.
@@ -125,42 +128,42 @@ struct Serve {
 
 #[derive(Args, Default)]
 struct Common {
-    /// The configuration file [default: ./ortus.toml where there is one].
+    /// Configuration file [default: ./ortus.toml if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set any configuration key, such as model.fraud.batch_rows_max=32.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The ONNX Runtime library to use.
+    /// Path of the ONNX Runtime library.
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
-    /// Never fetch the ONNX Runtime library.
+    /// Do not download the ONNX Runtime library.
     #[arg(long)]
     offline: bool,
-    /// What is logged, such as info or ortus=debug,warn.
+    /// Log level, such as info or ortus=debug,warn.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// text or json.
+    /// Log format: text or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 
 #[derive(Args)]
 struct Demo {
-    /// Stop after the tour; exit 0 only if everything held.
+    /// Stop after the tour; exit with 0 only if every check passed.
     #[arg(long)]
     exit: bool,
-    /// The models to show.
+    /// Directory of the example models.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Never fetch the ONNX Runtime library.
+    /// Do not download the ONNX Runtime library.
     #[arg(long)]
     offline: bool,
 }
 
 #[derive(Args)]
 struct Models {
-    /// The server's HTTP address.
+    /// HTTP address of the server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     server: String,
     /// Print JSON.
@@ -170,15 +173,15 @@ struct Models {
 
 #[derive(Args)]
 struct Predict {
-    /// The model.
+    /// Name of the model.
     model: String,
-    /// The server's address: HTTP, or gRPC with --grpc.
+    /// Address of the server [default: 127.0.0.1:8000, with --grpc 127.0.0.1:8001].
     #[arg(long, value_name = "ADDR:PORT")]
     server: Option<String>,
-    /// Speak gRPC.
+    /// Use gRPC instead of HTTP.
     #[arg(long)]
     grpc: bool,
-    /// An infer request in JSON, as the REST protocol has it; - reads standard input.
+    /// Inference request in the JSON of the Open Inference Protocol; - reads standard input.
     #[arg(
         long,
         value_name = "FILE",
@@ -186,11 +189,11 @@ struct Predict {
         required_unless_present = "input"
     )]
     file: Option<PathBuf>,
-    /// An input, such as x:FP32:1,3:0.5,1,2 (name, datatype, shape, values).
+    /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,2.
     #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]
     input: Vec<String>,
-    /// The version; the latest where it is left out.
-    #[arg(long, default_value = "")]
+    /// Version of the model [default: chosen by the server].
+    #[arg(long, default_value = "", hide_default_value = true)]
     version: String,
     /// Print JSON.
     #[arg(long)]
@@ -199,18 +202,27 @@ struct Predict {
 
 #[derive(Subcommand)]
 enum RuntimeVerb {
-    /// Say where the library is looked for and what is found.
+    /// Show the places that are searched for the library, and the result.
     Status(Common),
-    /// Fetch the pinned library into the user's cache.
+    /// Download the supported library version into the user's cache directory.
     Install,
 }
 
 #[derive(Subcommand)]
 enum ConfigVerb {
-    /// Check the configuration and say nothing if it is good.
+    /// Check the configuration; print nothing if it is valid.
     Check(Common),
-    /// Print the effective configuration. Used as a file it sets every key, also those a config.pbtxt would.
+    /// Print the effective configuration as TOML.
+    ///
+    /// A file with this text sets every key, and so overrides each model's config.pbtxt.
     Show(Common),
+    /// Explain a key or a section: meaning, accepted values, default and range.
+    Explain {
+        /// A key, such as server.http, or a section, such as server.
+        key: String,
+    },
+    /// Print the reference of all keys in Markdown.
+    Reference,
 }
 
 /// Runs a command line; 0: did it, 1: refused or failed, 2: misuse.
@@ -279,6 +291,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Config {
             verb: ConfigVerb::Show(common),
         } => line(load(&common, Vec::new())?.to_toml().trim_end()),
+        Command::Config {
+            verb: ConfigVerb::Explain { key },
+        } => line(reference::explain(&key)?.trim_end()),
+        Command::Config {
+            verb: ConfigVerb::Reference,
+        } => line(reference::markdown().trim_end()),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -8,6 +8,7 @@ pub mod form;
 mod load;
 pub(crate) mod memory;
 pub(crate) mod model;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -57,56 +58,60 @@ pub struct Config {
 }
 
 section! {
-    /// `[server]`: listeners, their threads, and the end of the process. Port 0 asks for a free port.
+    /// Listeners, I/O threads and shutdown. Port 0 binds a free port.
     Server {
-        /// The HTTP listener; default `0.0.0.0:8000`.
+        /// Address of the HTTP listener: Open Inference Protocol, TensorFlow Serving REST and
+        /// MLflow scoring.
         http: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8000);
-        /// The gRPC listener; default `0.0.0.0:8001`.
+        /// Address of the gRPC listener.
         grpc: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8001);
-        /// The listener for metrics and probes, where nothing changes anything; default `0.0.0.0:8002`.
+        /// Address of the listener for metrics and health probes. It is read-only.
         ops: SocketAddr = address(Ipv4Addr::UNSPECIFIED, 8002);
-        /// The listener for operators; default `127.0.0.1:8003`. Whoever reaches it may change what is served.
+        /// Address of the operator API. Every client that can connect to it may change what is
+        /// served.
         operator: SocketAddr = address(Ipv4Addr::LOCALHOST, 8003);
-        /// Threads that read and write sockets, at most 1024; default 0, one per core.
+        /// Threads that read and write sockets. 0 starts one per core.
         io_threads: usize = 0, in 0..=1024;
-        /// How long a stopping server still accepts while it says it is not ready, at most 10 m; default 0 s.
+        /// How long a stopping server still accepts requests while it reports that it is not
+        /// ready.
         drain_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(600);
-        /// How long accepted requests may take once the server stops, at most 1 h; default 25 s. What is unfinished
-        /// then is cut off.
+        /// How long accepted requests may take after the server stops. Requests that are
+        /// unfinished by then are cut off.
         drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;
-        /// A file that receives the bound addresses; default none.
+        /// File to which the bound addresses are written as JSON.
         ports_file: Option<PathBuf> = None;
     }
 }
 
 section! {
-    /// `[limits]`: what a client may ask for, and what happens beyond it.
+    /// Limits on what a client may send, and what happens beyond them.
     Limits {
-        /// Bytes of one request or answer, 1 KiB to 2 GiB; default 64 MiB. A larger one is refused.
+        /// Largest request or response, in bytes. A larger one is refused.
         message_bytes_max: usize as Size = 64 << 20, in 1 << 10..=2 << 30;
-        /// Bytes of all requests being read or served, from `message_bytes_max` to 1 TiB; default 0, a quarter of the
-        /// memory, which this field holds once it is resolved. Beyond it a request is refused, to be retried.
+        /// Bytes of all requests that are being read or served; at least `message_bytes_max`. 0
+        /// stands for a quarter of the memory. Beyond it, requests are refused and may be retried.
         bytes_in_flight_max: usize as MemoryShare = memory::quarter(), in 1 << 10..=1 << 40;
-        /// Bytes of a request's headers, 4 KiB to 1 MiB; default 16 KiB. More are refused.
+        /// Bytes of a request's headers. A request with more is refused.
         header_list_bytes_max: u32 as Size = 16 << 10, in 4 << 10..=1 << 20;
-        /// Time to send the headers, 1 ms to 10 m; default 10 s. The connection is closed beyond it.
+        /// Time to send the headers. The connection is closed beyond it.
         header_timeout: Duration = Duration::from_secs(10), in MILLISECOND..=Duration::from_secs(600);
-        /// Time from a request's headers to the end of its body, 1 ms to 1 h; default 30 s. The request is refused beyond it.
+        /// Time from a request's headers to the end of its body. The request is refused beyond it.
         read_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
-        /// Time without a request, 1 ms to 24 h; default 120 s. The connection is closed beyond it.
+        /// Time without a request after which a connection is closed.
         idle_timeout: Duration = Duration::from_secs(120), in MILLISECOND..=24 * HOUR;
-        /// Requests at once on an HTTP/2 connection, 1 to 65536; default 200. A client waits beyond it.
+        /// Concurrent requests on one HTTP/2 connection. Further requests of the client wait.
         concurrent_streams_max: u32 = 200, in 1..=65_536;
-        /// HTTP/2 streams reset for the client's faults, 1 to 65536; default 1024. The connection is closed beyond it.
+        /// HTTP/2 streams that may be reset because of client errors before the connection is
+        /// closed.
         local_error_reset_streams_max: usize = 1024, in 1..=65_536;
-        /// HTTP/2 streams reset by the client before they are accepted, 1 to 65536; default 20. The connection is
+        /// HTTP/2 streams that the client may reset before they are accepted. The connection is
         /// closed beyond it.
         pending_accept_reset_streams_max: usize = 20, in 1..=65_536;
-        /// Connections of all listeners, 1 to 1000000; default 10000. One more is closed at once.
+        /// Open connections of all listeners together. A further connection is closed at once.
         connections_max: usize = 10_000, in 1..=1_000_000;
-        /// Bytes of a request after decompression, 1 KiB to 2 GiB; default 256 MiB. A larger one is refused.
+        /// Bytes of a request after decompression. A larger one is refused.
         decompressed_bytes_max: usize as Size = 256 << 20, in 1 << 10..=2 << 30;
-        /// Bytes after decompression for each byte before it, 2 to 10000; default 100. A request beyond it is refused.
+        /// Decompressed bytes for each compressed byte. A request with a higher ratio is refused.
         decompression_ratio_max: usize = 100, in 2..=10_000;
     }
 }
@@ -124,24 +129,27 @@ choice! {
 }
 
 section! {
-    /// `[models]`: where models come from.
+    /// The model directory, and how new versions are loaded.
     Models {
-        /// The folder of models; default none.
+        /// Model directory, laid out as NAME/VERSION/model.onnx.
         directory: Option<PathBuf> = None;
-        /// Who decides which models are loaded: `none`, `poll` or `explicit`; default `poll`.
+        /// What triggers loading: `none` (serve what the directory holds at start), `poll` (follow
+        /// changes of the directory) or `explicit` (load and unload on request).
         control: ModelControl = ModelControl::Poll;
-        /// Time between two looks at the folder, 10 ms to 1 h; default 1 s.
+        /// Interval between two scans of the model directory.
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
-        /// How long a version's files must not change before it is loaded, at most 1 h; default 1 s.
+        /// How long a version's files must stay unchanged before the version is loaded.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
-        /// Whether the first run of a model is made in a process of its own, which may crash or hang; default true.
+        /// Whether a model's first run happens in a separate process (the sandbox), so that a
+        /// crash or hang does not affect the server.
         probe: bool = true;
-        /// How long that may take, 1 s to 1 h; default 60 s. The version is refused beyond it.
+        /// Time limit of the sandboxed first run. The version is refused beyond it.
         probe_timeout: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
-        /// Whether a version must answer its golden rows as they say before it serves; default true.
+        /// Whether a version must reproduce its golden rows (stored inputs with expected outputs)
+        /// before it serves.
         golden: bool = true;
-        /// Address space of that process, at most 16 TiB; default 0, 4 GiB and eight times the model. A model that
-        /// asks for more is refused.
+        /// Address space of the sandbox, in bytes. 0 stands for 4 GiB plus eight times the model
+        /// file. A model that needs more is refused.
         probe_memory: usize as Size = 0, in 0..=16 << 40;
     }
 }
@@ -159,134 +167,145 @@ choice! {
 }
 
 section! {
-    /// `[registry]`: the registry that is served from, or that commands change.
+    /// The registry to serve from, which the registry commands also use.
     Registry {
-        /// Where it is: `file:///path`, `s3://bucket/path`, `gs://bucket/path` or `az://container/path`; default none.
-        /// Credentials come from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`).
+        /// URL of the registry: `file:///path`, `s3://bucket/path`, `gs://bucket/path` or
+        /// `az://container/path`. Credentials come from the environment (`AWS_…`, `GOOGLE_…`,
+        /// `AZURE_…`).
         url: Option<String> as Line = None;
-        /// The part of the registry; default `default`.
+        /// Namespace of the registry.
         namespace: String as Line = "default".into();
-        /// The models to serve, at most 10000; default none, which stands for all.
+        /// Models to serve. An empty list serves all.
         models: Vec<String> = Vec::new();
-        /// Where verified copies are kept, so that a restart needs no store; default `ortus/registry` in the user's cache.
+        /// Directory for verified copies of versions, with which the server can restart while the
+        /// store is unavailable. If it is not set: `ortus/registry` in the user's cache directory.
         cache: Option<PathBuf> = None;
-        /// Time between two looks at the log, 10 ms to 1 h; default 1 s.
+        /// Interval between two reads of the registry log.
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
-        /// What is asked of a version's signatures: `none`, `warn` or `require`; default `none`.
+        /// Signature policy: `none` (do not check), `warn` (serve a version without a trusted
+        /// signature and log a warning) or `require` (refuse it).
         signatures: Signatures = Signatures::None;
-        /// The file of trusted keys that `ortus key trust` writes; default none, which trusts nobody.
+        /// File of trusted public keys, written by `ortus key trust`. If it is not set, no key is
+        /// trusted.
         trust: Option<PathBuf> = None;
-        /// Approvals by those keys that a version needs to be champion here, whatever the namespace asks for, at most
-        /// 100; default 0.
+        /// Approvals by trusted keys that a version needs to become champion on this server, in
+        /// addition to the namespace's policy.
         approvals: u32 = 0, in 0..=100;
-        /// How long a version that is only `previous` stays loaded, at most 24 h; default 10 m.
+        /// How long the previous champion stays loaded after it was replaced.
         previous_warm: Duration = Duration::from_secs(600), in Duration::ZERO..=24 * HOUR;
     }
 }
 
 section! {
-    /// `[monitor]`: what is watched of inputs and answers, and when it is an alarm.
+    /// Drift monitoring: sampling, windows, thresholds and alarms.
     Monitor {
-        /// Whether anything is watched; default true.
+        /// Whether inputs and predictions are monitored.
         enabled: bool = true;
-        /// Bytes of answered requests waiting to be looked at, 1 MiB to 1 TiB; default 64 MiB. What comes beyond is
-        /// dropped and counted.
+        /// Bytes of finished requests that wait for the monitor. Requests beyond it are not
+        /// monitored, and are counted.
         queue_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
-        /// Share of the server's own work that windows may take, 0.001 to 1; default 0.01. Where they would take more,
-        /// fewer requests are sampled.
+        /// Share of the server's CPU time that monitoring may use. If it needs more, fewer
+        /// requests are sampled.
         cpu_share: f64 = 0.01, in 0.001..=1.0;
-        /// Rows at which a window closes, 100 to 4294967295; default 1000.
+        /// Rows at which a window closes.
         window_rows: u32 = 1_000, in 100..=u32::MAX;
-        /// … but not sooner than this, 1 s to 24 h; default 10 s.
+        /// Shortest time that a window stays open.
         window_min: Duration = Duration::from_secs(10), in Duration::from_secs(1)..=24 * HOUR;
-        /// … and at the latest after this, 1 s to 24 h; default 5 m.
+        /// Longest time that a window stays open.
         window_max: Duration = Duration::from_secs(300), in Duration::from_secs(1)..=24 * HOUR;
-        /// False alarms that are put up with, for each model and month, 0.001 to 1000; default 1.
+        /// Accepted number of false alarms for each model and month. A lower number makes the
+        /// tests stricter.
         false_alarms_per_month: f64 = 1.0, in 0.001..=1_000.0;
-        /// Rows that a version without a baseline makes one of, 100 to 1000000; default 5000.
+        /// Rows from which a version without a baseline builds its own.
         own_rows: usize = 5_000, in 100..=1_000_000;
-        /// The least Kolmogorov-Smirnov distance that matters; default 0.05.
+        /// Smallest Kolmogorov-Smirnov distance that raises an alarm.
         ks: f64 = 0.05, in 0.0..=1.0;
-        /// The least Wasserstein distance that matters, in interquartile ranges; default 0.1.
+        /// Smallest Wasserstein distance that raises an alarm, in interquartile ranges.
         wasserstein: f64 = 0.1, in 0.0..=1e6;
-        /// The least population stability index that matters; default 0.1.
+        /// Smallest population stability index that raises an alarm.
         psi: f64 = 0.1, in 0.0..=1e6;
-        /// The least Jensen-Shannon distance that matters; default 0.1.
+        /// Smallest Jensen-Shannon distance that raises an alarm.
         js: f64 = 0.1, in 0.0..=1.0;
-        /// The least change of a category's share that matters; default 0.03.
+        /// Smallest change of one category's share that raises an alarm.
         largest: f64 = 0.03, in 0.0..=1.0;
-        /// The least change of the share of missing values that matters; default 0.01.
+        /// Smallest change of the share of missing values that raises an alarm.
         missing: f64 = 0.01, in 0.0..=1.0;
-        /// Where alarms are posted, as CloudEvents in JSON: `http://…` or `https://…`; default none.
+        /// URL to which alarms are posted as CloudEvents in JSON: `http://…` or `https://…`.
         webhook: Option<String> as Line = None;
-        /// Length of the windows that the servers of one registry or store add up, 1 s to 1 h; default 60 s, 0 s for none.
+        /// Length of the windows that all servers of one store merge into one result. `"0s"`
+        /// switches merging off.
         fleet_window: Duration = Duration::from_secs(60), in Duration::ZERO..=HOUR;
-        /// Columns with series of their own among the metrics, at most 1000; default 20. The operator listener shows all.
+        /// Columns of each model that have metric series of their own. The operator API shows all
+        /// columns.
         columns_shown: usize = 20, in 0..=1_000;
     }
 }
 
 section! {
-    /// `[records]`: where servers keep what they record: labels, captured predictions, windows, the fleet's key.
+    /// The store for labels, captured predictions and windows. The servers of one store form a
+    /// fleet.
     Records {
-        /// `file:///path`, `s3://bucket/path`, …; default none, the registry that is served from, or for a directory of
-        /// models `ortus/records` in the user's state folder.
+        /// URL of the store: `file:///path`, `s3://bucket/path` and so on. If it is not set: the
+        /// registry, or for a model directory `ortus/records` in the user's state directory.
         store: Option<String> as Line = None;
     }
 }
 
 section! {
-    /// `[feedback]`: labels that come back for predictions.
+    /// Ground-truth labels, sent by `POST /v1/feedback`.
     Feedback {
-        /// Whether labels are taken; default true.
+        /// Whether labels are accepted.
         enabled: bool = true;
-        /// The oldest prediction that a label is taken for, 1 m to 365 d; default 90 d.
+        /// Age of the oldest prediction for which a label is accepted.
         age_max: Duration = 90 * 24 * HOUR, in Duration::from_secs(60)..=365 * 24 * HOUR;
-        /// How often a label may be corrected, at most 100; default 3.
+        /// How often a label may be corrected.
         corrections_max: u32 = 3, in 0..=100;
-        /// Labels of one request, 1 to 1000000; default 10000.
+        /// Labels in one request.
         labels_max: usize = 10_000, in 1..=1_000_000;
-        /// Labelled rows kept of each version, 100 to 100000000; default 100000. The oldest go first.
+        /// Labelled rows kept for each version. The oldest are dropped first.
         rows_max: usize = 100_000, in 100..=100_000_000;
-        /// Bytes of answers that wait for their labels, 1 MiB to 1 TiB; default 64 MiB. The oldest go first.
+        /// Bytes of predictions that wait for their labels. The oldest are dropped first.
         answers_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
-        /// Time between two looks at the labels that other servers took, 100 ms to 1 h; default 5 s.
+        /// Interval between two reads of the labels that other servers accepted.
         poll: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=HOUR;
-        /// A folder whose Parquet and CSV files of labels are taken, then moved to `taken` in it; default none.
+        /// Directory from which Parquet and CSV files of labels are imported. Imported files are
+        /// moved to its subdirectory `taken`.
         drop: Option<PathBuf> = None;
-        /// The least rise of the share of rows that are lost (wrong, or off by more than nine in ten were) that
-        /// matters, 0 to 1; default 0.02.
+        /// Smallest increase of the error share that raises an alarm. An error is a wrong class,
+        /// or a value that is off by more than 90 % of the errors in the baseline.
         loss_margin: f64 = 0.02, in 0.0..=1.0;
     }
 }
 
 section! {
-    /// `[capture]`: predictions that are kept.
+    /// Capture: predictions recorded with their inputs.
     Capture {
-        /// The share of requests that is kept, 0 to 1; default 0.
+        /// Share of requests that is captured. 0 switches capture off.
         share: f64 = 0.0, in 0.0..=1.0;
-        /// How they are written: `parquet`, or `cloudevents` as KServe's payload logger posts them; default `parquet`.
+        /// Format of captures: `parquet` (files in the store) or `cloudevents` (events posted to
+        /// `url`, in the format of KServe's payload logger).
         format: CaptureFormat = CaptureFormat::Parquet;
-        /// Where CloudEvents are posted: `http://…` or `https://…`; default none.
+        /// URL to which CloudEvents are posted: `http://…` or `https://…`.
         url: Option<String> as Line = None;
-        /// Rows at which a file is closed, 1 to 1000000; default 100000.
+        /// Rows at which a capture file is closed.
         rows_max: usize = 100_000, in 1..=1_000_000;
-        /// … or its bytes in memory, 64 KiB to 1 GiB; default 32 MiB.
+        /// Bytes in memory at which a capture file is closed.
         bytes_max: usize as Size = 32 << 20, in 64 << 10..=1 << 30;
-        /// … or its age, 1 s to 1 h; default 60 s.
+        /// Age at which a capture file is closed.
         age_max: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
-        /// Bytes in memory, files under way and waiting to be stored together, 1 MiB to 1 TiB; default 256 MiB. What
-        /// comes beyond is dropped and counted.
+        /// Bytes in memory of open files and files that wait for the store. Captures beyond it are
+        /// dropped and counted.
         queue_bytes_max: usize as Size = 256 << 20, in 1 << 20..=1 << 40;
-        /// The largest request that is kept, 1 KiB to 1 GiB; default 1 MiB.
+        /// Largest request that is captured.
         request_bytes_max: usize as Size = 1 << 20, in 1 << 10..=1 << 30;
-        /// How long files are kept, 1 h to 3650 d; default 30 d.
+        /// How long capture files are kept.
         retention: Duration = 30 * 24 * HOUR, in HOUR..=3_650 * 24 * HOUR;
-        /// Bytes that files may take in the store, 1 MiB to 1 PiB; default 16 GiB. The oldest go first.
+        /// Bytes of all capture files in the store. The oldest are deleted first.
         store_bytes_max: usize as Size = 16 << 30, in 1 << 20..=1 << 50;
-        /// Input columns that are left out, as `column` or `model/column`; default none.
+        /// Input columns that are not captured, as `column` or `model/column`.
         drop: Vec<String> as Line = Vec::new();
-        /// Input columns of which a keyed hash is kept in place of the value; default none.
+        /// Input columns that are captured as a keyed hash of the value, as `column` or
+        /// `model/column`.
         hash: Vec<String> as Line = Vec::new();
     }
 }
@@ -302,11 +321,12 @@ choice! {
 }
 
 section! {
-    /// `[runtime]`: the ONNX Runtime library.
+    /// The ONNX Runtime library.
     Runtime {
-        /// The library to load; default none, the one installed with the program.
+        /// Path of the ONNX Runtime library. If it is not set, the installed one is used; see
+        /// `ortus runtime status`.
         library: Option<PathBuf> = None;
-        /// Forbids to download anything; default false.
+        /// Whether downloads are forbidden.
         offline: bool = false;
     }
 }
@@ -314,25 +334,25 @@ section! {
 words! { Format { Text = "text", Json = "json" } }
 
 section! {
-    /// `[log]`: what is written to standard error.
+    /// Log messages on standard error.
     Log {
-        /// What is logged, such as `info,ortus::batch=debug`; default `info`.
+        /// Log level, for everything or for one target, such as `info,ortus::batch=debug`.
         level: String as Level = "info".into();
-        /// `text` or `json`; default `text`.
+        /// Log format: `text` or `json`.
         format: Format = Format::Text;
-        /// How long a prediction takes that is logged with its ids, at most 1 h; default 1 s, 0 s for none. At most ten
-        /// a second are.
+        /// Duration from which a prediction is logged as slow, with its ids, at most ten per
+        /// second. `"0s"` switches it off.
         slow: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
     }
 }
 
 section! {
-    /// `[traces]`: predictions followed from end to end.
+    /// Distributed tracing with OpenTelemetry.
     Traces {
-        /// The collector that takes spans, as OTLP over gRPC: `http://HOST:4317`; default none.
+        /// OTLP collector to which spans are sent over gRPC, such as `http://HOST:4317`.
         endpoint: Option<String> as Line = None;
-        /// The share of predictions followed whose caller says nothing, 0 to 1; default 0.01. A caller's `traceparent`
-        /// decides where it comes.
+        /// Share of predictions that is traced if the client sends no `traceparent`. A client's
+        /// `traceparent` decides for its own request.
         share: f64 = 0.01, in 0.0..=1.0;
     }
 }

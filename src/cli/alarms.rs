@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(super) struct AlarmsArguments {
-    /// Only this model's.
+    /// List only alarms of this model.
     model: Option<String>,
-    /// Since this time, as RFC 3339 has it; 30 days ago where it is not given.
+    /// Start of the period, as an RFC 3339 time [default: 30 days ago].
     #[arg(long, value_name = "TIME")]
     since: Option<DateTime<Utc>>,
     #[command(flatten)]
@@ -26,11 +26,13 @@ pub(super) struct AlarmsArguments {
 /// Where records are.
 #[derive(Args)]
 pub(super) struct Place {
-    /// The store of records; as the configuration has it, where this is not given.
+    /// URL of the store [default: records.store of the configuration].
     #[arg(long, value_name = "URL")]
     records: Option<String>,
+    /// Namespace in the store.
     #[arg(long, default_value = "default")]
     namespace: String,
+    /// Configuration file [default: ./ortus.toml if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(super) struct DriftArguments {
-    /// NAME or NAME:VERSION.
+    /// Model: NAME or NAME:VERSION.
     target: String,
-    /// The operator listener of a running server.
+    /// Address of the operator API of a running server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
     server: String,
     /// Print JSON.
@@ -29,9 +29,9 @@ pub(super) struct DriftArguments {
 
 #[derive(Args)]
 pub(super) struct ProfileArguments {
-    /// A table: CSV with a header, or Parquet.
+    /// Reference dataset: CSV with a header, or Parquet.
     data: PathBuf,
-    /// The model, as an ONNX file.
+    /// ONNX file of the model.
     #[arg(
         long,
         value_name = "FILE",
@@ -39,28 +39,28 @@ pub(super) struct ProfileArguments {
         required_unless_present = "model"
     )]
     onnx: Option<PathBuf>,
-    /// The model, of a registry: NAME, NAME@ALIAS or NAME:VERSION.
+    /// Model in the registry: NAME, NAME@ALIAS or NAME:VERSION.
     #[arg(long, value_name = "NAME[:VERSION]")]
     model: Option<String>,
-    /// The file to write.
+    /// File to write the baseline to.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The columns that the model takes, in its order.
+    /// Input columns of the model, in its order.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     features: Vec<String>,
-    /// The column that says what was true: measures the model and calibrates its scores.
+    /// Label column (ground truth). Adds measured performance and calibration to the baseline.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// What the answers mean, where the graph does not tell.
+    /// Task of the model, if it cannot be detected from the graph.
     #[arg(long, requires = "label")]
     task: Option<TaskArgument>,
-    /// The output with the scores, or with the value.
+    /// Output that holds the scores, or the predicted value.
     #[arg(long, value_name = "OUTPUT", requires = "label")]
     score_output: Option<String>,
-    /// The classes, in the order of their scores.
+    /// Class names in the order of their scores.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', requires = "label")]
     classes: Vec<String>,
-    /// Columns of the table that are not the model's.
+    /// Columns of the dataset to ignore.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     ignore: Vec<String>,
     #[command(flatten)]

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 #[derive(Args)]
 pub(super) struct PerformanceArguments {
-    /// NAME or NAME:VERSION.
+    /// Model: NAME or NAME:VERSION.
     target: String,
-    /// The operator listener of a running server.
+    /// Address of the operator API of a running server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
     server: String,
     /// Print JSON.

@@ -17,29 +17,29 @@ use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub(super) struct ReplayArguments {
-    /// What was captured: NAME, or NAME:VERSION for what one version answered.
+    /// Captured model: NAME, or NAME:VERSION for the predictions of one version.
     target: String,
     #[command(flatten)]
     place: Place,
-    /// From this time on, as RFC 3339 has it; a day ago where it is not given.
+    /// Start of the period, as an RFC 3339 time [default: one day ago].
     #[arg(long, value_name = "TIME")]
     from: Option<DateTime<Utc>>,
-    /// Before this time; now where it is not given.
+    /// End of the period, as an RFC 3339 time [default: now].
     #[arg(long, value_name = "TIME")]
     to: Option<DateTime<Utc>>,
-    /// The gRPC listener of a running server.
+    /// gRPC address of a running server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8001")]
     server: String,
-    /// Who is asked: NAME, NAME:VERSION or NAME@ALIAS; the same model where it is not given.
+    /// Model that receives the requests: NAME, NAME:VERSION or NAME@ALIAS [default: the captured model].
     #[arg(long, value_name = "TARGET")]
     ask: Option<String>,
-    /// Requests at most.
+    /// Largest number of requests to send.
     #[arg(long, default_value_t = 10_000)]
     limit: u64,
-    /// Requests under way at once.
+    /// Concurrent requests.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
-    /// End with exit code 3 where any answer is different or missing.
+    /// Exit with 3 if an output differs or is missing.
     #[arg(long)]
     strict: bool,
     /// Print JSON.

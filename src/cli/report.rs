@@ -9,15 +9,15 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(super) struct ReportArguments {
-    /// NAME or NAME:VERSION.
+    /// Model: NAME or NAME:VERSION.
     target: String,
-    /// How far lines go back: a number and h, d or w.
+    /// Period that the charts cover: a whole number and h, d or w.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = hours)]
     window: u64,
-    /// The file to write.
+    /// HTML file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The operator listener of a running server.
+    /// Address of the operator API of a running server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
     server: String,
 }

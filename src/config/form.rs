@@ -15,6 +15,41 @@ pub trait Form<T> {
     fn read(value: &Value) -> Result<T, String>;
     /// Writes a value; `None` where the setting is unset.
     fn write(setting: &T) -> Option<Value>;
+
+    /// Writes a value as a person would; `None` where the setting is unset.
+    fn text(setting: &T) -> Option<String> {
+        Self::write(setting).map(|value| value.to_string())
+    }
+
+    /// Says which values are accepted, in the words of a refusal.
+    fn accepts() -> String {
+        // No setting is a date, so every form refuses one.
+        let date = toml::value::Datetime {
+            date: None,
+            time: None,
+            offset: None,
+        };
+        Self::read(&Value::Datetime(date)).err().unwrap_or_default()
+    }
+}
+
+/// The documentation of one key.
+pub struct KeyReference {
+    /// The key, as it is written in its section.
+    pub key: &'static str,
+    /// The values that it accepts, in words.
+    pub accepts: String,
+    /// Its default as it is written; `None` where it is not set.
+    pub default: Option<String>,
+    /// Its least and greatest value as they are written.
+    pub range: Option<(String, String)>,
+    /// The field's doc comment.
+    pub text: &'static str,
+}
+
+/// Writes both ends of a range as a person would.
+pub fn range_text<T, F: Form<T>>(range: &RangeInclusive<T>) -> Option<(String, String)> {
+    Some((F::text(range.start())?, F::text(range.end())?))
 }
 
 /// The form that a type has unless a field names another.
@@ -76,6 +111,10 @@ macro_rules! integers {
             fn write(setting: &$type) -> Option<Value> {
                 <Plain as Form<$type>>::write(setting)
             }
+
+            fn text(setting: &$type) -> Option<String> {
+                u64::try_from(*setting).ok().map(size_text)
+            }
         }
     )*};
 }
@@ -93,6 +132,13 @@ impl Form<usize> for MemoryShare {
 
     fn write(setting: &usize) -> Option<Value> {
         <Size as Form<usize>>::write(setting)
+    }
+
+    fn text(setting: &usize) -> Option<String> {
+        if *setting == super::memory::quarter() {
+            return Some("0".into());
+        }
+        <Size as Form<usize>>::text(setting)
     }
 }
 
@@ -163,6 +209,20 @@ impl Form<Duration> for Plain {
             _ => format!("{us}us"),
         }))
     }
+
+    fn text(setting: &Duration) -> Option<String> {
+        let seconds = setting.as_secs();
+        let (count, unit) = match seconds {
+            _ if setting.subsec_nanos() > 0 || seconds == 0 => {
+                return Self::write(setting).map(|v| v.to_string());
+            }
+            _ if seconds.is_multiple_of(86_400) => (seconds / 86_400, "d"),
+            _ if seconds.is_multiple_of(3_600) => (seconds / 3_600, "h"),
+            _ if seconds.is_multiple_of(60) => (seconds / 60, "m"),
+            _ => (seconds, "s"),
+        };
+        Some(format!("\"{count}{unit}\""))
+    }
 }
 
 impl<T> Form<Option<T>> for Plain
@@ -175,6 +235,10 @@ where
 
     fn write(setting: &Option<T>) -> Option<Value> {
         setting.as_ref().and_then(Self::write)
+    }
+
+    fn text(setting: &Option<T>) -> Option<String> {
+        setting.as_ref().and_then(Self::text)
     }
 }
 
@@ -325,6 +389,16 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(factor)
+}
+
+/// Writes a number of bytes in the largest unit that leaves it whole.
+fn size_text(bytes: u64) -> String {
+    for (factor, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes > 0 && bytes.is_multiple_of(factor) {
+            return format!("\"{}{unit}\"", bytes / factor);
+        }
+    }
+    bytes.to_string()
 }
 
 /// Splits `"64 MiB"` into 64 and `MiB`.

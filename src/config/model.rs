@@ -10,40 +10,47 @@ use crate::core::error::{Error, Result};
 use crate::core::model::Version;
 
 overridable! {
-    /// Every setting of a model.
+    /// Settings of models: defaults for all models in `[models.defaults]`, which `[model.NAME]`
+    /// overrides for one model.
     Model, ModelOverrides {
-        /// Whether requests share a run: `auto` (where the graph allows it) or `off`; default `auto`.
+        /// Dynamic batching: `auto` (merge requests if the graph allows it) or `off`.
         batching: Batching = Batching::Auto;
-        /// Rows of one run, 1 to 65536; default 64. A request with more rows is run alone or refused by its model.
+        /// Rows of one batch. A request with more rows runs alone, or is refused if the model has
+        /// a fixed batch size.
         batch_rows_max: u32 = 64, in 1..=65_536;
-        /// Rows that wait, from `batch_rows_max` to 16777216; default 4096. Beyond it a request is refused, to be
-        /// retried.
+        /// Rows that wait in the queue; at least `batch_rows_max`. Beyond it, requests are refused
+        /// and may be retried.
         queue_rows_max: u32 = 4096, in 1..=16_777_216;
-        /// Runs at once, at most 1024; default 0, the cores divided by `intra_op_threads`.
+        /// Lanes: threads that own one ONNX Runtime session each, and so the number of concurrent
+        /// runs. 0 stands for the number of cores divided by `intra_op_threads`.
         lanes: usize = 0, in 0..=1024;
-        /// Threads inside one run, 1 to 1024; default 1.
+        /// Threads inside one run.
         intra_op_threads: usize = 1, in 1..=1024;
-        /// How long an idle lane waits for more rows, at most 10 s; default 0 s.
+        /// How long an idle lane waits for more rows to fill a batch.
         batch_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(10);
-        /// The deadline of a request that brings none, 1 ms to 1 h; default none, derived from the model's own
-        /// speed. A request that cannot meet it is refused without a run.
+        /// Deadline of a request that sends none. If it is not set, it is derived from the model's
+        /// measured speed. A request that cannot meet its deadline is refused without a run.
         deadline: Option<Duration> = None, in Some(super::MILLISECOND)..=Some(super::HOUR);
-        /// Whether the runtime's threads spin while they wait; default false.
+        /// Whether ONNX Runtime's threads spin while they wait. Spinning lowers latency and uses
+        /// more CPU.
         spinning: bool = false;
-        /// Execution providers in order of preference, each the fallback of the one before; default `["cpu"]`.
+        /// Execution providers in order of preference. Each falls back to the next.
         providers: Vec<Provider> = vec![Provider::cpu()];
-        /// Versions to serve: `"all"`, `"latest:N"` or a list of numbers; default `"latest:1"`.
+        /// Versions to serve: `"all"`, `"latest:N"` or a list of version numbers.
         version_policy ["versions"]: VersionPolicy = VersionPolicy::Latest(1);
-        /// Labels and the versions they point at, at most 256; default none.
+        /// Version labels, as pairs of a label and a version. Clients may request a version by its
+        /// label.
         labels: BTreeMap<String, u64> = BTreeMap::new();
-        /// What the answers mean, for measuring them by labels: `auto` (as the graph tells), `classification`,
-        /// `regression` or `none`; default `auto`.
+        /// Task of the model, from which its performance is measured: `auto` (detect it from the
+        /// graph), `classification`, `regression` or `none`.
         task: Task = Task::Auto;
-        /// The output with the scores, or with the value; default none, found by the graph.
+        /// Output that holds the scores, or the predicted value. If it is not set, it is detected
+        /// from the graph.
         score_output: Option<String> as super::form::Line = None;
-        /// The names of the classes in the order of their scores, at most 64; default none, as the graph has them.
+        /// Class names in the order of their scores, at most 64. If the list is empty, the names
+        /// in the graph are used.
         classes: Vec<String> as super::form::Line = Vec::new();
-        /// Input columns by whose values labelled rows are measured apart, at most 8; default none.
+        /// Input columns by whose values performance is also measured separately, at most 8.
         slices: Vec<String> as super::form::Line = Vec::new();
     }
 }

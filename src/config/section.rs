@@ -1,5 +1,6 @@
-//! The macros behind a section of the configuration. A field stands once, with
-//! its meaning, default and range; reading, writing and the list of keys follow.
+//! The macros that declare a section of the configuration. Each field is declared once, with
+//! its doc comment, type, default and range; reading, writing, the list of keys and the
+//! reference page are generated from it.
 
 /// Names the form of a field: `Plain` unless the field says another.
 #[doc(hidden)]
@@ -36,17 +37,32 @@ macro_rules! setting_read {
     }};
 }
 
+/// Describes one field: its documentation, type, default and range.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! setting_reference {
+    ($default:expr, $key:expr, $type:ty, $form:ty, $text:expr $(, $range:expr)?) => {
+        $crate::config::form::KeyReference {
+            key: $key,
+            accepts: <$form as $crate::config::form::Form<$type>>::accepts(),
+            default: <$form as $crate::config::form::Form<$type>>::text(&$default),
+            range: None $(.or($crate::config::form::range_text::<$type, $form>(&$range)))?,
+            text: $text,
+        }
+    };
+}
+
 /// Declares a section: `field ["key"]: Type as Form = default, in range;`.
 #[macro_export]
 macro_rules! section {
-    ($(#[$doc:meta])* $name:ident {$(
-        $(#[$field_doc:meta])*
+    ($(#[doc = $doc:literal])* $name:ident {$(
+        $(#[doc = $field_doc:literal])*
         $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
     )*}) => {
-        $(#[$doc])*
+        $(#[doc = $doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name {$(
-            $(#[$field_doc])*
+            $(#[doc = $field_doc])*
             pub $field: $type,
         )*}
 
@@ -59,6 +75,20 @@ macro_rules! section {
         impl $name {
             /// The keys, in order.
             pub(crate) const KEYS: &[&str] = &[$($crate::setting_key!($field $($key)?)),*];
+
+            /// The section's own documentation.
+            #[allow(dead_code, reason = "not every section has a reference page")]
+            pub(crate) const ABOUT: &str = concat!($($doc, "\n"),*);
+
+            /// Describes every key, in order.
+            #[allow(dead_code, reason = "not every section has a reference page")]
+            pub(crate) fn reference() -> Vec<$crate::config::form::KeyReference> {
+                let defaults = Self::default();
+                vec![$($crate::setting_reference!(
+                    defaults.$field, $crate::setting_key!($field $($key)?), $type,
+                    $crate::setting_form!($($form)?), concat!($($field_doc, "\n"),*) $(, $range)?
+                )),*]
+            }
 
             /// Reads one setting; false where there is no such key. Refuses a
             /// value that is not of the key's form or range.
@@ -86,19 +116,19 @@ macro_rules! section {
 /// Declares a section whose settings may each be left to a lower layer.
 #[macro_export]
 macro_rules! overridable {
-    ($(#[$doc:meta])* $name:ident, $overrides:ident {$(
-        $(#[$field_doc:meta])*
+    ($(#[doc = $doc:literal])* $name:ident, $overrides:ident {$(
+        $(#[doc = $field_doc:literal])*
         $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
     )*}) => {
-        $crate::section! { $(#[$doc])* $name {$(
-            $(#[$field_doc])*
+        $crate::section! { $(#[doc = $doc])* $name {$(
+            $(#[doc = $field_doc])*
             $field $([$key])? : $type $(as $form)? = $default $(, in $range)? ;
         )*}}
 
         /// The settings that somebody made; the others are `None`.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $overrides {$(
-            $(#[$field_doc])*
+            $(#[doc = $field_doc])*
             pub $field: Option<$type>,
         )*}
 

@@ -113,23 +113,6 @@ fn unknown_key_is_refused_with_its_line_and_the_nearest_key() {
 }
 
 #[test]
-fn distance_counts_letters_added_dropped_or_changed() {
-    let cases = [
-        ("", "", 0),
-        ("", "abc", 3),
-        ("abc", "", 3),
-        ("kitten", "sitting", 3),
-        ("flaw", "lawn", 2),
-        ("house", "hose", 1),
-        ("hose", "house", 1),
-        ("ab", "ba", 2),
-    ];
-    for (a, b, letters) in cases {
-        assert_eq!(text::distance(a, b), letters, "{a} {b}");
-    }
-}
-
-#[test]
 fn first_fault_of_the_file_is_the_one_named() {
     refuse("[server]\nx = 1\n[limits]\ny = 2", "ortus.toml:2:");
     refuse("[log]\n\n\nlevel = 3\n[limits]\ny = 2", "ortus.toml:4:");

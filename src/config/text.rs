@@ -40,27 +40,11 @@ pub fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
 
 /// Names the key that was probably meant, or all of them where none is near.
 pub fn nearest(given: &str, keys: &[&str]) -> String {
-    let far = |key: &&&str| distance(short(given), key);
+    let far = |key: &&&str| strsim::levenshtein(short(given), key);
     match keys.iter().min_by_key(far) {
         Some(key) if far(&key) <= key.len().max(given.len()) / 2 => {
             format!("; did you mean '{key}'?")
         }
         _ => format!("; known are {}", keys.join(", ")),
     }
-}
-
-/// Counts the letters to add, drop or change (Levenshtein 1966).
-pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 /// Which registry, and how to print.
 #[derive(Args)]
 pub struct Common {
-    /// file:///path, s3://bucket/path, gs://bucket/path or az://container/path.
+    /// Registry URL: file:///path, s3://bucket/path, gs://bucket/path or az://container/path.
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
-    /// The part of the registry [default: default].
+    /// Namespace of the registry [default: default].
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// The configuration file [default: ./ortus.toml where there is one].
+    /// Configuration file [default: ./ortus.toml if it exists].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print JSON.
@@ -26,25 +26,25 @@ pub struct Common {
 /// Who changes the registry, and why.
 #[derive(Args)]
 pub struct By {
-    /// Why; kept in the log.
+    /// Reason for the change, recorded in the registry log.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Who; kept in the log [default: the user's name].
+    /// Who makes the change, recorded in the registry log [default: the user's name].
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
-    /// A private key of `ortus key generate` that signs the change.
+    /// Private key that signs the change, made by `ortus key generate`.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// The operator listener of a server to tell at once; may be repeated [default: those of the fleet].
+    /// Operator API of a server to notify at once; may be repeated [default: all servers of the fleet].
     #[arg(long, value_name = "ADDR:PORT")]
     pub nudge: Vec<String>,
 }
 
 #[derive(Args)]
 pub(crate) struct NameAndVersion {
-    /// The model.
+    /// Name of the model.
     pub name: String,
-    /// The version, or an alias of it.
+    /// Version number or alias.
     pub version: String,
     #[command(flatten)]
     pub common: Common,
@@ -54,51 +54,51 @@ pub(crate) struct NameAndVersion {
 
 #[derive(Args)]
 pub(crate) struct PushArguments {
-    /// The model.
+    /// Name of the model.
     pub name: String,
-    /// An ONNX file, or a folder with model.onnx and what belongs to it.
+    /// ONNX file, or directory with model.onnx and its other files.
     #[arg(required_unless_present = "from_mlflow")]
     pub path: Option<PathBuf>,
-    /// A model that MLflow saved with the ONNX flavour, in place of PATH: brings features and lineage.
+    /// MLflow model of the ONNX flavour, instead of PATH. Feature names and lineage are imported.
     #[arg(long, value_name = "DIR", conflicts_with = "path")]
     pub from_mlflow: Option<PathBuf>,
-    /// An alias to point at the new version in the same entry.
+    /// Alias that is set to the new version in the same change.
     #[arg(long, value_name = "ALIAS")]
     pub alias: Option<String>,
-    /// What monitoring compares with.
+    /// Baseline for drift monitoring, made by `ortus profile`.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// The model card, in Markdown.
+    /// Model card in Markdown.
     #[arg(long, value_name = "FILE")]
     pub card: Option<PathBuf>,
-    /// Inputs with the outputs they must give, in JSON.
+    /// Golden rows: inputs with expected outputs, in JSON.
     #[arg(long, value_name = "FILE")]
     pub golden: Option<PathBuf>,
-    /// A model that says how large the errors of this one are likely to be.
+    /// Companion model: an ONNX model that predicts the error of this regression model.
     #[arg(long, value_name = "FILE")]
     pub companion: Option<PathBuf>,
-    /// The names of the input's columns.
+    /// Names of the input columns.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub features: Vec<String>,
-    /// An SPDX expression.
+    /// Licence as an SPDX expression.
     #[arg(long, value_name = "SPDX")]
     pub licence: Option<String>,
-    /// A tag of this version.
+    /// Tag of the version; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub tag: Vec<String>,
-    /// The version it was made from.
+    /// Version from which this one was derived.
     #[arg(long, value_name = "VERSION")]
     pub parent: Option<String>,
-    /// What it was made from and with: a JSON object.
+    /// Lineage (data, code, environment) as a JSON object.
     #[arg(long, value_name = "FILE")]
     pub lineage: Option<PathBuf>,
-    /// Its metrics: a JSON object.
+    /// Evaluation metrics as a JSON object.
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
-    /// Publish although clients of the champion would break.
+    /// Publish even if the signature is incompatible with the champion.
     #[arg(long)]
     pub allow_signature_change: bool,
-    /// Publish without running the model once.
+    /// Publish without a test run of the model.
     #[arg(long)]
     pub no_probe: bool,
     #[command(flatten)]
@@ -109,13 +109,13 @@ pub(crate) struct PushArguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Publish a version of a model; prints its number.
+    /// Publish a new version of a model and print its number.
     Push(Box<PushArguments>),
-    /// Copy a version's files into a new folder, verified.
+    /// Download the files of a version and verify them.
     Pull {
-        /// NAME, NAME@ALIAS or NAME:VERSION.
+        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         target: String,
-        /// The folder to make.
+        /// Directory to create.
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
         #[command(flatten)]
@@ -123,55 +123,55 @@ pub(crate) enum Verb {
     },
     /// List the models of the registry.
     List {
-        /// Only models with this tag.
+        /// List only models with this tag.
         #[arg(long, value_name = "KEY[=VALUE]")]
         tag: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// Show a model, or one version and its manifest.
+    /// Show a model, or a version with its manifest.
     Show {
-        /// NAME, NAME@ALIAS or NAME:VERSION.
+        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         target: String,
         #[command(flatten)]
         common: Common,
     },
-    /// List every change of a model: who, when, why.
+    /// List every change of a model: who, when and why.
     History {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// Only up to this date (its end, UTC) or time.
+        /// Show changes up to the end of this date (UTC), or up to this time.
         #[arg(long, value_name = "DATE")]
         at: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// Show what a version was made from, back to its first ancestor, and who made it champion.
+    /// Show the lineage of a version: data, code, parent versions and promotions.
     Lineage {
-        /// NAME, NAME@ALIAS or NAME:VERSION.
+        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         #[arg(required_unless_present = "prediction", conflicts_with = "prediction")]
         target: Option<String>,
-        /// The version that answered a captured prediction, by its id.
+        /// Show the version that made this captured prediction.
         #[arg(long, value_name = "ID")]
         prediction: Option<uuid::Uuid>,
         #[command(flatten)]
         common: Common,
     },
-    /// Write a version as an OCI image layout into a new folder.
+    /// Export a version as an OCI image layout.
     Export {
-        /// NAME, NAME@ALIAS or NAME:VERSION.
+        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         target: String,
-        /// The folder to make.
+        /// Directory to create.
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
         #[command(flatten)]
         common: Common,
     },
-    /// Publish a bundle of `export`, or every version of a model directory, in order.
+    /// Import an exported version, or every version of a model directory.
     Import {
-        /// The folder.
+        /// Directory to import.
         path: PathBuf,
-        /// Only this model of a directory; the name for a bundle.
+        /// Model of the directory to import; for an exported version, the name to import it as.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
@@ -179,41 +179,41 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// Compare two versions: signature, graph, size, metrics.
+    /// Compare two versions: signature, graph, size and metrics.
     Diff {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// The version before, or an alias.
+        /// First version or alias.
         one: String,
-        /// The version after, or an alias.
+        /// Second version or alias.
         two: String,
         #[command(flatten)]
         common: Common,
     },
-    /// Make a version champion: it serves whoever names no version.
+    /// Make a version champion, which serves requests that name no version.
     Promote {
         #[command(flatten)]
         at: NameAndVersion,
-        /// Promote although clients of the champion would break.
+        /// Promote even if the signature is incompatible with the champion.
         #[arg(long)]
         allow_signature_change: bool,
     },
-    /// Go back to the champion before.
+    /// Restore the previous champion.
     Rollback {
-        /// The model.
+        /// Name of the model.
         name: String,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         by: By,
     },
-    /// Point an alias at a version, or remove it.
+    /// Set an alias to a version, or remove it.
     Alias {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// The alias, such as challenger or shadow.
+        /// Alias, such as challenger or shadow.
         alias: String,
-        /// The version, or another alias.
+        /// Version number or another alias.
         #[arg(required_unless_present = "remove", conflicts_with = "remove")]
         version: Option<String>,
         /// Remove the alias.
@@ -224,11 +224,11 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// Split the requests that name no version, in percent; without weights, end the split.
+    /// Split requests that name no version by traffic weights; without weights, end the split.
     Traffic {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// Such as champion=90 challenger=10.
+        /// Traffic weights in percent, such as champion=90 challenger=10.
         #[arg(value_name = "ALIAS=PERCENT")]
         weights: Vec<String>,
         #[command(flatten)]
@@ -236,13 +236,13 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// Take a version out of use.
+    /// Retire a version, so that it is no longer served.
     Retire(NameAndVersion),
     /// Tag a model (NAME) or a version (NAME:VERSION).
     Tag {
-        /// NAME, NAME@ALIAS or NAME:VERSION.
+        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         target: String,
-        /// KEY=VALUE, or KEY with --remove.
+        /// Tag as KEY=VALUE, or KEY with --remove.
         tag: String,
         /// Remove the tag.
         #[arg(long)]
@@ -252,19 +252,19 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// Say that a version may become champion.
+    /// Approve a version for promotion.
     Approve(NameAndVersion),
-    /// Say that a version may not become champion.
+    /// Reject a version for promotion.
     Reject(NameAndVersion),
-    /// Set what the namespace asks for.
+    /// Set the approval and signature policy of the namespace.
     Policy {
-        /// Approvals by others than who pushed a version, before it is champion or has a share of the traffic.
+        /// Approvals that a version needs before it becomes champion or receives traffic. The author of the version does not count.
         #[arg(long, value_name = "N", required_unless_present_any = ["signatures", "owners"])]
         approvals: Option<u32>,
-        /// What is asked of every change and version: none, warn or require.
+        /// Signature policy for changes and versions: none, warn or require.
         #[arg(long, value_name = "WORD")]
         signatures: Option<String>,
-        /// The public keys that may change this, where signatures are asked for [default: the one that asks].
+        /// Public keys that may change this policy, if signatures are checked [default: the key of this change].
         #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
         owners: Vec<String>,
         #[command(flatten)]
@@ -272,15 +272,15 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// Delete blobs that no version in use names.
+    /// Delete blobs that no version uses.
     Gc {
-        /// Only say what would be deleted.
+        /// Print what would be deleted, and delete nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Leave blobs alone that are younger, by the store's clock.
+        /// Keep blobs younger than this, by the clock of the store.
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         grace: u32,
-        /// Keep the blobs of versions retired less long ago.
+        /// Keep blobs of versions that were retired within this period.
         #[arg(long, value_name = "DAYS", default_value_t = 30)]
         retain: u32,
         #[command(flatten)]
@@ -288,17 +288,17 @@ pub(crate) enum Verb {
         #[command(flatten)]
         by: By,
     },
-    /// List the servers that follow the registry, and how far each is.
+    /// List the servers of the registry and the last log entry that each applied.
     Fleet {
         #[command(flatten)]
         common: Common,
     },
-    /// Make, trust and revoke signing keys. To rotate: trust the new one, sign with it, revoke the old one.
+    /// Create, trust and revoke signing keys.
     Key {
         #[command(subcommand)]
         verb: KeyVerb,
     },
-    /// Verify the registry.
+    /// Verify the registry, or report promotions.
     Audit {
         #[command(subcommand)]
         verb: AuditVerb,
@@ -307,64 +307,64 @@ pub(crate) enum Verb {
 
 #[derive(Subcommand)]
 pub(crate) enum KeyVerb {
-    /// Make a private key; prints its public key.
+    /// Create a private key and print its public key.
     Generate {
-        /// The file to make, readable by its owner alone.
+        /// File to create, readable only by its owner.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
     /// Print the public key of a private key.
     Public {
-        /// A file of `ortus key generate`.
+        /// Private key file.
         file: PathBuf,
     },
-    /// Trust a public key: servers whose registry.trust is this file take what it signed.
+    /// Trust a public key on the servers whose registry.trust is this file.
     Trust {
-        /// The trust file; made where it is not there.
+        /// Trust file; created if it does not exist.
         file: PathBuf,
-        /// ed25519:…
+        /// Public key: ed25519:….
         key: String,
-        /// Whose it is.
+        /// Owner of the key.
         #[arg(long, default_value = "")]
         name: String,
     },
-    /// Revoke a public key for good: what it signed is refused at the next load.
+    /// Revoke a public key permanently; versions that it signed are refused at the next load.
     Revoke {
-        /// The trust file.
+        /// Trust file.
         file: PathBuf,
-        /// ed25519:…
+        /// Public key: ed25519:….
         key: String,
-        /// Why.
+        /// Reason for the revocation.
         #[arg(long, default_value = "")]
         reason: String,
     },
     /// List the keys of a trust file.
     List {
-        /// The trust file.
+        /// Trust file.
         file: PathBuf,
     },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum AuditVerb {
-    /// Print every change of champion in a period, for a person.
+    /// Report every promotion in a period as Markdown or HTML.
     Report {
-        /// Only this model.
+        /// Report only this model.
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
-        /// From this date or time on.
+        /// Start of the period: a date (UTC) or an RFC 3339 time.
         #[arg(long, value_name = "DATE")]
         since: Option<String>,
-        /// Up to this date (its end, UTC) or time.
+        /// End of the period: a date (its end, UTC) or an RFC 3339 time.
         #[arg(long, value_name = "DATE")]
         until: Option<String>,
-        /// Print one self-contained HTML page in place of Markdown.
+        /// Print a self-contained HTML page instead of Markdown.
         #[arg(long, conflicts_with = "json")]
         html: bool,
         #[command(flatten)]
         common: Common,
     },
-    /// Read everything; name the first object that is not what the log says.
+    /// Read the whole registry and report the first object that does not match its digest.
     Verify {
         #[command(flatten)]
         common: Common,
