@@ -29,10 +29,10 @@ pub fn models_folder() -> PathBuf {
 /// The root of the workspace.
 pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if package.ends_with("trainer") {
-        package.parent().expect("a workspace")
-    } else {
+    if package.join("models").is_dir() {
         package
+    } else {
+        package.parent().expect("a workspace")
     }
 }
 
