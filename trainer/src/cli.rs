@@ -81,7 +81,7 @@ pub(super) enum Command {
     },
     /// Train as of past times, with only the data known then. The versions get no alias.
     Backfill(BackfillArguments),
-    /// Search the settings of [sweep], and publish the best if it passes all gates.
+    /// Search the settings of `[sweep]`, and publish the best if it passes all gates.
     Sweep(RunArguments),
     /// Compare two runs: settings, metrics and gates.
     Compare {

@@ -29,7 +29,7 @@ const TIMES_MAX: usize = 10_000;
 
 #[derive(Args)]
 pub(crate) struct WatchArguments {
-    /// The training specifications; [triggers] of each says when it runs.
+    /// The training specifications; `[triggers]` of each says when it runs.
     #[arg(required = true)]
     specs: Vec<PathBuf>,
     /// Check once, run what is due, and exit; exits 3 if a gate did not pass.
@@ -60,10 +60,10 @@ pub(crate) struct BackfillArguments {
     /// The last time [default: now].
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// A cron pattern of the times [default: `cron` in [triggers]].
+    /// A cron pattern of the times [default: `triggers.cron`].
     #[arg(long, value_name = "PATTERN")]
     cron: Option<String>,
-    /// Move aliases as [publish] says; without this option the versions get no alias.
+    /// Move aliases as `[publish]` says; without this option the versions get no alias.
     #[arg(long)]
     publish: bool,
 }
