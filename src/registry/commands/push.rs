@@ -10,7 +10,7 @@ use crate::core::model::{Alias, ModelName, Version};
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::Wiring;
-use crate::onnx::first_run::{Ask, Subject};
+use crate::onnx::first_run::{GoldenRows, Subject};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::{Graph, MODEL_BYTES_MAX};
 use crate::onnx::runtime::SessionOptions;
@@ -322,7 +322,9 @@ impl Operator {
             external_dir: folder.parent().filter(|_| has_weights),
             options: &SessionOptions::single(),
             rows: PROBE_ROWS,
-            golden: given.as_deref().map_or(Ask::Make, Ask::Hold),
+            golden: given
+                .as_deref()
+                .map_or(GoldenRows::Create, GoldenRows::Compare),
         })?;
         if let Some(companion) = files.iter().find(|l| l.file.role == Role::Companion) {
             prober.check_companion(&self.read_whole(companion, COMPANION_BYTES_MAX)?)?;

@@ -3,6 +3,7 @@
 
 use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
@@ -35,7 +36,7 @@ pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
     match path.canonicalize() {
         Ok(target) => Ok(Some(target).filter(|target| target.starts_with(root))),
         Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => Ok(None),
         Err(e) => Err(failed("follow a path", e)),
     }
 }
