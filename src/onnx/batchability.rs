@@ -9,6 +9,7 @@
 mod tests;
 
 use crate::core::error::{Error, Result};
+use crate::core::hash::SplitMix;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::compare::agree;
@@ -196,22 +197,23 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
             spec.name
         ))
     })?;
-    let mut random = Random::new(seed);
+    // The same inputs in every run: golden rows and verdicts must not change.
+    let mut random = SplitMix(seed);
 
     let bytes = match spec.dtype {
         DType::String => {
-            let words = (0..count).map(|_| ["low", "high", "other"][random.small() as usize]);
+            let words = (0..count).map(|_| ["low", "high", "other"][small(&mut random) as usize]);
             return Tensor::strings(shape, Strings::from_parts(words)?);
         }
-        DType::Bool => fill(count, || [(random.small() % 2) as u8]),
-        DType::U8 | DType::I8 => fill(count, || [random.small() as u8]),
-        DType::U16 | DType::I16 => fill(count, || (random.small() as u16).to_le_bytes()),
-        DType::U32 | DType::I32 => fill(count, || (random.small() as u32).to_le_bytes()),
-        DType::U64 | DType::I64 => fill(count, || random.small().to_le_bytes()),
-        DType::F16 => fill(count, || f16::from_f32(random.unit()).to_le_bytes()),
-        DType::BF16 => fill(count, || bf16::from_f32(random.unit()).to_le_bytes()),
-        DType::F32 => fill(count, || random.unit().to_le_bytes()),
-        DType::F64 => fill(count, || f64::from(random.unit()).to_le_bytes()),
+        DType::Bool => fill(count, || [(small(&mut random) % 2) as u8]),
+        DType::U8 | DType::I8 => fill(count, || [small(&mut random) as u8]),
+        DType::U16 | DType::I16 => fill(count, || (small(&mut random) as u16).to_le_bytes()),
+        DType::U32 | DType::I32 => fill(count, || (small(&mut random) as u32).to_le_bytes()),
+        DType::U64 | DType::I64 => fill(count, || small(&mut random).to_le_bytes()),
+        DType::F16 => fill(count, || f16::from_f32(unit(&mut random)).to_le_bytes()),
+        DType::BF16 => fill(count, || bf16::from_f32(unit(&mut random)).to_le_bytes()),
+        DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
+        DType::F64 => fill(count, || f64::from(unit(&mut random)).to_le_bytes()),
     };
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }
@@ -220,29 +222,12 @@ fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> V
     (0..count).flat_map(|_| element()).collect()
 }
 
-/// Reproducible pseudo-random numbers (xorshift): golden rows and verdicts
-/// must not change from run to run.
-struct Random(u64);
+/// A small whole number: a legal index of most models.
+fn small(random: &mut SplitMix) -> u64 {
+    random.next_u64() % 3
+}
 
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// 0, 1 or 2: small whole numbers are legal indices of most models.
-    fn small(&mut self) -> u64 {
-        self.next() % 3
-    }
-
-    /// A number in [−1, 1).
-    fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
-    }
+/// A number in [−1, 1).
+fn unit(random: &mut SplitMix) -> f32 {
+    (random.next_u64() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
 }

@@ -362,9 +362,8 @@ const ANSWERS_MAX: u32 = 8;
 
 /// Waits a random part of a time that doubles, up to a quarter of a second.
 async fn back_off(attempt: u32) {
-    let longest = (1_u64 << attempt.min(8)).min(250);
-    let random = u64::from(uuid::Uuid::new_v4().as_fields().0);
-    tokio::time::sleep(Duration::from_millis(random % longest + 1)).await;
+    let longest_ms = (1 << attempt.min(8)).min(250);
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest_ms))).await;
 }
 
 /// The time to the millisecond, which is what entries carry.
