@@ -44,6 +44,7 @@ impl Sample {
                 Err(error) => refused = error,
             }
         }
+
         Err(refused)
     }
 
@@ -115,6 +116,7 @@ pub(crate) fn check(
         let outputs = run_together(session, &rows, &order)?;
         compare(signature, &outputs, &order, &alone)?;
     }
+
     Ok(())
 }
 
@@ -155,6 +157,7 @@ fn compare(
             }
         }
     }
+
     Ok(())
 }
 
@@ -215,6 +218,7 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
         DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
         DType::F64 => fill(count, || f64::from(unit(&mut random)).to_le_bytes()),
     };
+
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }
 

@@ -147,6 +147,7 @@ impl Prober {
             // A verdict that is not kept costs another first run at the next start, no more.
             let _ = write_cached(&path, &text);
         }
+
         Ok(passed)
     }
 
@@ -162,7 +163,7 @@ impl Prober {
         };
         self.check(&subject)
             .map(drop)
-            .map_err(|e| e.context("companion model"))
+            .map_err(|e| e.context("the companion model"))
     }
 
     /// Names a verdict by all that it depends on: model, program, library,
@@ -199,6 +200,7 @@ impl Prober {
             GoldenRows::Compare(bytes) => bytes,
             GoldenRows::Skip | GoldenRows::Create => &[],
         };
+
         let order = supervise::request_line(&self.order(subject, golden))?;
         let request = supervise::Request {
             input: &[&order, subject.bytes, golden],
@@ -285,6 +287,7 @@ fn external_bytes(folder: Option<&Path>) -> u64 {
             }
         }
     }
+
     bytes
 }
 
@@ -298,6 +301,7 @@ fn judge(answer: &Answer, timeout: Duration) -> Result<Passed> {
             "took over {timeout:?}; make the model faster, or raise models.probe_timeout"
         )));
     };
+
     match (status.signal(), serde_json::from_slice(&answer.output)) {
         (None, Ok(Verdict::Passed(passed))) if status.success() => Ok(passed),
         (None, Ok(Verdict::Refused(why))) => Err(Error::precondition(why)),

@@ -42,6 +42,7 @@ impl OwnLimits {
             set_limits(&[(Resource::As, self.memory_bytes)])
                 .map_err(|e| failed("limit memory", e))?;
         }
+
         Ok(())
     }
 }

@@ -65,6 +65,7 @@ fn read_tail(mut stream: impl Read, bytes_max: usize) -> Kept {
         last.extend(&part[..count]);
         last.drain(..last.len().saturating_sub(bytes_max));
     }
+
     Kept {
         bytes: last.into(),
         total_bytes,

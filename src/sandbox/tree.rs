@@ -53,6 +53,7 @@ fn descendants(root: Pid) -> Vec<Pid> {
             found.extend(Pid::from_raw(process.id).filter(|_| !process.is_zombie));
         }
     }
+
     found
 }
 

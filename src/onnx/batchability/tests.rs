@@ -20,6 +20,7 @@ fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, 
         initializer,
         ..GraphProto::default()
     };
+
     let source = model(graph);
     let signature = Graph::read(source.bytes.clone())
         .expect("a graph")

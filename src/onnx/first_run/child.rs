@@ -34,12 +34,14 @@ pub(crate) fn run() -> Result<()> {
         memory_bytes: order.memory_bytes,
         cpu_seconds: order.cpu_seconds,
     };
+
     limits.apply()?;
 
     let verdict = match probe(&order, bytes.into(), &golden) {
         Ok(passed) => Verdict::Passed(passed),
         Err(error) => Verdict::Refused(error.message),
     };
+
     write_answer(&verdict)
 }
 
@@ -77,12 +79,14 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
         },
         golden: None,
     };
+
     match Sample::find(&signature, session.as_mut()) {
         Ok(sample) => measure(order, &signature, &sample, session.as_mut(), &mut passed)?,
         // Small made-up inputs may not suit a model; but none may ask for all memory.
         Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
         Err(_) => {}
     }
+
     passed.measured.rss_bytes = resident_bytes();
     Ok(passed)
 }
@@ -112,6 +116,7 @@ fn measure(
             .filter(|g| Golden::read(g).is_ok())
             .and_then(|g| String::from_utf8(g).ok());
     }
+
     Ok(())
 }
 

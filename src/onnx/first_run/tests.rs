@@ -13,6 +13,7 @@ fn a_verdict_is_believed_only_from_a_child_that_ended_well() {
             .map(|p| p.measured.batchable)
             .map_err(|e| e.message)
     };
+
     let refused = |status: Option<i32>, text: &[u8], why: &str| {
         assert!(check(status, text).is_err_and(|e| e.contains(why)), "{why}");
     };

@@ -125,6 +125,7 @@ impl Operator {
                 manifest.files = listed(&files);
             }
         }
+
         let bytes = Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(Error::too_large(format!(
@@ -136,6 +137,7 @@ impl Operator {
             manifest: Digest::of(&bytes),
             run: push.run,
         };
+
         loop {
             let compared = match push.allow_signature_change {
                 true => champion_digest(&state, name),
@@ -223,11 +225,13 @@ impl Operator {
             );
             signatures.push(key.sign(&statement));
         }
+
         let evidence = if adds_version {
             attempt.evidence.to_vec()
         } else {
             Vec::new()
         };
+
         Ok(Change { ops, evidence })
     }
 
@@ -292,6 +296,7 @@ impl Operator {
                 broken.join("; ")
             )));
         }
+
         Ok(Some(record.manifest))
     }
 }
@@ -375,6 +380,7 @@ fn mark_weights(files: &mut [Local], graph: &Graph) -> Result<()> {
         })?;
         local.file.role = Role::Weights;
     }
+
     Ok(())
 }
 
@@ -400,6 +406,7 @@ fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) 
         task: None,
         slices: Vec::new(),
     };
+
     subject.places().map(drop)
 }
 

@@ -1,5 +1,5 @@
-//! Lists folders and takes fingerprints without leaving the model directory:
-//! a link counts only where it leads inside. Opens no file.
+//! Lists folders and takes fingerprints of files. Follows a link only if it leads
+//! inside the model directory. Opens no file.
 
 use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
@@ -74,6 +74,7 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
             }
         }
     }
+
     stamps.sort();
     Ok(Fingerprint(stamps))
 }

@@ -75,6 +75,7 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
         files.retain(|l| l.file.path != name);
         files.push(local(path.clone(), name.to_owned(), *role)?);
     }
+
     Ok(files)
 }
 
@@ -112,6 +113,7 @@ fn list(root: &Path) -> Result<Vec<Local>> {
             }
         }
     }
+
     Ok(files)
 }
 
@@ -128,6 +130,7 @@ pub(super) fn read_whole(local: &Local, bytes_max: u64) -> Result<Vec<u8>> {
             "'{name}' is over {bytes_max} bytes"
         )));
     }
+
     let bytes = fs::read(&local.path)
         .map_err(|e| Error::invalid(format!("'{name}' cannot be read")).with_source(e))?;
     if Digest::of(&bytes) != local.file.digest {

@@ -83,6 +83,7 @@ fn evidence(passed: &Passed, is_golden_given: bool) -> Result<Evidence> {
         Some(_) => "made",
         None => "none",
     };
+
     values.insert("golden".to_owned(), golden.into());
     Ok(Evidence {
         kind: "measured".to_owned(),

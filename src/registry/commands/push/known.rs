@@ -45,6 +45,7 @@ impl Operator {
                 return Ok(Some(found));
             }
         }
+
         Ok(None)
     }
 
@@ -63,6 +64,7 @@ impl Operator {
             manifest,
             run: None,
         };
+
         let Some(version) = identity.find(model) else {
             return Ok(());
         };

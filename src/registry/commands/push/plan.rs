@@ -97,6 +97,7 @@ impl Publication<'_> {
                 from: model.champion(),
             }];
         }
+
         let mut ops = vec![Op::Alias {
             model: self.name.clone(),
             alias: alias.clone(),
@@ -109,6 +110,7 @@ impl Publication<'_> {
                 weights,
             });
         }
+
         ops
     }
 
