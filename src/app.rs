@@ -23,6 +23,7 @@ use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
 use crate::registry::sign::Policy;
+use crate::sandbox::supervise;
 use crate::serve::manager::{self, Control, Manager, Source};
 use crate::serve::predict::{self, Predictor};
 use crate::storage::store::Store;
@@ -336,7 +337,7 @@ fn cores() -> usize {
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
-        program: first_run::OWN_PROGRAM.into(),
+        program: supervise::OWN_PROGRAM.into(),
         library,
         timeout: config.models.probe_timeout,
         memory_bytes: config.models.probe_memory as u64,

@@ -313,7 +313,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let since = since.as_deref().map(arguments::beginning).transpose()?;
                 let until = until.as_deref().map(arguments::instant).transpose()?;
                 let operator = open(&common, None, false).await?;
-                let moves = operator.moves(model.as_ref(), (since, until)).await?;
+                let moves = operator
+                    .moves(model.as_ref(), report::Period { since, until })
+                    .await?;
                 let render = if html { report::html } else { report::markdown };
                 let text = render(operator.log.namespace(), &moves);
                 print(&serde_json::json!(moves), text.trim_end(), &common)

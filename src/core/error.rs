@@ -1,5 +1,6 @@
-//! The one error type. A kind says what the caller should do (fix, retry,
-//! wait); the message names the field at fault; the source is for the log.
+//! The error type of the project. Its kind says what the caller should do (fix,
+//! retry, wait), its message names the field at fault, its source is for the
+//! log only.
 
 use std::fmt;
 
@@ -164,11 +165,13 @@ fn clean(mut message: String) -> String {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
     }
+
     if message.len() > MESSAGE_BYTES_MAX {
         let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
         message.truncate(end);
         message.push('…');
     }
+
     message
 }
 

@@ -1,5 +1,5 @@
-//! Names, versions, digests, and the signature a model answers to. Checks a
-//! request's tensors against the signature once; nobody looks again.
+//! Names, versions and the signature of a model. Checks the tensors of a request
+//! against the signature once; no later code looks at shapes again.
 
 pub mod task;
 #[cfg(test)]
@@ -177,6 +177,7 @@ impl TensorSpec {
                 self.dtype
             )));
         }
+
         let Some(dims) = &self.shape else {
             return Ok(());
         };
@@ -188,6 +189,7 @@ impl TensorSpec {
                 self.shape_to_wire()
             )));
         }
+
         Ok(())
     }
 
@@ -232,6 +234,7 @@ impl Signature {
                 )));
             }
         }
+
         let missing = slots.iter().position(Option::is_none);
         match missing {
             Some(at) => Err(Error::invalid(format!(
@@ -270,6 +273,7 @@ impl Signature {
             }
             picked.push(at);
         }
+
         Ok(picked)
     }
 

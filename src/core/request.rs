@@ -1,5 +1,5 @@
-//! One prediction as every protocol understands it: what is asked, of which
-//! version, by when, and what came back. Plain data.
+//! One prediction, as every protocol understands it: model and version, deadline,
+//! inputs, and the answer. Plain data.
 
 pub(crate) mod id;
 pub(crate) mod trace;
@@ -56,6 +56,7 @@ impl Target {
                 Err(error) => return Err(error),
             },
         };
+
         Ok(Self {
             model: ModelName::parse(model)?,
             selector,

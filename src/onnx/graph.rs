@@ -1,6 +1,6 @@
-//! What an ONNX file declares: its signature, operators and the files beside
-//! it. Reads in safe Rust, before the runtime's C++ sees a byte. Checks no
-//! operator and no weight, and runs nothing.
+//! Reads what an ONNX file declares: its signature, operators and external data.
+//! Works in safe Rust, before the C++ of ONNX Runtime reads the file. Does not
+//! check operators or weights, and runs nothing.
 
 mod declared;
 mod end;
@@ -85,12 +85,14 @@ impl Graph {
                 "the model imports {count} operator sets, not 1 to {OPSETS_MAX}"
             )));
         }
+
         let opset = |o: crate::proto::onnx::OperatorSetIdProto| {
             (
                 domain(o.domain.as_deref()).to_owned(),
                 o.version.unwrap_or_default(),
             )
         };
+
         Ok(Self {
             signature: declared::signature(&graph)?,
             ends: end::ends(&graph, &bytes),
@@ -114,6 +116,7 @@ impl Graph {
             spec.dtype != DType::String
                 && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
         };
+
         // Operators of other domains are not known here, but for the trees'.
         let known = |(domain, op): &(String, String)| {
             matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
@@ -207,6 +210,7 @@ impl Census {
                 .chain(&attribute.graphs)
                 .try_for_each(|g| self.graph(g))?;
         }
+
         Ok(())
     }
 
@@ -226,12 +230,14 @@ impl Census {
                 "external data of tensor '{name}' does not have one location"
             )));
         };
+
         self.external.insert(relative(location)?);
         if self.external.len() > EXTERNAL_FILES_MAX {
             return Err(Error::invalid(format!(
                 "external data is in over {EXTERNAL_FILES_MAX} files"
             )));
         }
+
         Ok(())
     }
 
@@ -244,12 +250,14 @@ impl Census {
                 functions.len()
             )));
         }
+
         let key = |f: &FunctionProto| {
             (
                 domain(f.domain.as_deref()).to_owned(),
                 f.name.clone().unwrap_or_default(),
             )
         };
+
         let index: HashMap<_, usize> = functions
             .iter()
             .enumerate()
@@ -272,6 +280,7 @@ impl Census {
             self.operators.append(&mut body.operators);
             self.external.append(&mut body.external);
         }
+
         self.operators.retain(|o| !index.contains_key(o));
         let mut acyclic = vec![false; functions.len()];
         while !waiting.is_empty() {
@@ -284,6 +293,7 @@ impl Census {
                 return Err(Error::invalid("functions call each other in a circle"));
             }
         }
+
         Ok(())
     }
 }
@@ -296,6 +306,7 @@ fn relative(location: &str) -> Result<PathBuf> {
             crate::core::model::short(location)
         )))
     };
+
     if location.is_empty() {
         return refuse("is empty");
     }
@@ -315,6 +326,7 @@ fn relative(location: &str) -> Result<PathBuf> {
             Component::RootDir | Component::Prefix(_) => return refuse("is absolute"),
         }
     }
+
     if path.as_os_str().is_empty() {
         refuse("is not a file")
     } else {

@@ -1,7 +1,7 @@
-//! A model directory as Triton and TensorFlow Serving lay it out,
-//! `<name>/<version>/model.onnx`, seen as a catalogue. Owns the memory of when
-//! files were first seen as they are, but no clock: the caller passes both in.
-//! Decides nothing about what is served and writes nothing.
+//! A model directory in the layout of Triton and TensorFlow Serving,
+//! `<name>/<version>/model.onnx`, as a catalogue. Remembers when files were first
+//! seen unchanged; the caller passes the time. Does not decide what is served,
+//! and writes nothing.
 
 mod read;
 #[cfg(test)]
@@ -36,6 +36,15 @@ pub(crate) struct Directory {
     /// Since when each version has looked as it does.
     since: Since,
     ignored: usize,
+}
+
+/// One moment, by both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    /// Comparable with the times of files.
+    time: SystemTime,
+    /// Comparable with earlier scans.
+    instant: Instant,
 }
 
 type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
@@ -115,8 +124,14 @@ impl Directory {
             });
             models.insert(name, entry);
         }
+
         let mut catalog = Catalog { models };
-        self.since = mark_settled(&mut catalog, &self.since, self.settle, (now, instant));
+        self.since = mark_settled(
+            &mut catalog,
+            &self.since,
+            self.settle,
+            Now { time: now, instant },
+        );
         // Nobody knows how those files look now; a refusal would outlast the trouble.
         for name in unseen {
             catalog
@@ -124,6 +139,7 @@ impl Directory {
                 .entry(name)
                 .and_modify(|e| e.versions.values_mut().for_each(|v| v.settled = false));
         }
+
         self.ignored = ignored;
         self.last = catalog.clone();
         Ok(catalog)
@@ -175,6 +191,7 @@ fn look(
             Some(stamp),
         ),
     };
+
     let model_file = config
         .as_ref()
         .and_then(|c| c.model_filename.as_deref())
@@ -284,29 +301,25 @@ fn fall_back(name: &ModelName, last: Option<&ModelEntry>, error: &Error) -> Mode
 
 /// Marks each version that was left alone for `settle`: by the times of its
 /// files, or, where those are ahead of the clock, by how long it has looked so.
-fn mark_settled(
-    catalog: &mut Catalog,
-    before: &Since,
-    settle: Duration,
-    (now, instant): (SystemTime, Instant),
-) -> Since {
+fn mark_settled(catalog: &mut Catalog, before: &Since, settle: Duration, now: Now) -> Since {
     let mut since = Since::new();
     let oldest_ns =
-        walk::nanoseconds(now) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
+        walk::nanoseconds(now.time) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
     for (name, entry) in &mut catalog.models {
         for (version, found) in &mut entry.versions {
             let key = (name.clone(), *version);
             let first = match before.get(&key) {
                 Some((files, first)) if *files == found.files => *first,
-                _ => instant,
+                _ => now.instant,
             };
             let old = found
                 .files
                 .newest_ns()
                 .is_some_and(|newest| newest <= oldest_ns);
-            found.settled = old || instant.saturating_duration_since(first) >= settle;
+            found.settled = old || now.instant.saturating_duration_since(first) >= settle;
             since.insert(key, (found.files.clone(), first));
         }
     }
+
     since
 }

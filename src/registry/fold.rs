@@ -1,5 +1,6 @@
-//! What the log comes to: a pure fold of entries into a state. Decides whether
-//! an entry holds; reads nothing, and has no clock but the entries'.
+//! Turns the log into a state: a pure fold over entries. Decides whether an entry
+//! is valid or void (its conditions do not hold, so it changes nothing). Reads
+//! nothing, and has no clock but the times in entries.
 
 mod change;
 #[cfg(test)]
@@ -225,6 +226,7 @@ impl State {
                 entry.seq, self.seq
             )));
         }
+
         let seq = entry.seq;
         // Nothing of a void entry may stay: it is tried on what it touches.
         let mut tried = self.part(&entry.models());
@@ -250,6 +252,7 @@ impl State {
             }
             Err(error) => drop(self.void.insert(seq, error.message)),
         }
+
         self.seq = seq;
         self.hash = Some(hash);
         Ok(())
@@ -265,6 +268,7 @@ impl State {
                     .extend(blobs.iter().map(|b| (b.digest, b.generation)));
             }
         }
+
         let mut tried = self.part(&entry.models());
         if tried.apply(entry, &read.keys()).is_ok() {
             let mut models = tried.models;

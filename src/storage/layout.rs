@@ -1,6 +1,6 @@
-//! Where servers keep what they record, in the registry's store or a folder:
-//! labels, captured predictions, windows, and the key that the fleet's ids are
-//! signed with. Knows where things lie, not what they are.
+//! Keys of what servers record, in the registry's store or in a folder: labels,
+//! captured predictions, windows, and the key that signs the fleet's prediction
+//! ids. Does not know the formats of these objects.
 
 use crate::core::error::{Error, Result};
 use crate::core::request::id::Key;

@@ -1,6 +1,7 @@
-//! Objects by key, in a directory or a bucket: create if absent, read whole or
-//! staged, upload, list, delete. The only room that names `object_store`. Knows
-//! no key and no format; never overwrites but where it is told to.
+//! Objects by key, in a directory or a bucket: create if absent, read, upload,
+//! list, delete. The only file that names `object_store`. Knows no key and no
+//! format; overwrites an object only in [`Store::overwrite`], `upload` and
+//! `rename`.
 
 #[cfg(feature = "testing")]
 mod dying;
@@ -128,6 +129,7 @@ impl Store {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
+
         match self
             .objects
             .put_opts(&self.at(key), bytes.into(), options)
@@ -158,12 +160,14 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed("read", key, error)),
         };
+
         if found.meta.size > bytes_max {
             return Err(Error::precondition(format!(
                 "{key} is {} bytes, over {bytes_max}",
                 found.meta.size
             )));
         }
+
         Ok(Some(
             found.bytes().await.map_err(|e| failed("read", key, e))?,
         ))
@@ -225,6 +229,7 @@ impl Store {
             sent(bytes_total);
             return self.overwrite(key, all.into()).await;
         }
+
         let failed = |e| failed("upload", key, e);
         let arrived =
             |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
@@ -232,6 +237,7 @@ impl Store {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Error::internal("upload a part").with_source(error)),
             };
+
         let mut upload = self
             .objects
             .put_multipart(&self.at(key))
@@ -267,6 +273,7 @@ impl Store {
             }
             Ok(())
         };
+
         match parts.await {
             Ok(()) => upload.complete().await.map(drop).map_err(failed),
             Err(error) => {
@@ -302,6 +309,7 @@ impl Store {
                 .map(|parts| parts.map(|p| p.as_ref().to_owned()).collect());
             parts.map_or_else(String::new, |parts: Vec<String>| parts.join("/"))
         };
+
         self.objects
             .list(Some(&at))
             .map_ok(move |meta| {
@@ -366,6 +374,7 @@ impl Store {
                 }
             }
         }
+
         Ok(())
     }
 

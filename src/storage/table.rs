@@ -1,5 +1,5 @@
-//! Tables of typed columns, as CSV and Parquet files hold them: whole in memory,
-//! up to a limit of rows and cells. Knows no model.
+//! Tables of typed columns, from CSV and Parquet files: whole in memory, up to a
+//! limit of rows and cells. Knows no model.
 
 pub mod columnar;
 mod csv;
@@ -95,6 +95,7 @@ impl Column {
             (Self::Bytes(a), Self::Bytes(b)) => a.extend_from_slice(b),
             _ => return false,
         }
+
         true
     }
 
@@ -174,6 +175,7 @@ impl Table {
             std::io::Seek::rewind(&mut file).map_err(unreadable)?;
             csv::read(file)
         };
+
         let table = table.map_err(|e| e.context(path.display()))?;
         let mut names: Vec<&str> = table
             .columns
@@ -187,6 +189,7 @@ impl Table {
                     .context(path.display()),
             );
         }
+
         if table.rows == 0 {
             return Err(Error::invalid("has no rows").context(path.display()));
         }

@@ -37,7 +37,7 @@ impl Kept {
 
     /// Ends a server as an operator would, so that what was gathered is written.
     fn end(mut server: Server) {
-        server.signal(libc::SIGTERM);
+        server.terminate();
         assert_eq!(server.wait(), Some(0));
     }
 

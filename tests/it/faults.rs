@@ -4,6 +4,7 @@
 use crate::support::{Directory, Server, eventually};
 use ortus::proto::inference as oip;
 use ortus::testing::graphs;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -192,7 +193,7 @@ fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_ol
         )
     };
     for (version, size, said) in [
-        (2, 9_000, "in a process of its own"),
+        (2, 9_000, "in a sandbox"),
         (3, 1 << 20, "ran out of memory"),
     ] {
         directory.put("m", version, &graphs::hungry(size));
@@ -228,8 +229,8 @@ fn a_crash_at_the_first_run_is_the_childs_alone() {
         !hit.is_empty()
     });
     for pid in hit {
-        // SAFETY: kill takes no pointer; the process is our server's child.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGSEGV) }, 0);
+        let pid = Pid::from_raw(pid).expect("a process id");
+        kill_process(pid, Signal::SEGV).expect("our server's child");
     }
     eventually("the refusal", || {
         server.log().contains("crashed with signal 11")

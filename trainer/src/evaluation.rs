@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::{ModelName, Version};
-use ortus::onnx::first_run::{Ask, Prober, Subject};
+use ortus::onnx::first_run::{GoldenRows, Prober, Subject};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::{SessionOptions, Source};
 use ortus::registry::manifest::{MODEL_PATH, Manifest};
@@ -204,7 +204,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
         external_dir: None,
         options: &SessionOptions::single(),
         rows: 64,
-        golden: Ask::Nothing,
+        golden: GoldenRows::Skip,
     };
     match prober.check(&subject) {
         Ok(passed) => {

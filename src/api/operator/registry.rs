@@ -11,6 +11,7 @@ use crate::core::model::{Alias, ModelName};
 use crate::registry::commands::Operator;
 use crate::registry::commands::change::Changed;
 use crate::registry::commands::gc::Rules;
+use crate::registry::commands::report::Period;
 use crate::registry::log::{Author, now};
 use crate::registry::sign::Policy;
 use bytes::Bytes;
@@ -131,7 +132,7 @@ pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
         Look::Fleet => {
             json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?})
         }
-        Look::Report => json!(operator.moves(None, (None, None)).await?),
+        Look::Report => json!(operator.moves(None, Period::default()).await?),
     })
 }
 

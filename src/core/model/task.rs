@@ -1,5 +1,5 @@
-//! What a model's answers mean: scores of classes, or a value. Found from the
-//! operators that make the outputs and from names, unless somebody says.
+//! The task of a model: classification with scores, or regression with a value.
+//! Found from the operators and names of the outputs, unless it is configured.
 
 #[cfg(test)]
 mod tests;
@@ -100,6 +100,7 @@ impl Task {
                     },
                 )?),
             };
+
         let operator = |at: usize| ends.get(at).map_or("", |e| e.operator.as_str());
         let is_float =
             |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
@@ -165,6 +166,7 @@ impl Task {
                 DType::I64 | DType::I32 | DType::String | DType::Bool
             )
         };
+
         let label = signature
             .outputs
             .iter()
@@ -183,6 +185,7 @@ impl Task {
                 )));
             }
         };
+
         Ok(Self::Classification(Classification {
             scores,
             is_single: width == 1,
@@ -203,11 +206,13 @@ impl Classification {
                 .filter(|v| v.fract() == 0.0 && v.abs() < 1e15)
                 .map(|v| format!("{v}"))
         };
+
         let truth = || match label {
             "true" | "True" => Some("1"),
             "false" | "False" => Some("0"),
             _ => None,
         };
+
         is(label).or_else(|| is(&whole()?)).or_else(|| is(truth()?))
     }
 }

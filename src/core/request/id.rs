@@ -1,5 +1,5 @@
-//! Prediction ids: UUIDs of version 7 that carry a code only the fleet can make,
-//! so that a label for a prediction nobody made is refused without a search.
+//! Prediction ids: UUIDs of version 7 with a code that only servers of the fleet
+//! can make. A label for an invented id is refused without a search.
 //! Owns no store; the key is passed in.
 
 use arc_swap::ArcSwap;

@@ -22,6 +22,7 @@ impl Context {
             let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             text.len() == digits && text.bytes().all(legal)
         };
+
         let sound = hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
         // Version 0 ends here; a later one may go on.
         if !sound || version == "ff" || (version == "00" && parts.next().is_some()) {

@@ -47,10 +47,12 @@ impl Elements {
                 rules.dtype
             )));
         }
+
         let rules = Rules {
             depth_max: rules.depth_max.min(JSON_DEPTH_MAX),
             ..rules
         };
+
         Ok(Self {
             rules,
             lengths: Vec::new(),
@@ -134,6 +136,7 @@ impl Elements {
                 at = end;
             }
         }
+
         Ok(())
     }
 
@@ -144,6 +147,7 @@ impl Elements {
                 self.rules.depth_max
             )));
         }
+
         if depth < self.lengths.len() {
             return Ok(());
         }
@@ -196,6 +200,7 @@ impl Elements {
             }
             DType::F16 | DType::BF16 => false,
         };
+
         if !fits {
             return Err(self.misfit(text));
         }

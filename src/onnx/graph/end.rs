@@ -1,5 +1,5 @@
-//! What makes a graph's outputs: the operator behind those that only change
-//! names, shapes or types, and the classes it is told of.
+//! The operator that computes each output of a graph, behind operators that only
+//! change names, shapes or types, with the classes it declares.
 
 use super::GraphProto;
 use super::parts::{take, varint};
@@ -57,6 +57,7 @@ pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
             classes: named.cloned().unwrap_or_default(),
         }
     };
+
     graph
         .output
         .iter()
@@ -82,6 +83,7 @@ fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
             }
         }
     }
+
     Ok(found)
 }
 
@@ -105,6 +107,7 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
             break;
         }
     }
+
     Ok(classes)
 }
 
@@ -184,6 +187,7 @@ mod tests {
                 expected.iter().map(|(o, c)| (*o, c.to_vec())).collect();
             assert_eq!(found, expected, "{model}");
         };
+
         check(
             "breast-cancer",
             &[

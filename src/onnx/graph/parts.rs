@@ -1,6 +1,6 @@
-//! Counts the parts of an ONNX file before it is decoded: a few bytes on disk
-//! become hundreds in memory, so a small file could ask for all of it. Knows
-//! which fields repeat, not what they mean.
+//! Counts the parts of an ONNX file before it is decoded: a few bytes of a file can
+//! become hundreds in memory, so a small file could exhaust it. Knows which
+//! fields repeat, not what they mean.
 
 use super::truncated;
 use crate::core::error::{Error, Result};
@@ -91,6 +91,7 @@ impl Count {
                 "not an ONNX model: nested deeper than {DEPTH_MAX}"
             )));
         }
+
         while !rest.is_empty() {
             let key = varint(&mut rest)?;
             let child = level.child(key >> 3);
@@ -120,6 +121,7 @@ impl Count {
                 _ => return Err(truncated()),
             }
         }
+
         Ok(())
     }
 
@@ -131,11 +133,13 @@ impl Count {
                 "the model has over {NODES_MAX} nodes"
             )));
         }
+
         if self.parts > PARTS_MAX {
             return Err(Error::invalid(format!(
                 "the model has over {PARTS_MAX} parts"
             )));
         }
+
         Ok(())
     }
 }

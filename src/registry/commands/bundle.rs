@@ -1,5 +1,5 @@
-//! A version in a folder that can be carried: an OCI image layout whose blobs
-//! are the version's files, by digest. Also reads a plain model directory.
+//! Bundles: one version as an OCI image layout in a folder, whose blobs are the
+//! version's files by digest. Import also reads a plain model directory.
 
 use super::push::{Push, Pushed};
 use super::{NewFolder, Operator};
@@ -65,12 +65,14 @@ impl Operator {
                 .fetch_blob(blob, &blobs.join(blob.digest.hex()), progress)
                 .await?;
         }
+
         let layer = |file: &crate::registry::manifest::File| Descriptor {
             media_type: FILE_TYPE.to_owned(),
             digest: file.digest.to_string(),
             size: file.bytes,
             annotations: [(TITLE.to_owned(), file.path.clone())].into(),
         };
+
         let size = record.blob(record.manifest, 0).bytes;
         let image = serde_json::to_vec(&json!({
             "schemaVersion": 2,
@@ -121,6 +123,7 @@ impl Operator {
                 pushed.push(self.push(&model, &push, progress).await?);
             }
         }
+
         match pushed.is_empty() {
             true => Err(Error::invalid(format!(
                 "{} is neither a bundle nor a model directory",
@@ -153,6 +156,7 @@ impl Operator {
             }
             Ok(bytes)
         };
+
         let malformed =
             |e: serde_json::Error| Error::invalid("the bundle is malformed").with_source(e);
         let index = from.join("index.json");
@@ -165,6 +169,7 @@ impl Operator {
                 index.manifests.len()
             )));
         };
+
         let image: Image =
             serde_json::from_slice(&blob(&only.digest, MANIFEST_BYTES_MAX)?).map_err(malformed)?;
         if image.config.media_type != MANIFEST_TYPE {
@@ -173,6 +178,7 @@ impl Operator {
                 image.config.media_type
             )));
         }
+
         let manifest = Manifest::read(&blob(&image.config.digest, MANIFEST_BYTES_MAX)?)?;
         // Laid out as a folder of links, each checked.
         let folder = tempfile::tempdir().map_err(failed("use", Path::new("a temporary folder")))?;
@@ -196,6 +202,7 @@ impl Operator {
                 .or_else(|_| fs::copy(&source, &target).map(drop))
                 .map_err(failed("read", &source))?;
         }
+
         let named = |role| {
             manifest
                 .files
@@ -203,6 +210,7 @@ impl Operator {
                 .find(|f| f.role == role)
                 .map(|f| (role, folder.path().join(&f.path)))
         };
+
         let push = Push {
             path: folder.path().to_owned(),
             extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion]
@@ -217,6 +225,7 @@ impl Operator {
             allow_signature_change: true,
             ..Push::default()
         };
+
         self.push(name.unwrap_or(&manifest.model), &push, progress)
             .await
     }
@@ -232,12 +241,14 @@ fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBu
             .filter(|p| p.is_dir())
             .collect())
     };
+
     let text = |path: &Path| {
         path.file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default()
             .to_owned()
     };
+
     for folder in list(root)? {
         let Ok(name) = ModelName::parse(&text(&folder)) else {
             continue;
@@ -253,5 +264,6 @@ fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBu
             }
         }
     }
+
     Ok(models)
 }

@@ -1,4 +1,4 @@
-//! The verbs that only look: list, show, history, diff, pull.
+//! Commands that only read: list, show, history, diff, pull.
 
 use super::{NewFolder, Operator, find};
 use crate::core::error::{Error, Result};
@@ -88,6 +88,7 @@ impl Operator {
                 "versions": versions,
             }));
         };
+
         let version = find(&state, name, which)?;
         let record = state.record(name, version)?;
         let mut shown = summary(version, record);
@@ -145,6 +146,7 @@ impl Operator {
                 keys: read.signatures.into_iter().map(|s| s.key).collect(),
             });
         }
+
         Ok(all)
     }
 
@@ -164,6 +166,7 @@ impl Operator {
                 .cloned()
                 .collect()
         };
+
         let changed = |old: &Manifest, new: &Manifest| -> Vec<String> {
             let differs = |f: &&crate::registry::manifest::File| !old.files.contains(f);
             new.files
@@ -172,6 +175,7 @@ impl Operator {
                 .map(|f| f.path.clone())
                 .collect()
         };
+
         Ok(json!({
             "name": name.as_str(), "from": a.number(), "to": b.number(),
             "breaks_clients": new.signature.breaks(&old.signature),
@@ -202,6 +206,7 @@ impl Operator {
                 .fetch_blob(&blob, &staged.path().join(&file.path), progress)
                 .await?;
         }
+
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| Error::internal("print").with_source(e))?;
         staged.write(MANIFEST_PATH, &text)?;

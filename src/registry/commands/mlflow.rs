@@ -1,6 +1,5 @@
-//! A model as MLflow saves it: a folder with `MLmodel`, which tells of the ONNX
-//! file, the columns, the run and the environment. Reads that into what a push
-//! takes; nothing of MLflow runs.
+//! Reads a model that MLflow saved: a folder with `MLmodel`, which names the ONNX
+//! file, the columns, the run and the environment. Nothing of MLflow runs.
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +92,7 @@ fn read(text: &str) -> Result<Push> {
             )));
         }
     }
+
     let inputs = description
         .signature
         .as_ref()

@@ -1,5 +1,5 @@
-//! What an auditor reads: every change of champion in a period, who made it,
-//! why, and on what evidence; and what a version was made from.
+//! Reports for auditors: every change of champion in a period with author, reason
+//! and evidence; and the lineage of a version.
 
 use super::{Operator, find};
 use crate::core::error::Result;
@@ -35,13 +35,26 @@ pub(crate) struct Moved {
     pub hash: String,
 }
 
+/// A period of time; an end that is `None` is open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Period {
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Period {
+    fn contains(&self, time: DateTime<Utc>) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+    }
+}
+
 impl Operator {
     /// Every change of a champion in a period, of one model or of all, oldest
     /// first. Folds the whole log, and fails where it does not hold.
     pub(crate) async fn moves(
         &self,
         name: Option<&ModelName>,
-        (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        period: Period,
     ) -> Result<Vec<Moved>> {
         let mut state = State::default();
         let mut moves = Vec::new();
@@ -50,9 +63,7 @@ impl Operator {
                 (read.entry.clone(), read.hash, read.signatures.clone());
             state.apply(read)?;
             let is_void = state.void.contains_key(&entry.seq);
-            let outside =
-                since.is_some_and(|s| entry.time < s) || until.is_some_and(|u| entry.time > u);
-            if is_void || outside {
+            if is_void || !period.contains(entry.time) {
                 continue;
             }
             for (model, from, to, rollback) in changes(&entry)
@@ -103,6 +114,7 @@ impl Operator {
                 });
             }
         }
+
         Ok(moves)
     }
 
@@ -110,7 +122,7 @@ impl Operator {
     /// champion.
     pub async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
-        let moves = self.moves(Some(name), (None, None)).await?;
+        let moves = self.moves(Some(name), Period::default()).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
         let mut all: Vec<Value> = Vec::new();
         while let Some(version) = next {
@@ -128,6 +140,7 @@ impl Operator {
             // A parent is older; a manifest that says otherwise would go in circles.
             next = manifest.parent.filter(|parent| *parent < version);
         }
+
         Ok(all)
     }
 }
@@ -147,6 +160,7 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
         } => Some((model.clone(), Some(*from), *version, true)),
         _ => None,
     };
+
     entry.ops.iter().filter_map(change).collect()
 }
 
@@ -157,6 +171,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     } else {
         "promoted to"
     };
+
     let from = m.from.map_or_else(
         || "none before".to_owned(),
         |v| format!("version {v} before"),
@@ -165,11 +180,13 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
         [] => " (not signed: a claim)".to_owned(),
         keys => format!(", signed by {}", keys.join(", ")),
     };
+
     let reason = if m.reason.is_empty() {
         "no reason given".to_owned()
     } else {
         m.reason.clone()
     };
+
     let mut facts = vec![
         (
             "when",
@@ -213,6 +230,7 @@ pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
             let _ = writeln!(text, "- {name}: {}", plain(&fact));
         }
     }
+
     text
 }
 
@@ -231,6 +249,7 @@ pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
         }
         page.push_str("</dl>\n</section>\n");
     }
+
     page.push_str("</html>\n");
     page
 }

@@ -10,7 +10,7 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::{self, Sample};
-use crate::onnx::first_run::{Ask, Subject};
+use crate::onnx::first_run::{GoldenRows, Subject};
 use crate::onnx::golden::Golden;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, Source};
 use crate::registry::directory::Loaded;
@@ -37,7 +37,7 @@ pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject
             1
         },
         // Held against the very sessions that serve.
-        golden: Ask::Nothing,
+        golden: GoldenRows::Skip,
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn load(
             None,
         ),
         Ok(sample) => {
-            let joins = batchability::joins(&signature, &sample, first.as_mut());
+            let joins = batchability::check(&signature, &sample, first.as_mut());
             (
                 joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined),
                 Some(sample),

@@ -67,7 +67,7 @@ impl Source {
     /// Tells others how this server stands, once what was seen is in place.
     pub(super) fn tell(&mut self, now: Instant) {
         if let Self::Registry(follower) = self {
-            follower.tell(now);
+            follower.publish(now);
         }
     }
 

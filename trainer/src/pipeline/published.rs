@@ -73,7 +73,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
             Policy::Canary if champion.is_some() => Some(Alias::parse("canary")?),
             Policy::Canary | Policy::Champion => Some(Alias::champion()),
         },
-        share: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
+        weight: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
         features: proven.columns.clone(),
         licence: spec.model.licence.clone().unwrap_or_default(),
         parent: champion,
@@ -81,7 +81,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
         evaluation: object(&metrics),
         allow_signature_change: spec.publish.allow_signature_change,
         run: Some(*proven.run()),
-        over: Some(champion),
+        expected_champion: Some(champion),
         evidence: vec![evidence(&judged.record, &judged.page)],
         ..Push::default()
     };

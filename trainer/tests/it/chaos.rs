@@ -5,6 +5,7 @@ use crate::place::{Place, table, trainer};
 use crate::support::optional::{is_long, run};
 use crate::support::ortus;
 use crate::support::registry::{copy, files};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -141,7 +142,7 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
             .expect("runs");
         let came_through = output.status.success();
         assert!(
-            came_through || output.status.signal() == Some(libc::SIGABRT),
+            came_through || output.status.signal() == Some(Signal::ABORT.as_raw()),
             "{output:?}"
         );
         assert!(versions(&url).len() <= 1);

@@ -1,6 +1,6 @@
-//! JSON text known to be valid, walked in place. Owns no tree and no copy: a
-//! body is checked once by `serde_json`, without recursion, and every value
-//! after that is a slice of it. Knows nothing of tensors.
+//! JSON text, walked in place. `serde_json` checks a body once, without recursion;
+//! every value after that is a slice of it, so there is no tree and no copy.
+//! Knows nothing of tensors.
 
 use crate::core::error::{Error, Result};
 use crate::core::model::short;
@@ -135,6 +135,7 @@ impl<'a> Iterator for Values<'a> {
         ) {
             self.at += 1;
         }
+
         if matches!(bytes[self.at], b']' | b'}') {
             return None;
         }
@@ -185,6 +186,7 @@ pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
             break;
         }
     }
+
     at
 }
 
@@ -215,5 +217,6 @@ fn malformed(body: &[u8], error: &serde_json::Error) -> Error {
     } else {
         ""
     };
+
     Error::invalid(format!("the body is not valid JSON: {error}{hint}"))
 }
