@@ -9,6 +9,7 @@ use crate::demo::DemoArguments;
 use crate::fit::trees::Round;
 use crate::history::{Became, History, Ran};
 use crate::pipeline;
+use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use clap::{Args, Parser, Subcommand};
@@ -400,8 +401,9 @@ fn program(named: Option<&Path>) -> Result<PathBuf> {
 
 fn show(ran: &Ran) {
     let record = &ran.record;
-    let version = record["version"]
-        .as_u64()
+    let version = record
+        .version
+        .value()
         .map_or_else(String::new, |v| format!(" version {v}"));
     line(&format!(
         "{}: {}{version} after {:.1} s",
@@ -412,41 +414,32 @@ fn show(ran: &Ran) {
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
     }
-    for key in ["error", "said", "reason"] {
-        if let Some(why) = record[key].as_str() {
+    for why in [&record.error, &record.said, &record.reason] {
+        if let Some(why) = why.value() {
             line(why);
         }
     }
-    if record["waiting"].as_bool() == Some(true) {
+    if record.waiting.value() == Some(&true) {
         line("the version waits for approvals before its alias can move");
     }
-    let gates = record["gates"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if !gates.is_empty() {
+
+    if !record.gates().is_empty() {
         let mut table = Table::new(&["gate", "verdict", "why"]);
-        for gate in gates {
-            let cell = |key: &str| gate[key].as_str().unwrap_or_default();
-            table.row(&[
-                cell("name"),
-                &cell("verdict").replace('_', " "),
-                cell("reason"),
-            ]);
+        for gate in record.gates() {
+            let verdict = gate.verdict.word().replace('_', " ");
+            table.row(&[&gate.name, &verdict, &gate.reason]);
         }
         table.print();
     }
-    let metrics = record["metrics"].as_object();
-    let shown: Vec<String> = metrics
-        .into_iter()
-        .flatten()
-        .map(|(name, v)| format!("{name} {:.5}", v.as_f64().unwrap_or(f64::NAN)))
+    let shown: Vec<String> = record
+        .metrics()
+        .map(|(name, value)| format!("{name} {value:.5}"))
         .collect();
     if !shown.is_empty() {
         line(&shown.join("  "));
     }
-    for text in record["notes"].as_array().into_iter().flatten() {
-        line(&format!("note: {}", text.as_str().unwrap_or_default()));
+    for text in record.notes() {
+        line(&format!("note: {text}"));
     }
 }
 
@@ -491,9 +484,7 @@ async fn runs(model: &str, common: &Common) -> Result<()> {
     let mut table = Table::new(&["began", "run", "became", "version", "seconds", "why"]);
     for ran in &all {
         let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
-        let version = ran.record["version"]
-            .as_u64()
-            .map_or_else(|| "-".to_owned(), |v| v.to_string());
+        let version = text_of(&ran.record.version);
         let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let short = &key[..key.len().min(12)];
         table.row(&[
@@ -520,15 +511,12 @@ async fn explain(model: &str, run: &str, html: Option<&Path>, common: &Common) -
         return Ok(());
     }
     show(&ran);
-    let record = &ran.record;
-    for source in record["data"]["sources"].as_array().into_iter().flatten() {
-        for file in source["files"].as_array().into_iter().flatten() {
-            let word = |key: &str| file[key].as_str().unwrap_or_default();
+    let data = ran.record.data.value().into_iter();
+    for source in data.flat_map(|data| &data.sources) {
+        for file in &source.files {
             line(&format!(
                 "data: {} {} ({})",
-                source["name"].as_str().unwrap_or_default(),
-                word("path"),
-                word("digest")
+                source.name, file.path, file.digest
             ));
         }
     }

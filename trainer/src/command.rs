@@ -31,9 +31,9 @@ const FILES_MAX: usize = 10_000;
 /// A file that a program is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Code {
+    pub digest: Digest,
     /// Relative to the specification.
     pub path: String,
-    pub digest: Digest,
 }
 
 /// The files that a program is made of; none where none is run.

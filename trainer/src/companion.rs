@@ -7,13 +7,13 @@ use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::judge::Asked;
 use crate::random::mix;
+use crate::record::CompanionSummary;
 use crate::spec::{Algorithm, Spec, Trees};
 use crate::split::Fold;
 use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
-use serde_json::{Value, json};
 
 /// Rows below which errors cannot be told from chance.
 const ROWS_MIN: usize = 500;
@@ -28,7 +28,7 @@ pub(super) fn learn_errors(
     rows: &Rows,
     fold: &Fold,
     asked: &mut Asked,
-) -> Result<Option<(Bytes, Value)>> {
+) -> Result<Option<(Bytes, CompanionSummary)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
         return Ok(None);
     }
@@ -89,12 +89,12 @@ pub(super) fn learn_errors(
         }
     });
     let n = real.len().max(1) as f64;
-    let told = json!({
-        "rows": fold.stop.len(),
-        "estimated_mae": expected.sum::<f64>() / n,
-        "mae": real.iter().sum::<f64>() / n,
-    });
-    Ok(Some((bytes, told)))
+    let summary = CompanionSummary {
+        estimated_mae: expected.sum::<f64>() / n,
+        mae: real.iter().sum::<f64>() / n,
+        rows: fold.stop.len(),
+    };
+    Ok(Some((bytes, summary)))
 }
 
 fn errors(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f32>>> {

@@ -5,8 +5,8 @@ use crate::gate::Bench;
 use crate::interval::mean;
 use crate::judge::Evaluation;
 use crate::page::{Figure, Line, Part, Points, Run, render};
+use crate::record::RunRecord;
 use ortus::observe::quality::answer::{Answer, Truth};
-use serde_json::Value;
 
 /// Scores of a class, the highest first, and whether each row is of it.
 type Scored = Vec<(f64, bool)>;
@@ -22,7 +22,7 @@ const PARTS_MAX: usize = 40;
 
 /// Makes the page.
 pub(super) fn page(
-    record: &Value,
+    record: &RunRecord,
     bench: &Bench<'_>,
     model: &Evaluation,
     champion: Option<&Evaluation>,

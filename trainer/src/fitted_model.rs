@@ -8,6 +8,7 @@ use crate::frame::Frame;
 use crate::judge::Asked;
 use crate::model::Model;
 use crate::parity::{self, Parity};
+use crate::record::{Importance, Metrics};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use crate::{command, export, learn};
@@ -104,16 +105,20 @@ impl FittedModel {
         }
     }
 
-    /// How much features count, the most first.
-    pub(crate) fn importances(&self) -> Vec<(String, f64)> {
-        let mut all: Vec<(String, f64)> = match self {
+    /// The importances of features, the largest first.
+    pub(crate) fn importances(&self) -> Vec<Importance> {
+        let mut all: Vec<Importance> = match self {
             Self::Ours(model) => model
                 .features
                 .iter()
-                .map(|f| f.name.clone())
                 .zip(model.importances())
+                .map(|(feature, share)| Importance(feature.name.clone(), share))
                 .collect(),
-            Self::Program { said, .. } => said.importances.clone().into_iter().collect(),
+            Self::Program { said, .. } => said
+                .importances
+                .iter()
+                .map(|(name, share)| Importance(name.clone(), *share))
+                .collect(),
         };
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
@@ -133,10 +138,12 @@ impl FittedModel {
         }
     }
 
-    /// Measures that a program made itself.
-    pub(crate) fn told(&self) -> Option<serde_json::Value> {
+    /// The metrics that a training program reported.
+    pub(crate) fn own_metrics(&self) -> Option<Metrics> {
         match self {
-            Self::Program { said, .. } if !said.metrics.is_empty() => Some(json!(said.metrics)),
+            Self::Program { said, .. } if !said.metrics.is_empty() => {
+                Some(said.metrics.clone().into())
+            }
             _ => None,
         }
     }

@@ -6,28 +6,40 @@ use crate::judge::{Evaluation, Wrong};
 use crate::spec::{First, Gates};
 use serde::{Deserialize, Serialize};
 
-/// What a gate comes to.
+/// The result of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Pass,
-    /// Nothing was asked.
+    /// The gate has no threshold.
     NotGated,
     Inconclusive,
     Fail,
 }
 
-/// A gate.
+impl Verdict {
+    /// The verdict as a word, in records as for a person.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::NotGated => "not_gated",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// A gate. Fields stand in alphabetical order, as records have always been written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gate {
-    pub name: String,
-    pub verdict: Verdict,
-    /// Why, for a person.
-    pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    pub name: String,
+    /// Why the gate has this verdict, for a person.
+    pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    pub verdict: Verdict,
 }
 
 impl Gate {

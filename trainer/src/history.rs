@@ -1,5 +1,7 @@
 //! The history of a model's runs and their results, in the registry's store.
 
+use crate::data::Manifest;
+use crate::record::RunRecord;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
@@ -8,7 +10,6 @@ use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
 use ortus::storage::layout::Records;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The largest record.
@@ -38,6 +39,19 @@ pub(crate) enum Became {
 }
 
 impl Became {
+    /// The result as records have it.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Equal => "equal",
+            Self::Failed => "failed",
+            Self::Inconclusive => "inconclusive",
+            Self::Broken => "broken",
+            Self::Skipped => "skipped",
+            Self::Tried => "tried",
+        }
+    }
+
     /// Whether there was a run at all.
     pub(crate) fn is_run(self) -> bool {
         !matches!(self, Self::Skipped | Self::Tried)
@@ -59,8 +73,7 @@ pub(crate) struct Ran {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
     pub became: Became,
-    /// The key, gates, metrics and data; of a broken one the error.
-    pub record: Value,
+    pub record: RunRecord,
 }
 
 impl Ran {
@@ -71,7 +84,7 @@ impl Ran {
 
     /// The run's key, where it got one.
     pub(crate) fn key(&self) -> &str {
-        self.record["run"].as_str().unwrap_or_default()
+        self.record.key()
     }
 }
 
@@ -100,11 +113,8 @@ impl History {
         let body = serde_json::to_vec(ran)
             .map_err(|e| Error::internal("write a run down").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
-            let of = |key: &str| ran.record[key].clone();
-            let record = json!({"run": of("run"), "spec": of("spec"), "version": of("version"), "verdict": of("verdict"),
-                "reason": "its record is too large to be kept"});
             serde_json::to_vec(&Ran {
-                record,
+                record: ran.record.shortened(),
                 ..ran.clone()
             })
             .map_err(|e| Error::internal("write a run down").with_source(e))?
@@ -118,16 +128,15 @@ impl History {
     }
 
     /// Keeps the whole of what was learned from, by its digest.
-    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Value) -> Result<()> {
+    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Manifest) -> Result<()> {
         let key = format!(
             "train/{}/data/{}.json",
             self.model,
             digest.to_string().trim_start_matches("sha256:")
         );
-        self.records
-            .create(&key, manifest.to_string().into())
-            .await
-            .map(drop)
+        let text = serde_json::to_vec(manifest)
+            .map_err(|e| Error::internal("write the manifest of the data").with_source(e))?;
+        self.records.create(&key, text.into()).await.map(drop)
     }
 
     /// All runs, the first first; one that cannot be read is passed over.

@@ -3,6 +3,7 @@
 
 use crate::data::Rows;
 use crate::judge::Asked;
+use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::Tensor;
@@ -11,7 +12,6 @@ use ortus::observe::drift::baseline::Baseline;
 use ortus::observe::profile::Making;
 use ortus::onnx::golden::Golden;
 use ortus::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
-use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -21,6 +21,8 @@ pub(crate) const CARD: &str = "README.md";
 pub(crate) const PAGE: &str = "report.html";
 /// Rows of the baseline.
 const BASELINE_ROWS: usize = 200_000;
+/// Features that the model card lists.
+const IMPORTANCES_MAX: usize = 30;
 /// Golden rows.
 const GOLDEN_ROWS: usize = 16;
 
@@ -30,7 +32,7 @@ pub(crate) fn baseline(
     asked: &mut Asked,
     rows: &Rows,
     held_out: &[u32],
-    importances: &[(String, f64)],
+    importances: &[Importance],
 ) -> Result<Baseline> {
     let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
     let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
@@ -56,8 +58,8 @@ pub(crate) fn baseline(
     for column in &mut baseline.inputs {
         column.importance = importances
             .iter()
-            .find(|(name, _)| *name == column.name)
-            .map(|(_, i)| *i);
+            .find(|Importance(name, _)| *name == column.name)
+            .map(|Importance(_, share)| *share);
     }
     Ok(baseline)
 }
@@ -154,32 +156,22 @@ pub(crate) fn write(
 }
 
 /// The model card, in Markdown.
-pub(crate) fn card(spec: &Spec, record: &Value) -> String {
+pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     let mut text = format!("# {}\n\n", spec.model.name);
     if let Some(about) = &spec.model.about {
         let _ = writeln!(text, "{about}\n");
     }
-    let say = |pointer: &str| match record.pointer(pointer) {
-        Some(Value::String(word)) => word.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
     let rows = [
         ("Predicts", format!("`{}`", spec.schema.target)),
-        ("Algorithm", say("/algorithm")),
+        ("Algorithm", text_of(&record.algorithm)),
         (
             "Rows learned from, stopped by, judged by",
-            format!(
-                "{}, {}, {}",
-                say("/split/train"),
-                say("/split/stop"),
-                say("/split/test")
-            ),
+            record.split_rows(),
         ),
-        ("Split by", say("/split/by")),
-        ("Data", say("/data_digest")),
-        ("Run", say("/run")),
-        ("Parent", say("/parent")),
+        ("Split by", record.split_by()),
+        ("Data", text_of(&record.data_digest)),
+        ("Run", text_of(&record.run)),
+        ("Parent", text_of(&record.parent)),
         (
             "Licence",
             spec.model.licence.clone().unwrap_or_else(|| "-".to_owned()),
@@ -193,39 +185,29 @@ pub(crate) fn card(spec: &Spec, record: &Value) -> String {
         text,
         "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|"
     );
-    for (name, value) in record["metrics"].as_object().into_iter().flatten() {
+    for (name, value) in record.metrics() {
+        let value = serde_json::json!(value);
         let _ = writeln!(text, "| {name} | {value} |");
     }
     let _ = writeln!(
         text,
         "\n## Gates\n\n| gate | verdict | why |\n|---|---|---|"
     );
-    for gate in record["gates"].as_array().into_iter().flatten() {
-        let word = |key: &str| gate[key].as_str().unwrap_or_default().replace('|', "/");
+    for gate in record.gates() {
         let _ = writeln!(
             text,
             "| {} | {} | {} |",
-            word("name"),
-            word("verdict"),
-            word("reason")
+            gate.name.replace('|', "/"),
+            gate.verdict.word(),
+            gate.reason.replace('|', "/")
         );
     }
     let _ = writeln!(
         text,
         "\n## Feature importance\n\n| feature | importance |\n|---|---|"
     );
-    for one in record["importances"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .take(30)
-    {
-        let _ = writeln!(
-            text,
-            "| {} | {:.4} |",
-            one[0].as_str().unwrap_or_default(),
-            one[1].as_f64().unwrap_or(0.0)
-        );
+    for Importance(feature, share) in record.importances().iter().take(IMPORTANCES_MAX) {
+        let _ = writeln!(text, "| {feature} | {share:.4} |");
     }
     text
 }

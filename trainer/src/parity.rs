@@ -19,8 +19,9 @@ pub(crate) const WITHIN: f64 = 1e-5;
 /// Two classes are tied where their probabilities are this near.
 const TIE: f64 = 1e-5;
 
-/// What was found.
+/// The largest difference between the graph and the fitted model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Parity {
     pub rows: usize,
     /// The largest difference, of the size of what is compared.

@@ -5,9 +5,9 @@ use crate::context::{Outcome, Trainer, Watcher};
 use crate::gate::Verdict;
 use crate::history::{Became, History, MANUAL, Ran};
 use crate::pipeline::run;
+use crate::record::RunRecord;
 use crate::spec::Spec;
-use ortus::core::error::{Kind, Result};
-use serde_json::json;
+use ortus::core::error::{Error, Kind, Result};
 use std::time::Instant;
 
 /// Why it runs.
@@ -66,11 +66,7 @@ pub(crate) async fn attempt(
     };
     let record = match &ended {
         Ok(outcome) => outcome.record.clone(),
-        Err(error) => {
-            let said =
-                std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
-            json!({"error": error.message, "spec": spec.canonical(), "said": said.map(|Said(text)| text)})
-        }
+        Err(error) => broken(spec, error),
     };
     let Cause {
         trigger,
@@ -93,4 +89,16 @@ pub(crate) async fn attempt(
     };
     let kept = history.keep(&ran).await;
     (ran, ended, kept)
+}
+
+/// The record of a run that ended with an error.
+fn broken(spec: &Spec, error: &Error) -> RunRecord {
+    let source = std::error::Error::source(error);
+    let said = source.and_then(|source| source.downcast_ref::<Said>());
+    RunRecord {
+        error: error.message.clone().into(),
+        said: said.map(|Said(text)| text.clone()).into(),
+        spec: spec.canonical().into(),
+        ..RunRecord::default()
+    }
 }

@@ -18,22 +18,23 @@ pub(crate) struct Fold {
     pub test: Vec<u32>,
 }
 
-/// How rows were split, for the record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Told {
+/// The sizes of a split, for the record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SplitSummary {
     pub by: String,
-    /// Why rows that have a time were split otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Rows of no part: inside the embargo, or of a group that is in the other part.
+    pub left_out: usize,
+    /// Why rows that have a time were not split by time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub override_reason: Option<String>,
-    pub train: usize,
     pub stop: usize,
     pub test: usize,
-    /// Rows of no part: of the gap, or of a group that is on the other side.
-    pub left_out: usize,
+    pub train: usize,
 }
 
 /// Splits rows, origin by origin; the last one's model is the one that counts.
-pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
+pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary)> {
     let by = match spec.split.by {
         SplitBy::Auto if rows.time.is_some() => SplitBy::Time,
         SplitBy::Auto if rows.group.is_some() => SplitBy::Group,
@@ -64,7 +65,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
         SplitBy::Group => "group",
         _ => "random",
     };
-    let told = Told {
+    let summary = SplitSummary {
         by: word.to_owned(),
         override_reason: spec
             .split
@@ -76,7 +77,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
         test: last.test.len(),
         left_out: rows.len() - used,
     };
-    Ok((folds, told))
+    Ok((folds, summary))
 }
 
 /// Refuses parts that nothing can be learned from or judged by.

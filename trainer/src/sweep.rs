@@ -6,12 +6,13 @@ use crate::data::{self, Rows};
 use crate::history::{Became, History, Ran};
 use crate::judge::{Wrong, judge};
 use crate::pipeline::{gate_measure, key, span};
+use crate::record::{Metrics, RunRecord};
 use crate::spec::{Method, Spec, Values};
 use crate::{command, evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ pub(crate) async fn sweep(
         .await?
         .into_iter()
         .filter(|ran| ran.became == Became::Tried)
-        .map(|ran| (ran.key().to_owned(), ran.record["loss"].as_f64()))
+        .map(|ran| (ran.key().to_owned(), ran.record.loss.value().copied()))
         .collect();
     let (begun, all) = (Instant::now(), settings.len());
     let (mut trials, mut cut) = (Vec::new(), None);
@@ -84,22 +85,27 @@ pub(crate) async fn sweep(
         watcher.step(&format!("{} of {all}: {what}", at + 1));
         let (began, clock) = (chrono::Utc::now(), Instant::now());
         let tried = try_one(trainer, &spec, &inner, wrong, watcher);
-        let mut record = json!({
-            "run": run.to_string(), "model": name.as_str(), "values": set, "measure": wrong.word(), "spec": spec.canonical(),
-            "data_digest": rows.manifest.digest().to_string(),
-        });
+        let mut record = RunRecord {
+            data_digest: rows.manifest.digest().to_string().into(),
+            measure: wrong.word().to_owned().into(),
+            model: name.to_string().into(),
+            run: run.to_string().into(),
+            spec: spec.canonical().into(),
+            values: set.clone().into(),
+            ..RunRecord::default()
+        };
         let loss = match &tried {
             Ok((loss, metrics)) => {
-                record["metrics"] = json!(metrics);
+                record.metrics = Metrics::from(metrics).into();
                 Some(*loss).filter(|loss| loss.is_finite())
             }
             // Settings that do not work are a result too.
             Err(error) => {
-                record["error"] = error.message.clone().into();
+                record.error = error.message.clone().into();
                 None
             }
         };
-        record["loss"] = json!(loss);
+        record.loss = loss.into();
         let seconds = clock.elapsed().as_secs_f64();
         let trigger = format!("sweep: {what}");
         let model = name.to_string();

@@ -125,22 +125,22 @@ impl Past {
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
-            let newest = record
-                .pointer("/data/time/1")
-                .and_then(|t| t.as_str()?.parse().ok());
-            // Those with a target: the others are not counted as new either.
-            let parts =
-                ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
-            let rows = parts[0].map(|_| parts.iter().flatten().sum::<u64>());
+            let newest = record.data.value().and_then(|data| Some(data.time?.1));
+            // Rows without a label are not counted as new either.
+            let rows = record
+                .split
+                .value()
+                .map(|split| split.train + split.stop + split.test + split.left_out);
             past.last = Some(Last {
                 began: ran.began,
                 ended,
                 became: ran.became,
-                spec: record["spec"]
-                    .as_str()
-                    .map(spec)
+                spec: record
+                    .spec
+                    .value()
+                    .map(|text| spec(text))
                     .or(before.as_ref().and_then(|b| b.spec)),
-                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows as usize),
+                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows),
                 newest: newest.or(before.and_then(|b| b.newest)),
             });
         }

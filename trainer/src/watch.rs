@@ -6,6 +6,7 @@ use crate::data::{self, Reach};
 use crate::history::{Became, History, Ran};
 use crate::lease::{self, Taken};
 use crate::pins::Pinned;
+use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use crate::trigger::{self, Ask, Decision, Event, Found, Past};
@@ -278,7 +279,7 @@ impl Watch {
                         return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
                     }
                 };
-            let record = serde_json::json!({"reason": why});
+            let record = RunRecord::skipped(why);
             let (trigger, events) = (words(&events), keys(&events));
             let model = spec.model.name.clone();
             let ran = Ran {

@@ -9,16 +9,16 @@ use crate::evaluation;
 use crate::fitted_model::{self, FittedModel};
 use crate::history::History;
 use crate::judge::judge;
+use crate::record::{Metrics, OriginSummary};
 use crate::split::Fold;
 use ortus::core::error::Result;
-use serde_json::{Value, json};
 
 /// A split with the model that was fitted to it.
 pub(super) struct Fitted {
     pub split: Split,
     pub model: FittedModel,
     /// Metrics of the models of earlier origins.
-    pub origins: Vec<Value>,
+    pub origins: Vec<OriginSummary>,
     pub steps: Checkpoints,
 }
 
@@ -38,7 +38,7 @@ impl Fitted {
         let records = job.trainer.records();
         let manifest = &split.rows().manifest;
         History::new(records.clone(), job.name.clone())
-            .keep_data(&manifest.digest(), &json!(manifest))
+            .keep_data(&manifest.digest(), manifest)
             .await?;
         let steps = Checkpoints::of(records.clone(), &job.name, &split.dataset.run);
         // Checkpoints that are left over only take space.
@@ -103,7 +103,7 @@ impl Fitting<'_> {
     }
 
     /// Evaluates models of earlier origins, which shows whether the last result was luck.
-    async fn earlier_origins(&self, watcher: &mut dyn Watcher) -> Result<Vec<Value>> {
+    async fn earlier_origins(&self, watcher: &mut dyn Watcher) -> Result<Vec<OriginSummary>> {
         let (job, split) = (self.job, self.split);
         let mut origins = Vec::new();
         for (at, fold) in split.earlier.iter().enumerate() {
@@ -119,11 +119,11 @@ impl Fitting<'_> {
             let frame = split.rows().frame.take(&fold.test);
             let target = split.rows().target.take(&fold.test);
             let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
-            origins.push(json!({
-                "train": fold.train.len(),
-                "test": fold.test.len(),
-                "metrics": evaluation.measures,
-            }));
+            origins.push(OriginSummary {
+                metrics: Metrics::from(&evaluation.measures),
+                test: fold.test.len(),
+                train: fold.train.len(),
+            });
         }
         Ok(origins)
     }

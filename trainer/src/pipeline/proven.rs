@@ -10,11 +10,11 @@ use crate::frame::Frame;
 use crate::gate::{Bench, Gate, Verdict};
 use crate::judge::{Asked, Evaluation, judge};
 use crate::parity::Parity;
+use crate::record::CompanionSummary;
 use crate::{companion, evaluation};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::core::hash::Digest;
-use serde_json::Value;
 
 /// A fitted model with its graph and what was measured of it.
 pub(super) struct Proven {
@@ -30,7 +30,7 @@ pub(super) struct Proven {
     pub target: Target,
     pub evaluation: Evaluation,
     /// The companion model, and its summary for the record.
-    pub companion: Option<(Bytes, Value)>,
+    pub companion: Option<(Bytes, CompanionSummary)>,
     cluster: Vec<u32>,
     parts: Vec<(String, Vec<u32>)>,
 }

@@ -4,7 +4,7 @@ use super::Job;
 use super::dataset::{Dataset, gate_measure};
 use crate::data::Rows;
 use crate::judge::Wrong;
-use crate::split::{self, Fold, Told};
+use crate::split::{self, Fold, SplitSummary};
 use ortus::core::error::{Error, Result};
 
 /// A dataset with its folds.
@@ -16,7 +16,7 @@ pub(super) struct Split {
     pub fold: Fold,
     /// Folds of earlier origins.
     pub earlier: Vec<Fold>,
-    pub summary: Told,
+    pub summary: SplitSummary,
 }
 
 impl Split {

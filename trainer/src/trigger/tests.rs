@@ -19,7 +19,7 @@ fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) 
         events,
         apart,
         became,
-        record,
+        record: serde_json::from_value(record).expect("a record"),
     }
 }
 
