@@ -1,6 +1,7 @@
 //! The history of a model's runs and their results, in the registry's store.
 
 use crate::data::Manifest;
+use crate::event_key::EventKey;
 use crate::record::RunRecord;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -68,7 +69,7 @@ pub(crate) struct Ran {
     pub trigger: String,
     /// What it dealt with, so that nothing is dealt with twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<String>,
+    pub events: Vec<EventKey>,
     /// Whether it is of another time, and says nothing of when the next is due.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,

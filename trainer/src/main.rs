@@ -39,6 +39,7 @@ mod record;
 
 // Records: what is kept of runs, and when a run is due.
 mod checkpoint;
+mod event_key;
 mod history;
 mod pins;
 mod trigger;

@@ -2,6 +2,7 @@
 
 use crate::command::Said;
 use crate::context::{Outcome, Trainer, Watcher};
+use crate::event_key::EventKey;
 use crate::gate::Verdict;
 use crate::history::{Became, History, MANUAL, Ran};
 use crate::pipeline::run;
@@ -16,7 +17,7 @@ pub(crate) struct Cause {
     /// For a person.
     pub trigger: String,
     /// What it deals with.
-    pub events: Vec<String>,
+    pub events: Vec<EventKey>,
     /// Whether it is of another time.
     pub apart: bool,
 }

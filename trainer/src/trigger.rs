@@ -1,6 +1,7 @@
 //! Decides when a run of a model is due, and when a due run is skipped. Reads and
 //! writes nothing: facts go in, decisions come out.
 
+use crate::event_key::EventKey;
 use crate::history::{Became, Ran};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,8 +36,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     pub kind: Kind,
-    /// Names it for ever; fit for a key of the store.
-    pub key: String,
+    pub key: EventKey,
     pub time: DateTime<Utc>,
     pub why: String,
     /// Why there is nothing to do for it.
@@ -69,9 +69,9 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     /// Events that something was done about.
-    handled: BTreeSet<String>,
+    handled: BTreeSet<EventKey>,
     /// … that a run was for that did not pass, and how many were.
-    tried: BTreeMap<String, u32>,
+    tried: BTreeMap<EventKey, u32>,
     /// When the last run that passed began.
     passed: Option<DateTime<Utc>>,
     pub last: Option<Last>,
@@ -121,7 +121,7 @@ impl Past {
                 continue;
             }
             let is_asked = ran.trigger == crate::history::MANUAL
-                || ran.events.iter().any(|e| e.starts_with("ask-"));
+                || ran.events.iter().any(EventKey::is_request);
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
@@ -148,7 +148,7 @@ impl Past {
     }
 
     /// Whether something was done about an event.
-    pub(crate) fn has_handled(&self, key: &str) -> bool {
+    pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
         self.handled.contains(key)
     }
 
@@ -196,7 +196,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
         let why = format!("{} asked: {}", ask.actor, ask.reason);
         all.push(Event {
             kind: Kind::Asked,
-            key: format!("ask-{}", ask.id),
+            key: EventKey::Request(ask.id.clone()),
             time: ask.time,
             why,
             moot: None,
@@ -209,10 +209,9 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     // Who never ran has a specification that nobody knows, and it is not new.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
-        let key = format!("spec-{}", hex(&found.spec));
         all.push(Event {
             kind: Kind::Spec,
-            key,
+            key: EventKey::spec(&found.spec),
             time: found.now,
             why: "the specification changed".into(),
             moot: None,
@@ -225,8 +224,8 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             Some(Last {
                 newest: Some(newest),
                 ..
-            }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
-            last => format!("rows-over-{}", last.as_ref().map_or(0, |last| last.rows)),
+            }) => EventKey::rows_after(*newest),
+            last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
         let why = format!("{rows} rows are new");
         all.push(Event {
@@ -242,15 +241,6 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     Ok(all)
 }
 
-fn hex(digest: &Digest) -> String {
-    digest
-        .to_string()
-        .trim_start_matches("sha256:")
-        .chars()
-        .take(16)
-        .collect()
-}
-
 /// Times of the clock since the last that something was done about.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else {
@@ -261,7 +251,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         .handled
         .iter()
         .chain(past.tried.keys())
-        .filter_map(|key| cron_time(key))
+        .filter_map(EventKey::cron_time)
         .max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
     let mut times = std::collections::VecDeque::new();
@@ -284,27 +274,16 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
             Missed::Skip if is_late => Some("missed; nobody watched at that time"),
             _ => None,
         };
-        let key = format!("cron-{}", time.format(CRON));
         let why = format!("the clock, {}", time.format("%Y-%m-%d %H:%M UTC"));
         Event {
             kind: Kind::Cron,
-            key,
+            key: EventKey::cron(time),
             time,
             why,
             moot: moot.map(str::to_owned),
         }
     };
     Ok(times.into_iter().map(event).collect())
-}
-
-/// How a time of the clock is written in a key.
-const CRON: &str = "%Y%m%dT%H%M%SZ";
-
-fn cron_time(key: &str) -> Option<DateTime<Utc>> {
-    let text = key.strip_prefix("cron-")?;
-    chrono::NaiveDateTime::parse_from_str(text, CRON)
-        .ok()
-        .map(|time| time.and_utc())
 }
 
 fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option<Event> {
@@ -337,14 +316,9 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let key = format!(
-        "alarm-{}-{}",
-        kept.time.format(CRON),
-        hex(&Digest::of(&text))
-    );
     Some(Event {
         kind,
-        key,
+        key: EventKey::alarm(kept.time, &Digest::of(&text)),
         time: kept.time,
         why: format!("an alarm: {what}{column}{of}"),
         moot,

@@ -3,6 +3,7 @@
 
 use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{self, Reach};
+use crate::event_key::EventKey;
 use crate::history::{Became, History, Ran};
 use crate::lease::{self, Taken};
 use crate::pins::Pinned;
@@ -303,15 +304,12 @@ impl Watch {
     }
 }
 
-/// What is written down of events that wait.
-fn waiting(events: &[Event]) -> String {
-    format!(
-        "waits-{}",
-        events.first().map_or("none", |event| &event.key)
-    )
+/// The key of the note that events are delayed.
+fn waiting(events: &[Event]) -> EventKey {
+    EventKey::waits(events.first().map(|event| &event.key))
 }
 
-fn keys(events: &[Event]) -> Vec<String> {
+fn keys(events: &[Event]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
@@ -369,7 +367,7 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<A
             .next()
             .and_then(|name| name.strip_suffix(".json"))
             .unwrap_or_default();
-        if past.has_handled(&format!("ask-{id}")) {
+        if past.has_handled(&EventKey::Request(id.to_owned())) {
             continue;
         }
         let bytes = records.get(&key, BYTES_MAX).await?;

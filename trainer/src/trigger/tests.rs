@@ -8,7 +8,7 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) -> Ran {
-    let events = events.iter().map(|e| (*e).to_owned()).collect();
+    let events = events.iter().map(|e| EventKey::parse(e)).collect();
     let trigger = "the clock".to_owned();
     let apart = false;
     Ran {
@@ -46,8 +46,8 @@ fn alarm_of(time: &str, version: u64) -> Kept {
     }
 }
 
-fn keys(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|e| e.key.as_str()).collect()
+fn keys(events: &[Event]) -> Vec<String> {
+    events.iter().map(|e| e.key.to_string()).collect()
 }
 
 /// Deals with all that is due as the trainer would; says what was done.
@@ -63,7 +63,8 @@ fn deal(triggers: &Triggers, runs: &mut Vec<Ran>, found: &Found) -> Vec<String> 
         };
         done.push(format!("{word}: {}", keys(&events).join(" ")));
         let record = json!({"spec": "a", "data": {"rows": 10}});
-        let events: Vec<&str> = keys(&events);
+        let events = keys(&events);
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
         runs.push(Ran {
             began: found.now,
             ..ran("01T00:00:00", became, &events, record)
@@ -197,9 +198,11 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         let events = due(&triggers, &past, &look).expect("due");
         if let Decision::Run(events) = decide(&triggers, &past, events, look.now) {
             began.push(look.now.format("%dT%H:%M").to_string());
+            let events = keys(&events);
+            let events: Vec<&str> = events.iter().map(String::as_str).collect();
             runs.push(Ran {
                 began: look.now,
-                ..ran("01T00:00:00", Became::Failed, &keys(&events), json!({}))
+                ..ran("01T00:00:00", Became::Failed, &events, json!({}))
             });
         }
         look.now += TimeDelta::minutes(10);
