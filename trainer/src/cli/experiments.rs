@@ -1,6 +1,8 @@
 //! The commands `sweep` and `compare`, and logging of runs to MLflow.
 
-use super::{NOT_PASSED, RunArguments, Setup, Shown, history, history_of, show};
+use super::setup::{Setup, history, history_of};
+use super::show::{Shown, show};
+use super::{NOT_PASSED, RunArguments};
 use crate::history::{Became, Ran};
 use crate::mlflow::{Told, Tracking};
 use crate::record::{Metrics, RunRecord};

@@ -2,7 +2,9 @@
 //! start, requests for a run, and runs as of past times.
 
 use super::experiments::tell;
-use super::{NOT_PASSED, RunArguments, Setup, Shown, history_of, records_of, show, word};
+use super::setup::{Setup, history_of, records_of, seen_by};
+use super::show::{Shown, show, word};
+use super::{NOT_PASSED, RunArguments};
 use crate::history::Ran;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
@@ -202,7 +204,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let mut watch = Watch::new(path, "");
     let spec = watch.spec()?;
     let state = watch
-        .state(&operator, &super::seen_by(common, &operator)?, &spec)
+        .state(&operator, &seen_by(common, &operator)?, &spec)
         .await?;
     let model = ModelName::parse(&spec.model.name)?;
     let busy = watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?;
