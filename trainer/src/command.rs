@@ -213,20 +213,20 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
 
 /// The last that a program said, for the record.
 #[derive(Debug)]
-pub(crate) struct Said(pub String);
+pub(crate) struct LastOutput(pub String);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for LastOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for LastOutput {}
 
 fn told(error: Error, verdict: &Verdict) -> Error {
     error
         .context(last(verdict))
-        .with_source(Said(verdict.said.clone()))
+        .with_source(LastOutput(verdict.said.clone()))
 }
 
 /// The program, and the last that it said.

@@ -1,11 +1,11 @@
 //! The fitted model, of an own algorithm or of a program: its graph, its columns
 //! and its parity check.
 
-use crate::command::exchange::{Back, Claims, Said, compare};
+use crate::command::exchange::{Back, Claims, ProgramReport, compare};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::Model;
 use crate::parity::{self, Parity};
 use crate::record::{Importance, Metrics};
@@ -26,7 +26,7 @@ const PARITY_ROWS: usize = 20_000;
 pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
-        said: Said,
+        said: ProgramReport,
         claims: Claims,
         /// Follows the rest where it is kept.
         #[serde(skip)]
@@ -86,7 +86,7 @@ impl FittedModel {
     pub(crate) fn parity(
         &self,
         spec: &Spec,
-        asked: &mut Asked,
+        predictor: &mut Predictor,
         rows: &Rows,
         fold: &Fold,
     ) -> Result<Parity> {
@@ -94,12 +94,12 @@ impl FittedModel {
             Self::Ours(model) => {
                 let step = fold.train.len().div_ceil(PARITY_ROWS).max(1);
                 let some: Vec<u32> = fold.train.iter().copied().step_by(step).collect();
-                parity::check(model, asked, &rows.frame.take(&some), PARITY_ROWS, 7)
+                parity::check(model, predictor, &rows.frame.take(&some), PARITY_ROWS, 7)
             }
             Self::Program { claims, .. } => {
                 let frame: Frame = rows.frame.take(&fold.test);
-                let answers = asked.ask(&frame, &mut |_, _, _| {})?;
-                let places = asked.places(&rows.target)?;
+                let answers = predictor.predict(&frame, &mut |_, _, _| {})?;
+                let places = predictor.places(&rows.target)?;
                 compare(claims, (&answers, &places), spec.program.parity_max)
             }
         }

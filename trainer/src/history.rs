@@ -19,10 +19,10 @@ const BYTES_MAX: u64 = 4 << 20;
 /// The trigger of a run that a person started.
 pub(crate) const MANUAL: &str = "manual";
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Became {
+pub(crate) enum RunStatus {
     /// A version.
     Published,
     /// Nothing new: the same run made a version before.
@@ -39,7 +39,7 @@ pub(crate) enum Became {
     Tried,
 }
 
-impl Became {
+impl RunStatus {
     /// The result as records have it.
     pub(crate) fn key(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Became {
 
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Ran {
+pub(crate) struct RecordedRun {
     pub model: String,
     pub began: DateTime<Utc>,
     pub seconds: f64,
@@ -73,14 +73,15 @@ pub(crate) struct Ran {
     /// Whether it is of another time, and says nothing of when the next is due.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
-    pub became: Became,
+    #[serde(rename = "became")]
+    pub status: RunStatus,
     pub record: RunRecord,
 }
 
-impl Ran {
+impl RecordedRun {
     /// Whether what it was for is still to be done: something was away.
     pub(crate) fn is_tried_again(&self) -> bool {
-        self.became == Became::Broken && self.events.is_empty() && self.trigger != MANUAL
+        self.status == RunStatus::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
     /// The run's key, where it got one.
@@ -105,7 +106,7 @@ impl History {
     }
 
     /// Keeps a run; of one that is too large to be read back only what it came to.
-    pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
+    pub(crate) async fn keep(&self, ran: &RecordedRun) -> Result<()> {
         let name = format!(
             "{:020}-{}",
             ran.began.timestamp_micros(),
@@ -114,7 +115,7 @@ impl History {
         let body = serde_json::to_vec(ran)
             .map_err(|e| Error::internal("write a run down").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
-            serde_json::to_vec(&Ran {
+            serde_json::to_vec(&RecordedRun {
                 record: ran.record.shortened(),
                 ..ran.clone()
             })
@@ -141,14 +142,17 @@ impl History {
     }
 
     /// All runs, the first first; one that cannot be read is passed over.
-    pub(crate) async fn all(&self) -> Result<Vec<Ran>> {
+    pub(crate) async fn all(&self) -> Result<Vec<RecordedRun>> {
         let mut known = BTreeMap::new();
         self.refresh(&mut known).await?;
         Ok(known.into_values().flatten().collect())
     }
 
     /// Reads what is new beside what is known, by name; the names tell the order.
-    pub(crate) async fn refresh(&self, known: &mut BTreeMap<String, Option<Ran>>) -> Result<()> {
+    pub(crate) async fn refresh(
+        &self,
+        known: &mut BTreeMap<String, Option<RecordedRun>>,
+    ) -> Result<()> {
         let listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
         for (key, meta) in listed {
             if known.contains_key(&key) {
@@ -190,18 +194,18 @@ impl History {
 
     /// The last run whose key begins so. Refuses one that is not there, and a
     /// beginning of several.
-    pub(crate) async fn find(&self, begins: &str) -> Result<Ran> {
+    pub(crate) async fn find(&self, begins: &str) -> Result<RecordedRun> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
-        let is = |ran: &Ran| {
+        let is = |ran: &RecordedRun| {
             ran.key()
                 .strip_prefix("sha256:")
                 .is_some_and(|k| k.starts_with(begins))
         };
-        let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
+        let mut found: Vec<RecordedRun> = self.all().await?.into_iter().filter(is).collect();
         let keys: std::collections::BTreeSet<String> =
             found.iter().map(|r| r.key().to_owned()).collect();
         // One that only found what another made has little to say.
-        let told = found.iter().rposition(|r| r.became != Became::Equal);
+        let told = found.iter().rposition(|r| r.status != RunStatus::Equal);
         let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
         match (told, keys.len()) {
             (Some(ran), 1) => Ok(ran),

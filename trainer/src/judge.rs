@@ -9,7 +9,7 @@ use ortus::core::model::{Dim, Signature, TensorSpec, short};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
 use ortus::observe::profile::width;
 use ortus::observe::quality::answer::{Answer, Truth, answers};
-use ortus::observe::quality::measure::{Measures, measure};
+use ortus::observe::quality::measure::{Measures, measure as measures_of};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const CLIP: f64 = 1e-7;
 pub(crate) type Shown<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
 
 /// A version that can be asked.
-pub(crate) struct Asked {
+pub(crate) struct Predictor {
     pub signature: Signature,
     pub task: Task,
     /// The names of its inputs' columns.
@@ -31,7 +31,7 @@ pub(crate) struct Asked {
     pub session: Box<dyn Session>,
 }
 
-impl Asked {
+impl Predictor {
     /// Reads a version's file. Refuses one whose inputs are no table, and whose
     /// answers mean nothing that is known.
     pub(crate) fn new(
@@ -64,7 +64,7 @@ impl Asked {
     }
 
     /// Asks about every row; `each` is shown the tensors.
-    pub(crate) fn ask(
+    pub(crate) fn predict(
         &mut self,
         frame: &Frame,
         each: &mut Shown<'_>,
@@ -173,7 +173,7 @@ fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     names.iter().map(place).collect()
 }
 
-impl Asked {
+impl Predictor {
     /// The place of each class of a target among the model's; of values nothing.
     pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
         match (target, &self.task) {
@@ -186,7 +186,7 @@ impl Asked {
 
 /// How wrong single answers are, averaged: what gates can look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum LossMeasure {
     LogLoss,
     Brier,
     /// The share of wrong classes.
@@ -195,7 +195,7 @@ pub(crate) enum Wrong {
     SquaredError,
 }
 
-impl Wrong {
+impl LossMeasure {
     /// By the name of a measure.
     pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
         match (name, is_class) {
@@ -216,7 +216,7 @@ impl Wrong {
     }
 
     /// Its name.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::LogLoss => "log_loss",
             Self::Brier => "brier",
@@ -227,7 +227,7 @@ impl Wrong {
     }
 
     /// How wrong an answer is; one that there is none of is as wrong as can be.
-    fn of(self, answer: Option<&Answer>, truth: Truth) -> f64 {
+    fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {
                 let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
@@ -271,7 +271,7 @@ impl Wrong {
 #[derive(Default)]
 pub(crate) struct Evaluation {
     /// Row by row.
-    pub wrong: Vec<f64>,
+    pub losses: Vec<f64>,
     pub measures: Measures,
     /// What it answered, and what was true, in its own terms.
     pub answers: Vec<Option<Answer>>,
@@ -280,21 +280,21 @@ pub(crate) struct Evaluation {
 
 /// Asks about rows and holds the answers against what was true.
 pub(crate) fn judge(
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     frame: &Frame,
     target: &Target,
-    wrong: Wrong,
+    measure: LossMeasure,
 ) -> Result<Evaluation> {
-    let truths = truths(target, &asked.task)?;
-    let answers = asked.ask(frame, &mut |_, _, _| {})?;
+    let truths = truths(target, &predictor.task)?;
+    let answers = predictor.predict(frame, &mut |_, _, _| {})?;
     let rows = || answers.iter().zip(&truths);
     let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
-    let measures = measure(known);
-    let wrong = rows()
-        .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
+    let measures = measures_of(known);
+    let losses = rows()
+        .map(|(answer, truth)| measure.loss(answer.as_ref(), *truth))
         .collect();
     Ok(Evaluation {
-        wrong,
+        losses,
         measures,
         answers,
         truths,

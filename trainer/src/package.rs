@@ -2,7 +2,7 @@
 //! on, golden rows, and the model card from the record.
 
 use crate::data::Rows;
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
 use ortus::core::error::{Error, Result};
@@ -29,19 +29,19 @@ const GOLDEN_ROWS: usize = 16;
 /// Makes the baseline of rows that the model was not trained on: on those that
 /// it was, its answers look surer than they are.
 pub(crate) fn baseline(
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     rows: &Rows,
     held_out: &[u32],
     importances: &[Importance],
 ) -> Result<Baseline> {
     let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
     let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
-    let truths = crate::judge::truths(&rows.target, &asked.task)?;
+    let truths = crate::judge::truths(&rows.target, &predictor.task)?;
     let frame = rows.frame.take(&chosen);
     let mut making = Making::new(
-        asked.signature.clone(),
-        asked.columns.clone(),
-        Some(asked.task.clone()),
+        predictor.signature.clone(),
+        predictor.columns.clone(),
+        Some(predictor.task.clone()),
     );
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
         let of: Vec<_> = chosen[part]
@@ -50,7 +50,7 @@ pub(crate) fn baseline(
             .collect();
         making.take(inputs, outputs, &of);
     };
-    asked.ask(&frame, &mut take)?;
+    predictor.predict(&frame, &mut take)?;
     let mut baseline = making.finish(
         chosen.len(),
         &format!("{} rows that it was not trained on", chosen.len()),
@@ -65,11 +65,15 @@ pub(crate) fn baseline(
 }
 
 /// Makes golden rows of some that the model is judged by.
-pub(crate) fn golden(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Option<Golden>> {
+pub(crate) fn golden(
+    predictor: &mut Predictor,
+    rows: &Rows,
+    test: &[u32],
+) -> Result<Option<Golden>> {
     let chosen: Vec<u32> = test.iter().copied().take(GOLDEN_ROWS).collect();
     let mut made = None;
-    let signature = asked.signature.clone();
-    asked.ask(&rows.frame.take(&chosen), &mut |inputs, outputs, _| {
+    let signature = predictor.signature.clone();
+    predictor.predict(&rows.frame.take(&chosen), &mut |inputs, outputs, _| {
         made = Golden::made(&signature, inputs.to_vec(), outputs.to_vec());
     })?;
     Ok(made.filter(|golden| Golden::read(&golden.write()).is_ok()))
@@ -78,18 +82,18 @@ pub(crate) fn golden(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Opt
 /// Says how a row is answered otherwise alone than among others; nothing where
 /// all are answered the same.
 pub(crate) fn alone_otherwise(
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     rows: &Rows,
     test: &[u32],
 ) -> Result<Option<String>> {
     let chosen: Vec<u32> = test.iter().copied().take(32).collect();
     let mut together: Vec<Tensor> = Vec::new();
-    asked.ask(&rows.frame.take(&chosen), &mut |_, outputs, _| {
+    predictor.predict(&rows.frame.take(&chosen), &mut |_, outputs, _| {
         together = outputs.to_vec()
     })?;
     for (at, row) in chosen.iter().enumerate() {
         let mut alone: Vec<Tensor> = Vec::new();
-        asked.ask(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
+        predictor.predict(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
             alone = outputs.to_vec()
         })?;
         for (all, one) in together.iter().zip(&alone) {
@@ -104,7 +108,7 @@ pub(crate) fn alone_otherwise(
 }
 
 /// Whether a row of which everything is missing is answered at all.
-pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
+pub(crate) fn answers_nothing(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
     use crate::frame::{Column, Frame, MISSING, Values, Words};
     let missing = |column: &Column| Column {
         name: column.name.clone(),
@@ -120,7 +124,7 @@ pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
         columns: rows.frame.columns.iter().map(missing).collect(),
         rows: 1,
     };
-    Ok(asked.ask(&frame, &mut |_, _, _| {})?[0].is_some())
+    Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
 }
 
 /// The graphs of a version.

@@ -7,7 +7,7 @@ use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::{self, Choice};
 use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::{Learned, Model};
 use crate::random::mix;
 use ortus::core::error::{Error, Result};
@@ -32,13 +32,13 @@ pub(crate) struct Parity {
 /// that answers otherwise, with the row.
 pub(crate) fn check(
     model: &Model,
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     like: &Frame,
     rows: usize,
     seed: u64,
 ) -> Result<Parity> {
     let frame = bend(model, like, rows, seed);
-    let answers = Answers::of(model, asked, &frame)?;
+    let answers = Answers::of(model, predictor, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
     let width = model.features.len();
     let mut parity = Parity {
@@ -46,9 +46,9 @@ pub(crate) fn check(
         ..Parity::default()
     };
     for row in 0..rows {
-        let asked = &numbers[row * width..][..width];
-        let expected = model.answer(asked);
-        let size = size(model, asked, &expected);
+        let inputs = &numbers[row * width..][..width];
+        let expected = model.answer(inputs);
+        let size = size(model, inputs, &expected);
         for (found, expected) in answers.row(row).iter().zip(&expected) {
             let apart = apart(f64::from(*found), *expected) / size;
             parity.worst = parity.worst.max(apart);
@@ -78,14 +78,14 @@ struct Answers {
 }
 
 impl Answers {
-    fn of(model: &Model, asked: &mut Asked, frame: &Frame) -> Result<Self> {
+    fn of(model: &Model, predictor: &mut Predictor, frame: &Frame) -> Result<Self> {
         let mut found = Self {
             width: model.classes.as_ref().map_or(1, Vec::len),
             values: Vec::new(),
             labels: Vec::new(),
         };
         let mut odd = None;
-        asked.ask(frame, &mut |_, outputs, rows| {
+        predictor.predict(frame, &mut |_, outputs, rows| {
             if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
                 found.values.extend(
                     bytes
@@ -379,13 +379,13 @@ mod tests {
             });
             let signature = crate::export::signature(&model);
             let columns = crate::export::columns(&model.features);
-            let mut asked = Asked {
+            let mut predictor = Predictor {
                 signature,
                 task: Task::Regression(0),
                 columns,
                 session,
             };
-            check(&model, &mut asked, &frame, 20_000, 7)
+            check(&model, &mut predictor, &frame, 20_000, 7)
         };
         let right = with(|_, answer| answer).expect("the same");
         assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
@@ -406,12 +406,12 @@ mod tests {
             .is_err()
         );
         assert!(edges(&model)[0].contains(&threshold));
-        let asked = bend(&model, &frame, 20_000, 7);
-        let Values::Numbers(all) = &asked.columns[0].values else {
+        let bent = bend(&model, &frame, 20_000, 7);
+        let Values::Numbers(all) = &bent.columns[0].values else {
             panic!("numbers")
         };
         for edge in [threshold, threshold.next_up(), threshold.next_down()] {
-            assert!(all.contains(&edge), "{edge} is asked");
+            assert!(all.contains(&edge), "{edge} is among the rows");
         }
     }
 }

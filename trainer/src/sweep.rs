@@ -3,8 +3,8 @@
 
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
-use crate::history::{Became, History, Ran};
-use crate::judge::{Wrong, judge};
+use crate::history::{History, RecordedRun, RunStatus};
+use crate::judge::{LossMeasure, judge};
 use crate::pipeline::{gate_measure, key, span};
 use crate::record::{Metrics, RunRecord};
 use crate::spec::{Method, Spec, Values};
@@ -52,13 +52,13 @@ pub(crate) async fn sweep(
     let code = command::code(spec)?;
     data::check::check(spec, &rows, trainer.now)?;
     rows.manifest.time = span(&rows);
-    let wrong = gate_measure(spec, &rows)?;
+    let measure = gate_measure(spec, &rows)?;
     let inner = inner(spec, &rows)?;
     let known: BTreeMap<String, Option<f64>> = history
         .all()
         .await?
         .into_iter()
-        .filter(|ran| ran.became == Became::Tried)
+        .filter(|ran| ran.status == RunStatus::Tried)
         .map(|ran| (ran.key().to_owned(), ran.record.loss.value().copied()))
         .collect();
     let (begun, all) = (Instant::now(), settings.len());
@@ -84,10 +84,10 @@ pub(crate) async fn sweep(
         }
         watcher.step(&format!("{} of {all}: {what}", at + 1));
         let (began, clock) = (chrono::Utc::now(), Instant::now());
-        let tried = try_one(trainer, &spec, &inner, wrong, watcher);
+        let tried = try_one(trainer, &spec, &inner, measure, watcher);
         let mut record = RunRecord {
             data_digest: rows.manifest.digest().to_string().into(),
-            measure: wrong.word().to_owned().into(),
+            measure: measure.name().to_owned().into(),
             model: name.to_string().into(),
             run: run.to_string().into(),
             spec: spec.canonical().into(),
@@ -110,14 +110,14 @@ pub(crate) async fn sweep(
         let trigger = format!("sweep: {what}");
         let model = name.to_string();
         history
-            .keep(&Ran {
+            .keep(&RecordedRun {
                 model,
                 began,
                 seconds,
                 trigger,
                 apart: true,
                 events: Vec::new(),
-                became: Became::Tried,
+                status: RunStatus::Tried,
                 record,
             })
             .await?;
@@ -129,7 +129,7 @@ pub(crate) async fn sweep(
             .total_cmp(&b.loss.unwrap_or(f64::INFINITY))
     });
     Ok(Swept {
-        measure: wrong.word(),
+        measure: measure.name(),
         trials,
         cut,
     })
@@ -162,27 +162,27 @@ fn try_one(
     trainer: &Trainer<'_>,
     spec: &Spec,
     rows: &Rows,
-    wrong: Wrong,
+    measure: LossMeasure,
     watcher: &mut dyn Watcher,
 ) -> Result<(f64, ortus::observe::quality::measure::Measures)> {
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
         let fitted = fitted_model::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
-        let mut asked = evaluation::open(
+        let mut predictor = evaluation::open(
             trainer,
             fitted.graph(spec, ""),
             None,
             &fitted.columns(spec, rows),
         )?;
         let judged = judge(
-            &mut asked,
+            &mut predictor,
             &rows.frame.take(&fold.test),
             &rows.target.take(&fold.test),
-            wrong,
+            measure,
         )?;
-        sum += judged.wrong.iter().sum::<f64>();
-        count += judged.wrong.len();
+        sum += judged.losses.iter().sum::<f64>();
+        count += judged.losses.len();
         last = Some(judged.measures);
     }
     Ok((sum / count.max(1) as f64, last.unwrap_or_default()))

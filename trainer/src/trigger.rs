@@ -2,7 +2,7 @@
 //! writes nothing: facts go in, decisions come out.
 
 use crate::event_key::EventKey;
-use crate::history::{Became, Ran};
+use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
@@ -23,8 +23,8 @@ const GRACE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// A person asked.
-    Asked,
+    /// A person requested it.
+    Request,
     Cron,
     Drift,
     Loss,
@@ -47,7 +47,7 @@ impl Event {
     /// Whether it stays due until there is a run: what is wrong does not pass
     /// with time, as a time of the clock does.
     fn stays(&self) -> bool {
-        !matches!(self.kind, Kind::Asked | Kind::Cron)
+        !matches!(self.kind, Kind::Request | Kind::Cron)
     }
 
     /// Whether it may come again under the same name.
@@ -58,7 +58,7 @@ impl Event {
 
 /// What a person asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ask {
+pub(crate) struct RunRequest {
     pub id: String,
     pub time: DateTime<Utc>,
     pub actor: String,
@@ -86,7 +86,7 @@ pub(crate) struct Past {
 pub(crate) struct Last {
     pub began: DateTime<Utc>,
     pub ended: DateTime<Utc>,
-    pub became: Became,
+    pub status: RunStatus,
     /// Of the last run that got so far.
     pub spec: Option<Digest>,
     pub rows: usize,
@@ -95,29 +95,32 @@ pub(crate) struct Last {
 
 impl Past {
     /// Looks back from a time.
-    pub(crate) fn of<'r>(runs: impl IntoIterator<Item = &'r Ran>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of<'r>(
+        runs: impl IntoIterator<Item = &'r RecordedRun>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let mut past = Self::default();
         for ran in runs.into_iter().filter(|ran| !ran.apart) {
             let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
             let is_recent = now - ended < TimeDelta::days(1);
-            if is_recent && ran.became.is_run() {
+            if is_recent && ran.status.is_run() {
                 past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
             }
             if ran.is_tried_again() {
                 continue;
             }
-            match ran.became {
-                Became::Failed | Became::Inconclusive | Became::Broken => {
+            match ran.status {
+                RunStatus::Failed | RunStatus::Inconclusive | RunStatus::Broken => {
                     ran.events
                         .iter()
                         .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
             }
-            if ran.became == Became::Published {
+            if ran.status == RunStatus::Published {
                 past.passed = Some(ran.began);
             }
-            if !ran.became.is_run() {
+            if !ran.status.is_run() {
                 continue;
             }
             let is_asked = ran.trigger == crate::history::MANUAL
@@ -134,7 +137,7 @@ impl Past {
             past.last = Some(Last {
                 began: ran.began,
                 ended,
-                became: ran.became,
+                status: ran.status,
                 spec: record
                     .spec
                     .value()
@@ -175,7 +178,7 @@ pub(crate) struct Found {
     /// Since when anybody watches.
     pub since: DateTime<Utc>,
     pub spec: Digest,
-    pub asks: Vec<Ask>,
+    pub asks: Vec<RunRequest>,
     pub alarms: Vec<Kept>,
     pub champion: Option<u64>,
     /// Rows since the last run, where they were counted.
@@ -195,7 +198,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     for ask in &found.asks {
         let why = format!("{} asked: {}", ask.actor, ask.reason);
         all.push(Event {
-            kind: Kind::Asked,
+            kind: Kind::Request,
             key: EventKey::Request(ask.id.clone()),
             time: ask.time,
             why,
@@ -354,7 +357,7 @@ pub(crate) fn decide(
     if events.is_empty() {
         return Decision::Nothing;
     }
-    if events.iter().any(|event| event.kind == Kind::Asked) {
+    if events.iter().any(|event| event.kind == Kind::Request) {
         return Decision::Run(events);
     }
     // After each run that did not pass an alarm waits for twice as long.

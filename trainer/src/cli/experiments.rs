@@ -3,8 +3,8 @@
 use super::setup::{Setup, history, history_of};
 use super::show::{Shown, show};
 use super::{NOT_PASSED, RunArguments};
-use crate::history::{Became, Ran};
-use crate::mlflow::{Told, Tracking};
+use crate::history::{RecordedRun, RunStatus};
+use crate::mlflow::{TrackedRun, Tracking};
 use crate::record::{Metrics, RunRecord};
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
@@ -50,7 +50,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         .all()
         .await?
         .iter()
-        .filter(|ran| ran.became == Became::Tried && !known.contains(ran.key()))
+        .filter(|ran| ran.status == RunStatus::Tried && !known.contains(ran.key()))
     {
         tell(arguments.mlflow.as_deref(), ran).await;
     }
@@ -125,8 +125,8 @@ fn list(swept: &Swept) {
 }
 
 /// Tells MLflow of a run, where a person has one. A run is not lost by it.
-pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
-    let Some(address) = address.filter(|_| ran.became != Became::Skipped) else {
+pub(super) async fn tell(address: Option<&str>, ran: &RecordedRun) {
+    let Some(address) = address.filter(|_| ran.status != RunStatus::Skipped) else {
         return;
     };
     let told = async { Tracking::open(address)?.tell(&told(ran)).await };
@@ -135,7 +135,7 @@ pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
     }
 }
 
-fn told(ran: &Ran) -> Told {
+fn told(ran: &RecordedRun) -> TrackedRun {
     let record = &ran.record;
     let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
     let own_metrics = record.own_metrics.value().into_iter();
@@ -151,7 +151,7 @@ fn told(ran: &Ran) -> Told {
     let verdict = record.verdict.value().map(|v| v.word().to_owned());
     let tags = [
         ("run", Some(ran.key().to_owned())),
-        ("became", Some(ran.became.key().to_owned())),
+        ("became", Some(ran.status.key().to_owned())),
         ("trigger", Some(ran.trigger.clone())),
         ("version", version),
         ("data_digest", record.data_digest.value().cloned()),
@@ -163,12 +163,12 @@ fn told(ran: &Ran) -> Told {
         .filter_map(|(key, value)| Some((format!("ortus.{key}"), value?)));
 
     let short = short_key(ran);
-    Told {
+    TrackedRun {
         experiment: ran.model.clone(),
         name: format!("{}-{short}", ran.model),
         began: ran.began.timestamp_millis(),
         ended: ended.timestamp_millis(),
-        has_failed: ran.became == Became::Broken || record.error.value().is_some(),
+        has_failed: ran.status == RunStatus::Broken || record.error.value().is_some(),
         params: settings(record),
         metrics,
         tags: tags.collect(),
@@ -220,7 +220,7 @@ pub(super) async fn compare(
                 .into()
         };
         let all = json!({
-            "runs": [one.key(), other.key()], "became": [one.became, other.became], "same_data": is_same,
+            "runs": [one.key(), other.key()], "became": [one.status, other.status], "same_data": is_same,
             "settings": sides(&set), "metrics": sides(&measured), "gates": sides(&gates),
         });
         line(&all.to_string());
@@ -254,13 +254,13 @@ pub(super) async fn compare(
 }
 
 /// The first characters of the key of a run.
-fn short_key(ran: &Ran) -> String {
+fn short_key(ran: &RecordedRun) -> String {
     let key = ran.key().trim_start_matches("sha256:");
     key.chars().take(12).collect()
 }
 
 /// The metrics of a run, and the loss of a trial, as text.
-fn metrics(ran: &Ran) -> BTreeMap<String, String> {
+fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
     let loss = ran.record.loss.value();
     ran.record
         .metrics()
@@ -270,7 +270,7 @@ fn metrics(ran: &Ran) -> BTreeMap<String, String> {
 }
 
 /// The verdicts of the gates of a run.
-fn verdicts(ran: &Ran) -> BTreeMap<String, String> {
+fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
     let word = |text: &str| text.replace('_', " ");
     ran.record
         .gates()

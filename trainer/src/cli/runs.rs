@@ -55,7 +55,7 @@ pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
         line(&serde_json::json!(all).to_string());
         return Ok(());
     }
-    let mut table = Table::new(&["began", "run", "became", "version", "seconds", "why"]);
+    let mut table = Table::new(&["began", "run", "status", "version", "seconds", "why"]);
     for ran in &all {
         let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
         let version = text_of(&ran.record.version);
@@ -64,7 +64,7 @@ pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
         table.row(&[
             &began,
             short,
-            word(ran.became),
+            word(ran.status),
             &version,
             &format!("{:.1}", ran.seconds),
             &ran.trigger,

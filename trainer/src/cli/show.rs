@@ -2,7 +2,7 @@
 
 use crate::context::Watcher;
 use crate::fit::trees::Round;
-use crate::history::{Became, Ran};
+use crate::history::{RecordedRun, RunStatus};
 use indicatif::{ProgressBar, ProgressStyle};
 use ortus::cli::print::{Table, line, note};
 
@@ -41,7 +41,7 @@ impl Watcher for Shown {
     }
 }
 
-pub(super) fn show(ran: &Ran) {
+pub(super) fn show(ran: &RecordedRun) {
     let record = &ran.record;
     let version = record
         .version
@@ -50,7 +50,7 @@ pub(super) fn show(ran: &Ran) {
     line(&format!(
         "{}: {}{version} after {:.1} s",
         ran.model,
-        word(ran.became),
+        word(ran.status),
         ran.seconds
     ));
     if !ran.key().is_empty() {
@@ -85,14 +85,14 @@ pub(super) fn show(ran: &Ran) {
     }
 }
 
-pub(super) fn word(became: Became) -> &'static str {
-    match became {
-        Became::Published => "published",
-        Became::Equal => "the same run made",
-        Became::Failed => "a gate failed",
-        Became::Inconclusive => "a gate could not tell",
-        Became::Broken => "ended with an error",
-        Became::Skipped => "skipped",
-        Became::Tried => "tried",
+pub(super) fn word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Published => "published",
+        RunStatus::Equal => "the same run made",
+        RunStatus::Failed => "a gate failed",
+        RunStatus::Inconclusive => "a gate could not tell",
+        RunStatus::Broken => "ended with an error",
+        RunStatus::Skipped => "skipped",
+        RunStatus::Tried => "tried",
     }
 }

@@ -5,7 +5,7 @@ use super::experiments::tell;
 use super::setup::{Setup, history_of, records_of, seen_by};
 use super::show::{Shown, show, word};
 use super::{NOT_PASSED, RunArguments};
-use crate::history::Ran;
+use crate::history::RecordedRun;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
@@ -189,7 +189,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
     Ok(outcome.version.is_some())
 }
 
-fn say(ran: &Ran, common: &Common) {
+fn say(ran: &RecordedRun, common: &Common) {
     if common.json {
         line(&serde_json::json!(ran).to_string());
         return;
@@ -225,7 +225,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
             "model": spec.model.name,
             "champion": state.found.champion,
             "training": busy,
-            "last": last.map(|l| serde_json::json!({"began": l.began, "ended": l.ended, "became": l.became, "rows": l.rows, "newest": l.newest})),
+            "last": last.map(|l| serde_json::json!({"began": l.began, "ended": l.ended, "became": l.status, "rows": l.rows, "newest": l.newest})),
             "due": due.collect::<Vec<_>>(),
             "new_rows": state.found.new_rows,
             "waits": refused,
@@ -249,7 +249,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         Some(last) => line(&format!(
             "last run {}: {}",
             time(last.began),
-            word(last.became)
+            word(last.status)
         )),
         None => line("no run yet"),
     }

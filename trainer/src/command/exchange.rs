@@ -5,7 +5,7 @@
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
 use super::super::parity::Parity;
-use super::super::spec::{Handed, Spec};
+use super::super::spec::{RowFormat, Spec};
 use super::super::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
@@ -27,7 +27,7 @@ const WEIGHT: &str = "ortus.weight";
 /// What the program says of its model, all of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Said {
+pub(crate) struct ProgramReport {
     /// Measures of its own, for the record.
     pub metrics: BTreeMap<String, f64>,
     /// How much features count.
@@ -54,7 +54,7 @@ pub(crate) struct Claims {
 /// What it handed back.
 pub(crate) struct Back {
     pub model: Bytes,
-    pub said: Said,
+    pub said: ProgramReport,
     pub claims: Claims,
 }
 
@@ -66,8 +66,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     std::fs::create_dir_all(folder.join("out")).map_err(failed)?;
     let classes = rows.target.classes();
     let end = match spec.program.rows {
-        Handed::Parquet => "parquet",
-        Handed::Csv => "csv",
+        RowFormat::Parquet => "parquet",
+        RowFormat::Csv => "csv",
     };
     for (name, part, is_told) in [
         ("train", &fold.train, true),
@@ -76,8 +76,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     ] {
         let table = table(spec, rows, part, is_told);
         let bytes = match spec.program.rows {
-            Handed::Parquet => columnar::write(&table, &columnar::Notes::new())?,
-            Handed::Csv => csv(&table)?,
+            RowFormat::Parquet => columnar::write(&table, &columnar::Notes::new())?,
+            RowFormat::Csv => csv(&table)?,
         };
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
@@ -197,11 +197,11 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         "model.onnx",
         most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
     )?);
-    let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
+    let said: ProgramReport = match read("metrics.json", METRICS_BYTES_MAX) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
             Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))
         })?,
-        Err(_) if !folder.join("out/metrics.json").exists() => Said::default(),
+        Err(_) if !folder.join("out/metrics.json").exists() => ProgramReport::default(),
         Err(error) => return Err(error),
     };
     let known = |name: &&String| rows.frame.column(name).is_none();

@@ -115,10 +115,10 @@ impl Fitting<'_> {
 
             let graph = model.graph(job.spec, "");
             let columns = model.columns(job.spec, split.rows());
-            let mut asked = evaluation::open(job.trainer, graph, None, &columns)?;
+            let mut predictor = evaluation::open(job.trainer, graph, None, &columns)?;
             let frame = split.rows().frame.take(&fold.test);
             let target = split.rows().target.take(&fold.test);
-            let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
+            let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
             origins.push(OriginSummary {
                 metrics: Metrics::from(&evaluation.measures),
                 test: fold.test.len(),

@@ -33,7 +33,7 @@ impl Judged {
         proven: &Proven,
         watcher: &mut dyn Watcher,
     ) -> Result<Self> {
-        watcher.step(&format!("judging by {} rows", proven.frame.rows));
+        watcher.step(&format!("evaluating on {} rows", proven.frame.rows));
         let measure = proven.split().measure;
         let champion = evaluation::champion(
             job.trainer,
@@ -46,15 +46,15 @@ impl Judged {
         let against = champion
             .as_ref()
             .map(|c| c.evaluation.as_ref().map_err(|e| e.message.as_str()));
-        let bench = proven.bench();
-        let own = gate::judge(&job.spec.gates, &bench, &proven.evaluation, against);
+        let rows = proven.test_rows();
+        let own = gate::judge(&job.spec.gates, &rows, &proven.evaluation, against);
         let gates = [proven.gates.clone(), own].concat();
 
         let record = record(job, proven, &gates, champion.as_ref());
         let beside = champion.as_ref().and_then(|c| c.evaluation.as_ref().ok());
         let page = evidence::page(
             &record,
-            &bench,
+            &rows,
             &proven.evaluation,
             beside,
             job.spec.gates.confidence,

@@ -96,11 +96,13 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
 }
 
 fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> Result<()> {
-    let Proven { fitted, asked, .. } = proven;
+    let Proven {
+        fitted, predictor, ..
+    } = proven;
     let (rows, fold) = (fitted.split.rows(), &fitted.split.fold);
     let held_out = [&fold.stop[..], &fold.test].concat();
-    let baseline = package::baseline(asked, rows, &held_out, &fitted.model.importances())?;
-    let golden = package::golden(asked, rows, &fold.test)?;
+    let baseline = package::baseline(predictor, rows, &held_out, &fitted.model.importances())?;
+    let golden = package::golden(predictor, rows, &fold.test)?;
     let card = package::card(job.spec, &judged.record);
     let graphs = Graphs {
         model: &proven.graph,

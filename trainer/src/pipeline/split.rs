@@ -3,7 +3,7 @@
 use super::Job;
 use super::dataset::{Dataset, gate_measure};
 use crate::data::Rows;
-use crate::judge::Wrong;
+use crate::judge::LossMeasure;
 use crate::split::{self, Fold, SplitSummary};
 use ortus::core::error::{Error, Result};
 
@@ -11,7 +11,7 @@ use ortus::core::error::{Error, Result};
 pub(super) struct Split {
     pub dataset: Dataset,
     /// The measure that gates compare.
-    pub measure: Wrong,
+    pub measure: LossMeasure,
     /// The fold of the model that is published.
     pub fold: Fold,
     /// Folds of earlier origins.

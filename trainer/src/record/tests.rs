@@ -1,7 +1,7 @@
 //! Records of earlier runs are read, and written again to the byte.
 
 use super::*;
-use crate::history::Ran;
+use crate::history::RecordedRun;
 use serde_json::json;
 
 /// Runs as the trainer wrote them before records had a type: published, equal,
@@ -16,7 +16,7 @@ fn read(record: Value) -> RunRecord {
 fn recorded_runs_are_read_and_written_to_the_byte() {
     assert_eq!(GOLDEN.lines().count(), 9);
     for line in GOLDEN.lines() {
-        let ran: Ran = serde_json::from_str(line).expect("a run");
+        let ran: RecordedRun = serde_json::from_str(line).expect("a run");
         assert_eq!(serde_json::to_string(&ran).expect("JSON"), line);
 
         // `--json` prints the keys of the whole run in alphabetical order.
