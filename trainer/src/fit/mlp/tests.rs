@@ -1,7 +1,7 @@
 //! Gradients against differences of the loss, and the same weights on any threads.
 
 use super::*;
-use crate::frame::{Column, Values};
+use crate::frame::{Column, Frame, Values};
 
 fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
     let dice =
@@ -24,6 +24,7 @@ fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
 
 fn options() -> Options {
     Options {
+        loss: Loss::Squared,
         hidden: 16,
         rate: 0.005,
         decay: 1e-4,
@@ -34,7 +35,7 @@ fn options() -> Options {
 }
 
 #[test]
-fn what_no_sum_of_columns_can_say_is_learned_and_the_same_on_any_threads() {
+fn a_product_of_columns_is_fitted_and_the_same_on_any_threads() {
     let (frame, y, features) = world(3_000);
     let (train, stop) = (
         frame.take(&(0..2_000).collect::<Vec<_>>()),
@@ -45,25 +46,17 @@ fn what_no_sum_of_columns_can_say_is_learned_and_the_same_on_any_threads() {
             .num_threads(threads)
             .build()
             .expect("threads");
-        let train = Rows {
+        let train = Labelled {
             frame: &train,
             targets: &y[..2_000],
             weights: None,
         };
-        let stop = Rows {
+        let stop = Labelled {
             frame: &stop,
             targets: &y[2_000..],
             weights: None,
         };
-        pool.install(|| {
-            fit(
-                &train,
-                &stop,
-                &features,
-                (Loss::Squared, &options()),
-                &mut |_| {},
-            )
-        })
+        pool.install(|| fit(&train, &stop, &features, &options(), &mut |_| {}))
     };
     let found = fit_on(1);
     assert!(found == fit_on(3), "to the last bit");
@@ -74,7 +67,7 @@ fn what_no_sum_of_columns_can_say_is_learned_and_the_same_on_any_threads() {
 }
 
 #[test]
-fn slopes_are_those_of_the_mean_loss() {
+fn the_gradient_is_that_of_the_mean_loss() {
     let (frame, _, features) = world(64);
     let targets: Vec<f32> = (0..64).map(|row| (row % 3) as f32).collect();
     let scales = encode::scales(&frame);
@@ -83,20 +76,26 @@ fn slopes_are_those_of_the_mean_loss() {
     let shape = Shape {
         sizes: vec![rows.size, 5, 5, 3],
     };
-    let weights = start(&shape, 3);
+    let network = Network::random(shape, 3);
+    let examples = Examples {
+        rows: &rows,
+        targets: &targets,
+        weights: None,
+    };
     let batch: Vec<u32> = (0..64).collect();
-    let slope = slope(&shape, &weights, &rows, (&batch, &targets, None), loss);
-    for place in (0..weights.len()).step_by(7) {
+    let gradient = network.gradient(&examples, &batch, loss);
+
+    for place in (0..network.weights.len()).step_by(7) {
         let at = |by: f32| {
-            let mut moved = weights.clone();
-            moved[place] += by;
-            mean(&shape, &moved, &rows, (&targets, None), loss)
+            let mut moved = network.clone();
+            moved.weights[place] += by;
+            moved.mean_loss(&examples, loss)
         };
         let expected = (at(1e-3) - at(-1e-3)) / 2e-3;
+        let found = f64::from(gradient[place]);
         assert!(
-            (expected - f64::from(slope[place])).abs() < 2e-3,
-            "{place}: {expected} {}",
-            slope[place]
+            (expected - found).abs() < 2e-3,
+            "{place}: {expected} {found}"
         );
     }
 }
