@@ -76,9 +76,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let held = found["held"] == json!(true);
     if !arguments.json {
         line(if held {
-            "everything held"
+            "the demonstration succeeded"
         } else {
-            "something did not hold"
+            "the demonstration failed"
         });
     }
     Ok(if held {
@@ -179,7 +179,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         &["watch", &next, "--registry", &registry, "--json"],
         "trainer.log",
     )?;
-    say("a server serves it, a trainer watches for alarms");
+    say("a server serves version 1, a trainer watches for alarms");
 
     let mut stream = Stream {
         http: client::Http::connect(&http).await?,
@@ -192,7 +192,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     }
     let before = stream.seen.accuracy();
     say(&format!(
-        "{} payments answered, {:.1} % right; now large payments appear, which it never saw",
+        "{} payments predicted, {:.1} % right; now large payments appear, which are not in the training data",
         stream.seen.rows,
         before * 100.0
     ));
@@ -228,7 +228,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     let seen = &stream.seen;
     let after = seen.accuracy();
     say(&format!(
-        "of the last {} payments {:.1} % are answered right; {:.1} % when it was worst",
+        "accuracy of the last {} payments: {:.1} %; at worst {:.1} %",
         seen.latest.len(),
         after * 100.0,
         worst * 100.0
@@ -240,7 +240,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
             *right as f64 / *rows as f64 * 100.0
         ));
     }
-    say(&format!("{} requests lost or answered wrongly", seen.lost));
+    say(&format!("{} requests failed", seen.lost));
     let id = seen.last_id.clone();
     // Captured files are written once a second.
     let lineage = lineage(place, &id).await?;
@@ -286,7 +286,7 @@ async fn listening(file: &Path) -> Result<String> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(Error::late("the server does not get ready"))
+    Err(Error::late("the server did not become ready"))
 }
 
 /// The way back from an answer, once it is among what was captured.
@@ -314,7 +314,7 @@ async fn lineage(place: &Place, id: &str) -> Result<Value> {
 }
 
 fn tell(id: &str, lineage: &Value, say: &dyn Fn(&str)) {
-    say(&format!("from the answer {id} back:"));
+    say(&format!("lineage of prediction {id}:"));
     for step in lineage.as_array().into_iter().flatten() {
         let record = &step["lineage"];
         let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();

@@ -177,23 +177,23 @@ pub(super) fn robust(
         Ok((None, true)) => Gate::plain(
             "robust",
             Verdict::Pass,
-            "rows are answered alone as together, and where all is missing",
+            "predictions do not depend on the batch, and a row of missing values is predicted",
         ),
         // Whoever wrote the program knows whether anything can be missing.
         Ok((None, false)) if !bears_nothing => {
             let said =
-                "rows are answered alone as together; one of which all is missing has no answer";
+                "predictions do not depend on the batch; a row of missing values has no prediction";
             Gate::plain("robust", Verdict::Pass, said)
         }
         Ok((Some(how), _)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            format!("a row's answer changes with the rows beside it: {how}"),
+            format!("the prediction of a row depends on the other rows of its batch: {how}"),
         ),
         Ok((_, false)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            "a row of which all is missing has no answer",
+            "a row of missing values has no prediction",
         ),
         Err(e) => Gate::plain("robust", Verdict::Fail, e.message),
     }
@@ -202,7 +202,11 @@ pub(super) fn robust(
 /// The server's own program loads and runs it, in a process of its own.
 pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -> Gate {
     let Some(prober) = prober else {
-        return Gate::plain("mechanical", Verdict::NotGated, "nobody loads it");
+        return Gate::plain(
+            "mechanical",
+            Verdict::NotGated,
+            "no server program was given to load it",
+        );
     };
     let subject = Subject {
         digest: *run,

@@ -71,7 +71,7 @@ pub(super) fn page(
                         ends: (ends.0.to_owned(), ends.1.to_owned()),
                     };
                 run.figures.push(figure(
-                    "True positives against false ones (ROC)",
+                    "ROC: true positive rate against false positive rate",
                     ("0 false positives", "all"),
                     roc,
                 ));
@@ -81,7 +81,9 @@ pub(super) fn page(
                     precision,
                 ));
                 let calibrated = Figure {
-                    title: format!("How often it is so, against how often it says so{of}"),
+                    title: format!(
+                        "Calibration: observed frequency against predicted probability{of}"
+                    ),
                     lines: vec![
                         line("this model", calibration(&scored[0].1)),
                         line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
@@ -106,7 +108,7 @@ pub(super) fn page(
                 vec![(ends.0, ends.0), (ends.1, ends.1)]
             };
             run.figures.push(Figure {
-                title: "What it answers, against what was true".to_owned(),
+                title: "Predictions against labels".to_owned(),
                 lines: vec![
                     Line {
                         name: "this model".to_owned(),

@@ -128,10 +128,7 @@ impl FittedModel {
     pub(crate) fn notes(&self) -> Vec<String> {
         match self {
             Self::Ours(model) if !model.converged() => {
-                vec![
-                    "the best weights were not quite reached; a larger 'l2' in [fit.linear] helps"
-                        .to_owned(),
-                ]
+                vec!["the fit did not converge; raise 'l2' in [fit.linear]".to_owned()]
             }
             Self::Ours(_) => Vec::new(),
             Self::Program { said, .. } => said.notes.clone(),
@@ -156,7 +153,7 @@ impl FittedModel {
     /// As it is kept: a line that describes it, then the graph of a program.
     pub(crate) fn write(&self) -> Result<Bytes> {
         let mut all = serde_json::to_vec(self)
-            .map_err(|e| Error::internal("write a model down").with_source(e))?;
+            .map_err(|e| Error::internal("write the fitted model").with_source(e))?;
         all.push(b'\n');
         if let Self::Program { model, .. } = self {
             all.extend_from_slice(model);

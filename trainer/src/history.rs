@@ -25,7 +25,7 @@ pub(crate) const MANUAL: &str = "manual";
 pub(crate) enum RunStatus {
     /// A version.
     Published,
-    /// Nothing new: the same run made a version before.
+    /// Nothing new: an earlier run published a version before.
     Equal,
     /// A gate failed.
     Failed,
@@ -113,13 +113,13 @@ impl History {
             uuid::Uuid::new_v4().simple()
         );
         let body = serde_json::to_vec(ran)
-            .map_err(|e| Error::internal("write a run down").with_source(e))?;
+            .map_err(|e| Error::internal("write the record of a run").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
             serde_json::to_vec(&RecordedRun {
                 record: ran.record.shortened(),
                 ..ran.clone()
             })
-            .map_err(|e| Error::internal("write a run down").with_source(e))?
+            .map_err(|e| Error::internal("write the record of a run").with_source(e))?
         } else {
             body
         };
@@ -189,7 +189,7 @@ impl History {
     /// The page about a run. Refuses one that came to no judgement.
     pub(crate) async fn page(&self, run: &str) -> Result<Bytes> {
         let page = self.records.get(&self.page_key(run), BYTES_MAX).await?;
-        page.ok_or_else(|| Error::not_found("there is no page about this run: it was not judged"))
+        page.ok_or_else(|| Error::not_found("this run has no evidence page, because it ended before its gates; see `explain` without --html"))
     }
 
     /// The last run whose key begins so. Refuses one that is not there, and a

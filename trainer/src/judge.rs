@@ -41,7 +41,7 @@ impl Predictor {
     ) -> Result<Self> {
         let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
         let task =
-            task.ok_or_else(|| Error::precondition("nothing tells what its answers mean"))?;
+            task.ok_or_else(|| Error::precondition("the task of the model is unknown; its outputs must be a label with probabilities, or a value"))?;
         let signature = graph.signature.clone();
         let count: usize = signature.inputs.iter().map(width).sum::<Result<usize>>()?;
         let columns = match columns.len() {
@@ -51,7 +51,7 @@ impl Predictor {
             n if n == count => columns.to_vec(),
             n => {
                 return Err(Error::precondition(format!(
-                    "it takes {count} columns and names {n} of them"
+                    "the model takes {count} columns, but names {n}"
                 )));
             }
         };
@@ -78,7 +78,9 @@ impl Predictor {
             let outputs = self.session.run(&views)?;
             let found = answers(&self.task, &outputs);
             if found.len() != rows.len() {
-                return Err(Error::precondition("it does not answer a row for a row"));
+                return Err(Error::precondition(
+                    "the model does not return one prediction for each row",
+                ));
             }
             each(&inputs, &outputs, rows.clone());
             all.extend(found);
@@ -97,7 +99,7 @@ impl Predictor {
                 let found = frame.column(name);
                 found.ok_or_else(|| {
                     Error::precondition(format!(
-                        "it takes '{}', which the data does not have",
+                        "the model takes the column '{}', which the data does not have",
                         short(name)
                     ))
                 })
@@ -110,7 +112,7 @@ impl Predictor {
             }));
             let kind = || {
                 Error::precondition(format!(
-                    "input '{}' is of a type that the data is not of",
+                    "input '{}' has another type than the column of the data",
                     short(&spec.name)
                 ))
             };
@@ -160,7 +162,9 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
                 .map(|class| Truth::Class(places[*class as usize]))
                 .collect())
         }
-        _ => Err(Error::precondition("it answers another kind of question")),
+        _ => Err(Error::precondition(
+            "the model is of another task than the data: classification against regression",
+        )),
     }
 }
 
@@ -168,7 +172,7 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
-            .ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
+            .ok_or_else(|| Error::precondition(format!("the model has no class '{}'", short(name))))
     };
     names.iter().map(place).collect()
 }
@@ -179,7 +183,9 @@ impl Predictor {
         match (target, &self.task) {
             (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
             (Target::Classes { names, .. }, Task::Classification(task)) => places(names, task),
-            _ => Err(Error::precondition("it answers another kind of question")),
+            _ => Err(Error::precondition(
+                "the model is of another task than the data: classification against regression",
+            )),
         }
     }
 }
@@ -205,11 +211,11 @@ impl LossMeasure {
             (None | Some("mae"), false) => Ok(Self::AbsoluteError),
             (Some("mse"), false) => Ok(Self::SquaredError),
             (Some(name), true) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; of classes it is one of log_loss, brier, error",
+                "'measure' in [gates] is '{}'; for classification it must be log_loss, brier or error",
                 short(name)
             ))),
             (Some(name), false) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; of values it is mae or mse",
+                "'measure' in [gates] is '{}'; for regression it must be mae or mse",
                 short(name)
             ))),
         }

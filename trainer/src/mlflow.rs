@@ -223,7 +223,7 @@ mod server {
             None => client.get(&url),
         };
         let lost = |e: reqwest::Error| {
-            Error::unavailable("MLflow's server does not answer").with_source(e.without_url())
+            Error::unavailable("the MLflow server does not answer").with_source(e.without_url())
         };
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status().as_u16();

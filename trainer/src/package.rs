@@ -51,10 +51,7 @@ pub(crate) fn baseline(
         making.take(inputs, outputs, &of);
     };
     predictor.predict(&frame, &mut take)?;
-    let mut baseline = making.finish(
-        chosen.len(),
-        &format!("{} rows that it was not trained on", chosen.len()),
-    );
+    let mut baseline = making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()));
     for column in &mut baseline.inputs {
         column.importance = importances
             .iter()

@@ -118,7 +118,7 @@ pub(crate) fn render(run: &Run) -> String {
         let labels: Vec<String> = run.errors.iter().map(|(label, _)| escape(label)).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
         body.push_str(&bars(
-            "How far off its values are, as shares of rows",
+            "Prediction errors, as shares of rows",
             &labels,
             &[],
             &shares,
@@ -128,11 +128,7 @@ pub(crate) fn render(run: &Run) -> String {
     body.push_str("</div>");
     let key: String = COLOURS
         .iter()
-        .zip([
-            "this model",
-            "the champion, or what would be perfect",
-            "another",
-        ])
+        .zip(["this model", "the champion, or a perfect model", "another"])
         .map(|(class, what)| {
             format!(
                 "<span style=\"background:{}\"></span>{what}",
@@ -147,7 +143,7 @@ pub(crate) fn render(run: &Run) -> String {
     let _ = write!(body, "<p class=\"key quiet\">{key}</p>");
     notes(&mut body, record);
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: a training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
         model
     )
 }
@@ -187,12 +183,12 @@ fn parts(body: &mut String, parts: &[Part]) {
     if parts.is_empty() {
         return;
     }
-    body.push_str("<h2>Beside the champion, row by row</h2><p class=\"quiet\">How much worse than the champion, with the bounds that gates look at; below 0 is better.</p>");
+    body.push_str("<h2>Comparison with the champion</h2><p class=\"quiet\">Loss of this model minus loss of the champion, row by row, with the confidence bounds that gates use. Below 0 is better.</p>");
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
         .map(|p| (escape(&format!("{} ({} rows)", p.name, p.rows)), p.worse))
         .collect();
-    body.push_str(&intervals("worse by", &drawn));
+    body.push_str(&intervals("difference of loss", &drawn));
 }
 
 fn importances(body: &mut String, record: &RunRecord) {

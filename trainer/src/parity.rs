@@ -57,7 +57,7 @@ pub(crate) fn check(
                     model,
                     &frame,
                     row,
-                    &format!("it answers {found}, {expected} was learned"),
+                    &format!("the graph predicts {found}, the model {expected}"),
                 ));
             }
         }
@@ -101,7 +101,7 @@ impl Answers {
             }
             if found.values.len() != rows.end * found.width {
                 odd = Some(Error::precondition(
-                    "the model does not answer a row for a row",
+                    "the model does not return one prediction for each row",
                 ));
             }
         })?;
@@ -127,7 +127,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
         let found = classes.iter().position(|c| c == word);
         found.ok_or_else(|| {
             Error::precondition(format!(
-                "the label '{}' is no class",
+                "the label '{}' is not a class",
                 ortus::core::model::short(word)
             ))
         })
@@ -170,7 +170,8 @@ fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<St
     let first = |a: usize, b: usize| if expected[b] > expected[a] { b } else { a };
     let best = (0..expected.len()).fold(0, first);
     let is_tied = expected[best] - expected[label] <= TIE * size;
-    (label != best && !is_tied).then(|| format!("its class is {label}, {best} was learned"))
+    (label != best && !is_tied)
+        .then(|| format!("the graph predicts class {label}, the model {best}"))
 }
 
 fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
@@ -188,7 +189,7 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
         .map(cell)
         .collect();
     Error::precondition(format!(
-        "the exported graph is not what was learned: of the row {} {how}",
+        "the exported graph differs from the fitted model: for the row {}, {how}",
         all.join(", ")
     ))
 }

@@ -169,7 +169,7 @@ impl RunRecord {
     /// What is kept of a record that is too large to be read back.
     pub(crate) fn shortened(&self) -> Self {
         Self {
-            reason: "its record is too large to be kept".to_owned().into(),
+            reason: "the record is too large to be stored".to_owned().into(),
             run: self.run.clone().or_null(),
             spec: self.spec.clone().or_null(),
             verdict: self.verdict.clone().or_null(),

@@ -58,7 +58,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
     }
     let last = folds
         .last()
-        .ok_or_else(|| Error::internal("there is no origin"))?;
+        .ok_or_else(|| Error::internal("the split has no origin"))?;
     let used = last.train.len() + last.stop.len() + last.test.len();
     let word = match by {
         SplitBy::Time => "time",
@@ -83,13 +83,13 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
 /// Refuses parts that nothing can be learned from or judged by.
 fn check(rows: &Rows, fold: &Fold) -> Result<()> {
     for (part, name) in [
-        (&fold.train, "learn from"),
-        (&fold.stop, "stop by"),
-        (&fold.test, "judge by"),
+        (&fold.train, "train"),
+        (&fold.stop, "stop"),
+        (&fold.test, "test"),
     ] {
         if part.is_empty() {
             return Err(Error::invalid(format!(
-                "no rows are left to {name}; there are too few, or the embargo is too long"
+                "no rows are left in the {name} part; add rows, or shorten 'embargo' in [split]"
             )));
         }
     }
@@ -99,7 +99,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
         .any(|part| !part.iter().any(weighs))
     {
         return Err(Error::invalid(
-            "every row to learn from, or to stop by, weighs nothing",
+            "all training rows, or all stopping rows, have the weight 0",
         ));
     }
     if let crate::data::Target::Classes { of, names } = &rows.target {
@@ -112,7 +112,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
         if let Some(absent) = (0..names.len()).find(|class| !seen.contains(&(*class as u32))) {
             let name = ortus::core::model::short(&names[absent]);
             return Err(Error::invalid(format!(
-                "no row to learn from is of the class '{name}'"
+                "no training row is of the class '{name}'"
             )));
         }
     }
@@ -152,7 +152,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
         let at = (known.len() as f64 * (1.0 - spec.split.stop)).floor() as usize;
         let Some(stop_from) = known.get(at).map(|row| times[*row as usize]) else {
             return Err(Error::invalid(
-                "no rows are left to learn from; there are too few, or the embargo is too long",
+                "no rows are left for training; add rows, or shorten 'embargo' in [split]",
             ));
         };
         let stop = known
@@ -349,7 +349,7 @@ mod tests {
                 .map(|(folds, _)| folds.into_iter().next_back().expect("an origin"))
         };
         assert!(
-            parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left to learn from")),
+            parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left")),
             "one moment"
         );
         // Three hundred rows at the moment from which it is judged.

@@ -152,7 +152,7 @@ fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
         .last()
-        .ok_or_else(|| Error::internal("there is no origin"))?;
+        .ok_or_else(|| Error::internal("the split has no origin"))?;
     let mut learned: Vec<u32> = [&last.train[..], &last.stop].concat();
     learned.sort_unstable();
     Ok(rows.take(&learned))
@@ -237,12 +237,12 @@ fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
     for (name, of) in values {
         let Values::List(list) = of else {
             return Err(Error::invalid(format!(
-                "'{name}' in [sweep.values] is a range, which a grid does not have; list values"
+                "'{name}' in [sweep.values] is a range, but a grid takes lists; list the values"
             )));
         };
         if all.len() * list.len() > GRID_MAX {
             return Err(Error::invalid(format!(
-                "the grid has over {GRID_MAX} settings; try them at random"
+                "the grid has over {GRID_MAX} combinations; set method = \"random\" in [sweep]"
             )));
         }
         all = all
@@ -332,7 +332,7 @@ mod tests {
             ),
             (
                 "[sweep.values]\n\"gates.bound\" = [0.1]\n",
-                "only settings of [fit] and [schema]",
+                "varies only settings of [fit] and [schema]",
             ),
             (
                 "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0, log = true }\n",
@@ -345,7 +345,7 @@ mod tests {
         let ranges = "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0 }\n";
         assert!(
             settings(&spec(ranges).expect("reads"))
-                .is_err_and(|e| e.message.contains("a grid does not have"))
+                .is_err_and(|e| e.message.contains("a grid takes lists"))
         );
         assert!(settings(&spec("").expect("reads")).is_err());
     }

@@ -189,14 +189,14 @@ pub(crate) struct Found {
 pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
     cron(pattern)?
         .find_next_occurrence(&after, false)
-        .map_err(|e| Error::invalid(format!("no time comes: {e}")))
+        .map_err(|e| Error::invalid(format!("the cron pattern has no next time: {e}")))
 }
 
 /// Everything that is due and was not dealt with.
 pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let mut all: Vec<Event> = Vec::new();
     for ask in &found.asks {
-        let why = format!("{} asked: {}", ask.actor, ask.reason);
+        let why = format!("requested by {}: {}", ask.actor, ask.reason);
         all.push(Event {
             kind: Kind::Request,
             key: EventKey::Request(ask.id.clone()),
@@ -230,7 +230,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             }) => EventKey::rows_after(*newest),
             last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
-        let why = format!("{rows} rows are new");
+        let why = format!("{rows} new rows");
         all.push(Event {
             kind: Kind::Rows,
             key,
@@ -273,11 +273,13 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
     let event = |time: DateTime<Utc>| {
         let is_late = found.now - time > grace;
         let moot = match triggers.missed {
-            Missed::Once if Some(time) != last => Some("missed; one run stands for all that were"),
-            Missed::Skip if is_late => Some("missed; nobody watched at that time"),
+            Missed::Once if Some(time) != last => {
+                Some("missed; one run is made for all missed times")
+            }
+            Missed::Skip if is_late => Some("missed; no trainer watched at that time"),
             _ => None,
         };
-        let why = format!("the clock, {}", time.format("%Y-%m-%d %H:%M UTC"));
+        let why = format!("cron time {}", time.format("%Y-%m-%d %H:%M UTC"));
         Event {
             kind: Kind::Cron,
             key: EventKey::cron(time),
@@ -308,14 +310,14 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     let mut moot = None;
     if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
         moot = Some(format!(
-            "a run that passed began after it, at {}",
+            "a run that began after the alarm, at {}, passed",
             passed.format("%Y-%m-%d %H:%M:%S UTC")
         ));
     } else if let (Some(version), Some(champion)) = (version, found.champion)
         && version != champion
     {
         moot = Some(format!(
-            "it is about version {version}; version {champion} is champion"
+            "the alarm is about version {version}, and version {champion} is champion"
         ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
@@ -323,7 +325,7 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         kind,
         key: EventKey::alarm(kept.time, &Digest::of(&text)),
         time: kept.time,
-        why: format!("an alarm: {what}{column}{of}"),
+        why: format!("alarm: {what}{column}{of}"),
         moot,
     })
 }
@@ -409,7 +411,7 @@ fn refused_after(
     if past.spent >= triggers.time_max {
         let (spent, most) = (past.spent.as_secs(), triggers.time_max.as_secs());
         return Some(format!(
-            "runs took {spent} s within a day, 'time_max' is {most} s"
+            "runs took {spent} s within a day, 'time_max' in [triggers] is {most} s"
         ));
     }
     None

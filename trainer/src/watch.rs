@@ -87,7 +87,7 @@ pub(crate) async fn ask(
 ) -> Result<RunRequest> {
     if actor.len() + reason.len() > WORDS_MAX {
         return Err(Error::invalid(format!(
-            "who asks and why are over {WORDS_MAX} bytes"
+            "'actor' and 'reason' together exceed {WORDS_MAX} bytes"
         )));
     }
     let id = uuid::Uuid::now_v7().simple().to_string();
@@ -276,7 +276,7 @@ impl Watch {
                         let (ran, ended, kept) =
                             attempt(&trainer, &spec, cause, &history, watcher).await;
                         // What is not written down is not done: it is found again, pinned as it was.
-                        kept.map_err(|e| e.context("the run is not kept"))?;
+                        kept.map_err(|e| e.context("store the record of the run"))?;
                         if !ran.events.is_empty() {
                             pinned.done().await;
                         }

@@ -55,9 +55,8 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         tell(arguments.mlflow.as_deref(), ran).await;
     }
     let best = swept.trials.first().filter(|trial| trial.loss.is_some());
-    let best = best.ok_or_else(|| {
-        Error::precondition("none of the settings could be learned with; see `runs`")
-    })?;
+    let best = best
+        .ok_or_else(|| Error::precondition("no trial could be fitted; see `ortus-trainer runs`"))?;
     if !arguments.common.json {
         list(&swept);
     }
@@ -82,7 +81,9 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     .await;
     shown.bar.finish_and_clear();
     if let Err(error) = kept {
-        note(&format!("ortus-trainer: the run is not kept: {error}"));
+        note(&format!(
+            "ortus-trainer: the record of the run cannot be stored: {error}"
+        ));
     }
     tell(arguments.mlflow.as_deref(), &ran).await;
     if arguments.common.json {
@@ -131,7 +132,9 @@ pub(super) async fn tell(address: Option<&str>, ran: &RecordedRun) {
     };
     let told = async { Tracking::open(address)?.tell(&told(ran)).await };
     if let Err(error) = told.await {
-        note(&format!("ortus-trainer: MLflow is not told: {error}"));
+        note(&format!(
+            "ortus-trainer: the run cannot be logged to MLflow: {error}"
+        ));
     }
 }
 
@@ -228,15 +231,11 @@ pub(super) async fn compare(
     }
     let (a, b) = (short_key(&one), short_key(&other));
     line(if is_same {
-        "learned from the same data"
+        "the runs used the same data"
     } else {
-        "learned from other data each: metrics are of other rows"
+        "the runs used different data: their metrics are of different rows"
     });
-    for (what, all) in [
-        ("set otherwise", &set),
-        ("metric", &measured),
-        ("gate", &gates),
-    ] {
+    for (what, all) in [("setting", &set), ("metric", &measured), ("gate", &gates)] {
         if all.is_empty() {
             continue;
         }

@@ -77,7 +77,7 @@ pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
         say("/algorithm")
     ));
     line(&format!(
-        "split by {}: learns from {}, stops by {}, is judged by {} rows; {} are left out",
+        "split by {}: {} training, {} stopping and {} test rows; {} unused",
         say("/split/by"),
         say("/split/train"),
         say("/split/stop"),

@@ -30,7 +30,9 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let (ran, ended, kept) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
     shown.bar.finish_and_clear();
     if let Err(error) = kept {
-        note(&format!("ortus-trainer: the run is not kept: {error}"));
+        note(&format!(
+            "ortus-trainer: the record of the run cannot be stored: {error}"
+        ));
     }
     tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;

@@ -88,9 +88,9 @@ pub(super) fn show(ran: &RecordedRun) {
 pub(super) fn word(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Published => "published",
-        RunStatus::Equal => "the same run made",
+        RunStatus::Equal => "an earlier run published",
         RunStatus::Failed => "a gate failed",
-        RunStatus::Inconclusive => "a gate could not tell",
+        RunStatus::Inconclusive => "a gate was inconclusive",
         RunStatus::Broken => "ended with an error",
         RunStatus::Skipped => "skipped",
         RunStatus::Tried => "tried",

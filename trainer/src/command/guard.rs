@@ -110,14 +110,14 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         let _ = child.kill();
         let _ = child.wait();
         return Err(Error::late(
-            "the guard of a program did not end in time, and was ended",
+            "the guard of a program did not exit in time, and was killed",
         ));
     }
     let status = child.wait().map_err(failed("wait for"))?;
     told.map_err(failed("tell"))?;
     let heard = hearing
         .join()
-        .map_err(|_| Error::internal("hear the guard of a program"))?;
+        .map_err(|_| Error::internal("read from the guard of a program"))?;
     let said = heard.map_err(failed("hear"))?;
     let verdict = serde_json::from_slice(&said)
         .ok()
@@ -131,7 +131,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
 
 /// The guard's side.
 pub(crate) fn run() -> Result<()> {
-    let malformed = || Error::invalid("a guard was given an order that is not known");
+    let malformed = || Error::invalid("the guard cannot read its order");
     let mut input = BufReader::new(std::io::stdin());
     let mut line = Vec::new();
     input

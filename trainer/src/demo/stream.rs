@@ -114,7 +114,7 @@ impl Stream {
             .filter_map(Value::as_str)
             .collect();
         if labels.len() != payments.len() || version == 0 {
-            return Err(Error::internal("an answer is not what was asked for"));
+            return Err(Error::internal("the response lacks labels or a version"));
         }
         let changed = self.world.has_changed;
         labels.iter().zip(payments).for_each(|(label, p)| {

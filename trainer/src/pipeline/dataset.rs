@@ -77,7 +77,7 @@ pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
     {
         let name = ortus::core::model::short(name);
         return Err(Error::invalid(format!(
-            "'slices' in [gates] names '{name}', which is no feature"
+            "'slices' in [gates] names '{name}', which is not a feature"
         )));
     }
     LossMeasure::parse(

@@ -52,7 +52,7 @@ impl Fitted {
         let origins = fitting.earlier_origins(watcher).await?;
         let step = Step {
             key: "fit".to_owned(),
-            what: format!("learning from {} rows", split.summary.train),
+            what: format!("fitting to {} rows", split.summary.train),
         };
         let model = fitting.fit(&step, &split.fold, watcher).await?;
 
@@ -83,7 +83,7 @@ impl Fitting<'_> {
     ) -> Result<FittedModel> {
         let kept = self.steps.done(&step.key).await?;
         if let Some(model) = kept.as_ref().and_then(FittedModel::read) {
-            watcher.step(&format!("{}: done before", step.what));
+            watcher.step(&format!("{}: done by an earlier attempt", step.what));
             return Ok(model);
         }
 
@@ -95,7 +95,7 @@ impl Fitting<'_> {
             Ok(kept) => Ok(FittedModel::read(&kept).unwrap_or(model)),
             Err(error) => {
                 watcher.step(&format!(
-                    "the fitted model is not kept, and a resumed run fits it again: {error}"
+                    "the fitted model cannot be stored, so a resumed run fits it again: {error}"
                 ));
                 Ok(model)
             }
@@ -109,7 +109,7 @@ impl Fitting<'_> {
         for (at, fold) in split.earlier.iter().enumerate() {
             let step = Step {
                 key: format!("origin-{at}"),
-                what: format!("learning, origin {} of {}", at + 1, split.earlier.len() + 1),
+                what: format!("fitting, origin {} of {}", at + 1, split.earlier.len() + 1),
             };
             let model = self.fit(&step, fold, watcher).await?;
 

@@ -61,7 +61,7 @@ impl Judged {
         );
         let history = History::new(job.trainer.records(), job.name.clone());
         if let Err(error) = history.keep_page(proven.run(), &page).await {
-            watcher.step(&format!("the evidence page is not kept: {error}"));
+            watcher.step(&format!("the evidence page cannot be stored: {error}"));
         }
         Ok(Self {
             verdict: gate::whole(&gates),

@@ -38,7 +38,7 @@ pub(super) struct Proven {
 impl Proven {
     /// Exports the model and measures the graph.
     pub(super) fn prove(job: &Job<'_>, fitted: Fitted, watcher: &mut dyn Watcher) -> Result<Self> {
-        watcher.step("exporting, and comparing the graph with the fitted model");
+        watcher.step("exporting the model, and comparing the graph with it");
         let Fitted { split, model, .. } = &fitted;
         let (rows, fold) = (split.rows(), &split.fold);
         let graph = model.graph(job.spec, &split.dataset.run.to_string());

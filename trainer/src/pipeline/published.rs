@@ -25,7 +25,7 @@ use std::path::Path;
 pub(super) struct Published(Pushed);
 
 impl Published {
-    /// Publishes a model that passed. Returns none if the champion changed meanwhile.
+    /// Publishes a model that passed. Returns none if the champion changed during the run; comparing again.
     pub(super) async fn publish(
         job: &Job<'_>,
         proven: &mut Proven,
@@ -41,7 +41,7 @@ impl Published {
                 Ok(Some(Self(pushed)))
             }
             Err(_) if job.trainer.champion_of(&job.name).await? != judged.champion => {
-                watcher.step("the champion changed meanwhile");
+                watcher.step("the champion changed during the run; comparing again");
                 Ok(None)
             }
             Err(error) => Err(error),

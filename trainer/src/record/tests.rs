@@ -70,7 +70,7 @@ fn numbers_that_json_does_not_have_are_read_as_they_were() {
 fn a_record_that_is_too_large_keeps_its_key_and_its_verdict() {
     let record = read(json!({"run": "sha256:ab", "verdict": "fail", "notes": ["a", "b"]}));
     let short = json!({
-        "reason": "its record is too large to be kept",
+        "reason": "the record is too large to be stored",
         "run": "sha256:ab", "spec": null, "verdict": "fail", "version": null,
     });
 

@@ -97,7 +97,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
     assert_eq!(
         late,
         [
-            "skip, missed; one run stands for all that were: cron-20260302T030000Z cron-20260303T030000Z",
+            "skip, missed; one run is made for all missed times: cron-20260302T030000Z cron-20260303T030000Z",
             "run: cron-20260304T030000Z"
         ]
     );
@@ -108,7 +108,9 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
     let late = deal(&skipping, &mut runs, &found("06T12:00:00"));
     assert_eq!(
         late,
-        ["skip, missed; nobody watched at that time: cron-20260305T030000Z cron-20260306T030000Z"]
+        [
+            "skip, missed; no trainer watched at that time: cron-20260305T030000Z cron-20260306T030000Z"
+        ]
     );
     assert_eq!(
         deal(&skipping, &mut runs, &found("07T03:00:30")),
@@ -134,7 +136,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
     let done = deal(&triggers, &mut runs, &look);
     assert_eq!(done.len(), 2, "{done:?}");
     assert!(
-        done[0].starts_with("skip, it is about version 1; version 2 is champion"),
+        done[0].starts_with("skip, the alarm is about version 1, and version 2 is champion"),
         "{done:?}"
     );
     assert!(
@@ -169,7 +171,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
         .extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
     let done = deal(&triggers, &mut runs, &look);
     assert!(
-        done.len() == 2 && done[0].starts_with("skip, a run that passed began after it"),
+        done.len() == 2 && done[0].starts_with("skip, a run that began after the alarm"),
         "{done:?}"
     );
     assert!(
@@ -216,7 +218,7 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
     look.now = at("06T10:00:00");
     let done = deal(&triggers, &mut runs, &look);
     assert!(
-        done.len() == 1 && done[0].starts_with("skip, a run that passed began after it"),
+        done.len() == 1 && done[0].starts_with("skip, a run that began after the alarm"),
         "{done:?}"
     );
 }

@@ -93,7 +93,10 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         ),
         ("[data]\nsql = \"SELECT * FROM nothing\"\n", "the query:"),
         ("[data]\nage_max = \"1h\"\n", "'age_max' in [data]"),
-        ("[gates]\nmeasure = \"mae\"\n", "of classes it is one of"),
+        (
+            "[gates]\nmeasure = \"mae\"\n",
+            "for classification it must be",
+        ),
     ] {
         let (code, _, error) = place.run(&spec(more));
         assert!(code == 1 && error.contains(why), "{more}: {code} {error}");

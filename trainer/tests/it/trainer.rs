@@ -96,7 +96,7 @@ fn from_a_file_to_answers_and_the_same_run_once() {
     let list = run(trainer().args(["runs", "buyers", "--registry", &place.registry.url()]))
         .expect("lists");
     assert!(
-        list.contains("published") && list.contains("the same run made"),
+        list.contains("published") && list.contains("an earlier run published"),
         "{list}"
     );
     let key = said["record"]["run"].as_str().expect("a key")["sha256:".len()..][..12].to_owned();
@@ -179,7 +179,7 @@ fn a_registry_that_goes_away_and_a_champion_that_cannot_be_asked_publish_nothing
         .next()
         .expect("it goes on")
         .expect("text")
-        .contains("learning from")
+        .contains("fitting to")
     {}
     // In the middle of it a file takes the store's place.
     let (store, away) = (place.registry.store(), place.at("away"));
