@@ -95,7 +95,7 @@ async fn sweep(records: &Records, folder: &str, before: Option<DateTime<Utc>>) -
         records
             .delete(&key)
             .await
-            .map_err(|e: Error| e.context("remove a step"))?;
+            .map_err(|e: Error| e.context("remove a checkpoint"))?;
     }
     Ok(())
 }

@@ -31,9 +31,9 @@ const FILES_MAX: usize = 10_000;
 /// A file that a program is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Code {
+    pub digest: Digest,
     /// Relative to the specification.
     pub path: String,
-    pub digest: Digest,
 }
 
 /// The files that a program is made of; none where none is run.
@@ -66,7 +66,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     );
     if named.len() > FILES_MAX {
         return Err(Error::too_large(format!(
-            "'files' in [fit.command] are over {FILES_MAX}"
+            "'files' in [fit.command] names over {FILES_MAX} files"
         )));
     }
     let one = |path: &PathBuf| {
@@ -130,7 +130,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
             exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
         if verdict.left > 0 {
             back.said.notes.push(format!(
-                "the program left {} processes behind, which were ended",
+                "the program left {} processes running; they were killed",
                 verdict.left
             ));
         }
@@ -192,16 +192,16 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
     let how = match verdict.ended {
         Ended::Code(0) => return Ok(()),
         Ended::Code(AGAIN) => {
-            let how = format!("asked {attempt} times to be tried again");
+            let how = format!("exited with 75 (try again) {attempt} times");
             return Err(told(Error::precondition(how), verdict));
         }
-        Ended::Code(code) => format!("ended with {code}"),
-        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+        Ended::Code(code) => format!("exited with {code}"),
+        Ended::Signal(signal) => format!("was killed by signal {signal}"),
         Ended::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
             return Err(told(
                 Error::late(format!(
-                    "took over {deadline} s, 'deadline' in [fit.command]"
+                    "ran over {deadline} s, 'deadline' in [fit.command]"
                 )),
                 verdict,
             ));
@@ -213,28 +213,28 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
 
 /// The last that a program said, for the record.
 #[derive(Debug)]
-pub(crate) struct Said(pub String);
+pub(crate) struct LastOutput(pub String);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for LastOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for LastOutput {}
 
 fn told(error: Error, verdict: &Verdict) -> Error {
     error
         .context(last(verdict))
-        .with_source(Said(verdict.said.clone()))
+        .with_source(LastOutput(verdict.said.clone()))
 }
 
 /// The program, and the last that it said.
 fn last(verdict: &Verdict) -> String {
     let line = verdict.said.trim().lines().last().unwrap_or_default();
     if verdict.ended == Ended::NotStarted || line.is_empty() {
-        return "the program".to_owned();
+        return "the training program".to_owned();
     }
     let line = &line[..line.floor_char_boundary(WORDS_MAX)];
-    format!("the program, whose last words are '{line}',")
+    format!("the training program (last output: '{line}')")
 }

@@ -5,15 +5,15 @@
 
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::random::mix;
+use crate::record::CompanionSummary;
 use crate::spec::{Algorithm, Spec, Trees};
 use crate::split::Fold;
 use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
-use serde_json::{Value, json};
 
 /// Rows below which errors cannot be told from chance.
 const ROWS_MIN: usize = 500;
@@ -27,12 +27,12 @@ pub(super) fn learn_errors(
     spec: &Spec,
     rows: &Rows,
     fold: &Fold,
-    asked: &mut Asked,
-) -> Result<Option<(Bytes, Value)>> {
+    predictor: &mut Predictor,
+) -> Result<Option<(Bytes, CompanionSummary)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
         return Ok(None);
     }
-    let Some(errors) = errors(rows, &fold.stop, asked)? else {
+    let Some(errors) = errors(rows, &fold.stop, predictor)? else {
         return Ok(None);
     };
     let own = Rows {
@@ -77,10 +77,10 @@ pub(super) fn learn_errors(
         None,
         &export::columns(&model.features),
     )?;
-    let Some(real) = errors_of(rows, &fold.test, asked)? else {
+    let Some(real) = errors_of(rows, &fold.test, predictor)? else {
         return Ok(None);
     };
-    let expected = companion.ask(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
+    let expected = companion.predict(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
     let expected = expected.iter().map(|answer| {
         if let Some(Answer::Value(v)) = answer {
             *v
@@ -89,24 +89,24 @@ pub(super) fn learn_errors(
         }
     });
     let n = real.len().max(1) as f64;
-    let told = json!({
-        "rows": fold.stop.len(),
-        "estimated_mae": expected.sum::<f64>() / n,
-        "mae": real.iter().sum::<f64>() / n,
-    });
-    Ok(Some((bytes, told)))
+    let summary = CompanionSummary {
+        estimated_mae: expected.sum::<f64>() / n,
+        mae: real.iter().sum::<f64>() / n,
+        rows: fold.stop.len(),
+    };
+    Ok(Some((bytes, summary)))
 }
 
-fn errors(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f32>>> {
-    Ok(errors_of(rows, part, asked)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
+fn errors(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f32>>> {
+    Ok(errors_of(rows, part, predictor)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
 }
 
 /// The sizes of a model's errors on some rows; none of classes, and where it does not answer.
-fn errors_of(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f64>>> {
+fn errors_of(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f64>>> {
     let Target::Values(truths) = rows.target.take(part) else {
         return Ok(None);
     };
-    let answers = asked.ask(&rows.frame.take(part), &mut |_, _, _| {})?;
+    let answers = predictor.predict(&rows.frame.take(part), &mut |_, _, _| {})?;
     let one = |(answer, truth): (&Option<Answer>, &f32)| match answer {
         Some(Answer::Value(value)) if value.is_finite() => Some((value - f64::from(*truth)).abs()),
         _ => None,

@@ -6,12 +6,12 @@ use crate::fit::trees::Round;
 use crate::gate::Verdict;
 use crate::lease::Lease;
 use crate::pins::Pinned;
+use crate::record::RunRecord;
 use ortus::core::error::Result;
 use ortus::core::model::{ModelName, Version};
 use ortus::onnx::runtime::Engine;
 use ortus::registry::commands::Operator;
 use ortus::storage::layout::Records;
-use serde_json::Value;
 
 /// What a run needs beside its specification.
 pub(crate) struct Trainer<'t> {
@@ -38,8 +38,7 @@ pub(crate) struct Outcome {
     /// Whether this run made it.
     pub new: bool,
     pub verdict: Verdict,
-    /// Everything about it: the key, the data, the split, gates and metrics.
-    pub record: Value,
+    pub record: RunRecord,
 }
 
 /// Told of what happens; for a person.

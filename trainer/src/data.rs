@@ -222,14 +222,16 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
         return Err(missing(name, "category"));
     }
     if features.is_empty() {
-        return Err(Error::invalid("there is no column to predict from"));
+        return Err(Error::invalid(
+            "the data has no feature column; add columns, or shorten 'ignore' in [schema]",
+        ));
     }
     if let Some(taken) = features
         .iter()
         .find(|f| RESERVED.contains(&f.name.as_str()) || f.name.is_empty())
     {
         return Err(Error::invalid(format!(
-            "a feature cannot be called '{}', as the model's own tensors are; name it otherwise in the query",
+            "the feature name '{}' is reserved for a tensor of the model; rename the column in the query",
             short(&taken.name)
         )));
     }
@@ -262,7 +264,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
         notes: Vec::new(),
     };
     if unlabelled > 0 {
-        notes.push(format!("{unlabelled} rows without a target are left out"));
+        notes.push(format!("{unlabelled} rows without a target are not used"));
         rows = rows.take(&labelled);
     }
     rows.notes = notes;
@@ -300,7 +302,7 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
                 .position(|v| v.is_infinite() || (v.is_finite() && (*v as f32).is_infinite()))
             {
                 return Err(Error::invalid(format!(
-                    "'{name}' of row {row} is {}, beyond what FP32 holds",
+                    "'{name}' of row {row} is {}, beyond the range of FP32",
                     all[row]
                 )));
             }
@@ -313,10 +315,10 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
             ))
         }
         (Task::Regression, _) => Err(Error::invalid(format!(
-            "'{name}' holds words, not values to predict"
+            "'{name}' holds text, but the task is regression; set task = \"classification\" in [schema]"
         ))),
         (_, columns::Raw::Times(_)) => Err(Error::invalid(format!(
-            "'{name}' is a time; predict a number made of it"
+            "'{name}' is a time; convert it to a number in the query"
         ))),
         (_, values) => {
             let words = match values {
@@ -324,7 +326,7 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
                 columns::Raw::Numbers(all) => {
                     if let Some(row) = all.iter().position(|v| !v.is_nan() && !is_whole(v)) {
                         return Err(Error::invalid(format!(
-                            "'{name}' of row {row} is {}, no class",
+                            "'{name}' of row {row} is {}, which is not a class",
                             all[row]
                         )));
                     }
@@ -360,23 +362,27 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
     if !spec.schema.classes.is_empty() {
         if let Some(stranger) = names.iter().find(|n| !spec.schema.classes.contains(n)) {
             return Err(Error::invalid(format!(
-                "'{name}' holds '{}', none of 'classes' in [schema]",
+                "'{name}' holds '{}', which is not in 'classes' of [schema]",
                 short(stranger)
             )));
         }
         if let Some(absent) = spec.schema.classes.iter().find(|n| !names.contains(n)) {
             return Err(Error::invalid(format!(
-                "no row's '{name}' is '{}', one of 'classes' in [schema]",
+                "no row has '{name}' = '{}', which 'classes' of [schema] lists",
                 short(absent)
             )));
         }
         names.clone_from(&spec.schema.classes);
     }
     match names.len() {
-        0 => return Err(Error::invalid(format!("no row has a '{name}'"))),
+        0 => {
+            return Err(Error::invalid(format!(
+                "no row has a value of the target '{name}'"
+            )));
+        }
         1 => {
             return Err(Error::invalid(format!(
-                "every row's '{name}' is '{}'; there is nothing to learn",
+                "every row has '{name}' = '{}'; training needs two classes",
                 short(&names[0])
             )));
         }

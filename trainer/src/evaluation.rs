@@ -4,8 +4,8 @@
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::frame::{Frame, Values};
-use crate::gate::{Gate, Verdict};
-use crate::judge::{Asked, Evaluation, Wrong, judge};
+use crate::gate::{Gate, Slice, Verdict};
+use crate::judge::{Evaluation, LossMeasure, Predictor, judge};
 use crate::package;
 use crate::spec::Spec;
 use crate::split::Fold;
@@ -21,8 +21,8 @@ use std::path::PathBuf;
 
 /// Clusters of rows that have a time, where they have no group.
 const TIME_CLUSTERS: usize = 50;
-/// Parts of a column by which a model is judged too.
-const PARTS_MAX: usize = 20;
+/// Slices of a column that are compared.
+const SLICES_MAX: usize = 20;
 
 /// Opens a version's file, to be asked.
 pub(super) fn open(
@@ -30,7 +30,7 @@ pub(super) fn open(
     bytes: Bytes,
     external_dir: Option<PathBuf>,
     columns: &[String],
-) -> Result<Asked> {
+) -> Result<Predictor> {
     let graph = Graph::read(bytes.clone())?;
     let external_dir = external_dir.filter(|_| !graph.external.is_empty());
     let session = trainer.engine.open(
@@ -40,7 +40,7 @@ pub(super) fn open(
         },
         &SessionOptions::single(),
     )?;
-    Asked::new(&graph, columns, session)
+    Predictor::new(&graph, columns, session)
 }
 
 /// The champion, and how well it predicts the test rows.
@@ -55,7 +55,7 @@ pub(super) async fn champion(
     name: &ModelName,
     frame: &Frame,
     target: &Target,
-    wrong: Wrong,
+    measure: LossMeasure,
 ) -> Result<Option<Champion>> {
     // A registry that does not answer is no registry without a champion.
     let state = trainer.operator.state().await?;
@@ -79,7 +79,7 @@ pub(super) async fn champion(
             &mut open(trainer, bytes, Some(into), &manifest.features)?,
             frame,
             target,
-            wrong,
+            measure,
         )
     };
     Ok(Some(Champion {
@@ -108,8 +108,8 @@ pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     }
 }
 
-/// The parts by which it must not be worse than the champion either.
-pub(super) fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u32>)> {
+/// The slices in which the model must not be worse than the champion either.
+pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     let mut all = Vec::new();
     for name in &spec.gates.slices {
         // Others were refused before.
@@ -133,14 +133,15 @@ pub(super) fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u
             };
             found.entry(part).or_default().push(place as u32);
         }
-        let mut found: Vec<(String, Vec<u32>)> = found.into_iter().collect();
-        found.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        all.extend(
-            found
-                .into_iter()
-                .take(PARTS_MAX)
-                .map(|(part, rows)| (format!("{name} = {part}"), rows)),
-        );
+        let mut found: Vec<Slice> = found
+            .into_iter()
+            .map(|(part, rows)| Slice {
+                name: format!("{name} = {part}"),
+                rows,
+            })
+            .collect();
+        found.sort_by_key(|slice| std::cmp::Reverse(slice.rows.len()));
+        all.extend(found.into_iter().take(SLICES_MAX));
     }
     all
 }
@@ -164,30 +165,35 @@ fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
 }
 
 /// A row is answered the same alone and among others, and where nothing of it is known.
-pub(super) fn robust(asked: &mut Asked, rows: &Rows, fold: &Fold, bears_nothing: bool) -> Gate {
-    let found = package::alone_otherwise(asked, rows, &fold.test)
-        .and_then(|how| Ok((how, package::answers_nothing(asked, rows)?)));
+pub(super) fn robust(
+    predictor: &mut Predictor,
+    rows: &Rows,
+    fold: &Fold,
+    bears_nothing: bool,
+) -> Gate {
+    let found = package::alone_otherwise(predictor, rows, &fold.test)
+        .and_then(|how| Ok((how, package::answers_nothing(predictor, rows)?)));
     match found {
         Ok((None, true)) => Gate::plain(
             "robust",
             Verdict::Pass,
-            "rows are answered alone as together, and where all is missing",
+            "predictions do not depend on the batch, and a row of missing values is predicted",
         ),
         // Whoever wrote the program knows whether anything can be missing.
         Ok((None, false)) if !bears_nothing => {
             let said =
-                "rows are answered alone as together; one of which all is missing has no answer";
+                "predictions do not depend on the batch; a row of missing values has no prediction";
             Gate::plain("robust", Verdict::Pass, said)
         }
         Ok((Some(how), _)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            format!("a row's answer changes with the rows beside it: {how}"),
+            format!("the prediction of a row depends on the other rows of its batch: {how}"),
         ),
         Ok((_, false)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            "a row of which all is missing has no answer",
+            "a row of missing values has no prediction",
         ),
         Err(e) => Gate::plain("robust", Verdict::Fail, e.message),
     }
@@ -196,7 +202,11 @@ pub(super) fn robust(asked: &mut Asked, rows: &Rows, fold: &Fold, bears_nothing:
 /// The server's own program loads and runs it, in a process of its own.
 pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -> Gate {
     let Some(prober) = prober else {
-        return Gate::plain("mechanical", Verdict::NotGated, "nobody loads it");
+        return Gate::plain(
+            "mechanical",
+            Verdict::NotGated,
+            "no server program was given to load it",
+        );
     };
     let subject = Subject {
         digest: *run,

@@ -1,13 +1,14 @@
 //! The fitted model, of an own algorithm or of a program: its graph, its columns
 //! and its parity check.
 
-use crate::command::exchange::{Back, Claims, Said, compare};
+use crate::command::exchange::{Back, Claims, ProgramReport, compare};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::Model;
 use crate::parity::{self, Parity};
+use crate::record::{Importance, Metrics};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use crate::{command, export, learn};
@@ -25,7 +26,7 @@ const PARITY_ROWS: usize = 20_000;
 pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
-        said: Said,
+        said: ProgramReport,
         claims: Claims,
         /// Follows the rest where it is kept.
         #[serde(skip)]
@@ -85,7 +86,7 @@ impl FittedModel {
     pub(crate) fn parity(
         &self,
         spec: &Spec,
-        asked: &mut Asked,
+        predictor: &mut Predictor,
         rows: &Rows,
         fold: &Fold,
     ) -> Result<Parity> {
@@ -93,27 +94,31 @@ impl FittedModel {
             Self::Ours(model) => {
                 let step = fold.train.len().div_ceil(PARITY_ROWS).max(1);
                 let some: Vec<u32> = fold.train.iter().copied().step_by(step).collect();
-                parity::check(model, asked, &rows.frame.take(&some), PARITY_ROWS, 7)
+                parity::check(model, predictor, &rows.frame.take(&some), PARITY_ROWS, 7)
             }
             Self::Program { claims, .. } => {
                 let frame: Frame = rows.frame.take(&fold.test);
-                let answers = asked.ask(&frame, &mut |_, _, _| {})?;
-                let places = asked.places(&rows.target)?;
+                let answers = predictor.predict(&frame, &mut |_, _, _| {})?;
+                let places = predictor.places(&rows.target)?;
                 compare(claims, (&answers, &places), spec.program.parity_max)
             }
         }
     }
 
-    /// How much features count, the most first.
-    pub(crate) fn importances(&self) -> Vec<(String, f64)> {
-        let mut all: Vec<(String, f64)> = match self {
+    /// The importances of features, the largest first.
+    pub(crate) fn importances(&self) -> Vec<Importance> {
+        let mut all: Vec<Importance> = match self {
             Self::Ours(model) => model
                 .features
                 .iter()
-                .map(|f| f.name.clone())
                 .zip(model.importances())
+                .map(|(feature, share)| Importance(feature.name.clone(), share))
                 .collect(),
-            Self::Program { said, .. } => said.importances.clone().into_iter().collect(),
+            Self::Program { said, .. } => said
+                .importances
+                .iter()
+                .map(|(name, share)| Importance(name.clone(), *share))
+                .collect(),
         };
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
@@ -123,20 +128,19 @@ impl FittedModel {
     pub(crate) fn notes(&self) -> Vec<String> {
         match self {
             Self::Ours(model) if !model.converged() => {
-                vec![
-                    "the best weights were not quite reached; a larger 'l2' in [fit.linear] helps"
-                        .to_owned(),
-                ]
+                vec!["the fit did not converge; raise 'l2' in [fit.linear]".to_owned()]
             }
             Self::Ours(_) => Vec::new(),
             Self::Program { said, .. } => said.notes.clone(),
         }
     }
 
-    /// Measures that a program made itself.
-    pub(crate) fn told(&self) -> Option<serde_json::Value> {
+    /// The metrics that a training program reported.
+    pub(crate) fn own_metrics(&self) -> Option<Metrics> {
         match self {
-            Self::Program { said, .. } if !said.metrics.is_empty() => Some(json!(said.metrics)),
+            Self::Program { said, .. } if !said.metrics.is_empty() => {
+                Some(said.metrics.clone().into())
+            }
             _ => None,
         }
     }
@@ -149,7 +153,7 @@ impl FittedModel {
     /// As it is kept: a line that describes it, then the graph of a program.
     pub(crate) fn write(&self) -> Result<Bytes> {
         let mut all = serde_json::to_vec(self)
-            .map_err(|e| Error::internal("write a model down").with_source(e))?;
+            .map_err(|e| Error::internal("write the fitted model").with_source(e))?;
         all.push(b'\n');
         if let Self::Program { model, .. } = self {
             all.extend_from_slice(model);

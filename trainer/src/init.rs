@@ -66,7 +66,7 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
             // Nearly every row has its own: it names the row and says nothing of it.
             Values::Words(words) if words.list.len() * 10 > rows.len() * 9 && rows.len() > 50 => {
                 ignore.push(column.name.clone());
-                remarks.push(format!("'{}' names the row", short(&column.name)));
+                remarks.push(format!("'{}' identifies the row", short(&column.name)));
             }
             Values::Numbers(all)
                 if all.windows(2).all(|w| w[1] == w[0] + 1.0) && all.len() > 50 =>

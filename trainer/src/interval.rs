@@ -1,16 +1,33 @@
 //! How sure a mean is: rows that belong together, a group's or an hour's, count
 //! as one observation (cluster-robust, Liang and Zeger 1986). Pure.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A mean, and between what it lies.
+/// A mean and its confidence bounds. JSON has no infinity, so a bound that is
+/// infinite is null in records. Fields stand in alphabetical order, as records
+/// have always been written.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
-    pub mean: f64,
-    pub low: f64,
-    pub high: f64,
-    /// Observations that the width rests on.
+    /// The independent observations.
     pub clusters: usize,
+    #[serde(deserialize_with = "high")]
+    pub high: f64,
+    #[serde(deserialize_with = "low")]
+    pub low: f64,
+    #[serde(deserialize_with = "mean_or_nan")]
+    pub mean: f64,
+}
+
+fn high<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+}
+
+fn low<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NEG_INFINITY))
+}
+
+fn mean_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Observations below which nothing is sure.

@@ -204,7 +204,7 @@ impl Lease {
     /// Refuses where somebody else took it over.
     pub(crate) fn check(&self) -> Result<()> {
         if self.lost.load(Ordering::Relaxed) {
-            return Err(Error::unavailable("another trainer took over"));
+            return Err(Error::unavailable("another trainer took over the lease"));
         }
         Ok(())
     }

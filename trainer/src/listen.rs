@@ -131,25 +131,28 @@ async fn answer(inbox: &Inbox, request: Request<Incoming>) -> Response<Full<Byte
 
 async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
     if request.method() != Method::POST {
-        return Err(Error::new(Kind::Unimplemented, "alarms are posted"));
+        return Err(Error::new(Kind::Unimplemented, "only POST is accepted"));
     }
     let body = Limited::new(request.into_body(), BYTES_MAX).collect().await;
     let body = body.map_err(|e| match e.is::<http_body_util::LengthLimitError>() {
         true => Error::too_large(format!("an event is at most {BYTES_MAX} bytes")),
-        false => Error::invalid("the event did not arrive whole"),
+        false => Error::invalid("the body of the event is incomplete"),
     })?;
-    let event: Event = serde_json::from_slice(&body.to_bytes())
-        .map_err(|e| Error::invalid(format!("no CloudEvent in structured JSON: {e}")))?;
+    let event: Event = serde_json::from_slice(&body.to_bytes()).map_err(|e| {
+        Error::invalid(format!(
+            "the body must be a CloudEvent in structured JSON: {e}"
+        ))
+    })?;
     if !event.specversion.starts_with("1.") || !KINDS.contains(&event.kind.as_str()) {
         return Err(Error::invalid(format!(
-            "taken are CloudEvents 1.0 of the types {}",
+            "'type' must be one of {}, and 'specversion' 1.0",
             KINDS.join(", ")
         )));
     }
     let model = event.data["model"].as_str().unwrap_or_default().to_owned();
     if !inbox.models.contains(&model) {
         return Err(Error::not_found(format!(
-            "'{}' is not watched here",
+            "'{}' is not watched by this trainer",
             ortus::core::model::short(&model)
         )));
     }

@@ -14,7 +14,7 @@ const BATCH_MAX: usize = 100;
 
 /// A run, in MLflow's terms.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct TrackedRun {
     pub experiment: String,
     pub name: String,
     /// Milliseconds since 1970.
@@ -61,7 +61,7 @@ impl Tracking {
     }
 
     /// Tells of a run; its id there.
-    pub(crate) async fn tell(&self, told: &Told) -> Result<String> {
+    pub(crate) async fn tell(&self, told: &TrackedRun) -> Result<String> {
         let told = told.legal();
         match self {
             Self::Folder(folder) => write(folder, &told).map_err(|e| {
@@ -74,7 +74,7 @@ impl Tracking {
     }
 }
 
-impl Told {
+impl TrackedRun {
     /// As MLflow takes it: names of letters, digits and a few signs, values that
     /// are not too long, numbers that are some.
     fn legal(&self) -> Self {
@@ -118,7 +118,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Writes a run as MLflow's own client does.
-fn write(root: &Path, told: &Told) -> std::io::Result<String> {
+fn write(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
     let experiment = experiment(root, told)?;
     let folder = root.join(&experiment);
     let run = uuid::Uuid::new_v4().simple().to_string();
@@ -164,7 +164,7 @@ fn write(root: &Path, told: &Told) -> std::io::Result<String> {
 }
 
 /// The experiment of a name: the one that is there, or a new one.
-fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
+fn experiment(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
     std::fs::create_dir_all(root)?;
     let line = format!("name: {}", quoted(&told.experiment));
     let bare = format!("name: {}", told.experiment);
@@ -204,7 +204,7 @@ fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
 mod server {
     //! The REST interface, version 2.0.
 
-    use super::{BATCH_MAX, Told};
+    use super::{BATCH_MAX, TrackedRun};
     use ortus::core::error::{Error, Result};
     use serde_json::{Value, json};
 
@@ -223,7 +223,7 @@ mod server {
             None => client.get(&url),
         };
         let lost = |e: reqwest::Error| {
-            Error::unavailable("MLflow's server does not answer").with_source(e.without_url())
+            Error::unavailable("the MLflow server does not answer").with_source(e.without_url())
         };
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status().as_u16();
@@ -252,7 +252,7 @@ mod server {
     pub(super) async fn tell(
         client: &reqwest::Client,
         server: &str,
-        told: &Told,
+        told: &TrackedRun,
     ) -> Result<String> {
         let name: String = percent_encoding::utf8_percent_encode(
             &told.experiment,

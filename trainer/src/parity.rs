@@ -7,7 +7,7 @@ use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::{self, Choice};
 use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::{Learned, Model};
 use crate::random::mix;
 use ortus::core::error::{Error, Result};
@@ -19,8 +19,9 @@ pub(crate) const WITHIN: f64 = 1e-5;
 /// Two classes are tied where their probabilities are this near.
 const TIE: f64 = 1e-5;
 
-/// What was found.
+/// The largest difference between the graph and the fitted model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Parity {
     pub rows: usize,
     /// The largest difference, of the size of what is compared.
@@ -31,13 +32,13 @@ pub(crate) struct Parity {
 /// that answers otherwise, with the row.
 pub(crate) fn check(
     model: &Model,
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     like: &Frame,
     rows: usize,
     seed: u64,
 ) -> Result<Parity> {
     let frame = bend(model, like, rows, seed);
-    let answers = Answers::of(model, asked, &frame)?;
+    let answers = Answers::of(model, predictor, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
     let width = model.features.len();
     let mut parity = Parity {
@@ -45,9 +46,9 @@ pub(crate) fn check(
         ..Parity::default()
     };
     for row in 0..rows {
-        let asked = &numbers[row * width..][..width];
-        let expected = model.answer(asked);
-        let size = size(model, asked, &expected);
+        let inputs = &numbers[row * width..][..width];
+        let expected = model.answer(inputs);
+        let size = size(model, inputs, &expected);
         for (found, expected) in answers.row(row).iter().zip(&expected) {
             let apart = apart(f64::from(*found), *expected) / size;
             parity.worst = parity.worst.max(apart);
@@ -56,7 +57,7 @@ pub(crate) fn check(
                     model,
                     &frame,
                     row,
-                    &format!("it answers {found}, {expected} was learned"),
+                    &format!("the graph predicts {found}, the model {expected}"),
                 ));
             }
         }
@@ -77,14 +78,14 @@ struct Answers {
 }
 
 impl Answers {
-    fn of(model: &Model, asked: &mut Asked, frame: &Frame) -> Result<Self> {
+    fn of(model: &Model, predictor: &mut Predictor, frame: &Frame) -> Result<Self> {
         let mut found = Self {
             width: model.classes.as_ref().map_or(1, Vec::len),
             values: Vec::new(),
             labels: Vec::new(),
         };
         let mut odd = None;
-        asked.ask(frame, &mut |_, outputs, rows| {
+        predictor.predict(frame, &mut |_, outputs, rows| {
             if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
                 found.values.extend(
                     bytes
@@ -100,7 +101,7 @@ impl Answers {
             }
             if found.values.len() != rows.end * found.width {
                 odd = Some(Error::precondition(
-                    "the model does not answer a row for a row",
+                    "the model does not return one prediction for each row",
                 ));
             }
         })?;
@@ -126,7 +127,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
         let found = classes.iter().position(|c| c == word);
         found.ok_or_else(|| {
             Error::precondition(format!(
-                "the label '{}' is no class",
+                "the label '{}' is not a class",
                 ortus::core::model::short(word)
             ))
         })
@@ -169,7 +170,8 @@ fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<St
     let first = |a: usize, b: usize| if expected[b] > expected[a] { b } else { a };
     let best = (0..expected.len()).fold(0, first);
     let is_tied = expected[best] - expected[label] <= TIE * size;
-    (label != best && !is_tied).then(|| format!("its class is {label}, {best} was learned"))
+    (label != best && !is_tied)
+        .then(|| format!("the graph predicts class {label}, the model {best}"))
 }
 
 fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
@@ -187,7 +189,7 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
         .map(cell)
         .collect();
     Error::precondition(format!(
-        "the exported graph is not what was learned: of the row {} {how}",
+        "the exported graph differs from the fitted model: for the row {}, {how}",
         all.join(", ")
     ))
 }
@@ -378,13 +380,13 @@ mod tests {
             });
             let signature = crate::export::signature(&model);
             let columns = crate::export::columns(&model.features);
-            let mut asked = Asked {
+            let mut predictor = Predictor {
                 signature,
                 task: Task::Regression(0),
                 columns,
                 session,
             };
-            check(&model, &mut asked, &frame, 20_000, 7)
+            check(&model, &mut predictor, &frame, 20_000, 7)
         };
         let right = with(|_, answer| answer).expect("the same");
         assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
@@ -405,12 +407,12 @@ mod tests {
             .is_err()
         );
         assert!(edges(&model)[0].contains(&threshold));
-        let asked = bend(&model, &frame, 20_000, 7);
-        let Values::Numbers(all) = &asked.columns[0].values else {
+        let bent = bend(&model, &frame, 20_000, 7);
+        let Values::Numbers(all) = &bent.columns[0].values else {
             panic!("numbers")
         };
         for edge in [threshold, threshold.next_up(), threshold.next_down()] {
-            assert!(all.contains(&edge), "{edge} is asked");
+            assert!(all.contains(&edge), "{edge} is among the rows");
         }
     }
 }

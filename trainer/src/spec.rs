@@ -47,7 +47,7 @@ pub(crate) struct Spec {
 pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
     pattern.parse().map_err(|e: croner::errors::CronError| {
         Error::invalid(format!(
-            "'{}' is no pattern of five fields: {e}",
+            "'{}' is not a cron pattern of five fields: {e}",
             ortus::core::model::short(pattern)
         ))
     })
@@ -265,7 +265,7 @@ impl Spec {
         let refuse = |why: String| Err(Error::invalid(why));
         if self.model.name.is_empty() {
             return refuse(
-                "'name' in [model] is missing: what the model is called in the registry".to_owned(),
+                "'name' in [model] is missing: the name of the model in the registry".to_owned(),
             );
         }
         ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
@@ -274,7 +274,7 @@ impl Spec {
         }
         if self.sources.0.is_empty() {
             return refuse(
-                "[data.sources] is missing: a table's name and where it lies, such as rows = \"train.parquet\""
+                "[data.sources] is missing: the name and the location of a table, such as rows = \"train.parquet\""
                     .to_owned(),
             );
         }
@@ -284,21 +284,23 @@ impl Spec {
         for (name, join) in &self.joins.0 {
             let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
             if !self.sources.0.contains_key(name) {
-                return refuse("there is no source of that name in [data.sources]");
+                return refuse("[data.sources] has no source of that name");
             }
             if join.on.is_empty() || join.time.is_empty() {
                 return refuse(
-                    "'on' and 'time' say which rows belong together, and since when they are known",
+                    "set 'on' to the columns that match rows, and 'time' to the time at which a row became known",
                 );
             }
             if self.schema.time.is_none() {
                 return refuse(
-                    "'time' in [schema] is missing: the time at which it must have been known",
+                    "'time' in [schema] is missing: the time by which joined rows must be known",
                 );
             }
         }
         if self.data.sql.is_none() && self.only_source().is_none() {
-            return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
+            return refuse(
+                "'sql' in [data] is missing; more than one source needs a query".to_owned(),
+            );
         }
         let schema = &self.schema;
         let others = [
@@ -335,13 +337,13 @@ impl Spec {
         }
         if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
             return refuse(
-                "'program' in [fit.command] is missing: the program that learns, and its arguments"
+                "'program' in [fit.command] is missing: the training program and its arguments"
                     .to_owned(),
             );
         }
         if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
             return refuse(
-                "'new_rows' in [triggers] counts by time: name it in 'time' of [schema], as captured rows come and go"
+                "'new_rows' in [triggers] needs 'time' in [schema], because captured rows expire"
                     .to_owned(),
             );
         }

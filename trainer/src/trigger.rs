@@ -1,7 +1,8 @@
 //! Decides when a run of a model is due, and when a due run is skipped. Reads and
 //! writes nothing: facts go in, decisions come out.
 
-use crate::history::{Became, Ran};
+use crate::event_key::EventKey;
+use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
@@ -22,8 +23,8 @@ const GRACE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// A person asked.
-    Asked,
+    /// A person requested it.
+    Request,
     Cron,
     Drift,
     Loss,
@@ -35,8 +36,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     pub kind: Kind,
-    /// Names it for ever; fit for a key of the store.
-    pub key: String,
+    pub key: EventKey,
     pub time: DateTime<Utc>,
     pub why: String,
     /// Why there is nothing to do for it.
@@ -47,7 +47,7 @@ impl Event {
     /// Whether it stays due until there is a run: what is wrong does not pass
     /// with time, as a time of the clock does.
     fn stays(&self) -> bool {
-        !matches!(self.kind, Kind::Asked | Kind::Cron)
+        !matches!(self.kind, Kind::Request | Kind::Cron)
     }
 
     /// Whether it may come again under the same name.
@@ -58,7 +58,7 @@ impl Event {
 
 /// What a person asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ask {
+pub(crate) struct RunRequest {
     pub id: String,
     pub time: DateTime<Utc>,
     pub actor: String,
@@ -69,9 +69,9 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     /// Events that something was done about.
-    handled: BTreeSet<String>,
+    handled: BTreeSet<EventKey>,
     /// … that a run was for that did not pass, and how many were.
-    tried: BTreeMap<String, u32>,
+    tried: BTreeMap<EventKey, u32>,
     /// When the last run that passed began.
     passed: Option<DateTime<Utc>>,
     pub last: Option<Last>,
@@ -86,7 +86,7 @@ pub(crate) struct Past {
 pub(crate) struct Last {
     pub began: DateTime<Utc>,
     pub ended: DateTime<Utc>,
-    pub became: Became,
+    pub status: RunStatus,
     /// Of the last run that got so far.
     pub spec: Option<Digest>,
     pub rows: usize,
@@ -95,52 +95,55 @@ pub(crate) struct Last {
 
 impl Past {
     /// Looks back from a time.
-    pub(crate) fn of<'r>(runs: impl IntoIterator<Item = &'r Ran>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of<'r>(
+        runs: impl IntoIterator<Item = &'r RecordedRun>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let mut past = Self::default();
         for ran in runs.into_iter().filter(|ran| !ran.apart) {
             let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
             let is_recent = now - ended < TimeDelta::days(1);
-            if is_recent && ran.became.is_run() {
+            if is_recent && ran.status.is_run() {
                 past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
             }
             if ran.is_tried_again() {
                 continue;
             }
-            match ran.became {
-                Became::Failed | Became::Inconclusive | Became::Broken => {
+            match ran.status {
+                RunStatus::Failed | RunStatus::Inconclusive | RunStatus::Broken => {
                     ran.events
                         .iter()
                         .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
             }
-            if ran.became == Became::Published {
+            if ran.status == RunStatus::Published {
                 past.passed = Some(ran.began);
             }
-            if !ran.became.is_run() {
+            if !ran.status.is_run() {
                 continue;
             }
             let is_asked = ran.trigger == crate::history::MANUAL
-                || ran.events.iter().any(|e| e.starts_with("ask-"));
+                || ran.events.iter().any(EventKey::is_request);
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
-            let newest = record
-                .pointer("/data/time/1")
-                .and_then(|t| t.as_str()?.parse().ok());
-            // Those with a target: the others are not counted as new either.
-            let parts =
-                ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
-            let rows = parts[0].map(|_| parts.iter().flatten().sum::<u64>());
+            let newest = record.data.value().and_then(|data| Some(data.time?.1));
+            // Rows without a label are not counted as new either.
+            let rows = record
+                .split
+                .value()
+                .map(|split| split.train + split.stop + split.test + split.left_out);
             past.last = Some(Last {
                 began: ran.began,
                 ended,
-                became: ran.became,
-                spec: record["spec"]
-                    .as_str()
-                    .map(spec)
+                status: ran.status,
+                spec: record
+                    .spec
+                    .value()
+                    .map(|text| spec(text))
                     .or(before.as_ref().and_then(|b| b.spec)),
-                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows as usize),
+                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows),
                 newest: newest.or(before.and_then(|b| b.newest)),
             });
         }
@@ -148,7 +151,7 @@ impl Past {
     }
 
     /// Whether something was done about an event.
-    pub(crate) fn has_handled(&self, key: &str) -> bool {
+    pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
         self.handled.contains(key)
     }
 
@@ -175,7 +178,7 @@ pub(crate) struct Found {
     /// Since when anybody watches.
     pub since: DateTime<Utc>,
     pub spec: Digest,
-    pub asks: Vec<Ask>,
+    pub asks: Vec<RunRequest>,
     pub alarms: Vec<Kept>,
     pub champion: Option<u64>,
     /// Rows since the last run, where they were counted.
@@ -186,17 +189,17 @@ pub(crate) struct Found {
 pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
     cron(pattern)?
         .find_next_occurrence(&after, false)
-        .map_err(|e| Error::invalid(format!("no time comes: {e}")))
+        .map_err(|e| Error::invalid(format!("the cron pattern has no next time: {e}")))
 }
 
 /// Everything that is due and was not dealt with.
 pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let mut all: Vec<Event> = Vec::new();
     for ask in &found.asks {
-        let why = format!("{} asked: {}", ask.actor, ask.reason);
+        let why = format!("requested by {}: {}", ask.actor, ask.reason);
         all.push(Event {
-            kind: Kind::Asked,
-            key: format!("ask-{}", ask.id),
+            kind: Kind::Request,
+            key: EventKey::Request(ask.id.clone()),
             time: ask.time,
             why,
             moot: None,
@@ -209,10 +212,9 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     // Who never ran has a specification that nobody knows, and it is not new.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
-        let key = format!("spec-{}", hex(&found.spec));
         all.push(Event {
             kind: Kind::Spec,
-            key,
+            key: EventKey::spec(&found.spec),
             time: found.now,
             why: "the specification changed".into(),
             moot: None,
@@ -225,10 +227,10 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             Some(Last {
                 newest: Some(newest),
                 ..
-            }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
-            last => format!("rows-over-{}", last.as_ref().map_or(0, |last| last.rows)),
+            }) => EventKey::rows_after(*newest),
+            last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
-        let why = format!("{rows} rows are new");
+        let why = format!("{rows} new rows");
         all.push(Event {
             kind: Kind::Rows,
             key,
@@ -242,15 +244,6 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     Ok(all)
 }
 
-fn hex(digest: &Digest) -> String {
-    digest
-        .to_string()
-        .trim_start_matches("sha256:")
-        .chars()
-        .take(16)
-        .collect()
-}
-
 /// Times of the clock since the last that something was done about.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else {
@@ -261,7 +254,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         .handled
         .iter()
         .chain(past.tried.keys())
-        .filter_map(|key| cron_time(key))
+        .filter_map(EventKey::cron_time)
         .max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
     let mut times = std::collections::VecDeque::new();
@@ -280,31 +273,22 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
     let event = |time: DateTime<Utc>| {
         let is_late = found.now - time > grace;
         let moot = match triggers.missed {
-            Missed::Once if Some(time) != last => Some("missed; one run stands for all that were"),
-            Missed::Skip if is_late => Some("missed; nobody watched at that time"),
+            Missed::Once if Some(time) != last => {
+                Some("missed; one run is made for all missed times")
+            }
+            Missed::Skip if is_late => Some("missed; no trainer watched at that time"),
             _ => None,
         };
-        let key = format!("cron-{}", time.format(CRON));
-        let why = format!("the clock, {}", time.format("%Y-%m-%d %H:%M UTC"));
+        let why = format!("cron time {}", time.format("%Y-%m-%d %H:%M UTC"));
         Event {
             kind: Kind::Cron,
-            key,
+            key: EventKey::cron(time),
             time,
             why,
             moot: moot.map(str::to_owned),
         }
     };
     Ok(times.into_iter().map(event).collect())
-}
-
-/// How a time of the clock is written in a key.
-const CRON: &str = "%Y%m%dT%H%M%SZ";
-
-fn cron_time(key: &str) -> Option<DateTime<Utc>> {
-    let text = key.strip_prefix("cron-")?;
-    chrono::NaiveDateTime::parse_from_str(text, CRON)
-        .ok()
-        .map(|time| time.and_utc())
 }
 
 fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option<Event> {
@@ -326,27 +310,22 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     let mut moot = None;
     if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
         moot = Some(format!(
-            "a run that passed began after it, at {}",
+            "a run that began after the alarm, at {}, passed",
             passed.format("%Y-%m-%d %H:%M:%S UTC")
         ));
     } else if let (Some(version), Some(champion)) = (version, found.champion)
         && version != champion
     {
         moot = Some(format!(
-            "it is about version {version}; version {champion} is champion"
+            "the alarm is about version {version}, and version {champion} is champion"
         ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let key = format!(
-        "alarm-{}-{}",
-        kept.time.format(CRON),
-        hex(&Digest::of(&text))
-    );
     Some(Event {
         kind,
-        key,
+        key: EventKey::alarm(kept.time, &Digest::of(&text)),
         time: kept.time,
-        why: format!("an alarm: {what}{column}{of}"),
+        why: format!("alarm: {what}{column}{of}"),
         moot,
     })
 }
@@ -380,7 +359,7 @@ pub(crate) fn decide(
     if events.is_empty() {
         return Decision::Nothing;
     }
-    if events.iter().any(|event| event.kind == Kind::Asked) {
+    if events.iter().any(|event| event.kind == Kind::Request) {
         return Decision::Run(events);
     }
     // After each run that did not pass an alarm waits for twice as long.
@@ -432,7 +411,7 @@ fn refused_after(
     if past.spent >= triggers.time_max {
         let (spent, most) = (past.spent.as_secs(), triggers.time_max.as_secs());
         return Some(format!(
-            "runs took {spent} s within a day, 'time_max' is {most} s"
+            "runs took {spent} s within a day, 'time_max' in [triggers] is {most} s"
         ));
     }
     None

@@ -3,12 +3,14 @@
 
 use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{self, Reach};
-use crate::history::{Became, History, Ran};
+use crate::event_key::EventKey;
+use crate::history::{History, RecordedRun, RunStatus};
 use crate::lease::{self, Taken};
 use crate::pins::Pinned;
+use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger::{self, Ask, Decision, Event, Found, Past};
+use crate::trigger::{self, Decision, Event, Found, Past, RunRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
@@ -36,7 +38,7 @@ pub(crate) struct Watch {
     path: PathBuf,
     /// Names this trainer among others.
     holder: String,
-    known: BTreeMap<String, Option<Ran>>,
+    known: BTreeMap<String, Option<RecordedRun>>,
     alarms: alarms::Known,
     counted: Option<Counted>,
 }
@@ -59,7 +61,10 @@ pub(crate) enum Looked {
     /// Another trainer sees to it.
     Busy(String),
     /// What was skipped, and the run that there was, if any.
-    Did(Vec<Ran>, Option<(Box<Ran>, Result<Outcome>)>),
+    Did(
+        Vec<RecordedRun>,
+        Option<(Box<RecordedRun>, Result<Outcome>)>,
+    ),
 }
 
 /// What is known of a model at a moment.
@@ -79,14 +84,14 @@ pub(crate) async fn ask(
     model: &ModelName,
     actor: &str,
     reason: &str,
-) -> Result<Ask> {
+) -> Result<RunRequest> {
     if actor.len() + reason.len() > WORDS_MAX {
         return Err(Error::invalid(format!(
-            "who asks and why are over {WORDS_MAX} bytes"
+            "'actor' and 'reason' together exceed {WORDS_MAX} bytes"
         )));
     }
     let id = uuid::Uuid::now_v7().simple().to_string();
-    let ask = Ask {
+    let ask = RunRequest {
         id,
         time: Utc::now(),
         actor: actor.to_owned(),
@@ -271,24 +276,24 @@ impl Watch {
                         let (ran, ended, kept) =
                             attempt(&trainer, &spec, cause, &history, watcher).await;
                         // What is not written down is not done: it is found again, pinned as it was.
-                        kept.map_err(|e| e.context("the run is not kept"))?;
+                        kept.map_err(|e| e.context("store the record of the run"))?;
                         if !ran.events.is_empty() {
                             pinned.done().await;
                         }
                         return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
                     }
                 };
-            let record = serde_json::json!({"reason": why});
+            let record = RunRecord::skipped(why);
             let (trigger, events) = (words(&events), keys(&events));
             let model = spec.model.name.clone();
-            let ran = Ran {
+            let ran = RecordedRun {
                 model,
                 began: state.found.now,
                 seconds: 0.0,
                 trigger,
                 events,
                 apart: false,
-                became: Became::Skipped,
+                status: RunStatus::Skipped,
                 record,
             };
             history.keep(&ran).await?;
@@ -302,15 +307,12 @@ impl Watch {
     }
 }
 
-/// What is written down of events that wait.
-fn waiting(events: &[Event]) -> String {
-    format!(
-        "waits-{}",
-        events.first().map_or("none", |event| &event.key)
-    )
+/// The key of the note that events are delayed.
+fn waiting(events: &[Event]) -> EventKey {
+    EventKey::waits(events.first().map(|event| &event.key))
 }
 
-fn keys(events: &[Event]) -> Vec<String> {
+fn keys(events: &[Event]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
@@ -356,7 +358,7 @@ async fn known_since(records: &Records, model: &ModelName) -> Result<Option<Date
 }
 
 /// What people asked for that was not dealt with.
-async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<Ask>> {
+async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<RunRequest>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();
     for (key, _) in listed
@@ -368,13 +370,13 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<A
             .next()
             .and_then(|name| name.strip_suffix(".json"))
             .unwrap_or_default();
-        if past.has_handled(&format!("ask-{id}")) {
+        if past.has_handled(&EventKey::Request(id.to_owned())) {
             continue;
         }
         let bytes = records.get(&key, BYTES_MAX).await?;
         asks.extend(
             bytes
-                .and_then(|bytes| serde_json::from_slice::<Ask>(&bytes).ok())
+                .and_then(|bytes| serde_json::from_slice::<RunRequest>(&bytes).ok())
                 .filter(|ask| ask.id == id),
         );
     }

@@ -5,7 +5,7 @@
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
 use super::super::parity::Parity;
-use super::super::spec::{Handed, Spec};
+use super::super::spec::{RowFormat, Spec};
 use super::super::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
@@ -27,7 +27,7 @@ const WEIGHT: &str = "ortus.weight";
 /// What the program says of its model, all of it optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Said {
+pub(crate) struct ProgramReport {
     /// Measures of its own, for the record.
     pub metrics: BTreeMap<String, f64>,
     /// How much features count.
@@ -54,7 +54,7 @@ pub(crate) struct Claims {
 /// What it handed back.
 pub(crate) struct Back {
     pub model: Bytes,
-    pub said: Said,
+    pub said: ProgramReport,
     pub claims: Claims,
 }
 
@@ -66,8 +66,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     std::fs::create_dir_all(folder.join("out")).map_err(failed)?;
     let classes = rows.target.classes();
     let end = match spec.program.rows {
-        Handed::Parquet => "parquet",
-        Handed::Csv => "csv",
+        RowFormat::Parquet => "parquet",
+        RowFormat::Csv => "csv",
     };
     for (name, part, is_told) in [
         ("train", &fold.train, true),
@@ -76,8 +76,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     ] {
         let table = table(spec, rows, part, is_told);
         let bytes = match spec.program.rows {
-            Handed::Parquet => columnar::write(&table, &columnar::Notes::new())?,
-            Handed::Csv => csv(&table)?,
+            RowFormat::Parquet => columnar::write(&table, &columnar::Notes::new())?,
+            RowFormat::Csv => csv(&table)?,
         };
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
@@ -183,7 +183,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         // A link might lead anywhere.
         let meta = std::fs::symlink_metadata(&path).map_err(none)?;
         if !meta.is_file() {
-            return Err(Error::invalid(format!("out/{name} is no file")));
+            return Err(Error::invalid(format!("out/{name} is not a file")));
         }
         if meta.len() > most {
             return Err(Error::too_large(format!(
@@ -197,11 +197,10 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         "model.onnx",
         most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
     )?);
-    let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
-            Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))
-        })?,
-        Err(_) if !folder.join("out/metrics.json").exists() => Said::default(),
+    let said: ProgramReport = match read("metrics.json", METRICS_BYTES_MAX) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| Error::invalid(format!("out/metrics.json is malformed: {e}")))?,
+        Err(_) if !folder.join("out/metrics.json").exists() => ProgramReport::default(),
         Err(error) => return Err(error),
     };
     let known = |name: &&String| rows.frame.column(name).is_none();
@@ -212,7 +211,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         .find(known)
     {
         return Err(Error::invalid(format!(
-            "out/metrics.json names '{}', which is no feature",
+            "out/metrics.json names '{}', which is not a feature",
             short(name)
         )));
     }
@@ -239,7 +238,7 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         .collect();
     if !scores.is_empty() && Some(scores.len()) != classes.map(<[String]>::len) {
         return Err(refuse(
-            "has the probabilities of some classes only".to_owned(),
+            "must have the probabilities of all classes, or of none".to_owned(),
         ));
     }
     let mut claims = Claims::default();
@@ -249,15 +248,22 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         let cell = |at: usize| record.get(at).unwrap_or_default().trim();
         let number = |at: usize| {
             let word = cell(at);
-            word.parse::<f64>()
-                .map_err(|_| refuse(format!("row {row} holds '{}', no number", short(word))))
+            word.parse::<f64>().map_err(|_| {
+                refuse(format!(
+                    "row {row} holds '{}', which is not a number",
+                    short(word)
+                ))
+            })
         };
         match classes {
             None => claims.values.push(number(at)?),
             Some(names) => {
                 let class = names.iter().position(|name| name == cell(at));
                 let class = class.ok_or_else(|| {
-                    refuse(format!("row {row} holds '{}', no class", short(cell(at))))
+                    refuse(format!(
+                        "row {row} holds '{}', which is not a class",
+                        short(cell(at))
+                    ))
                 })?;
                 claims.classes.push(class as u32);
                 for score in &scores {
@@ -268,7 +274,9 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         found += 1;
     }
     if found != count {
-        return Err(refuse(format!("has {found} rows; {count} are judged by")));
+        return Err(refuse(format!(
+            "has {found} rows; the test part has {count}"
+        )));
     }
     Ok(claims)
 }
@@ -281,11 +289,8 @@ pub(crate) fn compare(
     (answers, places): (&[Option<Answer>], &[usize]),
     within: f64,
 ) -> Result<Parity> {
-    let refuse = |row: usize, how: String| {
-        Err(Error::precondition(format!(
-            "row {row} of those that it is judged by: {how}"
-        )))
-    };
+    let refuse =
+        |row: usize, how: String| Err(Error::precondition(format!("test row {row}: {how}")));
     let mut parity = Parity {
         rows: answers.len(),
         worst: 0.0,
@@ -296,10 +301,13 @@ pub(crate) fn compare(
         (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
     for (row, answer) in answers.iter().enumerate() {
         match answer {
-            None => return refuse(row, "the model has no answer".to_owned()),
+            None => return refuse(row, "the model has no prediction".to_owned()),
             Some(Answer::Value(found)) => {
                 let Some(claimed) = claims.values.get(row) else {
-                    return refuse(row, "a class was predicted".into());
+                    return refuse(
+                        row,
+                        "the program predicted a class, the model a value".into(),
+                    );
                 };
                 let apart =
                     (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
@@ -307,7 +315,7 @@ pub(crate) fn compare(
                 if apart.is_nan() || apart > within {
                     return refuse(
                         row,
-                        format!("the model answers {found}, the program predicted {claimed}"),
+                        format!("the model predicts {found}, the program predicted {claimed}"),
                     );
                 }
                 parity.worst = parity.worst.max(apart);
@@ -318,7 +326,10 @@ pub(crate) fn compare(
                     .get(row)
                     .and_then(|class| places.get(*class as usize));
                 let Some(claimed) = claimed else {
-                    return refuse(row, "a value was predicted".into());
+                    return refuse(
+                        row,
+                        "the program predicted a value, the model a class".into(),
+                    );
                 };
                 let claimed = *claimed as u32;
                 let width = claims.scores.len() / claims.classes.len().max(1);
@@ -334,7 +345,7 @@ pub(crate) fn compare(
                         return refuse(
                             row,
                             format!(
-                                "the model answers the probability {a}, the program predicted {b}"
+                                "the model predicts the probability {a}, the program predicted {b}"
                             ),
                         );
                     }
@@ -346,7 +357,9 @@ pub(crate) fn compare(
                 if *found != claimed && !is_tied {
                     return refuse(
                         row,
-                        format!("the model answers class {found}, the program predicted {claimed}"),
+                        format!(
+                            "the model predicts class {found}, the program predicted {claimed}"
+                        ),
                     );
                 }
             }

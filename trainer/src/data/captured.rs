@@ -49,7 +49,7 @@ pub(super) async fn stage(
     keys.retain(|key| is_older(key, as_of));
     if keys.len() > FILES_MAX {
         return Err(Error::overloaded(format!(
-            "these are over {FILES_MAX} captured files; look back fewer days"
+            "there are over {FILES_MAX} captured files; reduce 'days' of the source"
         )));
     }
     // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
@@ -63,7 +63,7 @@ pub(super) async fn stage(
         bytes_read += bytes.len() as u64;
         if bytes_read > bytes_max {
             return Err(Error::too_large(format!(
-                "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
+                "the captured files exceed {bytes_max} bytes, 'staged_max' in [data]"
             )));
         }
         let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
@@ -95,7 +95,7 @@ pub(super) async fn stage(
     tables.reverse();
     let (paths, rows_digest) = write(tables, into)?;
     let note =
-        format!("{others} captured files have other columns than the newest and are left out");
+        format!("{others} captured files have other columns than the newest file and are not used");
     let notes = if others > 0 { vec![note] } else { Vec::new() };
     Ok(Staged {
         tables: paths,
@@ -196,7 +196,7 @@ impl Labels {
             bytes_read += bytes.len() as u64;
             if bytes_read > bytes_max {
                 return Err(Error::too_large(format!(
-                    "labels are over {bytes_max} bytes, 'staged_max' in [data]"
+                    "the labels exceed {bytes_max} bytes, 'staged_max' in [data]"
                 )));
             }
             let lines = line::read(&bytes).map_err(|e| e.context(&key))?;
@@ -255,7 +255,7 @@ fn join(
     labels: &mut Labels,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Table> {
-    let damaged = || Error::precondition("a captured file lacks the columns that every one has");
+    let damaged = || Error::precondition("a captured file lacks required columns; it is damaged");
     let Some(Column::I32(numbers)) = captured.table.column(OWN[1]) else {
         return Err(damaged());
     };

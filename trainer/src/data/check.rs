@@ -26,7 +26,7 @@ pub(crate) fn check(
     let mut notes = Vec::new();
     if rows.len() < spec.data.rows_min {
         return Err(Error::invalid(format!(
-            "there are {} rows with a target, under {}, 'rows_min' in [data]",
+            "{} rows have a target, fewer than {}, 'rows_min' in [data]",
             rows.len(),
             spec.data.rows_min
         )));
@@ -57,24 +57,24 @@ pub(crate) fn check(
     let share = twice as f64 / rows.len() as f64;
     if share > spec.data.duplicates_max {
         return Err(Error::invalid(format!(
-            "{twice} of {} rows are there more than once, over 'duplicates_max' in [data], {}: split apart, they would tell on each other",
+            "{twice} of {} rows are duplicates, over 'duplicates_max' in [data], {}; a duplicate in both parts of a split leaks its target",
             rows.len(),
             spec.data.duplicates_max
         )));
     }
     if twice > 0 {
-        notes.push(format!("{twice} rows are there more than once"));
+        notes.push(format!("{twice} rows are duplicates"));
     }
     for (at, column) in rows.frame.columns.iter().enumerate() {
         let name = short(&column.name);
         if is_constant(&column.values) {
-            notes.push(format!("'{name}' is the same in every row"));
+            notes.push(format!("'{name}' has one value in all rows"));
             continue;
         }
         let told = told(rows, at);
         if told > spec.data.leak_max {
             return Err(Error::invalid(format!(
-                "'{name}' alone tells the target ({told:.4}, over 'leak_max' in [data], {}): is it known only afterwards? Name it in 'ignore' of [schema]",
+                "'{name}' alone predicts the target ({told:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
                 spec.data.leak_max
             )));
         }

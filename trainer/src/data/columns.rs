@@ -58,7 +58,7 @@ impl Growing {
             kind if kind.is_numeric() => Grown::Numbers(Vec::new()),
             _ => {
                 return Err(Error::invalid(format!(
-                    "column '{}' is of type {kind}, which no model takes; leave it out of the query or make a number or a word of it",
+                    "column '{}' is of type {kind}, which a model cannot take; leave it out of the query, or convert it to a number or text",
                     short(name)
                 )));
             }
@@ -152,7 +152,7 @@ impl Gathered {
         let values = match self.values {
             Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
                 return Err(Error::invalid(format!(
-                    "'{}' holds whole numbers beyond 2^53; CAST it to VARCHAR in the query",
+                    "'{}' holds integers beyond 2^53; CAST it to VARCHAR in the query",
                     short(&name)
                 )));
             }
@@ -160,14 +160,14 @@ impl Gathered {
             Raw::Words(words) => Values::Words(words),
             Raw::Numbers(_) if is_category => {
                 return Err(Error::invalid(format!(
-                    "'{}' is no category: it is not of whole numbers",
+                    "'{}' cannot be a category: it is not text and not integers",
                     short(&name)
                 )));
             }
             Raw::Numbers(all) => Values::Numbers(all.into_iter().map(|v| v as f32).collect()),
             Raw::Times(_) => {
                 return Err(Error::invalid(format!(
-                    "'{}' is a time, which no model takes: make a number of it in the query, or name it in 'time' or 'ignore' of [schema]",
+                    "'{}' is a time, which a model cannot take; convert it to a number in the query, or name it in 'time' or 'ignore' of [schema]",
                     short(&name)
                 )));
             }
@@ -192,7 +192,7 @@ impl Gathered {
             }
             Raw::Words(_) => {
                 return Err(Error::invalid(format!(
-                    "'{name}' is no time; CAST it to a TIMESTAMP in the query"
+                    "'{name}' is not a time; CAST it to TIMESTAMP in the query"
                 )));
             }
         };
@@ -228,7 +228,7 @@ impl Gathered {
         let name = short(&self.name).to_owned();
         let Raw::Numbers(all) = self.values else {
             return Err(Error::invalid(format!(
-                "'{name}', the weight, is no number"
+                "'{name}', the weight, is not a number"
             )));
         };
         match all
@@ -236,7 +236,7 @@ impl Gathered {
             .position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30))
         {
             Some(row) => Err(Error::invalid(format!(
-                "'{name}' of row {row} is {}, no weight",
+                "'{name}' of row {row} is {}; a weight must be a finite number of 0 or more",
                 all[row]
             ))),
             None if all.iter().all(|w| *w == 0.0) => {

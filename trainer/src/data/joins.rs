@@ -82,7 +82,7 @@ async fn one(
         .collect();
     if let Some((_, taken)) = added.iter().find(|(_, new)| own.contains(new)) {
         return Err(Error::invalid(format!(
-            "the answer has a column '{}' already",
+            "the joined table has a column '{}' already; rename it in the source",
             short(taken)
         )));
     }
@@ -116,7 +116,7 @@ fn moment(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
             quoted(column)
         )),
         kind => Err(Error::invalid(format!(
-            "'{}' of {of} is {kind}, no time; CAST it to a TIMESTAMP",
+            "'{}' of {of} is of type {kind}, which is not a time; CAST it to TIMESTAMP",
             short(column)
         ))),
     }

@@ -174,8 +174,9 @@ struct Prepared {
 async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
     if let Some(source) = CaptureSource::parse(at)? {
         let records = reach.records.as_ref();
-        let records = records
-            .ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
+        let records = records.ok_or_else(|| {
+            Error::invalid("captured predictions are stored in a registry; pass --registry")
+        })?;
         let as_of = reach.as_of.unwrap_or(reach.now);
         let bytes_max = spec.data.staged_max as u64;
         return captured::stage(&source, records, as_of, (into, bytes_max)).await;
@@ -211,7 +212,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
     let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
     let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
         return Err(Error::invalid(
-            "its files are not all Parquet, all CSV or all JSON lines, by their names",
+            "its files must all be Parquet, all CSV or all JSON lines, by their file name extensions",
         ));
     };
     let mut first: Option<(SchemaRef, &PathBuf)> = None;
@@ -220,7 +221,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
         let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let whole = whole
             .to_str()
-            .ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
+            .ok_or_else(|| Error::invalid("the file name is not UTF-8"))?;
         let alone = if files.len() == 1 {
             name.to_owned()
         } else {
@@ -370,7 +371,7 @@ async fn query(
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(Error::invalid(format!(
-            "the query answers two columns '{}'; name them apart with AS",
+            "the query returns two columns named '{}'; rename one with AS",
             short(twice[0])
         )));
     }
@@ -386,7 +387,7 @@ async fn query(
         rows += batch.num_rows();
         if rows > rows_max {
             return Err(Error::overloaded(format!(
-                "the query answers over {rows_max} rows, 'rows_max' in [data]"
+                "the query returns over {rows_max} rows, 'rows_max' in [data]"
             )));
         }
         columns

@@ -153,7 +153,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
         let meta = store
             .head("")
             .await?
-            .ok_or_else(|| Error::invalid(format!("{store} is not there")))?;
+            .ok_or_else(|| Error::invalid(format!("{store} does not exist")))?;
         vec![(String::new(), meta.bytes)]
     } else {
         let listed: Vec<_> = store.list("").try_collect().await?;

@@ -25,6 +25,13 @@ pub(crate) enum Term {
     Category(Vec<Vec<f32>>),
 }
 
+/// Rows with their targets.
+pub(crate) struct Labelled<'r> {
+    pub frame: &'r Frame,
+    pub targets: &'r [f32],
+    pub weights: Option<&'r [f32]>,
+}
+
 /// Mean and spread of a number; none of a category.
 pub(super) type Scale = Option<(f32, f32)>;
 

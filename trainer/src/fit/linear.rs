@@ -4,8 +4,7 @@
 //! Nocedal 1989) on the exact sum over all rows.
 
 use super::super::features::Feature;
-use super::super::frame::Frame;
-use super::encode::{self, Encoded, Term};
+use super::encode::{self, Encoded, Labelled, Term};
 use super::trees::loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -13,20 +12,20 @@ use std::collections::VecDeque;
 
 /// Rows that one thread takes at a time.
 const BLOCK: usize = 4_096;
-/// Checkpoints at most.
+/// The most iterations.
 const STEPS_MAX: usize = 2_000;
-/// Checkpoints that are remembered.
+/// Earlier iterations that approximate the Hessian.
 const MEMORY: usize = 12;
-/// Checkpoints one after another that change nothing.
+/// Iterations in a row without progress, after which the fit ends.
 const STALLS_MAX: usize = 8;
 
 /// Weights, feature by feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Linear {
-    /// What every row begins with, score by score.
+    /// The bias of each score.
     pub base: Vec<f32>,
     pub terms: Vec<Term>,
-    /// Whether the best weights were reached.
+    /// Whether the fit converged.
     pub converged: bool,
 }
 
@@ -40,13 +39,12 @@ struct Problem<'p> {
 }
 
 /// Fits weights to rows of a frame.
-pub(crate) fn fit(
-    frame: &Frame,
-    features: &[Feature],
-    (targets, weights): (&[f32], Option<&[f32]>),
-    loss: Loss,
-    l2: f64,
-) -> Linear {
+pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2: f64) -> Linear {
+    let Labelled {
+        frame,
+        targets,
+        weights,
+    } = *labelled;
     let scales = encode::scales(frame);
     let scored = loss.scores();
     let problem = Problem {
@@ -75,26 +73,26 @@ pub(crate) fn fit(
 }
 
 impl Problem<'_> {
-    /// The loss over all rows with what weights cost, and its slope.
+    /// The loss over all rows with the penalty of the weights, and its gradient.
     fn value(&self, at: &[f64]) -> (f64, Vec<f64>) {
         let (scored, stride) = (self.loss.scores(), self.rows.size + 1);
         let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.rows.div_ceil(BLOCK))
             .into_par_iter()
             .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows.rows)))
             .collect();
-        let (mut value, mut slope) = (0.0, vec![0.0; at.len()]);
+        let (mut value, mut gradient) = (0.0, vec![0.0; at.len()]);
         for (part, parts) in blocks {
             value += part;
-            slope.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
+            gradient.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
         }
         for score in 0..scored {
             for place in 0..self.rows.size {
                 let weight = at[score * stride + place];
                 value += self.l2 / 2.0 * weight * weight;
-                slope[score * stride + place] += self.l2 * weight;
+                gradient[score * stride + place] += self.l2 * weight;
             }
         }
-        (value, slope)
+        (value, gradient)
     }
 
     fn block(&self, at: &[f64], rows: std::ops::Range<usize>) -> (f64, Vec<f64>) {
@@ -123,7 +121,7 @@ impl Problem<'_> {
         let weights = self.weights.map(|w| &w[rows.clone()]);
         let whole = weights.map_or(rows.len() as f64, |w| w.iter().map(|w| f64::from(*w)).sum());
         let value = self.loss.mean(targets, weights, &scores) * whole;
-        let mut slope = vec![0.0; at.len()];
+        let mut gradient = vec![0.0; at.len()];
         for (place, row) in rows.clone().enumerate() {
             let weight = weights.map_or(1.0, |w| f64::from(w[place]));
             let mut answer = self.loss.answer(&scores[place * scored..][..scored]);
@@ -137,36 +135,36 @@ impl Problem<'_> {
                     _ => f64::from(targets[place]),
                 };
                 let pull = weight * (found - truth);
-                let slope = &mut slope[score * stride..][..stride];
-                slope[stride - 1] += pull;
+                let gradient = &mut gradient[score * stride..][..stride];
+                gradient[stride - 1] += pull;
                 self.rows
                     .numbers(row)
                     .iter()
-                    .zip(slope.iter_mut())
+                    .zip(gradient.iter_mut())
                     .for_each(|(x, s)| *s += pull * f64::from(*x));
                 self.rows
                     .categories(row)
-                    .for_each(|place| slope[place] += pull);
+                    .for_each(|place| gradient[place] += pull);
             }
         }
-        (value, slope)
+        (value, gradient)
     }
 }
 
-/// Finds the lowest point of a convex function that tells its slope; whether it
+/// Minimises a convex function that returns its gradient; whether the minimum
 /// was reached.
 fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec<f64>, bool) {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let steep = |slope: &[f64]| slope.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
-    let (mut here, mut slope) = value(&at);
-    let enough = 1e-9 * steep(&slope).max(1.0);
+    let largest = |gradient: &[f64]| gradient.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
+    let (mut here, mut gradient) = value(&at);
+    let enough = 1e-9 * largest(&gradient).max(1.0);
     let mut known: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     let mut stalls = 0;
     for _ in 0..STEPS_MAX {
-        if steep(&slope) <= enough {
+        if largest(&gradient) <= enough {
             return (at, true);
         }
-        let mut way: Vec<f64> = slope.iter().map(|s| -s).collect();
+        let mut way: Vec<f64> = gradient.iter().map(|s| -s).collect();
         let mut parts = Vec::with_capacity(known.len());
         for (step, turn, along) in known.iter().rev() {
             let part = dot(step, &way) / along;
@@ -175,7 +173,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         }
         let size = match known.back() {
             Some((_, turn, along)) => along / dot(turn, turn),
-            None => 1.0 / steep(&slope).max(1.0),
+            None => 1.0 / largest(&gradient).max(1.0),
         };
         way.iter_mut().for_each(|w| *w *= size);
         for ((step, turn, along), part) in known.iter().zip(parts.into_iter().rev()) {
@@ -184,13 +182,13 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 .zip(step)
                 .for_each(|(w, s)| *w += (part - back) * s);
         }
-        let down = dot(&slope, &way);
+        let down = dot(&gradient, &way);
         if down >= 0.0 {
             // What is remembered misleads; go straight down.
             known.clear();
-            way = slope.iter().map(|s| -s).collect();
+            way = gradient.iter().map(|s| -s).collect();
         }
-        let down = dot(&slope, &way);
+        let down = dot(&gradient, &way);
         let mut length = 1.0;
         let next = loop {
             let there: Vec<f64> = at.iter().zip(&way).map(|(a, w)| a + length * w).collect();
@@ -205,10 +203,10 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         };
         // As low as numbers go.
         let Some((there, found, turned)) = next else {
-            return (at, steep(&slope) <= enough * 1e4);
+            return (at, largest(&gradient) <= enough * 1e4);
         };
         let step: Vec<f64> = there.iter().zip(&at).map(|(t, a)| t - a).collect();
-        let turn: Vec<f64> = turned.iter().zip(&slope).map(|(t, s)| t - s).collect();
+        let turn: Vec<f64> = turned.iter().zip(&gradient).map(|(t, s)| t - s).collect();
         let along = dot(&step, &turn);
         if along > 1e-14 * dot(&turn, &turn) {
             known.push_back((step, turn, along));
@@ -222,9 +220,9 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         } else {
             0
         };
-        (at, here, slope) = (there, found, turned);
+        (at, here, gradient) = (there, found, turned);
         if stalls >= STALLS_MAX {
-            return (at, steep(&slope) <= enough * 1e4);
+            return (at, largest(&gradient) <= enough * 1e4);
         }
     }
     (at, false)
@@ -254,7 +252,7 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::frame::{Coder, Column, Values};
+    use super::super::super::frame::{Coder, Column, Frame, Values};
     use super::*;
 
     #[test]
@@ -278,7 +276,12 @@ mod tests {
         let features: Vec<Feature> = (0..2)
             .map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3]))
             .collect();
-        let fitted = fit(&frame, &features, (&y, None), Loss::Squared, 1.0);
+        let rows = Labelled {
+            frame: &frame,
+            targets: &y,
+            weights: None,
+        };
+        let fitted = fit(&rows, &features, Loss::Squared, 1.0);
         assert!(fitted.converged);
         let weight = |at: usize| match &fitted.terms[at] {
             Term::Number { weights, .. } => weights[0],
@@ -335,7 +338,12 @@ mod tests {
         let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();
         let all = super::super::trees::rows(&frame, &features);
         for (loss, classes) in [(Loss::Logistic, 1), (Loss::Softmax(2), 2)] {
-            let fitted = fit(&frame, &features, (&y, None), loss, 1.0);
+            let rows = Labelled {
+                frame: &frame,
+                targets: &y,
+                weights: None,
+            };
+            let fitted = fit(&rows, &features, loss, 1.0);
             assert!(fitted.converged);
             let right = (0..6_000).filter(|row| {
                 let scores = fitted.scores(&all[row * 2..][..2]);

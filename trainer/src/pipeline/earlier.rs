@@ -3,8 +3,10 @@
 use super::Job;
 use crate::context::Outcome;
 use crate::gate::Verdict;
+use crate::record::RunRecord;
 use ortus::core::error::Result;
 use ortus::core::hash::Digest;
+use serde::Deserialize;
 
 /// Returns the outcome of the run that published a version, if there is one.
 pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcome>> {
@@ -18,12 +20,14 @@ pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcom
         .operator
         .lineage(name, Some(&version.number().to_string()))
         .await?;
-    let mut record = lineage
-        .first()
-        .map(|of| of["lineage"].clone())
+    let record = lineage.first().map(|step| &step["lineage"]);
+    // The version exists, whatever its manifest says of the run.
+    let mut record: RunRecord = record
+        .and_then(|record| RunRecord::deserialize(record).ok())
         .unwrap_or_default();
-    record["run"] = run.to_string().into();
-    record["version"] = version.number().into();
+    record.run = run.to_string().into();
+    record.version = version.number().into();
+
     Ok(Some(Outcome {
         version: Some(version.number()),
         new: false,

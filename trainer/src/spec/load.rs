@@ -158,16 +158,16 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
 pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
     let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
     if path != "fit" && !path.starts_with("fit.") && path != "schema" {
-        return Err("a name such as \"fit.trees.leaves_max\": only settings of [fit] and [schema] are tried".to_owned());
+        return Err("a name such as \"fit.trees.leaves_max\"; a sweep varies only settings of [fit] and [schema]".to_owned());
     }
     match set(spec, path, key, value) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!(
-            "a setting that there is; unknown setting '{}'",
+            "the name of a setting; '{}' is unknown",
             short(name)
         )),
         Err(must) => Err(format!(
-            "of legal values: {} for '{}', it must be {must}",
+            "a list of valid values; {} for '{}' must be {must}",
             short(&value.to_string()),
             short(name)
         )),

@@ -147,7 +147,7 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
         );
         assert!(versions(&url).len() <= 1);
         let said = settle(&url, &file, &event);
-        gone_on_with += usize::from(said.contains("done before"));
+        gone_on_with += usize::from(said.contains("done by an earlier attempt"));
         let all = runs(&url);
         assert_eq!(
             (versions(&url).len(), dealt(&all, &event)),

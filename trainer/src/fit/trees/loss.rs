@@ -1,4 +1,4 @@
-//! What is made small: its mean over rows, and its slope and curvature by the
+//! Loss functions: the mean over rows, and the gradient and the Hessian by the
 //! score of each. Pure.
 
 use rayon::prelude::*;
@@ -49,7 +49,7 @@ impl Loss {
         }
     }
 
-    /// Slope and curvature of every row, score by score.
+    /// Slope and hessian of every row, score by score.
     pub(crate) fn gradients(
         self,
         targets: &[f32],
@@ -68,13 +68,13 @@ impl Loss {
                             let row = block * BLOCK + at;
                             let weight = weights.map_or(1.0, |w| f64::from(w[row]));
                             let (target, score) = (f64::from(targets[row]), scores[row]);
-                            let (slope, curvature) = if self == Self::Squared {
+                            let (gradient, hessian) = if self == Self::Squared {
                                 (score - target, 1.0)
                             } else {
                                 let p = sigmoid(score);
                                 (p - target, p * (1.0 - p))
                             };
-                            *out = [(weight * slope) as f32, (weight * curvature) as f32];
+                            *out = [(weight * gradient) as f32, (weight * hessian) as f32];
                         }
                     });
             }
@@ -90,9 +90,9 @@ impl Loss {
                     for (row, out) in out.iter_mut().enumerate() {
                         let weight = weights.map_or(1.0, |w| f64::from(w[row]));
                         let p = shares[row * width + class];
-                        let slope = p - f64::from(u8::from(targets[row] as usize == class));
+                        let gradient = p - f64::from(u8::from(targets[row] as usize == class));
                         *out = [
-                            (weight * slope) as f32,
+                            (weight * gradient) as f32,
                             (weight * more * p * (1.0 - p)) as f32,
                         ];
                     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slopes_and_curvatures_are_those_of_the_mean() {
+    fn gradients_and_hessians_are_those_of_the_mean() {
         for (loss, targets) in [
             (Loss::Squared, [0.5_f32, -1.0, 2.0]),
             (Loss::Logistic, [0.0, 1.0, 1.0]),
@@ -192,11 +192,11 @@ mod tests {
                         moved[row * width + at] += by;
                         loss.mean(&targets, Some(&weights), &moved) * 3.5
                     };
-                    let slope = (mean(1e-5) - mean(-1e-5)) / 2e-5;
+                    let gradient = (mean(1e-5) - mean(-1e-5)) / 2e-5;
                     let found = f64::from(gradients[at][row][0]);
                     assert!(
-                        (slope - found).abs() < 1e-4,
-                        "{loss:?} {row} {at}: {slope} {found}"
+                        (gradient - found).abs() < 1e-4,
+                        "{loss:?} {row} {at}: {gradient} {found}"
                     );
                 }
             }
