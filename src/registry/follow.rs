@@ -414,6 +414,7 @@ impl Follower {
         };
         Ok(Loaded {
             bytes,
+            path: folder.model_path(),
             graph,
             digest: record.manifest,
             external_dir,

@@ -43,6 +43,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let digest = crate::core::hash::Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
+            path,
             graph,
             digest,
             external_dir: None,
@@ -70,6 +71,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
+        path,
         graph,
         digest,
         external_dir,
