@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     compute_seconds: HistogramVec,
     batch_rows: HistogramVec,
     queue_rows: IntGaugeVec,
+    runs_terminated: IntCounterVec,
+    lanes_hung: IntGaugeVec,
     in_flight: IntGaugeVec,
     rejected: IntCounterVec,
     model_ready: IntGaugeVec,
@@ -125,6 +127,16 @@ impl Metrics {
             )?,
             batch_rows: histogram("ortus_batch_rows", "Rows per batch run.", &ROWS, SERVED)?,
             queue_rows: gauge("ortus_queue_rows", "Rows waiting for a lane.", SERVED)?,
+            runs_terminated: counter(
+                "ortus_runs_terminated_total",
+                "Runs terminated because they took longer than the latest deadline of their batch plus 1 s.",
+                SERVED,
+            )?,
+            lanes_hung: gauge(
+                "ortus_lanes_hung",
+                "Lanes whose run has not ended 5 s after it was terminated.",
+                SERVED,
+            )?,
             in_flight: gauge(
                 "ortus_requests_in_flight",
                 "Predictions being served.",
@@ -295,6 +307,8 @@ impl Metrics {
         let labels = &[model.as_str(), v.as_str()];
         Arc::new(ServableMetrics {
             queue_rows: self.queue_rows.with_label_values(labels),
+            runs_terminated: self.runs_terminated.with_label_values(labels),
+            lanes_hung: self.lanes_hung.with_label_values(labels),
             in_flight: self.in_flight.with_label_values(labels),
             ready: self.model_ready.with_label_values(labels),
             input_bytes: self.input_bytes.with_label_values(labels),
@@ -327,6 +341,8 @@ impl Metrics {
         let labels = &[model.as_str(), v.as_str()];
         // A series that was never touched is not there to be removed.
         let _ = self.queue_rows.remove_label_values(labels);
+        let _ = self.runs_terminated.remove_label_values(labels);
+        let _ = self.lanes_hung.remove_label_values(labels);
         let _ = self.in_flight.remove_label_values(labels);
         let _ = self.model_ready.remove_label_values(labels);
         let _ = self.input_bytes.remove_label_values(labels);
@@ -362,6 +378,10 @@ const OUTCOMES: usize = Kind::ALL.len() + 1;
 pub(crate) struct ServableMetrics {
     /// Rows waiting.
     pub queue_rows: IntGauge,
+    /// Runs terminated because they passed their time limit.
+    pub runs_terminated: IntCounter,
+    /// Lanes whose run does not end although it was terminated.
+    pub lanes_hung: IntGauge,
     /// Predictions being served.
     pub in_flight: IntGauge,
     /// 1 while it serves.

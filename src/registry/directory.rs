@@ -54,6 +54,8 @@ type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
+    /// Where it lies.
+    pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,
     /// From a directory the SHA-256 of `bytes` where the model has no external

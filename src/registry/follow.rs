@@ -385,6 +385,7 @@ impl Follower {
 
         Ok(Loaded {
             bytes,
+            path: folder.model_path(),
             graph,
             digest: record.manifest,
             external_dir,

@@ -18,6 +18,7 @@ use crate::onnx::first_run;
 use crate::onnx::runtime::{Engine, SessionOptions};
 use crate::registry::catalog::{ModelEntry, VersionEntry, VersionPolicy};
 use crate::registry::pbtxt::ModelConfig;
+use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::Table;
 use crate::serve::servable::{Drained, Servable};
@@ -106,6 +107,7 @@ impl Manager {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
         let (ended, end) = oneshot::channel();
+        let watchdog = Watchdog::start()?;
         let manager = Self {
             commands,
             status: Arc::clone(&status),
@@ -116,6 +118,7 @@ impl Manager {
             .spawn(move || {
                 Loop {
                     parts,
+                    watchdog,
                     status,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
@@ -189,6 +192,7 @@ const DRAIN_WARNING: Duration = Duration::from_secs(30);
 
 struct Loop {
     parts: Parts,
+    watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// Under explicit control: the models that are to serve.
@@ -438,7 +442,14 @@ impl Loop {
                 prober.check_companion(companion)?;
             }
         }
-        let made = load::load((name, version), loaded, settings, &self.parts)?;
+        let loading = load::Loading {
+            name,
+            version,
+            settings,
+            parts: &self.parts,
+            watchdog: &self.watchdog,
+        };
+        let made = loading.load(loaded)?;
         let took = start.elapsed();
         made.0.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -70,6 +70,14 @@ const ALERTS: &[Alert] = &[
         what: "The queue's and the runtime's histograms tell which it is.",
     },
     Alert {
+        name: "OrtusLaneHangs",
+        expr: "max by (model, version) (ortus_lanes_hung) > 0",
+        hold: "1m",
+        severity: "critical",
+        summary: "A run of {{ $labels.model }}:{{ $labels.version }} does not end",
+        what: "New lanes replace hung ones up to a limit; then the version is unavailable. The log names the lanes.",
+    },
+    Alert {
         name: "OrtusModelNotReady",
         expr: "max by (model, version) (ortus_model_ready) == 0",
         hold: "5m",
@@ -163,7 +171,13 @@ const DASHBOARDS: [Dashboard; 2] = [
             ),
             (
                 "Queue, batches, runs",
-                &["ortus_queue_", "ortus_batch_", "ortus_compute_"],
+                &[
+                    "ortus_queue_",
+                    "ortus_batch_",
+                    "ortus_compute_",
+                    "ortus_runs_",
+                    "ortus_lanes_",
+                ],
             ),
             (
                 "Models and versions",

@@ -44,6 +44,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let digest = crate::core::hash::Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
+            path,
             graph,
             digest,
             external_dir: None,
@@ -73,6 +74,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
+        path,
         graph,
         digest,
         external_dir,

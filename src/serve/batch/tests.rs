@@ -1,5 +1,6 @@
 //! Batch composition in virtual time, and lanes with scripted sessions.
 
+mod hanging;
 mod waiting;
 
 use super::policy::{Decision, Limits, Member, next};
@@ -254,18 +255,32 @@ fn the_late_leave_the_line_and_the_cancelled_too() {
     assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
 }
 
-fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
-    let runs = Arc::<Mutex<Vec<usize>>>::default();
-    let session = Box::new(FakeSession {
-        script,
-        runs: Arc::clone(&runs),
-    });
+/// What a batcher of one fake session starts with, and what tells of its end.
+fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()>) {
     let metrics = Metrics::new().expect("metrics");
     let series = metrics.servable(
         &ModelName::parse("m").expect("legal"),
         Version::new(1).expect("legal"),
     );
-    let batcher = Batcher::start("m:1", vec![session], options, series, || {}).expect("starts");
+    let (ended, end) = oneshot::channel();
+    let parts = Parts {
+        name: "m:1".to_owned(),
+        sessions: vec![Box::new(session)],
+        reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
+        options,
+        metrics: series,
+        ended,
+    };
+    (parts, end)
+}
+
+fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
+    let runs = Arc::<Mutex<Vec<usize>>>::default();
+    let session = FakeSession {
+        script,
+        runs: Arc::clone(&runs),
+    };
+    let batcher = Batcher::start(parts(session, options).0).expect("starts");
     // A lane that is still starting would take the first request by itself.
     while batcher.shared.state.lock().idle_lanes == 0 {
         std::thread::yield_now();
@@ -379,7 +394,8 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
             ..options()
         },
     );
-    let busy = batcher.shared.slots[0].lock();
+    let slot = batcher.shared.slot(0);
+    let busy = slot.lane.lock();
     let answer = batcher.submit(submission(&[1.0], LONG));
     let release = async {
         tokio::task::yield_now().await;
@@ -502,19 +518,13 @@ async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
 
 #[test]
 fn dropping_the_batcher_ends_its_lanes() {
-    let (ended, end) = std::sync::mpsc::channel();
-    let session = Box::new(FakeSession {
+    let session = FakeSession {
         script: Script::Echo,
         runs: Arc::default(),
-    });
-    let metrics = Metrics::new().expect("metrics");
-    let series = metrics.servable(
-        &ModelName::parse("m").expect("legal"),
-        Version::new(1).expect("legal"),
-    );
-    let batcher = Batcher::start("m:1", vec![session], options(), series, move || {
-        let _ = ended.send(());
-    });
+    };
+    let (parts, end) = parts(session, options());
+    let batcher = Batcher::start(parts).expect("starts");
     drop(batcher);
-    assert!(end.recv_timeout(LONG).is_ok());
+    // The sender is dropped, which is the sign.
+    assert!(end.blocking_recv().is_err());
 }

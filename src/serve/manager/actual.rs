@@ -19,6 +19,11 @@ pub(super) struct Actual {
 }
 
 impl Actual {
+    /// Says why its servable cannot serve although it is loaded.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.servable.as_ref()?.problem()
+    }
+
     /// Whether these bytes are not to be tried now.
     pub(super) fn is_refused(&self, now: Instant) -> bool {
         matches!(self.state, State::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)

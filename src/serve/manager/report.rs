@@ -81,7 +81,7 @@ impl Loop {
                     } else {
                         actual.state.clone()
                     },
-                    warning: actual.warning.clone(),
+                    warning: actual.problem().or_else(|| actual.warning.clone()),
                 }
             })
         });
