@@ -2,8 +2,7 @@
 //! body is checked once by `serde_json`, without recursion, and every value
 //! after that is a slice of it. Knows nothing of tensors.
 
-use crate::core::error::{Error, Result};
-use crate::core::model::short;
+use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
