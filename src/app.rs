@@ -3,9 +3,10 @@
 mod settings;
 pub(crate) mod watching;
 
-use crate::api::listen::{self, Listening, Stop};
+use crate::api::listen::{self, Listening};
 use crate::api::serve::Router;
 use crate::api::side::side;
+use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
 use crate::config::{Config, ModelControl, Signatures};
 use crate::core::error::{Error, Result};
@@ -146,7 +147,7 @@ impl App {
                 .clone()
                 .map(|url| (url, config.registry.namespace.clone())),
             monitor,
-            feedback,
+            labels: feedback,
             in_flight: Budget::default(),
         });
         let signals = background.block_on(async { Signals::install() })?;
@@ -162,7 +163,10 @@ impl App {
             config.server.io_threads
         };
         let listening = listen::start(
-            (config.server.http, config.server.grpc),
+            listen::Addresses {
+                http: config.server.http,
+                grpc: config.server.grpc,
+            },
             io_threads,
             &front,
             &router,

@@ -16,6 +16,7 @@ pub(crate) mod catalog;
 pub mod commands;
 pub(crate) mod directory;
 pub(crate) mod pbtxt;
+pub(crate) mod version_policy;
 
 pub mod blob;
 pub mod entry;

@@ -2,7 +2,7 @@
 //! limits of both, and the clocks that close it. Owns no listener.
 
 use super::Limits;
-use super::listen::Stop;
+use super::stop::Stop;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;

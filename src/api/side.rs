@@ -1,6 +1,6 @@
 //! Listeners beside the data path, on the background runtime: ops and operator.
 
-use super::listen::Stop;
+use super::stop::Stop;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
 use http::{Request, Response};

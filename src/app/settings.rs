@@ -10,8 +10,8 @@ use crate::core::model::task::{Kind, Wish};
 use crate::core::model::{ModelName, Version};
 use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
-use crate::registry::catalog::VersionPolicy;
 use crate::registry::pbtxt::ModelConfig;
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::manager::{self, Settings};
 
 /// What the data listeners enforce.

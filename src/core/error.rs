@@ -187,6 +187,11 @@ impl std::error::Error for Error {
     }
 }
 
+/// Cuts a name that a client sent to a length that suits an error message.
+pub fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(64)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,8 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 
+pub use crate::core::error::short;
+
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Tensor};
 use std::fmt;
@@ -298,9 +300,4 @@ impl Signature {
             .collect();
         format!("; the model takes {}", names.join(", "))
     }
-}
-
-/// Cuts a name a client sent to what an error message can bear.
-pub fn short(name: &str) -> &str {
-    &name[..name.floor_char_boundary(64)]
 }

@@ -6,8 +6,8 @@ mod change;
 #[cfg(test)]
 mod tests;
 
-use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed, is_zero};
-use super::sign::Policy;
+use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, is_zero};
+use super::sign::{Policy, Signed};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};

@@ -183,3 +183,28 @@ pub fn mask(count: i64) -> Vec<u8> {
         ..o::GraphProto::default()
     })
 }
+
+/// Looks rows up in a table of FP16, and answers a number without a dimension:
+/// JSON has no form of the first, and the rows of TensorFlow Serving none of
+/// both together.
+pub fn unwritable() -> Vec<u8> {
+    const FLOAT16: i32 = 10;
+    let halves = vector("halves", FLOAT16, 2, vec![0, 0x3c, 0, 0x40]);
+    let scalar = o::TensorProto {
+        dims: Vec::new(),
+        ..whole("first", &[0])
+    };
+    model(o::GraphProto {
+        node: vec![
+            node("Gather", &["halves", "x"], "half"),
+            node("Gather", &["numbers", "first"], "number"),
+        ],
+        initializer: vec![halves, floats("numbers", &[1.0, 2.0]), scalar],
+        input: vec![declare("x", INT64, &[-1])],
+        output: vec![
+            declare("half", FLOAT16, &[-1]),
+            declare("number", FLOAT, &[]),
+        ],
+        ..o::GraphProto::default()
+    })
+}

@@ -1,19 +1,17 @@
 //! Open Inference Protocol v2 over gRPC.
 
 use super::{codec, describe};
-use crate::api::serve::Arrived;
-use crate::api::{
-    Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
-};
+use crate::api::Front;
+use crate::api::headers::route_key;
+use crate::api::inbound::{Arrived, Inbound};
 use crate::core::error::{Error, Result};
-use crate::core::model::ModelName;
-use crate::core::request::{Protocol, Request, Target};
+use crate::core::model::{ModelName, short};
+use crate::core::request::{Protocol, Target};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use crate::serve::servable::Servable;
+use http::HeaderMap;
 use std::sync::Arc;
-use std::time::Instant;
-use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 /// The service; cheap to clone.
@@ -26,46 +24,19 @@ impl Oip {
         request: tonic::Request<p::ModelInferRequest>,
     ) -> Result<Response<p::ModelInferResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions
-            .get::<Arrived>()
-            .map_or_else(Instant::now, |a| a.0);
-        let predictor = &self.0.predictor;
-        let parsed = (|| {
-            let key = match route_key(metadata.as_ref()) {
-                [] => codec::route_key(&message)?.as_bytes(),
-                key => key,
-            };
-            let target = Target::parse(&message.model_name, &message.model_version)?.routed_by(key);
-            let asked = deadline(metadata.as_ref(), arrived)?;
-            // A request for nothing that serves is refused before its tensors are decoded.
-            let servable = predictor.resolve(&target)?;
-            let decoded = codec::decode(message)?;
-            let raw = decoded.raw;
-            let asked = earlier(asked, decoded.timeout_us, arrived);
-            let request = Request {
-                id: decoded.id,
-                protocol: Protocol::OipGrpc,
-                arrived,
-                deadline: asked,
-                priority: decoded.priority,
-                inputs: decoded.inputs,
-                outputs: decoded.outputs,
-                trace: context(metadata.as_ref()),
-            };
-            Ok((servable, request, raw))
-        })();
-        let (servable, request, raw) =
-            parsed.inspect_err(|error| predictor.refused(Protocol::OipGrpc, error))?;
-        let answer = predictor.predict_on(&servable, request).await?;
-        let (version, id, trace) = (answer.version, answer.prediction_id, answer.trace.clone());
-        let mut response = Response::new(codec::encode(answer, raw));
-        stamp(
-            response.metadata_mut(),
-            version.number(),
-            id,
-            trace.as_deref(),
-        );
-        Ok(response)
+        let inbound = Inbound {
+            predictor: &self.0.predictor,
+            protocol: Protocol::OipGrpc,
+            headers: metadata.as_ref(),
+            arrived: Arrived::of(&extensions),
+        };
+
+        let admitted = inbound.admit(target(&message, metadata.as_ref()))?;
+        admitted
+            .predict(codec::decode(message), |response, contents| {
+                Ok(Response::new(codec::encode(response, contents)))
+            })
+            .await
     }
 
     fn servable(&self, name: &str, version: &str) -> Result<Arc<Servable>> {
@@ -73,16 +44,15 @@ impl Oip {
     }
 }
 
-/// Names the version that served and the prediction in the answer's headers.
-pub(crate) fn stamp(metadata: &mut MetadataMap, version: u64, id: uuid::Uuid, trace: Option<&str>) {
-    metadata.insert(VERSION_HEADER, version.into());
-    let mut text = uuid::Uuid::encode_buffer();
-    if let Ok(value) = id.hyphenated().encode_lower(&mut text).parse() {
-        metadata.insert(PREDICTION_HEADER, value);
+/// Reads the target; a routing key in the headers takes the place of the
+/// parameter's.
+fn target(message: &p::ModelInferRequest, headers: &HeaderMap) -> Result<Target> {
+    let target = Target::parse(&message.model_name, &message.model_version)?;
+    if !route_key(headers).is_empty() {
+        return Ok(target);
     }
-    if let Some(value) = trace.and_then(|t| t.parse().ok()) {
-        metadata.insert(TRACED_HEADER, value);
-    }
+
+    Ok(target.routed_by(codec::route_key(message)?.as_bytes()))
 }
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
@@ -231,7 +201,7 @@ pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k Stri
     match keys.next() {
         Some(key) => Err(Error::invalid(format!(
             "load parameter '{}' is refused: files and configuration come from the model directory",
-            crate::core::model::short(key)
+            short(key)
         ))),
         None => Ok(()),
     }

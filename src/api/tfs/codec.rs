@@ -5,14 +5,15 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::inbound::Decoded;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
-use crate::core::request::{Selector, Target};
+use crate::core::request::{Request, Selector, Target};
 use crate::core::tensor::{
     DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire,
 };
-use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
+use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
 use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
@@ -62,13 +63,32 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
     })
 }
 
+/// Decodes a request; its target is read apart.
+pub(crate) fn decode(request: PredictRequest) -> Result<Decoded<()>> {
+    Request::check_limits("", request.inputs.len())?;
+    let inputs = request.inputs.into_iter().map(|(name, proto)| {
+        let tensor = tensor_from_proto(&name, proto)?;
+        Ok((name, tensor))
+    });
+
+    Ok(Decoded {
+        id: String::new(),
+        priority: 0,
+        timeout_us: None,
+        route_key: None,
+        inputs: inputs.collect::<Result<_>>()?,
+        outputs: request.output_filter,
+        form: (),
+    })
+}
+
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed
 /// list, whose last element fills the rest of the shape.
 pub(crate) fn tensor_from_proto(name: &str, proto: TensorProto) -> Result<Tensor> {
-    decode(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
+    tensor_of(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
 }
 
-fn decode(proto: TensorProto) -> Result<Tensor> {
+fn tensor_of(proto: TensorProto) -> Result<Tensor> {
     let dtype = dtype_of(proto.dtype)?;
     let shape = shape_of(proto.tensor_shape.as_ref())?;
     if !proto.tensor_content.is_empty() {

@@ -1,19 +1,17 @@
 //! TensorFlow Serving over gRPC: Predict, metadata and status.
 
 use super::codec::{self, SIGNATURE};
-use crate::api::oip::grpc::stamp;
-use crate::api::serve::Arrived;
-use crate::api::{Front, context, deadline, route_key, status};
+use crate::api::inbound::{Arrived, Inbound};
+use crate::api::{Front, status};
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, Version};
-use crate::core::request::{Protocol, Request, Selector, Target};
+use crate::core::model::{ModelName, Version, short};
+use crate::core::request::{Protocol, Response as Answered, Selector, Target};
 use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::serve::manager::{State, VersionStatus};
 use prost::Message;
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Response, Status};
 
 /// Both services; cheap to clone.
@@ -26,50 +24,15 @@ impl Tfs {
         request: tonic::Request<p::PredictRequest>,
     ) -> Result<Response<p::PredictResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions
-            .get::<Arrived>()
-            .map_or_else(Instant::now, |a| a.0);
-        let predictor = &self.0.predictor;
-        let parsed = (|| {
-            let target =
-                codec::target(message.model_spec.as_ref())?.routed_by(route_key(metadata.as_ref()));
-            let asked = deadline(metadata.as_ref(), arrived)?;
-            let servable = predictor.resolve(&target)?;
-            Request::check_limits("", message.inputs.len())?;
-            let inputs = message.inputs.into_iter().map(|(name, proto)| {
-                let tensor = codec::tensor_from_proto(&name, proto)?;
-                Ok((name, tensor))
-            });
-            let request = Request {
-                id: String::new(),
-                protocol: Protocol::TfsGrpc,
-                arrived,
-                deadline: asked,
-                priority: 0,
-                inputs: inputs.collect::<Result<_>>()?,
-                outputs: message.output_filter,
-                trace: context(metadata.as_ref()),
-            };
-            Ok((servable, request))
-        })();
-        let (servable, request) =
-            parsed.inspect_err(|error| predictor.refused(Protocol::TfsGrpc, error))?;
-        let answer = predictor.predict_on(&servable, request).await?;
-        let mut response = Response::new(p::PredictResponse {
-            outputs: answer
-                .outputs
-                .iter()
-                .map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t)))
-                .collect(),
-            model_spec: Some(spec(&answer.model, answer.version)),
-        });
-        stamp(
-            response.metadata_mut(),
-            answer.version.number(),
-            answer.prediction_id,
-            answer.trace.as_deref(),
-        );
-        Ok(response)
+        let inbound = Inbound {
+            predictor: &self.0.predictor,
+            protocol: Protocol::TfsGrpc,
+            headers: metadata.as_ref(),
+            arrived: Arrived::of(&extensions),
+        };
+
+        let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
+        admitted.predict(codec::decode(message), encode).await
     }
 
     fn metadata(&self, asked: &p::GetModelMetadataRequest) -> Result<p::GetModelMetadataResponse> {
@@ -82,7 +45,7 @@ impl Tfs {
             }
             fields => {
                 if let Some(other) = fields.iter().find(|f| *f != "signature_def") {
-                    let other = crate::core::model::short(other);
+                    let other = short(other);
                     return Err(Error::invalid(format!(
                         "metadata_field '{other}' is unknown; ask for signature_def"
                     )));
@@ -106,6 +69,16 @@ impl Tfs {
             metadata: [("signature_def".to_owned(), any)].into(),
         })
     }
+}
+
+fn encode(response: &Answered, (): ()) -> Result<Response<p::PredictResponse>> {
+    let outputs = response.outputs.iter();
+    Ok(Response::new(p::PredictResponse {
+        outputs: outputs
+            .map(|(name, tensor)| (name.to_string(), codec::tensor_to_proto(tensor)))
+            .collect(),
+        model_spec: Some(spec(&response.model, response.version)),
+    }))
 }
 
 fn spec(name: &ModelName, version: Version) -> p::ModelSpec {

@@ -6,8 +6,7 @@ pub(crate) mod document;
 #[cfg(test)]
 mod tests;
 
-use crate::core::error::{Error, Result};
-use crate::core::model::short;
+use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Data, Strings, Tensor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -4,7 +4,8 @@
 use super::pointers::Pointing;
 use super::{Actual, Loop, Settings, State};
 use crate::core::model::{ModelName, Version};
-use crate::registry::catalog::{Pointers, VersionPolicy};
+use crate::registry::catalog::Pointers;
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::route::ModelRoutes;
 use std::collections::BTreeMap;
 use std::sync::Arc;

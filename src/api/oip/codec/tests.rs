@@ -201,7 +201,7 @@ proptest! {
             model: ModelName::parse("m").expect("legal"), version: Version::new(3).expect("legal"), id: "i".into(),
             prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], trace: None, timing: Timing::default(),
         };
-        let wire = encode(response, raw);
+        let wire = encode(&response, if raw { Contents::Raw } else { Contents::Typed });
         prop_assert!(!raw || wire.raw_output_contents.len() == 1);
         let output = wire.outputs[0].clone();
         let again = ModelInferRequest {

@@ -2,8 +2,7 @@
 //! every value after that is a slice of it, so there is no tree and no copy.
 //! Knows nothing of tensors.
 
-use crate::core::error::{Error, Result};
-use crate::core::model::short;
+use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
