@@ -4,7 +4,9 @@
 pub(crate) mod body;
 mod connection;
 mod feedback;
+pub(crate) mod limits;
 pub(crate) mod listen;
+pub(crate) mod memory;
 pub(crate) mod oip;
 pub(crate) mod operator;
 pub(crate) mod ops;
@@ -23,38 +25,10 @@ use crate::observe::metrics::Metrics;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use http::HeaderMap;
+use limits::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// What the data listeners enforce. Each is a line of README's limits table.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// One request, on the wire and decompressed by gRPC.
-    pub message_bytes_max: usize,
-    /// All requests being read or served.
-    pub bytes_in_flight_max: usize,
-    /// One request after decompression by HTTP.
-    pub decompressed_bytes_max: usize,
-    /// Decompressed over compressed.
-    pub decompression_ratio_max: usize,
-    /// The headers of one request.
-    pub header_list_bytes_max: usize,
-    /// From the opening of a connection, or the end of a request, to the end of the next headers.
-    pub header_timeout: Duration,
-    /// From the headers to the end of the body.
-    pub read_timeout: Duration,
-    /// A connection without a request.
-    pub idle_timeout: Duration,
-    /// Streams open at once on one HTTP/2 connection.
-    pub concurrent_streams_max: u32,
-    /// Streams this side reset that are remembered.
-    pub local_error_reset_streams_max: usize,
-    /// Streams a client reset before they were accepted.
-    pub pending_accept_reset_streams_max: usize,
-    /// Connections on the data listeners together.
-    pub connections_max: usize,
-}
 
 /// What every front end holds.
 pub(crate) struct Front {

@@ -136,7 +136,7 @@ impl App {
             predictor,
             manager,
             metrics,
-            limits: settings::limits(config),
+            limits: config.limits.clone(),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: config

@@ -1,6 +1,5 @@
 //! The configuration in the words of the rooms that follow it.
 
-use crate::api::Limits;
 use crate::config::Config;
 use crate::config::model::{
     Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, Task,
@@ -13,25 +12,6 @@ use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::catalog::VersionPolicy;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::manager::{self, Settings};
-
-/// What the data listeners enforce.
-pub(super) fn limits(config: &Config) -> Limits {
-    let l = &config.limits;
-    Limits {
-        message_bytes_max: l.message_bytes_max,
-        bytes_in_flight_max: l.bytes_in_flight_max,
-        decompressed_bytes_max: l.decompressed_bytes_max,
-        decompression_ratio_max: l.decompression_ratio_max,
-        header_list_bytes_max: l.header_list_bytes_max as usize,
-        header_timeout: l.header_timeout,
-        read_timeout: l.read_timeout,
-        idle_timeout: l.idle_timeout,
-        concurrent_streams_max: l.concurrent_streams_max,
-        local_error_reset_streams_max: l.local_error_reset_streams_max,
-        pending_accept_reset_streams_max: l.pending_accept_reset_streams_max,
-        connections_max: l.connections_max,
-    }
-}
 
 /// A model's settings: its section, over its `config.pbtxt`, over the defaults.
 pub(super) fn settings(config: Config) -> manager::SettingsOf {

@@ -10,13 +10,13 @@ use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::text::{Source, nearest, plain};
 use super::{
-    Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server,
-    Traces,
+    CaptureSettings, Config, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings,
+    Records, Registry, Runtime, Server, TraceSettings,
 };
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, short};
+use crate::core::settings::text::{Source, nearest, plain};
 
 /// The file that is read where none is named.
 const FILE: &str = "ortus.toml";
@@ -399,13 +399,13 @@ impl Section {
             Self::Limits => Limits::KEYS,
             Self::Models => Models::KEYS,
             Self::Registry => Registry::KEYS,
-            Self::Monitor => Monitor::KEYS,
+            Self::Monitor => MonitorSettings::KEYS,
             Self::Records => Records::KEYS,
-            Self::Feedback => Feedback::KEYS,
-            Self::Capture => Capture::KEYS,
-            Self::Traces => Traces::KEYS,
+            Self::Feedback => FeedbackSettings::KEYS,
+            Self::Capture => CaptureSettings::KEYS,
+            Self::Traces => TraceSettings::KEYS,
             Self::Runtime => Runtime::KEYS,
-            Self::Log => Log::KEYS,
+            Self::Log => LogSettings::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
         }
     }

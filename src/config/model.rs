@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::form::{Form, Plain};
 use crate::core::error::{Error, Result};
 use crate::core::model::Version;
+use crate::core::settings::form::{Form, Line, Plain};
+use crate::{choice, overridable};
 
 overridable! {
     /// Settings of models: defaults for all models in `[models.defaults]`, which `[model.NAME]`
@@ -15,8 +16,9 @@ overridable! {
     Model, ModelOverrides {
         /// Dynamic batching: `auto` (merge requests if the graph allows it) or `off`.
         batching: Batching = Batching::Auto;
-        /// Rows of one batch. A request with more rows runs alone, or is refused if the model has
-        /// a fixed batch size.
+        /// Most rows in one batch. A request with more rows is refused. It does not apply to
+        /// models whose requests cannot be merged: each request then runs alone, with any number
+        /// of rows.
         batch_rows_max: u32 = 64, in 1..=65_536;
         /// Rows that wait in the queue; at least `batch_rows_max`. Beyond it, requests are refused
         /// and may be retried.
@@ -46,12 +48,12 @@ overridable! {
         task: Task = Task::Auto;
         /// Output that holds the scores, or the predicted value. If it is not set, it is detected
         /// from the graph.
-        score_output: Option<String> as super::form::Line = None;
+        score_output: Option<String> as Line = None;
         /// Class names in the order of their scores, at most 64. If the list is empty, the names
         /// in the graph are used.
-        classes: Vec<String> as super::form::Line = Vec::new();
+        classes: Vec<String> as Line = Vec::new();
         /// Input columns by whose values performance is also measured separately, at most 8.
-        slices: Vec<String> as super::form::Line = Vec::new();
+        slices: Vec<String> as Line = Vec::new();
     }
 }
 

@@ -4,13 +4,14 @@
 
 use std::fmt::Write;
 
-use super::form::KeyReference;
 use super::model::Model;
-use super::text::nearest;
 use super::{
-    Capture, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server, Traces,
+    CaptureSettings, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings, Records,
+    Registry, Runtime, Server, TraceSettings,
 };
 use crate::core::error::{Error, Result};
+use crate::core::settings::form::KeyReference;
+use crate::core::settings::text::nearest;
 
 /// The documentation of one section.
 struct SectionReference {
@@ -56,13 +57,13 @@ fn sections() -> Vec<SectionReference> {
         "models": Models,
         "models.defaults": Model,
         "registry": Registry,
-        "monitor": Monitor,
+        "monitor": MonitorSettings,
         "records": Records,
-        "feedback": Feedback,
-        "capture": Capture,
-        "traces": Traces,
+        "feedback": FeedbackSettings,
+        "capture": CaptureSettings,
+        "traces": TraceSettings,
         "runtime": Runtime,
-        "log": Log,
+        "log": LogSettings,
     }
 }
 

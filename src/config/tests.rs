@@ -690,28 +690,37 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("limits", Limits::KEYS);
     count("models", Models::KEYS);
     count("runtime", Runtime::KEYS);
-    count("log", Log::KEYS);
-    count("monitor", Monitor::KEYS);
+    count("log", LogSettings::KEYS);
+    count("monitor", MonitorSettings::KEYS);
     count("records", Records::KEYS);
-    count("feedback", Feedback::KEYS);
-    count("capture", Capture::KEYS);
-    count("traces", Traces::KEYS);
+    count("feedback", FeedbackSettings::KEYS);
+    count("capture", CaptureSettings::KEYS);
+    count("traces", TraceSettings::KEYS);
     assert_eq!(Model::KEYS.len(), 15);
 }
 
 #[test]
 fn memory_share_is_a_quarter_of_what_may_be_used() {
     let meminfo = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
-    assert_eq!(memory::share(&meminfo(16 << 20), "max\n"), 4 << 30);
-    assert_eq!(memory::share(&meminfo(16 << 20), "2147483648\n"), 512 << 20);
     assert_eq!(
-        memory::share(&meminfo(1 << 20), "9223372036854771712"),
+        crate::api::memory::share(&meminfo(16 << 20), "max\n"),
+        4 << 30
+    );
+    assert_eq!(
+        crate::api::memory::share(&meminfo(16 << 20), "2147483648\n"),
+        512 << 20
+    );
+    assert_eq!(
+        crate::api::memory::share(&meminfo(1 << 20), "9223372036854771712"),
         256 << 20
     );
-    assert_eq!(memory::share(&meminfo(1), ""), 64 << 20);
-    assert_eq!(memory::share("", ""), 1 << 30);
+    assert_eq!(crate::api::memory::share(&meminfo(1), ""), 64 << 20);
+    assert_eq!(crate::api::memory::share("", ""), 1 << 30);
     let config = accept("limits.bytes_in_flight_max = 0");
-    assert_eq!(config.limits.bytes_in_flight_max, memory::quarter());
+    assert_eq!(
+        config.limits.bytes_in_flight_max,
+        crate::api::memory::quarter()
+    );
 }
 
 #[test]

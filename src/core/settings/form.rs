@@ -58,14 +58,8 @@ pub struct Plain;
 /// A number of bytes: an integer, or a string such as `"64MiB"`.
 pub struct Size;
 
-/// As [`Size`]; 0 stands for a quarter of this machine's memory.
-pub(crate) struct MemoryShare;
-
 /// One line of text.
 pub struct Line;
-
-/// A filter of the log.
-pub(crate) struct Level;
 
 /// Checks that a setting lies within its range.
 pub fn within<T: PartialOrd>(
@@ -119,28 +113,6 @@ macro_rules! integers {
     )*};
 }
 integers!(u32, usize);
-
-impl Form<usize> for MemoryShare {
-    fn read(value: &Value) -> Result<usize, String> {
-        let bytes = <Size as Form<usize>>::read(value)?;
-        Ok(if bytes == 0 {
-            super::memory::quarter()
-        } else {
-            bytes
-        })
-    }
-
-    fn write(setting: &usize) -> Option<Value> {
-        <Size as Form<usize>>::write(setting)
-    }
-
-    fn text(setting: &usize) -> Option<String> {
-        if *setting == super::memory::quarter() {
-            return Some("0".into());
-        }
-        <Size as Form<usize>>::text(setting)
-    }
-}
 
 impl Form<f64> for Plain {
     fn read(value: &Value) -> Result<f64, String> {
@@ -260,23 +232,6 @@ impl Form<BTreeMap<String, u64>> for Plain {
                 .map(|(label, n)| (label.clone(), version(n)))
                 .collect(),
         ))
-    }
-}
-
-impl Form<String> for Level {
-    fn read(value: &Value) -> Result<String, String> {
-        let text = value
-            .as_str()
-            .filter(|text| crate::observe::logging::filter(text).is_ok());
-        text.map(String::from).ok_or_else(|| {
-            "off, error, warn, info, debug or trace, for everything or for a target, such as \
-             \"info,ortus::batch=debug\""
-                .into()
-        })
-    }
-
-    fn write(setting: &String) -> Option<Value> {
-        Some(Value::String(setting.clone()))
     }
 }
 
