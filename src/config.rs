@@ -1,6 +1,6 @@
-//! The configuration: one validated tree, from defaults, then a TOML file, then
-//! the environment, then flags; the later wins. Opens no socket and loads no
-//! library; the rooms read their section and nothing else.
+//! The configuration: one validated tree of sections. Defaults are overridden by a TOML file, the
+//! file by environment variables, and these by flags. Rooms declare the sections that only they
+//! use; the others are declared here. Opens no socket and loads no library.
 
 mod load;
 pub(crate) mod model;
@@ -25,7 +25,8 @@ use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::labels::settings::FeedbackSettings;
 use crate::observe::logging::LogSettings;
 use crate::observe::traces::TraceSettings;
-use crate::{choice, section};
+use crate::registry::sign::Policy;
+use crate::{choice, section, words};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,7 +37,7 @@ pub struct Config {
     pub limits: Limits,
     /// `[models]`.
     pub models: Models,
-    /// `[models.defaults]`: what holds for every model that does not say otherwise.
+    /// `[models.defaults]`: settings of every model that does not override them.
     pub defaults: ModelOverrides,
     /// `[registry]`.
     pub registry: Registry,
@@ -52,7 +53,7 @@ pub struct Config {
     pub traces: TraceSettings,
     /// `[runtime]`.
     pub runtime: Runtime,
-    /// `[model.NAME]`, by name. A model that nothing is set for is not listed.
+    /// `[model.NAME]`, by name. Holds only models with settings of their own.
     pub model: BTreeMap<String, ModelOverrides>,
     /// `[log]`.
     pub log: LogSettings,
@@ -85,13 +86,13 @@ section! {
 }
 
 choice! {
-    /// Who decides which models are loaded.
+    /// What triggers loading and unloading of models.
     ModelControl {
-        /// Nobody: what the folder holds at the start is served.
+        /// Nothing: the versions in the directory at start are served.
         None = "none",
-        /// The folder: its changes are followed.
+        /// Changes of the directory.
         Poll = "poll",
-        /// The client: models are loaded and unloaded by request.
+        /// Requests of clients.
         Explicit = "explicit",
     }
 }
@@ -122,17 +123,7 @@ section! {
     }
 }
 
-choice! {
-    /// What is asked of a version's signatures before it is served.
-    Signatures {
-        /// Nothing.
-        None = "none",
-        /// A version that no trusted key vouches for is served, and told.
-        Warn = "warn",
-        /// A version that no trusted key vouches for is refused.
-        Require = "require",
-    }
-}
+words! { Policy { None = "none", Warn = "warn", Require = "require" } }
 
 section! {
     /// The registry to serve from, which the registry commands also use.
@@ -152,7 +143,7 @@ section! {
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// Signature policy: `none` (do not check), `warn` (serve a version without a trusted
         /// signature and log a warning) or `require` (refuse it).
-        signatures: Signatures = Signatures::None;
+        signatures: Policy = Policy::None;
         /// File of trusted public keys, written by `ortus key trust`. If it is not set, no key is
         /// trusted.
         trust: Option<PathBuf> = None;
@@ -193,11 +184,11 @@ fn address(ip: Ipv4Addr, port: u16) -> SocketAddr {
 }
 
 impl Config {
-    /// Reads `file` (`./ortus.toml` where none is named and it exists), then the
+    /// Reads `file` (by default `./ortus.toml` if it exists), then the
     /// variables `ORTUS_SECTION__KEY`, then flags as pairs such as
-    /// `("server.http", value)`; the later wins. Refuses an unknown key, a value
-    /// out of range and settings that contradict each other, naming the line,
-    /// the variable or the flag.
+    /// `("server.http", value)`; a later source overrides an earlier one. Refuses an unknown key,
+    /// a value out of range and settings that contradict each other, and names the line, the
+    /// variable or the flag.
     pub(crate) fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -216,8 +207,8 @@ impl Config {
         self.overrides(name).resolve()
     }
 
-    /// Returns what the configuration sets for a model, in its own section or in
-    /// `[models.defaults]`, so that the model's own file may fill the rest.
+    /// Returns the settings of a model that its own section or `[models.defaults]` set. The
+    /// model's `config.pbtxt` may set the others.
     pub(crate) fn overrides(&self, name: &str) -> ModelOverrides {
         self.model
             .get(name)

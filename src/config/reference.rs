@@ -34,7 +34,7 @@ const INTRODUCTION: &str = "\
 4. flags: `--set SECTION.KEY=VALUE`, or a flag of its own such as `--http`.
 
 `ortus config check` checks a configuration, `ortus config show` prints the effective values, and
-`ortus config explain KEY` prints the entry of one key. A duration is a string of a whole number and a
+`ortus config explain KEY` prints the entry of one key. A duration is a string of an integer and a
 unit (`us`, `ms`, `s`, `m`, `h` or `d`). A size is a number of bytes, or a string with a unit (`B`, `KiB`,
 `MiB` or `GiB`).
 ";

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Which versions of a model are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum VersionPolicy {
+pub enum VersionPolicy {
     /// The highest so many, at least one.
     Latest(u32),
     /// Every one.
