@@ -13,7 +13,9 @@ mod connection;
 mod headers;
 mod inbound;
 mod labels;
+pub(crate) mod limits;
 pub(crate) mod listen;
+pub(crate) mod memory;
 pub(crate) mod oip;
 pub(crate) mod operator;
 pub(crate) mod ops;
@@ -30,38 +32,9 @@ use crate::observe::labels::Feedback;
 use crate::observe::metrics::Metrics;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
+use limits::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-/// The limits that the data listeners enforce.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// One request, on the wire, and after decompression by gRPC.
-    pub message_bytes_max: usize,
-    /// All requests being read or served.
-    pub bytes_in_flight_max: usize,
-    /// One request after decompression by HTTP.
-    pub decompressed_bytes_max: usize,
-    /// Decompressed over compressed.
-    pub decompression_ratio_max: usize,
-    /// The headers of one request.
-    pub header_list_bytes_max: usize,
-    /// From the opening of a connection, or the end of a request, to the end of the next headers.
-    pub header_timeout: Duration,
-    /// From the headers to the end of the body.
-    pub read_timeout: Duration,
-    /// How long a connection may stay open without a request.
-    pub idle_timeout: Duration,
-    /// Streams open at once on one HTTP/2 connection.
-    pub concurrent_streams_max: u32,
-    /// Streams that the server reset and still remembers.
-    pub local_error_reset_streams_max: usize,
-    /// Streams that the client reset before the server accepted them.
-    pub pending_accept_reset_streams_max: usize,
-    /// Connections on the data listeners together.
-    pub connections_max: usize,
-}
 
 /// What every protocol and listener shares.
 pub(crate) struct Front {

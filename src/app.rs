@@ -8,7 +8,7 @@ use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
-use crate::config::{Config, ModelControl, Signatures};
+use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::request::id::Mint;
@@ -23,7 +23,6 @@ use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
-use crate::registry::sign::Policy;
 use crate::sandbox::supervise;
 use crate::serve::manager::{self, Control, Manager, Source};
 use crate::serve::predict::{self, Predictor};
@@ -138,7 +137,7 @@ impl App {
             predictor,
             manager,
             metrics,
-            limits: settings::limits(config),
+            limits: config.limits.clone(),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: config
@@ -440,11 +439,7 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
                 models,
                 cache,
                 previous_warm: registry.previous_warm,
-                signatures: match registry.signatures {
-                    Signatures::None => Policy::None,
-                    Signatures::Warn => Policy::Warn,
-                    Signatures::Require => Policy::Require,
-                },
+                signatures: registry.signatures,
                 trust: registry.trust.clone(),
                 approvals: registry.approvals,
                 addresses: Arc::clone(addresses),

@@ -1,4 +1,5 @@
-//! The command line: arguments, tables, JSON. Parses, calls, prints.
+//! The command line `ortus`. Parses arguments, calls the wing that does the work and prints the
+//! result as a table or as JSON. Decides nothing itself.
 
 mod alarms;
 mod demo;
@@ -119,7 +120,7 @@ struct Serve {
     /// What triggers loading: none, poll or explicit [default: poll].
     #[arg(long, value_name = "MODE")]
     model_control: Option<String>,
-    /// Write the bound ports to this file as JSON.
+    /// Write the bound addresses to this file as JSON.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
     #[command(flatten)]
@@ -202,7 +203,7 @@ struct Predict {
 
 #[derive(Subcommand)]
 enum RuntimeVerb {
-    /// Show the places that are searched for the library, and the result.
+    /// Show where the library is searched for, and which one is used.
     Status(Common),
     /// Download the supported library version into the user's cache directory.
     Install,
@@ -225,12 +226,12 @@ enum ConfigVerb {
     Reference,
 }
 
-/// Runs a command line; 0: did it, 1: refused or failed, 2: misuse.
+/// Runs a command line. Exits with 0 on success, 1 on an error and 2 on wrong arguments.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus", arguments, |parsed: Ortus| run(parsed.command))
 }
 
-/// Parses and runs a program's command line; tells why it did not do it.
+/// Parses and runs a program's command line, and prints the error if it fails.
 pub fn run_as<P: Parser>(
     program: &str,
     arguments: impl Iterator<Item = std::ffi::OsString>,
@@ -239,7 +240,7 @@ pub fn run_as<P: Parser>(
     let parsed = match P::try_parse_from(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Help and version go to stdout and are no misuse.
+            // Help and version are printed to stdout and are not errors.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(2)
@@ -330,9 +331,11 @@ fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config
     put("log.level", common.log_level.clone().map(text));
     put("log.format", common.log_format.clone().map(text));
     for setting in &common.set {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("--set {setting} is not KEY=VALUE")))?;
+        let (key, value) = setting.split_once('=').ok_or_else(|| {
+            Error::invalid(format!(
+                "--set must be KEY=VALUE, such as server.http=127.0.0.1:9000; got \"{setting}\""
+            ))
+        })?;
         let parsed = toml::from_str::<toml::Table>(&format!("v = {value}"))
             .ok()
             .and_then(|mut t| t.remove("v"));
@@ -380,9 +383,10 @@ fn serve(arguments: &Serve) -> Result<()> {
     tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {
         let json = serde_json::to_vec(&ports)
-            .map_err(|e| Error::internal("print the ports").with_source(e))?;
-        std::fs::write(file, json)
-            .map_err(|e| Error::precondition("write the ports file").with_source(e))?;
+            .map_err(|e| Error::internal("serialize the bound addresses").with_source(e))?;
+        std::fs::write(file, json).map_err(|e| {
+            Error::precondition("write the file that server.ports_file names").with_source(e)
+        })?;
     }
     let (ready, refused) = app.standing();
     line(&format!(
@@ -415,7 +419,7 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
     }
     table.print();
     if !found {
-        note("ortus: no ONNX Runtime found; `ortus runtime install` fetches it");
+        note("ortus: no ONNX Runtime found; run `ortus runtime install` to download it");
     }
     Ok(if found {
         ExitCode::SUCCESS
@@ -452,8 +456,9 @@ async fn models(arguments: &Models) -> Result<()> {
         state: String,
         reason: String,
     }
-    let lines: Vec<Line> = serde_json::from_slice(&body)
-        .map_err(|e| Error::internal("the answer is not an index").with_source(e))?;
+    let lines: Vec<Line> = serde_json::from_slice(&body).map_err(|e| {
+        Error::internal("the server's list of models cannot be read").with_source(e)
+    })?;
     let mut table = Table::new(&["model", "version", "state", "reason"]);
     for l in &lines {
         table.row(&[&l.name, &l.version, &l.state, &l.reason]);
@@ -479,8 +484,9 @@ async fn predict(arguments: &Predict) -> Result<()> {
 }
 
 fn request_body(arguments: &Predict) -> Result<Bytes> {
-    let unreadable =
-        |e: std::io::Error| Error::precondition("the request file cannot be read").with_source(e);
+    let unreadable = |e: std::io::Error| {
+        Error::precondition("the request file given with --file cannot be read").with_source(e)
+    };
     match &arguments.file {
         Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
             .map(Bytes::from)
@@ -499,7 +505,11 @@ fn request_body(arguments: &Predict) -> Result<Bytes> {
 
 /// Reads NAME:TYPE:SHAPE:VALUES.
 fn input(argument: &str) -> Result<serde_json::Value> {
-    let malformed = || Error::invalid(format!("--input {argument} is not NAME:TYPE:SHAPE:VALUES"));
+    let malformed = || {
+        Error::invalid(format!(
+            "--input must be NAME:TYPE:SHAPE:VALUES, such as x:FP32:1,3:0.5,1,2; got \"{argument}\""
+        ))
+    };
     let mut parts = argument.splitn(4, ':');
     let mut part = || parts.next().ok_or_else(malformed);
     let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);

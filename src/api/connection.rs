@@ -1,7 +1,7 @@
 //! One connection from its first byte to its last: HTTP/1 or HTTP/2, the
 //! limits of both, and the clocks that close it. Owns no listener.
 
-use super::Limits;
+use super::limits::Limits;
 use super::stop::Stop;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -186,12 +186,12 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // It would also close idle connections; the clocks above tell the two apart.
         .header_read_timeout(None)
-        .max_buf_size(limits.header_list_bytes_max.max(8192))
+        .max_buf_size((limits.header_list_bytes_max as usize).max(8192))
         .keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_list_bytes_max).unwrap_or(u32::MAX))
+        .max_header_list_size(limits.header_list_bytes_max)
         .max_concurrent_streams(limits.concurrent_streams_max)
         .max_local_error_reset_streams(limits.local_error_reset_streams_max)
         .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)

@@ -63,8 +63,10 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         #[serde(borrow)]
         outputs: Vec<Output<'a>>,
     }
-    let body: Body<'_> = serde_json::from_str(&text)
-        .map_err(|e| Error::internal("the answer is not JSON").with_source(e))?;
+    let body: Body<'_> = serde_json::from_str(&text).map_err(|e| {
+        Error::internal("the server's response is not JSON of the Open Inference Protocol")
+            .with_source(e)
+    })?;
     let header = |name| {
         headers
             .get(name)

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod layout;
 pub(crate) mod observer;
 pub(crate) mod profile;
+pub(crate) mod settings;
 mod share;
 pub(crate) mod sketch;
 pub(crate) mod slice;

@@ -8,9 +8,9 @@
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::observe::drift::alarm::Rules;
 use crate::observe::drift::event::Alarm;
 use crate::observe::drift::observer::Monitor;
+use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
 use crate::observe::drift::watch::{Subject, Watch};
 use crate::observe::metrics::monitor::FleetSeries;
@@ -47,7 +47,7 @@ pub(crate) struct Member {
     pub server: String,
     /// How long a stretch is.
     pub slot: Duration,
-    pub rules: Rules,
+    pub settings: MonitorSettings,
     pub sink: Sink,
     pub series: FleetSeries,
 }
@@ -201,7 +201,7 @@ impl Merger {
         let reports: Vec<_> = self
             .watches
             .values()
-            .map(|w| serde_json::json!(w.report(&self.member.rules)))
+            .map(|w| serde_json::json!(w.report(&self.member.settings)))
             .collect();
         let state = serde_json::json!({
             "slot": slot, "slot_seconds": self.member.slot.as_secs(), "servers": servers.max(1),
@@ -261,8 +261,8 @@ impl Merger {
             watch.absorb(sketch);
             // Which windows end here follows from the stretch, whoever merges it.
             watch.count_from(slot);
-            let alarms = watch.close(Instant::now(), &self.member.rules);
-            let report = watch.report(&self.member.rules);
+            let alarms = watch.close(Instant::now(), &self.member.settings);
+            let report = watch.report(&self.member.settings);
             begun.extend(
                 alarms
                     .into_iter()

@@ -7,6 +7,7 @@ pub(crate) mod given;
 pub mod line;
 mod log;
 mod recent;
+pub(crate) mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -25,26 +26,18 @@ use line::Line;
 use log::{Log, Reader};
 use parking_lot::Mutex;
 use recent::Kept;
+use settings::FeedbackSettings;
 use state::{Judged, State};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What is taken and kept. Each is a setting of `[feedback]`.
+/// How labels are handled.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub age_max: Duration,
-    pub corrections_max: u32,
-    pub labels_max: usize,
-    pub rows_max: usize,
-    pub answers_bytes_max: usize,
-    pub poll: Duration,
-    /// A folder whose files are taken.
-    pub drop: Option<PathBuf>,
-    pub loss_margin: f64,
-    /// False alarms about what is lost, for each model and month.
+    pub settings: FeedbackSettings,
+    /// Accepted false alarms about performance for each model and month.
     pub false_alarms_per_month: f64,
 }
 
@@ -116,7 +109,7 @@ impl Feedback {
         });
         runtime.spawn(follow(Arc::downgrade(&feedback), records));
         runtime.spawn(show(Arc::downgrade(&feedback)));
-        if let Some(folder) = feedback.options.drop.clone() {
+        if let Some(folder) = feedback.options.settings.drop.clone() {
             runtime.spawn(drop::watch(Arc::downgrade(&feedback), folder));
         }
         feedback
@@ -162,7 +155,7 @@ impl Feedback {
 
     /// Labels that a request may have.
     pub(crate) fn labels_max(&self) -> usize {
-        self.options.labels_max
+        self.options.settings.labels_max
     }
 
     /// Reads and takes labels away from the thread that asks: a request of many
@@ -184,7 +177,7 @@ impl Feedback {
     /// Refuses everything where there are too many, or the store is not there;
     /// what is wrong with one label is told of that label.
     pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
-        let most = self.options.labels_max;
+        let most = self.options.settings.labels_max;
         if given.is_empty() || given.len() > most {
             return Err(Error::invalid(format!(
                 "{} labels are not 1 to {most}",
@@ -296,7 +289,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
     let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
     loop {
-        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else {
+        let Some(poll) = feedback.upgrade().map(|f| f.options.settings.poll) else {
             return;
         };
         let asked = feedback
@@ -305,7 +298,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
             .unwrap_or_default();
         let Some(hours) = feedback
             .upgrade()
-            .map(|f| f.options.age_max.as_secs().div_ceil(3600))
+            .map(|f| f.options.settings.age_max.as_secs().div_ceil(3600))
         else {
             return;
         };

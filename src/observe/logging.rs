@@ -5,6 +5,7 @@
 mod tests;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -13,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use crate::core::error::{Error, Result};
+use crate::core::settings::form::Form;
+use crate::{section, words};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -22,6 +25,41 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+words! { Format { Text = "text", Json = "json" } }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+section! {
+    /// Log messages on standard error.
+    LogSettings {
+        /// Log level, for everything or for one target, such as `info,ortus::batch=debug`.
+        level: String as Level = "info".into();
+        /// Log format: `text` or `json`.
+        format: Format = Format::Text;
+        /// Duration from which a prediction is logged as slow, with its ids, at most ten per
+        /// second. `"0s"` switches it off.
+        slow: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+    }
+}
+
+/// A log filter, as a setting.
+pub(crate) struct Level;
+
+impl Form<String> for Level {
+    fn read(value: &toml::Value) -> std::result::Result<String, String> {
+        let text = value.as_str().filter(|text| filter(text).is_ok());
+        text.map(String::from).ok_or_else(|| {
+            "off, error, warn, info, debug or trace, for everything or for a target, such as \
+             \"info,ortus::batch=debug\""
+                .into()
+        })
+    }
+
+    fn write(setting: &String) -> Option<toml::Value> {
+        Some(toml::Value::String(setting.clone()))
+    }
 }
 
 /// Starts the log of this process: writes what `level` admits to standard

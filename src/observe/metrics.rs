@@ -109,24 +109,24 @@ impl Metrics {
             )?,
             request_seconds: histogram(
                 "ortus_request_duration_seconds",
-                "From the arrival of the headers to the answer.",
+                "Duration of a prediction, from the request headers to the response.",
                 &SECONDS,
                 timed,
             )?,
             queue_seconds: histogram(
                 "ortus_queue_duration_seconds",
-                "Waiting for a lane.",
+                "Time that a request waits in the queue for a lane.",
                 &SECONDS,
                 SERVED,
             )?,
             compute_seconds: histogram(
                 "ortus_compute_duration_seconds",
-                "Inside the runtime, per batch.",
+                "Duration of a batch in ONNX Runtime.",
                 &SECONDS,
                 SERVED,
             )?,
-            batch_rows: histogram("ortus_batch_rows", "Rows per batch run.", &ROWS, SERVED)?,
-            queue_rows: gauge("ortus_queue_rows", "Rows waiting for a lane.", SERVED)?,
+            batch_rows: histogram("ortus_batch_rows", "Rows in a batch.", &ROWS, SERVED)?,
+            queue_rows: gauge("ortus_queue_rows", "Rows in the queue.", SERVED)?,
             runs_terminated: counter(
                 "ortus_runs_terminated_total",
                 "Runs terminated because they took longer than the latest deadline of their batch plus 1 s.",
@@ -139,7 +139,7 @@ impl Metrics {
             )?,
             in_flight: gauge(
                 "ortus_requests_in_flight",
-                "Predictions being served.",
+                "Predictions in progress.",
                 SERVED,
             )?,
             rejected: counter(
@@ -147,20 +147,24 @@ impl Metrics {
                 "Requests refused, by reason.",
                 &["protocol", "reason"],
             )?,
-            model_ready: gauge("ortus_model_ready", "1 while the version serves.", SERVED)?,
+            model_ready: gauge(
+                "ortus_model_ready",
+                "1 while the version is ready to serve.",
+                SERVED,
+            )?,
             load_seconds: put(
                 &r,
                 GaugeVec::new(
                     Opts::new(
                         "ortus_model_load_seconds",
-                        "What the last load of the version took.",
+                        "Duration of the last load of the version.",
                     ),
                     SERVED,
                 ),
             )?,
             load_failures: counter(
                 "ortus_model_load_failures_total",
-                "Loads that were refused.",
+                "Versions that failed to load.",
                 &["model"],
             )?,
             input_bytes: counter("ortus_input_bytes_total", "Bytes of input tensors.", SERVED)?,
@@ -180,44 +184,44 @@ impl Metrics {
                 &r,
                 IntCounter::new(
                     "ortus_spans_dropped_total",
-                    "Spans that were not sent: the collector is too slow.",
+                    "Spans dropped because the collector is too slow.",
                 ),
             )?,
             connections_refused: put(
                 &r,
                 IntCounter::new(
                     "ortus_connections_refused_total",
-                    "Connections closed at accept: over the limit.",
+                    "Connections refused because limits.connections_max was reached.",
                 ),
             )?,
             bytes_in_flight: put(
                 &r,
-                IntGauge::new(
-                    "ortus_bytes_in_flight",
-                    "Request bytes being read or served.",
-                ),
+                IntGauge::new("ortus_bytes_in_flight", "Bytes of requests in progress."),
             )?,
             shadow: counter(
                 "ortus_shadow_total",
-                "Copies to a shadow version: same, different, failed or dropped.",
+                "Requests copied to a shadow version, by outcome: same, different, failed or dropped.",
                 &["model", "version", "outcome"],
             )?,
             registry_entry: put(
                 &r,
-                IntGauge::new("ortus_registry_entry", "The last registry entry applied."),
+                IntGauge::new(
+                    "ortus_registry_entry",
+                    "Number of the last registry log entry that this server applied.",
+                ),
             )?,
             registry_refused: put(
                 &r,
                 IntGauge::new(
                     "ortus_registry_refused",
-                    "1 while what the registry has is refused: forked, rolled back, from the future.",
+                    "1 while the server refuses the registry log: forked, rolled back, or dated in the future.",
                 ),
             )?,
             registry_staleness: put(
                 &r,
                 Gauge::new(
                     "ortus_registry_staleness_seconds",
-                    "How long the registry's store has been silent.",
+                    "Time since the registry was last read successfully.",
                 ),
             )?,
             capture: capture::Families::new(&r)?,

@@ -5,7 +5,7 @@ use crate::core::model::Version;
 
 /// Which versions of a model are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum VersionPolicy {
+pub enum VersionPolicy {
     /// The versions with the highest numbers: so many, at least one.
     Latest(u32),
     /// Every version.

@@ -248,7 +248,7 @@ fn a_second_signal_exits_at_once() {
 fn the_demo_holds() {
     let (code, out, err) = run(&["demo", "--exit"]);
     assert_eq!(code, 0, "{out}{err}");
-    assert!(out.contains("everything held"), "{out}");
+    assert!(out.contains("every check passed"), "{out}");
 }
 
 #[test]

@@ -8,9 +8,9 @@ mod sections;
 mod tests;
 
 use capture_source::CaptureSource;
-use ortus::config::form::Form;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::{ModelName, short};
+use ortus::core::settings::form::Form;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;

@@ -2,10 +2,11 @@
 //! one thread that empties it, looks at the clock, and keeps to its share of
 //! the processors by sampling. What does not fit is dropped and counted.
 
-use super::alarm::{Against, Rules, SPANS};
+use super::alarm::{Against, SPANS};
 use super::contract::Contracts;
 use super::event::Alarm;
 use super::layout::Side;
+use super::settings::MonitorSettings;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
 use super::watch::{ColumnReport, Report, Subject, Watch};
@@ -26,18 +27,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
-/// How the thread behaves.
+/// How the monitor behaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub rules: Rules,
-    /// Bytes of requests waiting; what comes beyond is dropped and counted.
-    pub queue_bytes_max: usize,
-    /// Share of the server's own work that windows may take; fewer requests are
-    /// sampled where they would take more.
-    pub cpu_share: f64,
-    /// Columns with series of their own among the metrics.
-    pub columns_shown: usize,
-    /// The share of requests that taps are shown at least.
+    pub settings: MonitorSettings,
+    /// Share of requests that taps receive even if fewer are sampled into windows.
     pub tapped_share: f64,
 }
 
@@ -230,10 +224,10 @@ impl Monitor {
         };
         let mut found: Vec<&Observed> = watches.values().filter(of).collect();
         found.sort_by_key(|o| o.watch.subject.version);
-        let (share, rules) = (self.shared.share(), self.shared.rules());
+        let (share, settings) = (self.shared.share(), self.shared.settings());
         let fleet = self.shared.fleet.lock();
         let whole = |o: &Observed| {
-            let mut report = serde_json::json!(o.watch.report(&rules));
+            let mut report = serde_json::json!(o.watch.report(&settings));
             report["sample_share"] = share.into();
             report["dropped_requests"] = o.series.dropped.get().into();
             let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
@@ -293,7 +287,7 @@ impl Observer {
             outputs,
             bytes,
         };
-        let fits = before + bytes <= self.shared.options.queue_bytes_max;
+        let fits = before + bytes <= self.shared.options.settings.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
             self.shared
                 .waiting_bytes
@@ -317,11 +311,11 @@ pub(crate) fn number(prediction: Uuid) -> u64 {
 }
 
 impl Shared {
-    /// The rules, with this server's part of the promise.
-    fn rules(&self) -> Rules {
-        let mut rules = self.options.rules.clone();
-        rules.false_alarms_per_month /= self.fleet.lock().0 as f64;
-        rules
+    /// The settings, with this server's part of the promise.
+    fn settings(&self) -> MonitorSettings {
+        let mut settings = self.options.settings.clone();
+        settings.false_alarms_per_month /= self.fleet.lock().0 as f64;
+        settings
     }
 
     /// The share of requests that is sampled.
@@ -343,7 +337,7 @@ impl Shared {
     fn adapt(&self, taken: Option<f64>) {
         // An idle server says nothing of what its next request will cost.
         let Some(taken) = taken else { return };
-        let share = next_share(self.share(), taken, self.options.cpu_share);
+        let share = next_share(self.share(), taken, self.options.settings.cpu_share);
         let up_to = if share >= 1.0 {
             u64::MAX
         } else {
@@ -401,7 +395,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
         .map(|task| answers(task, outputs))
         .unwrap_or_default();
     if shared.is_sampled(number(*prediction)) {
-        watch.observe(inputs, outputs, &shared.options.rules);
+        watch.observe(inputs, outputs, &shared.options.settings);
         watch.estimate(&answers);
         if let Some(companion) = companion {
             let (errors, failure) = companion.expect(inputs, outputs);
@@ -433,14 +427,14 @@ fn tick(shared: &Shared, sink: &Sink) {
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    let rules = &shared.rules();
+    let settings = &shared.settings();
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
         let alarms = observed
             .watch
-            .advance(Instant::now(), seconds / 3600, rules);
+            .advance(Instant::now(), seconds / 3600, settings);
         observed.series.begun.inc_by(alarms.len() as u64);
-        let report = observed.watch.report(rules);
+        let report = observed.watch.report(settings);
         begun.extend(
             alarms
                 .into_iter()
@@ -449,7 +443,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         if let Some(estimated) = &report.estimated {
             observed.series.estimate(&estimated.estimate.measures);
         }
-        let columns = shown(&report, shared.options.columns_shown);
+        let columns = shown(&report, shared.options.settings.columns_shown);
         let alarms = report.alarms;
         observed
             .series

@@ -7,7 +7,7 @@ mod proof;
 #[cfg(test)]
 mod tests;
 
-use super::alarm::Rules;
+use super::alarm::significance;
 use super::baseline::Baseline;
 use super::cells::cut;
 use super::column::{Hints, Reading, Watched};
@@ -15,6 +15,7 @@ use super::contract::{Breaches, Contracts};
 use super::history::{History, Point};
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
+use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
 use crate::core::error::{Error, Result};
@@ -178,7 +179,12 @@ impl Watch {
     }
 
     /// Takes the tensors of a sampled request, in the signature's order.
-    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], rules: &Rules) {
+    pub(crate) fn observe(
+        &mut self,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+        settings: &MonitorSettings,
+    ) {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         self.sampled_rows += rows;
         self.window_rows += rows;
@@ -203,7 +209,7 @@ impl Watch {
             }
             self.gathered_rows += rows as usize;
             let most = OWN_VALUES_MAX / self.places.len().max(1);
-            if self.gathered_rows >= rules.own_rows.min(most) {
+            if self.gathered_rows >= settings.own_rows.min(most) {
                 self.profile_own();
             }
         }
@@ -255,19 +261,21 @@ impl Watch {
         &mut self,
         now: Instant,
         hour: u64,
-        rules: &Rules,
+        settings: &MonitorSettings,
     ) -> Vec<(Place, Reading)> {
         let age = now.saturating_duration_since(self.opened);
-        let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
+        let full =
+            self.window_rows >= u64::from(settings.window_rows) && age >= settings.window_min;
         let mut begun = Vec::new();
-        let alpha = rules.alpha(self.columns.len());
-        if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
-            begun = self.close(now, rules);
+        let alpha = significance(settings, self.columns.len());
+        if self.window_rows > 0 && (full || age >= settings.window_max) && !self.columns.is_empty()
+        {
+            begun = self.close(now, settings);
         }
         if self.hour.replace(hour).is_some_and(|before| before != hour) {
             for column in &mut self.columns {
                 // What was counted belongs to the hour that ends.
-                let readings = column.close_hour(hour.wrapping_sub(1), rules, alpha);
+                let readings = column.close_hour(hour.wrapping_sub(1), settings, alpha);
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
             }
         }
@@ -315,16 +323,20 @@ impl Watch {
     }
 
     /// Closes the window under way, however many rows it has, and tests it.
-    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
+    pub(crate) fn close(
+        &mut self,
+        now: Instant,
+        settings: &MonitorSettings,
+    ) -> Vec<(Place, Reading)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
             .or_else(|| self.errors.close())
             .or(self.estimated.take());
-        let alpha = rules.alpha(self.columns.len());
+        let alpha = significance(settings, self.columns.len());
         let mut begun = Vec::new();
         for column in &mut self.columns {
-            let readings = column.close(self.closed, rules, alpha);
+            let readings = column.close(self.closed, settings, alpha);
             begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
         }
         self.untold_rows += self.window_rows;
@@ -363,7 +375,7 @@ impl Watch {
     }
 
     /// Everything that is known, for a person or a program.
-    pub(crate) fn report(&self, rules: &Rules) -> Report<'_> {
+    pub(crate) fn report(&self, settings: &MonitorSettings) -> Report<'_> {
         let (rows, mut breaches) = self.contracts.totals();
         let mut columns: Vec<ColumnReport<'_>> = Vec::new();
         for column in &self.columns {
@@ -400,7 +412,7 @@ impl Watch {
             rows,
             sampled_rows: self.sampled_rows,
             windows: self.closed,
-            alpha: rules.alpha(self.columns.len()),
+            alpha: significance(settings, self.columns.len()),
             estimated: self.estimated.as_ref().map(|estimate| {
                 let of_scores = estimate.calibrated.is_some();
                 let assumption = if of_scores {

@@ -22,7 +22,7 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
         let Some(feedback) = feedback.upgrade() else {
             return;
         };
-        let poll = feedback.options.poll;
+        let poll = feedback.options.settings.poll;
         for file in files(&folder) {
             let note = match take(&feedback, &file).await {
                 Ok(note) => note,
@@ -93,7 +93,10 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
     let mut labels = labels.into_iter();
     let mut at = 0;
     loop {
-        let some: Vec<Result<Given>> = labels.by_ref().take(feedback.options.labels_max).collect();
+        let some: Vec<Result<Given>> = labels
+            .by_ref()
+            .take(feedback.options.settings.labels_max)
+            .collect();
         if some.is_empty() {
             break;
         }

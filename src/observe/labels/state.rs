@@ -75,7 +75,7 @@ impl State {
     /// Starts with nothing.
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            recent: Recent::new(options.answers_bytes_max),
+            recent: Recent::new(options.settings.answers_bytes_max),
             books: BTreeMap::new(),
             pending: HashMap::new(),
             order: VecDeque::new(),
@@ -124,13 +124,13 @@ impl State {
             key,
             subject.version.number(),
             &subject.slices,
-            options.rows_max,
+            options.settings.rows_max,
         );
         open.book.predicted(hour_of(id), rows);
         if open.trial.is_none() {
             let measured = subject.baseline.as_ref().map(|b| (&b.performance, b.rows));
-            let trial =
-                measured.map(|(measured, rows)| Trial::new(measured, rows, options.loss_margin));
+            let trial = measured
+                .map(|(measured, rows)| Trial::new(measured, rows, options.settings.loss_margin));
             open.trial = Some(trial.unwrap_or_default());
         }
         self.recent.add(id, kept);
@@ -170,7 +170,7 @@ impl State {
             )));
         }
         let made: DateTime<Utc> = minted(*id).unwrap_or(UNIX_EPOCH).into();
-        let age_max = TimeDelta::from_std(options.age_max).unwrap_or(TimeDelta::MAX);
+        let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
         if made > now + SKEW || time.is_some_and(|time| time > now + SKEW) {
             return Err(Error::invalid("the label is of the future"));
         }
@@ -194,8 +194,8 @@ impl State {
                     .and_then(|open| open.corrections.get(&key))
                     .copied()
                     .unwrap_or(0);
-                if known.is_some() && times >= options.corrections_max {
-                    let most = options.corrections_max;
+                if known.is_some() && times >= options.settings.corrections_max {
+                    let most = options.settings.corrections_max;
                     return Err(Error::precondition(format!(
                         "the label was corrected {most} times, the most there may be"
                     )));
@@ -375,7 +375,7 @@ impl State {
         let is_own = self.recent.get(id).is_some();
         let slices: Vec<String> = joined.slices.keys().cloned().collect();
         let is_betting = self.is_betting;
-        let open = self.open(of, joined.version, &slices, options.rows_max);
+        let open = self.open(of, joined.version, &slices, options.settings.rows_max);
         let truth = Truth::from(joined.truth);
         let parts = open
             .book
@@ -396,7 +396,8 @@ impl State {
             Taken::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
             Taken::New => {
                 let now = u64::try_from(line.time.timestamp() / 3600).unwrap_or(0);
-                let (alarms, margin) = (options.false_alarms_per_month, options.loss_margin);
+                let (alarms, margin) =
+                    (options.false_alarms_per_month, options.settings.loss_margin);
                 let trial = open.trial.as_mut().filter(|_| is_betting);
                 let won = trial.and_then(|t| t.take((&joined.answer, truth), now, alarms, margin));
                 worse.extend(won.map(|won| Worse {

@@ -12,7 +12,7 @@ use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::{self, Sample};
-use crate::onnx::first_run::{Ask, Subject};
+use crate::onnx::first_run::{GoldenRows, Subject};
 use crate::onnx::golden::Golden;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, Source};
 use crate::registry::directory::Loaded;
@@ -40,7 +40,7 @@ pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject
             1
         },
         // Held against the very sessions that serve.
-        golden: Ask::Nothing,
+        golden: GoldenRows::Skip,
     }
 }
 
@@ -204,8 +204,8 @@ impl Loading<'_> {
             return (Batching::Alone(reason), None);
         }
 
-        let joins = batchability::joins(signature, &sample, session);
-        let batching = joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined);
+        let batchable = batchability::check(signature, &sample, session);
+        let batching = batchable.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined);
         (batching, Some(sample))
     }
 }

@@ -159,7 +159,7 @@ fn verifying_names_the_object_of_any_flipped_byte() {
     assert!(
         registry
             .does(&["audit", "verify"])
-            .starts_with("whole: 3 entries, 6 blobs")
+            .starts_with("verified: 3 entries, 6 blobs")
     );
     let mut all = Vec::new();
     files(&registry.store(), &mut all);

@@ -6,9 +6,9 @@ use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
     Triggers, Values,
 };
-use ortus::config::text::{Source, nearest, plain};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
+use ortus::core::settings::text::{Source, nearest, plain};
 use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};

@@ -2,7 +2,7 @@
 //! range.
 
 use super::Text;
-use ortus::config::form::{Line, Size};
+use ortus::core::settings::form::{Line, Size};
 use ortus::{choice, section};
 use std::time::Duration;
 
