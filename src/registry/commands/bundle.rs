@@ -15,9 +15,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The media type of our manifest, as the OCI layout's config blob.
+/// Media type of a version's manifest, which is the config blob of the OCI layout.
 const MANIFEST_TYPE: &str = "application/vnd.ortus.manifest.v1+json";
-/// … and of a version's file.
+/// Media type of a version's file.
 const FILE_TYPE: &str = "application/vnd.ortus.file.v1";
 const OCI_MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const TITLE: &str = "org.opencontainers.image.title";
@@ -48,8 +48,8 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error {
 }
 
 impl Operator {
-    /// Writes a version as an OCI layout into a new folder, which appears whole
-    /// or not at all.
+    /// Writes a version as an OCI layout into a new folder, which appears complete or
+    /// not at all.
     pub(crate) async fn export(
         &self,
         name: &ModelName,
@@ -98,7 +98,7 @@ impl Operator {
         Ok(version)
     }
 
-    /// Publishes what a folder holds: a bundle of `export`, as a version of
+    /// Publishes the content of a folder: a bundle of `export`, as a version of
     /// `name`; or a model directory, every version of every model in order.
     pub(crate) async fn import(
         &self,
@@ -246,7 +246,7 @@ fn malformed(error: serde_json::Error) -> Error {
     Error::invalid("the bundle is malformed").with_source(error)
 }
 
-/// The versions of a model directory, in order.
+/// Lists the versions of a model directory, in order.
 fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBuf>>> {
     let mut models: BTreeMap<ModelName, BTreeMap<Version, PathBuf>> = BTreeMap::new();
     let list = |path: &Path| -> Result<Vec<PathBuf>> {
