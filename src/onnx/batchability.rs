@@ -61,8 +61,8 @@ impl Sample {
         Ok(start.elapsed())
     }
 
-    /// Makes golden rows of what the model answers; none where it answers
-    /// otherwise when it is asked again, or at length.
+    /// Creates golden rows from the answers of the model; `None` if a second run gives
+    /// other answers, or if they are too large.
     pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
         let inputs = self.inputs(rows, 1)?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);

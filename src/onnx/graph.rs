@@ -28,7 +28,7 @@ pub(crate) const FUNCTIONS_MAX: usize = 4_096;
 /// The most operator sets a model may import.
 pub(crate) const OPSETS_MAX: usize = 1_024;
 
-/// The value of `TensorProto.data_location` that sends ONNX to another file.
+/// The value of `TensorProto.data_location` for external data.
 const EXTERNAL: i32 = 1;
 
 /// What an ONNX file declares.
@@ -36,7 +36,7 @@ const EXTERNAL: i32 = 1;
 pub struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
-    /// What makes each output.
+    /// The operator that computes each output.
     pub ends: Vec<End>,
     /// Imported operator sets, as `(domain, version)`; the default domain is empty.
     pub opsets: Vec<(String, i64)>,
@@ -104,9 +104,9 @@ impl Graph {
         })
     }
 
-    /// Tells whether the time of a run follows from its number of rows alone:
-    /// no axis but a leading one is free, no text is as long as a client likes,
-    /// and no operator's work depends on the values it is given.
+    /// Whether the time of a run depends on its number of rows alone: no axis but the
+    /// first is dynamic, no input is a string, and no operator's work depends on
+    /// values.
     pub(crate) fn runs_in_bounded_time(&self) -> bool {
         let fixed = |spec: &TensorSpec| {
             let dims = spec
@@ -125,8 +125,8 @@ impl Graph {
     }
 }
 
-/// Operators whose work follows from the values of a tensor, not from shapes:
-/// loops, and those that are told how large an output to make.
+/// Operators whose work depends on the values of a tensor, not only on shapes:
+/// loops, and those with an input for the size of the output.
 const DATA_DRIVEN: [&str; 27] = [
     "AffineGrid",
     "BlackmanWindow",
@@ -177,8 +177,8 @@ fn domain(name: Option<&str>) -> &str {
     name.filter(|d| *d != "ai.onnx").unwrap_or_default()
 }
 
-/// Gathers operators and external files over graphs, subgraphs and functions.
-/// Recursion is as deep as the decoder allowed.
+/// Collects operators and external files of graphs, subgraphs and functions.
+/// The decoder limits the recursion.
 #[derive(Default)]
 struct Census {
     operators: BTreeSet<(String, String)>,
@@ -241,8 +241,8 @@ impl Census {
         Ok(())
     }
 
-    /// Adds the bodies of functions and takes out the calls of them. Refuses
-    /// functions that call each other in a circle: they expand without end.
+    /// Adds the bodies of functions and removes the calls of them. Refuses recursive
+    /// functions, which would expand without end.
     fn functions(&mut self, functions: &[FunctionProto]) -> Result<()> {
         if functions.len() > FUNCTIONS_MAX {
             return Err(Error::invalid(format!(
@@ -298,7 +298,7 @@ impl Census {
     }
 }
 
-/// Reads a location of external data: relative, downwards, without tricks.
+/// Reads the location of external data: a relative path inside the folder.
 fn relative(location: &str) -> Result<PathBuf> {
     let refuse = |why: &str| {
         Err(Error::invalid(format!(

@@ -23,17 +23,17 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) const MODELS_MAX: usize = 10_000;
 /// The most versions of a model; beyond it nothing new of the model is seen.
 pub(crate) const VERSIONS_MAX: usize = 1_000;
-/// The name of a model's file where its configuration says nothing else.
+/// Name of the model file, unless the configuration names another.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
 /// The name of a model's configuration.
 const CONFIG_FILE: &str = "config.pbtxt";
 
-/// A model directory and what was seen in it.
+/// A model directory, and what earlier scans found.
 pub(crate) struct Directory {
     root: PathBuf,
     settle: Duration,
     last: Catalog,
-    /// Since when each version has looked as it does.
+    /// Since when the files of each version are unchanged.
     since: Since,
     ignored: usize,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Loaded {
     pub baseline: Option<Bytes>,
     /// The companion beside it, if there is one.
     pub companion: Option<Bytes>,
-    /// The names of the inputs' columns, where somebody gave them.
+    /// Names of the input's columns, if given.
     pub features: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ impl Directory {
         })
     }
 
-    /// Lists what is there. `now` is compared with the times of files,
+    /// Scans the directory. `now` is compared with the times of files,
     /// `instant` with earlier scans. Folders with illegal names are left out.
     /// A model that cannot be read or is over a limit keeps the versions it had,
     /// unsettled, with the reason as its problem; a directory that cannot be
@@ -134,7 +134,7 @@ impl Directory {
             self.settle,
             Now { time: now, instant },
         );
-        // Nobody knows how those files look now; a refusal would outlast the trouble.
+        // Their files could not be seen: a refusal would outlast the failure.
         for name in unseen {
             catalog
                 .models
@@ -162,12 +162,12 @@ impl Directory {
         match walk::fingerprint(&root, folder) {
             Ok(files) if files == entry.files => loaded,
             _ => Err(Error::unavailable(
-                "the version changed while it was read; it is tried again once it is settled",
+                "the version changed while it was read; it is loaded again once its files are left alone",
             )),
         }
     }
 
-    /// Found anew each time, so that the directory may be a link that moves.
+    /// Resolved each time, because the directory may be a link that moves.
     fn canonical_root(&self) -> Result<PathBuf> {
         self.root
             .canonicalize()
@@ -175,7 +175,7 @@ impl Directory {
     }
 }
 
-/// Looks at one model.
+/// Scans one model.
 fn look(
     root: &Path,
     folder: &Path,
@@ -186,7 +186,7 @@ fn look(
     let (config, problem, stamp) = match config(root, folder, name)? {
         None => (None, None, None),
         Some((_, Ok(config))) => (Some(config), None, None),
-        // What serves goes on under the configuration it was loaded with.
+        // Loaded versions keep the configuration that they were loaded with.
         Some((stamp, Err(e))) => (
             last.and_then(|l| l.config.clone()),
             Some(e.message),
@@ -246,7 +246,7 @@ fn look(
     })
 }
 
-/// Reads a model's configuration, if it has one: its stamp, and what it says.
+/// Reads a model's configuration, if it has one, with the stamp of its file.
 fn config(
     root: &Path,
     folder: &Path,
@@ -288,21 +288,21 @@ fn config(
     }
 }
 
-/// Stands in for a model that cannot be seen now: nothing of it loads, and
-/// nothing of it leaves.
+/// Returns the last entry of a model that is unreadable now: none of its versions
+/// is loaded or unloaded.
 fn fall_back(name: &ModelName, last: Option<&ModelEntry>, error: &Error) -> ModelEntry {
     let mut entry = last.cloned().unwrap_or_default();
     let problem = Some(error.message.clone());
     if entry.problem != problem {
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(model = name.as_str(), %error, cause, "the model's folder cannot be read; what serves goes on");
+        tracing::error!(model = name.as_str(), %error, cause, "the model's folder cannot be read; serving continues with the loaded versions");
     }
     entry.problem = problem;
     entry
 }
 
-/// Marks each version that was left alone for `settle`: by the times of its
-/// files, or, where those are ahead of the clock, by how long it has looked so.
+/// Marks each version whose files are unchanged for `settle`: by their times, or, if
+/// those are ahead of the clock, by the time since they were first seen so.
 fn mark_settled(catalog: &mut Catalog, before: &Since, settle: Duration, now: Now) -> Since {
     let mut since = Since::new();
     let oldest_ns =

@@ -187,6 +187,7 @@ fn is_test(file: &str) -> bool {
         .iter()
         .any(|end| file.ends_with(end))
         || file.contains("/tests/")
+        || file.contains("/conformance/")
 }
 
 fn wing(module: &str) -> &str {

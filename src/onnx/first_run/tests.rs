@@ -1,3 +1,5 @@
+//! A verdict counts only from a child process that ended well.
+
 use super::*;
 use std::process::ExitStatus;
 

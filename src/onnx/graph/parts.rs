@@ -34,7 +34,7 @@ pub(super) enum Level {
     Shape,
     /// Numbers, packed.
     Packed,
-    /// Anything that is counted and not looked into.
+    /// Anything that is counted, without its content.
     Leaf,
 }
 
@@ -47,8 +47,8 @@ impl Level {
         )
     }
 
-    /// Whether field `tag` holds numbers or text by the thousand: a tensor's
-    /// data, or an attribute's list.
+    /// Whether field `tag` can be large: the data of a tensor, or the list of an
+    /// attribute.
     pub(super) fn is_bulk(self, tag: u64) -> bool {
         match self {
             Self::Tensor => matches!(tag, 4..=7 | 9..=11),
@@ -57,7 +57,7 @@ impl Level {
         }
     }
 
-    /// What field `tag` holds, if it matters.
+    /// The kind of field `tag`, if it is counted.
     pub(super) fn child(self, tag: u64) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,

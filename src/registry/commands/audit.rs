@@ -9,14 +9,14 @@ use futures_util::stream::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What was verified.
+/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Verified {
     pub entries: u64,
     pub blobs: usize,
     pub bytes: u64,
     pub checkpoints: usize,
-    /// Entries whose conditions did not hold; they changed nothing.
+    /// Void entries: their conditions did not hold, so they changed nothing.
     pub void: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Operator {
         Ok(verified)
     }
 
-    /// The numbers of the objects in a folder.
+    /// Lists the numbers of the objects in a folder.
     async fn numbers(&self, folder: &str) -> Result<BTreeSet<u64>> {
         let key = self.log.key(folder);
         let listed: Vec<_> = self.log.store.list(&key).try_collect().await?;

@@ -31,14 +31,14 @@ pub(crate) struct Happened {
     pub time: DateTime<Utc>,
     pub actor: String,
     pub reason: String,
-    /// What was done, in words.
+    /// Description of the change.
     pub did: Vec<String>,
-    /// The champion right after it.
+    /// The champion after it.
     pub champion: Option<u64>,
-    /// The ops as they are in the log.
+    /// The operations as in the log.
     pub ops: Vec<Op>,
     pub hash: String,
-    /// Whether the entry is signed, and by which keys.
+    /// The keys that signed the entry.
     pub keys: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ impl Operator {
         Ok(shown)
     }
 
-    /// Every change of a model, oldest first; up to `until` by the entries' time.
+    /// Lists every change of a model, oldest first; up to `until` by the entries' time.
     pub(crate) async fn history(
         &self,
         name: &ModelName,
@@ -190,7 +190,7 @@ impl Operator {
     }
 
     /// Copies a version's files into a new folder, verified. The folder appears
-    /// whole or not at all; returns the version.
+    /// complete or not at all; returns the version.
     pub async fn pull(
         &self,
         name: &ModelName,

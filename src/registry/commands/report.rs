@@ -31,7 +31,7 @@ pub(crate) struct Moved {
     pub evaluation: Value,
     /// The keys that signed the change.
     pub keys: Vec<String>,
-    /// The entry's own hash, to be found again by.
+    /// Hash of the entry, to find it again.
     pub hash: String,
 }
 
@@ -49,8 +49,8 @@ impl Period {
 }
 
 impl Operator {
-    /// Every change of a champion in a period, of one model or of all, oldest
-    /// first. Folds the whole log, and fails where it does not hold.
+    /// Lists every change of a champion in a period, of one model or of all, oldest
+    /// first. Folds the whole log, and fails if its chain is broken.
     pub(crate) async fn moves(
         &self,
         name: Option<&ModelName>,
@@ -74,7 +74,7 @@ impl Operator {
                 else {
                     continue;
                 };
-                // A version whose blobs were swept has no manifest left to read.
+                // A version whose blobs were deleted has no manifest any more.
                 let evaluation = self
                     .manifest(record)
                     .await
@@ -118,8 +118,8 @@ impl Operator {
         Ok(moves)
     }
 
-    /// What a version was made from, back to its first ancestor, and who made each
-    /// champion.
+    /// Returns the lineage of a version back to its first ancestor, and who promoted
+    /// each of them.
     pub async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
         let moves = self.moves(Some(name), Period::default()).await?;
@@ -137,7 +137,7 @@ impl Operator {
                 "lineage": manifest.lineage, "evaluation": manifest.evaluation,
                 "files": manifest.files.iter().map(|f| json!({"path": f.path, "digest": f.digest})).collect::<Vec<_>>(),
             }));
-            // A parent is older; a manifest that says otherwise would go in circles.
+            // A parent is older; any other manifest would lead in circles.
             next = manifest.parent.filter(|parent| *parent < version);
         }
 
@@ -145,7 +145,7 @@ impl Operator {
     }
 }
 
-/// The champions an entry moves.
+/// Lists the changes of champion in an entry.
 fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
     let change = |op: &Op| match op {
         Op::Promote {
@@ -164,7 +164,7 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
     entry.ops.iter().filter_map(change).collect()
 }
 
-/// What a change of champion comes down to, as a heading and named facts.
+/// Describes a change of champion by a heading and named facts.
 fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     let how = if m.rollback {
         "rolled back to"
@@ -216,7 +216,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     )
 }
 
-/// The report as Markdown, for a person.
+/// Writes the report as Markdown.
 pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
     let mut text = format!(
         "# Changes of champion in {}\n\n{} changes.\n",
@@ -234,7 +234,7 @@ pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
     text
 }
 
-/// The report as one self-contained page.
+/// Writes the report as one self-contained HTML page.
 pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
     let title = format!("Changes of champion in {}", escaped(namespace));
     let mut page = format!(
@@ -258,7 +258,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 dl{display:grid;grid-template-columns:7rem 1fr;gap:.2rem 1rem}dt{color:#666}dd{margin:0;overflow-wrap:anywhere}\
 section{border-top:1px solid #ccc}";
 
-/// Keeps what people wrote from being read as markup.
+/// Escapes Markdown in text that people wrote.
 fn plain(text: &str) -> String {
     let escape = |c: char| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => format!("\\{c}"),

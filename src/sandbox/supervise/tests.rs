@@ -1,3 +1,5 @@
+//! Requests, answers, timeouts and limits of child processes.
+
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
