@@ -17,48 +17,48 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The format of what is handed over.
+/// The version of the exchange format.
 const FORMAT: u32 = 1;
-/// The largest metrics.
+/// The largest metrics file.
 const METRICS_BYTES_MAX: u64 = 1 << 20;
-/// The column of weights.
+/// The name of the column of weights.
 const WEIGHT: &str = "ortus.weight";
 
-/// What the program says of its model, all of it optional.
+/// The report of the program on its model; every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ProgramReport {
-    /// Measures of its own, for the record.
+    /// Metrics of its own, for the record.
     pub metrics: BTreeMap<String, f64>,
-    /// How much features count.
+    /// Feature importances.
     pub importances: BTreeMap<String, f64>,
-    /// The features in the order of the model's columns, where it has other columns than inputs.
+    /// The features in the order of the model's columns, if they are not its inputs.
     pub features: Vec<String>,
     pub notes: Vec<String>,
 }
 
-/// What it predicted of the rows that it is judged by.
+/// The program's predictions of the test rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Claims {
-    /// A value of each row.
+    /// The value of each row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<f64>,
-    /// The place of each row's class.
+    /// The index of each row's class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<u32>,
-    /// Row by row the classes' probabilities, where it tells them.
+    /// The probabilities of the classes, row by row, if the program writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<f32>,
 }
 
-/// What it handed back.
+/// The result of a training program.
 pub(crate) struct Back {
     pub model: Bytes,
     pub said: ProgramReport,
     pub claims: Claims,
 }
 
-/// Fills the folder that a program finds.
+/// Writes the folder that a program reads.
 pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::unavailable(format!("write to {}", folder.display())).with_source(e)
@@ -166,13 +166,13 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
         .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
 }
 
-/// A missing number is an empty cell.
+/// Writes a cell; a missing number is an empty one.
 fn missing(word: String) -> String {
     if word == "NaN" { String::new() } else { word }
 }
 
-/// Reads what a program left. Refuses what is not there, too large, or not what
-/// was asked for.
+/// Reads the output of a program. Refuses files that are absent, too large or
+/// malformed.
 pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
     let most = spec.program.output_max as u64;
     let read = |name: &str, most: u64| -> Result<Vec<u8>> {
@@ -180,7 +180,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         let none = |e: std::io::Error| {
             Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
         };
-        // A link might lead anywhere.
+        // A symbolic link could point anywhere.
         let meta = std::fs::symlink_metadata(&path).map_err(none)?;
         if !meta.is_file() {
             return Err(Error::invalid(format!("out/{name} is not a file")));
@@ -223,7 +223,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     })
 }
 
-/// Reads predictions: `value`, or `label` and, where they are told, `p0`, `p1` …
+/// Reads predictions: `value`, or `label` and optionally `p0`, `p1` …
 /// in the order of the classes.
 fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
     let refuse = |why: String| Error::invalid(format!("out/predictions.csv: {why}"));
@@ -281,12 +281,13 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
     Ok(claims)
 }
 
-/// Holds what a program predicted against what its model answers. Refuses a
+/// Compares the predictions of a program with those of its model. Refuses a
 /// difference beyond `within`, and another class unless the two are tied.
-/// `places` are those of the classes among the model's.
+/// `places` are the indices of the classes in the model.
 pub(crate) fn compare(
     claims: &Claims,
-    (answers, places): (&[Option<Answer>], &[usize]),
+    answers: &[Option<Answer>],
+    places: &[usize],
     within: f64,
 ) -> Result<Parity> {
     let refuse =
@@ -311,7 +312,7 @@ pub(crate) fn compare(
                 };
                 let apart =
                     (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
-                // What is no number is not near either.
+                // NaN is not close to anything.
                 if apart.is_nan() || apart > within {
                     return refuse(
                         row,
@@ -379,23 +380,23 @@ mod tests {
             ..Claims::default()
         };
         let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
-        assert!(compare(&values, (&answers(1.0, 2.000_01), &[0, 1]), 1e-4).is_ok());
+        assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
         assert!(
-            compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4)
+            compare(&values, &answers(1.0, 2.1), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("row 1"))
         );
-        assert!(compare(&values, (&answers(f64::NAN, 2.0), &[0, 1]), 1e-4).is_err());
-        assert!(compare(&values, (&[None, None], &[0, 1]), 1e-4).is_err());
+        assert!(compare(&values, &answers(f64::NAN, 2.0), &[0, 1], 1e-4).is_err());
+        assert!(compare(&values, &[None, None], &[0, 1], 1e-4).is_err());
         let classes = Claims {
             classes: vec![1],
             scores: vec![0.4, 0.6],
             ..Claims::default()
         };
         let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
-        assert!(compare(&classes, (&class(1, &[0.4, 0.6]), &[0, 1]), 1e-4).is_ok());
-        assert!(compare(&classes, (&class(1, &[0.45, 0.55]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
+        assert!(compare(&classes, &class(1, &[0.45, 0.55]), &[0, 1], 1e-4).is_err());
         assert!(
-            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4)
+            compare(&classes, &class(0, &[0.4, 0.6]), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("class 0"))
         );
         let tied = Claims {
@@ -403,9 +404,9 @@ mod tests {
             scores: vec![0.5, 0.5],
             ..Claims::default()
         };
-        assert!(compare(&tied, (&class(0, &[0.5, 0.5]), &[0, 1]), 1e-4).is_ok());
-        let turned = compare(&classes, (&class(0, &[0.6, 0.4]), &[1, 0]), 1e-4);
+        assert!(compare(&tied, &class(0, &[0.5, 0.5]), &[0, 1], 1e-4).is_ok());
+        let turned = compare(&classes, &class(0, &[0.6, 0.4]), &[1, 0], 1e-4);
         assert!(turned.is_ok(), "the model has its classes in another order");
-        assert!(compare(&values, (&class(0, &[1.0]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&values, &class(0, &[1.0]), &[0, 1], 1e-4).is_err());
     }
 }

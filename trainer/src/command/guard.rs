@@ -16,20 +16,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The hidden subcommand that it is started with.
+/// The hidden subcommand that starts the guard.
 pub(crate) const SUBCOMMAND: &str = "guard";
-/// The last bytes of what the program says that are kept, of each of two streams.
+/// The last bytes of output that are kept, for each of the two streams.
 const SAID_MAX: usize = 8 << 10;
-/// How often it is looked at.
+/// How often the program is checked.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long whatever it left is ended; a bomb of forks may outrun that.
+/// How long leftover processes are killed; a fork bomb may outrun that.
 const CLEARING: Duration = Duration::from_secs(20);
-/// How long the last words of what ended are waited for.
+/// How long the guard waits for the last output.
 const HEARING: Duration = Duration::from_secs(5);
-/// The longest order and verdict.
+/// The most bytes of an order or a verdict.
 const WORDS_MAX: u64 = 4 << 20;
 
-/// What is to be run.
+/// The program to run, with its limits.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     pub program: Vec<String>,
@@ -40,27 +40,27 @@ pub(super) struct Order {
     pub file_max: u64,
 }
 
-/// How it ended.
+/// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ended {
     Code(i32),
     Signal(i32),
-    /// It was ended: it took longer than it may.
+    /// It was killed at its deadline.
     Late,
-    /// It could not be started.
+    /// It did not start.
     NotStarted,
 }
 
-/// What came of it.
+/// The result of an order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub ended: Ended,
-    /// The last that it said.
+    /// The last output.
     pub said: String,
-    /// How much it said.
+    /// The bytes of output.
     pub said_bytes: usize,
-    /// Processes that it had left, which were ended.
+    /// Leftover processes, which were killed.
     pub left: usize,
     pub seconds: f64,
 }
@@ -79,7 +79,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        // What interrupts the trainer at a terminal must not end the guard: it has to clear away.
+        // A terminal's interrupt must not end the guard, which has processes to kill.
         .process_group(0)
         .spawn()
         .map_err(failed("start"))?;
@@ -95,7 +95,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
         serde_json::to_vec(order).map_err(|e| Error::internal("write an order").with_source(e))?;
     text.push(b'\n');
     let told = input.write_all(&text).and_then(|()| input.flush());
-    // The input stays open: its end tells the guard that we are gone.
+    // The input stays open: its end tells the guard that the trainer is gone.
     let hearing = std::thread::spawn(move || {
         let mut said = Vec::new();
         output.take(WORDS_MAX).read_to_end(&mut said).map(|_| said)
@@ -106,7 +106,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
     }
     drop(input);
     if !hearing.is_finished() {
-        // It was stopped or is stuck; what it guards ends with it.
+        // It was stopped or hangs; its program ends with it.
         let _ = child.kill();
         let _ = child.wait();
         return Err(Error::late(
@@ -129,7 +129,7 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
     })
 }
 
-/// The guard's side.
+/// Runs the guard: reads an order, runs it, and prints the verdict.
 pub(crate) fn run() -> Result<()> {
     let malformed = || Error::invalid("the guard cannot read its order");
     let mut input = BufReader::new(std::io::stdin());
@@ -205,12 +205,12 @@ fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
         }
     };
     let seconds = begun.elapsed().as_secs_f64();
-    // Of one that ended by itself whatever is there now was left.
+    // If the program exited by itself, the remaining processes were left over.
     let left = clear().saturating_sub(usize::from(ended == Ended::Late));
     let until = Instant::now() + HEARING;
     let text = |listened: Option<JoinHandle<VecDeque<u8>>>| {
         let listened = listened.filter(|thread| {
-            // What could not be ended may hold the stream open for ever.
+            // A process that survives could hold the stream open for ever.
             while !thread.is_finished() && Instant::now() < until {
                 std::thread::sleep(LOOK);
             }
@@ -238,7 +238,7 @@ fn of(status: ExitStatus) -> Ended {
         .map_or_else(|| Ended::Code(status.code().unwrap_or(-1)), Ended::Signal)
 }
 
-/// Takes all that is said and keeps the last of it.
+/// Reads a stream to its end, and keeps the last bytes.
 fn listen(
     mut stream: impl Read + Send + 'static,
     heard: Arc<AtomicUsize>,
@@ -255,7 +255,7 @@ fn listen(
     })
 }
 
-/// Ends every process below this one, until there is none; says how many there were.
+/// Kills all descendants until there are none; returns their number.
 fn clear() -> usize {
     let until = Instant::now() + CLEARING;
     let mut ended = std::collections::BTreeSet::new();
@@ -263,7 +263,7 @@ fn clear() -> usize {
         let below = below(std::process::id());
         below.iter().for_each(|process| limits::end(*process));
         ended.extend(below);
-        // Children of one that is ended come to us; they are found the next time.
+        // Orphans are reparented to the guard, and found in the next pass.
         if !limits::reap() || Instant::now() > until {
             return ended.len();
         }
@@ -271,7 +271,7 @@ fn clear() -> usize {
     }
 }
 
-/// The processes below one, the dead that nobody took leave of left out.
+/// The descendants of a process, zombies excluded.
 fn below(root: u32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -285,7 +285,7 @@ fn below(root: u32) -> Vec<i32> {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
             continue;
         };
-        // The name in brackets may hold anything; what follows it does not.
+        // The name in parentheses may hold any text; the fields after it do not.
         let Some((_, rest)) = stat.rsplit_once(')') else {
             continue;
         };
