@@ -1,6 +1,6 @@
-//! A program of the user's own that learns: it finds the rows in a folder and
-//! leaves a model there. It gets no credentials, a bounded share of the machine,
-//! and a deadline; what it leaves is checked like any model.
+//! Training programs of the user: a program reads the rows from a folder and
+//! writes a model there. It gets no credentials, limited resources and a deadline;
+//! its model is checked like any other.
 
 pub(crate) mod exchange;
 pub(crate) mod guard;
@@ -8,7 +8,7 @@ pub(crate) mod guard;
 use crate::data::Rows;
 use crate::spec::Spec;
 use crate::split::Fold;
-use exchange::Back;
+use exchange::ProgramOutput;
 use guard::{Ended, Order, Verdict, run_guarded};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -114,7 +114,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 /// Runs the program on the rows of a fold, with retries, and returns its model
 /// and its report.
-pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutput> {
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -1,7 +1,6 @@
-//! A second model that says how large the errors of the first are likely to be,
-//! row by row, learned from rows that the first was not trained on. With it a
-//! server estimates how good a model of values is before anybody knows what was
-//! true.
+//! The companion model: predicts the error of a regression model, row by row,
+//! fitted to rows that the model was not trained on. With it a server estimates
+//! the performance of the model before labels arrive.
 
 use crate::context::Trainer;
 use crate::data::{Rows, Target};

@@ -1,5 +1,5 @@
-//! The rows that a model learns from: a query over files, brought into memory
-//! as what a served model sees, with a manifest of where they came from.
+//! The rows to train on: a query over files, read into memory in the form that a
+//! served model sees, with a manifest of the files.
 
 mod captured;
 pub(crate) mod check;
@@ -136,7 +136,7 @@ pub(crate) struct Looked {
     pub unfit: Vec<String>,
 }
 
-/// Looks at the columns of the data.
+/// Reads the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     let (gathered, ..) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked {
@@ -166,7 +166,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     Ok(looked)
 }
 
-/// Tells the columns apart by what they are for.
+/// Assigns columns to their roles: target, time, group, weight, features.
 fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result<Rows> {
     let schema = &spec.schema;
     let names: Vec<String> = gathered.iter().map(|g| g.name.clone()).collect();

@@ -1,7 +1,7 @@
-//! `ortus-trainer demo`: a stream is served and drifts; the monitor alarms; the
-//! trainer learns from what was captured and labelled; the new version takes
-//! over, and the answers are good again. Server and trainer are processes of
-//! their own, the registry is a folder; nothing is staged but the world.
+//! `ortus-trainer demo`: a stream of payments drifts, the server raises an alarm,
+//! the trainer retrains on captured and labelled predictions, and the new version
+//! restores the accuracy. Server and trainer are real processes, the registry is a
+//! folder; only the payments are simulated.
 
 mod place;
 mod stream;

@@ -169,10 +169,10 @@ pub(super) fn robust(
     predictor: &mut Predictor,
     rows: &Rows,
     fold: &Fold,
-    bears_nothing: bool,
+    must_predict_missing_row: bool,
 ) -> Gate {
-    let found = package::alone_otherwise(predictor, rows, &fold.test)
-        .and_then(|how| Ok((how, package::answers_nothing(predictor, rows)?)));
+    let found = package::batch_dependence(predictor, rows, &fold.test)
+        .and_then(|how| Ok((how, package::predicts_missing_row(predictor, rows)?)));
     match found {
         Ok((None, true)) => Gate::plain(
             "robust",
@@ -180,7 +180,7 @@ pub(super) fn robust(
             "predictions do not depend on the batch, and a row of missing values is predicted",
         ),
         // The author of a training program knows whether values can be missing.
-        Ok((None, false)) if !bears_nothing => {
+        Ok((None, false)) if !must_predict_missing_row => {
             let said =
                 "predictions do not depend on the batch; a row of missing values has no prediction";
             Gate::plain("robust", Verdict::Pass, said)

@@ -1,6 +1,6 @@
-//! A trained model as an ONNX graph: named features in, a value or a label with
-//! its probabilities out, everything between them inside. Takes only what every
-//! ONNX Runtime has that Ortus accepts.
+//! Exports a fitted model as an ONNX graph: named features in, a value or a label
+//! with probabilities out, all preprocessing inside. Uses only operators of every
+//! ONNX Runtime version that Ortus accepts.
 
 mod graph;
 mod linear;

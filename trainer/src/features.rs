@@ -1,5 +1,5 @@
-//! What a model knows of its inputs, learned from the rows it is trained on:
-//! which are numbers, which are categories, and which categories there are.
+//! The features of a model, found in its training rows: which are numbers, which
+//! are categories, and which categories are known.
 
 use crate::frame::{Frame, Values};
 use serde::{Deserialize, Serialize};

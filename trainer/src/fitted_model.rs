@@ -1,7 +1,7 @@
-//! The fitted model, of an own algorithm or of a program: its graph, its columns
-//! and its parity check.
+//! The fitted model, of a built-in algorithm or of a training program: its graph,
+//! its columns and its parity check.
 
-use crate::command::exchange::{Back, Claims, ProgramReport, compare};
+use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport, compare};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
@@ -27,7 +27,7 @@ pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
         said: ProgramReport,
-        claims: Claims,
+        claims: ProgramPredictions,
         /// Stored behind the rest.
         #[serde(skip)]
         model: Bytes,
@@ -42,7 +42,7 @@ pub(crate) fn fit(
     watch: &mut dyn FnMut(Round),
 ) -> Result<FittedModel> {
     if spec.fit.algorithm == Algorithm::Command {
-        let Back {
+        let ProgramOutput {
             model,
             said,
             claims,
@@ -146,7 +146,7 @@ impl FittedModel {
     }
 
     /// Whether it must predict a row of missing values.
-    pub(crate) fn bears_nothing(&self) -> bool {
+    pub(crate) fn must_predict_missing_row(&self) -> bool {
         matches!(self, Self::Ours(_))
     }
 

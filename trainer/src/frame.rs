@@ -1,6 +1,5 @@
-//! Rows in memory, column by column: numbers as FP32, which is what a served
-//! model sees, and words as codes into a list. Knows nothing of where they
-//! come from.
+//! Rows in memory, column by column: numbers as FP32, as a served model sees them,
+//! and words as codes into a list. Does not know their source.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Writes a first `train.toml` by looking at the data.
+//! Writes a first `train.toml` from the columns of the data.
 
 use crate::data::{self, Reach, Target};
 use crate::frame::Values;

@@ -1,5 +1,5 @@
-//! How sure a mean is: rows that belong together, a group's or an hour's, count
-//! as one observation (cluster-robust, Liang and Zeger 1986). Pure.
+//! Confidence intervals of means. Rows of a cluster, such as a group or an hour,
+//! count as one observation (cluster-robust, Liang and Zeger 1986). Pure.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -1,7 +1,7 @@
-//! One trainer at a time for a model: who creates the next number holds it for
-//! as long as it tells of itself, by the store's clock. What a late holder does
-//! is harmless all the same: a run has one version, and a version is published
-//! over the champion it was held against.
+//! One trainer at a time for a model: the trainer that creates the next number
+//! holds the lease for as long as it renews it, by the store's clock. A late holder
+//! does no harm: a run has one version, and a version is published only over the
+//! champion that it was compared with.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};

@@ -1,6 +1,6 @@
-//! Takes alarms as a webhook: CloudEvents in JSON, as a server posts them. One
-//! that is about a model that is watched is kept as evidence, as if the server
-//! had kept it itself; the next look finds it there.
+//! Receives alarms as a webhook: CloudEvents in JSON, as servers post them. An alarm
+//! about a watched model is stored like one of the server's own; the next check
+//! reads it.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

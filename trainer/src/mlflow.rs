@@ -1,6 +1,5 @@
-//! Tells MLflow of a run: in the files that its own client writes, or over the
-//! REST interface of its tracking server. Only tells; reads nothing back but
-//! what it needs to find the experiment.
+//! Logs a run to MLflow: as the files of MLflow's client, or over the REST API of a
+//! tracking server. Reads nothing but the id of the experiment.
 
 use ortus::core::error::{Error, Result};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A model of an own algorithm: its features, its classes, and its trees or
+//! A model of a built-in algorithm: its features, its classes, and its trees or
 //! weights. The exported graph is compared with it.
 
 use crate::features::Feature;

@@ -1,5 +1,5 @@
-//! The files published with a model: a baseline of rows that it was not trained
-//! on, golden rows, and the model card from the record.
+//! The files published with a model: the baseline from held-out rows, golden rows,
+//! and the model card.
 
 use crate::data::Rows;
 use crate::judge::Predictor;
@@ -78,7 +78,7 @@ pub(crate) fn golden(
 
 /// Describes how the prediction of a row alone differs from that in a batch; none
 /// if all are the same.
-pub(crate) fn alone_otherwise(
+pub(crate) fn batch_dependence(
     predictor: &mut Predictor,
     rows: &Rows,
     test: &[u32],
@@ -105,7 +105,7 @@ pub(crate) fn alone_otherwise(
 }
 
 /// Whether a row of missing values is predicted.
-pub(crate) fn answers_nothing(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
+pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
     use crate::frame::{Column, Frame, MISSING, Values, Words};
     let missing = |column: &Column| Column {
         name: column.name.clone(),

@@ -1,6 +1,5 @@
-//! A page about a training run: what it learned from, how good the model is on
-//! rows that it never saw, beside the champion, and what each gate said. Made of
-//! the run's record and of points; one file, with nothing to fetch.
+//! The evidence page of a run as HTML: data, metrics beside those of the champion,
+//! gates and plots. One file without external resources.
 
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};

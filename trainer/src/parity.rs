@@ -1,5 +1,5 @@
-//! Proves that the graph computes what was learned: rows that were there, rows
-//! bent to every edge, and what no row should be, each answered by both.
+//! Checks that the graph computes what the fitted model computes: on rows of the
+//! dataset, on values at every boundary, and on values outside of the data.
 
 use crate::features::Feature;
 use crate::fit::encode::Term;

@@ -1,5 +1,5 @@
-//! Pins: what is written down about a trigger before its run begins, so that a
-//! trainer that takes over from one that was killed makes the same run.
+//! Pins: the time and the run key of a trigger, written before its run begins, so
+//! that a trainer that takes over from one that was killed makes the same run.
 
 use crate::trigger::{Event, Kind};
 use chrono::{DateTime, TimeDelta, Utc};

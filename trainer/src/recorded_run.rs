@@ -1,4 +1,4 @@
-//! Runs the pipeline once, and keeps the result in the history, whatever it is.
+//! Runs the pipeline once, and stores the record in the history, whatever the result.
 
 use crate::command::LastOutput;
 use crate::context::{Outcome, Trainer, Watcher};

@@ -1,5 +1,5 @@
-//! Folders for what is copied and handed over: all of a process below one, which
-//! goes when the process is told to end, or with the next that starts.
+//! Temporary folders: those of a process lie in one folder, which is removed when
+//! the process is terminated, or by the next process that starts.
 
 use ortus::core::error::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `train.toml`: everything that a run depends on, in one validated tree. What
-//! is not said has a default; what is not known is refused, with its place.
+//! `train.toml`: everything that a run depends on, in one validated tree. Absent
+//! settings have defaults; unknown ones are refused, with their line.
 
 pub(crate) mod capture_source;
 mod load;

@@ -1,6 +1,5 @@
-//! Which rows are learned from, which say when to stop, and which it is judged
-//! by. Rows that have a time are judged in its order: what was last is tested
-//! on, with a gap before it. Pure.
+//! Divides rows into training, stopping and test rows. Rows that have a time are
+//! split by time: the latest rows are the test rows, after an embargo. Pure.
 
 use crate::data::Rows;
 use crate::random::mix;

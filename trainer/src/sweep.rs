@@ -1,5 +1,5 @@
 //! Hyperparameter search, by grid or at random. Trials are compared on a part of
-//! the training rows, so the test rows stay unseen until the best is judged.
+//! the training rows, so the test rows stay unseen until the best is evaluated.
 
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};

@@ -1,5 +1,5 @@
-//! Decides when a run of a model is due, and when a due run is skipped. Reads and
-//! writes nothing: facts go in, decisions come out.
+//! Decides when a run of a model is due, and when a due run is skipped or delayed.
+//! Pure: reads and writes nothing.
 
 use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunStatus};

@@ -53,7 +53,7 @@ struct Counted {
 }
 
 /// The result of a check.
-pub(crate) enum Looked {
+pub(crate) enum Checked {
     /// Nothing is due.
     Idle,
     /// A due run is delayed.
@@ -217,15 +217,15 @@ impl Watch {
         &mut self,
         trainer: &Trainer<'_>,
         watcher: &mut dyn Watcher,
-    ) -> Result<Looked> {
+    ) -> Result<Checked> {
         let spec = self.spec()?;
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
         let state = self.state(trainer.operator, trainer.seen, &spec).await?;
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
-            Decision::Nothing => return Ok(Looked::Idle),
+            Decision::Nothing => return Ok(Checked::Idle),
             Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
-                return Ok(Looked::Waits(why));
+                return Ok(Checked::Waits(why));
             }
             _ => {}
         }
@@ -237,7 +237,7 @@ impl Watch {
         )
         .await?
         {
-            Taken::Others(who) => return Ok(Looked::Busy(who)),
+            Taken::Others(who) => return Ok(Checked::Busy(who)),
             Taken::Ours(lease) => lease,
         };
         let history = History::new(records.clone(), model.clone());
@@ -280,7 +280,7 @@ impl Watch {
                         if !ran.events.is_empty() {
                             pinned.done().await;
                         }
-                        return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
+                        return Ok(Checked::Did(skipped, Some((Box::new(ran), ended))));
                     }
                 };
             let record = RunRecord::skipped(why);
@@ -300,9 +300,9 @@ impl Watch {
             skipped.push(ran);
         }
         Ok(if skipped.is_empty() {
-            Looked::Idle
+            Checked::Idle
         } else {
-            Looked::Did(skipped, None)
+            Checked::Did(skipped, None)
         })
     }
 }

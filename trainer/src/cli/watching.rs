@@ -9,7 +9,7 @@ use crate::history::RecordedRun;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
-use crate::watch::{self, Looked, Watch};
+use crate::watch::{self, Checked, Watch};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use crossbeam_channel::Receiver;
@@ -163,20 +163,20 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
     let looked = watch.look(&setup.trainer(Utc::now()), &mut shown).await;
     shown.bar.finish_and_clear();
     let (skipped, ran) = match looked? {
-        Looked::Idle => return Ok(true),
-        Looked::Waits(why) => {
+        Checked::Idle => return Ok(true),
+        Checked::Waits(why) => {
             if arguments.once {
                 note(&format!("ortus-trainer: a due run is delayed: {why}"));
             }
             return Ok(true);
         }
-        Looked::Busy(who) => {
+        Checked::Busy(who) => {
             if arguments.once {
                 note(&format!("ortus-trainer: another trainer runs it: {who}"));
             }
             return Ok(true);
         }
-        Looked::Did(skipped, ran) => (skipped, ran),
+        Checked::Did(skipped, ran) => (skipped, ran),
     };
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
     let Some((ran, ended)) = ran else {

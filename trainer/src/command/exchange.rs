@@ -1,6 +1,5 @@
-//! What passes between the trainer and a program: a folder with the rows and a
-//! description in, a model with what it predicted out. The target of the rows
-//! that it is judged by is not handed over.
+//! The files between the trainer and a training program: rows and a description
+//! in, a model with predictions out. The targets of the test rows are not passed.
 
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
@@ -39,7 +38,7 @@ pub(crate) struct ProgramReport {
 
 /// The program's predictions of the test rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claims {
+pub(crate) struct ProgramPredictions {
     /// The value of each row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<f64>,
@@ -52,10 +51,10 @@ pub(crate) struct Claims {
 }
 
 /// The result of a training program.
-pub(crate) struct Back {
+pub(crate) struct ProgramOutput {
     pub model: Bytes,
     pub said: ProgramReport,
-    pub claims: Claims,
+    pub claims: ProgramPredictions,
 }
 
 /// Writes the folder that a program reads.
@@ -173,7 +172,12 @@ fn missing(word: String) -> String {
 
 /// Reads the output of a program. Refuses files that are absent, too large or
 /// malformed.
-pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+pub(super) fn take_back(
+    folder: &Path,
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+) -> Result<ProgramOutput> {
     let most = spec.program.output_max as u64;
     let read = |name: &str, most: u64| -> Result<Vec<u8>> {
         let path = folder.join("out").join(name);
@@ -216,7 +220,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         )));
     }
     let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
-    Ok(Back {
+    Ok(ProgramOutput {
         model,
         said,
         claims,
@@ -225,7 +229,7 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
 
 /// Reads predictions: `value`, or `label` and optionally `p0`, `p1` …
 /// in the order of the classes.
-fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
+fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions> {
     let refuse = |why: String| Error::invalid(format!("out/predictions.csv: {why}"));
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|e| refuse(e.to_string()))?.clone();
@@ -241,7 +245,7 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
             "must have the probabilities of all classes, or of none".to_owned(),
         ));
     }
-    let mut claims = Claims::default();
+    let mut claims = ProgramPredictions::default();
     let mut found = 0;
     for (row, record) in reader.records().enumerate() {
         let record = record.map_err(|e| refuse(e.to_string()))?;
@@ -285,7 +289,7 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
 /// difference beyond `within`, and another class unless the two are tied.
 /// `places` are the indices of the classes in the model.
 pub(crate) fn compare(
-    claims: &Claims,
+    claims: &ProgramPredictions,
     answers: &[Option<Answer>],
     places: &[usize],
     within: f64,
@@ -375,9 +379,9 @@ mod tests {
 
     #[test]
     fn what_a_program_predicted_must_be_what_its_model_answers() {
-        let values = Claims {
+        let values = ProgramPredictions {
             values: vec![1.0, 2.0],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
         assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
@@ -387,10 +391,10 @@ mod tests {
         );
         assert!(compare(&values, &answers(f64::NAN, 2.0), &[0, 1], 1e-4).is_err());
         assert!(compare(&values, &[None, None], &[0, 1], 1e-4).is_err());
-        let classes = Claims {
+        let classes = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.4, 0.6],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
         assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
@@ -399,10 +403,10 @@ mod tests {
             compare(&classes, &class(0, &[0.4, 0.6]), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("class 0"))
         );
-        let tied = Claims {
+        let tied = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.5, 0.5],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         assert!(compare(&tied, &class(0, &[0.5, 0.5]), &[0, 1], 1e-4).is_ok());
         let turned = compare(&classes, &class(0, &[0.6, 0.4]), &[1, 0], 1e-4);

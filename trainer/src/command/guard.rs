@@ -1,7 +1,6 @@
-//! Keeps watch over a program that is not ours, from a process of its own: sets
-//! limits, keeps to a deadline, takes what it says without end and keeps the
-//! last of it, and leaves nothing of it behind, not even what it started and
-//! left alone. Ends the program when the trainer ends.
+//! Supervises a training program from a process of its own: sets limits, keeps a
+//! deadline, reads unlimited output but keeps only the last of it, and kills all
+//! leftover processes. Ends the program when the trainer ends.
 
 use ortus::core::error::{Error, Result};
 use ortus::sandbox::limits;

@@ -1,5 +1,5 @@
-//! Looks at rows before time is spent on them: are there enough, are they new
-//! enough, are they there twice, does a column give the target away?
+//! Checks rows before time is spent on them: enough rows, recent rows, no
+//! duplicates, no column that leaks the target.
 
 use super::super::frame::{MISSING, Values};
 use super::super::spec::Spec;

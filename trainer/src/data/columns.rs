@@ -1,4 +1,4 @@
-//! From the batches of a query to whole columns, by what they hold.
+//! Converts the batches of a query to whole columns, by type.
 
 use super::super::frame::{Coder, Column, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};

@@ -1,6 +1,6 @@
-//! Joins by time: to each row what was known of it at its time, and nothing that
-//! came to be known later. Written as SQL, so that sorts too large for memory go
-//! to disk.
+//! Point-in-time joins: each row gets what was known at its time, and nothing that
+//! became known later. Written as SQL, so that sorts too large for memory use the
+//! disk.
 
 use super::super::spec::{Join, Joins};
 use datafusion::arrow::datatypes::DataType;

@@ -1,5 +1,5 @@
-//! Files by name, and a query over them. DataFusion plans and runs it within a
-//! limit of memory; the answer is gathered batch by batch within a limit of rows.
+//! Files as tables, and the query over them. DataFusion plans and runs it within a
+//! memory limit; the result is read batch by batch within a limit of rows.
 
 use super::super::spec::Spec;
 use super::super::spec::capture_source::CaptureSource;

@@ -1,5 +1,5 @@
-//! Where the files of a source lie, brought within reach: a file or folder as it
-//! is, objects of a bucket copied beside each other.
+//! The files of a source, made local: a file or folder as it is, objects of a
+//! bucket copied into a folder.
 
 use super::manifest::SourceFile;
 use futures_util::stream::TryStreamExt;

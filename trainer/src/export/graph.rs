@@ -1,4 +1,4 @@
-//! Builds an ONNX graph node by node, and names what has no name.
+//! Builds an ONNX graph node by node, and names intermediate tensors.
 
 use crate::proto::onnx_export as o;
 use prost::Message;

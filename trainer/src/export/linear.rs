@@ -1,4 +1,4 @@
-//! Weights as a graph: numbers brought to their scale, categories looked up.
+//! Exports weights: numbers are standardised, categories looked up in a table.
 
 use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
 use super::super::fit::encode::{FAR, Term};

@@ -1,6 +1,6 @@
-//! Trees as one `TreeEnsemble`: tests of numbers and of sets of categories,
-//! missing numbers where they belong. Thresholds are FP32 as they were learned,
-//! so that every row takes the same way.
+//! Exports trees as one `TreeEnsemble`: branches on numbers and on subsets of
+//! categories; missing values follow the learned default branch. Thresholds are
+//! the FP32 values of the fit, so that every row takes the same branches.
 
 use super::super::fit::trees::{Booster, Branch, Choice, Side, Tree};
 use super::graph::{Graph, bytes, floats};

@@ -1,6 +1,6 @@
-//! Columns as bytes: a number becomes the part of its range that it lies in, a
-//! category its code. What trees are grown on: an eighth of the memory of
-//! numbers, and sums over parts instead of over values.
+//! Columns as bytes: a number becomes the bin of its range, a category its code.
+//! Trees are grown on bins, which take a quarter of the memory of FP32 numbers and
+//! turn sums over values into sums over bins.
 
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};

@@ -1,5 +1,5 @@
-//! Rows as weights are multiplied with: numbers brought to one scale, whether
-//! each is missing, and the place of each category among the weights.
+//! Encodes rows for linear models and perceptrons: standardised numbers, missing
+//! indicators, and the place of each category among the weights.
 
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};

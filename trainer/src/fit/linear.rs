@@ -1,7 +1,7 @@
-//! Linear and logistic regression: numbers brought to one scale, a weight for
-//! each category and for each number that is missing, weights shrunk (Hoerl and
-//! Kennard 1970). The best weights are found by limited-memory BFGS (Liu and
-//! Nocedal 1989) on the exact sum over all rows.
+//! Linear and logistic regression: standardised numbers, a weight for each category
+//! and for each missing number, L2 regularisation (Hoerl and Kennard 1970). Weights
+//! are fitted by limited-memory BFGS (Liu and Nocedal 1989) on the exact sum over
+//! all rows.
 
 use super::super::features::Feature;
 use super::encode::{self, Encoded, Labelled, Term};

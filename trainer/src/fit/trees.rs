@@ -1,7 +1,6 @@
-//! Gradient-boosted trees, grown leaf by leaf on histograms of bytes (Friedman
-//! 2001; Ke et al. 2017): numbers with missing values, categories as they are,
-//! values, two classes or more. The same rows and options give the same trees,
-//! however many threads there are.
+//! Gradient-boosted trees, grown leaf by leaf on histograms (Friedman 2001; Ke et
+//! al. 2017): missing values, native categories, regression, two or more classes.
+//! The same rows and options give the same trees on any number of threads.
 
 mod grow;
 mod histogram;

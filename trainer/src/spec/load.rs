@@ -1,5 +1,5 @@
-//! Reads `train.toml` into its tree; a refusal names the file, the line and what
-//! was probably meant.
+//! Reads `train.toml` into its tree; an error names the file, the line and the
+//! nearest known key.
 
 use super::Join;
 use super::{

@@ -1,5 +1,5 @@
-//! Grows one tree: parts the leaf that gains most, until there are enough or
-//! none gains anything. Works on bytes; the tree it gives tests numbers.
+//! Grows one tree: splits the leaf with the largest gain, until there are enough
+//! leaves or no split gains. Works on bins; the tree it returns has thresholds.
 
 use super::super::bins::{Binned, Cut};
 use super::histogram::Histogram;

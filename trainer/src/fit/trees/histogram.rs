@@ -1,6 +1,6 @@
-//! Sums of gradients over the parts of every feature. Rows are added in fixed
-//! blocks and blocks in their order, so that the sums are the same to the last
-//! bit however many threads there are.
+//! Sums of gradients over the bins of every feature. Rows are added in fixed blocks
+//! and blocks in their order, so that the sums are the same to the last bit on any
+//! number of threads.
 
 use super::super::bins::Binned;
 use rayon::prelude::*;

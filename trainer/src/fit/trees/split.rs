@@ -1,5 +1,4 @@
-//! The best way to part a leaf's rows in two, given the sums over each
-//! feature's parts. Pure.
+//! The best split of a leaf, given the histograms of its features. Pure.
 
 use super::super::super::features::ABSENT;
 use super::super::bins::Cut;
