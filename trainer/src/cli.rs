@@ -133,7 +133,7 @@ pub(super) struct RunArguments {
     by: By,
 }
 
-/// Runs the command line; 0: did it, 1: refused or failed, 2: misuse, 3: a gate did not pass.
+/// Runs the command line; exits 0 on success, 1 on an error, 2 on misuse, 3 if a gate did not pass.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| {
         run(parsed.command)
@@ -172,7 +172,7 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
             other,
             common,
         } => {
-            block_on(experiments::compare(&model, (&one, &other), &common))?;
+            block_on(experiments::compare(&model, &one, &other, &common))?;
         }
         Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
         Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,

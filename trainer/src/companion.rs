@@ -1,7 +1,6 @@
-//! A second model that says how large the errors of the first are likely to be,
-//! row by row, learned from rows that the first was not trained on. With it a
-//! server estimates how good a model of values is before anybody knows what was
-//! true.
+//! The companion model: predicts the error of a regression model, row by row,
+//! fitted to rows that the model was not trained on. With it a server estimates
+//! the performance of the model before labels arrive.
 
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
@@ -15,13 +14,13 @@ use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
 
-/// Rows below which errors cannot be told from chance.
+/// The fewest stopping rows to fit a companion model to.
 const ROWS_MIN: usize = 500;
-/// Of so many rows one says when to stop.
+/// One of this many rows is a stopping row.
 const STOP: u64 = 5;
 
-/// Learns it from the rows that the model was stopped by; none of classes, and of
-/// too few rows. With it what it comes to on the rows that the model is judged by.
+/// Fits the companion model to the stopping rows; none for classification, or for
+/// too few rows. Returns it with its summary on the test rows.
 pub(super) fn learn_errors(
     trainer: &Trainer<'_>,
     spec: &Spec,
@@ -101,7 +100,7 @@ fn errors(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option
     Ok(errors_of(rows, part, predictor)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
 }
 
-/// The sizes of a model's errors on some rows; none of classes, and where it does not answer.
+/// The absolute errors of a model on some rows; none for classification, or if a prediction is missing.
 fn errors_of(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f64>>> {
     let Target::Values(truths) = rows.target.take(part) else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! The rows that a model learns from: a query over files, brought into memory
-//! as what a served model sees, with a manifest of where they came from.
+//! The rows to train on: a query over files, read into memory in the form that a
+//! served model sees, with a manifest of the files.
 
 mod captured;
 pub(crate) mod check;
@@ -22,12 +22,12 @@ use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 use ortus::storage::layout::Records;
 
-/// What data can be read from beside files, and until when.
+/// What can be read beside files, and up to which time.
 #[derive(Clone)]
 pub(crate) struct Reach {
-    /// Where captured predictions lie.
+    /// The records with captured predictions.
     pub records: Option<Records>,
-    /// What came later is left out.
+    /// Rows of later times are left out.
     pub as_of: Option<DateTime<Utc>>,
     pub now: DateTime<Utc>,
 }
@@ -43,7 +43,7 @@ impl Reach {
     }
 }
 
-/// What there is to learn from.
+/// The rows of a dataset.
 pub(crate) struct Rows {
     /// The features, in the model's order.
     pub frame: Frame,
@@ -53,18 +53,18 @@ pub(crate) struct Rows {
     pub group: Option<Vec<u32>>,
     pub weight: Option<Vec<f32>>,
     pub manifest: Manifest,
-    /// What was left out on the way, for a person.
+    /// Notes for a person, such as rows that were left out.
     pub notes: Vec<String>,
 }
 
-/// What is to be predicted of each row.
+/// The target of each row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     Values(Vec<f32>),
     Classes { of: Vec<u32>, names: Vec<String> },
 }
 
-/// Names that features cannot have: the graph's outputs, and the input of many numbers.
+/// Reserved names: the outputs of the graph, and its joint input of numbers.
 const RESERVED: [&str; 4] = [
     tensors::VALUE,
     tensors::LABEL,
@@ -73,11 +73,11 @@ const RESERVED: [&str; 4] = [
 ];
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = ortus::core::model::task::CLASSES_MAX;
-/// Whole numbers of so few kinds are classes where nobody says.
+/// Integers of at most this many distinct values are classes by default.
 const FEW: usize = 10;
 
 impl Target {
-    /// The targets as numbers: the value, or the class.
+    /// The targets as numbers: the value, or the index of the class.
     pub(crate) fn numbers(&self) -> Vec<f32> {
         match self {
             Self::Values(values) => values.clone(),
@@ -85,7 +85,7 @@ impl Target {
         }
     }
 
-    /// The classes' names; none of values.
+    /// The names of the classes; none for regression.
     pub(crate) fn classes(&self) -> Option<&[String]> {
         match self {
             Self::Values(_) => None,
@@ -93,7 +93,7 @@ impl Target {
         }
     }
 
-    /// Those of the rows at these places.
+    /// The targets of some rows.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         match self {
             Self::Values(values) => {
@@ -107,8 +107,8 @@ impl Target {
     }
 }
 
-/// Reads what the specification asks for. Refuses files and queries that do not
-/// fit, columns that are not there, and a target that cannot be learned.
+/// Reads the dataset of a specification. Refuses files and queries that do not
+/// fit it, absent columns, and a target that cannot be predicted.
 pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
     let (gathered, manifest, notes) = source::read(spec, reach).await?;
     let mut rows = shape(spec, gathered, manifest)?;
@@ -126,17 +126,17 @@ pub(crate) async fn count(
     source::count(spec, reach, after).await
 }
 
-/// What is seen of columns before anybody says what they are for.
+/// The columns of a file, for a first specification.
 pub(crate) struct Looked {
-    /// The column that says when a row was, as far as one can tell.
+    /// The column that is probably the time of a row.
     pub time: Option<String>,
-    /// All columns of times.
+    /// All columns of type time.
     pub times: Vec<String>,
-    /// Columns of which nothing is there.
+    /// Columns without any value.
     pub unfit: Vec<String>,
 }
 
-/// Looks at the columns of the data.
+/// Reads the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     let (gathered, ..) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked {
@@ -166,7 +166,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     Ok(looked)
 }
 
-/// Tells the columns apart by what they are for.
+/// Assigns columns to their roles: target, time, group, weight, features.
 fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result<Rows> {
     let schema = &spec.schema;
     let names: Vec<String> = gathered.iter().map(|g| g.name.clone()).collect();

@@ -1,7 +1,7 @@
-//! `ortus-trainer demo`: a stream is served and drifts; the monitor alarms; the
-//! trainer learns from what was captured and labelled; the new version takes
-//! over, and the answers are good again. Server and trainer are processes of
-//! their own, the registry is a folder; nothing is staged but the world.
+//! `ortus-trainer demo`: a stream of payments drifts, the server raises an alarm,
+//! the trainer retrains on captured and labelled predictions, and the new version
+//! restores the accuracy. Server and trainer are real processes, the registry is a
+//! folder; only the payments are simulated.
 
 mod place;
 mod stream;
@@ -42,15 +42,15 @@ pub(crate) struct DemoArguments {
 /// The hidden subcommand under which this program is `ortus`.
 pub(crate) const SERVER: &str = "ortus";
 const MODEL: &str = "payments";
-/// Rows that the first version learns from.
+/// The training rows of the first version.
 const HISTORY: usize = 4_000;
-/// Requests before the world changes.
+/// Requests before the pattern of payments changes.
 const CALM: usize = 150;
-/// Rows by which the answers are judged at any moment.
+/// The rows of the moving accuracy.
 const LATEST: usize = 1_000;
-/// How much worse than before the answers may be at the end.
+/// The loss of accuracy that is accepted at the end.
 const SLACK: f64 = 0.04;
-/// How long it may take.
+/// The most time that the demonstration may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
@@ -124,7 +124,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     place.write("history.csv", &rows)?;
     let first = specification("[data.sources]\nhistory = \"history.csv\"\n", "", "");
     let first = place.write("first.toml", &first)?.display().to_string();
-    // What was seen since, as far as it is known how it turned out.
+    // Captured predictions whose label is known.
     let query = "SELECT \\\"time\\\", amount, hour, age, country, truth AS fraud FROM seen";
     let next = specification(
         &format!(
@@ -261,7 +261,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     }))
 }
 
-/// Where the server listens, once it does.
+/// Waits until the server is ready; returns its address.
 async fn listening(file: &Path) -> Result<String> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
@@ -289,7 +289,7 @@ async fn listening(file: &Path) -> Result<String> {
     Err(Error::late("the server did not become ready"))
 }
 
-/// The way back from an answer, once it is among what was captured.
+/// Returns the lineage of a prediction, once it is captured.
 async fn lineage(place: &Place, id: &str) -> Result<Value> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {

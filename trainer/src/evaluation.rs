@@ -19,12 +19,12 @@ use ortus::onnx::runtime::{SessionOptions, Source};
 use ortus::registry::manifest::{MODEL_PATH, Manifest};
 use std::path::PathBuf;
 
-/// Clusters of rows that have a time, where they have no group.
+/// The number of clusters of rows that have a time but no group.
 const TIME_CLUSTERS: usize = 50;
 /// Slices of a column that are compared.
 const SLICES_MAX: usize = 20;
 
-/// Opens a version's file, to be asked.
+/// Opens a model file for predictions.
 pub(super) fn open(
     trainer: &Trainer<'_>,
     bytes: Bytes,
@@ -49,7 +49,7 @@ pub(super) struct Champion {
     pub evaluation: Result<Evaluation>,
 }
 
-/// What the champion makes of the same rows; none where there is no champion.
+/// Evaluates the champion on the same rows; none if there is no champion.
 pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
@@ -57,7 +57,7 @@ pub(super) async fn champion(
     target: &Target,
     measure: LossMeasure,
 ) -> Result<Option<Champion>> {
-    // A registry that does not answer is no registry without a champion.
+    // Fails if the registry does not answer, which is not the same as no champion.
     let state = trainer.operator.state().await?;
     let Some(version) = state.models.get(name).and_then(|m| m.champion()) else {
         return Ok(None);
@@ -88,7 +88,7 @@ pub(super) async fn champion(
     }))
 }
 
-/// What each row that it is judged by belongs to: its group, or its stretch of time.
+/// The cluster of each test row: its group, or its part of the time.
 pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     let all = || fold.test.iter().map(|row| *row as usize);
     match (&rows.group, &rows.time) {
@@ -112,7 +112,7 @@ pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
 pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     let mut all = Vec::new();
     for name in &spec.gates.slices {
-        // Others were refused before.
+        // An unknown column was refused before.
         let Some(column) = rows.frame.column(name) else {
             continue;
         };
@@ -146,7 +146,7 @@ pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     all
 }
 
-/// Three numbers that part rows in four.
+/// The quartiles of a column.
 fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
     let Values::Numbers(all) = values else {
         return Vec::new();
@@ -164,23 +164,23 @@ fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
     edges
 }
 
-/// A row is answered the same alone and among others, and where nothing of it is known.
+/// Checks that predictions do not depend on the batch, and that a row of missing values is predicted.
 pub(super) fn robust(
     predictor: &mut Predictor,
     rows: &Rows,
     fold: &Fold,
-    bears_nothing: bool,
+    must_predict_missing_row: bool,
 ) -> Gate {
-    let found = package::alone_otherwise(predictor, rows, &fold.test)
-        .and_then(|how| Ok((how, package::answers_nothing(predictor, rows)?)));
+    let found = package::batch_dependence(predictor, rows, &fold.test)
+        .and_then(|how| Ok((how, package::predicts_missing_row(predictor, rows)?)));
     match found {
         Ok((None, true)) => Gate::plain(
             "robust",
             Verdict::Pass,
             "predictions do not depend on the batch, and a row of missing values is predicted",
         ),
-        // Whoever wrote the program knows whether anything can be missing.
-        Ok((None, false)) if !bears_nothing => {
+        // The author of a training program knows whether values can be missing.
+        Ok((None, false)) if !must_predict_missing_row => {
             let said =
                 "predictions do not depend on the batch; a row of missing values has no prediction";
             Gate::plain("robust", Verdict::Pass, said)
@@ -199,7 +199,7 @@ pub(super) fn robust(
     }
 }
 
-/// The server's own program loads and runs it, in a process of its own.
+/// Loads and runs the graph in a process of the server's program.
 pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -> Gate {
     let Some(prober) = prober else {
         return Gate::plain(

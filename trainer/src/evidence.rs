@@ -8,19 +8,19 @@ use crate::page::{Figure, Line, Part, Points, Run, render};
 use crate::record::RunRecord;
 use ortus::observe::quality::answer::{Answer, Truth};
 
-/// Scores of a class, the highest first, and whether each row is of it.
+/// Scores of a class, the highest first, and whether each row is of the class.
 type Scored = Vec<(f64, bool)>;
 
-/// Points of a line.
+/// The most points of a curve.
 const POINTS: usize = 200;
-/// Dots of a cloud.
+/// The most points of a scatter plot.
 const DOTS: usize = 400;
-/// Parts of the scores, and of errors.
+/// Bins of scores and of errors.
 const BINS: usize = 10;
 /// Slices that are drawn.
 const SLICES_MAX: usize = 40;
 
-/// Makes the page.
+/// Renders the page.
 pub(super) fn page(
     record: &RunRecord,
     rows: &TestRows<'_>,
@@ -45,7 +45,7 @@ pub(super) fn page(
     });
     match classes {
         Some(classes) => {
-            // Of two the last is the positive one; of more the most frequent are looked at.
+            // Of two classes the last is the positive one; of more, the first three are drawn.
             let looked_at: Vec<usize> = if classes == 2 {
                 vec![1]
             } else {
@@ -164,7 +164,7 @@ fn counts(scores: &Scored) -> Vec<(usize, usize)> {
         } else {
             others += 1
         }
-        // Rows of one score cannot be told apart.
+        // Rows of equal score share a point.
         if scores.get(at + 1).is_none_or(|next| next.0 != *score) {
             found.push((of, others));
         }
@@ -210,7 +210,7 @@ fn precision(scores: &Scored) -> Points {
     )
 }
 
-/// The mean score of each tenth of the scores, and how often the class is there.
+/// The mean score of each tenth of the scores, and the frequency of the class.
 fn calibration(scores: &Scored) -> Points {
     let mut bins = [(0.0, 0.0, 0_usize); BINS];
     for (score, is_of) in scores {
@@ -227,7 +227,7 @@ fn calibration(scores: &Scored) -> Points {
         .collect()
 }
 
-/// What was true, and what was answered.
+/// Labels with predictions.
 fn values(judged: &Evaluation) -> Points {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {

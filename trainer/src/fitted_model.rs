@@ -1,7 +1,7 @@
-//! The fitted model, of an own algorithm or of a program: its graph, its columns
-//! and its parity check.
+//! The fitted model, of a built-in algorithm or of a training program: its graph,
+//! its columns and its parity check.
 
-use crate::command::exchange::{Back, Claims, ProgramReport, compare};
+use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport, compare};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
@@ -17,24 +17,24 @@ use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Rows that the graph is held against the model on.
+/// The rows of the parity check.
 const PARITY_ROWS: usize = 20_000;
 
-/// What was learned.
+/// A fitted model.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
         said: ProgramReport,
-        claims: Claims,
-        /// Follows the rest where it is kept.
+        claims: ProgramPredictions,
+        /// Stored behind the rest.
         #[serde(skip)]
         model: Bytes,
     },
 }
 
-/// Learns from the rows of a fold; `watch` is told of every round.
+/// Fits a model to a fold; `watch` is called after every round.
 pub(crate) fn fit(
     spec: &Spec,
     rows: &Rows,
@@ -42,7 +42,7 @@ pub(crate) fn fit(
     watch: &mut dyn FnMut(Round),
 ) -> Result<FittedModel> {
     if spec.fit.algorithm == Algorithm::Command {
-        let Back {
+        let ProgramOutput {
             model,
             said,
             claims,
@@ -58,7 +58,7 @@ pub(crate) fn fit(
 }
 
 impl FittedModel {
-    /// The graph.
+    /// Returns the ONNX graph.
     pub(crate) fn graph(&self, spec: &Spec, run: &str) -> Bytes {
         match self {
             Self::Program { model, .. } => model.clone(),
@@ -69,7 +69,7 @@ impl FittedModel {
         }
     }
 
-    /// The columns of the graph's inputs; none where each input is one.
+    /// Returns the columns of the graph's inputs; empty if each input is a column.
     pub(crate) fn columns(&self, spec: &Spec, rows: &Rows) -> Vec<String> {
         match self {
             Self::Ours(model) => export::columns(&model.features),
@@ -81,8 +81,8 @@ impl FittedModel {
         }
     }
 
-    /// Holds the graph against what was learned: against our own model on rows
-    /// bent to every edge, against a program's predictions where it made some.
+    /// Compares the graph with the fitted model on rows that probe its boundaries,
+    /// or with the predictions of the training program.
     pub(crate) fn parity(
         &self,
         spec: &Spec,
@@ -100,7 +100,7 @@ impl FittedModel {
                 let frame: Frame = rows.frame.take(&fold.test);
                 let answers = predictor.predict(&frame, &mut |_, _, _| {})?;
                 let places = predictor.places(&rows.target)?;
-                compare(claims, (&answers, &places), spec.program.parity_max)
+                compare(claims, &answers, &places, spec.program.parity_max)
             }
         }
     }
@@ -124,7 +124,7 @@ impl FittedModel {
         all
     }
 
-    /// What a person should know of it.
+    /// Notes for a person.
     pub(crate) fn notes(&self) -> Vec<String> {
         match self {
             Self::Ours(model) if !model.converged() => {
@@ -145,12 +145,12 @@ impl FittedModel {
         }
     }
 
-    /// Whether it has to answer a row of which nothing is known.
-    pub(crate) fn bears_nothing(&self) -> bool {
+    /// Whether it must predict a row of missing values.
+    pub(crate) fn must_predict_missing_row(&self) -> bool {
         matches!(self, Self::Ours(_))
     }
 
-    /// As it is kept: a line that describes it, then the graph of a program.
+    /// Returns its stored form: a line of JSON, then the graph of a program.
     pub(crate) fn write(&self) -> Result<Bytes> {
         let mut all = serde_json::to_vec(self)
             .map_err(|e| Error::internal("write the fitted model").with_source(e))?;
@@ -161,7 +161,7 @@ impl FittedModel {
         Ok(all.into())
     }
 
-    /// Reads what was kept. None of what is not whole.
+    /// Reads its stored form; none if it is damaged.
     pub(crate) fn read(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|b| *b == b'\n')?;
         let mut fitted: Self = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -172,7 +172,7 @@ impl FittedModel {
     }
 }
 
-/// What the graph says of itself.
+/// The metadata of the graph.
 fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("run", run.to_owned()),

@@ -23,24 +23,24 @@ pub(crate) const MANUAL: &str = "manual";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RunStatus {
-    /// A version.
+    /// A version was published.
     Published,
-    /// Nothing new: an earlier run published a version before.
+    /// An earlier run with the same key published the version.
     Equal,
     /// A gate failed.
     Failed,
-    /// A gate could not tell.
+    /// A gate was inconclusive.
     Inconclusive,
-    /// It ended before it was judged.
+    /// The run ended with an error.
     Broken,
-    /// There was none, though one was due.
+    /// A due run was skipped.
     Skipped,
-    /// One of several that were tried; not published.
+    /// A trial of a sweep, which is not published.
     Tried,
 }
 
 impl RunStatus {
-    /// The result as records have it.
+    /// The result as a word of the record.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Published => "published",
@@ -53,24 +53,24 @@ impl RunStatus {
         }
     }
 
-    /// Whether there was a run at all.
+    /// Whether the pipeline ran.
     pub(crate) fn is_run(self) -> bool {
         !matches!(self, Self::Skipped | Self::Tried)
     }
 }
 
-/// One run.
+/// A run in the history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RecordedRun {
     pub model: String,
     pub began: DateTime<Utc>,
     pub seconds: f64,
-    /// Why it ran.
+    /// Why it was started.
     pub trigger: String,
-    /// What it dealt with, so that nothing is dealt with twice.
+    /// The events that it dealt with, so that each is dealt with once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventKey>,
-    /// Whether it is of another time, and says nothing of when the next is due.
+    /// Whether it does not count for triggers: a backfill or a trial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
     #[serde(rename = "became")]
@@ -79,18 +79,18 @@ pub(crate) struct RecordedRun {
 }
 
 impl RecordedRun {
-    /// Whether what it was for is still to be done: something was away.
+    /// Whether its events stay due, because the registry or a source was unavailable.
     pub(crate) fn is_tried_again(&self) -> bool {
         self.status == RunStatus::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
-    /// The run's key, where it got one.
+    /// The key of the run; empty if it got none.
     pub(crate) fn key(&self) -> &str {
         self.record.key()
     }
 }
 
-/// Where a model's runs are kept.
+/// The runs of a model in the store.
 pub(crate) struct History {
     records: Records,
     model: ModelName,
@@ -105,7 +105,7 @@ impl History {
         format!("train/{}/runs", self.model)
     }
 
-    /// Keeps a run; of one that is too large to be read back only what it came to.
+    /// Stores a run; of a record that is too large only the result.
     pub(crate) async fn keep(&self, ran: &RecordedRun) -> Result<()> {
         let name = format!(
             "{:020}-{}",
@@ -129,7 +129,7 @@ impl History {
             .map(drop)
     }
 
-    /// Keeps the whole of what was learned from, by its digest.
+    /// Stores the manifest of a dataset under its digest.
     pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Manifest) -> Result<()> {
         let key = format!(
             "train/{}/data/{}.json",
@@ -141,14 +141,14 @@ impl History {
         self.records.create(&key, text.into()).await.map(drop)
     }
 
-    /// All runs, the first first; one that cannot be read is passed over.
+    /// Returns all runs, the oldest first; one that cannot be read is skipped.
     pub(crate) async fn all(&self) -> Result<Vec<RecordedRun>> {
         let mut known = BTreeMap::new();
         self.refresh(&mut known).await?;
         Ok(known.into_values().flatten().collect())
     }
 
-    /// Reads what is new beside what is known, by name; the names tell the order.
+    /// Reads runs that are not yet known, by name; names are in the order of time.
     pub(crate) async fn refresh(
         &self,
         known: &mut BTreeMap<String, Option<RecordedRun>>,
@@ -179,21 +179,21 @@ impl History {
         )
     }
 
-    /// Keeps the page about a run that was judged; the newest counts.
+    /// Stores the evidence page of a run; the newest one counts.
     pub(crate) async fn keep_page(&self, run: &Digest, page: &str) -> Result<()> {
         self.records
             .overwrite(&self.page_key(&run.to_string()), page.to_owned().into())
             .await
     }
 
-    /// The page about a run. Refuses one that came to no judgement.
+    /// Returns the evidence page of a run. Refuses a run that has none.
     pub(crate) async fn page(&self, run: &str) -> Result<Bytes> {
         let page = self.records.get(&self.page_key(run), BYTES_MAX).await?;
         page.ok_or_else(|| Error::not_found("this run has no evidence page, because it ended before its gates; see `explain` without --html"))
     }
 
-    /// The last run whose key begins so. Refuses one that is not there, and a
-    /// beginning of several.
+    /// Returns the last run whose key has a prefix. Refuses an unknown prefix, and an
+    /// ambiguous one.
     pub(crate) async fn find(&self, begins: &str) -> Result<RecordedRun> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
         let is = |ran: &RecordedRun| {
@@ -204,7 +204,7 @@ impl History {
         let mut found: Vec<RecordedRun> = self.all().await?.into_iter().filter(is).collect();
         let keys: std::collections::BTreeSet<String> =
             found.iter().map(|r| r.key().to_owned()).collect();
-        // One that only found what another made has little to say.
+        // A run that found an earlier one's version has little to show.
         let told = found.iter().rposition(|r| r.status != RunStatus::Equal);
         let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
         match (told, keys.len()) {

@@ -14,26 +14,26 @@ use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
 use std::ops::Range;
 
-/// Rows that are asked at once.
+/// Rows of a batch.
 const RUN_ROWS: usize = 4_096;
-/// Scores are taken for at least this in a logarithm: FP32 knows no smaller rest of one.
+/// Probabilities are clipped to this in a logarithm, the precision of FP32.
 const CLIP: f64 = 1e-7;
 
-/// Shown the tensors asked and answered, and of which rows they are.
+/// Called with inputs, outputs and row range of each batch.
 pub(crate) type Shown<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
 
-/// A version that can be asked.
+/// A model file that is open for predictions.
 pub(crate) struct Predictor {
     pub signature: Signature,
     pub task: Task,
-    /// The names of its inputs' columns.
+    /// The column names of its inputs.
     pub columns: Vec<String>,
     pub session: Box<dyn Session>,
 }
 
 impl Predictor {
-    /// Reads a version's file. Refuses one whose inputs are no table, and whose
-    /// answers mean nothing that is known.
+    /// Opens a model. Refuses a model whose inputs are not columns, or whose task is
+    /// unknown.
     pub(crate) fn new(
         graph: &Graph,
         columns: &[String],
@@ -63,7 +63,7 @@ impl Predictor {
         })
     }
 
-    /// Asks about every row; `each` is shown the tensors.
+    /// Predicts every row; `each` receives the tensors of each batch.
     pub(crate) fn predict(
         &mut self,
         frame: &Frame,
@@ -89,8 +89,8 @@ impl Predictor {
         Ok(all)
     }
 
-    /// The tensors that it takes of some rows. Refuses a column that is not there
-    /// or of another kind.
+    /// Builds the input tensors of some rows. Refuses an absent column, or one of
+    /// another type.
     fn tensors(&self, frame: &Frame, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let mut names = self.columns.iter();
         let one = |spec: &TensorSpec| -> Result<Tensor> {
@@ -149,7 +149,7 @@ impl Predictor {
     }
 }
 
-/// What was true of rows, in the words of a task. Refuses classes it does not have.
+/// Converts targets to labels of a task. Refuses classes that it does not have.
 pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     match (target, task) {
         (Target::Values(values), Task::Regression(_)) => {
@@ -168,7 +168,7 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     }
 }
 
-/// Where classes stand among those of a model. Refuses one that it does not have.
+/// The indices of classes in a model. Refuses a class that it does not have.
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
@@ -178,7 +178,7 @@ fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
 }
 
 impl Predictor {
-    /// The place of each class of a target among the model's; of values nothing.
+    /// The index of each class of a target in the model; empty for regression.
     pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
         match (target, &self.task) {
             (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
@@ -190,19 +190,19 @@ impl Predictor {
     }
 }
 
-/// How wrong single answers are, averaged: what gates can look at.
+/// A loss that is a mean over rows, which gates can compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LossMeasure {
     LogLoss,
     Brier,
-    /// The share of wrong classes.
+    /// The error rate: the share of wrong classes.
     Error,
     AbsoluteError,
     SquaredError,
 }
 
 impl LossMeasure {
-    /// By the name of a measure.
+    /// Parses the name of a measure; none means the default of the task.
     pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
         match (name, is_class) {
             (None | Some("log_loss"), true) => Ok(Self::LogLoss),
@@ -232,7 +232,7 @@ impl LossMeasure {
         }
     }
 
-    /// How wrong an answer is; one that there is none of is as wrong as can be.
+    /// The loss of a prediction; a missing one has the largest loss.
     fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {
@@ -273,18 +273,18 @@ impl LossMeasure {
     }
 }
 
-/// How well a version predicts rows.
+/// The evaluation of a model on some rows.
 #[derive(Default)]
 pub(crate) struct Evaluation {
-    /// Row by row.
+    /// The loss of each row.
     pub losses: Vec<f64>,
     pub measures: Measures,
-    /// What it answered, and what was true, in its own terms.
+    /// Predictions and labels, with the class indices of the model.
     pub answers: Vec<Option<Answer>>,
     pub truths: Vec<Truth>,
 }
 
-/// Asks about rows and holds the answers against what was true.
+/// Predicts rows and compares the predictions with the labels.
 pub(crate) fn judge(
     predictor: &mut Predictor,
     frame: &Frame,

@@ -1,5 +1,5 @@
-//! The files published with a model: a baseline of rows that it was not trained
-//! on, golden rows, and the model card from the record.
+//! The files published with a model: the baseline from held-out rows, golden rows,
+//! and the model card.
 
 use crate::data::Rows;
 use crate::judge::Predictor;
@@ -17,17 +17,17 @@ use std::path::Path;
 
 /// The model card.
 pub(crate) const CARD: &str = "README.md";
-/// The page about the run that made it.
+/// The evidence page.
 pub(crate) const PAGE: &str = "report.html";
-/// Rows of the baseline.
+/// The most rows of the baseline.
 const BASELINE_ROWS: usize = 200_000;
 /// Features that the model card lists.
 const IMPORTANCES_MAX: usize = 30;
-/// Golden rows.
+/// The number of golden rows.
 const GOLDEN_ROWS: usize = 16;
 
-/// Makes the baseline of rows that the model was not trained on: on those that
-/// it was, its answers look surer than they are.
+/// Computes the baseline from held-out rows: on training rows, predictions look
+/// more confident than they are.
 pub(crate) fn baseline(
     predictor: &mut Predictor,
     rows: &Rows,
@@ -61,7 +61,7 @@ pub(crate) fn baseline(
     Ok(baseline)
 }
 
-/// Makes golden rows of some that the model is judged by.
+/// Takes golden rows from the test rows.
 pub(crate) fn golden(
     predictor: &mut Predictor,
     rows: &Rows,
@@ -76,9 +76,9 @@ pub(crate) fn golden(
     Ok(made.filter(|golden| Golden::read(&golden.write()).is_ok()))
 }
 
-/// Says how a row is answered otherwise alone than among others; nothing where
-/// all are answered the same.
-pub(crate) fn alone_otherwise(
+/// Describes how the prediction of a row alone differs from that in a batch; none
+/// if all are the same.
+pub(crate) fn batch_dependence(
     predictor: &mut Predictor,
     rows: &Rows,
     test: &[u32],
@@ -104,8 +104,8 @@ pub(crate) fn alone_otherwise(
     Ok(None)
 }
 
-/// Whether a row of which everything is missing is answered at all.
-pub(crate) fn answers_nothing(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
+/// Whether a row of missing values is predicted.
+pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
     use crate::frame::{Column, Frame, MISSING, Values, Words};
     let missing = |column: &Column| Column {
         name: column.name.clone(),

@@ -1,6 +1,5 @@
-//! A page about a training run: what it learned from, how good the model is on
-//! rows that it never saw, beside the champion, and what each gate said. Made of
-//! the run's record and of points; one file, with nothing to fetch.
+//! The evidence page of a run as HTML: data, metrics beside those of the champion,
+//! gates and plots. One file without external resources.
 
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
@@ -8,13 +7,13 @@ use ortus::observe::report::chart::{Series, bars, intervals, lines, number};
 use ortus::observe::report::{STYLE, escape};
 use std::fmt::Write;
 
-/// Features that are drawn.
+/// The most features that are drawn.
 const FEATURES_MAX: usize = 25;
 
-/// Points of a plot.
+/// The points of a plot.
 pub(crate) type Points = Vec<(f64, f64)>;
 
-/// A line of a plot, or a cloud of dots.
+/// A line or a scatter of a plot.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub name: String,
@@ -27,11 +26,11 @@ pub(crate) struct Line {
 pub(crate) struct Figure {
     pub title: String,
     pub lines: Vec<Line>,
-    /// What is at the left and the right.
+    /// The labels of the left and the right end.
     pub ends: (String, String),
 }
 
-/// How much worse than the champion a part of the rows is answered.
+/// The difference of loss to the champion on a slice.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub name: String,
@@ -40,21 +39,21 @@ pub(crate) struct Part {
     pub worse: (f64, f64, f64),
 }
 
-/// What a page is made of.
+/// The content of a page.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub record: RunRecord,
     pub figures: Vec<Figure>,
-    /// Of values: the shares of errors by size, with the middles.
+    /// For regression: the shares of errors by size, with the middle of each bin.
     pub errors: Vec<(String, f64)>,
-    /// The whole first, then the parts.
+    /// All rows first, then the slices.
     pub parts: Vec<Part>,
 }
 
 /// Colours, in the order of series.
 const COLOURS: [&str; 3] = ["now", "before", "other"];
 
-/// Makes the page.
+/// Renders the page.
 pub(crate) fn render(run: &Run) -> String {
     let record = &run.record;
     let model = escape(&text_of(&record.model));

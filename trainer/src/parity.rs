@@ -1,5 +1,5 @@
-//! Proves that the graph computes what was learned: rows that were there, rows
-//! bent to every edge, and what no row should be, each answered by both.
+//! Checks that the graph computes what the fitted model computes: on rows of the
+//! dataset, on values at every boundary, and on values outside of the data.
 
 use crate::features::Feature;
 use crate::fit::encode::Term;
@@ -14,9 +14,9 @@ use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// How far answers may be apart, of their size.
+/// The largest relative difference of a prediction.
 pub(crate) const WITHIN: f64 = 1e-5;
-/// Two classes are tied where their probabilities are this near.
+/// Two classes are tied if their probabilities differ by less.
 const TIE: f64 = 1e-5;
 
 /// The largest difference between the graph and the fitted model.
@@ -24,12 +24,12 @@ const TIE: f64 = 1e-5;
 #[serde(default)]
 pub(crate) struct Parity {
     pub rows: usize,
-    /// The largest difference, of the size of what is compared.
+    /// The largest relative difference.
     pub worst: f64,
 }
 
-/// Compares the graph with the model on rows made of a frame's. Refuses a graph
-/// that answers otherwise, with the row.
+/// Compares the graph with the model on rows derived from a frame. Refuses a graph
+/// that differs, and names the row.
 pub(crate) fn check(
     model: &Model,
     predictor: &mut Predictor,
@@ -68,12 +68,12 @@ pub(crate) fn check(
     Ok(parity)
 }
 
-/// What a graph answers, as it answers it: NaN too.
+/// The predictions of a graph, NaN included.
 struct Answers {
     width: usize,
-    /// Row by row a value, or a probability for each class.
+    /// A value, or a probability for each class, row by row.
     values: Vec<f32>,
-    /// The label's place among the classes, of classes.
+    /// The index of the label, for classification.
     labels: Vec<usize>,
 }
 
@@ -113,7 +113,7 @@ impl Answers {
     }
 }
 
-/// The places of labels among the classes.
+/// The indices of labels in the classes.
 fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
     let words: Vec<String> = match tensor.data() {
         Data::Fixed(bytes) => {
@@ -143,8 +143,8 @@ fn apart(found: f64, expected: f64) -> f64 {
     }
 }
 
-/// What a difference is measured by: the answer's size and that of the sums it
-/// is made of.
+/// The scale of a difference: the size of the prediction and of the sums behind
+/// it.
 fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
     let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
     let sums = match &model.learned {
@@ -156,15 +156,15 @@ fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
         }
     };
     if model.classes.is_some() {
-        // Sums are off by a few parts of ten million of their size, and a
-        // probability by as much of that as it can move.
+        // FP32 sums have a relative error of a few 1e-7, and a probability has that
+        // error times its derivative.
         let moves = expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max);
         return 1.0 + 0.05 * sums * moves;
     }
     expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
 }
 
-/// Tells of a class that differs where none is tied.
+/// Describes a class that differs without a tie.
 fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<String> {
     let label = *answers.labels.get(row)?;
     let first = |a: usize, b: usize| if expected[b] > expected[a] { b } else { a };
@@ -194,8 +194,8 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
     ))
 }
 
-/// Rows like those of a frame, many of their values moved to where a mistake
-/// would show.
+/// Returns rows like those of a frame, with many values moved to boundaries where
+/// a mistake would show.
 fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     let edges = edges(model);
     let chosen: Vec<usize> = (0..rows)
@@ -221,7 +221,7 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     }
 }
 
-/// The numbers of each feature where the answer changes.
+/// The thresholds of each feature.
 fn edges(model: &Model) -> Vec<Vec<f32>> {
     let mut all = vec![Vec::new(); model.features.len()];
     match &model.learned {
@@ -304,7 +304,7 @@ mod tests {
     use ortus::core::tensor::View;
     use ortus::onnx::runtime::Session;
 
-    /// Answers like the model, but for one mistake.
+    /// A session that predicts like the model, but with one mistake.
     struct Native {
         model: Model,
         wrong: fn(&[f32], Vec<f64>) -> Vec<f64>,

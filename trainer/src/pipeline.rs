@@ -26,7 +26,7 @@ use proven::Proven;
 use published::Published;
 use split::Split;
 
-/// How often a model is judged again because the champion changed during the run; comparing again.
+/// The most comparisons of a run, if the champion keeps changing.
 const CHAMPIONS_MAX: usize = 5;
 
 /// What every phase needs: the trainer, the specification and the model's name.

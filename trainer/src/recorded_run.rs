@@ -1,4 +1,4 @@
-//! Runs the pipeline once, and keeps the result in the history, whatever it is.
+//! Runs the pipeline once, and stores the record in the history, whatever the result.
 
 use crate::command::LastOutput;
 use crate::context::{Outcome, Trainer, Watcher};
@@ -11,19 +11,19 @@ use crate::spec::Spec;
 use ortus::core::error::{Error, Kind, Result};
 use std::time::Instant;
 
-/// Why it runs.
+/// Why the run is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
-    /// For a person.
+    /// The reason, for a person.
     pub trigger: String,
-    /// What it deals with.
+    /// The events that it deals with.
     pub events: Vec<EventKey>,
-    /// Whether it is of another time.
+    /// Whether it does not count for triggers.
     pub apart: bool,
 }
 
 impl Cause {
-    /// A person started it.
+    /// The cause of a run that a person started.
     pub(crate) fn manual() -> Self {
         Self {
             trigger: MANUAL.to_owned(),
@@ -33,9 +33,9 @@ impl Cause {
     }
 }
 
-/// Runs, and keeps the result; the last says whether it is kept. One that
-/// ends because the registry or a source is away deals with nothing: it is to be
-/// tried again.
+/// Runs the pipeline and stores the record; the last result says whether it is
+/// stored. A run that ends because the registry or a source is unavailable deals
+/// with no event, so that it is tried again.
 pub(crate) async fn attempt(
     trainer: &Trainer<'_>,
     spec: &Spec,

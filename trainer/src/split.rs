@@ -1,6 +1,5 @@
-//! Which rows are learned from, which say when to stop, and which it is judged
-//! by. Rows that have a time are judged in its order: what was last is tested
-//! on, with a gap before it. Pure.
+//! Divides rows into training, stopping and test rows. Rows that have a time are
+//! split by time: the latest rows are the test rows, after an embargo. Pure.
 
 use crate::data::Rows;
 use crate::random::mix;
@@ -9,11 +8,11 @@ use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// One origin: rows by their places.
+/// The rows of one origin, by index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
     pub train: Vec<u32>,
-    /// None of an algorithm that is not stopped.
+    /// Empty for an algorithm without early stopping.
     pub stop: Vec<u32>,
     pub test: Vec<u32>,
 }
@@ -33,7 +32,7 @@ pub(crate) struct SplitSummary {
     pub train: usize,
 }
 
-/// Splits rows, origin by origin; the last one's model is the one that counts.
+/// Splits rows, origin by origin; the model of the last origin is published.
 pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary)> {
     let by = match spec.split.by {
         SplitBy::Auto if rows.time.is_some() => SplitBy::Time,
@@ -50,7 +49,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
             .map_err(|e| e.context(format_args!("origin {} of {}", at + 1, folds.len())))?;
     }
     if spec.fit.algorithm == Algorithm::Linear {
-        // Nothing has to be stopped: those rows are learned from too.
+        // Without early stopping, those rows are training rows too.
         for fold in &mut folds {
             fold.train.append(&mut fold.stop);
             fold.train.sort_unstable();
@@ -80,7 +79,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
     Ok((folds, summary))
 }
 
-/// Refuses parts that nothing can be learned from or judged by.
+/// Refuses parts that are empty or lack a class.
 fn check(rows: &Rows, fold: &Fold) -> Result<()> {
     for (part, name) in [
         (&fold.train, "train"),
@@ -171,7 +170,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
     Ok(all)
 }
 
-/// Takes rows out whose group is in a later part too.
+/// Removes rows whose group is in a later part too.
 fn apart(rows: &Rows, fold: &mut Fold) {
     let Some(groups) = &rows.group else { return };
     let of = |part: &[u32]| {
@@ -233,7 +232,7 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
     for units_of in strata {
         let count: usize = units_of.iter().map(|u| units[*u].len()).sum();
         for (at, fold) in all.iter_mut().enumerate() {
-            // The last one is judged by the last rows of the shuffle.
+            // The last origin tests on the last rows of the shuffle.
             let judged = (
                 1.0 - test * (folds - at) as f64,
                 1.0 - test * (folds - at - 1) as f64,

@@ -1,5 +1,5 @@
 //! Hyperparameter search, by grid or at random. Trials are compared on a part of
-//! the training rows, so the test rows stay unseen until the best is judged.
+//! the training rows, so the test rows stay unseen until the best is evaluated.
 
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
@@ -16,29 +16,29 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// The most settings of a grid.
+/// The most combinations of a grid.
 const GRID_MAX: usize = 100_000;
 
-/// One that was tried.
+/// A trial.
 pub(crate) struct Trial {
     pub spec: Spec,
-    /// What was set, by name.
+    /// The values of the settings, by name.
     pub set: Map<String, Value>,
-    /// How wrong it is on the rows that were held back; none where it failed.
+    /// The mean loss on the held-out rows; none if the trial failed.
     pub loss: Option<f64>,
 }
 
-/// What came of it.
+/// The result of a sweep.
 pub(crate) struct Swept {
     pub measure: &'static str,
-    /// The best first.
+    /// The trials, the best first.
     pub trials: Vec<Trial>,
-    /// Why it ended before all were tried.
+    /// Why the sweep ended before all trials.
     pub cut: Option<String>,
 }
 
-/// Tries what `[sweep]` says; each is kept among the runs, and one that was tried
-/// before on the same rows is not tried again.
+/// Runs the trials of `[sweep]`, and stores each in the history; a trial that was
+/// run before on the same rows is not repeated.
 pub(crate) async fn sweep(
     trainer: &Trainer<'_>,
     spec: &Spec,
@@ -99,7 +99,7 @@ pub(crate) async fn sweep(
                 record.metrics = Metrics::from(metrics).into();
                 Some(*loss).filter(|loss| loss.is_finite())
             }
-            // Settings that do not work are a result too.
+            // A trial that fails is a result too.
             Err(error) => {
                 record.error = error.message.clone().into();
                 None
@@ -139,7 +139,7 @@ fn trial_key(run: &Digest) -> Digest {
     Digest::of(format!("trial {run}").as_bytes())
 }
 
-/// What was set, for a person.
+/// The settings of a trial, for a person.
 pub(crate) fn words(set: &Map<String, Value>) -> String {
     set.iter()
         .map(|(name, value)| format!("{name} = {value}"))
@@ -147,7 +147,7 @@ pub(crate) fn words(set: &Map<String, Value>) -> String {
         .join(", ")
 }
 
-/// The rows that are learned from, as rows to split anew.
+/// The training rows, to be split again.
 fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
@@ -188,7 +188,7 @@ fn try_one(
     Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
 }
 
-/// The specifications to be tried, with what was set in each.
+/// The specifications of the trials, with their settings.
 fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
     let values = &spec.sweep_values.0;
     if values.is_empty() {
@@ -204,7 +204,7 @@ fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
         Method::Random => {
             let mut dice = u64::from(spec.sweep.seed);
             let mut seen = Vec::new();
-            // A list that is short is soon used up.
+            // Short lists run out of new combinations.
             for _ in 0..spec.sweep.runs_max * 10 {
                 let one: Vec<toml::Value> = values
                     .values()
@@ -320,7 +320,7 @@ mod tests {
             ),
             (
                 "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n",
-                "it must be from 2 to 4096",
+                "must be from 2 to 4096",
             ),
             (
                 "[sweep.values]\n\"fit.trees.leaves_max\" = 7\n",

@@ -1,5 +1,5 @@
-//! Decides when a run of a model is due, and when a due run is skipped. Reads and
-//! writes nothing: facts go in, decisions come out.
+//! Decides when a run of a model is due, and when a due run is skipped or delayed.
+//! Pure: reads and writes nothing.
 
 use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunStatus};
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Times of the clock that are told one by one; what was missed before them is forgotten.
+/// The most missed cron times that are listed; earlier ones are dropped.
 const TIMES_MAX: usize = 1_000;
-/// Runs for one alarm that do not pass; then it takes a person.
+/// The most runs for one event that do not pass; then only a person starts another.
 const TRIES_MAX: u32 = 10;
-/// A time that is this long ago was missed, or two looks, whichever is longer.
+/// A cron time counts as missed after this time, or after two checks, whichever is longer.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Why a run is due.
@@ -32,31 +32,31 @@ pub(crate) enum Kind {
     Rows,
 }
 
-/// Something that makes a run due.
+/// An event that makes a run due.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     pub kind: Kind,
     pub key: EventKey,
     pub time: DateTime<Utc>,
     pub why: String,
-    /// Why there is nothing to do for it.
+    /// Why the event is skipped.
     pub moot: Option<String>,
 }
 
 impl Event {
-    /// Whether it stays due until there is a run: what is wrong does not pass
-    /// with time, as a time of the clock does.
+    /// Whether it stays due until a run passes, as an alarm does and a cron time
+    /// does not.
     fn stays(&self) -> bool {
         !matches!(self.kind, Kind::Request | Kind::Cron)
     }
 
-    /// Whether it may come again under the same name.
+    /// Whether it may occur again with the same key.
     fn recurs(&self) -> bool {
         matches!(self.kind, Kind::Spec | Kind::Rows)
     }
 }
 
-/// What a person asked for.
+/// A request for a run by a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunRequest {
     pub id: String,
@@ -65,36 +65,36 @@ pub(crate) struct RunRequest {
     pub reason: String,
 }
 
-/// What runs before this tell.
+/// The past runs, as far as triggers depend on them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    /// Events that something was done about.
+    /// Events that were dealt with.
     handled: BTreeSet<EventKey>,
-    /// … that a run was for that did not pass, and how many were.
+    /// The number of runs for an event that did not pass.
     tried: BTreeMap<EventKey, u32>,
     /// When the last run that passed began.
     passed: Option<DateTime<Utc>>,
     pub last: Option<Last>,
-    /// Runs within a day that nobody asked for.
+    /// Runs within a day that triggers started.
     pub runs: usize,
-    /// Time that runs took within a day.
+    /// The time of runs within a day.
     pub spent: Duration,
 }
 
-/// The last run that was one.
+/// The last run, skipped ones and trials excluded.
 #[derive(Clone, Debug)]
 pub(crate) struct Last {
     pub began: DateTime<Utc>,
     pub ended: DateTime<Utc>,
     pub status: RunStatus,
-    /// Of the last run that got so far.
+    /// The specification of the last run that recorded one.
     pub spec: Option<Digest>,
     pub rows: usize,
     pub newest: Option<DateTime<Utc>>,
 }
 
 impl Past {
-    /// Looks back from a time.
+    /// Summarises the runs before a time.
     pub(crate) fn of<'r>(
         runs: impl IntoIterator<Item = &'r RecordedRun>,
         now: DateTime<Utc>,
@@ -150,7 +150,7 @@ impl Past {
         past
     }
 
-    /// Whether something was done about an event.
+    /// Whether an event was dealt with.
     pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
         self.handled.contains(key)
     }
@@ -159,40 +159,40 @@ impl Past {
         self.tried.get(&event.key).copied().unwrap_or(0)
     }
 
-    /// Whether there is nothing more to be done about an event.
+    /// Whether an event needs no further run.
     fn is_done(&self, event: &Event) -> bool {
         let tries_max = if event.stays() { TRIES_MAX } else { 1 };
         (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
     }
 }
 
-/// A specification, told apart from others.
+/// The digest of a specification.
 pub(crate) fn spec(canonical: &str) -> Digest {
     Digest::of(canonical.as_bytes())
 }
 
-/// What is found at a look.
+/// The state of the registry at a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub now: DateTime<Utc>,
-    /// Since when anybody watches.
+    /// The time since which the model is watched.
     pub since: DateTime<Utc>,
     pub spec: Digest,
     pub asks: Vec<RunRequest>,
     pub alarms: Vec<Kept>,
     pub champion: Option<u64>,
-    /// Rows since the last run, where they were counted.
+    /// Rows since the last run, if they were counted.
     pub new_rows: Option<usize>,
 }
 
-/// The next time of a pattern.
+/// Returns the next time of a cron pattern.
 pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
     cron(pattern)?
         .find_next_occurrence(&after, false)
         .map_err(|e| Error::invalid(format!("the cron pattern has no next time: {e}")))
 }
 
-/// Everything that is due and was not dealt with.
+/// Returns all events that are due.
 pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let mut all: Vec<Event> = Vec::new();
     for ask in &found.asks {
@@ -209,7 +209,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     for kept in &found.alarms {
         all.extend(alarm(triggers, past, found, kept));
     }
-    // Who never ran has a specification that nobody knows, and it is not new.
+    // Without an earlier run there is no specification to compare with.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
         all.push(Event {
@@ -244,7 +244,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     Ok(all)
 }
 
-/// Times of the clock since the last that something was done about.
+/// Returns the cron times since the last one that was dealt with.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else {
         return Ok(Vec::new());
@@ -330,19 +330,19 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     })
 }
 
-/// What is to be done.
+/// What to do about due events.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     Nothing,
-    /// One run for all of these.
+    /// Start one run for all of these.
     Run(Vec<Event>),
-    /// None for these, and why.
+    /// Skip these, for a reason.
     Skip(Vec<Event>, String),
-    /// Not yet, for these that stay due.
+    /// Delay these, which stay due.
     Wait(Vec<Event>, String),
 }
 
-/// Decides about what is due.
+/// Decides what to do about due events.
 pub(crate) fn decide(
     triggers: &Triggers,
     past: &Past,
@@ -362,7 +362,7 @@ pub(crate) fn decide(
     if events.iter().any(|event| event.kind == Kind::Request) {
         return Decision::Run(events);
     }
-    // After each run that did not pass an alarm waits for twice as long.
+    // The cooldown doubles after each run for an event that did not pass.
     let why = events
         .iter()
         .map(|event| refused_after(triggers, past, past.tries(event), now))
@@ -378,7 +378,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Why nothing but a person may start a run now.
+/// Why triggers start no run now.
 pub(crate) fn refused(triggers: &Triggers, past: &Past, now: DateTime<Utc>) -> Option<String> {
     refused_after(triggers, past, 0, now)
 }

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-/// Tries settings; the best is trained on all rows that are learned from, and
-/// published by the same gates as any.
+/// Runs a sweep; the best trial is fitted to all training rows, and published by
+/// the same gates as any run.
 pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
     let setup = Setup::new(
@@ -125,7 +125,7 @@ fn list(swept: &Swept) {
     }
 }
 
-/// Tells MLflow of a run, where a person has one. A run is not lost by it.
+/// Logs a run to MLflow, if it is configured. A failure does not fail the run.
 pub(super) async fn tell(address: Option<&str>, ran: &RecordedRun) {
     let Some(address) = address.filter(|_| ran.status != RunStatus::Skipped) else {
         return;
@@ -178,7 +178,7 @@ fn told(ran: &RecordedRun) -> TrackedRun {
     }
 }
 
-/// The settings of a run, by their whole names.
+/// The settings of a run, by their full names.
 fn settings(record: &RunRecord) -> BTreeMap<String, String> {
     fn walk(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
         for (key, value) in table {
@@ -201,12 +201,8 @@ fn settings(record: &RunRecord) -> BTreeMap<String, String> {
     all
 }
 
-/// Puts two runs beside each other: what was set otherwise, and what came of it.
-pub(super) async fn compare(
-    model: &str,
-    (one, other): (&str, &str),
-    common: &Common,
-) -> Result<()> {
+/// Compares two runs: settings that differ, metrics and gates.
+pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
     let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {

@@ -18,7 +18,7 @@ pub(super) struct Setup {
     /// With what makes the first run of a model.
     pub operator: Operator,
     pub engine: OnnxRuntime,
-    /// Where servers keep what they record.
+    /// The records of servers: captured predictions, labels, alarms.
     pub seen: Records,
 }
 

@@ -9,7 +9,7 @@ use crate::history::RecordedRun;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
-use crate::watch::{self, Looked, Watch};
+use crate::watch::{self, Checked, Watch};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use crossbeam_channel::Receiver;
@@ -70,7 +70,7 @@ pub(crate) struct BackfillArguments {
     publish: bool,
 }
 
-/// Watches until it is ended.
+/// Watches until the process is stopped.
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     let holder = ortus::registry::servers::name();
     let mut watches: Vec<Watch> = arguments
@@ -78,7 +78,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         .iter()
         .map(|path| Watch::new(path, &holder))
         .collect();
-    // What is wrong from the beginning is refused; later it is told, and looked at again.
+    // A specification that is wrong at the start is an error; later errors are logged, and it is read again.
     let specs: Vec<Spec> = watches.iter().map(Watch::spec).collect::<Result<_>>()?;
     let models: BTreeSet<String> = specs.iter().map(|spec| spec.model.name.clone()).collect();
     if models.len() < specs.len() {
@@ -86,7 +86,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
             "two of the specifications name the same model; watch one of them",
         ));
     }
-    // The most that one of them asks for; none: all there are.
+    // The most threads that a specification asks for; 0 means all.
     let threads = specs.iter().map(|spec| spec.fit.threads);
     let threads = if threads.clone().any(|threads| threads == 0) {
         0
@@ -131,19 +131,19 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
                 ExitCode::from(NOT_PASSED)
             });
         }
-        // One that fails does not hold up the others.
+        // A model that fails does not delay the others.
         pace.wait(poll, failed == watches.len());
     }
 }
 
-/// When the next look is.
+/// The pause between checks.
 struct Pace {
     hears: Receiver<()>,
     failed: u32,
 }
 
 impl Pace {
-    /// Waits for the next look, or an alarm; longer and longer while looks fail.
+    /// Waits for the next check, or an alarm; longer after each failed check.
     fn wait(&mut self, poll: Duration, is_failed: bool) {
         self.failed = if is_failed {
             (self.failed + 1).min(16)
@@ -157,26 +157,26 @@ impl Pace {
     }
 }
 
-/// Looks once; whether what was run, if anything, passed.
+/// Checks once; returns whether the run, if there was one, passed.
 async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> Result<bool> {
     let mut shown = Shown::new(arguments.common.json);
     let looked = watch.look(&setup.trainer(Utc::now()), &mut shown).await;
     shown.bar.finish_and_clear();
     let (skipped, ran) = match looked? {
-        Looked::Idle => return Ok(true),
-        Looked::Waits(why) => {
+        Checked::Idle => return Ok(true),
+        Checked::Waits(why) => {
             if arguments.once {
                 note(&format!("ortus-trainer: a due run is delayed: {why}"));
             }
             return Ok(true);
         }
-        Looked::Busy(who) => {
+        Checked::Busy(who) => {
             if arguments.once {
                 note(&format!("ortus-trainer: another trainer runs it: {who}"));
             }
             return Ok(true);
         }
-        Looked::Did(skipped, ran) => (skipped, ran),
+        Checked::Did(skipped, ran) => (skipped, ran),
     };
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
     let Some((ran, ended)) = ran else {
@@ -200,7 +200,7 @@ fn say(ran: &RecordedRun, common: &Common) {
     show(ran);
 }
 
-/// Says what is known of a specification: what ran, what is due, what waits.
+/// Shows the last run, due triggers, and what delays them.
 pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let operator = open(common, None, false).await?;
     let mut watch = Watch::new(path, "");
@@ -277,7 +277,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Asks for a run of a model; whoever watches it sees to it.
+/// Requests a run of a model from the trainer that watches it.
 pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     let operator = open(common, Some(by), true).await?;
     let model = ModelName::parse(model)?;
@@ -301,7 +301,7 @@ pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     Ok(())
 }
 
-/// Runs as of each of several times.
+/// Trains as of each of several times.
 pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> {
     let run = &arguments.run;
     let mut spec = Spec::read(&run.spec)?;
@@ -324,7 +324,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         .transpose()?
         .unwrap_or_else(Utc::now)
         .min(Utc::now());
-    // A date is its end; that it is from is its beginning.
+    // `instant` reads a date as the end of the day; a range starts at the beginning.
     let from = instant(&arguments.from)?;
     let from = if arguments.from.len() == "2026-01-01".len() {
         from - TimeDelta::days(1)

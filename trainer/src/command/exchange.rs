@@ -1,6 +1,5 @@
-//! What passes between the trainer and a program: a folder with the rows and a
-//! description in, a model with what it predicted out. The target of the rows
-//! that it is judged by is not handed over.
+//! The files between the trainer and a training program: rows and a description
+//! in, a model with predictions out. The targets of the test rows are not passed.
 
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
@@ -17,48 +16,48 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The format of what is handed over.
+/// The version of the exchange format.
 const FORMAT: u32 = 1;
-/// The largest metrics.
+/// The largest metrics file.
 const METRICS_BYTES_MAX: u64 = 1 << 20;
-/// The column of weights.
+/// The name of the column of weights.
 const WEIGHT: &str = "ortus.weight";
 
-/// What the program says of its model, all of it optional.
+/// The report of the program on its model; every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ProgramReport {
-    /// Measures of its own, for the record.
+    /// Metrics of its own, for the record.
     pub metrics: BTreeMap<String, f64>,
-    /// How much features count.
+    /// Feature importances.
     pub importances: BTreeMap<String, f64>,
-    /// The features in the order of the model's columns, where it has other columns than inputs.
+    /// The features in the order of the model's columns, if they are not its inputs.
     pub features: Vec<String>,
     pub notes: Vec<String>,
 }
 
-/// What it predicted of the rows that it is judged by.
+/// The program's predictions of the test rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claims {
-    /// A value of each row.
+pub(crate) struct ProgramPredictions {
+    /// The value of each row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<f64>,
-    /// The place of each row's class.
+    /// The index of each row's class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<u32>,
-    /// Row by row the classes' probabilities, where it tells them.
+    /// The probabilities of the classes, row by row, if the program writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<f32>,
 }
 
-/// What it handed back.
-pub(crate) struct Back {
+/// The result of a training program.
+pub(crate) struct ProgramOutput {
     pub model: Bytes,
     pub said: ProgramReport,
-    pub claims: Claims,
+    pub claims: ProgramPredictions,
 }
 
-/// Fills the folder that a program finds.
+/// Writes the folder that a program reads.
 pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::unavailable(format!("write to {}", folder.display())).with_source(e)
@@ -166,21 +165,26 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
         .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
 }
 
-/// A missing number is an empty cell.
+/// Writes a cell; a missing number is an empty one.
 fn missing(word: String) -> String {
     if word == "NaN" { String::new() } else { word }
 }
 
-/// Reads what a program left. Refuses what is not there, too large, or not what
-/// was asked for.
-pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+/// Reads the output of a program. Refuses files that are absent, too large or
+/// malformed.
+pub(super) fn take_back(
+    folder: &Path,
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+) -> Result<ProgramOutput> {
     let most = spec.program.output_max as u64;
     let read = |name: &str, most: u64| -> Result<Vec<u8>> {
         let path = folder.join("out").join(name);
         let none = |e: std::io::Error| {
             Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
         };
-        // A link might lead anywhere.
+        // A symbolic link could point anywhere.
         let meta = std::fs::symlink_metadata(&path).map_err(none)?;
         if !meta.is_file() {
             return Err(Error::invalid(format!("out/{name} is not a file")));
@@ -216,16 +220,16 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         )));
     }
     let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
-    Ok(Back {
+    Ok(ProgramOutput {
         model,
         said,
         claims,
     })
 }
 
-/// Reads predictions: `value`, or `label` and, where they are told, `p0`, `p1` …
+/// Reads predictions: `value`, or `label` and optionally `p0`, `p1` …
 /// in the order of the classes.
-fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
+fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions> {
     let refuse = |why: String| Error::invalid(format!("out/predictions.csv: {why}"));
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|e| refuse(e.to_string()))?.clone();
@@ -241,7 +245,7 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
             "must have the probabilities of all classes, or of none".to_owned(),
         ));
     }
-    let mut claims = Claims::default();
+    let mut claims = ProgramPredictions::default();
     let mut found = 0;
     for (row, record) in reader.records().enumerate() {
         let record = record.map_err(|e| refuse(e.to_string()))?;
@@ -281,12 +285,13 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
     Ok(claims)
 }
 
-/// Holds what a program predicted against what its model answers. Refuses a
+/// Compares the predictions of a program with those of its model. Refuses a
 /// difference beyond `within`, and another class unless the two are tied.
-/// `places` are those of the classes among the model's.
+/// `places` are the indices of the classes in the model.
 pub(crate) fn compare(
-    claims: &Claims,
-    (answers, places): (&[Option<Answer>], &[usize]),
+    claims: &ProgramPredictions,
+    answers: &[Option<Answer>],
+    places: &[usize],
     within: f64,
 ) -> Result<Parity> {
     let refuse =
@@ -311,7 +316,7 @@ pub(crate) fn compare(
                 };
                 let apart =
                     (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
-                // What is no number is not near either.
+                // NaN is not close to anything.
                 if apart.is_nan() || apart > within {
                     return refuse(
                         row,
@@ -374,38 +379,38 @@ mod tests {
 
     #[test]
     fn what_a_program_predicted_must_be_what_its_model_answers() {
-        let values = Claims {
+        let values = ProgramPredictions {
             values: vec![1.0, 2.0],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
-        assert!(compare(&values, (&answers(1.0, 2.000_01), &[0, 1]), 1e-4).is_ok());
+        assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
         assert!(
-            compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4)
+            compare(&values, &answers(1.0, 2.1), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("row 1"))
         );
-        assert!(compare(&values, (&answers(f64::NAN, 2.0), &[0, 1]), 1e-4).is_err());
-        assert!(compare(&values, (&[None, None], &[0, 1]), 1e-4).is_err());
-        let classes = Claims {
+        assert!(compare(&values, &answers(f64::NAN, 2.0), &[0, 1], 1e-4).is_err());
+        assert!(compare(&values, &[None, None], &[0, 1], 1e-4).is_err());
+        let classes = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.4, 0.6],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
-        assert!(compare(&classes, (&class(1, &[0.4, 0.6]), &[0, 1]), 1e-4).is_ok());
-        assert!(compare(&classes, (&class(1, &[0.45, 0.55]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
+        assert!(compare(&classes, &class(1, &[0.45, 0.55]), &[0, 1], 1e-4).is_err());
         assert!(
-            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4)
+            compare(&classes, &class(0, &[0.4, 0.6]), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("class 0"))
         );
-        let tied = Claims {
+        let tied = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.5, 0.5],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
-        assert!(compare(&tied, (&class(0, &[0.5, 0.5]), &[0, 1]), 1e-4).is_ok());
-        let turned = compare(&classes, (&class(0, &[0.6, 0.4]), &[1, 0]), 1e-4);
+        assert!(compare(&tied, &class(0, &[0.5, 0.5]), &[0, 1], 1e-4).is_ok());
+        let turned = compare(&classes, &class(0, &[0.6, 0.4]), &[1, 0], 1e-4);
         assert!(turned.is_ok(), "the model has its classes in another order");
-        assert!(compare(&values, (&class(0, &[1.0]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&values, &class(0, &[1.0]), &[0, 1], 1e-4).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! From the batches of a query to whole columns, by what they hold.
+//! Converts the batches of a query to whole columns, by type.
 
 use super::super::frame::{Coder, Column, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};
@@ -7,22 +7,22 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMic
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 
-/// A column of the query's answer.
+/// A column of the query's result.
 pub(super) struct Gathered {
     pub name: String,
     pub values: Raw,
-    /// Whether it was of truth values.
+    /// Whether it held booleans.
     pub was_truth: bool,
-    /// Whether it was of whole numbers.
+    /// Whether it held integers.
     pub was_whole: bool,
 }
 
-/// What it holds.
+/// Its values.
 pub(super) enum Raw {
-    /// NaN where it is missing.
+    /// NaN if missing.
     Numbers(Vec<f64>),
     Words(Words),
-    /// Microseconds since 1970; `i64::MIN` where it is missing.
+    /// Microseconds since 1970; `i64::MIN` if missing.
     Times(Vec<i64>),
 }
 
@@ -39,13 +39,13 @@ enum Grown {
     Times(Vec<i64>),
 }
 
-/// Whole numbers up to which FP64 tells all apart.
+/// The largest integer up to which FP64 is exact.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// The time that stands for none.
+/// The value of a missing time.
 pub(super) const NO_TIME: i64 = i64::MIN;
 
 impl Growing {
-    /// Begins a column. Refuses types that no model takes.
+    /// Starts a column. Refuses types that a model cannot take.
     pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
         let values = match plain(kind) {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
@@ -123,7 +123,7 @@ impl Growing {
     }
 }
 
-/// The type behind a dictionary.
+/// The type of a dictionary's values.
 fn plain(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, of) => plain(of),
@@ -131,7 +131,7 @@ fn plain(kind: &DataType) -> &DataType {
     }
 }
 
-/// Whole numbers as words.
+/// Converts integers to text.
 pub(super) fn in_words(all: &[f64]) -> Words {
     let mut coder = Coder::default();
     for value in all {
@@ -146,7 +146,7 @@ pub(super) fn in_words(all: &[f64]) -> Words {
 }
 
 impl Gathered {
-    /// As a feature: a number as FP32, a word as it is.
+    /// Converts to a feature: a number as FP32, text as it is.
     pub(super) fn feature(self, is_category: bool) -> Result<Column> {
         let name = self.name;
         let values = match self.values {
@@ -175,7 +175,7 @@ impl Gathered {
         Ok(Column { name, values })
     }
 
-    /// As times; a number is seconds since 1970.
+    /// Converts to times; a number is seconds since 1970.
     pub(super) fn times(self) -> Result<Vec<i64>> {
         let name = short(&self.name).to_owned();
         let times = match self.values {
@@ -204,7 +204,7 @@ impl Gathered {
         }
     }
 
-    /// As groups; rows without one are a group each.
+    /// Converts to groups; each row without one is a group of its own.
     pub(super) fn groups(self) -> Vec<u32> {
         let mut words = match self.values {
             Raw::Words(words) => words,
@@ -223,7 +223,7 @@ impl Gathered {
         words.codes
     }
 
-    /// As weights.
+    /// Converts to weights.
     pub(super) fn weights(self) -> Result<Vec<f32>> {
         let name = short(&self.name).to_owned();
         let Raw::Numbers(all) = self.values else {

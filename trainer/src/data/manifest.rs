@@ -47,7 +47,7 @@ pub(crate) struct SourceFile {
 }
 
 impl Manifest {
-    /// The same for the same files and query, wherever they lie.
+    /// Returns the digest, which is the same for the same files and query, wherever the files are.
     pub(crate) fn digest(&self) -> Digest {
         let files = self.sources.iter().map(|s| {
             let all: Vec<String> = match s.rows_digest {

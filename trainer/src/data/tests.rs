@@ -196,7 +196,10 @@ fn a_target_that_cannot_be_learned_is_refused() {
     assert!(refused("a,b\n1,2\n", &[]).contains("no column 'y', the target; it has a, b"));
     assert!(refused("y\n1\n2\n", &[]).contains("no feature column"));
     assert!(refused("label,y\n1,0\n2,1\n", &[]).contains("the feature name 'label' is reserved"));
-    assert!(refused("a,y\n1,0.5\n2,1\n", &[("task", "classification")]).contains("no class"));
+    assert!(
+        refused("a,y\n1,0.5\n2,1\n", &[("task", "classification")])
+            .contains("which is not a class")
+    );
     assert!(refused("a,y\n1,red\n2,blue\n", &[("task", "regression")]).contains("holds text"));
     assert!(
         refused("a,y\n1,1e300\n2,1\n", &[("task", "regression")])
@@ -269,7 +272,7 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
         })
         .collect();
     let leak = of(&format!("a,b,y\n{leak}"), &[]).expect("reads");
-    assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone tells the target")));
+    assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone predicts the target")));
     let one: String = (0..4_000)
         .map(|i| format!("{},{},{}\n", i, if i == 77 { "USD" } else { "EUR" }, i % 2))
         .collect();

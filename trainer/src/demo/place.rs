@@ -6,10 +6,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// This very program, even if its file was replaced meanwhile.
+/// This program, even if its file was replaced while it runs.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// A process that ends with the demo.
+/// A process that is killed with the demonstration.
 pub(super) struct Running(Child);
 
 impl Drop for Running {
@@ -19,7 +19,7 @@ impl Drop for Running {
     }
 }
 
-/// The folder where it all lies, and how it is used.
+/// The folder of the demonstration.
 pub(super) struct Place {
     pub folder: PathBuf,
     pub is_offline: bool,
@@ -41,7 +41,7 @@ impl Place {
         Ok(path)
     }
 
-    /// This program again, with its errors in a log.
+    /// A command of this program, with its errors in a log.
     pub(super) fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
         let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
         let file = File::options()
@@ -60,7 +60,7 @@ impl Place {
         Ok(command)
     }
 
-    /// Runs a command to its end; what it prints.
+    /// Runs a command to its end; returns its output.
     pub(super) fn does(&self, arguments: &[&str]) -> Result<String> {
         let failed = |e| Error::internal("start this program again").with_source(e);
         let output = self

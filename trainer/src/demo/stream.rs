@@ -12,19 +12,19 @@ use std::time::Duration;
 
 /// Rows of a request.
 const REQUEST_ROWS: usize = 20;
-/// Between two requests.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Requests after which what was true of a row is known.
+/// Requests after which the label of a row is sent.
 const LABEL_DELAY: usize = 10;
 
-/// What the stream saw so far.
+/// Counts of the stream so far.
 #[derive(Default)]
 pub(super) struct Seen {
     pub rows: usize,
     pub lost: usize,
-    /// Whether each of the last rows was answered right.
+    /// Whether each of the last predictions was correct.
     pub latest: VecDeque<bool>,
-    /// Rows answered by each version, and how many right, before and after the change.
+    /// Rows and correct predictions of each version, before and after the change.
     pub versions: BTreeMap<(u64, bool), (usize, usize)>,
     pub last_id: String,
 }
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// Payments as they come, and what becomes known of them later.
+/// A stream of payments, whose labels follow later.
 pub(super) struct Stream {
     pub http: client::Http,
     pub world: World,
@@ -55,7 +55,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Asks about some payments, and tells how older ones turned out.
+    /// Predicts some payments, and sends labels of older ones.
     pub(super) async fn step(&mut self) {
         let payments: Vec<Payment> = (0..REQUEST_ROWS).map(|_| self.world.payment()).collect();
         if self.ask(&payments).await.is_err() {

@@ -12,7 +12,7 @@ pub(super) struct Payment {
     pub fraud: bool,
 }
 
-/// Where payments come from, the same every time.
+/// A generator of payments, the same every time.
 pub(super) struct World {
     pub dice: SplitMix,
     pub has_changed: bool,
@@ -23,7 +23,7 @@ impl World {
         self.dice.unit()
     }
 
-    /// About normal.
+    /// An approximately normal number.
     pub(super) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }

@@ -1,7 +1,7 @@
-//! Linear and logistic regression: numbers brought to one scale, a weight for
-//! each category and for each number that is missing, weights shrunk (Hoerl and
-//! Kennard 1970). The best weights are found by limited-memory BFGS (Liu and
-//! Nocedal 1989) on the exact sum over all rows.
+//! Linear and logistic regression: standardised numbers, a weight for each category
+//! and for each missing number, L2 regularisation (Hoerl and Kennard 1970). Weights
+//! are fitted by limited-memory BFGS (Liu and Nocedal 1989) on the exact sum over
+//! all rows.
 
 use super::super::features::Feature;
 use super::encode::{self, Encoded, Labelled, Term};
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Rows that one thread takes at a time.
+/// Rows of a block that one thread computes.
 const BLOCK: usize = 4_096;
 /// The most iterations.
 const STEPS_MAX: usize = 2_000;
@@ -29,7 +29,7 @@ pub(crate) struct Linear {
     pub converged: bool,
 }
 
-/// Rows, and what is made of them.
+/// A regression problem: rows, loss and penalty.
 struct Problem<'p> {
     rows: Encoded,
     targets: &'p [f32],
@@ -125,7 +125,7 @@ impl Problem<'_> {
         for (place, row) in rows.clone().enumerate() {
             let weight = weights.map_or(1.0, |w| f64::from(w[place]));
             let mut answer = self.loss.answer(&scores[place * scored..][..scored]);
-            // Of two classes one is scored.
+            // Of two classes only the second has a score.
             if self.loss == Loss::Logistic {
                 answer.remove(0);
             }
@@ -184,7 +184,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         }
         let down = dot(&gradient, &way);
         if down >= 0.0 {
-            // What is remembered misleads; go straight down.
+            // The approximation does not descend; take the gradient instead.
             known.clear();
             way = gradient.iter().map(|s| -s).collect();
         }
@@ -201,7 +201,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 break None;
             }
         };
-        // As low as numbers go.
+        // The loss cannot fall further in FP64.
         let Some((there, found, turned)) = next else {
             return (at, largest(&gradient) <= enough * 1e4);
         };
@@ -214,7 +214,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 known.pop_front();
             }
         }
-        // Checkpoints that go nowhere any more, for the value is as exact as numbers are.
+        // Iterations make no progress, because the loss is as exact as FP64 allows.
         stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() {
             stalls + 1
         } else {
@@ -236,15 +236,15 @@ impl Linear {
         scores
     }
 
-    /// How large the sums are that the scores of a row are made of: what
-    /// rounding is measured by.
+    /// The sums of absolute terms of each score, which bound its rounding
+    /// error.
     pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
         let mut sizes: Vec<f64> = self.base.iter().map(|b| f64::from(b.abs())).collect();
         encode::size(&self.terms, row, &mut sizes);
         sizes
     }
 
-    /// How much each feature moves the scores; together one, if any does.
+    /// The importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         encode::importances(&self.terms)
     }

@@ -48,10 +48,10 @@ impl Proven {
         let columns = predictor.columns.clone();
 
         let parity = model.parity(job.spec, &mut predictor, rows, fold);
-        let bears_nothing = model.bears_nothing();
+        let must_predict_missing_row = model.must_predict_missing_row();
         let gates = vec![
             parity_gate(&parity),
-            evaluation::robust(&mut predictor, rows, fold, bears_nothing),
+            evaluation::robust(&mut predictor, rows, fold, must_predict_missing_row),
             evaluation::mechanical(
                 job.trainer.operator.prober.as_ref(),
                 &graph,

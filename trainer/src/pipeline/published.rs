@@ -25,7 +25,7 @@ use std::path::Path;
 pub(super) struct Published(Pushed);
 
 impl Published {
-    /// Publishes a model that passed. Returns none if the champion changed during the run; comparing again.
+    /// Publishes a model that passed. Returns none if the champion changed during the run.
     pub(super) async fn publish(
         job: &Job<'_>,
         proven: &mut Proven,

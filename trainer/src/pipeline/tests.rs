@@ -125,9 +125,9 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
         "{:?}: {measures:?}",
         spec.fit.algorithm
     );
-    assert!(package::answers_nothing(&mut predictor, rows).expect("predicted"));
+    assert!(package::predicts_missing_row(&mut predictor, rows).expect("predicted"));
     let otherwise =
-        package::alone_otherwise(&mut predictor, rows, &folds[0].test).expect("predicted");
+        package::batch_dependence(&mut predictor, rows, &folds[0].test).expect("predicted");
     assert_eq!(otherwise, None, "{:?}", spec.fit.algorithm);
 }
 

@@ -1,5 +1,4 @@
-//! The tables of `train.toml`: each setting once, with its meaning, default and
-//! range.
+//! The tables of `train.toml`: each setting with its meaning, default and range.
 
 use super::Text;
 use ortus::core::settings::form::{Line, Size};

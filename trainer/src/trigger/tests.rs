@@ -307,6 +307,6 @@ fn a_day_has_so_many_runs_and_so_much_time() {
     let past = Past::of(runs.iter(), at("02T02:30:01"));
     assert!(
         refused(&triggers, &past, at("02T02:30:01"))
-            .is_some_and(|why| why.contains("'time_max' is 600 s"))
+            .is_some_and(|why| why.contains("'time_max' in [triggers] is 600 s"))
     );
 }

@@ -108,7 +108,7 @@ impl Network {
     }
 
     /// The outputs of each layer for a row, before ReLU; the last are the scores.
-    fn forward(&self, rows: &Encoded, row: usize) -> Vec<Vec<f32>> {
+    fn forward(&self, input: Input<'_>) -> Vec<Vec<f32>> {
         let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(self.shape.layers());
         for layer in 0..self.shape.layers() {
             let span = self.shape.span(layer);
@@ -117,7 +117,7 @@ impl Network {
                 let weights = &self.weights[span.input(place)..][..span.outputs];
                 sums.iter_mut().zip(weights).for_each(|(s, w)| *s += x * w);
             };
-            each_input(rows, row, outputs.last(), add);
+            input.each(outputs.last(), add);
             outputs.push(sums);
         }
         outputs
@@ -132,7 +132,11 @@ impl Network {
                 for row in part {
                     let row = *row as usize;
                     let weight = examples.weights.map_or(1.0, |w| w[row]) / batch.len() as f32;
-                    self.add_row(examples, row, weight, loss, &mut gradient);
+                    let input = examples.input(row);
+                    let outputs = self.forward(input);
+                    let target = &examples.targets[row..=row];
+                    let of_scores = self.of_scores(&outputs, target, weight, loss);
+                    self.backward(input, &outputs, of_scores, &mut gradient);
                 }
                 gradient
             })
@@ -144,28 +148,18 @@ impl Network {
         whole
     }
 
-    /// Adds the gradient of a row's loss, with a weight.
-    fn add_row(
-        &self,
-        examples: &Examples<'_>,
-        row: usize,
-        weight: f32,
-        loss: Loss,
-        gradient: &mut [f32],
-    ) {
-        let outputs = self.forward(examples.rows, row);
+    /// The gradient of a row's loss by its scores, with the weight of the row.
+    fn of_scores(&self, outputs: &[Vec<f32>], target: &[f32], weight: f32, loss: Loss) -> Vec<f32> {
         let scores = outputs[self.shape.layers() - 1].iter();
         let scores: Vec<f64> = scores.map(|s| f64::from(*s)).collect();
-        let gradients = loss.gradients(&examples.targets[row..=row], None, &scores);
-        let of_scores = gradients.iter().map(|g| g[0][0] * weight).collect();
-        self.backward(examples.rows, row, &outputs, of_scores, gradient);
+        let gradients = loss.gradients(target, None, &scores);
+        gradients.iter().map(|g| g[0][0] * weight).collect()
     }
 
     /// Adds the gradient of a row, from the scores back to the features.
     fn backward(
         &self,
-        rows: &Encoded,
-        row: usize,
+        input: Input<'_>,
         outputs: &[Vec<f32>],
         mut of_outputs: Vec<f32>,
         gradient: &mut [f32],
@@ -181,10 +175,10 @@ impl Network {
                 let pairs = of_weights.iter_mut().zip(&of_outputs);
                 pairs.for_each(|(g, o)| *g += x * o);
             };
-            let inputs = layer.checked_sub(1).map(|before| &outputs[before]);
-            each_input(rows, row, inputs, add);
+            let before = layer.checked_sub(1).map(|before| &outputs[before]);
+            input.each(before, add);
 
-            let Some(inputs) = inputs else {
+            let Some(before) = before else {
                 return;
             };
             let of_input = |(place, x): (usize, &f32)| {
@@ -194,7 +188,7 @@ impl Network {
                 let weights = &self.weights[span.input(place)..][..span.outputs];
                 weights.iter().zip(&of_outputs).map(|(w, o)| w * o).sum()
             };
-            of_outputs = inputs.iter().enumerate().map(of_input).collect();
+            of_outputs = before.iter().enumerate().map(of_input).collect();
         }
     }
 
@@ -203,33 +197,47 @@ impl Network {
         let scores: Vec<Vec<f32>> = (0..examples.rows.rows)
             .into_par_iter()
             .with_min_len(256)
-            .map(|row| self.forward(examples.rows, row).pop().unwrap_or_default())
+            .map(|row| self.forward(examples.input(row)).pop().unwrap_or_default())
             .collect();
         let scores: Vec<f64> = scores.into_iter().flatten().map(f64::from).collect();
         loss.mean(examples.targets, examples.weights, &scores)
     }
 }
 
-/// Calls `add` with the place and the value of each input of a layer that is not
-/// zero: the outputs of the layer before after ReLU, or the features of the row.
-fn each_input(
-    rows: &Encoded,
+impl<'e> Examples<'e> {
+    fn input(&self, row: usize) -> Input<'e> {
+        Input {
+            rows: self.rows,
+            row,
+        }
+    }
+}
+
+/// The features of a row.
+#[derive(Clone, Copy)]
+struct Input<'i> {
+    rows: &'i Encoded,
     row: usize,
-    before: Option<&Vec<f32>>,
-    mut add: impl FnMut(usize, f32),
-) {
-    let Some(outputs) = before else {
-        for (place, x) in rows.numbers(row).iter().enumerate() {
-            if *x != 0.0 {
+}
+
+impl Input<'_> {
+    /// Calls `add` with the place and the value of each input of a layer that is
+    /// not zero: the outputs of the layer before after ReLU, or the features.
+    fn each(self, before: Option<&Vec<f32>>, mut add: impl FnMut(usize, f32)) {
+        let Some(outputs) = before else {
+            for (place, x) in self.rows.numbers(self.row).iter().enumerate() {
+                if *x != 0.0 {
+                    add(place, *x);
+                }
+            }
+            let categories = self.rows.categories(self.row);
+            categories.for_each(|place| add(place, 1.0));
+            return;
+        };
+        for (place, x) in outputs.iter().enumerate() {
+            if *x > 0.0 {
                 add(place, *x);
             }
-        }
-        rows.categories(row).for_each(|place| add(place, 1.0));
-        return;
-    };
-    for (place, x) in outputs.iter().enumerate() {
-        if *x > 0.0 {
-            add(place, *x);
         }
     }
 }
