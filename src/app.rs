@@ -3,7 +3,7 @@
 mod settings;
 pub(crate) mod watching;
 
-use crate::api::listen::{self, Listening, Stop};
+use crate::api::listen::{self, Listen, Listening, Stop};
 use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::{Budget, Front, operator, ops};
@@ -160,13 +160,12 @@ impl App {
         } else {
             config.server.io_threads
         };
-        let listening = listen::start(
-            (config.server.http, config.server.grpc),
+        let listen = Listen {
+            http: config.server.http,
+            grpc: config.server.grpc,
             io_threads,
-            &front,
-            &router,
-            &stop,
-        )?;
+        };
+        let listening = listen::start(&listen, &front, &router, &stop)?;
         let ops = background.block_on(side(config.server.ops, "ops", &front, ops::answer))?;
         let operator = background.block_on(side(
             config.server.operator,

@@ -84,30 +84,37 @@ struct Peer {
     connections: AtomicUsize,
 }
 
-/// Binds both ports and starts `count` I/O threads.
+impl Peer {
+    /// Makes a thread's side for the others, and its own.
+    fn new() -> (Self, UnboundedReceiver<StdStream>) {
+        let (inbox, letters) = unbounded_channel();
+        let peer = Self {
+            inbox,
+            connections: AtomicUsize::new(0),
+        };
+        (peer, letters)
+    }
+}
+
+/// Where to listen, and on how many I/O threads.
+pub(crate) struct Listen {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub io_threads: usize,
+}
+
+/// Binds both ports and starts the I/O threads.
 pub(crate) fn start(
-    (http, grpc): (SocketAddr, SocketAddr),
-    count: usize,
+    listen: &Listen,
     front: &Arc<Front>,
     router: &Arc<Router>,
     stop: &Stop,
 ) -> Result<Listening> {
-    let http = reserve(http, "HTTP")?;
-    let grpc = reserve(grpc, "gRPC")?;
-    let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..count)
-        .map(|_| {
-            let (inbox, letters) = unbounded_channel();
-            (
-                Peer {
-                    inbox,
-                    connections: AtomicUsize::new(0),
-                },
-                letters,
-            )
-        })
-        .unzip();
+    let http = reserve(listen.http, "HTTP")?;
+    let grpc = reserve(listen.grpc, "gRPC")?;
+    let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..listen.io_threads).map(|_| Peer::new()).unzip();
     let peers = Arc::new(peers);
-    let mut threads = Vec::with_capacity(count);
+    let mut threads = Vec::with_capacity(listen.io_threads);
     let (end, ended) = std::sync::mpsc::channel();
     for (index, letters) in inboxes.into_iter().enumerate() {
         let io = IoThread {

@@ -1,5 +1,5 @@
-//! Where requests go while versions come and go: names follow the registry only
-//! to versions that serve, and stay where they were until then. Pure.
+//! Which versions aliases and traffic weights mean while versions are loaded and
+//! unloaded: a name moves to a new version only once that one serves. Pure.
 
 use crate::core::model::{Alias, Version};
 use crate::registry::catalog::Pointers;
@@ -14,7 +14,7 @@ pub(super) struct Pointing {
 }
 
 impl Pointing {
-    /// The version that stands in as champion.
+    /// Returns the version that serves as champion.
     pub(super) fn champion(&self) -> Option<Version> {
         self.labels.get(&Alias::champion().to_string()).copied()
     }
@@ -40,6 +40,7 @@ impl Pointing {
                 Some((alias.clone(), version?))
             })
             .collect();
+
         let mut next = Self {
             labels,
             unqualified: Unqualified::Nobody,
@@ -52,10 +53,11 @@ impl Pointing {
         if let (None, Some(before)) = (next.champion(), before) {
             next.labels.insert(Alias::champion().to_string(), before);
         }
+
         let champion = next.champion();
         let mut split: BTreeMap<Version, u32> = BTreeMap::new();
         for (version, percent) in &pointers.traffic {
-            // The share of a version that does not serve is the champion's.
+            // The champion gets the weight of a version that does not serve.
             if let Some(to) = Some(*version).filter(|v| serving.contains(v)).or(champion) {
                 *split.entry(to).or_default() += percent;
             }
@@ -72,9 +74,9 @@ impl Pointing {
         next
     }
 
-    /// The versions to load or to keep: what is wanted, and whoever stands in
-    /// for a name whose version does not serve. Where nobody does for the
-    /// champion, as after a restart, the one before it is wanted.
+    /// Lists the versions to load or to keep: the wanted ones, and those that
+    /// stand in for a version that does not serve. Where none stands in for the
+    /// champion, as after a restart, the champion before it is wanted.
     pub(super) fn keep(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Vec<Version> {
         let previous = Alias::previous().to_string();
         let missing = pointers

@@ -1,5 +1,5 @@
 //! Where the wanted state comes from: a directory that is scanned, or a
-//! registry that is followed. Either is seen as a catalogue.
+//! registry that is followed. Both give a catalogue.
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
@@ -17,18 +17,28 @@ pub(crate) enum Source {
     Registry(Box<Follower>),
 }
 
+/// One moment on both clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// For comparison with the times of files.
+    pub wall: SystemTime,
+    /// For everything else.
+    pub instant: Instant,
+}
+
 impl Source {
     /// Looks once; `None` where it cannot be seen, and what serves goes on.
     /// `asked` says that somebody knows of something new.
     pub(super) fn scan(
         &mut self,
         metrics: &Metrics,
-        (now, instant): (SystemTime, Instant),
+        moment: Moment,
         asked: bool,
     ) -> Option<Catalog> {
+        let Moment { wall, instant } = moment;
         match self {
             Self::Directory(directory) => directory
-                .scan(now, instant)
+                .scan(wall, instant)
                 .inspect_err(|error| {
                     tracing::error!(%error, "the model directory cannot be read; what serves goes on");
                 })
