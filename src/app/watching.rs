@@ -106,7 +106,7 @@ pub(super) fn start(
         config.capture.format,
     ) {
         (Some(records), true, CaptureFormat::Parquet) => {
-            Some(keep(config, records, metrics, (mint, background))?)
+            Some(keep(config, records, metrics, mint, background)?)
         }
         (None, true, CaptureFormat::Parquet) => {
             return Err(Error::invalid(
@@ -174,12 +174,13 @@ pub(super) fn tracer(
     Ok(Some(tracer))
 }
 
-/// Keeps predictions in the store, and sweeps it.
+/// Starts the capture of predictions into the store, and its sweep.
 fn keep(
     config: &Config,
     records: &Records,
     metrics: &Arc<Metrics>,
-    (mint, background): (&Arc<Mint>, &Runtime),
+    mint: &Arc<Mint>,
+    background: &Runtime,
 ) -> Result<Arc<Mutex<Capture>>> {
     let c = &config.capture;
     let options = capture::Options {
@@ -217,7 +218,7 @@ fn keep(
     )
 }
 
-/// Lets go of captured files that are too old or too many, now and then.
+/// Deletes captured files that are too old or too many, repeatedly.
 async fn sweep(records: Records, retention: Retention) {
     loop {
         match capture::sweep::sweep(&records, retention, chrono::Utc::now()).await {

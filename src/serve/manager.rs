@@ -101,7 +101,7 @@ pub(crate) struct Manager {
     control: Control,
 }
 
-/// Commands waiting; beyond it a caller is told to retry.
+/// Commands waiting; beyond it a call fails and may be retried.
 const COMMANDS_MAX: usize = 64;
 
 impl Manager {
@@ -130,7 +130,7 @@ impl Manager {
                     draining: Vec::new(),
                 }
                 .serve(&inbox);
-                // Nobody need be waiting for it.
+                // The receiver may have gone.
                 let _ = ended.send(());
             })
             .map_err(|e| Error::internal("start the manager").with_source(e))?;
@@ -298,12 +298,16 @@ impl Loop {
     }
 
     /// Compares the directory with what serves until nothing is left to do.
-    fn reconcile(&mut self, asked: bool) {
+    fn reconcile(&mut self, has_news: bool) {
         let moment = Moment {
             wall: SystemTime::now(),
             instant: Instant::now(),
         };
-        let Some(catalog) = self.parts.source.scan(&self.parts.metrics, moment, asked) else {
+        let Some(catalog) = self
+            .parts
+            .source
+            .scan(&self.parts.metrics, moment, has_news)
+        else {
             return;
         };
         let names: BTreeSet<ModelName> = catalog

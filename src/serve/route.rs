@@ -35,8 +35,8 @@ pub(crate) enum Unqualified {
     Champion(Version),
     /// Several, by traffic weight in percent; the weights add up to 100.
     Split(Vec<(Version, u32)>),
-    /// None: there is no champion.
-    Nobody,
+    /// None.
+    NoChampion,
 }
 
 /// Every known model, serving or not.
@@ -106,7 +106,9 @@ impl ModelRoutes {
             }
             Unqualified::Champion(version) => Ok(*version),
             Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(chance))),
-            Unqualified::Nobody => Err(Error::not_found(format!("model '{name}' has no champion"))),
+            Unqualified::NoChampion => {
+                Err(Error::not_found(format!("model '{name}' has no champion")))
+            }
         }
     }
 }

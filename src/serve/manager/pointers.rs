@@ -43,7 +43,7 @@ impl Pointing {
 
         let mut next = Self {
             labels,
-            unqualified: Unqualified::Nobody,
+            unqualified: Unqualified::NoChampion,
         };
         // After a restart the champion may be refused: then the one before it serves.
         let previous = pointers.aliases.get(&Alias::previous().to_string());
@@ -67,9 +67,9 @@ impl Pointing {
             (1, _) => split
                 .keys()
                 .next()
-                .map_or(Unqualified::Nobody, |v| Unqualified::Champion(*v)),
+                .map_or(Unqualified::NoChampion, |v| Unqualified::Champion(*v)),
             (0, Some(version)) => Unqualified::Champion(version),
-            (0, None) => Unqualified::Nobody,
+            (0, None) => Unqualified::NoChampion,
         };
         next
     }
@@ -183,10 +183,10 @@ mod tests {
     fn without_a_champion_nobody_answers() {
         let none =
             Pointing::default().follow(&pointers(None, &[("challenger", 3)], &[]), &serving(&[3]));
-        assert_eq!(none.unqualified, Unqualified::Nobody);
+        assert_eq!(none.unqualified, Unqualified::NoChampion);
         assert_eq!(none.labels["challenger"], version(3));
         let unloaded = Pointing::default().follow(&pointers(Some(1), &[], &[]), &serving(&[]));
-        assert_eq!(unloaded.unqualified, Unqualified::Nobody);
+        assert_eq!(unloaded.unqualified, Unqualified::NoChampion);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             Pointing::default()
                 .follow(&split, &serving(&[]))
                 .unqualified,
-            Unqualified::Nobody
+            Unqualified::NoChampion
         );
     }
 }

@@ -27,13 +27,13 @@ pub(super) struct Moment {
 }
 
 impl Source {
-    /// Looks once; `None` where it cannot be seen, and what serves goes on.
-    /// `asked` says that somebody knows of something new.
+    /// Looks once; `None` where the source cannot be read. `has_news` says that a
+    /// change is known of, so that a registry is read at once.
     pub(super) fn scan(
         &mut self,
         metrics: &Metrics,
         moment: Moment,
-        asked: bool,
+        has_news: bool,
     ) -> Option<Catalog> {
         let Moment { wall, instant } = moment;
         match self {
@@ -44,7 +44,7 @@ impl Source {
                 })
                 .ok(),
             Self::Registry(follower) => {
-                follower.look(instant, asked);
+                follower.look(instant, has_news);
                 let standing = follower.standing();
                 metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
                 metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
