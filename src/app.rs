@@ -194,7 +194,7 @@ impl App {
             grpc: ports.grpc.to_string(),
             operator: ports.operator.to_string(),
         };
-        // Set once, here; the fleet is told from now on.
+        // Set once, here; other servers of the fleet see it from now on.
         let _ = addresses.set(known);
         Ok(Self {
             ports,

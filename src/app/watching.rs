@@ -105,7 +105,7 @@ pub(super) fn start(
         config.capture.format,
     ) {
         (Some(records), true, CaptureFormat::Parquet) => {
-            Some(keep(config, records, metrics, (mint, background))?)
+            Some(keep(config, records, metrics, mint, background)?)
         }
         (None, true, CaptureFormat::Parquet) => {
             return Err(Error::invalid(
@@ -176,12 +176,13 @@ pub(super) fn tracer(
     Ok(Some(tracer))
 }
 
-/// Keeps predictions in the store, and sweeps it.
+/// Starts the capture of predictions into the store, and its sweep.
 fn keep(
     config: &Config,
     records: &Records,
     metrics: &Arc<Metrics>,
-    (mint, background): (&Arc<Mint>, &Runtime),
+    mint: &Arc<Mint>,
+    background: &Runtime,
 ) -> Result<Arc<Mutex<Capture>>> {
     let (own, runtime) = (records.clone(), background.handle().clone());
     let put = move |key: &str, bytes: Vec<u8>| {
@@ -202,7 +203,7 @@ fn keep(
     )
 }
 
-/// Lets go of captured files that are too old or too many, now and then.
+/// Deletes captured files that are too old or too many, repeatedly.
 async fn sweep(records: Records, settings: CaptureSettings) {
     loop {
         match capture::sweep::sweep(&records, &settings, chrono::Utc::now()).await {

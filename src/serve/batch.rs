@@ -34,17 +34,17 @@ use watchdog::Hung;
 /// How a servable batches.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
-    /// Whether requests may be joined; otherwise each runs alone.
+    /// Whether requests may be merged; otherwise each runs alone.
     pub batched: bool,
     /// Rows in one batch, and the most one request may carry.
     pub batch_rows_max: usize,
     /// Rows waiting; beyond it requests are refused.
     pub queue_rows_max: usize,
-    /// How long the oldest request may wait for company.
+    /// How long the oldest request may wait for others.
     pub batch_delay: std::time::Duration,
     /// S(b).
     pub cost: Cost,
-    /// Whether a run is so short that the thread that asks may do it itself:
+    /// Whether a run is so short that the I/O thread does it itself, because
     /// waking a lane and being woken cost more.
     pub in_place: bool,
 }
@@ -58,7 +58,7 @@ struct Job {
     reply: oneshot::Sender<Result<Done>>,
 }
 
-/// What a lane answers.
+/// A lane's answer.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// In the graph's order.
@@ -343,7 +343,7 @@ impl Drop for Batcher {
     }
 }
 
-/// A place in the line, given up on drop.
+/// A place in the queue, given up on drop.
 struct Ticket<'b> {
     shared: &'b Shared,
     class: Class,
@@ -352,7 +352,7 @@ struct Ticket<'b> {
 }
 
 impl Ticket<'_> {
-    /// The place was used: there is nothing left to give up.
+    /// Notes that the request was served: nothing is left to give up.
     fn served(mut self) {
         self.waiting = false;
     }

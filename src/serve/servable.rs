@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Whether requests are joined, and if not why.
+/// Whether requests are merged into batches, and if not why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Batching {
     /// The probe at load showed that rows do not influence each other.
@@ -25,7 +25,7 @@ pub(crate) enum Batching {
     Alone(String),
 }
 
-/// What a servable is made of.
+/// The parts of a servable.
 pub(crate) struct Parts {
     pub name: ModelName,
     pub version: Version,
@@ -37,10 +37,10 @@ pub(crate) struct Parts {
     /// Opens one more session, for a lane that replaces a hung one.
     pub reopen: Reopen,
     pub options: Options,
-    /// For requests that bring none.
+    /// For requests without one.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
-    /// Watches it, where anything does.
+    /// Monitors it, where monitoring is on.
     pub observer: Option<Observer>,
 }
 

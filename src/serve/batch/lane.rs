@@ -140,7 +140,7 @@ pub(super) fn run_in_place(shared: &Shared) {
     shared.wake.notify_one();
 }
 
-/// Counts long runs in a row; the one that is too many ends runs in place.
+/// Counts long runs in a row; too many of them end runs in place.
 pub(super) fn judge(shared: &Shared, took: Duration) {
     let slow = &shared.slow_in_place;
     let before = slow.load(Ordering::Relaxed);
@@ -153,7 +153,7 @@ pub(super) fn judge(shared: &Shared, took: Duration) {
             );
         }
     } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
-        // Where another run changed it meanwhile, that one's view holds.
+        // Where another run changed the count meanwhile, its value stands.
         let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -165,7 +165,7 @@ enum Step {
     Empty,
 }
 
-/// Refuses the late and takes the next batch out of the line.
+/// Refuses late requests and takes the next batch out of the queue.
 fn next(shared: &Shared, state: &mut State) -> Step {
     let options = &shared.options;
     let rows_max = if options.batched {
@@ -177,12 +177,14 @@ fn next(shared: &Shared, state: &mut State) -> Step {
         rows_max,
         delay: options.batch_delay,
     };
+
     let now = Instant::now();
     for late in state.queue.expire(now + options.cost.of(1)) {
         let _ = late.reply.send(Err(Error::late(
             "the deadline passed in the queue; the request was not executed",
         )));
     }
+
     let decision = state.queue.head(rows_max).map(|head| {
         (
             policy::next(&head.members, head.oldest, &options.cost, now, &limits),
@@ -206,7 +208,7 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
     loop {
         match next(shared, &mut state) {
             Step::Run(batch) => {
-                // What is left over is another lane's chance.
+                // Another lane takes what is left over.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
@@ -382,7 +384,7 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
             batch,
         };
-        // The receiver may have gone; then nobody wants the answer.
+        // The receiver may have gone: the client cancelled.
         let _ = job.reply.send(Ok(Done { outputs, timing }));
     }
 }
