@@ -162,7 +162,7 @@ impl App {
             config.server.io_threads
         };
         let listening = listen::start(
-            listen::Addresses {
+            listen::DataAddresses {
                 http: config.server.http,
                 grpc: config.server.grpc,
             },

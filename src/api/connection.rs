@@ -1,5 +1,5 @@
-//! One connection from its first byte to its last: HTTP/1 or HTTP/2, the
-//! limits of both, and the clocks that close it. Owns no listener.
+//! Serves one connection over HTTP/1 or HTTP/2: the limits of both, and the
+//! timeouts that close it. Owns no listener.
 
 use super::limits::Limits;
 use super::stop::Stop;
@@ -102,7 +102,7 @@ pub(super) async fn serve<F>(
     }
 }
 
-/// A connection as its clocks see it.
+/// The activity of a connection at one moment.
 struct Sight {
     active: bool,
     begun: u32,
@@ -124,9 +124,9 @@ impl Sight {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Stay,
-    /// Nothing was asked for too long: say goodbye.
+    /// No request for too long: close gracefully.
     Leave,
-    /// Headers are trickling in: no goodbye.
+    /// Headers arrive too slowly: close at once.
     Cut,
 }
 
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_is_told_goodbye() {
+    fn an_idle_connection_is_closed_gracefully() {
         use Verdict::{Leave, Stay};
         check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
         check(

@@ -63,11 +63,11 @@ pub(crate) struct Decoded<F> {
 }
 
 /// An answer whose headers can be set.
-pub(crate) trait Answer {
+pub(crate) trait AnswerHeaders {
     fn headers_mut(&mut self) -> &mut HeaderMap;
 }
 
-impl<M> Answer for tonic::Response<M> {
+impl<M> AnswerHeaders for tonic::Response<M> {
     fn headers_mut(&mut self) -> &mut HeaderMap {
         self.metadata_mut().as_mut()
     }
@@ -113,7 +113,7 @@ impl Admitted<'_> {
 
     /// Predicts and encodes; names the version and the prediction in the
     /// answer's headers.
-    pub(crate) async fn predict<F, T: Answer>(
+    pub(crate) async fn predict<F, T: AnswerHeaders>(
         self,
         decoded: Result<Decoded<F>>,
         encode: impl FnOnce(&Response, F) -> Result<T>,

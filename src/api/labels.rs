@@ -87,21 +87,22 @@ fn read(label: p::Label) -> Result<Given> {
 
 fn reply(receipt: &Receipt) -> p::GiveReply {
     let json = receipt.to_json();
-    let told = json["errors"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let errors = told.iter().map(|e| p::Refusal {
-        index: e["index"].as_u64().unwrap_or(0),
-        code: text(&e["code"]),
-        message: text(&e["message"]),
-    });
+    let errors = json["errors"].as_array().map(Vec::as_slice);
+    let errors = errors.unwrap_or_default().iter();
+
     p::GiveReply {
         accepted: receipt.accepted as u64,
         joined: receipt.joined as u64,
         duplicates: receipt.duplicates as u64,
         refused: receipt.refused.len() as u64,
-        errors: errors.collect(),
+        errors: errors.map(refusal).collect(),
+    }
+}
+
+fn refusal(error: &serde_json::Value) -> p::Refusal {
+    p::Refusal {
+        index: error["index"].as_u64().unwrap_or(0),
+        code: error["code"].as_str().unwrap_or_default().to_owned(),
+        message: error["message"].as_str().unwrap_or_default().to_owned(),
     }
 }

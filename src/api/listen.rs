@@ -68,7 +68,7 @@ impl Listening {
 
 /// Where the data listeners bind.
 #[derive(Clone, Copy)]
-pub(crate) struct Addresses {
+pub(crate) struct DataAddresses {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
 }
@@ -93,7 +93,7 @@ impl Peer {
 
 /// Binds both ports and starts `count` I/O threads.
 pub(crate) fn start(
-    addresses: Addresses,
+    addresses: DataAddresses,
     count: usize,
     front: &Arc<Front>,
     router: &Arc<Router>,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use route::{Query, Route};
+use route::{OperatorRoute, Query};
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,16 +64,16 @@ async fn rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
     let version = query.value("version");
 
     let value = match route::route(parts.method.as_str(), parts.uri.path())? {
-        Route::Config => return Ok(Reply::json(front.config.clone())),
-        Route::Models => views::models(front),
-        Route::Nudge => {
+        OperatorRoute::Config => return Ok(Reply::json(front.config.clone())),
+        OperatorRoute::Models => views::models(front),
+        OperatorRoute::Nudge => {
             front.manager.nudge();
             json!({})
         }
-        Route::Drift(name) => views::drift(front, &name, version)?,
-        Route::Performance(name) => views::performance(front, &name, version)?,
-        Route::Report(name) => views::report(front, &name, version, query.value("hours"))?,
-        Route::Registry(call) => {
+        OperatorRoute::Drift(name) => views::drift(front, &name, version)?,
+        OperatorRoute::Performance(name) => views::performance(front, &name, version)?,
+        OperatorRoute::Report(name) => views::report(front, &name, version, query.value("hours"))?,
+        OperatorRoute::Registry(call) => {
             let body = collect(body).await?;
             return registry::answer(front, call, &query, &body).await;
         }

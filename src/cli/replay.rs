@@ -109,7 +109,8 @@ async fn send(
     let mut under_way = FuturesUnordered::new();
     let count =
         |found: &mut Comparison,
-         (asked, answer, took): (Asked, Result<client::Answer>, Duration)| match answer {
+         (asked, answer, took): (Asked, Result<client::InferAnswer>, Duration)| match answer
+        {
             Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
             Err(error) => found.failed(&asked.id, &error),
         };

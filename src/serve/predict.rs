@@ -104,7 +104,7 @@ impl Predictor {
         encode: impl FnOnce(&Response) -> Result<T>,
     ) -> Result<Predicted<T>> {
         let mut count = Count::start(&servable.metrics, request.protocol, request.arrived);
-        let mut call = Call {
+        let mut prediction = Prediction {
             servable,
             protocol: request.protocol,
             arrived: request.arrived,
@@ -113,15 +113,17 @@ impl Predictor {
             submitted: None,
         };
 
-        let served = self.serve(servable, request, &mut call.submitted).await;
-        let predicted = served.and_then(|response| call.encoded(response, encode));
+        let served = self
+            .serve(servable, request, &mut prediction.submitted)
+            .await;
+        let predicted = served.and_then(|response| prediction.encoded(response, encode));
 
         count.outcome = match &predicted {
             Ok(predicted) => Ok(predicted.response.timing.queue),
             Err(error) => Err(error.kind),
         };
         let outcome = predicted.as_ref().map(|predicted| &predicted.response);
-        self.conclude(&call, outcome);
+        self.conclude(&prediction, outcome);
 
         predicted
     }
@@ -132,13 +134,13 @@ impl Predictor {
     }
 
     /// Traces and logs a prediction that ended.
-    fn conclude(&self, call: &Call<'_>, outcome: Result<&Response, &Error>) {
-        if let (Some(tracer), Some(followed)) = (&self.tracer, &call.followed) {
-            tracer.end(followed, &call.ended(outcome));
+    fn conclude(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
+        if let (Some(tracer), Some(followed)) = (&self.tracer, &prediction.followed) {
+            tracer.end(followed, &prediction.ended(outcome));
         }
 
-        self.slow.look(call, outcome);
-        call.log(outcome);
+        self.slow.look(prediction, outcome);
+        prediction.log(outcome);
     }
 
     async fn serve(
@@ -217,7 +219,7 @@ fn selected(
 }
 
 /// One prediction, from its start to what is logged of it.
-struct Call<'p> {
+struct Prediction<'p> {
     servable: &'p Servable,
     protocol: Protocol,
     arrived: Instant,
@@ -228,7 +230,7 @@ struct Call<'p> {
     submitted: Option<Instant>,
 }
 
-impl Call<'_> {
+impl Prediction<'_> {
     /// Completes a response and encodes it.
     fn encoded<T>(
         &mut self,

@@ -79,8 +79,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelReadyRequest>,
     ) -> Answer<p::ModelReadyResponse> {
-        let asked = request.into_inner();
-        let target = Target::parse(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let target = Target::parse(&message.name, &message.version)?;
         Ok(Response::new(p::ModelReadyResponse {
             ready: self.0.predictor.resolve(&target).is_ok(),
         }))
@@ -101,8 +101,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelMetadataRequest>,
     ) -> Answer<p::ModelMetadataResponse> {
-        let asked = request.into_inner();
-        let servable = self.servable(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let servable = self.servable(&message.name, &message.version)?;
         let table = self.0.predictor.routes().table();
         Ok(Response::new(describe::metadata(&servable, &table)))
     }
@@ -118,8 +118,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelConfigRequest>,
     ) -> Answer<p::ModelConfigResponse> {
-        let asked = request.into_inner();
-        let servable = self.servable(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let servable = self.servable(&message.name, &message.version)?;
         Ok(Response::new(p::ModelConfigResponse {
             config: Some(describe::config(&servable)),
         }))
@@ -129,8 +129,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelStatisticsRequest>,
     ) -> Answer<p::ModelStatisticsResponse> {
-        let asked = request.into_inner();
-        let model_stats = statistics(&self.0, &asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let model_stats = statistics(&self.0, &message.name, &message.version)?;
         Ok(Response::new(p::ModelStatisticsResponse { model_stats }))
     }
 
@@ -138,9 +138,9 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryIndexRequest>,
     ) -> Answer<p::RepositoryIndexResponse> {
-        let asked = request.into_inner();
-        refuse_repository(&asked.repository_name)?;
-        let models = describe::index(&self.0.manager.status(), asked.ready);
+        let message = request.into_inner();
+        refuse_repository(&message.repository_name)?;
+        let models = describe::index(&self.0.manager.status(), message.ready);
         Ok(Response::new(p::RepositoryIndexResponse { models }))
     }
 
@@ -148,9 +148,9 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryModelLoadRequest>,
     ) -> Answer<p::RepositoryModelLoadResponse> {
-        let asked = request.into_inner();
-        refuse_load_parameters(asked.parameters.keys())?;
-        let name = model_asked(asked.repository_name, asked.model_name)?;
+        let message = request.into_inner();
+        refuse_load_parameters(message.parameters.keys())?;
+        let name = model_named(message.repository_name, message.model_name)?;
         self.0.manager.load(name).await?;
         Ok(Response::new(p::RepositoryModelLoadResponse {}))
     }
@@ -159,8 +159,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryModelUnloadRequest>,
     ) -> Answer<p::RepositoryModelUnloadResponse> {
-        let asked = request.into_inner();
-        let name = model_asked(asked.repository_name, asked.model_name)?;
+        let message = request.into_inner();
+        let name = model_named(message.repository_name, message.model_name)?;
         self.0.manager.unload(name).await?;
         Ok(Response::new(p::RepositoryModelUnloadResponse {}))
     }
@@ -212,18 +212,18 @@ fn refuse_repository(name: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::not_found(
-            "there is one repository here, without a name",
+            "the repository name must be empty: there is one repository",
         ))
     }
 }
 
 /// KServe's clients put the model name into field 1, Triton's into field 2.
-fn model_asked(first: String, second: String) -> Result<ModelName> {
+fn model_named(first: String, second: String) -> Result<ModelName> {
     match (first.is_empty(), second.is_empty()) {
         (_, true) => ModelName::parse(&first),
         (true, false) => ModelName::parse(&second),
         (false, false) => Err(Error::not_found(
-            "there is one repository here, without a name",
+            "the repository name must be empty: there is one repository",
         )),
     }
 }

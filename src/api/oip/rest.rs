@@ -167,8 +167,8 @@ struct IndexRequest {
 
 /// Answers `POST /v2/repository/index`.
 pub(crate) fn index(front: &Front, body: &Bytes) -> Result<Reply> {
-    let asked: IndexRequest = optional(body)?;
-    let models = describe::index(&front.manager.status(), asked.ready);
+    let request: IndexRequest = optional(body)?;
+    let models = describe::index(&front.manager.status(), request.ready);
     let lines = models.iter().map(
         |m| json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason}),
     );
@@ -183,8 +183,8 @@ struct LoadRequest {
 
 /// Answers `POST /v2/repository/models/{name}/load`.
 pub(crate) async fn load(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
-    let asked: LoadRequest = optional(body)?;
-    refuse_load_parameters(asked.parameters.keys())?;
+    let request: LoadRequest = optional(body)?;
+    refuse_load_parameters(request.parameters.keys())?;
     front.manager.load(ModelName::parse(name)?).await?;
     Ok(Reply::json(Bytes::new()))
 }

@@ -1,7 +1,7 @@
 //! A REST answer before it is HTTP: its JSON form, its status for an error, and
 //! gzip where the client accepts it.
 
-use crate::api::inbound::Answer;
+use crate::api::inbound::AnswerHeaders;
 use crate::api::oip::json::error_body;
 use crate::api::status;
 use crate::core::error::Error;
@@ -18,7 +18,7 @@ pub(crate) struct Reply {
     pub body: Bytes,
 }
 
-impl Answer for Reply {
+impl AnswerHeaders for Reply {
     fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }

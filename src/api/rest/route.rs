@@ -8,7 +8,7 @@ use crate::core::model::Version;
 use crate::core::request::Selector;
 use http::Method;
 
-/// What a path asks for. Names are decoded once and not yet checked.
+/// The call that a path names. Model names are decoded once and not yet checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Live,
@@ -34,7 +34,7 @@ pub(crate) enum Route {
 pub(crate) enum NoRoute {
     /// 404.
     Unknown,
-    /// 405, and the method that would do.
+    /// 405, and the method that the path takes.
     Method(&'static str),
     /// 400, as TensorFlow Serving answers under /v1.
     Malformed,
@@ -42,15 +42,10 @@ pub(crate) enum NoRoute {
 
 /// Reads a method and a path.
 pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let decode = |segment: &str| {
-        percent_encoding::percent_decode_str(segment)
-            .decode_utf8()
-            .ok()
-            .map(|s| s.into_owned())
-    };
-    let all: Option<Vec<String>> = path.split('/').skip(1).map(decode).collect();
+    let all: Option<Vec<String>> = path.split('/').skip(1).map(decoded).collect();
     let all = all.ok_or(NoRoute::Malformed)?;
     let segments: Vec<&str> = all.iter().map(String::as_str).collect();
+
     let (wanted, found) = match segments.as_slice() {
         ["v2"] => ("GET", Route::Server),
         ["v2", "health", "live"] => ("GET", Route::Live),
@@ -73,11 +68,17 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => return under_v1(method, rest),
         _ => return Err(NoRoute::Unknown),
     };
+
     if method.as_str() == wanted || (wanted == "GET" && method == Method::HEAD) {
         Ok(found)
     } else {
         Err(NoRoute::Method(wanted))
     }
+}
+
+fn decoded(segment: &str) -> Option<String> {
+    let bytes = percent_encoding::percent_decode_str(segment);
+    bytes.decode_utf8().ok().map(|text| text.into_owned())
 }
 
 fn of_model(name: &str, version: &str, verb: &str) -> Result<(&'static str, Route), NoRoute> {
@@ -105,30 +106,26 @@ fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
         }
         all => (all, false),
     };
-    let verb = |text: &str| {
-        text.rsplit_once(':')
-            .map(|(a, b)| (a.to_owned(), b.to_ascii_lowercase()))
-    };
     let (name, kind, value) = match rest {
         [name] => (*name, "", ""),
         [name, kind, value] => (*name, *kind, *value),
         _ => return Err(NoRoute::Malformed),
     };
     let (name, value, verb) = if kind.is_empty() {
-        verb(name).map_or((name.to_owned(), String::new(), None), |(n, v)| {
-            (n, String::new(), Some(v))
-        })
+        let (name, verb) = before_verb(name);
+        (name, value, verb)
     } else {
-        verb(value).map_or((name.to_owned(), value.to_owned(), None), |(x, v)| {
-            (name.to_owned(), x, Some(v))
-        })
+        let (value, verb) = before_verb(value);
+        (name, value, verb)
     };
+    let name = name.to_owned();
+
     let selector = match kind.to_ascii_lowercase().as_str() {
         "" => None,
         "versions" => Some(Selector::Exact(
-            Version::parse(&value).map_err(|_| NoRoute::Malformed)?,
+            Version::parse(value).map_err(|_| NoRoute::Malformed)?,
         )),
-        "labels" if !value.is_empty() => Some(Selector::Label(value)),
+        "labels" if !value.is_empty() => Some(Selector::Label(value.to_owned())),
         _ => return Err(NoRoute::Malformed),
     };
     match (method.as_str(), verb.as_deref(), metadata) {
@@ -142,5 +139,13 @@ fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
         )),
         ("GET" | "HEAD", None, false) => Ok(Route::TfsStatus(name, selector)),
         _ => Err(NoRoute::Malformed),
+    }
+}
+
+/// Splits `name:verb`; the verb in lower case.
+fn before_verb(text: &str) -> (&str, Option<String>) {
+    match text.rsplit_once(':') {
+        Some((name, verb)) => (name, Some(verb.to_ascii_lowercase())),
+        None => (text, None),
     }
 }

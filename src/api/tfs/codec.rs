@@ -18,6 +18,7 @@ use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// The most memory a tensor may take that repeats its last element to fill
 /// its shape; beyond it the request is refused.
@@ -45,13 +46,13 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
             u64::try_from(*number)
                 .ok()
                 .and_then(Version::new)
-                .ok_or_else(|| Error::invalid("the model version is not a positive integer"))?,
+                .ok_or_else(|| Error::invalid("the model version must be a positive integer"))?,
         ),
         Some(VersionChoice::VersionLabel(label))
             if label.is_empty() || label.len() > LABEL_BYTES_MAX =>
         {
             return Err(Error::invalid(format!(
-                "the version label is not 1 to {LABEL_BYTES_MAX} bytes"
+                "the version label must be 1 to {LABEL_BYTES_MAX} bytes"
             )));
         }
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
@@ -174,17 +175,18 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
 
 /// Describes what a model takes and answers.
 pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
-    let infos = |specs: &[TensorSpec]| {
-        specs
-            .iter()
-            .map(|s| (s.name.clone(), tensor_info(s)))
-            .collect()
-    };
     SignatureDef {
-        inputs: infos(&signature.inputs),
-        outputs: infos(&signature.outputs),
+        inputs: tensor_infos(&signature.inputs),
+        outputs: tensor_infos(&signature.outputs),
         method_name: "tensorflow/serving/predict".to_owned(),
     }
+}
+
+fn tensor_infos(specs: &[TensorSpec]) -> BTreeMap<String, TensorInfo> {
+    specs
+        .iter()
+        .map(|spec| (spec.name.clone(), tensor_info(spec)))
+        .collect()
 }
 
 /// TensorFlow's number for a datatype.
@@ -211,7 +213,7 @@ fn dtype_of(number: i32) -> Result<DType> {
     let known = DType::ALL
         .into_iter()
         .find(|d| wire_dtype(*d) as i32 == number);
-    known.ok_or_else(|| Error::invalid(format!("dtype {number} is not one this server takes")))
+    known.ok_or_else(|| Error::invalid(format!("dtype {number} is not supported")))
 }
 
 fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {

@@ -1,6 +1,6 @@
 //! TensorFlow Serving over REST: predict, status and metadata.
 
-use super::grpc::versions;
+use super::grpc::{VersionState, versions};
 use super::json;
 use crate::api::Front;
 use crate::api::body::Metered;
@@ -49,25 +49,20 @@ fn encode_predict(response: &Response, form: json::Form) -> Result<Reply> {
 /// Answers `GET /v1/models/{name}[…]`.
 pub(crate) fn status(front: &Front, name: &str, selector: Option<&Selector>) -> Result<Reply> {
     let found = versions(front, &ModelName::parse(name)?, selector)?;
-    let lines: Vec<_> = found
-        .into_iter()
-        .map(|v| {
-            let code = tonic::Code::from_i32(v.code);
-            let code_name = if code == tonic::Code::Ok {
-                "OK"
-            } else {
-                "FAILED_PRECONDITION"
-            };
-            (
-                v.version,
-                v.state.as_str_name(),
-                v.code,
-                code_name,
-                v.message,
-            )
-        })
-        .collect();
+    let lines: Vec<_> = found.into_iter().map(line).collect();
     Ok(Reply::json(json::status_body(&lines)))
+}
+
+fn line(version: VersionState) -> json::StatusLine {
+    json::StatusLine {
+        version: version.version,
+        state: version.state.as_str_name(),
+        code: match version.code {
+            tonic::Code::Ok => "OK",
+            _ => "FAILED_PRECONDITION",
+        },
+        message: version.message,
+    }
 }
 
 /// Answers `GET /v1/models/{name}[…]/metadata`.

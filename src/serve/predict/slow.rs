@@ -1,6 +1,6 @@
 //! Logs slow predictions, a few a second at most.
 
-use super::Call;
+use super::Prediction;
 use crate::core::error::{Error, Result};
 use crate::core::request::Response;
 use parking_lot::Mutex;
@@ -34,16 +34,19 @@ impl SlowLog {
     }
 
     /// Logs a prediction if it was slow.
-    pub(super) fn look(&self, call: &Call<'_>, outcome: Result<&Response, &Error>) {
+    pub(super) fn look(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
         let Some(threshold) = self.threshold else {
             return;
         };
-        let took = call.arrived.elapsed();
+        let took = prediction.arrived.elapsed();
         if took < threshold || !self.may_log() {
             return;
         }
 
-        let (model, version) = (call.servable.name.as_str(), call.servable.version.number());
+        let (model, version) = (
+            prediction.servable.name.as_str(),
+            prediction.servable.version.number(),
+        );
         let took_us = took.as_micros();
         match outcome {
             Ok(response) => {

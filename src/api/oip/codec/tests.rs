@@ -135,11 +135,11 @@ fn parameters_are_honoured_or_refused() {
     );
     refused(
         with("priority", ParameterChoice::Uint64Param(256)),
-        "over 255",
+        "at most 255",
     );
     refused(
         with("timeout", ParameterChoice::StringParam("1".into())),
-        "'timeout' is not a whole number",
+        "'timeout' must be a non-negative integer",
     );
     refused(
         with("sequence_id", ParameterChoice::Int64Param(1)),
