@@ -198,7 +198,7 @@ fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
         desk.check(
             (Uuid::now_v7(), 0, "no"),
             (0, 0, 0),
-            "no prediction made here",
+            "not of a prediction of this fleet",
         )
         .await;
         desk.check((id, 2, "no"), (0, 0, 0), "row 2").await;
