@@ -239,7 +239,7 @@ fn labels_that_cannot_be_are_refused_each_with_its_reason() {
     let got = server.get("/v1/feedback");
     assert_eq!((got.status, got.header("allow")), (405, Some("POST")));
     let many = vec![label(&id, 0, 1); 10_001];
-    check(many.into(), 400, "over 10000 labels");
+    check(many.into(), 400, "at most 10000 labels");
     for _ in 0..3 {
         for class in [0, 2] {
             give(&server, &json!([label(&id, 0, class)]));

@@ -237,7 +237,7 @@ impl State {
         let answer = kept.answers.get(row as usize);
         let answer = answer.ok_or_else(|| {
             Error::invalid(format!(
-                "row must be less than {rows}, the rows of the prediction; got {row}"
+                "row {row} is out of range; the prediction has {rows} rows, counted from 0"
             ))
         })?;
         let answer = answer.clone().ok_or_else(|| {

@@ -321,7 +321,7 @@ fn nothing_is_acknowledged_that_is_not_in_the_store() {
         std::fs::remove_dir_all(&labels).expect("removed");
         std::fs::write(&labels, b"").expect("in the way");
         let refused = desk.give(id, 1, "no").await.expect_err("not kept");
-        assert!(refused.message.contains("keep the labels"), "{refused}");
+        assert!(refused.message.contains("store the labels"), "{refused}");
         assert_eq!(desk.window()["labelled_rows"], 1, "and not counted");
     });
 }
