@@ -1,6 +1,7 @@
 //! The registry's commands. Parses arguments, calls `registry::commands` and prints a table, or
 //! with --json one JSON value.
 
+mod answered;
 pub mod arguments;
 mod files;
 mod key;
@@ -14,14 +15,12 @@ use crate::client;
 use crate::config::Config;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Alias, ModelName};
-use crate::observe::capture::find;
 use crate::registry::commands::Operator;
 use crate::registry::commands::change::Changed;
 use crate::registry::commands::gc::Rules;
 use crate::registry::commands::report;
 use crate::registry::log::Author;
 use crate::registry::sign::{Key, Policy};
-use crate::storage::layout::Records;
 use arguments::{AuditVerb, NameAndVersion};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -256,7 +255,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let operator = open(&common, None, false).await?;
                 let (name, which) = match (target, prediction) {
                     (Some(target), _) => split_target(&target)?,
-                    (None, id) => answered_by(&operator, &common, id.unwrap_or_default()).await?,
+                    (None, id) => {
+                        answered::answered_by(&operator, &common, id.unwrap_or_default()).await?
+                    }
                 };
                 let lineage = operator.lineage(&name, which.as_deref()).await?;
                 show::shown(&Value::Array(lineage), common.json)
@@ -372,33 +373,6 @@ pub async fn nudge(operator: &Operator, by: &By) {
             ));
         }
     }
-}
-
-/// Finds the version that answered a captured prediction.
-async fn answered_by(
-    operator: &Operator,
-    common: &Common,
-    prediction: uuid::Uuid,
-) -> Result<(ModelName, Option<String>)> {
-    let config = config(common)?;
-    let records = match &config.records.store {
-        Some(url) => Records::open(url, operator.log.namespace())?,
-        None => Records::of(operator.log.store.clone(), operator.log.namespace()),
-    };
-    let (model, version) = find::answered_by(&records, prediction)
-        .await?
-        .ok_or_else(|| {
-            let when = crate::core::request::id::minted(prediction)
-                .map(chrono::DateTime::<chrono::Utc>::from);
-            let when = when.map_or_else(
-                || "its id holds no time".to_owned(),
-                |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-            );
-            Error::not_found(format!(
-                "no captured prediction has the id {prediction} ({when}); give NAME:VERSION instead"
-            ))
-        })?;
-    Ok((parse(&model)?, Some(version.to_string())))
 }
 
 /// Most servers that a command notifies.

@@ -1,6 +1,6 @@
-//! Predictions that are kept: sampled requests and their answers, in Parquet
-//! files of the store, by model, version and hour. One thread gathers them;
-//! nothing waits for it. What does not fit is dropped and counted.
+//! Capture: records sampled predictions in Parquet files of the store, by model, version and hour.
+//! One thread writes them and no request waits for it. Predictions that do not fit are dropped and
+//! counted.
 
 pub(crate) mod events;
 pub mod file;
@@ -99,7 +99,7 @@ impl Capture {
                 .run(&inbox);
                 let _ = end.send(());
             })
-            .map_err(|e| Error::internal("start the capture").with_source(e))?;
+            .map_err(|e| Error::internal("start the capture thread").with_source(e))?;
         Ok(Arc::new(Mutex::new(Self {
             queue: Some(queue),
             shared,
@@ -156,7 +156,7 @@ impl Capture {
     /// Writes what is gathered, and keeps nothing from then on.
     pub(crate) fn finish(&mut self) {
         if self.queue.take().is_some() && self.ended.recv_timeout(END).is_err() {
-            tracing::warn!("captured predictions were not all written");
+            tracing::warn!("some captured predictions were not written before the server stopped");
         }
     }
 }
@@ -229,7 +229,7 @@ impl Keeper {
             let sheet = Sheet::new(&taken.subject, settings);
             let sheet = sheet.inspect_err(|error| {
                 let model = taken.subject.model.as_str();
-                tracing::error!(model, %error, "predictions of a model are not kept");
+                tracing::error!(model, %error, "predictions of a model are not captured");
             });
             let sheet = sheet.ok()?;
             let table = sheet.empty();
@@ -300,7 +300,7 @@ impl Keeper {
                 Ok(bytes) => metrics.wrote(&open.head.model, open.table.rows, bytes),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost");
+                    tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost because the store cannot be written");
                     metrics.lost(open.table.rows);
                 }
             }

@@ -1,6 +1,6 @@
-//! Watches what a model is asked and what it answers, beside serving and never
-//! in its way: counts, distances, alarms. It stores nothing and calls nobody;
-//! only `observer` knows of a thread and a clock.
+//! Drift: compares what served models receive and predict with their training baseline. Counts
+//! values in windows, measures distances and raises alarms. Stores nothing and sends nothing; only
+//! `observer` owns a thread and reads the clock.
 
 pub(crate) mod alarm;
 pub mod baseline;

@@ -1,8 +1,7 @@
-//! Windows of a fleet: every server tells what it counted, and for each stretch
-//! of time one of them, whoever takes its lease first, adds it all up and tests
-//! it, so that many servers with a little traffic each see what one with all of
-//! it would. The tests' state is made again from what was merged before, so any
-//! server can go on where another ended.
+//! Fleet monitoring: every server writes its window counts to the store. For each interval, one
+//! server, elected by a lease, adds them up and tests the sum, so that many servers with little
+//! traffic detect what one with all of it would. The state of the tests is rebuilt from earlier
+//! merges, so any server can take over.
 
 #[cfg(test)]
 mod tests;
@@ -74,7 +73,7 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
             Err(error) => {
                 is_told = true;
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the fleet's windows are not merged; each server tests its own");
+                tracing::warn!(%error, cause, "the windows of the fleet cannot be merged; each server tests its own");
             }
         }
     }
@@ -226,7 +225,7 @@ impl Merger {
                 metric = test.metric.word(),
                 value = test.value,
                 servers,
-                "drift of the fleet"
+                "fleet drift alarm"
             );
             (self.member.sink)(Alarm {
                 servers: Some(servers),
@@ -281,7 +280,7 @@ impl Merger {
             Ok(sketches) if sketches.format == FORMAT => Ok(Some(sketches)),
             Ok(_) => Ok(None),
             Err(error) => {
-                tracing::warn!(key, %error, "a server's windows are passed over");
+                tracing::warn!(key, %error, "the windows of a server cannot be read and are skipped");
                 Ok(None)
             }
         }

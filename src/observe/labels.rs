@@ -1,6 +1,6 @@
-//! Labels that come back: judged, put down durably, joined with what was
-//! predicted. A prediction is joined by the server that made it, or by the one
-//! that finds it captured; every server reads everybody's labels.
+//! Ground-truth labels: checked, written to the label log and joined with predictions. The server
+//! that made a prediction joins its labels, or else one that finds the prediction captured; every
+//! server reads the labels that all servers accepted.
 
 mod drop;
 pub(crate) mod given;
@@ -170,7 +170,7 @@ impl Feedback {
             .spawn(async move { feedback.take(read()?).await });
         taken
             .await
-            .map_err(|e| Error::internal("take labels").with_source(e))?
+            .map_err(|e| Error::internal("accept labels").with_source(e))?
     }
 
     /// Takes labels: once this returns, those accepted are in the store.
@@ -180,7 +180,7 @@ impl Feedback {
         let most = self.options.settings.labels_max;
         if given.is_empty() || given.len() > most {
             return Err(Error::invalid(format!(
-                "{} labels are not 1 to {most}",
+                "a request must have 1 to {most} labels; got {}",
                 given.len()
             )));
         }
@@ -200,7 +200,7 @@ impl Feedback {
             }
         }
         if !lines.is_empty() {
-            let context = |e: Error| e.context("keep the labels");
+            let context = |e: Error| e.context("store the labels");
             self.log.append(lines.clone()).await.map_err(context)?;
         }
         receipt.accepted = lines.len();
@@ -245,7 +245,7 @@ impl Feedback {
                 rows,
                 lost,
                 allowed,
-                "the model loses more than it did"
+                "performance alarm: the error share is higher than in the baseline"
             );
             (self.sink)(&one);
         }
@@ -263,7 +263,9 @@ impl Feedback {
                 self.apply(&joined, Since::Start);
                 self.metrics.feedback.count("joined_late", count);
             }
-            Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
+            Err(error) => {
+                tracing::warn!(%error, "joined labels cannot be written to the label log")
+            }
         }
     }
 
@@ -367,7 +369,7 @@ async fn show(feedback: Weak<Feedback>) {
         if forgotten > 0 {
             tracing::warn!(
                 labels = forgotten,
-                "labels wait no longer for predictions that nobody knows; they are in the log"
+                "labels were dropped from memory because their predictions are unknown; they stay in the label log"
             );
             feedback.metrics.feedback.count(
                 "forgotten",

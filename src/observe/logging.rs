@@ -1,5 +1,5 @@
-//! The log: one subscriber, written to standard error. Owns no call sites and
-//! rotates nothing; whatever runs the process collects the lines.
+//! The log: one subscriber that writes to standard error. Owns no call sites and does not rotate;
+//! that is the task of the process that collects the lines.
 
 #[cfg(test)]
 mod tests;
@@ -78,9 +78,8 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
             .with_filter(filter)
             .boxed(),
     };
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).map_err(
-        |source| Error::precondition("the log has been started before").with_source(source),
-    )
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
+        .map_err(|source| Error::precondition("the log is already started").with_source(source))
 }
 
 /// Reads a level such as `info` or `info,ortus::batch=debug`: levels for
@@ -89,7 +88,7 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
 pub(crate) fn filter(level: &str) -> Result<Targets> {
     let refused = |part: &str| {
         Error::invalid(format!(
-            "the log level '{}' is neither off, error, warn, info, debug, trace nor target=level",
+            "the log level must be off, error, warn, info, debug, trace or TARGET=LEVEL; got '{}'",
             crate::core::model::short(part)
         ))
     };

@@ -1,6 +1,5 @@
-//! The typed catalogue: every metric family and label of the server. Call
-//! sites hold handles and cannot spell a name. Labels are bounded: a model and
-//! a version appear only once they are loaded, and retire with their servable.
+//! The typed catalogue of metrics. Call sites hold handles and cannot misspell a name. Labels are
+//! bounded: series of a model and a version appear when it is loaded and are removed with it.
 
 pub(crate) mod capture;
 pub(crate) mod catalogue;
@@ -276,7 +275,7 @@ impl Metrics {
     pub(crate) fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.catalogue.gather(), &mut text) {
-            tracing::error!(%error, "metrics cannot be written");
+            tracing::error!(%error, "metrics cannot be encoded");
         }
         text
     }

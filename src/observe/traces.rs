@@ -1,5 +1,5 @@
-//! Traces of predictions: whether one is followed, which spans it has, and the
-//! bounded queue they leave by. Reads W3C trace context; sends nothing itself.
+//! Traces of predictions: sampling, spans, and the bounded queue to the exporter. Reads W3C trace
+//! context; sends nothing itself.
 
 use crate::core::error::Kind;
 use crate::core::request::{Response, trace::Context};

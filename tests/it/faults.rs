@@ -217,7 +217,7 @@ fn a_run_that_hangs_an_io_thread_does_not_hold_up_the_end_of_the_server() {
         "server.drain_delay=0s",
     ];
     let (mut server, stream, _directory) = hung_in_place(&arguments);
-    server.signal(libc::SIGTERM);
+    server.terminate();
 
     assert_eq!(server.wait(), Some(1));
     // The end of the process cuts the run off: it was not waited for.

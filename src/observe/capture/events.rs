@@ -1,6 +1,5 @@
-//! Predictions as events, in the words of KServe's payload logger: the request
-//! and the answer of each sampled prediction, in the Open Inference Protocol's
-//! JSON, as CloudEvents whose attributes are headers.
+//! Captured predictions as CloudEvents in the format of KServe's payload logger: request and response
+//! in the JSON of the Open Inference Protocol, attributes as headers.
 
 use super::settings::CaptureSettings;
 use crate::core::model::TensorSpec;

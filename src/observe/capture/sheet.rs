@@ -1,7 +1,6 @@
-//! Which columns a captured file of a version has, and how tensors go into them
-//! and come back: one column for each place of a row where rows are narrow, the
-//! whole tensor beside the first row where they are not. Drops and hashes what
-//! it is told to.
+//! The columns of a capture file, and how tensors are written to them and read back: one column for
+//! each element of narrow rows, or the whole tensor in the first row. Drops and hashes the columns
+//! that the settings name.
 
 use super::settings::CaptureSettings;
 use crate::core::error::{Error, Result};
@@ -178,7 +177,7 @@ impl Sheet {
             {
                 let column = short(column);
                 return Err(Error::precondition(format!(
-                    "a rule leaves out '{column}', which the model does not have"
+                    "capture.drop and capture.hash must name columns of the model, and it has no '{column}'"
                 )));
             }
         }
@@ -334,7 +333,7 @@ impl Spread {
                 let how = if kept.keep == Keep::Hash {
                     "hashed"
                 } else {
-                    "left out"
+                    "dropped"
                 };
                 let column = short(&kept.column);
                 return Err(Error::precondition(format!(

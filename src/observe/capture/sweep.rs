@@ -1,5 +1,5 @@
-//! How long captured files are kept: so many days, and so many bytes. Any server
-//! of a fleet may sweep; two that do remove the same.
+//! Retention of capture files: deletes files that are too old, then the oldest beyond the size
+//! limit. Any server of a fleet may sweep; the result is the same.
 
 use super::file::{FOLDER, part};
 use super::settings::CaptureSettings;

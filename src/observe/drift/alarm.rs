@@ -1,6 +1,5 @@
-//! When a distance is an alarm: its lower bound exceeds what matters in
-//! practice, at a certainty that makes one false alarm per model and month, in
-//! most of the last windows. Pure.
+//! When a distance raises an alarm: its lower confidence bound exceeds the threshold in two of the
+//! last three windows. The significance level follows from the accepted false alarms per month. Pure.
 
 use super::distance::Measured;
 use super::settings::MonitorSettings;

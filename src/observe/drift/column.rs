@@ -1,5 +1,5 @@
-//! One watched column: its cells, the window under way, those summed up, and
-//! what each test last came to. Owns no clock.
+//! One monitored column: its cells, the open window, the sums of closed windows and the last result
+//! of each test. Owns no clock.
 
 use super::alarm::{self, Against, Metric, SPANS, Verdicts};
 use super::baseline::{Cells, Column, Values};

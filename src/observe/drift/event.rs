@@ -1,8 +1,9 @@
-//! An alarm that began, with everything that is needed to judge it.
+//! The event of an alarm, with the numbers that are needed to judge it.
 
 use super::column::Reading;
 use super::layout::{Place, Side};
-use super::watch::{Report, Source};
+use super::watch::Source;
+use super::watch::report::Report;
 
 /// An alarm that began.
 #[derive(Clone, Debug, serde::Serialize)]

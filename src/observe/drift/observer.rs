@@ -1,21 +1,22 @@
-//! The way from a request to its watch: a bounded queue that never blocks, and
-//! one thread that empties it, looks at the clock, and keeps to its share of
-//! the processors by sampling. What does not fit is dropped and counted.
+//! The path from a prediction to the monitor: a bounded queue that never blocks, and one thread that
+//! empties it, closes windows and adapts the sampling share to its CPU limit. Predictions that do
+//! not fit are dropped and counted.
 
-use super::alarm::{Against, SPANS};
+mod shown;
+
 use super::contract::Contracts;
 use super::event::Alarm;
 use super::layout::Side;
 use super::settings::MonitorSettings;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
-use super::watch::{ColumnReport, Report, Subject, Watch};
+use super::watch::{Subject, Watch};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
-use crate::observe::metrics::monitor::{MonitorMetrics, Shown};
+use crate::observe::metrics::monitor::MonitorMetrics;
 use crate::observe::quality::answer::{Answer, answers};
 use crate::observe::quality::companion::Companion;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -403,7 +404,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
             if let Some(error) = failure {
                 let (model, version) =
                     (watch.subject.model.as_str(), watch.subject.version.number());
-                tracing::warn!(model, version, %error, "the companion fails; such rows count in no estimate");
+                tracing::warn!(model, version, %error, "the companion model fails; these rows are not in the estimate");
             }
         }
     }
@@ -443,7 +444,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         if let Some(estimated) = &report.estimated {
             observed.series.estimate(&estimated.estimate.measures);
         }
-        let columns = shown(&report, shared.options.settings.columns_shown);
+        let columns = shown::columns(&report, shared.options.settings.columns_shown);
         let alarms = report.alarms;
         observed
             .series
@@ -468,43 +469,10 @@ fn tick(shared: &Shared, sink: &Sink) {
             lower,
             threshold = test.threshold,
             rows = test.rows,
-            "drift"
+            "drift alarm"
         );
         sink(alarm);
     }
-}
-
-/// The columns with series of their own: the most heeded first, then in order.
-fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
-    let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
-    columns.sort_by(|a, b| {
-        b.importance
-            .unwrap_or(0.0)
-            .total_cmp(&a.importance.unwrap_or(0.0))
-    });
-    let show = |c: &&'r ColumnReport<'_>| {
-        let breaches = c.contract;
-        let newest = c
-            .tests
-            .iter()
-            .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
-        let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
-        Shown {
-            column: &c.name,
-            breaches: [
-                ("nan", breaches.nan),
-                ("infinite", breaches.infinite),
-                ("below", breaches.below),
-                ("above", breaches.above),
-                ("unseen", breaches.unseen),
-                ("empty", breaches.empty),
-            ],
-            distances: newest
-                .map(|t| (t.metric.word(), t.value, raised(t.metric)))
-                .collect(),
-        }
-    };
-    columns.iter().take(most).map(show).collect()
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
-//! One watched version: every row is held to the contract, sampled rows are
-//! counted in windows, windows are tested when they close. Owns no clock and no
-//! thread: both are passed in.
+//! The monitor of one version: checks every row against the contract, counts sampled rows in windows
+//! and tests closed windows. Owns no clock and no thread; the caller passes the time.
 
 #[cfg(test)]
 mod proof;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 
 use super::alarm::significance;
 use super::baseline::Baseline;
 use super::cells::cut;
-use super::column::{Hints, Reading, Watched};
-use super::contract::{Breaches, Contracts};
+use super::column::{Reading, Watched};
+use super::contract::Contracts;
 use super::history::{History, Point};
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
@@ -25,8 +25,8 @@ use crate::core::model::{ModelName, Signature, Version, short};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::quality::answer::Answer;
 use crate::observe::quality::calibrate::Curve;
-use crate::observe::quality::companion::{self, Errors};
-use crate::observe::quality::estimate::{self, Estimate, Estimator};
+use crate::observe::quality::companion::Errors;
+use crate::observe::quality::estimate::{Estimate, Estimator};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -373,66 +373,6 @@ impl Watch {
             "performance": self.subject.baseline.as_ref().map(|b| &b.performance),
         })
     }
-
-    /// Everything that is known, for a person or a program.
-    pub(crate) fn report(&self, settings: &MonitorSettings) -> Report<'_> {
-        let (rows, mut breaches) = self.contracts.totals();
-        let mut columns: Vec<ColumnReport<'_>> = Vec::new();
-        for column in &self.columns {
-            let (side, name) = (column.place.side, column.place.name.clone());
-            let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
-            columns.push(ColumnReport {
-                name,
-                side,
-                importance: column.importance(),
-                contract,
-                hints: column.hints,
-                tests: column.readings().collect(),
-            });
-        }
-        // Those that no test looks at are still held to the contract.
-        columns.extend(
-            breaches
-                .into_iter()
-                .map(|((side, name), breaches)| ColumnReport {
-                    name,
-                    side,
-                    importance: None,
-                    contract: breaches,
-                    hints: Hints::default(),
-                    tests: Vec::new(),
-                }),
-        );
-        Report {
-            model: self.subject.model.as_str(),
-            version: self.subject.version.number(),
-            digest: self.subject.digest.to_string(),
-            baseline: self.source,
-            baseline_rows: self.baseline_rows,
-            rows,
-            sampled_rows: self.sampled_rows,
-            windows: self.closed,
-            alpha: significance(settings, self.columns.len()),
-            estimated: self.estimated.as_ref().map(|estimate| {
-                let of_scores = estimate.calibrated.is_some();
-                let assumption = if of_scores {
-                    estimate::ASSUMPTION
-                } else {
-                    companion::ASSUMPTION
-                };
-                Estimated {
-                    estimate,
-                    assumption,
-                }
-            }),
-            alarms: columns
-                .iter()
-                .flat_map(|c| &c.tests)
-                .filter(|t| t.alarm)
-                .count(),
-            columns,
-        }
-    }
 }
 
 /// What estimates from the scores, of a classifier.
@@ -466,7 +406,7 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
             let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
             let (name, has) = (short(name), has.join(", "));
             Error::precondition(format!(
-                "the slice '{name}' is no input column; they are {}",
+                "the slice '{name}' must be an input column; the input columns are {}",
                 short(&has)
             ))
         })?;
@@ -478,48 +418,6 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
         Ok(Slicer::new(place.clone(), column))
     };
     subject.slices.iter().map(one).collect()
-}
-
-/// Everything that is known of a watched version.
-#[derive(Serialize)]
-pub(crate) struct Report<'w> {
-    pub model: &'w str,
-    pub version: u64,
-    pub digest: String,
-    pub baseline: Source,
-    pub baseline_rows: u64,
-    /// Rows seen, and those of them that counted in windows.
-    pub rows: u64,
-    pub sampled_rows: u64,
-    /// Base windows closed.
-    pub windows: u64,
-    /// The certainty of each test.
-    pub alpha: f64,
-    pub alarms: usize,
-    /// Of the last window, from its scores.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimated: Option<Estimated<'w>>,
-    pub columns: Vec<ColumnReport<'w>>,
-}
-
-/// Performance without labels, with what it takes for granted.
-#[derive(Serialize)]
-pub(crate) struct Estimated<'w> {
-    #[serde(flatten)]
-    pub estimate: &'w Estimate,
-    pub assumption: &'static str,
-}
-
-/// A column of a report.
-#[derive(Serialize)]
-pub(crate) struct ColumnReport<'w> {
-    pub name: String,
-    pub side: Side,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub importance: Option<f64>,
-    pub contract: Breaches,
-    pub hints: Hints,
-    pub tests: Vec<&'w Reading>,
 }
 
 /// An empty series of the kind that a column of the model has.

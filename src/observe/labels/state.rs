@@ -1,5 +1,4 @@
-//! What is known of labels and their predictions at one moment. Owns no clock,
-//! no store and no task.
+//! The state of labels and their predictions. Owns no clock, no store and no task.
 
 use super::given::Given;
 use super::line::{FORMAT, Joined, Line};
@@ -166,18 +165,18 @@ impl State {
         } = given;
         if !mint.is_ours(*id) {
             return Err(Error::not_found(format!(
-                "prediction_id '{id}' is of no prediction made here"
+                "prediction_id '{id}' is not of a prediction of this fleet"
             )));
         }
         let made: DateTime<Utc> = minted(*id).unwrap_or(UNIX_EPOCH).into();
         let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
         if made > now + SKEW || time.is_some_and(|time| time > now + SKEW) {
-            return Err(Error::invalid("the label is of the future"));
+            return Err(Error::invalid("time is in the future"));
         }
         if now - made > age_max || time.is_some_and(|time| time < made - SKEW) {
             let days = age_max.num_days();
             return Err(Error::precondition(format!(
-                "the prediction is of {}: older than {days} days, or than its label",
+                "the prediction of {} is older than {days} days (feedback.age_max), or newer than the label's time",
                 made.format("%Y-%m-%d")
             )));
         }
@@ -197,7 +196,7 @@ impl State {
                 if known.is_some() && times >= options.settings.corrections_max {
                     let most = options.settings.corrections_max;
                     return Err(Error::precondition(format!(
-                        "the label was corrected {most} times, the most there may be"
+                        "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
                     )));
                 }
             }
@@ -237,16 +236,19 @@ impl State {
         let rows = kept.answers.len();
         let answer = kept.answers.get(row as usize);
         let answer = answer.ok_or_else(|| {
-            Error::invalid(format!("row {row} is none of the prediction's {rows}"))
+            Error::invalid(format!(
+                "row {row} is out of range; the prediction has {rows} rows, counted from 0"
+            ))
         })?;
-        let answer = answer
-            .clone()
-            .ok_or_else(|| Error::precondition(format!("row {row} was answered with no number")))?;
+        let answer = answer.clone().ok_or_else(|| {
+            Error::precondition(format!(
+                "the prediction of row {row} is not a number and cannot have a label"
+            ))
+        })?;
         let subject = &kept.subject;
-        let task = subject
-            .task
-            .as_ref()
-            .ok_or_else(|| Error::precondition("nobody knows what the model's answers mean"))?;
+        let task = subject.task.as_ref().ok_or_else(|| {
+            Error::precondition("the task of the model is unknown; set task in its configuration")
+        })?;
         let truth = label.truth(task)?;
         let part = |(at, name): (usize, &String)| {
             let part = kept.parts.get(at)?.get(row as usize)?;
@@ -289,7 +291,7 @@ impl State {
             }
             Ok(None) => self.wait(key, line.clone()),
             Err(error) => {
-                tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a label does not fit")
+                tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a stored label does not fit its prediction and is ignored")
             }
         }
     }

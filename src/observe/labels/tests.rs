@@ -198,7 +198,7 @@ fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
         desk.check(
             (Uuid::now_v7(), 0, "no"),
             (0, 0, 0),
-            "no prediction made here",
+            "not of a prediction of this fleet",
         )
         .await;
         desk.check((id, 2, "no"), (0, 0, 0), "row 2").await;
@@ -321,7 +321,7 @@ fn nothing_is_acknowledged_that_is_not_in_the_store() {
         std::fs::remove_dir_all(&labels).expect("removed");
         std::fs::write(&labels, b"").expect("in the way");
         let refused = desk.give(id, 1, "no").await.expect_err("not kept");
-        assert!(refused.message.contains("keep the labels"), "{refused}");
+        assert!(refused.message.contains("store the labels"), "{refused}");
         assert_eq!(desk.window()["labelled_rows"], 1, "and not counted");
     });
 }

@@ -1,4 +1,4 @@
-//! The series of predictions that are kept.
+//! Metrics of captured predictions.
 
 use super::catalogue::Catalogue;
 use super::put;

@@ -1,5 +1,5 @@
-//! Prometheus rules and Grafana dashboards, made from the catalogue: what is in
-//! `deploy/` is what this prints, and a test holds the two against each other.
+//! Prometheus rules and Grafana dashboards, generated from the catalogue. `deploy/` holds their text,
+//! and a test compares the two.
 
 #[cfg(test)]
 mod tests;

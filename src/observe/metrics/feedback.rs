@@ -1,4 +1,4 @@
-//! The series of labels and of what they measure.
+//! Metrics of labels and of measured performance.
 
 use super::catalogue::Catalogue;
 use super::put;

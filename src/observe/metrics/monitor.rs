@@ -1,6 +1,5 @@
-//! The series of the monitor: rows seen, breaches of the contract, distances
-//! and alarms. Per column only of the columns that are shown; the rest is on the
-//! operator listener.
+//! Metrics of the monitor: rows, contract violations, distances and alarms. Only some columns have
+//! series of their own; the operator API reports all of them.
 
 use super::catalogue::Catalogue;
 use super::put;
