@@ -51,7 +51,7 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             "sleep 1000",
             "deadline = \"1s\"\n",
-            "took over 1 s, 'deadline' in [fit.command]",
+            "ran over 1 s, 'deadline' in [fit.command]",
         ),
         (
             "echo the disk is full >&2; exit 4",
