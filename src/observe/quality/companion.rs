@@ -345,6 +345,9 @@ mod tests {
         let (inputs, _) = request(&[1.0, 2.0]);
         let (_, outputs) = request(&[1.0]);
         let (expected, why) = echo(Script::Echo).expect(&inputs, &outputs);
-        assert!(expected.is_empty() && why.is_some_and(|e| e.message.contains("a row for a row")));
+        assert!(
+            expected.is_empty()
+                && why.is_some_and(|e| e.message.contains("one value for each row"))
+        );
     }
 }
