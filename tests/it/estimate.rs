@@ -284,7 +284,7 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
         ("other", "the companion takes 'x' as another type or shape"),
-        ("broken", "the companion model: "),
+        ("broken", "the companion: "),
         ("classes", "its answers are not taken for values"),
     ] {
         let found = listed

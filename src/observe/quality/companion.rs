@@ -24,7 +24,7 @@ pub(crate) struct Wiring(Vec<(Side, usize)>);
 impl Wiring {
     /// Reads a companion of a model. Refuses one with weights in other files.
     pub(crate) fn read(model: &Signature, companion: Bytes) -> Result<Self> {
-        let graph = Graph::read(companion).map_err(|e| e.context("the companion model"))?;
+        let graph = Graph::read(companion).map_err(|e| e.context("the companion"))?;
         if !graph.external.is_empty() {
             return Err(Error::precondition(
                 "the companion model must hold its weights in its own file",
