@@ -1,6 +1,7 @@
 //! Finds the version that an earlier run with the same key published.
 
 use super::Job;
+use crate::checkpoint::Checkpoints;
 use crate::context::Outcome;
 use crate::gate::Verdict;
 use crate::record::RunRecord;
@@ -15,6 +16,9 @@ pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcom
     let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else {
         return Ok(None);
     };
+    // A trainer that was killed after it published has left its checkpoints.
+    let _ = Checkpoints::of(trainer.records(), name, run).clear().await;
+
     // The manifest of the version holds the record.
     let lineage = trainer
         .operator

@@ -154,6 +154,9 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
             (1, 1),
             "killed at {at}: {all:?}"
         );
+        let mut steps = Vec::new();
+        files(&records_of(&place).join("steps"), &mut steps);
+        assert!(steps.is_empty(), "killed at {at}: {steps:?}");
         if came_through {
             break;
         }
@@ -290,9 +293,14 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     );
 }
 
-/// What runs wrote down on the way and have not taken back.
+/// The trainer's records of the model.
+fn records_of(place: &Place) -> PathBuf {
+    place.registry.store().join("ns/default/records/train/m")
+}
+
+/// Pins and checkpoints that runs have not removed.
 fn left_behind(place: &Place) -> Vec<PathBuf> {
-    let train = place.registry.store().join("ns/default/records/train/m");
+    let train = records_of(place);
     let mut left = Vec::new();
     files(&train.join("pins"), &mut left);
     files(&train.join("steps"), &mut left);

@@ -105,7 +105,7 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             &format!("{predict}; head -c 3000000 /dev/zero > out/model.onnx"),
             "output_max = \"1MiB\"\n",
-            "the program",
+            "the training program",
         ),
     ] {
         let (code, said, error) = place.run(&shell(&place, line, more));
