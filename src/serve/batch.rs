@@ -7,6 +7,7 @@
 //! long.
 
 pub(crate) mod cost;
+mod hung;
 mod lane;
 pub(crate) mod policy;
 mod queue;
@@ -22,6 +23,7 @@ use crate::observe::metrics::ServableMetrics;
 use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
 use cost::Cost;
+use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Entry, Queue, Rank};
@@ -29,7 +31,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
-use watchdog::Hung;
 
 /// How a servable batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -299,7 +300,7 @@ impl Batcher {
     /// Whether a batch runs at this moment, on a lane or in place.
     pub(crate) fn is_running(&self) -> bool {
         let slots = self.shared.slots.load();
-        slots.iter().any(|slot| slot.lane.is_locked()) || self.shared.hung.lock().count() > 0
+        slots.iter().any(|slot| slot.lane.is_locked()) || self.shared.hung.lock().count > 0
     }
 
     /// Says why no request can be served, where lanes hang and cannot be replaced.

@@ -5,7 +5,6 @@
 use super::policy::{self, Decision, Limits};
 use super::queue::Entry;
 use super::watch::{End, Watch};
-use super::watchdog;
 use super::{Done, Job, Shared, State};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
@@ -269,7 +268,7 @@ impl Lane {
 
     /// Tells whether another lane took this one's place while its run hung.
     fn is_replaced(&mut self, shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
-        std::mem::take(&mut self.was_hung) && watchdog::is_replaced(shared, at, slot)
+        std::mem::take(&mut self.was_hung) && is_replaced(shared, at, slot)
     }
 
     /// Runs a batch. A panic drops its replies, which fails its requests; the
@@ -387,4 +386,22 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
         // The receiver may have gone: the client cancelled.
         let _ = job.reply.send(Ok(Done { outputs, timing }));
     }
+}
+
+/// Notes that the run of a hung lane ended. Returns whether another lane has
+/// taken its place, so that this one must end.
+fn is_replaced(shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
+    let mut hung = shared.hung.lock();
+    hung.count -= 1;
+    shared.metrics.lanes_hung.dec();
+    if slot.is_stuck.swap(false, Ordering::Relaxed) {
+        hung.stuck -= 1;
+        shared.stuck.store(hung.stuck, Ordering::Relaxed);
+    }
+    tracing::warn!(
+        servable = shared.name,
+        hung = hung.count,
+        "the run of a hung lane ended"
+    );
+    !Arc::ptr_eq(&shared.slots.load()[at], slot)
 }

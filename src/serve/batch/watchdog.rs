@@ -5,6 +5,7 @@
 //! so the number of replacements is limited: beyond [`REPLACEMENTS_MAX`] the
 //! servable is unavailable until a hung run ends.
 
+use super::hung::Hung;
 use super::lane::{self, Slot};
 use super::watch::{Finding, HANG_GRACE, RUN_GRACE};
 use super::{Batcher, Shared};
@@ -58,22 +59,6 @@ fn watch(watched: &Watched, ended: &Receiver<Infallible>) {
             let batcher = batcher.upgrade();
             batcher.inspect(|shared| look(shared, now)).is_some()
         });
-    }
-}
-
-/// Lanes whose runs do not end.
-#[derive(Default)]
-pub(super) struct Hung {
-    /// All of them.
-    count: usize,
-    /// Those that no new lane replaces.
-    stuck: usize,
-}
-
-impl Hung {
-    /// Lanes whose runs do not end.
-    pub(super) fn count(&self) -> usize {
-        self.count
     }
 }
 
@@ -168,22 +153,4 @@ fn give_up(shared: &Shared, slot: &Slot, hung: &mut Hung) {
     slot.is_stuck.store(true, Ordering::Relaxed);
     hung.stuck += 1;
     shared.stuck.store(hung.stuck, Ordering::Relaxed);
-}
-
-/// Notes that the run of a hung lane ended. Returns whether another lane has
-/// taken its place, so that this one must end.
-pub(super) fn is_replaced(shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
-    let mut hung = shared.hung.lock();
-    hung.count -= 1;
-    shared.metrics.lanes_hung.dec();
-    if slot.is_stuck.swap(false, Ordering::Relaxed) {
-        hung.stuck -= 1;
-        shared.stuck.store(hung.stuck, Ordering::Relaxed);
-    }
-    tracing::warn!(
-        servable = shared.name,
-        hung = hung.count,
-        "the run of a hung lane ended"
-    );
-    !Arc::ptr_eq(&shared.slots.load()[at], slot)
 }
