@@ -284,7 +284,7 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
         ("other", "the companion takes 'x' as another type or shape"),
-        ("broken", "the companion: "),
+        ("broken", "the companion model: not an ONNX model"),
         ("classes", "its answers are not taken for values"),
     ] {
         let found = listed

@@ -107,7 +107,8 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
     let unknown = unknown.output().expect("runs");
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(
-        unknown.status.code() == Some(1) && said.contains("no captured prediction is 018f0000"),
+        unknown.status.code() == Some(1)
+            && said.contains("no captured prediction has the id 018f0000"),
         "{said}"
     );
     let audit = ortus()

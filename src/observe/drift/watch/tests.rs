@@ -317,11 +317,11 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     );
     refused(
         &|b| b.inputs[2].values = b.inputs[0].values.clone(),
-        "'word' is of another kind",
+        "column 'word' has another type than the model's, which is BYTES",
     );
     refused(
         &|b| b.inputs[0].values = b.inputs[2].values.clone(),
-        "'x[0]' is of another kind",
+        "column 'x[0]' has another type than the model's, which is FP32",
     );
     // Columns are matched by name: their order says nothing.
     let mut shuffled = baseline();
