@@ -15,12 +15,16 @@ use super::serve::is_grpc;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
+use crate::observe::report::drift::DriftReport;
+use crate::observe::report::model::ModelReport;
+use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
 use crate::serve::servable::Batching;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use route::{Query, Route};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -69,15 +73,22 @@ async fn rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             front.manager.nudge();
             json!({})
         }
-        Route::Drift(name) => drift(front, &name, version)?,
-        Route::Performance(name) => performance(front, &name, version)?,
-        Route::Report(name) => report(front, &name, &query)?,
+        Route::Drift(name) => return Ok(Reply::json(to_json(&drift(front, &name, version)?))),
+        Route::Performance(name) => {
+            return Ok(Reply::json(to_json(&performance(front, &name, version)?)));
+        }
+        Route::Report(name) => return Ok(Reply::json(to_json(&report(front, &name, &query)?))),
         Route::Registry(call) => {
             let body = collect(body).await?;
             return registry::answer(front, call, &query, &body).await;
         }
     };
     Ok(Reply::json(value.to_string()))
+}
+
+/// Writes a report as JSON.
+fn to_json(report: &impl Serialize) -> String {
+    serde_json::to_string(report).expect("plain data is JSON")
 }
 
 /// Collects a body within the limits of an operator's request.
@@ -126,8 +137,8 @@ fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
     ))
 }
 
-/// What the monitor knows of a model's versions, or of one.
-fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+/// Returns the drift report of a model's versions, or of one.
+fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<DriftReport> {
     let monitor = monitor(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
@@ -138,11 +149,11 @@ fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
             "no{which} model '{name}' serves here"
         )));
     }
-    Ok(json!({"versions": found}))
+    Ok(DriftReport { versions: found })
 }
 
-/// Everything that a page about a model shows: `version=V&hours=H`.
-fn report(front: &Front, name: &str, query: &Query) -> Result<Value> {
+/// Returns everything that the HTML page about a model shows: `version=V&hours=H`.
+fn report(front: &Front, name: &str, query: &Query) -> Result<ModelReport> {
     let monitor = monitor(front)?;
     let (model, version) = (
         ModelName::parse(name)?,
@@ -153,7 +164,7 @@ fn report(front: &Front, name: &str, query: &Query) -> Result<Value> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    let watched = monitor.pictures(
+    let watched = monitor.charted(
         &model,
         version,
         now.saturating_sub(hours.saturating_mul(3600)),
@@ -169,13 +180,17 @@ fn report(front: &Front, name: &str, query: &Query) -> Result<Value> {
         .map(|f| f.report(&model, version))
         .unwrap_or_default();
     let times = front.metrics.times(model.as_str());
-    Ok(
-        json!({"time": now, "hours": hours, "watched": watched, "measured": measured, "times": times}),
-    )
+    Ok(ModelReport {
+        time: now,
+        hours,
+        watched,
+        measured,
+        times,
+    })
 }
 
-/// What labels say of a model's versions, or of one, and what its scores say.
-fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+/// Returns the measured and estimated performance of a model's versions, or of one.
+fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<PerformanceReport> {
     let feedback = feedback::desk(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
@@ -184,18 +199,24 @@ fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value
     let watched = monitor
         .map(|monitor| monitor.report(&name, version))
         .unwrap_or_default();
-    let estimated = watched.into_iter().filter_map(|mut report| {
-        let (version, digest) = (report["version"].take(), report["digest"].take());
-        let estimated = report.get_mut("estimated")?.take();
-        Some(json!({"version": version, "digest": digest, "estimated": estimated}))
-    });
-    let estimated: Vec<Value> = estimated.collect();
+    let estimated: Vec<VersionEstimate> = watched
+        .into_iter()
+        .filter(|report| report.estimated.is_some())
+        .map(|report| VersionEstimate {
+            version: report.version,
+            digest: report.digest,
+            estimated: report.estimated,
+        })
+        .collect();
     if measured.is_empty() && estimated.is_empty() {
         return Err(Error::not_found(format!(
             "nothing is known of how good the model '{name}' is"
         )));
     }
-    Ok(json!({"measured": measured, "estimated": estimated}))
+    Ok(PerformanceReport {
+        measured,
+        estimated,
+    })
 }
 
 fn models(front: &Front) -> Value {

@@ -49,7 +49,7 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
         arguments.window
     );
     let body = block_on(monitor::ask(&arguments.server, &path))?;
-    let page = crate::observe::report::render(&body)?;
+    let page = crate::observe::report::render(&monitor::read(&body)?);
     let output = &arguments.output;
     std::fs::write(output, page)
         .map_err(|e| Error::precondition(format!("write {}", output.display())).with_source(e))?;

@@ -39,7 +39,7 @@ impl Webhook {
     }
 
     /// Sends an event: what it is, what it is about, and its data; never waits.
-    pub(crate) fn send(&self, kind: &str, subject: &str, data: &serde_json::Value) {
+    pub(crate) fn send(&self, kind: &str, subject: &str, data: &impl serde::Serialize) {
         let event = serde_json::json!({
             "specversion": "1.0",
             "id": uuid::Uuid::now_v7(),

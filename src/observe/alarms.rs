@@ -4,11 +4,11 @@
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, hex};
+use crate::observe::report::alarm::AlarmEvent;
 use crate::storage::layout::Records;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -39,8 +39,16 @@ pub struct Kept {
     pub time: DateTime<Utc>,
     /// Name of the server that raised it.
     pub server: String,
-    /// Everything that is needed to judge it.
-    pub alarm: Value,
+    /// The event. It is written with its keys in alphabetical order: the trainer's
+    /// run keys are digests of these bytes.
+    #[serde(serialize_with = "sorted")]
+    pub alarm: AlarmEvent,
+}
+
+fn sorted<S: serde::Serializer>(alarm: &AlarmEvent, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::to_value(alarm)
+        .map_err(serde::ser::Error::custom)?
+        .serialize(serializer)
 }
 
 /// The way to where alarms are kept.
@@ -67,14 +75,13 @@ impl Alarms {
     }
 
     /// Keeps an alarm if there is room; never waits.
-    pub(crate) fn keep(&self, (kind, model): (&str, &str), server: &str, alarm: Value) {
-        let (kind, model, server) = (kind.to_owned(), model.to_owned(), server.to_owned());
+    pub(crate) fn keep(&self, kind: &str, server: &str, alarm: AlarmEvent) {
         let kept = Kept {
             format: FORMAT,
-            kind,
-            model,
+            kind: kind.to_owned(),
+            model: alarm.model().unwrap_or_default().to_owned(),
             time: Utc::now(),
-            server,
+            server: server.to_owned(),
             alarm,
         };
         if self.0.try_send(kept).is_err() {
@@ -163,14 +170,8 @@ impl Limit {
     fn admits(&mut self, kept: &Kept, now: Instant) -> bool {
         self.last.retain(|_, at| now.duration_since(*at) < QUIET);
         self.hour.retain(|at| now.duration_since(*at) < QUIET);
-        let Kept {
-            kind, model, alarm, ..
-        } = kept;
-        let test = &alarm["test"];
-        let key = format!(
-            "{kind} {model} {} {} {} {}",
-            alarm["digest"], alarm["column"], test["metric"], test["against"]
-        );
+        let Kept { kind, model, .. } = kept;
+        let key = format!("{kind} {model} {}", subject(&kept.alarm));
         if self.hour.len() >= HOUR_MAX || self.last.contains_key(&key) {
             return false;
         }
@@ -180,25 +181,62 @@ impl Limit {
     }
 }
 
+/// Names what an alarm is about: alarms with the same name are repetitions.
+fn subject(alarm: &AlarmEvent) -> String {
+    match alarm {
+        AlarmEvent::Drift(alarm) => format!(
+            "{} {} {} {}",
+            alarm.digest,
+            alarm.column,
+            alarm.test.metric.word(),
+            alarm.test.against.word()
+        ),
+        AlarmEvent::Performance(alarm) => alarm.digest.clone(),
+        AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::observe::drift::alarm::{Against, Metric};
+    use crate::observe::drift::layout::Side;
+    use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
+    use crate::observe::report::drift::{BaselineSource, DriftTest};
 
     fn kept(column: &str) -> Kept {
-        let alarm = json!({"digest": "d", "column": column, "test": {"metric": "ks", "against": "training"}});
-        let (kind, model, server) = (
-            "ortus.drift.alarm".to_owned(),
-            "m".to_owned(),
-            "s".to_owned(),
-        );
+        let test = DriftTest {
+            metric: Metric::Ks,
+            against: Against::Training,
+            span: 1,
+            value: 0.4,
+            lower: 0.3,
+            threshold: 0.05,
+            rows: 1_000,
+            effective_rows: 1_000.0,
+            baseline_rows: 5_000,
+            alarm: true,
+        };
+        let alarm = DriftAlarm {
+            model: "m".to_owned(),
+            version: 1,
+            digest: "d".to_owned(),
+            column: column.to_owned(),
+            side: Side::Input,
+            time: Utc::now(),
+            baseline: BaselineSource::Training,
+            importance: None,
+            test,
+            alpha: 1e-6,
+            servers: None,
+        };
         Kept {
             format: FORMAT,
-            kind,
-            model,
+            kind: DRIFT_KIND.to_owned(),
+            model: "m".to_owned(),
             time: Utc::now(),
-            server,
-            alarm,
+            server: "s".to_owned(),
+            alarm: AlarmEvent::Drift(Box::new(alarm)),
         }
     }
 
@@ -245,7 +283,7 @@ mod tests {
             let old = Utc::now() - chrono::TimeDelta::hours(1);
             let (found, damaged) = list(&records, Some("m"), old).await.expect("listed");
             assert_eq!(
-                (found.len(), damaged, found[0].alarm["column"].as_str()),
+                (found.len(), damaged, found[0].alarm.column()),
                 (1, 1, Some("a"))
             );
             assert_eq!(list(&records, None, old).await.expect("listed").0.len(), 2);

@@ -3,15 +3,21 @@
 //! file, with nothing to fetch and nothing to run. Made of the operator
 //! listener's report; asks nobody.
 
+pub mod alarm;
 pub mod chart;
-mod form;
+pub mod drift;
+pub mod model;
+pub mod performance;
 
 #[cfg(test)]
 mod tests;
 
-use crate::core::error::{Error, Result};
+use crate::observe::drift::alarm::{Against, Metric};
+use crate::observe::drift::layout::Side;
 use chart::{Series, bars, lines, number};
-use form::{Column, Measured, Picture, Report, Shown, Summary, Test, Watched};
+use drift::{BaselineSource, ColumnDrift, ColumnHistogram, DriftCharts, DriftTest, VersionDrift};
+use model::{ModelReport, VersionReport};
+use performance::{CohortPerformance, MeasuredPerformance};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -19,14 +25,11 @@ use std::fmt::Write;
 const DRAWN_MAX: usize = 40;
 
 /// Makes the page of a report.
-pub(crate) fn render(report: &[u8]) -> Result<String> {
-    let report: Report = serde_json::from_slice(report).map_err(|e| {
-        Error::internal("the server's report is not what it should be").with_source(e)
-    })?;
+pub(crate) fn render(report: &ModelReport) -> String {
     let name = report
         .watched
         .first()
-        .map(|w| escape(&w.model))
+        .map(|w| escape(&w.drift.model))
         .unwrap_or_default();
     let mut body = format!(
         "<h1>{name}</h1><p class=\"quiet\">Made {} from what the server has seen; lines go back {} hours at most.</p>",
@@ -37,13 +40,13 @@ pub(crate) fn render(report: &[u8]) -> Result<String> {
         let measured = report
             .measured
             .iter()
-            .find(|m| m.version == watched.version && m.digest == watched.digest);
-        let times = report.times.get(&watched.version.to_string());
+            .find(|m| m.version == watched.drift.version && m.digest == watched.drift.digest);
+        let times = report.times.get(&watched.drift.version.to_string());
         version(&mut body, watched, measured, times);
     }
-    Ok(format!(
+    format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{name}: how the model does</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
-    ))
+    )
 }
 
 /// Style sheet of every page.
@@ -62,11 +65,11 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:13px;word
 
 fn version(
     body: &mut String,
-    watched: &Watched,
-    measured: Option<&Measured>,
+    watched: &VersionReport,
+    measured: Option<&MeasuredPerformance>,
     times: Option<&Vec<(f64, u64)>>,
 ) {
-    let Watched {
+    let VersionDrift {
         version,
         digest,
         rows,
@@ -75,13 +78,15 @@ fn version(
         baseline,
         baseline_rows,
         ..
-    } = watched;
-    let origin = match baseline.as_str() {
-        "training" => {
+    } = &watched.drift;
+    let origin = match baseline {
+        BaselineSource::Training => {
             format!("{baseline_rows} rows that came with the model, from when it was made")
         }
-        "own" => format!("the first {baseline_rows} rows that it was asked, for none came with it"),
-        _ => "nothing yet: its first rows are being gathered".to_owned(),
+        BaselineSource::Own => {
+            format!("the first {baseline_rows} rows that it was asked, for none came with it")
+        }
+        BaselineSource::Gathering => "nothing yet: its first rows are being gathered".to_owned(),
     };
     let _ = write!(
         body,
@@ -96,7 +101,7 @@ fn version(
 }
 
 /// What a person should know first.
-fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
+fn verdict(body: &mut String, watched: &VersionReport, measured: Option<&MeasuredPerformance>) {
     let mut found: Vec<String> = Vec::new();
     if measured.is_some_and(|m| m.alarm) {
         found.push(
@@ -104,29 +109,29 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
                 .to_owned(),
         );
     }
-    for column in &watched.columns {
+    for column in &watched.drift.columns {
         let name = escape(&column.name);
         // The one that says most: how many times over what matters it is, at least.
-        let surest = |t: &&Test| t.lower / t.threshold.max(f64::MIN_POSITIVE);
+        let surest = |t: &&DriftTest| t.lower / t.threshold.max(f64::MIN_POSITIVE);
         let raised = column
             .tests
             .iter()
             .filter(|t| t.alarm)
             .max_by(|a, b| surest(a).total_cmp(&surest(b)));
         if let Some(first) = raised {
-            let against = if first.against == "last_week" {
+            let against = if first.against == Against::LastWeek {
                 "the same hour a week ago"
             } else {
                 "the baseline"
             };
-            let side = if column.side == "input" {
+            let side = if column.side == Side::Input {
                 "What the model is asked"
             } else {
                 "What it answers"
             };
             found.push(format!(
                 "{side} has changed: <b>{name}</b> is not distributed as in {against} ({} is {}, at least {} with the promised certainty; {} would matter; {} rows).",
-                metric(&first.metric),
+                metric(first.metric),
                 number(first.value),
                 number(first.lower),
                 number(first.threshold),
@@ -146,7 +151,7 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
         }
     }
     if found.is_empty() {
-        let text = if watched.windows == 0 {
+        let text = if watched.drift.windows == 0 {
             "Too few rows were seen to say anything yet."
         } else {
             "Nothing needs a look: what the model is asked and what it answers is as it was."
@@ -167,22 +172,21 @@ fn verdict(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
 }
 
 /// How a distance is called in a sentence.
-fn metric(word: &str) -> &str {
-    match word {
-        "ks" => "the largest gap between the two distributions",
-        "wasserstein" => "the mean distance that values moved, in interquartile ranges,",
-        "psi" => "the population stability index",
-        "js" => "the Jensen-Shannon distance",
-        "largest" => "the largest change of a category's share",
-        "missing" => "the change of the share of missing values",
-        other => other,
+fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Ks => "the largest gap between the two distributions",
+        Metric::Wasserstein => "the mean distance that values moved, in interquartile ranges,",
+        Metric::Psi => "the population stability index",
+        Metric::Js => "the Jensen-Shannon distance",
+        Metric::Largest => "the largest change of a category's share",
+        Metric::Missing => "the change of the share of missing values",
     }
 }
 
-fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
+fn goodness(body: &mut String, watched: &VersionReport, measured: Option<&MeasuredPerformance>) {
     let then = watched.shown.performance.as_ref().filter(|p| !p.is_empty());
     let measured = measured.filter(|m| m.window.labelled_rows > 0);
-    let estimated = watched.estimated.as_ref();
+    let estimated = watched.drift.estimated.as_ref();
     if then.is_none() && measured.is_none() && estimated.is_none() {
         return;
     }
@@ -265,7 +269,7 @@ fn goodness(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
     }
 }
 
-fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) {
+fn over_time(body: &mut String, watched: &VersionReport, measured: Option<&MeasuredPerformance>) {
     let estimated: Vec<(f64, f64)> = watched
         .shown
         .history
@@ -277,7 +281,7 @@ fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) 
         .history
         .last()
         .map_or(f64::INFINITY, |p| p.time as f64);
-    let day = |s: &Summary| {
+    let day = |s: &CohortPerformance| {
         let begun = chrono::DateTime::parse_from_rfc3339(&s.from.replace('Z', ":00Z"))
             .ok()?
             .timestamp();
@@ -296,7 +300,7 @@ fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) 
         .collect();
     let told = [
         measured.map(|m| &m.window.measures),
-        watched.estimated.as_ref().map(|e| &e.measures),
+        watched.drift.estimated.as_ref().map(|e| &e.measures),
     ];
     let of_values = told.into_iter().flatten().any(|m| m.contains_key("mae"));
     let what = if of_values {
@@ -326,21 +330,15 @@ fn over_time(body: &mut String, watched: &Watched, measured: Option<&Measured>) 
     body.push_str(&lines(&title, &series, (&ends.0, &ends.1), None));
 }
 
-fn reliability(body: &mut String, watched: &Watched, measured: &Measured) {
+fn reliability(body: &mut String, watched: &VersionReport, measured: &MeasuredPerformance) {
     let dots = measured
         .reliability
         .iter()
         .map(|(score, share, _)| (*score, *share))
         .collect();
-    // One curve stands for itself, several in a list; the first is enough to see.
-    let curve = watched
-        .shown
-        .calibration
-        .as_ref()
-        .and_then(|c| c.as_array()?.first()?.get("points").cloned());
-    let curve: Vec<(f64, f64)> = curve
-        .and_then(|points| serde_json::from_value(points).ok())
-        .unwrap_or_default();
+    // The first curve is enough to see.
+    let curves = watched.shown.calibration.as_deref().unwrap_or_default();
+    let curve = curves.first().map(|c| c.points.clone()).unwrap_or_default();
     let series = [
         Series {
             name: "a score that means what it says",
@@ -369,7 +367,7 @@ fn reliability(body: &mut String, watched: &Watched, measured: &Measured) {
     ));
 }
 
-fn slices(body: &mut String, measured: &Measured) {
+fn slices(body: &mut String, measured: &MeasuredPerformance) {
     let names: Vec<&String> = measured
         .slices
         .iter()
@@ -406,8 +404,8 @@ fn slices(body: &mut String, measured: &Measured) {
     body.push_str("</table>");
 }
 
-fn drift(body: &mut String, watched: &Watched) {
-    let Shown {
+fn drift(body: &mut String, watched: &VersionReport) {
+    let DriftCharts {
         pictures, history, ..
     } = &watched.shown;
     if pictures.is_empty() {
@@ -420,7 +418,7 @@ fn drift(body: &mut String, watched: &Watched) {
     let last = history.last();
     let distance = |at: usize| {
         last.and_then(|p| p.columns.get(at).copied().flatten())
-            .map_or(0.0, |d| d.0)
+            .map_or(0.0, |d| f64::from(d.0))
     };
     let mut order: Vec<usize> = (0..pictures.len()).collect();
     order.sort_by(|a, b| distance(*b).total_cmp(&distance(*a)));
@@ -440,7 +438,7 @@ fn drift(body: &mut String, watched: &Watched) {
     for at in order.iter().take(DRAWN_MAX.min(12)) {
         let points = history
             .iter()
-            .filter_map(|p| Some((p.time as f64, p.columns.get(*at)?.as_ref()?.0)))
+            .filter_map(|p| Some((p.time as f64, f64::from(p.columns.get(*at)?.as_ref()?.0))))
             .collect();
         let series = [Series {
             name: "distance",
@@ -450,13 +448,14 @@ fn drift(body: &mut String, watched: &Watched) {
         }];
         let name = &pictures[*at].name;
         let level = watched
+            .drift
             .columns
             .iter()
             .find(|c| c.name == *name)
             .and_then(|c| {
                 c.tests
                     .iter()
-                    .find(|t| t.metric == "ks" || t.metric == "largest")
+                    .find(|t| matches!(t.metric, Metric::Ks | Metric::Largest))
                     .map(|t| t.threshold)
             });
         body.push_str(&lines(&escape(name), &series, (&ends.0, &ends.1), level));
@@ -464,7 +463,7 @@ fn drift(body: &mut String, watched: &Watched) {
     body.push_str("</div>");
 }
 
-fn histogram(body: &mut String, picture: &Picture) {
+fn histogram(body: &mut String, picture: &ColumnHistogram) {
     let shares = |counts: &[u64], missing: u64| {
         let all = counts.iter().sum::<u64>() + missing;
         let share = |n: u64| if all == 0 { 0.0 } else { n as f64 / all as f64 };
@@ -494,7 +493,7 @@ fn histogram(body: &mut String, picture: &Picture) {
             .collect()
     };
     labels.push("missing".to_owned());
-    let side = if picture.side == "input" {
+    let side = if picture.side == Side::Input {
         "asked"
     } else {
         "answered"
@@ -510,9 +509,9 @@ fn histogram(body: &mut String, picture: &Picture) {
     body.push_str(&bars(&title, &labels, &before, &now));
 }
 
-fn quality(body: &mut String, watched: &Watched) {
-    let broken = |c: &&Column| c.contract.values().any(|n| *n > 0);
-    let columns: Vec<&Column> = watched.columns.iter().filter(broken).collect();
+fn quality(body: &mut String, watched: &VersionReport) {
+    let broken = |c: &&ColumnDrift| c.contract.counts().iter().any(|(_, n)| *n > 0);
+    let columns: Vec<&ColumnDrift> = watched.drift.columns.iter().filter(broken).collect();
     body.push_str("<h3>Values that the model was not made for</h3>");
     if columns.is_empty() {
         body.push_str("<p class=\"quiet\">None: every value of every row was within what the baseline has.</p>");
@@ -522,8 +521,9 @@ fn quality(body: &mut String, watched: &Watched) {
     for column in columns.iter().take(200) {
         let kinds: Vec<String> = column
             .contract
+            .counts()
             .iter()
-            .filter(|(_, n)| **n > 0)
+            .filter(|(_, n)| *n > 0)
             .map(|(kind, n)| format!("{n} {kind}"))
             .collect();
         let _ = write!(

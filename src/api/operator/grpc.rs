@@ -296,16 +296,20 @@ impl operator_server::Operator for Operator {
 
     async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(
-            super::drift(&self.0, &model, some(version).as_deref())?.to_string(),
-        ))
+        Ok(document(super::to_json(&super::drift(
+            &self.0,
+            &model,
+            some(version).as_deref(),
+        )?)))
     }
 
     async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(
-            super::performance(&self.0, &model, some(version).as_deref())?.to_string(),
-        ))
+        Ok(document(super::to_json(&super::performance(
+            &self.0,
+            &model,
+            some(version).as_deref(),
+        )?)))
     }
 
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {

@@ -4,11 +4,10 @@
 
 use super::alarm::{Against, Rules, SPANS};
 use super::contract::Contracts;
-use super::event::Alarm;
 use super::layout::Side;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
-use super::watch::{ColumnReport, Report, Subject, Watch};
+use super::watch::{Subject, Watch};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::model::{ModelName, Version};
@@ -17,6 +16,9 @@ use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::{MonitorMetrics, Shown};
 use crate::observe::quality::answer::{Answer, answers};
 use crate::observe::quality::companion::Companion;
+use crate::observe::report::alarm::DriftAlarm;
+use crate::observe::report::drift::{ColumnDrift, FleetDrift, FleetState, VersionDrift};
+use crate::observe::report::model::VersionReport;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -68,7 +70,7 @@ struct Shared {
     sampled_up_to: AtomicU64,
     ended: AtomicBool,
     /// Servers that count, and what was merged of them.
-    fleet: Mutex<(u64, serde_json::Value)>,
+    fleet: Mutex<(u64, Option<FleetState>)>,
     options: Options,
     metrics: Arc<Metrics>,
     taps: Vec<Tap>,
@@ -115,7 +117,7 @@ pub(crate) struct Answered<'o> {
 pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
 
 /// Told of every alarm that begins; must not block.
-pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
+pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send>;
 
 impl Monitor {
     /// Starts the thread.
@@ -133,7 +135,7 @@ impl Monitor {
             next: AtomicU64::new(0),
             sampled_up_to: AtomicU64::new(u64::MAX),
             ended: AtomicBool::new(false),
-            fleet: Mutex::new((1, serde_json::Value::Null)),
+            fleet: Mutex::new((1, None)),
             options,
             metrics,
             taps,
@@ -174,23 +176,30 @@ impl Monitor {
         })
     }
 
-    /// What is known of a version, as JSON; none where it is not watched.
-    pub(crate) fn report(
-        &self,
-        model: &ModelName,
-        version: Option<Version>,
-    ) -> Vec<serde_json::Value> {
-        self.look(model, version, None)
+    /// Returns the drift reports of a model's versions, or of one.
+    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<VersionDrift> {
+        let watches = self.shared.watches.lock();
+        chosen(&watches, model, version)
+            .into_iter()
+            .map(|observed| self.document(observed))
+            .collect()
     }
 
-    /// The same with what a page about it shows, since a time.
-    pub(crate) fn pictures(
+    /// Returns the same with the charts of the HTML page, since a time.
+    pub(crate) fn charted(
         &self,
         model: &ModelName,
         version: Option<Version>,
         since: u64,
-    ) -> Vec<serde_json::Value> {
-        self.look(model, version, Some(since))
+    ) -> Vec<VersionReport> {
+        let watches = self.shared.watches.lock();
+        chosen(&watches, model, version)
+            .into_iter()
+            .map(|observed| VersionReport {
+                drift: self.document(observed),
+                shown: observed.watch.charts(since),
+            })
+            .collect()
     }
 
     /// What was counted since this was last asked, of every version.
@@ -214,47 +223,44 @@ impl Monitor {
     }
 
     /// Shows what was merged of so many servers, who share the promise.
-    pub(crate) fn show_fleet(&self, merged: serde_json::Value, servers: u64) {
-        *self.shared.fleet.lock() = (servers.max(1), merged);
+    pub(crate) fn show_fleet(&self, merged: FleetState, servers: u64) {
+        *self.shared.fleet.lock() = (servers.max(1), Some(merged));
     }
 
-    fn look(
-        &self,
-        model: &ModelName,
-        version: Option<Version>,
-        since: Option<u64>,
-    ) -> Vec<serde_json::Value> {
-        let watches = self.shared.watches.lock();
-        let of = |o: &&Observed| {
-            o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v)
-        };
-        let mut found: Vec<&Observed> = watches.values().filter(of).collect();
-        found.sort_by_key(|o| o.watch.subject.version);
-        let (share, rules) = (self.shared.share(), self.shared.rules());
+    /// Returns the report of a version, with the fleet's beside it.
+    fn document(&self, observed: &Observed) -> VersionDrift {
+        let mut report = observed.watch.report(&self.shared.rules());
+        report.sample_share = Some(self.shared.share());
+        report.dropped_requests = Some(observed.series.dropped.get());
+
         let fleet = self.shared.fleet.lock();
-        let whole = |o: &Observed| {
-            let mut report = serde_json::json!(o.watch.report(&rules));
-            report["sample_share"] = share.into();
-            report["dropped_requests"] = o.series.dropped.get().into();
-            let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
-            let of = |v: &&serde_json::Value| {
-                ["model", "version", "digest"]
-                    .iter()
-                    .all(|key| same(v, key))
-            };
-            if let Some(merged) = fleet.1["versions"]
-                .as_array()
-                .and_then(|all| all.iter().find(of))
-            {
-                report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
-            }
-            if let Some(since) = since {
-                report["shown"] = o.watch.pictures(since);
-            }
-            report
+        let same = |merged: &&VersionDrift| {
+            merged.model == report.model
+                && merged.version == report.version
+                && merged.digest == report.digest
         };
-        found.into_iter().map(whole).collect()
+        let merged = fleet.1.iter().flat_map(|state| &state.versions).find(same);
+        report.fleet = merged.map(|merged| FleetDrift {
+            servers: fleet.0,
+            merged: Box::new(merged.clone()),
+        });
+        report
     }
+}
+
+/// Finds the watches of a model's versions, or of one, oldest version first.
+fn chosen<'w>(
+    watches: &'w HashMap<u64, Observed>,
+    model: &ModelName,
+    version: Option<Version>,
+) -> Vec<&'w Observed> {
+    let is_chosen = |observed: &&Observed| {
+        let subject = &observed.watch.subject;
+        subject.model == *model && version.is_none_or(|v| subject.version == v)
+    };
+    let mut found: Vec<&Observed> = watches.values().filter(is_chosen).collect();
+    found.sort_by_key(|observed| observed.watch.subject.version);
+    found
 }
 
 impl Drop for Monitor {
@@ -444,10 +450,10 @@ fn tick(shared: &Shared, sink: &Sink) {
         begun.extend(
             alarms
                 .into_iter()
-                .map(|(place, reading)| Alarm::of(&report, place, reading)),
+                .map(|(place, test)| DriftAlarm::of(&report, place, test)),
         );
-        if let Some(estimated) = &report.estimated {
-            observed.series.estimate(&estimated.estimate.measures);
+        if let Some(estimate) = &observed.watch.estimated {
+            observed.series.estimate(&estimate.measures);
         }
         let columns = shown(&report, shared.options.columns_shown);
         let alarms = report.alarms;
@@ -457,7 +463,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         observed.watch.remember(seconds, alarms);
     }
     for alarm in begun {
-        let Alarm {
+        let DriftAlarm {
             model,
             version,
             column,
@@ -481,36 +487,31 @@ fn tick(shared: &Shared, sink: &Sink) {
 }
 
 /// The columns with series of their own: the most heeded first, then in order.
-fn shown<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
-    let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
+fn shown(report: &VersionDrift, most: usize) -> Vec<Shown<'_>> {
+    let mut columns: Vec<&ColumnDrift> = report.columns.iter().collect();
     columns.sort_by(|a, b| {
         b.importance
             .unwrap_or(0.0)
             .total_cmp(&a.importance.unwrap_or(0.0))
     });
-    let show = |c: &&'r ColumnReport<'_>| {
-        let breaches = c.contract;
-        let newest = c
-            .tests
-            .iter()
-            .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
-        let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
-        Shown {
-            column: &c.name,
-            breaches: [
-                ("nan", breaches.nan),
-                ("infinite", breaches.infinite),
-                ("below", breaches.below),
-                ("above", breaches.above),
-                ("unseen", breaches.unseen),
-                ("empty", breaches.empty),
-            ],
-            distances: newest
-                .map(|t| (t.metric.word(), t.value, raised(t.metric)))
-                .collect(),
-        }
-    };
-    columns.iter().take(most).map(show).collect()
+    columns.into_iter().take(most).map(series).collect()
+}
+
+/// Returns the series of a column.
+fn series(column: &ColumnDrift) -> Shown<'_> {
+    let newest = column
+        .tests
+        .iter()
+        .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
+    let raised = |metric| column.tests.iter().any(|t| t.metric == metric && t.alarm);
+
+    Shown {
+        column: &column.name,
+        breaches: column.contract.counts(),
+        distances: newest
+            .map(|t| (t.metric.word(), t.value, raised(t.metric)))
+            .collect(),
+    }
 }
 
 #[cfg(test)]

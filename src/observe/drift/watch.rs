@@ -10,9 +10,9 @@ mod tests;
 use super::alarm::Rules;
 use super::baseline::Baseline;
 use super::cells::cut;
-use super::column::{Hints, Reading, Watched};
-use super::contract::{Breaches, Contracts};
-use super::history::{History, Point};
+use super::column::Watched;
+use super::contract::Contracts;
+use super::history::History;
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
 use super::sketch::Sketch;
@@ -26,7 +26,10 @@ use crate::observe::quality::answer::Answer;
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::companion::{self, Errors};
 use crate::observe::quality::estimate::{self, Estimate, Estimator};
-use serde::Serialize;
+use crate::observe::report::drift::{
+    BaselineSource, ColumnDrift, DriftCharts, DriftTest, Hints, VersionDrift, WindowDrift,
+};
+use crate::observe::report::performance::{EstimatedPerformance, named};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,18 +72,6 @@ impl Subject {
     }
 }
 
-/// What windows are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Source {
-    /// A baseline that came with the version.
-    Training,
-    /// One of the version's own first rows.
-    Own,
-    /// Those are being gathered.
-    Gathering,
-}
-
 /// A version under watch.
 pub(crate) struct Watch {
     pub subject: Arc<Subject>,
@@ -89,7 +80,7 @@ pub(crate) struct Watch {
     /// Counted where requests are served.
     pub contracts: Arc<Contracts>,
     columns: Vec<Watched>,
-    source: Source,
+    source: BaselineSource,
     baseline_rows: u64,
     /// Values of the first rows, place by place, while they are gathered.
     gathered: Vec<Series>,
@@ -122,7 +113,7 @@ impl Watch {
                 threads,
             )),
             columns: Vec::new(),
-            source: Source::Gathering,
+            source: BaselineSource::Gathering,
             baseline_rows: 0,
             gathered: places.iter().map(empty).collect(),
             gathered_rows: 0,
@@ -141,12 +132,12 @@ impl Watch {
             subject: Arc::new(subject),
         };
         if let Some(baseline) = watch.subject.baseline.clone() {
-            watch.begin(&baseline, Source::Training);
+            watch.begin(&baseline, BaselineSource::Training);
         }
         Ok(watch)
     }
 
-    fn begin(&mut self, baseline: &Baseline, source: Source) {
+    fn begin(&mut self, baseline: &Baseline, source: BaselineSource) {
         let mut heeded: Vec<f64> = baseline
             .inputs
             .iter()
@@ -195,7 +186,7 @@ impl Watch {
                 column.take(tensor);
             }
         }
-        if self.source == Source::Gathering {
+        if self.source == BaselineSource::Gathering {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
                 of(place)
                     .into_iter()
@@ -245,7 +236,7 @@ impl Watch {
             performance: BTreeMap::new(),
         };
         self.contracts.begin(&self.places, &baseline);
-        self.begin(&baseline, Source::Own);
+        self.begin(&baseline, BaselineSource::Own);
         self.window_rows = 0;
     }
 
@@ -256,7 +247,7 @@ impl Watch {
         now: Instant,
         hour: u64,
         rules: &Rules,
-    ) -> Vec<(Place, Reading)> {
+    ) -> Vec<(Place, DriftTest)> {
         let age = now.saturating_duration_since(self.opened);
         let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
         let mut begun = Vec::new();
@@ -278,7 +269,7 @@ impl Watch {
     /// with it: only then do all servers count in the same cells.
     pub(crate) fn sketch(&mut self) -> Option<Sketch> {
         let rows = std::mem::take(&mut self.untold_rows);
-        if self.source != Source::Training || rows == 0 {
+        if self.source != BaselineSource::Training || rows == 0 {
             return None;
         }
         Some(Sketch {
@@ -315,7 +306,7 @@ impl Watch {
     }
 
     /// Closes the window under way, however many rows it has, and tests it.
-    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, Reading)> {
+    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, DriftTest)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
@@ -343,7 +334,7 @@ impl Watch {
         let estimated = told
             .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
             .copied();
-        self.history.add(Point {
+        self.history.add(WindowDrift {
             time,
             rows: self.sampled_rows,
             alarms,
@@ -352,37 +343,38 @@ impl Watch {
         });
     }
 
-    /// What a page about it shows, since a time.
-    pub(crate) fn pictures(&self, since: u64) -> serde_json::Value {
-        serde_json::json!({
-            "pictures": self.columns.iter().map(Watched::picture).collect::<Vec<_>>(),
-            "history": self.history.since(since),
-            "calibration": self.subject.baseline.as_ref().map(|b| &b.calibration),
-            "performance": self.subject.baseline.as_ref().map(|b| &b.performance),
-        })
+    /// Returns the charts of the HTML page, since a time.
+    pub(crate) fn charts(&self, since: u64) -> DriftCharts {
+        let baseline = self.subject.baseline.as_ref();
+        DriftCharts {
+            pictures: self.columns.iter().map(Watched::histogram).collect(),
+            history: self.history.since(since).to_vec(),
+            calibration: baseline.map(|b| b.calibration.clone()),
+            performance: baseline.map(|b| b.performance.clone()),
+        }
     }
 
-    /// Everything that is known, for a person or a program.
-    pub(crate) fn report(&self, rules: &Rules) -> Report<'_> {
+    /// Returns the drift report of this server's own windows.
+    pub(crate) fn report(&self, rules: &Rules) -> VersionDrift {
         let (rows, mut breaches) = self.contracts.totals();
-        let mut columns: Vec<ColumnReport<'_>> = Vec::new();
+        let mut columns: Vec<ColumnDrift> = Vec::new();
         for column in &self.columns {
             let (side, name) = (column.place.side, column.place.name.clone());
             let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
-            columns.push(ColumnReport {
+            columns.push(ColumnDrift {
                 name,
                 side,
                 importance: column.importance(),
                 contract,
                 hints: column.hints,
-                tests: column.readings().collect(),
+                tests: column.readings().cloned().collect(),
             });
         }
         // Those that no test looks at are still held to the contract.
         columns.extend(
             breaches
                 .into_iter()
-                .map(|((side, name), breaches)| ColumnReport {
+                .map(|((side, name), breaches)| ColumnDrift {
                     name,
                     side,
                     importance: None,
@@ -391,8 +383,8 @@ impl Watch {
                     tests: Vec::new(),
                 }),
         );
-        Report {
-            model: self.subject.model.as_str(),
+        VersionDrift {
+            model: self.subject.model.to_string(),
             version: self.subject.version.number(),
             digest: self.subject.digest.to_string(),
             baseline: self.source,
@@ -401,25 +393,34 @@ impl Watch {
             sampled_rows: self.sampled_rows,
             windows: self.closed,
             alpha: rules.alpha(self.columns.len()),
-            estimated: self.estimated.as_ref().map(|estimate| {
-                let of_scores = estimate.calibrated.is_some();
-                let assumption = if of_scores {
-                    estimate::ASSUMPTION
-                } else {
-                    companion::ASSUMPTION
-                };
-                Estimated {
-                    estimate,
-                    assumption,
-                }
-            }),
+            estimated: self.estimated.as_ref().map(estimated),
             alarms: columns
                 .iter()
                 .flat_map(|c| &c.tests)
                 .filter(|t| t.alarm)
                 .count(),
             columns,
+            sample_share: None,
+            dropped_requests: None,
+            fleet: None,
         }
+    }
+}
+
+/// Returns an estimate with what it assumes.
+fn estimated(estimate: &Estimate) -> EstimatedPerformance {
+    let assumption = if estimate.calibrated.is_some() {
+        estimate::ASSUMPTION
+    } else {
+        companion::ASSUMPTION
+    };
+
+    EstimatedPerformance {
+        rows: estimate.rows,
+        measures: named(&estimate.measures),
+        margin: estimate.margin,
+        calibrated: estimate.calibrated,
+        assumption: assumption.to_owned(),
     }
 }
 
@@ -466,48 +467,6 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
         Ok(Slicer::new(place.clone(), column))
     };
     subject.slices.iter().map(one).collect()
-}
-
-/// Everything that is known of a watched version.
-#[derive(Serialize)]
-pub(crate) struct Report<'w> {
-    pub model: &'w str,
-    pub version: u64,
-    pub digest: String,
-    pub baseline: Source,
-    pub baseline_rows: u64,
-    /// Rows seen, and those of them that counted in windows.
-    pub rows: u64,
-    pub sampled_rows: u64,
-    /// Base windows closed.
-    pub windows: u64,
-    /// The certainty of each test.
-    pub alpha: f64,
-    pub alarms: usize,
-    /// Of the last window, from its scores.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimated: Option<Estimated<'w>>,
-    pub columns: Vec<ColumnReport<'w>>,
-}
-
-/// Performance without labels, with what it takes for granted.
-#[derive(Serialize)]
-pub(crate) struct Estimated<'w> {
-    #[serde(flatten)]
-    pub estimate: &'w Estimate,
-    pub assumption: &'static str,
-}
-
-/// A column of a report.
-#[derive(Serialize)]
-pub(crate) struct ColumnReport<'w> {
-    pub name: String,
-    pub side: Side,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub importance: Option<f64>,
-    pub contract: Breaches,
-    pub hints: Hints,
-    pub tests: Vec<&'w Reading>,
 }
 
 /// An empty series of the kind that a column of the model has.

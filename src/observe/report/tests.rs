@@ -40,7 +40,7 @@ fn report() -> Value {
 }
 
 fn page(report: &Value) -> String {
-    render(report.to_string().as_bytes()).expect("a page")
+    render(&serde_json::from_value(report.clone()).expect("a report"))
 }
 
 fn check(report: &Value, parts: &[&str]) {
@@ -107,5 +107,4 @@ fn a_report_of_nothing_yet_is_a_page_too() {
     young["measured"] = json!([]);
     young["times"] = json!({});
     check(&young, &["Too few rows", "None: every value"]);
-    assert!(render(b"{}").is_err());
 }
