@@ -119,6 +119,13 @@ fn documents(python: &Path, server: &Server, folder: &Path) {
         ),
     ];
     sound.extend(alarms.into_iter().map(|alarm| ("alarm", alarm)));
+    let golden = crate::support::root().join("src/observe/report/golden");
+    sound.extend([
+        ("drift", text(&golden.join("drift-1.json"))),
+        ("performance", text(&golden.join("performance-1.json"))),
+        ("alarm", text(&golden.join("alarm-drift-1.json"))),
+        ("alarm", text(&golden.join("alarm-performance-1.json"))),
+    ]);
     let named = run(ortus().arg("schema")).expect("names");
     assert!(
         named

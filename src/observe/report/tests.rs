@@ -1,5 +1,7 @@
 //! A page says what its report says, and nothing in a name gets out of its place.
 
+mod documents;
+
 use super::*;
 use serde_json::{Value, json};
 
