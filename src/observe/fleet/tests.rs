@@ -264,7 +264,7 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
             .remove(0);
         let fleet = shown.fleet.expect("merged");
         assert_eq!((fleet.servers, fleet.merged.alarms), (2, 4));
-        assert!(fleet.merged.rows > 0);
+        assert!(fleet.merged.sampled_rows > 0);
         // The one that merged is gone; the other knows what was merged before, and alarms once.
         drop(one);
         for slot in 13..16 {
