@@ -114,36 +114,25 @@ pub(crate) fn render(run: &Run) -> String {
     parts(&mut body, &run.parts);
     body.push_str("<div class=\"plots\">");
     for figure in &run.figures {
-        let names: Vec<String> = figure.lines.iter().map(|line| escape(&line.name)).collect();
         let series = figure
             .lines
             .iter()
-            .zip(&names)
             .zip(COLOURS)
-            .map(|((line, name), class)| Series {
-                name,
+            .map(|(line, class)| Series {
+                name: &line.name,
                 class,
                 points: line.points.clone(),
                 is_dots: !line.is_joined,
             });
         let series: Vec<Series<'_>> = series.collect();
-        let ends = (escape(&figure.ends.0), escape(&figure.ends.1));
-        body.push_str(&lines(
-            &escape(&figure.title),
-            &series,
-            (&ends.0, &ends.1),
-            None,
-        ));
+        let (left, right) = &figure.ends;
+        body.push_str(&lines(&figure.title, &series, left, right, None).into_string());
     }
     if !run.errors.is_empty() {
-        let labels: Vec<String> = run.errors.iter().map(|(label, _)| escape(label)).collect();
+        let labels: Vec<String> = run.errors.iter().map(|(label, _)| label.clone()).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
-        body.push_str(&bars(
-            "How far off its values are, as shares of rows",
-            &labels,
-            &[],
-            &shares,
-        ));
+        let title = "Share of rows by size of the error";
+        body.push_str(&bars(title, &labels, &[], &shares).into_string());
     }
     importances(&mut body, record);
     body.push_str("</div>");
@@ -204,9 +193,9 @@ fn parts(body: &mut String, parts: &[Part]) {
     body.push_str("<h2>Beside the champion, row by row</h2><p class=\"quiet\">How much worse than the champion, with the bounds that gates look at; below 0 is better.</p>");
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
-        .map(|p| (escape(&format!("{} ({} rows)", p.name, p.rows)), p.worse))
+        .map(|p| (format!("{} ({} rows)", p.name, p.rows), p.worse))
         .collect();
-    body.push_str(&intervals("worse by", &drawn));
+    body.push_str(&intervals("worse by", &drawn).into_string());
 }
 
 fn importances(body: &mut String, record: &Value) {
@@ -220,17 +209,17 @@ fn importances(body: &mut String, record: &Value) {
     let shown = &all[..all.len().min(FEATURES_MAX)];
     let labels: Vec<String> = shown
         .iter()
-        .map(|one| escape(one[0].as_str().unwrap_or_default()))
+        .map(|one| one[0].as_str().unwrap_or_default().to_owned())
         .collect();
     let shares: Vec<f64> = shown
         .iter()
         .map(|one| one[1].as_f64().unwrap_or(0.0))
         .collect();
-    body.push_str(&bars("Feature importance", &labels, &[], &shares));
+    body.push_str(&bars("Feature importance", &labels, &[], &shares).into_string());
     let rows = shown
         .iter()
         .zip(&labels)
-        .map(|(one, label)| vec![label.clone(), number(one[1].as_f64().unwrap_or(0.0))]);
+        .map(|(one, label)| vec![escape(label), number(one[1].as_f64().unwrap_or(0.0))]);
     body.push_str("</div><h3>Feature importance</h3><div>");
     table(body, rows);
 }
