@@ -1,6 +1,6 @@
-//! Alarms as evidence: one object each in the store, that an auditor and the
-//! trainer read. Rate-limited: a test that goes off again and again is one
-//! alarm an hour.
+//! The alarm log: one object for each alarm in the store, which the trainer and
+//! `ortus alarms` read. Owns their format and a rate limit: a test that alarms
+//! again and again is one alarm an hour. Raises no alarm.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, hex};
@@ -16,16 +16,16 @@ use tokio::sync::mpsc;
 
 /// The format written, and the newest that is read.
 pub const FORMAT: u32 = 1;
-/// The same alarm is not written again within this.
+/// Repetitions of an alarm within this are not written.
 const QUIET: Duration = Duration::from_secs(3600);
-/// Alarms of an hour, of all models together.
+/// Alarms written in an hour, of all models together.
 const HOUR_MAX: usize = 120;
-/// Alarms waiting.
+/// Alarms waiting to be written.
 const WAITING_MAX: usize = 256;
 /// The largest alarm.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// An alarm, as it is kept.
+/// An alarm of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -51,7 +51,7 @@ fn sorted<S: serde::Serializer>(alarm: &AlarmEvent, serializer: S) -> Result<S::
         .serialize(serializer)
 }
 
-/// The way to where alarms are kept.
+/// Hands alarms to the task that writes them.
 #[derive(Clone)]
 pub(crate) struct Alarms(mpsc::Sender<Kept>);
 
@@ -67,14 +67,15 @@ impl Alarms {
                 }
                 if let Err(error) = write(&records, &kept).await {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(model = kept.model, %error, cause, "an alarm is not kept");
+                    tracing::error!(model = kept.model, %error, cause, "an alarm cannot be written");
                 }
             }
         });
         Self(alarms)
     }
 
-    /// Keeps an alarm if there is room; never waits.
+    /// Queues an alarm. Never waits: it is dropped, with a message in the log, if the
+    /// queue is full.
     pub(crate) fn keep(&self, kind: &str, server: &str, alarm: AlarmEvent) {
         let kept = Kept {
             format: FORMAT,
@@ -85,7 +86,7 @@ impl Alarms {
             alarm,
         };
         if self.0.try_send(kept).is_err() {
-            tracing::error!("an alarm is not kept: the store is slower than they come");
+            tracing::error!("an alarm was dropped: the store is too slow");
         }
     }
 }
@@ -94,7 +95,7 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
     put(records, kept, &uuid::Uuid::now_v7().to_string()).await
 }
 
-/// Keeps an alarm that came from elsewhere, once for each name that it came with.
+/// Writes an alarm that another program sent, once for each of its ids.
 pub async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let id = hex(&Digest::of(id.as_bytes()).0[..16]);
     put(records, kept, &id).await
@@ -109,7 +110,7 @@ async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
 }
 
 /// Reads the alarms of a model, or of all, since a time; the oldest first.
-/// Those that are damaged or of another format are passed over, and counted.
+/// Damaged ones, and those of another format, are skipped and counted.
 pub(crate) async fn list(
     records: &Records,
     model: Option<&str>,
@@ -123,10 +124,10 @@ pub(crate) async fn list(
     Ok((alarms, damaged))
 }
 
-/// Alarms by the names of their objects; none of one that is damaged.
+/// Alarms by the keys of their objects; `None` where one is damaged.
 pub type Known = BTreeMap<String, Option<Kept>>;
 
-/// Reads what is new beside what is known, and forgets what is older than `since`.
+/// Reads new alarms into `known`, and removes those older than `since`.
 pub async fn refresh(
     records: &Records,
     model: Option<&str>,
@@ -159,7 +160,7 @@ pub async fn refresh(
     Ok(())
 }
 
-/// What was written lately.
+/// The rate limit.
 #[derive(Default)]
 struct Limit {
     last: HashMap<String, Instant>,
