@@ -34,6 +34,7 @@ pub(super) fn section(version: &VersionReport) -> Markup {
             "Each bar is the share of rows in a range of values, or a category: "
             span style="background:#b7c3cf" {} "baseline "
             span style="background:#2f6db5" {} "last windows. "
+            "The ranges hold about equally many rows of the baseline. "
             "The columns that drifted most come first."
         }
         div class="plots" {

@@ -72,6 +72,9 @@ fn alarm(column: &ColumnDrift, drift: &VersionDrift) -> Option<Markup> {
         " is not distributed as in " (reference) ". " (metric(test.metric)) " is "
         (number(test.value)) " on " (test.rows) " rows; its lower confidence bound is "
         (number(test.lower)) ", and the alarm threshold is " (number(test.threshold)) "."
+        @if test.lower <= test.threshold {
+            " The last window is within the threshold; the alarm ends after three such windows."
+        }
     })
 }
 
