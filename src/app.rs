@@ -3,11 +3,12 @@
 mod settings;
 pub(crate) mod watching;
 
-use crate::api::listen::{self, Listening, Stop};
+use crate::api::listen::{self, Listening};
 use crate::api::serve::Router;
 use crate::api::side::side;
+use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
-use crate::config::{Config, ModelControl, Signatures};
+use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::request::id::Mint;
@@ -22,7 +23,7 @@ use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
-use crate::registry::sign::Policy;
+use crate::sandbox::supervise;
 use crate::serve::manager::{self, Control, Manager, Source};
 use crate::serve::predict::{self, Predictor};
 use crate::storage::store::Store;
@@ -136,7 +137,7 @@ impl App {
             predictor,
             manager,
             metrics,
-            limits: settings::limits(config),
+            limits: config.limits.clone(),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: config
@@ -145,7 +146,7 @@ impl App {
                 .clone()
                 .map(|url| (url, config.registry.namespace.clone())),
             monitor,
-            feedback,
+            labels: feedback,
             in_flight: Budget::default(),
         });
         let signals = background.block_on(async { Signals::install() })?;
@@ -161,7 +162,10 @@ impl App {
             config.server.io_threads
         };
         let listening = listen::start(
-            (config.server.http, config.server.grpc),
+            listen::DataAddresses {
+                http: config.server.http,
+                grpc: config.server.grpc,
+            },
             io_threads,
             &front,
             &router,
@@ -190,7 +194,7 @@ impl App {
             grpc: ports.grpc.to_string(),
             operator: ports.operator.to_string(),
         };
-        // Set once, here; the fleet is told from now on.
+        // Set once, here; other servers of the fleet see it from now on.
         let _ = addresses.set(known);
         Ok(Self {
             ports,
@@ -336,7 +340,7 @@ fn cores() -> usize {
 /// What makes the first runs of models.
 fn prober(config: &Config, library: PathBuf) -> Prober {
     Prober {
-        program: first_run::OWN_PROGRAM.into(),
+        program: supervise::OWN_PROGRAM.into(),
         library,
         timeout: config.models.probe_timeout,
         memory_bytes: config.models.probe_memory as u64,
@@ -435,11 +439,7 @@ fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Sourc
                 models,
                 cache,
                 previous_warm: registry.previous_warm,
-                signatures: match registry.signatures {
-                    Signatures::None => Policy::None,
-                    Signatures::Warn => Policy::Warn,
-                    Signatures::Require => Policy::Require,
-                },
+                signatures: registry.signatures,
                 trust: registry.trust.clone(),
                 approvals: registry.approvals,
                 addresses: Arc::clone(addresses),

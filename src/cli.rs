@@ -1,26 +1,24 @@
-//! The command line: arguments, tables, JSON. Parses, calls, prints.
+//! The command line `ortus`. Parses arguments, calls the wing that does the work and prints the
+//! result as a table or as JSON. Decides nothing itself.
 
 mod alarms;
 mod demo;
 mod metrics;
 pub mod monitor;
 mod performance;
+mod predict;
 pub mod print;
 pub mod registry;
 mod replay;
 mod report;
 mod schema;
 
-use crate::api::oip::json as oip_json;
 use crate::app::App;
-use crate::client;
 use crate::config::{Config, reference};
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
 use crate::onnx::runtime::library;
-use bytes::Bytes;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use http::Method;
 use print::{Table, line, note};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,7 +117,7 @@ struct Serve {
     /// What triggers loading: none, poll or explicit [default: poll].
     #[arg(long, value_name = "MODE")]
     model_control: Option<String>,
-    /// Write the bound ports to this file as JSON.
+    /// Write the bound addresses to this file as JSON.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
     #[command(flatten)]
@@ -202,7 +200,7 @@ struct Predict {
 
 #[derive(Subcommand)]
 enum RuntimeVerb {
-    /// Show the places that are searched for the library, and the result.
+    /// Show where the library is searched for, and which one is used.
     Status(Common),
     /// Download the supported library version into the user's cache directory.
     Install,
@@ -225,12 +223,12 @@ enum ConfigVerb {
     Reference,
 }
 
-/// Runs a command line; 0: did it, 1: refused or failed, 2: misuse.
+/// Runs a command line. Exits with 0 on success, 1 on an error and 2 on wrong arguments.
 pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus", arguments, |parsed: Ortus| run(parsed.command))
 }
 
-/// Parses and runs a program's command line; tells why it did not do it.
+/// Parses and runs a program's command line, and prints the error if it fails.
 pub fn run_as<P: Parser>(
     program: &str,
     arguments: impl Iterator<Item = std::ffi::OsString>,
@@ -239,7 +237,7 @@ pub fn run_as<P: Parser>(
     let parsed = match P::try_parse_from(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Help and version go to stdout and are no misuse.
+            // Help and version are printed to stdout and are not errors.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(2)
@@ -263,8 +261,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve(&arguments)?,
         Command::Demo(arguments) => return demo::run(&arguments),
-        Command::Models(arguments) => block_on(models(&arguments))?,
-        Command::Predict(arguments) => block_on(predict(&arguments))?,
+        Command::Models(arguments) => block_on(predict::models(&arguments))?,
+        Command::Predict(arguments) => block_on(predict::predict(&arguments))?,
         Command::ProbeModel => crate::app::probe_model()?,
         Command::Schema { name } => schema::schema(name.as_deref())?,
         Command::Alarms(arguments) => alarms::alarms(&arguments)?,
@@ -330,9 +328,11 @@ fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config
     put("log.level", common.log_level.clone().map(text));
     put("log.format", common.log_format.clone().map(text));
     for setting in &common.set {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("--set {setting} is not KEY=VALUE")))?;
+        let (key, value) = setting.split_once('=').ok_or_else(|| {
+            Error::invalid(format!(
+                "--set must be KEY=VALUE, such as server.http=127.0.0.1:9000; got \"{setting}\""
+            ))
+        })?;
         let parsed = toml::from_str::<toml::Table>(&format!("v = {value}"))
             .ok()
             .and_then(|mut t| t.remove("v"));
@@ -380,9 +380,10 @@ fn serve(arguments: &Serve) -> Result<()> {
     tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {
         let json = serde_json::to_vec(&ports)
-            .map_err(|e| Error::internal("print the ports").with_source(e))?;
-        std::fs::write(file, json)
-            .map_err(|e| Error::precondition("write the ports file").with_source(e))?;
+            .map_err(|e| Error::internal("serialize the bound addresses").with_source(e))?;
+        std::fs::write(file, json).map_err(|e| {
+            Error::precondition("write the file that server.ports_file names").with_source(e)
+        })?;
     }
     let (ready, refused) = app.standing();
     line(&format!(
@@ -415,7 +416,7 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
     }
     table.print();
     if !found {
-        note("ortus: no ONNX Runtime found; `ortus runtime install` fetches it");
+        note("ortus: no ONNX Runtime found; run `ortus runtime install` to download it");
     }
     Ok(if found {
         ExitCode::SUCCESS
@@ -431,88 +432,4 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .build()
         .map_err(|e| Error::internal("build a runtime").with_source(e))?
         .block_on(work)
-}
-
-async fn models(arguments: &Models) -> Result<()> {
-    let mut http = client::Http::connect(&arguments.server).await?;
-    let (status, _, body) = http
-        .send(Method::POST, "/v2/repository/index", Bytes::new())
-        .await?;
-    if !status.is_success() {
-        return Err(client::refusal(status, &body));
-    }
-    if arguments.json {
-        line(&String::from_utf8_lossy(&body));
-        return Ok(());
-    }
-    #[derive(serde::Deserialize)]
-    struct Line {
-        name: String,
-        version: String,
-        state: String,
-        reason: String,
-    }
-    let lines: Vec<Line> = serde_json::from_slice(&body)
-        .map_err(|e| Error::internal("the answer is not an index").with_source(e))?;
-    let mut table = Table::new(&["model", "version", "state", "reason"]);
-    for l in &lines {
-        table.row(&[&l.name, &l.version, &l.state, &l.reason]);
-    }
-    table.print();
-    Ok(())
-}
-
-async fn predict(arguments: &Predict) -> Result<()> {
-    let body = request_body(arguments)?;
-    if !arguments.grpc {
-        let server = arguments.server.as_deref().unwrap_or("127.0.0.1:8000");
-        let mut http = client::Http::connect(server).await?;
-        let (headers, answer) = http
-            .infer(&arguments.model, &arguments.version, body)
-            .await?;
-        return print::answer(&headers, &answer, arguments.json);
-    }
-    let inputs = oip_json::decode(&body, None)?.inputs;
-    let mut client = client::grpc(arguments.server.as_deref().unwrap_or("127.0.0.1:8001")).await?;
-    let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
-    print::grpc_answer(&client::infer(&mut client, request).await?, arguments.json)
-}
-
-fn request_body(arguments: &Predict) -> Result<Bytes> {
-    let unreadable =
-        |e: std::io::Error| Error::precondition("the request file cannot be read").with_source(e);
-    match &arguments.file {
-        Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
-            .map(Bytes::from)
-            .map_err(unreadable),
-        Some(path) => std::fs::read(path).map(Bytes::from).map_err(unreadable),
-        None => {
-            let inputs: Vec<serde_json::Value> = arguments
-                .input
-                .iter()
-                .map(|i| input(i))
-                .collect::<Result<_>>()?;
-            Ok(serde_json::json!({"inputs": inputs}).to_string().into())
-        }
-    }
-}
-
-/// Reads NAME:TYPE:SHAPE:VALUES.
-fn input(argument: &str) -> Result<serde_json::Value> {
-    let malformed = || Error::invalid(format!("--input {argument} is not NAME:TYPE:SHAPE:VALUES"));
-    let mut parts = argument.splitn(4, ':');
-    let mut part = || parts.next().ok_or_else(malformed);
-    let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
-    let whole = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
-    let shape: Vec<i64> = shape
-        .split(',')
-        .filter(|d| !d.is_empty())
-        .map(whole)
-        .collect::<Result<_>>()?;
-    let value = |v: &str| match datatype {
-        "BYTES" => Ok(serde_json::Value::from(v)),
-        _ => serde_json::from_str(v.trim()).map_err(|_| malformed()),
-    };
-    let data: Vec<serde_json::Value> = values.split(',').map(value).collect::<Result<_>>()?;
-    Ok(serde_json::json!({"name": name, "datatype": datatype, "shape": shape, "data": data}))
 }

@@ -1,5 +1,6 @@
-//! Outbound calls: a small prediction client over either protocol. Used by the
-//! command line and the demo; owns no retry.
+//! Outbound calls: a small client of the Open Inference Protocol over HTTP and
+//! gRPC, for the command line and the demo; a webhook; and spans to a collector.
+//! Imports core, proto and observe. The client does not retry.
 
 pub(crate) mod otlp;
 pub(crate) mod webhook;
@@ -19,7 +20,7 @@ use tonic::transport::Channel;
 
 /// A prediction as a client sees it.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct InferAnswer {
     pub version: String,
     pub prediction_id: String,
     pub outputs: Vec<(String, Tensor)>,
@@ -31,27 +32,27 @@ pub struct Http {
     host: String,
 }
 
-/// How long a nudge may take: it spares a second at most.
+/// The longest that a nudge may take; it saves the server a second at most.
 const NUDGE: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to open.
+/// The longest that a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Http {
     /// Connects to `ADDR:PORT`.
     pub async fn connect(address: &str) -> Result<Self> {
-        let refused = |e: String| {
-            Error::unavailable(format!("no server answers at {address}")).with_source(e)
-        };
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-        let stream = stream
-            .map_err(|e| refused(e.to_string()))?
-            .map_err(|e| refused(e.to_string()))?;
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
+            .await
+            .map_err(|e| no_server(address, e))?
+            .map_err(|e| no_server(address, e))?;
+        // Only latency is lost without it.
         let _ = stream.set_nodelay(true);
+
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| refused(e.to_string()))?;
+            .map_err(|e| no_server(address, e))?;
         tokio::spawn(connection);
+
         Ok(Self {
             sender,
             host: address.to_owned(),
@@ -66,7 +67,6 @@ impl Http {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, HeaderMap, Bytes)> {
-        let lost = |e: hyper::Error| Error::unavailable("the connection was lost").with_source(e);
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -75,8 +75,10 @@ impl Http {
             .header("ortus-operator", "1")
             .body(Full::new(body))
             .map_err(|e| Error::invalid("the path is not legal").with_source(e))?;
+
         self.sender.ready().await.map_err(lost)?;
         let response = self.sender.send_request(request).await.map_err(lost)?;
+
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(lost)?.to_bytes();
         Ok((parts.status, parts.headers, body))
@@ -102,49 +104,54 @@ impl Http {
     }
 }
 
-/// Tells a server's operator listener that the registry has something new. It
-/// is a hint: where nobody answers, the server will see by itself.
-pub(crate) async fn nudge(address: &str) -> Result<()> {
-    let nudged = async {
-        let mut http = Http::connect(address).await?;
-        let (status, _, body) = http.send(Method::POST, "/v1/nudge", Bytes::new()).await?;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(refusal(status, &body))
-        }
-    };
-    tokio::time::timeout(NUDGE, nudged)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Error::unavailable(format!(
-                "{address} does not answer in time"
-            )))
-        })
+fn no_server(address: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::unavailable(format!("no server answers at {address}")).with_source(cause)
 }
 
-/// What a server said when it refused.
+fn lost(cause: hyper::Error) -> Error {
+    Error::unavailable("the connection was lost").with_source(cause)
+}
+
+/// Has a server read the registry at once, through its operator listener. It is
+/// a hint: a server that does not get it reads the registry a moment later.
+pub(crate) async fn nudge(address: &str) -> Result<()> {
+    let nudged = tokio::time::timeout(NUDGE, post_nudge(address)).await;
+    nudged.map_err(|_| Error::unavailable(format!("{address} does not answer in time")))?
+}
+
+async fn post_nudge(address: &str) -> Result<()> {
+    let mut http = Http::connect(address).await?;
+    let (status, _, body) = http.send(Method::POST, "/v1/nudge", Bytes::new()).await?;
+
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(refusal(status, &body))
+    }
+}
+
+/// Reads the reason of a refusal.
 pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
     #[derive(serde::Deserialize)]
     struct Body {
         error: String,
     }
-    let said = serde_json::from_slice(body)
-        .map_or_else(|_| "no reason given".to_owned(), |b: Body| b.error);
-    Error::precondition(format!("the server answered {}: {said}", status.as_u16()))
+    let reason = match serde_json::from_slice::<Body>(body) {
+        Ok(body) => body.error,
+        Err(_) => "no reason given".to_owned(),
+    };
+    Error::precondition(format!("the server answered {}: {reason}", status.as_u16()))
 }
 
 /// Opens a gRPC channel to `ADDR:PORT`.
 pub(crate) async fn grpc(address: &str) -> Result<GrpcInferenceServiceClient<Channel>> {
-    let refused = |e: tonic::transport::Error| {
-        Error::unavailable(format!("no server answers at {address}")).with_source(e)
-    };
     let channel = Channel::from_shared(format!("http://{address}"))
-        .map_err(|e| Error::invalid("the address is not HOST:PORT").with_source(e))?
+        .map_err(|e| Error::invalid("the address must be HOST:PORT").with_source(e))?
         .connect_timeout(CONNECT)
         .connect()
         .await
-        .map_err(refused)?;
+        .map_err(|e| no_server(address, e))?;
+
     Ok(GrpcInferenceServiceClient::new(channel).max_decoding_message_size(usize::MAX))
 }
 
@@ -154,17 +161,21 @@ pub(crate) fn infer_request(
     version: &str,
     inputs: &[(String, Tensor)],
 ) -> p::ModelInferRequest {
-    let input = |(name, tensor): &(String, Tensor)| p::model_infer_request::InferInputTensor {
-        name: name.clone(),
-        datatype: tensor.dtype().name().to_owned(),
-        shape: tensor.shape().iter().map(|d| *d as i64).collect(),
-        ..Default::default()
-    };
     p::ModelInferRequest {
         model_name: model.to_owned(),
         model_version: version.to_owned(),
-        inputs: inputs.iter().map(input).collect(),
+        inputs: inputs.iter().map(|(name, t)| described(name, t)).collect(),
         raw_input_contents: inputs.iter().map(|(_, t)| t.to_raw()).collect(),
+        ..Default::default()
+    }
+}
+
+/// Describes a tensor whose contents are sent raw.
+fn described(name: &str, tensor: &Tensor) -> p::model_infer_request::InferInputTensor {
+    p::model_infer_request::InferInputTensor {
+        name: name.to_owned(),
+        datatype: tensor.dtype().name().to_owned(),
+        shape: tensor.shape().iter().map(|d| *d as i64).collect(),
         ..Default::default()
     }
 }
@@ -173,21 +184,15 @@ pub(crate) fn infer_request(
 pub(crate) async fn infer(
     client: &mut GrpcInferenceServiceClient<Channel>,
     request: p::ModelInferRequest,
-) -> Result<Answer> {
-    let answer = client.model_infer(request).await;
-    let answer = answer.map_err(|s| {
-        Error::precondition(format!(
-            "the server answered {:?}: {}",
-            s.code(),
-            s.message()
-        ))
-    })?;
-    let id = answer
+) -> Result<InferAnswer> {
+    let answer = client.model_infer(request).await.map_err(refused)?;
+    let prediction_id = answer
         .metadata()
         .get("ortus-prediction-id")
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default()
         .to_owned();
+
     let message = answer.into_inner();
     let mut outputs = Vec::with_capacity(message.outputs.len());
     for (output, raw) in message.outputs.into_iter().zip(message.raw_output_contents) {
@@ -198,9 +203,15 @@ pub(crate) async fn infer(
             Tensor::from_raw(dtype, shape_from_wire(&output.shape)?, raw)?,
         ));
     }
-    Ok(Answer {
+
+    Ok(InferAnswer {
         version: message.model_version,
-        prediction_id: id,
+        prediction_id,
         outputs,
     })
+}
+
+fn refused(status: tonic::Status) -> Error {
+    let (code, message) = (status.code(), status.message());
+    Error::precondition(format!("the server answered {code:?}: {message}"))
 }

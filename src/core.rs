@@ -2,8 +2,8 @@
 //!
 //! Entry points: [`error`] (an error and what its caller should do),
 //! [`hash`] (digests, SplitMix),
-//! [`model`] (names, versions, signatures), [`tensor`] (values and their JSON
-//! form), [`request`] (what a prediction is asked and answered with).
+//! [`model`] (names, versions, signatures), [`settings`] (the macros that declare sections of the configuration),
+//! [`tensor`] (values and their JSON form), [`request`] (what a prediction is asked and answered with).
 //!
 //! Imports no other wing.
 
@@ -11,4 +11,5 @@ pub mod error;
 pub mod hash;
 pub mod model;
 pub mod request;
+pub mod settings;
 pub mod tensor;

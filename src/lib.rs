@@ -2,12 +2,11 @@
 //! reading order: each wing may import only wings above it. ARCHITECTURE.md
 //! explains it; `tests/it/tidy.rs` holds the rule.
 
-#[macro_use]
-pub mod config;
 pub mod api;
 pub mod app;
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod core;
 pub mod observe;
 pub mod onnx;

@@ -1,11 +1,22 @@
-//! The map of where models come from, in reading order: the registry, a log of
-//! changes with content-addressed blobs beside it, or a plain directory, seen
-//! as a catalogue and never written to.
+//! Where models come from: the registry (a log of changes with
+//! content-addressed blobs beside it), or a plain model directory, which is
+//! only read.
+//!
+//! Entry points: [`commands`] (push, promote, roll back, garbage collection …,
+//! one function each, for command line and operator API), [`follow`] (what a
+//! server serves of a registry), [`directory`] (what it serves of a directory).
+//! Both give a [`catalog`].
+//!
+//! Below them: [`entry`] is the format of the log, [`fold`] turns entries into
+//! a state, [`log`] reads and commits entries, [`blob`] holds files.
+//!
+//! May import `core`, `onnx`, `storage`, `sandbox` and parts of `observe`.
 
 pub(crate) mod catalog;
 pub mod commands;
 pub(crate) mod directory;
 pub(crate) mod pbtxt;
+pub(crate) mod version_policy;
 
 pub mod blob;
 pub mod entry;

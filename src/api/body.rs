@@ -1,5 +1,5 @@
-//! The request body as it arrives: its bytes are charged to the budget, and
-//! its sender is given until a deadline.
+//! The body of a request while it arrives: charges its bytes to the budget, ends
+//! it at a deadline, collects and decompresses it. Does not decode it.
 
 use super::{Charge, Front};
 use crate::core::error::{Error, Result};
@@ -15,12 +15,12 @@ use std::time::Instant;
 use tokio::time::Sleep;
 use tonic::Status;
 
-/// A body that is charged and timed.
+/// A body whose bytes are charged, and that must arrive in time.
 pub(crate) struct Metered {
     inner: Incoming,
     charge: Arc<Charge>,
     deadline: Instant,
-    /// Armed only once the body makes us wait.
+    /// Set only once a part of the body is not there yet.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -82,42 +82,43 @@ impl Body for Metered {
 
 /// Collects a whole body of at most `max` bytes.
 pub(crate) async fn collect(mut body: Metered, max: usize) -> Result<Bytes> {
-    let over = || Error::too_large(format!("the request body is over the limit of {max} bytes"));
-    if body.size_hint().lower() > max as u64 {
-        return Err(over());
+    let announced = body.size_hint().lower();
+    if announced > max as u64 {
+        return Err(too_large(max));
     }
+
+    let announced = usize::try_from(announced).unwrap_or(0);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(from_status)?;
-        let Ok(chunk) = frame.into_data() else {
+        let Ok(chunk) = frame.map_err(from_status)?.into_data() else {
             continue;
         };
         if first.len() + rest.len() + chunk.len() > max {
-            return Err(over());
+            return Err(too_large(max));
         }
+
         if first.is_empty() && rest.is_empty() {
             // Most bodies are one chunk, which then is not copied.
             first = chunk;
-        } else {
-            if rest.is_empty() {
-                rest.reserve(
-                    usize::try_from(body.size_hint().lower())
-                        .unwrap_or(0)
-                        .min(max)
-                        + first.len()
-                        + chunk.len(),
-                );
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
-            rest.extend_from_slice(&chunk);
+            continue;
         }
+        if rest.is_empty() {
+            rest.reserve(announced.max(first.len() + chunk.len()));
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&chunk);
     }
+
     Ok(if rest.is_empty() {
         first
     } else {
         rest.freeze()
     })
+}
+
+fn too_large(max: usize) -> Error {
+    Error::too_large(format!("the request body is over the limit of {max} bytes"))
 }
 
 fn from_status(status: Status) -> Error {
@@ -136,29 +137,24 @@ pub(crate) fn decoded(
     front: &Front,
     charge: &Charge,
 ) -> Result<Bytes> {
-    let encoding = headers
-        .get(http::header::CONTENT_ENCODING)
-        .map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
-    let (max, ratio) = (
-        front.limits.decompressed_bytes_max,
-        front.limits.decompression_ratio_max,
-    );
+    let encoding = headers.get(http::header::CONTENT_ENCODING);
+    let encoding = encoding.map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
+    let max = front.limits.decompressed_bytes_max;
+    let ratio = front.limits.decompression_ratio_max;
     let cap = max.min(body.len().saturating_mul(ratio));
+
     let mut out = Vec::new();
     let read = match encoding.as_deref() {
         None | Some("identity") => return Ok(body),
-        Some("gzip") => flate2::read::GzDecoder::new(&*body)
-            .take(cap as u64 + 1)
-            .read_to_end(&mut out),
-        Some("deflate") => flate2::read::ZlibDecoder::new(&*body)
-            .take(cap as u64 + 1)
-            .read_to_end(&mut out),
+        Some("gzip") => read_within(cap, flate2::read::GzDecoder::new(&*body), &mut out),
+        Some("deflate") => read_within(cap, flate2::read::ZlibDecoder::new(&*body), &mut out),
         Some(_) => {
             return Err(Error::unimplemented(
-                "content-encoding is not one of gzip, deflate, identity",
+                "content-encoding must be gzip, deflate or identity",
             ));
         }
     };
+
     if out.len() > cap {
         return Err(Error::too_large(format!(
             "the body decompresses beyond {ratio} times its size or {max} bytes"
@@ -167,6 +163,12 @@ pub(crate) fn decoded(
     read.map_err(|e| {
         Error::invalid("the body is not what its content-encoding says").with_source(e)
     })?;
+
     charge.add(out.len())?;
     Ok(out.into())
+}
+
+/// Reads one byte more than `cap` at most, which shows that there are more.
+fn read_within(cap: usize, from: impl Read, into: &mut Vec<u8>) -> std::io::Result<usize> {
+    from.take(cap as u64 + 1).read_to_end(into)
 }

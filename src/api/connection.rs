@@ -1,8 +1,8 @@
-//! One connection from its first byte to its last: HTTP/1 or HTTP/2, the
-//! limits of both, and the clocks that close it. Owns no listener.
+//! Serves one connection over HTTP/1 or HTTP/2: the limits of both, and the
+//! timeouts that close it. Owns no listener.
 
-use super::Limits;
-use super::listen::Stop;
+use super::limits::Limits;
+use super::stop::Stop;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -102,7 +102,7 @@ pub(super) async fn serve<F>(
     }
 }
 
-/// A connection as its clocks see it.
+/// The activity of a connection at one moment.
 struct Sight {
     active: bool,
     begun: u32,
@@ -124,9 +124,9 @@ impl Sight {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Stay,
-    /// Nothing was asked for too long: say goodbye.
+    /// No request for too long: close gracefully.
     Leave,
-    /// Headers are trickling in: no goodbye.
+    /// Headers arrive too slowly: close at once.
     Cut,
 }
 
@@ -186,12 +186,12 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // It would also close idle connections; the clocks above tell the two apart.
         .header_read_timeout(None)
-        .max_buf_size(limits.header_list_bytes_max.max(8192))
+        .max_buf_size((limits.header_list_bytes_max as usize).max(8192))
         .keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_list_bytes_max).unwrap_or(u32::MAX))
+        .max_header_list_size(limits.header_list_bytes_max)
         .max_concurrent_streams(limits.concurrent_streams_max)
         .max_local_error_reset_streams(limits.local_error_reset_streams_max)
         .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_is_told_goodbye() {
+    fn an_idle_connection_is_closed_gracefully() {
         use Verdict::{Leave, Stay};
         check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
         check(

@@ -3,6 +3,7 @@
 //! goes to the thread with the fewest, so that a few long-lived ones spread.
 
 use super::serve::Router;
+use super::stop::Stop;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
 use std::net::{SocketAddr, TcpStream as StdStream};
@@ -13,19 +14,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-/// How connections are told to end.
-#[derive(Clone, Default)]
-pub(crate) struct Stop {
-    /// Stop accepting; finish what is open.
-    pub gently: CancellationToken,
-    /// Close what is still open.
-    pub now: CancellationToken,
-    /// Every connection.
-    pub connections: TaskTracker,
-}
 
 /// Ports bound and threads running.
 pub(crate) struct Listening {
@@ -78,38 +66,47 @@ impl Listening {
     }
 }
 
+/// Where the data listeners bind.
+#[derive(Clone, Copy)]
+pub(crate) struct DataAddresses {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+}
+
 /// One thread as the others see it.
 struct Peer {
     inbox: UnboundedSender<StdStream>,
     connections: AtomicUsize,
 }
 
+impl Peer {
+    /// Also returns the connections that other threads hand over.
+    fn new() -> (Self, UnboundedReceiver<StdStream>) {
+        let (inbox, handed_over) = unbounded_channel();
+        let peer = Self {
+            inbox,
+            connections: AtomicUsize::new(0),
+        };
+        (peer, handed_over)
+    }
+}
+
 /// Binds both ports and starts `count` I/O threads.
 pub(crate) fn start(
-    (http, grpc): (SocketAddr, SocketAddr),
+    addresses: DataAddresses,
     count: usize,
     front: &Arc<Front>,
     router: &Arc<Router>,
     stop: &Stop,
 ) -> Result<Listening> {
-    let http = reserve(http, "HTTP")?;
-    let grpc = reserve(grpc, "gRPC")?;
-    let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..count)
-        .map(|_| {
-            let (inbox, letters) = unbounded_channel();
-            (
-                Peer {
-                    inbox,
-                    connections: AtomicUsize::new(0),
-                },
-                letters,
-            )
-        })
-        .unzip();
+    let http = reserve(addresses.http, "HTTP")?;
+    let grpc = reserve(addresses.grpc, "gRPC")?;
+    let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..count).map(|_| Peer::new()).unzip();
     let peers = Arc::new(peers);
+
     let mut threads = Vec::with_capacity(count);
     let (end, ended) = std::sync::mpsc::channel();
-    for (index, letters) in inboxes.into_iter().enumerate() {
+    for (index, handed_over) in inboxes.into_iter().enumerate() {
         let io = IoThread {
             index,
             peers: Arc::clone(&peers),
@@ -123,14 +120,16 @@ pub(crate) fn start(
             .name(format!("io {index}"))
             .spawn(move || {
                 let _report = report;
-                io.main(http, grpc, letters, &bound);
+                io.main(http, grpc, handed_over, &bound);
             })
             .map_err(|e| Error::internal("start an I/O thread").with_source(e))?;
         threads.push(thread);
+
         is_bound
             .recv()
             .map_err(|_| Error::internal("an I/O thread ended at its start"))??;
     }
+
     Ok(Listening {
         http,
         grpc,
@@ -165,7 +164,7 @@ impl IoThread {
         self,
         http: SocketAddr,
         grpc: SocketAddr,
-        letters: UnboundedReceiver<StdStream>,
+        handed_over: UnboundedReceiver<StdStream>,
         bound: &Bound,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -194,7 +193,7 @@ impl IoThread {
             tokio::select! {
                 () = self.accept(&http) => {}
                 () = self.accept(&grpc) => {}
-                () = self.adopt(letters) => {}
+                () = self.adopt(handed_over) => {}
                 () = gently.cancelled() => {}
             }
             drop((http, grpc));
@@ -222,37 +221,36 @@ impl IoThread {
 
     /// Keeps a connection or hands it to the thread with the fewest.
     fn place(&self, stream: TcpStream) {
-        let total: usize = self
-            .peers
-            .iter()
-            .map(|p| p.connections.load(Ordering::Relaxed))
-            .sum();
+        let total: usize = (0..self.peers.len()).map(|at| self.load(at)).sum();
         if total >= self.front.limits.connections_max {
             self.front.metrics.connections_refused.inc();
             return;
         }
-        let load = |at: usize| self.peers[at].connections.load(Ordering::Relaxed);
+
         let least = (0..self.peers.len())
-            .min_by_key(|at| load(*at))
+            .min_by_key(|at| self.load(*at))
             .unwrap_or(self.index);
-        if load(least) < load(self.index) {
+        if self.load(least) < self.load(self.index) {
             if let Ok(stream) = stream.into_std() {
-                self.peers[least]
-                    .connections
-                    .fetch_add(1, Ordering::Relaxed);
+                let peer = &self.peers[least];
+                peer.connections.fetch_add(1, Ordering::Relaxed);
                 // A thread that has stopped drops the connection with its inbox.
-                let _ = self.peers[least].inbox.send(stream);
+                let _ = peer.inbox.send(stream);
             }
         } else {
-            self.peers[self.index]
-                .connections
-                .fetch_add(1, Ordering::Relaxed);
+            let own = &self.peers[self.index];
+            own.connections.fetch_add(1, Ordering::Relaxed);
             self.open(stream);
         }
     }
 
-    async fn adopt(&self, mut letters: UnboundedReceiver<StdStream>) {
-        while let Some(stream) = letters.recv().await {
+    /// The open connections of a thread.
+    fn load(&self, at: usize) -> usize {
+        self.peers[at].connections.load(Ordering::Relaxed)
+    }
+
+    async fn adopt(&self, mut handed_over: UnboundedReceiver<StdStream>) {
+        while let Some(stream) = handed_over.recv().await {
             match TcpStream::from_std(stream) {
                 Ok(stream) => self.open(stream),
                 Err(error) => {
@@ -305,20 +303,22 @@ impl Drop for Open {
     }
 }
 
+/// Listens on an address that the other threads listen on too.
 fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let bind = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        socket.set_reuseaddr(true)?;
-        socket.set_reuseport(true)?;
-        socket.bind(address)?;
-        socket.listen(1024)
-    };
-    bind()
+    share(address)
         .map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
+}
+
+fn share(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! thread, so that nothing is shared between cores but the front.
 
 use super::body::Metered;
-use super::feedback::Desk;
+use super::headers::deadline;
+use super::inbound::Arrived;
+use super::labels::LabelService;
 use super::oip::grpc::Oip;
 use super::tfs::grpc::Tfs;
-use super::{Charge, Front, deadline, rest};
+use super::{Charge, Front, rest};
 use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
@@ -36,7 +38,7 @@ struct Servers {
     oip: OipServer<Oip>,
     predict: PredictionServiceServer<Tfs>,
     model: ModelServiceServer<Tfs>,
-    feedback: FeedbackServer<Desk>,
+    feedback: FeedbackServer<LabelService>,
 }
 
 impl Router {
@@ -56,11 +58,11 @@ impl Router {
         let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
         // A label of two bytes takes a hundred in memory.
         let labels = front
-            .feedback
+            .labels
             .as_ref()
-            .map_or(0, |f| f.labels_max())
+            .map_or(0, |labels| labels.labels_max())
             .saturating_mul(LABEL_BYTES_MAX);
-        let feedback = FeedbackServer::new(Desk(Arc::clone(&front)))
+        let feedback = FeedbackServer::new(LabelService(Arc::clone(&front)))
             .max_decoding_message_size(max.min(labels.max(LABEL_BYTES_MAX)));
         let feedback = feedback.accept_compressed(Gzip);
         let plain = Servers {
@@ -125,10 +127,6 @@ impl Router {
         answer.unwrap_or_else(|never: Infallible| match never {})
     }
 }
-
-/// When a request's headers arrived.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrived(pub Instant);
 
 /// Tells whether a request is of gRPC.
 pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {

@@ -1,6 +1,7 @@
 //! Listeners beside the data path, on the background runtime: ops and operator.
+//! Knows nothing of what they answer.
 
-use super::listen::Stop;
+use super::stop::Stop;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
 use http::{Request, Response};
@@ -21,11 +22,13 @@ pub(crate) async fn side<F>(
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let unbound = |e: std::io::Error| {
+    let listener = TcpListener::bind(address)
+        .await
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (bound, listener) = listener.map_err(|e| {
         Error::precondition(format!("the {what} listener cannot bind {address}: {e}"))
-    };
-    let listener = TcpListener::bind(address).await.map_err(unbound)?;
-    let bound = listener.local_addr().map_err(unbound)?;
+    })?;
+
     let front = Arc::clone(front);
     tokio::spawn(async move {
         loop {
@@ -39,5 +42,6 @@ where
             tokio::spawn(connection::serve(stream, answer, limits, Stop::default()));
         }
     });
+
     Ok(bound)
 }

@@ -1,133 +1,77 @@
-//! The configuration in the words of the rooms that follow it.
+//! Resolves the settings of a model: its section of the configuration, its `config.pbtxt`, and
+//! the defaults.
 
-use crate::api::Limits;
 use crate::config::Config;
-use crate::config::model::{
-    Batching, Model, ModelOverrides, ProviderKind as ConfiguredKind, Task,
-    VersionPolicy as Configured,
-};
-use crate::core::model::task::{Kind, Wish};
-use crate::core::model::{ModelName, Version};
+use crate::config::model::{Batching, Model, ModelOverrides};
+use crate::core::model::ModelName;
+use crate::core::model::task::Wish;
 use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
-use crate::registry::catalog::VersionPolicy;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::manager::{self, Settings};
 
-/// What the data listeners enforce.
-pub(super) fn limits(config: &Config) -> Limits {
-    let l = &config.limits;
-    Limits {
-        message_bytes_max: l.message_bytes_max,
-        bytes_in_flight_max: l.bytes_in_flight_max,
-        decompressed_bytes_max: l.decompressed_bytes_max,
-        decompression_ratio_max: l.decompression_ratio_max,
-        header_list_bytes_max: l.header_list_bytes_max as usize,
-        header_timeout: l.header_timeout,
-        read_timeout: l.read_timeout,
-        idle_timeout: l.idle_timeout,
-        concurrent_streams_max: l.concurrent_streams_max,
-        local_error_reset_streams_max: l.local_error_reset_streams_max,
-        pending_accept_reset_streams_max: l.pending_accept_reset_streams_max,
-        connections_max: l.connections_max,
-    }
-}
-
-/// A model's settings: its section, over its `config.pbtxt`, over the defaults.
+/// Returns the settings of each model. Its section overrides its `config.pbtxt`, and that
+/// overrides the defaults.
 pub(super) fn settings(config: Config) -> manager::SettingsOf {
     Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
         let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
-        let beside = pbtxt.map(overrides).unwrap_or_default();
+        let file = pbtxt.map(overrides).unwrap_or_default();
         to_settings(
-            own.over(beside).over(config.defaults.clone()).resolve(),
+            own.over(file).over(config.defaults.clone()).resolve(),
             config.models.golden,
         )
     })
 }
 
-fn overrides(c: &ModelConfig) -> ModelOverrides {
-    let cuda = || {
-        let options = c
-            .gpus
-            .first()
-            .map(|gpu| ("device_id".to_owned(), gpu.to_string()));
-        crate::config::model::Provider {
-            kind: ConfiguredKind::Cuda,
-            options: options.into_iter().collect(),
-        }
-    };
-    let versions = |policy: &VersionPolicy| match policy {
-        VersionPolicy::Latest(n) => Configured::Latest(*n),
-        VersionPolicy::All => Configured::All,
-        VersionPolicy::Specific(list) => {
-            Configured::Specific(list.iter().map(|v| v.number()).collect())
-        }
-    };
+/// Returns the settings that a model's `config.pbtxt` sets.
+fn overrides(file: &ModelConfig) -> ModelOverrides {
     ModelOverrides {
-        batching: c.unbatched.then_some(Batching::Off),
-        batch_rows_max: c.batch_rows_max,
-        batch_delay: c.batch_delay,
-        lanes: c.lanes,
-        providers: c.gpu.then(|| vec![cuda()]),
-        version_policy: c.version_policy.as_ref().map(versions),
+        batching: file.unbatched.then_some(Batching::Off),
+        batch_rows_max: file.batch_rows_max,
+        batch_delay: file.batch_delay,
+        lanes: file.lanes,
+        providers: file.gpu.then(|| vec![cuda(file.gpus.first().copied())]),
+        version_policy: file.version_policy.clone(),
         ..ModelOverrides::default()
+    }
+}
+
+/// Returns the CUDA provider, on a device if one is named.
+fn cuda(device: Option<u32>) -> Provider {
+    let options = device.map(|id| ("device_id".to_owned(), id.to_string()));
+    Provider {
+        kind: ProviderKind::Cuda,
+        options: options.into_iter().collect(),
     }
 }
 
 fn to_settings(model: Model, golden: bool) -> Settings {
     let intra_op_threads = model.intra_op_threads.max(1);
-    let kind = |kind| match kind {
-        ConfiguredKind::Cpu => ProviderKind::Cpu,
-        ConfiguredKind::Cuda => ProviderKind::Cuda,
-        ConfiguredKind::Tensorrt => ProviderKind::Tensorrt,
+    let lanes = match model.lanes {
+        0 => (super::cores() / intra_op_threads).max(1),
+        lanes => lanes,
     };
-    let providers = model
-        .providers
-        .into_iter()
-        .map(|p| Provider {
-            kind: kind(p.kind),
-            options: p.options,
-        })
-        .collect();
+
     Settings {
         session: SessionOptions {
             intra_op_threads,
             spinning: model.spinning,
-            providers,
+            providers: model.providers,
         },
-        lanes: if model.lanes == 0 {
-            (super::cores() / intra_op_threads).max(1)
-        } else {
-            model.lanes
-        },
+        lanes,
         batched: model.batching == Batching::Auto,
         batch_rows_max: model.batch_rows_max as usize,
         queue_rows_max: model.queue_rows_max as usize,
         batch_delay: model.batch_delay,
         deadline: model.deadline,
-        policy: match model.version_policy {
-            Configured::Latest(n) => VersionPolicy::Latest(n),
-            Configured::All => VersionPolicy::All,
-            Configured::Specific(list) => {
-                VersionPolicy::Specific(list.into_iter().filter_map(Version::new).collect())
-            }
-        },
+        policy: model.version_policy,
         task: Wish {
-            kind: match model.task {
-                Task::Auto => None,
-                Task::Classification => Some(Kind::Classification),
-                Task::Regression => Some(Kind::Regression),
-                Task::None => Some(Kind::Neither),
-            },
+            kind: model.task,
             output: model.score_output,
             classes: model.classes,
         },
         slices: model.slices,
-        labels: model
-            .labels
-            .into_iter()
-            .filter_map(|(label, v)| Some((label, Version::new(v)?)))
-            .collect(),
+        labels: model.labels,
         golden,
     }
 }

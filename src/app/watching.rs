@@ -2,15 +2,14 @@
 
 use crate::client::otlp;
 use crate::client::webhook::{Message, Webhook};
-use crate::config::{CaptureFormat, Config};
+use crate::config::Config;
 use crate::core::error::{Error, Result};
 use crate::core::request::id::Mint;
 use crate::observe::alarms::Alarms;
-use crate::observe::capture::sheet::Redaction;
-use crate::observe::capture::sweep::Retention;
+use crate::observe::capture::settings::{CaptureFormat, CaptureSettings};
 use crate::observe::capture::{self, Capture};
-use crate::observe::drift::alarm::{Rules, Thresholds};
 use crate::observe::drift::observer::{self, Monitor, Tap};
+use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::fleet;
 use crate::observe::labels::{self, Feedback};
 use crate::observe::metrics::Metrics;
@@ -104,7 +103,7 @@ pub(super) fn start(
         config.capture.format,
     ) {
         (Some(records), true, CaptureFormat::Parquet) => {
-            Some(keep(config, records, metrics, (mint, background))?)
+            Some(keep(config, records, metrics, mint, background)?)
         }
         (None, true, CaptureFormat::Parquet) => {
             return Err(Error::invalid(
@@ -123,7 +122,10 @@ pub(super) fn start(
         told.tell(DRIFT_KIND, AlarmEvent::Drift(Box::new(alarm)));
     };
     let monitor = Monitor::start(
-        options(config),
+        observer::Options {
+            settings: monitor_settings(config),
+            tapped_share: config.capture.share,
+        },
         Arc::clone(metrics),
         Box::new(tell.clone()),
         taps,
@@ -133,9 +135,9 @@ pub(super) fn start(
             records,
             server,
             slot: config.monitor.fleet_window,
-            rules: Rules {
+            settings: MonitorSettings {
                 window_min: config.monitor.fleet_window,
-                ..options(config).rules
+                ..monitor_settings(config)
             },
             sink: Box::new(tell),
             series: metrics.monitor.fleet(),
@@ -168,26 +170,14 @@ pub(super) fn tracer(
     Ok(Some(tracer))
 }
 
-/// Keeps predictions in the store, and sweeps it.
+/// Starts the capture of predictions into the store, and its sweep.
 fn keep(
     config: &Config,
     records: &Records,
     metrics: &Arc<Metrics>,
-    (mint, background): (&Arc<Mint>, &Runtime),
+    mint: &Arc<Mint>,
+    background: &Runtime,
 ) -> Result<Arc<Mutex<Capture>>> {
-    let c = &config.capture;
-    let options = capture::Options {
-        share: c.share,
-        rows_max: c.rows_max,
-        bytes_max: c.bytes_max,
-        age_max: c.age_max,
-        queue_bytes_max: c.queue_bytes_max,
-        request_bytes_max: c.request_bytes_max,
-        redaction: Redaction {
-            drop: c.drop.clone(),
-            hash: c.hash.clone(),
-        },
-    };
     let (own, runtime) = (records.clone(), background.handle().clone());
     let put = move |key: &str, bytes: Vec<u8>| {
         let bytes = bytes::Bytes::from(bytes);
@@ -197,24 +187,20 @@ fn keep(
                 .map(drop)
         })
     };
-    let retention = Retention {
-        age_max: c.retention,
-        bytes_max: c.store_bytes_max as u64,
-    };
-    background.spawn(sweep(records.clone(), retention));
+    background.spawn(sweep(records.clone(), config.capture.clone()));
     let mint = Arc::clone(mint);
     Capture::start(
-        options,
+        config.capture.clone(),
         Arc::clone(metrics),
         Box::new(put),
         Box::new(move || mint.fleet_key()),
     )
 }
 
-/// Lets go of captured files that are too old or too many, now and then.
-async fn sweep(records: Records, retention: Retention) {
+/// Deletes captured files that are too old or too many, repeatedly.
+async fn sweep(records: Records, settings: CaptureSettings) {
     loop {
-        match capture::sweep::sweep(&records, retention, chrono::Utc::now()).await {
+        match capture::sweep::sweep(&records, &settings, chrono::Utc::now()).await {
             Ok(swept) if swept.removed > 0 => {
                 tracing::info!(
                     removed = swept.removed,
@@ -251,9 +237,8 @@ fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Resu
             "capture.drop and capture.hash are for Parquet: events carry requests whole",
         ));
     }
-    let bounds = (config.capture.share, config.capture.request_bytes_max);
     Ok(capture::events::tap(
-        bounds,
+        &config.capture,
         Arc::clone(metrics),
         Box::new(send),
     ))
@@ -282,31 +267,15 @@ impl Told {
     }
 }
 
-fn options(config: &Config) -> observer::Options {
-    let m = &config.monitor;
-    let rules = Rules {
-        window_rows: m.window_rows.into(),
-        window_min: m.window_min,
-        window_max: m.window_max.max(m.window_min),
-        // Where windows are merged too, each kind of test has half.
-        false_alarms_per_month: m.false_alarms_per_month * (1.0 - LABELS_SHARE)
-            / if is_shared(config) { 2.0 } else { 1.0 },
-        thresholds: Thresholds {
-            ks: m.ks,
-            wasserstein: m.wasserstein,
-            psi: m.psi,
-            js: m.js,
-            largest: m.largest,
-            missing: m.missing,
-        },
-        own_rows: m.own_rows,
-    };
-    observer::Options {
-        rules,
-        queue_bytes_max: m.queue_bytes_max,
-        cpu_share: m.cpu_share,
-        columns_shown: m.columns_shown,
-        tapped_share: config.capture.share,
+/// Returns the monitor's settings with this server's part of the accepted false alarms.
+fn monitor_settings(config: &Config) -> MonitorSettings {
+    let monitor = &config.monitor;
+    // If windows are merged over the fleet too, each kind of test receives half.
+    let kinds = if is_shared(config) { 2.0 } else { 1.0 };
+    MonitorSettings {
+        window_max: monitor.window_max.max(monitor.window_min),
+        false_alarms_per_month: monitor.false_alarms_per_month * (1.0 - LABELS_SHARE) / kinds,
+        ..monitor.clone()
     }
 }
 
@@ -317,16 +286,8 @@ fn is_shared(config: &Config) -> bool {
 }
 
 fn labels(config: &Config) -> labels::Options {
-    let f = &config.feedback;
     labels::Options {
-        age_max: f.age_max,
-        corrections_max: f.corrections_max,
-        labels_max: f.labels_max,
-        rows_max: f.rows_max,
-        answers_bytes_max: f.answers_bytes_max,
-        poll: f.poll,
-        drop: f.drop.clone(),
-        loss_margin: f.loss_margin,
+        settings: config.feedback.clone(),
         false_alarms_per_month: config.monitor.false_alarms_per_month * LABELS_SHARE,
     }
 }

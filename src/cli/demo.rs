@@ -1,6 +1,6 @@
-//! `ortus demo`: a server over a temporary copy of the models, the sample
-//! requests over both protocols held against the golden answers, a second
-//! version put into place while requests run, and what came of it in a table.
+//! `ortus demo`: starts a server on a temporary copy of the example models, sends their sample
+//! requests over both protocols, compares the outputs with the golden rows, and swaps in a second
+//! version while requests run.
 
 use super::print::{Table, line, note};
 use super::{Demo, block_on, text};
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     let from = models_folder(arguments.models.as_deref())?;
     let examples = examples(&from)?;
     let copy = tempfile::tempdir()
-        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+        .map_err(|e| Error::precondition("create a temporary directory").with_source(e))?;
     for example in &examples {
         install(
             example,
@@ -88,9 +88,9 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     if arguments.exit {
         app.stop()?;
         line(if held {
-            "everything held"
+            "every check passed"
         } else {
-            "something did not hold"
+            "a check failed"
         });
         return Ok(if held {
             ExitCode::SUCCESS
@@ -118,13 +118,16 @@ fn models_folder(given: Option<&Path>) -> Result<PathBuf> {
         .into_iter()
         .find(|path| path.join("digits/sample.json").is_file());
     found.ok_or_else(|| {
-        Error::precondition("the models that come with Ortus are not here; give --models DIR")
+        Error::precondition(
+            "the example models are not in ./models; give their directory with --models DIR",
+        )
     })
 }
 
 fn examples(folder: &Path) -> Result<Vec<Example>> {
-    let unreadable =
-        |e: std::io::Error| Error::precondition("read the model folder").with_source(e);
+    let unreadable = |e: std::io::Error| {
+        Error::precondition("read the directory of the example models").with_source(e)
+    };
     let mut folders: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(unreadable)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -163,7 +166,7 @@ fn outputs(answer: &[u8]) -> Result<Named> {
         outputs: &'a serde_json::value::RawValue,
     }
     let parsed: Answer<'_> = serde_json::from_slice(answer)
-        .map_err(|e| Error::invalid("an answer is not JSON").with_source(e))?;
+        .map_err(|e| Error::invalid("the server's response is not JSON").with_source(e))?;
     // An output has the form of an input.
     let body = format!(r#"{{"inputs":{}}}"#, parsed.outputs.get());
     Ok(oip_json::decode(&body.into(), None)?.inputs)
@@ -278,13 +281,13 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         let [old, new] = seen.answers;
         held &= seen.lost == 0 && seen.wrong == 0 && old > 0 && new > 0;
         line(&format!(
-            "{} swapped under load over {protocol}: {old} answers by version 1, then {new} by version 2, {} lost, {} wrong",
+            "{} swapped under load over {protocol}: {old} responses of version 1, then {new} of version 2; {} lost, {} wrong",
             example.name, seen.lost, seen.wrong
         ));
     }
     if !held {
         note(&format!(
-            "the swap of {} did not hold after {} ms",
+            "{} was not swapped within {} ms",
             example.name,
             start.elapsed().as_millis()
         ));

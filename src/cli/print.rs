@@ -1,7 +1,7 @@
 //! Output for people: tables and lines on stdout, notes on stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use crate::client::Answer;
+use crate::client::InferAnswer;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::Tensor;
 use comfy_table::presets;
@@ -63,8 +63,10 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         #[serde(borrow)]
         outputs: Vec<Output<'a>>,
     }
-    let body: Body<'_> = serde_json::from_str(&text)
-        .map_err(|e| Error::internal("the answer is not JSON").with_source(e))?;
+    let body: Body<'_> = serde_json::from_str(&text).map_err(|e| {
+        Error::internal("the server's response is not JSON of the Open Inference Protocol")
+            .with_source(e)
+    })?;
     let header = |name| {
         headers
             .get(name)
@@ -92,7 +94,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
 }
 
 /// Prints an answer that came over gRPC.
-pub(super) fn grpc_answer(answer: &Answer, json: bool) -> Result<()> {
+pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
     let data = |tensor: &Tensor| {
         let mut text = Vec::new();
         crate::core::tensor::json::write_elements(&mut text, tensor, false);

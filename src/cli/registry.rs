@@ -1,50 +1,46 @@
-//! The registry's commands: parse, call a verb of `operate`, print. Prints
-//! tables for people and, with --json, one JSON value for scripts.
+//! The registry's commands. Parses arguments, calls `registry::commands` and prints a table, or
+//! with --json one JSON value.
 
+mod answered;
 pub mod arguments;
+mod files;
 mod key;
 mod show;
 
 pub(crate) use arguments::{By, Common, Verb, instant, split_target};
 
-use super::print::{Table, line, note};
+use super::print::{line, note};
 use super::{block_on, load};
 use crate::client;
 use crate::config::Config;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, ModelName, Version};
-use crate::observe::capture::find;
+use crate::core::model::{Alias, ModelName};
 use crate::registry::commands::Operator;
 use crate::registry::commands::change::Changed;
 use crate::registry::commands::gc::Rules;
-use crate::registry::commands::push::Push;
 use crate::registry::commands::report;
 use crate::registry::log::Author;
-use crate::registry::manifest::Role;
 use crate::registry::sign::{Key, Policy};
-use crate::storage::layout::Records;
-use arguments::{AuditVerb, NameAndVersion, PushArguments};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Map, Value};
+use arguments::{AuditVerb, NameAndVersion};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What a command exits with where approvals are missing.
+/// Exit code of a command that waits for approvals.
 const WAITING: u8 = 4;
 
 /// Runs a verb.
 pub(super) fn run(verb: Verb) -> Result<ExitCode> {
     block_on(async {
         match verb {
-            Verb::Push(arguments) => push(&arguments).await,
+            Verb::Push(arguments) => files::push(&arguments).await,
             Verb::Pull {
                 target,
                 output,
                 common,
-            } => pull(&target, &output, &common).await,
-            Verb::List { tag, common } => list(tag.as_deref(), &common).await,
+            } => files::pull(&target, &output, &common).await,
+            Verb::List { tag, common } => files::list(tag.as_deref(), &common).await,
             Verb::Show { target, common } => {
                 let (name, which) = split_target(&target)?;
                 show::shown(
@@ -145,7 +141,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 say(
                     &operator,
                     &operator.traffic(&name, &weights).await?,
-                    "the traffic is split so",
+                    "the traffic weights are set",
                     &common,
                     &by,
                 )
@@ -180,7 +176,11 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let (key, value) = match tag.split_once('=') {
                     Some((key, value)) if !remove => (key, Some(value)),
                     None if remove => (tag.as_str(), None),
-                    _ => return Err(Error::invalid("a tag is KEY=VALUE, or KEY with --remove")),
+                    _ => {
+                        return Err(Error::invalid(
+                            "the tag must be KEY=VALUE, or KEY with --remove",
+                        ));
+                    }
                 };
                 say(
                     &operator,
@@ -255,7 +255,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let operator = open(&common, None, false).await?;
                 let (name, which) = match (target, prediction) {
                     (Some(target), _) => split_target(&target)?,
-                    (None, id) => answered_by(&operator, &common, id.unwrap_or_default()).await?,
+                    (None, id) => {
+                        answered::answered_by(&operator, &common, id.unwrap_or_default()).await?
+                    }
                 };
                 let lineage = operator.lineage(&name, which.as_deref()).await?;
                 show::shown(&Value::Array(lineage), common.json)
@@ -286,7 +288,7 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
             } => {
                 let name = name.as_deref().map(parse).transpose()?;
                 let operator = open(&common, Some(&by), true).await?;
-                let bar = bar();
+                let bar = files::bar();
                 let pushed = operator
                     .import(&path, name.as_ref(), &|bytes| bar.inc(bytes))
                     .await;
@@ -313,7 +315,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 let since = since.as_deref().map(arguments::beginning).transpose()?;
                 let until = until.as_deref().map(arguments::instant).transpose()?;
                 let operator = open(&common, None, false).await?;
-                let moves = operator.moves(model.as_ref(), (since, until)).await?;
+                let moves = operator
+                    .moves(model.as_ref(), report::Period { since, until })
+                    .await?;
                 let render = if html { report::html } else { report::markdown };
                 let text = render(operator.log.namespace(), &moves);
                 print(&serde_json::json!(moves), text.trim_end(), &common)
@@ -325,9 +329,9 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
                 verified
                     .void
                     .iter()
-                    .for_each(|v| note(&format!("void: {v}")));
+                    .for_each(|v| note(&format!("ortus: entry without effect: {v}")));
                 let text = format!(
-                    "whole: {} entries, {} blobs ({} bytes), {} checkpoints",
+                    "verified: {} entries, {} blobs ({} bytes), {} checkpoints",
                     verified.entries, verified.blobs, verified.bytes, verified.checkpoints
                 );
                 print(&serde_json::json!(verified), &text, &common)
@@ -336,8 +340,8 @@ pub(super) fn run(verb: Verb) -> Result<ExitCode> {
     })
 }
 
-/// Tells servers of a change: those that are named, else those of the fleet.
-/// One that does not answer is no failure; it will see by itself.
+/// Notifies servers of a change: those that are named, or else those of the fleet. A server that
+/// does not answer is not an error, because it polls the registry anyway.
 pub async fn nudge(operator: &Operator, by: &By) {
     let fleet = async || {
         let fleet = operator
@@ -364,46 +368,21 @@ pub async fn nudge(operator: &Operator, by: &By) {
         .filter_map(Result::err)
     {
         if named {
-            note(&format!("ortus: not nudged: {error}"));
+            note(&format!(
+                "ortus: a server was not notified of the change and will see it at its next poll: {error}"
+            ));
         }
     }
 }
 
-/// The version that answered a prediction, by what was captured.
-async fn answered_by(
-    operator: &Operator,
-    common: &Common,
-    prediction: uuid::Uuid,
-) -> Result<(ModelName, Option<String>)> {
-    let config = config(common)?;
-    let records = match &config.records.store {
-        Some(url) => Records::open(url, operator.log.namespace())?,
-        None => Records::of(operator.log.store.clone(), operator.log.namespace()),
-    };
-    let (model, version) = find::answered_by(&records, prediction)
-        .await?
-        .ok_or_else(|| {
-            let when = crate::core::request::id::minted(prediction)
-                .map(chrono::DateTime::<chrono::Utc>::from);
-            let when = when.map_or_else(
-                || "its id tells no time".to_owned(),
-                |t| t.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-            );
-            Error::not_found(format!(
-                "no captured prediction is {prediction} ({when}); name the version that answered it"
-            ))
-        })?;
-    Ok((parse(&model)?, Some(version.to_string())))
-}
-
-/// The most servers that a command nudges.
+/// Most servers that a command notifies.
 const NUDGES_MAX: usize = 64;
 
 /// Opens the registry of the flags, the environment or the configuration.
 pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
     let config = config(common)?.registry;
     let url = config.url.ok_or_else(|| {
-        Error::invalid("no registry: give --registry URL, set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
+        Error::invalid("no registry is set; give --registry URL, or set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
     })?;
     let actor = by.and_then(|by| by.actor.clone()).unwrap_or_else(user);
     let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
@@ -416,7 +395,7 @@ pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Oper
     Ok(Operator { key, ..operator })
 }
 
-/// The configuration, under the flags.
+/// Loads the configuration, overridden by the flags.
 pub fn config(common: &Common) -> Result<Config> {
     let mut flags = Vec::new();
     let mut put = |key: &str, value: &Option<String>| {
@@ -437,7 +416,7 @@ pub fn config(common: &Common) -> Result<Config> {
     )
 }
 
-/// The name of whoever runs this: of the environment, else of the system's list.
+/// Returns the name of the user, from the environment or from `/etc/passwd`.
 fn user() -> String {
     use std::os::unix::fs::MetadataExt;
     let named = ["USER", "LOGNAME"]
@@ -498,10 +477,9 @@ async fn say(
         }
         return Ok(ExitCode::from(WAITING));
     }
-    let entry = changed.seq.map_or_else(
-        || "already; nothing changed".to_owned(),
-        |seq| format!("entry {seq}"),
-    );
+    let entry = changed
+        .seq
+        .map_or_else(|| "no change".to_owned(), |seq| format!("entry {seq}"));
     print(
         &serde_json::json!(changed),
         &format!("{}: {done} ({entry})", changed.name),
@@ -521,160 +499,4 @@ async fn judge(at: &NameAndVersion, approve: bool) -> Result<ExitCode> {
         &at.by,
     )
     .await
-}
-
-async fn push(arguments: &PushArguments) -> Result<ExitCode> {
-    let name = parse(&arguments.name)?;
-    let mut extra = Vec::new();
-    let given = [
-        (Role::Baseline, &arguments.baseline),
-        (Role::Card, &arguments.card),
-        (Role::Golden, &arguments.golden),
-        (Role::Companion, &arguments.companion),
-    ];
-    for (role, path) in given {
-        extra.extend(path.clone().map(|path| (role, path)));
-    }
-    let tags = arguments.tag.iter().map(|tag| {
-        let (key, value) = tag
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("--tag {tag} is not KEY=VALUE")))?;
-        Ok((key.to_owned(), value.to_owned()))
-    });
-    let mut push = match (&arguments.from_mlflow, &arguments.path) {
-        (Some(folder), _) => Push::of_mlflow(folder)?,
-        (None, path) => Push {
-            path: path.clone().unwrap_or_default(),
-            ..Push::default()
-        },
-    };
-    // What is given goes before what MLflow says.
-    push.lineage.extend(
-        arguments
-            .lineage
-            .as_deref()
-            .map(object)
-            .transpose()?
-            .unwrap_or_default(),
-    );
-    if !arguments.features.is_empty() {
-        push.features.clone_from(&arguments.features);
-    }
-    let push = Push {
-        alias: arguments.alias.as_deref().map(Alias::parse).transpose()?,
-        extra,
-        licence: arguments.licence.clone().unwrap_or_default(),
-        tags: tags.collect::<Result<_>>()?,
-        parent: arguments
-            .parent
-            .as_deref()
-            .map(Version::parse)
-            .transpose()?,
-        evaluation: arguments
-            .metrics
-            .as_deref()
-            .map(object)
-            .transpose()?
-            .unwrap_or_default(),
-        allow_signature_change: arguments.allow_signature_change,
-        ..push
-    };
-    let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
-    if !arguments.no_probe {
-        operator.prober = Some(crate::app::prober_of(&config(&arguments.common)?, &note)?);
-    }
-    let bar = bar();
-    let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
-    bar.finish_and_clear();
-    let pushed = pushed?;
-    nudge(&operator, &arguments.by).await;
-    // Scripts read the version as a bare integer.
-    line(&if arguments.common.json {
-        serde_json::json!(pushed).to_string()
-    } else {
-        pushed.version.to_string()
-    });
-    if pushed.waiting {
-        note(&format!(
-            "ortus: version {} is pushed and waits for approvals before it can become champion",
-            pushed.version
-        ));
-        return Ok(ExitCode::from(WAITING));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn pull(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
-    let (name, which) = split_target(target)?;
-    let operator = open(common, None, false).await?;
-    let bar = bar();
-    let version = operator
-        .pull(&name, which.as_deref(), output, &|bytes| bar.inc(bytes))
-        .await;
-    bar.finish_and_clear();
-    let version = version?.number();
-    let text = format!("{name}:{version} is in {}", output.display());
-    print(
-        &serde_json::json!({"name": name.as_str(), "version": version, "path": output}),
-        &text,
-        common,
-    )
-}
-
-async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
-    let listed = open(common, None, false).await?.list(tag).await?;
-    if common.json {
-        return print(&serde_json::json!(listed), "", common);
-    }
-    let mut table = Table::new(&[
-        "model", "versions", "champion", "aliases", "traffic", "tags",
-    ]);
-    for model in &listed {
-        let pairs = |map: Vec<(&String, String)>| {
-            map.into_iter()
-                .map(|(k, v)| format!("{k}={v}"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let others = model
-            .aliases
-            .iter()
-            .filter(|(alias, _)| *alias != "champion");
-        table.row(&[
-            &model.name,
-            &model.versions.to_string(),
-            &model
-                .aliases
-                .get("champion")
-                .map_or_else(|| "-".to_owned(), u64::to_string),
-            &pairs(others.map(|(a, v)| (a, v.to_string())).collect()),
-            &pairs(
-                model
-                    .traffic
-                    .iter()
-                    .map(|(t, p)| (t, p.to_string()))
-                    .collect(),
-            ),
-            &pairs(model.tags.iter().map(|(k, v)| (k, v.clone())).collect()),
-        ]);
-    }
-    table.print();
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Reads a JSON object from a file.
-fn object(path: &Path) -> Result<Map<String, Value>> {
-    let refuse = |why: String| Error::invalid(format!("{} {why}", path.display()));
-    let text = std::fs::read(path).map_err(|e| refuse("cannot be read".into()).with_source(e))?;
-    serde_json::from_slice(&text).map_err(|e| refuse(format!("is not a JSON object: {e}")))
-}
-
-/// A bar of bytes, on a terminal only.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(
-        ProgressStyle::with_template("{bytes} {binary_bytes_per_sec} {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    bar
 }

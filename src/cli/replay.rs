@@ -1,5 +1,5 @@
-//! `replay`: captured predictions sent again, to any server and version, and
-//! what is answered otherwise.
+//! `ortus replay`: sends captured predictions to a server again and compares the outputs with
+//! the captured ones.
 
 use super::alarms::Place;
 use super::block_on;
@@ -47,15 +47,18 @@ pub(super) struct ReplayArguments {
     json: bool,
 }
 
-/// Answers that differ, under `--strict`.
+/// Exit code under `--strict` if an output differs.
 const DIFFERENT: u8 = 3;
 
-/// Sends a window again; the exit code.
+/// Runs `ortus replay`. Returns the exit code.
 pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
     let (name, version) = split_target(&arguments.target)?;
     let version = version.map(|v| {
-        v.parse()
-            .map_err(|_| Error::invalid(format!("'{v}' is no version number")))
+        v.parse().map_err(|_| {
+            Error::invalid(format!(
+                "the version must be a number of 1 or greater; got \"{v}\""
+            ))
+        })
     });
     let to = arguments.to.unwrap_or_else(Utc::now);
     let from = arguments.from.unwrap_or(to - chrono::TimeDelta::days(1));
@@ -75,7 +78,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
     })
 }
 
-/// A request and what was answered to it.
+/// A captured request and its captured outputs.
 struct Asked {
     id: String,
     inputs: Vec<(String, Tensor)>,
@@ -106,7 +109,8 @@ async fn send(
     let mut under_way = FuturesUnordered::new();
     let count =
         |found: &mut Comparison,
-         (asked, answer, took): (Asked, Result<client::Answer>, Duration)| match answer {
+         (asked, answer, took): (Asked, Result<client::InferAnswer>, Duration)| match answer
+        {
             Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
             Err(error) => found.failed(&asked.id, &error),
         };
@@ -121,7 +125,7 @@ async fn send(
             }
             if begun >= arguments.limit {
                 note(&format!(
-                    "stopped after {begun} requests; --limit says how many"
+                    "ortus: stopped after {begun} requests; raise --limit to send more"
                 ));
                 break 'files;
             }
@@ -147,7 +151,7 @@ async fn send(
     }
     if begun == 0 {
         return Err(Error::not_found(format!(
-            "nothing of '{}' was captured from {} to {}",
+            "no prediction of '{}' was captured from {} to {}; check --from, --to and the store",
             window.model,
             window.from.to_rfc3339(),
             window.to.to_rfc3339()

@@ -1,22 +1,23 @@
-//! Events to a webhook, as CloudEvents 1.0 in JSON: a bounded queue, a few
-//! attempts, and what is not taken is told in the log. Nobody waits for it.
+//! Posts events to a webhook, as CloudEvents 1.0 in JSON, from a bounded queue
+//! and with a few attempts. Logs events that it drops or cannot deliver; no
+//! request waits for it.
 
 use crate::core::error::{Error, Result};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Events waiting; what comes beyond is dropped and told.
+/// The most events that wait; more are dropped and logged.
 const EVENTS_MAX: usize = 256;
-/// How long an attempt may take.
+/// The longest that an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// Waits between attempts.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
-/// The way to a webhook.
+/// The queue of a webhook; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Webhook(mpsc::Sender<Message>);
 
-/// What is posted.
+/// One post.
 pub(crate) struct Message {
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -38,7 +39,7 @@ impl Webhook {
         Ok(Self(events))
     }
 
-    /// Sends an event: what it is, what it is about, and its data; never waits.
+    /// Queues an event of a kind, about a subject; never waits.
     pub(crate) fn send(&self, kind: &str, subject: &str, data: &impl serde::Serialize) {
         let event = serde_json::json!({
             "specversion": "1.0",
@@ -51,19 +52,18 @@ impl Webhook {
             "data": data,
         });
         let headers = vec![("content-type", "application/cloudevents+json".to_owned())];
-        if !self.post(Message {
-            headers,
-            body: event.to_string().into_bytes(),
-        }) {
+        let body = event.to_string().into_bytes();
+
+        if !self.post(Message { headers, body }) {
             tracing::error!(
                 kind,
                 subject,
-                "an event was dropped: the webhook is slower than they come"
+                "an event was dropped: {EVENTS_MAX} others wait for the webhook"
             );
         }
     }
 
-    /// Posts a message as it is, or tells that too many are waiting; never waits.
+    /// Queues a message as it is; false where too many wait. Never waits.
     pub(crate) fn post(&self, message: Message) -> bool {
         self.0.try_send(message).is_ok()
     }
@@ -73,12 +73,12 @@ async fn deliver(post: &Post, event: &Message) -> Result<()> {
     let mut pauses = PAUSES.into_iter();
     loop {
         let sent = tokio::time::timeout(ATTEMPT, post.send(event)).await;
-        let error = match sent
-            .unwrap_or_else(|_| Err(Error::late("the webhook does not answer in time")))
-        {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+        let error = match sent {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => Error::late("the webhook does not answer in time"),
         };
+
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
             None => return Err(error),
@@ -86,7 +86,7 @@ async fn deliver(post: &Post, event: &Message) -> Result<()> {
     }
 }
 
-/// An address that takes events.
+/// The address of a webhook, and a client for it.
 #[cfg(feature = "cloud")]
 struct Post {
     client: reqwest::Client,
@@ -98,32 +98,31 @@ impl Post {
     fn to(url: &str) -> Result<Self> {
         // Two parts of the program may be the first to need it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let legal = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
-        let url = reqwest::Url::parse(url).ok().filter(legal);
-        let url =
-            url.ok_or_else(|| Error::invalid("the webhook is no http:// or https:// address"))?;
-        let client = reqwest::Client::builder().build();
-        Ok(Self {
-            client: client
-                .map_err(|e| Error::internal("build the webhook's client").with_source(e))?,
-            url,
-        })
+        let url = reqwest::Url::parse(url).ok();
+        let url = url
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .ok_or_else(|| Error::invalid("a webhook must be an http:// or https:// address"))?;
+
+        let client = reqwest::Client::builder()
+            .build()
+            .map_err(|e| Error::internal("build the webhook's client").with_source(e))?;
+        Ok(Self { client, url })
     }
 
     async fn send(&self, message: &Message) -> Result<()> {
-        let request = self
+        let mut request = self
             .client
             .post(self.url.clone())
             .body(message.body.clone());
-        let request = message
-            .headers
-            .iter()
-            .fold(request, |request, (name, value)| {
-                request.header(*name, value)
-            });
-        let answer = request.send().await;
-        let answer = answer
+        for (name, value) in &message.headers {
+            request = request.header(*name, value);
+        }
+
+        let answer = request
+            .send()
+            .await
             .map_err(|e| Error::unavailable("post to the webhook").with_source(e.without_url()))?;
+
         let status = answer.status();
         if status.is_success() {
             Ok(())

@@ -1,5 +1,5 @@
-//! Brings the layers together: turns a file, variables and flags into entries
-//! that remember where they stand, and sets them in order.
+//! Merges the layers: turns a file, variables and flags into entries that remember their origin,
+//! and applies them in order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,19 +10,19 @@ use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::text::{Source, nearest, plain};
 use super::{
-    Capture, Config, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server,
-    Traces,
+    CaptureSettings, Config, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings,
+    Records, Registry, Runtime, Server, TraceSettings,
 };
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, short};
+use crate::core::settings::text::{Source, nearest, plain};
 
-/// The file that is read where none is named.
+/// File that is read if none is named.
 const FILE: &str = "ortus.toml";
 /// The largest file, in bytes; a larger one is refused.
 const FILE_BYTES_MAX: usize = 4 << 20;
-/// What begins the variables that are settings.
+/// Prefix of the variables that are settings.
 const PREFIX: &str = "ORTUS_";
 
 /// A table of the file.
@@ -43,11 +43,11 @@ enum Section {
     Model(String),
 }
 
-/// One setting and where it was made.
+/// One setting and its origin.
 struct Entry {
     section: Section,
     key: String,
-    /// The value, or what to try in its place where it does not fit.
+    /// The value, and a second one to try if the first is refused.
     value: Value,
     otherwise: Option<Value>,
     origin: String,
@@ -61,11 +61,13 @@ pub(super) fn read(file: Option<&Path>) -> Result<Option<(String, String)>> {
     let limit = FILE_BYTES_MAX as u64 + 1;
     match File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)) {
         Ok(bytes) if bytes > FILE_BYTES_MAX => Err(Error::invalid(format!(
-            "{name} is larger than {FILE_BYTES_MAX} bytes"
+            "{name} is larger than {FILE_BYTES_MAX} bytes; the file must be smaller"
         ))),
         Ok(_) => Ok(Some((name, text))),
         Err(source) if source.kind() == ErrorKind::NotFound && file.is_none() => Ok(None),
-        Err(source) => Err(Error::invalid(format!("read {name}")).with_source(source)),
+        Err(source) => {
+            Err(Error::invalid(format!("read the configuration file {name}")).with_source(source))
+        }
     }
 }
 
@@ -242,7 +244,7 @@ impl Config {
         if known.is_err()
             && let Some(otherwise) = &entry.otherwise
         {
-            // The first refusal is the better one: it speaks of the value as a person reads it.
+            // The first error is the clearer one: it names the value as it was written.
             known = self.set(section, key, otherwise).or(known);
         }
         let fault = match known {
@@ -280,7 +282,7 @@ impl Config {
         }
     }
 
-    /// Checks what no single setting shows.
+    /// Checks settings that depend on each other.
     fn check(&self, origins: &BTreeMap<(Section, String), String>) -> Result<()> {
         let refused = |section: &Section, keys: &[&str], fault: String| {
             let origin = |key: &&str| origins.get(&(section.clone(), (*key).to_owned()));
@@ -294,8 +296,8 @@ impl Config {
         let limits = &self.limits;
         if limits.bytes_in_flight_max < limits.message_bytes_max {
             let fault = format!(
-                "'bytes_in_flight_max' in [limits] is {}, less than 'message_bytes_max', {}; the largest message could \
-                 never be accepted",
+                "'bytes_in_flight_max' in [limits] is {}; it must be at least 'message_bytes_max', {}, \
+                 or the largest message could never be accepted",
                 limits.bytes_in_flight_max, limits.message_bytes_max
             );
             return Err(refused(
@@ -305,7 +307,9 @@ impl Config {
             ));
         }
         if let Some((one, other)) = self.server.clash() {
-            let fault = format!("'{other}' in [server] is the same address as '{one}'");
+            let fault = format!(
+                "'{other}' in [server] is the same address as '{one}'; each listener needs its own"
+            );
             return Err(refused(&Section::Server, &[other, one], fault));
         }
         let rows = ["queue_rows_max", "batch_rows_max"];
@@ -322,7 +326,7 @@ impl Config {
 }
 
 impl Server {
-    /// Finds two listeners that cannot both be bound.
+    /// Finds two listeners with the same address.
     fn clash(&self) -> Option<(&'static str, &'static str)> {
         let all = [
             ("http", self.http),
@@ -399,13 +403,13 @@ impl Section {
             Self::Limits => Limits::KEYS,
             Self::Models => Models::KEYS,
             Self::Registry => Registry::KEYS,
-            Self::Monitor => Monitor::KEYS,
+            Self::Monitor => MonitorSettings::KEYS,
             Self::Records => Records::KEYS,
-            Self::Feedback => Feedback::KEYS,
-            Self::Capture => Capture::KEYS,
-            Self::Traces => Traces::KEYS,
+            Self::Feedback => FeedbackSettings::KEYS,
+            Self::Capture => CaptureSettings::KEYS,
+            Self::Traces => TraceSettings::KEYS,
             Self::Runtime => Runtime::KEYS,
-            Self::Log => Log::KEYS,
+            Self::Log => LogSettings::KEYS,
             Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
         }
     }

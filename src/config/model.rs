@@ -1,13 +1,17 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::form::{Form, Plain};
 use crate::core::error::{Error, Result};
-use crate::core::model::Version;
+use crate::core::model::task::Kind;
+use crate::core::model::{ModelName, Version};
+use crate::core::settings::form::{Form, Line, Plain};
+use crate::onnx::runtime::provider::{Provider, ProviderKind};
+use crate::registry::version_policy::VersionPolicy;
+use crate::{choice, overridable, words};
 
 overridable! {
     /// Settings of models: defaults for all models in `[models.defaults]`, which `[model.NAME]`
@@ -15,8 +19,9 @@ overridable! {
     Model, ModelOverrides {
         /// Dynamic batching: `auto` (merge requests if the graph allows it) or `off`.
         batching: Batching = Batching::Auto;
-        /// Rows of one batch. A request with more rows runs alone, or is refused if the model has
-        /// a fixed batch size.
+        /// Most rows in one batch. A request with more rows is refused. It does not apply to
+        /// models whose requests cannot be merged: each request then runs alone, with any number
+        /// of rows.
         batch_rows_max: u32 = 64, in 1..=65_536;
         /// Rows that wait in the queue; at least `batch_rows_max`. Beyond it, requests are refused
         /// and may be retried.
@@ -35,29 +40,29 @@ overridable! {
         /// more CPU.
         spinning: bool = false;
         /// Execution providers in order of preference. Each falls back to the next.
-        providers: Vec<Provider> = vec![Provider::cpu()];
+        providers: Vec<Provider> = vec![cpu()];
         /// Versions to serve: `"all"`, `"latest:N"` or a list of version numbers.
         version_policy ["versions"]: VersionPolicy = VersionPolicy::Latest(1);
         /// Version labels, as pairs of a label and a version. Clients may request a version by its
         /// label.
-        labels: BTreeMap<String, u64> = BTreeMap::new();
+        labels: BTreeMap<String, Version> = BTreeMap::new();
         /// Task of the model, from which its performance is measured: `auto` (detect it from the
         /// graph), `classification`, `regression` or `none`.
-        task: Task = Task::Auto;
+        task: Option<Kind> as TaskWord = None;
         /// Output that holds the scores, or the predicted value. If it is not set, it is detected
         /// from the graph.
-        score_output: Option<String> as super::form::Line = None;
+        score_output: Option<String> as Line = None;
         /// Class names in the order of their scores, at most 64. If the list is empty, the names
         /// in the graph are used.
-        classes: Vec<String> as super::form::Line = Vec::new();
+        classes: Vec<String> as Line = Vec::new();
         /// Input columns by whose values performance is also measured separately, at most 8.
-        slices: Vec<String> as super::form::Line = Vec::new();
+        slices: Vec<String> as Line = Vec::new();
     }
 }
 
 impl Model {
-    /// Checks each range and that the settings agree, for settings that did not
-    /// come through [`super::Config::load`].
+    /// Checks ranges and settings that depend on each other, for settings that were not read by
+    /// [`super::Config::load`].
     pub(crate) fn check(&self) -> Result<()> {
         let mut probe = Self::default();
         for (key, value) in self.to_table() {
@@ -66,7 +71,7 @@ impl Model {
         }
         if self.queue_rows_max < self.batch_rows_max {
             return Err(Error::invalid(format!(
-                "'queue_rows_max' is {}, less than 'batch_rows_max', {}; a full batch could never wait",
+                "'queue_rows_max' is {}; it must be at least 'batch_rows_max', {}, or the queue could never hold a full batch",
                 self.queue_rows_max, self.batch_rows_max
             )));
         }
@@ -74,80 +79,77 @@ impl Model {
     }
 }
 
-choice! {
-    /// What the answers mean.
-    Task {
-        /// As the graph tells.
-        Auto = "auto",
-        /// Scores of classes.
-        Classification = "classification",
-        /// A value.
-        Regression = "regression",
-        /// Neither.
-        None = "none",
+/// The task of a model; `auto` leaves it to the graph.
+struct TaskWord;
+
+impl Form<Option<Kind>> for TaskWord {
+    fn read(value: &Value) -> Result<Option<Kind>, String> {
+        match value.as_str() {
+            Some("auto") => Ok(None),
+            Some("classification") => Ok(Some(Kind::Classification)),
+            Some("regression") => Ok(Some(Kind::Regression)),
+            Some("none") => Ok(Some(Kind::Neither)),
+            _ => Err(r#"one of "auto", "classification", "regression", "none""#.into()),
+        }
+    }
+
+    fn write(setting: &Option<Kind>) -> Option<Value> {
+        let word = match setting {
+            None => "auto",
+            Some(Kind::Classification) => "classification",
+            Some(Kind::Regression) => "regression",
+            Some(Kind::Neither) => "none",
+        };
+        Some(Value::String(word.into()))
     }
 }
 
 choice! {
-    /// Whether requests share a run.
+    /// Whether requests are merged into one run.
     Batching {
-        /// Where the graph allows it.
+        /// If the graph allows it.
         Auto = "auto",
         /// Never.
         Off = "off",
     }
 }
 
-/// Which of a model's versions are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VersionPolicy {
-    /// The highest so many.
-    Latest(u32),
-    /// Every one.
-    All,
-    /// These and no others.
-    Specific(Vec<u64>),
-}
-
-/// The most versions of a model that can be asked for.
+/// Most versions in a list.
 const VERSIONS_MAX: usize = 1024;
 
-impl VersionPolicy {
-    fn parse(value: &Value) -> Option<Self> {
-        if let Some(list) = value.as_array() {
-            let number = |v: &Value| {
-                v.as_integer()
-                    .and_then(|n| u64::try_from(n).ok())
-                    .and_then(Version::new)
-            };
-            let versions: Vec<u64> = list
-                .iter()
-                .map(|v| number(v).map(Version::number))
-                .collect::<Option<_>>()?;
-            let distinct = versions
-                .iter()
-                .collect::<std::collections::BTreeSet<_>>()
-                .len()
-                == versions.len();
-            return (distinct && (1..=VERSIONS_MAX).contains(&versions.len()))
-                .then_some(Self::Specific(versions));
-        }
-        let text = value.as_str()?;
-        if text == "all" {
-            return Some(Self::All);
-        }
-        let count = text.strip_prefix("latest:")?;
-        let count = count
-            .parse()
-            .ok()
-            .filter(|n| (1..=VERSIONS_MAX).contains(n))?;
-        u32::try_from(count).ok().map(Self::Latest)
+/// Reads the versions to serve.
+fn version_policy(value: &Value) -> Option<VersionPolicy> {
+    if let Some(list) = value.as_array() {
+        let versions: Vec<Version> = list.iter().map(version).collect::<Option<_>>()?;
+        let distinct: BTreeSet<Version> = versions.iter().copied().collect();
+        let is_legal =
+            distinct.len() == versions.len() && (1..=VERSIONS_MAX).contains(&versions.len());
+        return is_legal.then_some(VersionPolicy::Specific(versions));
     }
+
+    let text = value.as_str()?;
+    if text == "all" {
+        return Some(VersionPolicy::All);
+    }
+    let count: u32 = text.strip_prefix("latest:")?.parse().ok()?;
+    let is_legal = (1..=VERSIONS_MAX).contains(&(count as usize));
+    is_legal.then_some(VersionPolicy::Latest(count))
+}
+
+/// Reads the number of a version.
+fn version(value: &Value) -> Option<Version> {
+    let number = value.as_integer()?;
+    Version::new(u64::try_from(number).ok()?)
+}
+
+/// Writes the number of a version.
+fn version_value(version: Version) -> Value {
+    Value::Integer(i64::try_from(version.number()).unwrap_or(i64::MAX))
 }
 
 impl Form<VersionPolicy> for Plain {
     fn read(value: &Value) -> Result<VersionPolicy, String> {
-        VersionPolicy::parse(value).ok_or_else(|| {
+        version_policy(value).ok_or_else(|| {
             "\"all\", \"latest:N\" with N from 1 to 1024, or a list of 1 to 1024 different versions such as [1, 3]"
                 .into()
         })
@@ -158,90 +160,70 @@ impl Form<VersionPolicy> for Plain {
             VersionPolicy::All => Value::String("all".into()),
             VersionPolicy::Latest(count) => Value::String(format!("latest:{count}")),
             VersionPolicy::Specific(versions) => {
-                let number = |n: &u64| Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
-                Value::Array(versions.iter().map(number).collect())
+                Value::Array(versions.iter().copied().map(version_value).collect())
             }
         })
     }
 }
 
-choice! {
-    /// What runs a graph.
-    ProviderKind {
-        /// The processor.
-        Cpu = "cpu",
-        /// An NVIDIA GPU through CUDA.
-        Cuda = "cuda",
-        /// An NVIDIA GPU through TensorRT.
-        Tensorrt = "tensorrt",
-    }
-}
+words! { ProviderKind { Cpu = "cpu", Cuda = "cuda", Tensorrt = "tensorrt" } }
 
-/// An execution provider and its options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provider {
-    /// Which.
-    pub kind: ProviderKind,
-    /// Options in the provider's own words, such as `device_id`; at most 64.
-    pub options: BTreeMap<String, String>,
-}
-
-/// The most options of a provider.
+/// Most options of a provider.
 const OPTIONS_MAX: usize = 64;
 
-impl Provider {
-    /// The processor, without options.
-    pub(crate) fn cpu() -> Self {
-        Self {
-            kind: ProviderKind::Cpu,
-            options: BTreeMap::new(),
-        }
-    }
-
-    fn parse(value: &Value) -> Option<Self> {
-        let Some(table) = value.as_table() else {
-            return Some(Self {
-                kind: Plain::read(value).ok()?,
-                options: BTreeMap::new(),
-            });
-        };
-        if !table.keys().all(|key| key == "name" || key == "options") {
-            return None;
-        }
-        let options = match table.get("options") {
-            Some(options) => options
-                .as_table()
-                .filter(|options| options.len() <= OPTIONS_MAX)?
-                .clone(),
-            None => Table::new(),
-        };
-        let options = options
-            .into_iter()
-            .map(|(key, value)| Some((key, option(value)?)));
-        Some(Self {
-            kind: Plain::read(table.get("name")?).ok()?,
-            options: options.collect::<Option<_>>()?,
-        })
-    }
-
-    fn to_value(&self) -> Option<Value> {
-        let name = Plain::write(&self.kind)?;
-        if self.options.is_empty() {
-            return Some(name);
-        }
-        let options = self
-            .options
-            .iter()
-            .map(|(key, text)| (key.clone(), Value::String(text.clone())))
-            .collect();
-        Some(Value::Table(Table::from_iter([
-            ("name".into(), name),
-            ("options".into(), Value::Table(options)),
-        ])))
+/// The CPU, without options.
+pub(super) fn cpu() -> Provider {
+    Provider {
+        kind: ProviderKind::Cpu,
+        options: BTreeMap::new(),
     }
 }
 
-/// Reads an option's value, which the providers take as text.
+/// Reads a provider: its name, or a table of its name and options.
+fn provider(value: &Value) -> Option<Provider> {
+    let Some(table) = value.as_table() else {
+        return Some(Provider {
+            kind: Plain::read(value).ok()?,
+            options: BTreeMap::new(),
+        });
+    };
+    if !table.keys().all(|key| key == "name" || key == "options") {
+        return None;
+    }
+
+    let options = match table.get("options") {
+        Some(options) => options
+            .as_table()
+            .filter(|options| options.len() <= OPTIONS_MAX)?
+            .clone(),
+        None => Table::new(),
+    };
+    let options = options
+        .into_iter()
+        .map(|(key, value)| Some((key, option(value)?)));
+
+    Some(Provider {
+        kind: Plain::read(table.get("name")?).ok()?,
+        options: options.collect::<Option<_>>()?,
+    })
+}
+
+/// Writes a provider as [`provider`] reads it.
+fn provider_value(provider: &Provider) -> Option<Value> {
+    let name = Plain::write(&provider.kind)?;
+    if provider.options.is_empty() {
+        return Some(name);
+    }
+
+    let options = provider.options.iter();
+    let options = options.map(|(key, text)| (key.clone(), Value::String(text.clone())));
+    Some(Value::Table(Table::from_iter([
+        ("name".into(), name),
+        ("options".into(), Value::Table(options.collect())),
+    ])))
+}
+
+/// Reads the value of an option, which providers accept as text.
 fn option(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),
@@ -254,7 +236,7 @@ impl Form<Vec<Provider>> for Plain {
     fn read(value: &Value) -> Result<Vec<Provider>, String> {
         let list = value.as_array().filter(|list| !list.is_empty());
         let providers: Option<Vec<Provider>> =
-            list.and_then(|list| list.iter().map(Provider::parse).collect());
+            list.and_then(|list| list.iter().map(provider).collect());
         let providers = providers.ok_or(
             "a list of \"cpu\", \"cuda\", \"tensorrt\" or { name = \"cuda\", options = { device_id = \"0\" } }",
         )?;
@@ -264,14 +246,49 @@ impl Form<Vec<Provider>> for Plain {
                 .any(|before| before.kind == one.kind || before.kind == ProviderKind::Cpu)
         };
         if providers.iter().enumerate().any(unreached) {
-            return Err("a list that names each provider once, \"cpu\" last: nothing after it is ever tried".into());
+            return Err("a list that names each provider once, with \"cpu\" last".into());
         }
         Ok(providers)
     }
 
     fn write(setting: &Vec<Provider>) -> Option<Value> {
         Some(Value::Array(
-            setting.iter().filter_map(Provider::to_value).collect(),
+            setting.iter().filter_map(provider_value).collect(),
         ))
     }
+}
+
+/// Most labels of a model.
+const LABELS_MAX: usize = 256;
+
+impl Form<BTreeMap<String, Version>> for Plain {
+    fn read(value: &Value) -> Result<BTreeMap<String, Version>, String> {
+        labels(value).ok_or_else(|| {
+            format!(
+                "a table of at most {LABELS_MAX} labels and their versions such as {{ stable = 3 }}; a label has \
+                 1 to 128 characters of A-Z a-z 0-9 _ . - and is not a number, a version is 1 or greater"
+            )
+        })
+    }
+
+    fn write(setting: &BTreeMap<String, Version>) -> Option<Value> {
+        // Written even if empty: an empty table may override the labels of a lower layer.
+        let labels = setting.iter();
+        let labels = labels.map(|(label, version)| (label.clone(), version_value(*version)));
+        Some(Value::Table(labels.collect()))
+    }
+}
+
+/// Reads version labels.
+fn labels(value: &Value) -> Option<BTreeMap<String, Version>> {
+    let table = value.as_table().filter(|table| table.len() <= LABELS_MAX)?;
+    let mut labels = BTreeMap::new();
+    for (label, value) in table {
+        let is_number = label.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number || ModelName::parse(label).is_err() {
+            return None;
+        }
+        labels.insert(label.clone(), version(value)?);
+    }
+    Some(labels)
 }

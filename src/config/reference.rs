@@ -4,13 +4,14 @@
 
 use std::fmt::Write;
 
-use super::form::KeyReference;
 use super::model::Model;
-use super::text::nearest;
 use super::{
-    Capture, Feedback, Limits, Log, Models, Monitor, Records, Registry, Runtime, Server, Traces,
+    CaptureSettings, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings, Records,
+    Registry, Runtime, Server, TraceSettings,
 };
 use crate::core::error::{Error, Result};
+use crate::core::settings::form::KeyReference;
+use crate::core::settings::text::nearest;
 
 /// The documentation of one section.
 struct SectionReference {
@@ -33,7 +34,7 @@ const INTRODUCTION: &str = "\
 4. flags: `--set SECTION.KEY=VALUE`, or a flag of its own such as `--http`.
 
 `ortus config check` checks a configuration, `ortus config show` prints the effective values, and
-`ortus config explain KEY` prints the entry of one key. A duration is a string of a whole number and a
+`ortus config explain KEY` prints the entry of one key. A duration is a string of an integer and a
 unit (`us`, `ms`, `s`, `m`, `h` or `d`). A size is a number of bytes, or a string with a unit (`B`, `KiB`,
 `MiB` or `GiB`).
 ";
@@ -56,13 +57,13 @@ fn sections() -> Vec<SectionReference> {
         "models": Models,
         "models.defaults": Model,
         "registry": Registry,
-        "monitor": Monitor,
+        "monitor": MonitorSettings,
         "records": Records,
-        "feedback": Feedback,
-        "capture": Capture,
-        "traces": Traces,
+        "feedback": FeedbackSettings,
+        "capture": CaptureSettings,
+        "traces": TraceSettings,
         "runtime": Runtime,
-        "log": Log,
+        "log": LogSettings,
     }
 }
 

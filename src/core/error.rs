@@ -1,9 +1,10 @@
-//! The one error type. A kind says what the caller should do (fix, retry,
-//! wait); the message names the field at fault; the source is for the log.
+//! The error type of the project. Its kind says what the caller should do (fix,
+//! retry, wait), its message names the field at fault, its source is for the
+//! log only.
 
 use std::fmt;
 
-/// What a caller can do about an error, in the vocabulary of gRPC.
+/// What a caller can do about an error, with the names of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The request is wrong whatever the state of the server: fix it.
@@ -16,17 +17,17 @@ pub enum Kind {
     ResourceExhausted,
     /// The deadline passed or cannot be met.
     DeadlineExceeded,
-    /// The caller went away.
+    /// The caller cancelled.
     Cancelled,
     /// Not ready yet, or stopping: retry.
     Unavailable,
-    /// Not something this server does.
+    /// Not supported by this server.
     Unimplemented,
-    /// The caller may not do this.
+    /// The caller lacks permission.
     PermissionDenied,
     /// The message is over its size limit: send less.
     TooLarge,
-    /// Our fault.
+    /// A defect of this program.
     Internal,
 }
 
@@ -76,7 +77,7 @@ pub struct Error {
     source: Option<Source>,
 }
 
-/// The usual result.
+/// The result type of the project.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The longest message sent to a client; a longer one is cut.
@@ -84,7 +85,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1024;
 
 impl Error {
     /// Builds an error of `kind`; control characters in the message are
-    /// replaced, so that neither a log nor a terminal can be steered by it.
+    /// replaced, so that they can control neither a log nor a terminal.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -129,11 +130,11 @@ impl Error {
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, message)
     }
-    /// Not something this server does.
+    /// Not supported by this server.
     pub fn unimplemented(message: impl Into<String>) -> Self {
         Self::new(Kind::Unimplemented, message)
     }
-    /// The caller may not do this.
+    /// The caller lacks permission.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(Kind::PermissionDenied, message)
     }
@@ -141,7 +142,7 @@ impl Error {
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(Kind::TooLarge, message)
     }
-    /// Our own fault.
+    /// A defect of this program.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
@@ -164,11 +165,13 @@ fn clean(mut message: String) -> String {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
     }
+
     if message.len() > MESSAGE_BYTES_MAX {
         let end = message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8());
         message.truncate(end);
         message.push('…');
     }
+
     message
 }
 
@@ -182,6 +185,11 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|s| s.as_ref() as _)
     }
+}
+
+/// Cuts a name that a client sent to a length that suits an error message.
+pub fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(64)]
 }
 
 #[cfg(test)]

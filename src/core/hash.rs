@@ -1,5 +1,5 @@
-//! Hashes, each once: SHA-256 with its hexadecimal form, and SplitMix64. Not for
-//! secrets: keyed codes lie where they are used.
+//! The hashes of the project: SHA-256 with its hexadecimal form, and SplitMix64.
+//! Not for secrets: keyed codes are where they are used.
 
 use std::fmt;
 
@@ -34,6 +34,7 @@ impl Digest {
                 .map(|(high, low)| high << 4 | low)
                 .ok_or_else(refuse)?;
         }
+
         Ok(Self(bytes))
     }
 

@@ -1,9 +1,11 @@
-//! Names, versions, digests, and the signature a model answers to. Checks a
-//! request's tensors against the signature once; nobody looks again.
+//! Names, versions and the signature of a model. Checks the tensors of a request
+//! against the signature once; no later code looks at shapes again.
 
 pub mod task;
 #[cfg(test)]
 mod tests;
+
+pub use crate::core::error::short;
 
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Tensor};
@@ -19,7 +21,7 @@ pub struct ModelName(std::sync::Arc<str>);
 pub const NAME_BYTES_MAX: usize = 128;
 
 impl ModelName {
-    /// Checks the grammar.
+    /// Checks the rules of names.
     pub fn parse(name: &str) -> Result<Self> {
         if name.is_empty() {
             return Err(Error::invalid("the model name is empty"));
@@ -33,7 +35,7 @@ impl ModelName {
         Ok(Self(name.into()))
     }
 
-    /// Views the name.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,7 +86,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A name that stands for a version and can be moved: 1 to 64 characters of
+/// A movable name of a version: 1 to 64 characters of
 /// `a-z 0-9 _ -` that begin with a letter, so that it is never a number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Alias(std::sync::Arc<str>);
@@ -93,7 +95,7 @@ pub struct Alias(std::sync::Arc<str>);
 pub const ALIAS_BYTES_MAX: usize = 64;
 
 impl Alias {
-    /// Checks the grammar.
+    /// Checks the rules of names.
     pub fn parse(alias: &str) -> Result<Self> {
         let legal =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
@@ -106,12 +108,12 @@ impl Alias {
         Ok(Self(alias.into()))
     }
 
-    /// The version that serves those who ask for none.
+    /// The version for requests that name none.
     pub fn champion() -> Self {
         Self("champion".into())
     }
 
-    /// The version that was champion before.
+    /// The champion before the current one.
     pub fn previous() -> Self {
         Self("previous".into())
     }
@@ -134,7 +136,7 @@ impl fmt::Display for Alias {
 pub enum Dim {
     /// Always this long.
     Fixed(usize),
-    /// As long as the request says.
+    /// As long as in the request.
     Dynamic,
 }
 
@@ -155,7 +157,7 @@ pub struct TensorSpec {
     pub name: String,
     /// The datatype.
     pub dtype: DType,
-    /// The axes; `None` where the graph does not even say the rank.
+    /// The axes; `None` if the graph declares no rank.
     pub shape: Option<Vec<Dim>>,
 }
 
@@ -177,6 +179,7 @@ impl TensorSpec {
                 self.dtype
             )));
         }
+
         let Some(dims) = &self.shape else {
             return Ok(());
         };
@@ -188,6 +191,7 @@ impl TensorSpec {
                 self.shape_to_wire()
             )));
         }
+
         Ok(())
     }
 
@@ -196,7 +200,7 @@ impl TensorSpec {
     }
 }
 
-/// What a model takes and what it answers.
+/// The inputs and outputs of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Signature {
     /// In the graph's order.
@@ -232,6 +236,7 @@ impl Signature {
                 )));
             }
         }
+
         let missing = slots.iter().position(Option::is_none);
         match missing {
             Some(at) => Err(Error::invalid(format!(
@@ -243,7 +248,7 @@ impl Signature {
         }
     }
 
-    /// Finds the outputs a request asks for; all of them where it names none.
+    /// Finds the outputs that a request names; all if it names none.
     pub fn select(&self, names: &[String]) -> Result<Vec<usize>> {
         if names.is_empty() {
             return Ok((0..self.outputs.len()).collect());
@@ -270,10 +275,11 @@ impl Signature {
             }
             picked.push(at);
         }
+
         Ok(picked)
     }
 
-    /// Tells whether every input and every output leads with a dynamic axis:
+    /// Returns whether every input and every output has a dynamic first axis:
     /// necessary for batching, not sufficient.
     pub fn leads_with_dynamic(&self) -> bool {
         !self.inputs.is_empty()
@@ -294,9 +300,4 @@ impl Signature {
             .collect();
         format!("; the model takes {}", names.join(", "))
     }
-}
-
-/// Cuts a name a client sent to what an error message can bear.
-pub fn short(name: &str) -> &str {
-    &name[..name.floor_char_boundary(64)]
 }

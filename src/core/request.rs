@@ -1,5 +1,5 @@
-//! One prediction as every protocol understands it: what is asked, of which
-//! version, by when, and what came back. Plain data.
+//! One prediction, as every protocol understands it: model and version, deadline,
+//! inputs, and the answer. Plain data.
 
 pub(crate) mod id;
 pub(crate) mod trace;
@@ -21,11 +21,11 @@ pub const ID_BYTES_MAX: usize = 256;
 pub enum Selector {
     /// The highest version served.
     Latest,
-    /// Exactly this one.
+    /// Exactly this version.
     Exact(Version),
-    /// The one a label points at; TensorFlow Serving's word, and its errors.
+    /// The version of an alias, which TensorFlow Serving calls a label; with its errors.
     Label(String),
-    /// The one an alias points at.
+    /// The version that an alias points at.
     Alias(Alias),
 }
 
@@ -36,26 +36,27 @@ pub struct Target {
     pub model: ModelName,
     /// The version.
     pub selector: Selector,
-    /// Where the requests that name no version are split: the same key goes
-    /// the same way. Without one, chance decides.
+    /// Hash of the route key: in a traffic split, the same key always gets the same
+    /// version. Without a key the version is random.
     pub key: Option<u64>,
 }
 
 impl Target {
     /// Reads the pair of strings of the Open Inference Protocol: an empty
-    /// version leaves the choice to the server, a word is an alias.
+    /// version means the latest, a word is an alias.
     pub fn parse(model: &str, version: &str) -> Result<Self> {
         let selector = match version {
             "" => Selector::Latest,
             text => match Version::parse(text) {
                 Ok(number) => Selector::Exact(number),
-                // What begins like an alias is meant as one.
+                // Text that begins like an alias is taken for one.
                 Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     Selector::Alias(Alias::parse(text)?)
                 }
                 Err(error) => return Err(error),
             },
         };
+
         Ok(Self {
             model: ModelName::parse(model)?,
             selector,
@@ -63,7 +64,7 @@ impl Target {
         })
     }
 
-    /// Gives it a key for split traffic; an empty one is none.
+    /// Sets the route key; an empty key counts as none.
     pub fn routed_by(mut self, key: &[u8]) -> Self {
         self.key = (!key.is_empty()).then(|| {
             // FNV-1a over name and key, so that models split apart from each
@@ -82,15 +83,15 @@ impl Target {
     }
 }
 
-/// The moment by which an answer is wanted, on the monotonic clock.
+/// The time limit of a request, on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub Instant);
 
-/// The longest timeout honoured; a longer one is cut to it.
+/// The longest timeout; a longer one is shortened to it.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Deadline {
-    /// Counts `timeout`, at most [`TIMEOUT_MAX`], from `now`.
+    /// Sets the deadline `timeout` after `now`, at most [`TIMEOUT_MAX`].
     pub fn after(now: Instant, timeout: Duration) -> Self {
         Self(now + timeout.min(TIMEOUT_MAX))
     }
@@ -124,24 +125,24 @@ impl Protocol {
     }
 }
 
-/// A prediction to be made, by a servable already bound to it.
+/// A request for a prediction, without the model, which is resolved before.
 #[derive(Debug)]
 pub struct Request {
-    /// The client's own id; echoed, never interpreted.
+    /// The client's request id; returned, never interpreted.
     pub id: String,
-    /// How it came.
+    /// The protocol that it arrived by.
     pub protocol: Protocol,
     /// When its headers arrived.
     pub arrived: Instant,
-    /// When an answer is wanted; `None` leaves it to the model's default.
+    /// `None` uses the model's default.
     pub deadline: Option<Deadline>,
-    /// 0 is the default and most urgent; greater waits longer.
+    /// 0 is the default and the highest; greater numbers wait longer.
     pub priority: u8,
     /// Named tensors, in any order.
     pub inputs: Vec<(String, Tensor)>,
-    /// The outputs wanted; none named means all.
+    /// The requested outputs; empty means all.
     pub outputs: Vec<String>,
-    /// The trace that the caller is in.
+    /// The caller's trace.
     pub trace: Option<trace::Context>,
 }
 
@@ -150,7 +151,7 @@ impl Request {
     pub fn check_limits(id: &str, inputs: usize) -> Result<()> {
         if id.len() > ID_BYTES_MAX {
             return Err(Error::invalid(format!(
-                "the request id is over {ID_BYTES_MAX} bytes"
+                "the request id is over {ID_BYTES_MAX} bytes; send a shorter one"
             )));
         }
         if inputs > INPUTS_MAX {
@@ -162,35 +163,35 @@ impl Request {
     }
 }
 
-/// Where the time went.
+/// Durations of the phases of a prediction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// From submission to the start of the batch.
     pub queue: Duration,
     /// Gathering the batch's inputs.
     pub gather: Duration,
-    /// In the runtime.
+    /// Running ONNX Runtime.
     pub run: Duration,
     /// Rows of the batch this request was part of.
     pub batch_rows: u32,
-    /// The number of that batch.
+    /// Number of that batch.
     pub batch: u64,
 }
 
-/// A prediction that was made.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Response {
     /// The model.
     pub model: ModelName,
-    /// The version that served it.
+    /// The version that answered.
     pub version: Version,
     /// The client's own id.
     pub id: String,
-    /// The id this server gave it, a UUIDv7 that says whose it is.
+    /// The prediction id, a UUIDv7 signed by the fleet.
     pub prediction_id: uuid::Uuid,
-    /// Named outputs, in the order asked for.
+    /// Named outputs, in the requested order.
     pub outputs: Vec<(Arc<str>, Tensor)>,
-    /// The span that followed it, as a `traceparent` header.
+    /// The span of this prediction, as a `traceparent` header.
     pub trace: Option<String>,
     /// Where the time went.
     pub timing: Timing,

@@ -1,6 +1,6 @@
-//! A tensor: datatype, shape, and row-major little-endian bytes or strings,
-//! whose agreement is checked once, at construction. Owns no conversion to a
-//! wire format; those live with their protocol.
+//! A tensor: datatype, shape, and row-major little-endian bytes or strings. That
+//! they fit each other is checked once, at construction. Conversions to wire
+//! formats belong to the protocols.
 
 pub mod batch;
 pub mod compare;
@@ -133,12 +133,14 @@ pub fn shape_from_wire(dims: &[i64]) -> Result<Vec<usize>> {
             dims.len()
         )));
     }
+
     let mut shape = Vec::with_capacity(dims.len());
     for dim in dims {
         shape.push(usize::try_from(*dim).map_err(|_| {
             Error::invalid(format!("dimension {dim} in shape {dims:?} is negative"))
         })?);
     }
+
     match elements(&shape) {
         Some(n)
             if n.checked_mul(8)
@@ -190,6 +192,7 @@ impl Strings {
             spans.push((start, end));
             at = end;
         }
+
         Self { buffer, spans }.checked()
     }
 
@@ -205,6 +208,7 @@ impl Strings {
             }
             spans.push((start as u32, buffer.len() as u32));
         }
+
         Self {
             buffer: buffer.into(),
             spans,
@@ -304,6 +308,7 @@ impl Tensor {
                 bytes.len()
             )));
         }
+
         if dtype == DType::Bool
             && let Some(i) = bytes.iter().position(|b| *b > 1)
         {
@@ -328,6 +333,7 @@ impl Tensor {
                 strings.len()
             )));
         }
+
         Ok(Self {
             dtype: DType::String,
             shape,

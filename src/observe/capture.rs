@@ -1,11 +1,12 @@
-//! Predictions that are kept: sampled requests and their answers, in Parquet
-//! files of the store, by model, version and hour. One thread gathers them;
-//! nothing waits for it. What does not fit is dropped and counted.
+//! Capture: records sampled predictions in Parquet files of the store, by model, version and hour.
+//! One thread writes them and no request waits for it. Predictions that do not fit are dropped and
+//! counted.
 
 pub(crate) mod events;
 pub mod file;
 pub(crate) mod find;
 pub mod replay;
+pub(crate) mod settings;
 pub mod sheet;
 pub(crate) mod sweep;
 #[cfg(test)]
@@ -23,24 +24,13 @@ use crate::storage::table::{Column, Table};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use file::Head;
 use parking_lot::Mutex;
-use sheet::{Redaction, Sheet};
+use settings::CaptureSettings;
+use sheet::Sheet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use uuid::Uuid;
-
-/// How predictions are kept. Each is a setting of `[capture]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub share: f64,
-    pub rows_max: usize,
-    pub bytes_max: usize,
-    pub age_max: Duration,
-    pub queue_bytes_max: usize,
-    pub request_bytes_max: usize,
-    pub redaction: Redaction,
-}
 
 /// Puts a file into the store, and returns once it is there; may be slow.
 pub(crate) type Put = Box<dyn Fn(&str, Vec<u8>) -> Result<()> + Send>;
@@ -75,7 +65,7 @@ pub(crate) struct Capture {
 }
 
 struct Shared {
-    options: Options,
+    settings: CaptureSettings,
     /// Of everything in memory.
     bytes: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -84,7 +74,7 @@ struct Shared {
 impl Capture {
     /// Starts the thread.
     pub(crate) fn start(
-        options: Options,
+        settings: CaptureSettings,
         metrics: Arc<Metrics>,
         put: Put,
         keyed: Keyed,
@@ -92,7 +82,7 @@ impl Capture {
         let (queue, inbox) = bounded(QUEUE_MAX);
         let (end, ended) = bounded(1);
         let shared = Arc::new(Shared {
-            options,
+            settings,
             bytes: AtomicUsize::new(0),
             metrics,
         });
@@ -109,7 +99,7 @@ impl Capture {
                 .run(&inbox);
                 let _ = end.send(());
             })
-            .map_err(|e| Error::internal("start the capture").with_source(e))?;
+            .map_err(|e| Error::internal("start the capture thread").with_source(e))?;
         Ok(Arc::new(Mutex::new(Self {
             queue: Some(queue),
             shared,
@@ -129,20 +119,20 @@ impl Capture {
 
     fn take(&self, answered: &Answered<'_>) {
         let Shared {
-            options,
+            settings,
             bytes: held,
             metrics,
         } = &*self.shared;
-        if (number(answered.prediction) as f64) >= options.share * u64::MAX as f64 {
+        if (number(answered.prediction) as f64) >= settings.share * u64::MAX as f64 {
             return;
         }
         let tensors = answered.inputs.iter().chain(answered.outputs);
         let rows = answered.inputs.first().and_then(Tensor::rows).unwrap_or(1);
         let bytes = tensors.map(Tensor::bytes).sum::<usize>() + rows * ROW_BYTES;
-        if bytes > options.request_bytes_max {
+        if bytes > settings.request_bytes_max {
             return metrics.capture.dropped("too_large");
         }
-        if held.fetch_add(bytes, Ordering::Relaxed) + bytes > options.queue_bytes_max {
+        if held.fetch_add(bytes, Ordering::Relaxed) + bytes > settings.queue_bytes_max {
             held.fetch_sub(bytes, Ordering::Relaxed);
             return metrics.capture.dropped("full");
         }
@@ -166,7 +156,7 @@ impl Capture {
     /// Writes what is gathered, and keeps nothing from then on.
     pub(crate) fn finish(&mut self) {
         if self.queue.take().is_some() && self.ended.recv_timeout(END).is_err() {
-            tracing::warn!("captured predictions were not all written");
+            tracing::warn!("some captured predictions were not written before the server stopped");
         }
     }
 }
@@ -205,12 +195,12 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let Options {
+            let CaptureSettings {
                 rows_max,
                 bytes_max,
                 age_max,
                 ..
-            } = self.shared.options;
+            } = self.shared.settings;
             let due = |o: &Open| {
                 o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
             };
@@ -234,12 +224,12 @@ impl Keeper {
             subject.digest,
             since.as_secs() / 3600,
         );
-        let redaction = &self.shared.options.redaction;
+        let settings = &self.shared.settings;
         let open = self.open.entry(key).or_insert_with(|| {
-            let sheet = Sheet::new(&taken.subject, redaction);
+            let sheet = Sheet::new(&taken.subject, settings);
             let sheet = sheet.inspect_err(|error| {
                 let model = taken.subject.model.as_str();
-                tracing::error!(model, %error, "predictions of a model are not kept");
+                tracing::error!(model, %error, "predictions of a model are not captured");
             });
             let sheet = sheet.ok()?;
             let table = sheet.empty();
@@ -260,7 +250,7 @@ impl Keeper {
             .as_ref()
             .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
         let fleet = (self.keyed)();
-        let hashes = !redaction.hash.is_empty();
+        let hashes = !settings.hash.is_empty();
         let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
             self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
             return self.shared.metrics.capture.dropped("refused");
@@ -310,7 +300,7 @@ impl Keeper {
                 Ok(bytes) => metrics.wrote(&open.head.model, open.table.rows, bytes),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost");
+                    tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost because the store cannot be written");
                     metrics.lost(open.table.rows);
                 }
             }

@@ -1,6 +1,6 @@
-//! Watches what a model is asked and what it answers, beside serving and never
-//! in its way: counts, distances, alarms. It stores nothing and calls nobody;
-//! only `observer` knows of a thread and a clock.
+//! Drift: compares what served models receive and predict with their training baseline. Counts
+//! values in windows, measures distances and raises alarms. Stores nothing and sends nothing; only
+//! `observer` owns a thread and reads the clock.
 
 pub(crate) mod alarm;
 pub mod baseline;
@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod layout;
 pub(crate) mod observer;
 pub(crate) mod profile;
+pub(crate) mod settings;
 mod share;
 pub(crate) mod sketch;
 pub(crate) mod slice;

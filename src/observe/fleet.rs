@@ -1,15 +1,14 @@
-//! Windows of a fleet: every server tells what it counted, and for each stretch
-//! of time one of them, whoever takes its lease first, adds it all up and tests
-//! it, so that many servers with a little traffic each see what one with all of
-//! it would. The tests' state is made again from what was merged before, so any
-//! server can go on where another ended.
+//! Fleet monitoring: every server writes its window counts to the store. For each interval, one
+//! server, elected by a lease, adds them up and tests the sum, so that many servers with little
+//! traffic detect what one with all of it would. The state of the tests is rebuilt from earlier
+//! merges, so any server can take over.
 
 #[cfg(test)]
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::observe::drift::alarm::Rules;
 use crate::observe::drift::observer::Monitor;
+use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
 use crate::observe::drift::watch::{Subject, Watch};
 use crate::observe::metrics::monitor::FleetSeries;
@@ -48,7 +47,7 @@ pub(crate) struct Member {
     pub server: String,
     /// How long a stretch is.
     pub slot: Duration,
-    pub rules: Rules,
+    pub settings: MonitorSettings,
     pub sink: Sink,
     pub series: FleetSeries,
 }
@@ -75,7 +74,7 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
             Err(error) => {
                 is_told = true;
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the fleet's windows are not merged; each server tests its own");
+                tracing::warn!(%error, cause, "the windows of the fleet cannot be merged; each server tests its own");
             }
         }
     }
@@ -200,7 +199,7 @@ impl Merger {
             versions: self
                 .watches
                 .values()
-                .map(|w| w.report(&self.member.rules))
+                .map(|w| w.report(&self.member.settings))
                 .collect(),
         };
         let body = serde_json::to_vec(&state).expect("plain data is JSON");
@@ -220,7 +219,7 @@ impl Merger {
                 metric = test.metric.word(),
                 value = test.value,
                 servers,
-                "drift of the fleet"
+                "fleet drift alarm"
             );
             (self.member.sink)(DriftAlarm {
                 servers: Some(servers),
@@ -255,8 +254,8 @@ impl Merger {
             watch.absorb(sketch);
             // Which windows end here follows from the stretch, whoever merges it.
             watch.count_from(slot);
-            let alarms = watch.close(Instant::now(), &self.member.rules);
-            let report = watch.report(&self.member.rules);
+            let alarms = watch.close(Instant::now(), &self.member.settings);
+            let report = watch.report(&self.member.settings);
             begun.extend(
                 alarms
                     .into_iter()
@@ -275,7 +274,7 @@ impl Merger {
             Ok(sketches) if sketches.format == FORMAT => Ok(Some(sketches)),
             Ok(_) => Ok(None),
             Err(error) => {
-                tracing::warn!(key, %error, "a server's windows are passed over");
+                tracing::warn!(key, %error, "the windows of a server cannot be read and are skipped");
                 Ok(None)
             }
         }

@@ -1,12 +1,13 @@
-//! Labels that come back: judged, put down durably, joined with what was
-//! predicted. A prediction is joined by the server that made it, or by the one
-//! that finds it captured; every server reads everybody's labels.
+//! Ground-truth labels: checked, written to the label log and joined with predictions. The server
+//! that made a prediction joins its labels, or else one that finds the prediction captured; every
+//! server reads the labels that all servers accepted.
 
 mod drop;
 pub(crate) mod given;
 pub mod line;
 mod log;
 mod recent;
+pub(crate) mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,26 +27,18 @@ use line::Line;
 use log::{Log, Reader};
 use parking_lot::Mutex;
 use recent::Kept;
+use settings::FeedbackSettings;
 use state::{Judged, State};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What is taken and kept. Each is a setting of `[feedback]`.
+/// How labels are handled.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub age_max: Duration,
-    pub corrections_max: u32,
-    pub labels_max: usize,
-    pub rows_max: usize,
-    pub answers_bytes_max: usize,
-    pub poll: Duration,
-    /// A folder whose files are taken.
-    pub drop: Option<PathBuf>,
-    pub loss_margin: f64,
-    /// False alarms about what is lost, for each model and month.
+    pub settings: FeedbackSettings,
+    /// Accepted false alarms about performance for each model and month.
     pub false_alarms_per_month: f64,
 }
 
@@ -106,7 +99,7 @@ impl Feedback {
         });
         runtime.spawn(follow(Arc::downgrade(&feedback), records));
         runtime.spawn(show(Arc::downgrade(&feedback)));
-        if let Some(folder) = feedback.options.drop.clone() {
+        if let Some(folder) = feedback.options.settings.drop.clone() {
             runtime.spawn(drop::watch(Arc::downgrade(&feedback), folder));
         }
         feedback
@@ -152,7 +145,7 @@ impl Feedback {
 
     /// Labels that a request may have.
     pub(crate) fn labels_max(&self) -> usize {
-        self.options.labels_max
+        self.options.settings.labels_max
     }
 
     /// Reads and takes labels away from the thread that asks: a request of many
@@ -167,17 +160,17 @@ impl Feedback {
             .spawn(async move { feedback.take(read()?).await });
         taken
             .await
-            .map_err(|e| Error::internal("take labels").with_source(e))?
+            .map_err(|e| Error::internal("accept labels").with_source(e))?
     }
 
     /// Takes labels: once this returns, those accepted are in the store.
     /// Refuses everything where there are too many, or the store is not there;
     /// what is wrong with one label is told of that label.
     pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
-        let most = self.options.labels_max;
+        let most = self.options.settings.labels_max;
         if given.is_empty() || given.len() > most {
             return Err(Error::invalid(format!(
-                "{} labels are not 1 to {most}",
+                "a request must have 1 to {most} labels; got {}",
                 given.len()
             )));
         }
@@ -197,7 +190,7 @@ impl Feedback {
             }
         }
         if !lines.is_empty() {
-            let context = |e: Error| e.context("keep the labels");
+            let context = |e: Error| e.context("store the labels");
             self.log.append(lines.clone()).await.map_err(context)?;
         }
         receipt.accepted = lines.len();
@@ -243,7 +236,7 @@ impl Feedback {
                 rows,
                 lost,
                 allowed,
-                "the model loses more than it did"
+                "performance alarm: the error share is higher than in the baseline"
             );
             (self.sink)(alarm);
         }
@@ -261,7 +254,9 @@ impl Feedback {
                 self.apply(&joined, Since::Start);
                 self.metrics.feedback.count("joined_late", count);
             }
-            Err(error) => tracing::warn!(%error, "labels that were joined are not put down"),
+            Err(error) => {
+                tracing::warn!(%error, "joined labels cannot be written to the label log")
+            }
         }
     }
 
@@ -287,7 +282,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
     let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
     loop {
-        let Some(poll) = feedback.upgrade().map(|f| f.options.poll) else {
+        let Some(poll) = feedback.upgrade().map(|f| f.options.settings.poll) else {
             return;
         };
         let asked = feedback
@@ -296,7 +291,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
             .unwrap_or_default();
         let Some(hours) = feedback
             .upgrade()
-            .map(|f| f.options.age_max.as_secs().div_ceil(3600))
+            .map(|f| f.options.settings.age_max.as_secs().div_ceil(3600))
         else {
             return;
         };
@@ -365,7 +360,7 @@ async fn show(feedback: Weak<Feedback>) {
         if forgotten > 0 {
             tracing::warn!(
                 labels = forgotten,
-                "labels wait no longer for predictions that nobody knows; they are in the log"
+                "labels were dropped from memory because their predictions are unknown; they stay in the label log"
             );
             feedback.metrics.feedback.count(
                 "forgotten",

@@ -1,10 +1,11 @@
-//! The log: one subscriber, written to standard error. Owns no call sites and
-//! rotates nothing; whatever runs the process collects the lines.
+//! The log: one subscriber that writes to standard error. Owns no call sites and does not rotate;
+//! that is the task of the process that collects the lines.
 
 #[cfg(test)]
 mod tests;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -13,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 use crate::core::error::{Error, Result};
+use crate::core::settings::form::Form;
+use crate::{section, words};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -22,6 +25,41 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+words! { Format { Text = "text", Json = "json" } }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+section! {
+    /// Log messages on standard error.
+    LogSettings {
+        /// Log level, for everything or for one target, such as `info,ortus::batch=debug`.
+        level: String as Level = "info".into();
+        /// Log format: `text` or `json`.
+        format: Format = Format::Text;
+        /// Duration from which a prediction is logged as slow, with its ids, at most ten per
+        /// second. `"0s"` switches it off.
+        slow: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+    }
+}
+
+/// A log filter, as a setting.
+pub(crate) struct Level;
+
+impl Form<String> for Level {
+    fn read(value: &toml::Value) -> std::result::Result<String, String> {
+        let text = value.as_str().filter(|text| filter(text).is_ok());
+        text.map(String::from).ok_or_else(|| {
+            "off, error, warn, info, debug or trace, for everything or for a target, such as \
+             \"info,ortus::batch=debug\""
+                .into()
+        })
+    }
+
+    fn write(setting: &String) -> Option<toml::Value> {
+        Some(toml::Value::String(setting.clone()))
+    }
 }
 
 /// Starts the log of this process: writes what `level` admits to standard
@@ -40,9 +78,8 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
             .with_filter(filter)
             .boxed(),
     };
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).map_err(
-        |source| Error::precondition("the log has been started before").with_source(source),
-    )
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
+        .map_err(|source| Error::precondition("the log is already started").with_source(source))
 }
 
 /// Reads a level such as `info` or `info,ortus::batch=debug`: levels for
@@ -51,7 +88,7 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
 pub(crate) fn filter(level: &str) -> Result<Targets> {
     let refused = |part: &str| {
         Error::invalid(format!(
-            "the log level '{}' is neither off, error, warn, info, debug, trace nor target=level",
+            "the log level must be off, error, warn, info, debug, trace or TARGET=LEVEL; got '{}'",
             crate::core::model::short(part)
         ))
     };

@@ -1,6 +1,5 @@
-//! The typed catalogue: every metric family and label of the server. Call
-//! sites hold handles and cannot spell a name. Labels are bounded: a model and
-//! a version appear only once they are loaded, and retire with their servable.
+//! The typed catalogue of metrics. Call sites hold handles and cannot misspell a name. Labels are
+//! bounded: series of a model and a version appear when it is loaded and are removed with it.
 
 pub(crate) mod capture;
 pub(crate) mod catalogue;
@@ -32,6 +31,8 @@ pub(crate) struct Metrics {
     compute_seconds: HistogramVec,
     batch_rows: HistogramVec,
     queue_rows: IntGaugeVec,
+    runs_terminated: IntCounterVec,
+    lanes_hung: IntGaugeVec,
     in_flight: IntGaugeVec,
     rejected: IntCounterVec,
     model_ready: IntGaugeVec,
@@ -107,27 +108,37 @@ impl Metrics {
             )?,
             request_seconds: histogram(
                 "ortus_request_duration_seconds",
-                "From the arrival of the headers to the answer.",
+                "Duration of a prediction, from the request headers to the response.",
                 &SECONDS,
                 timed,
             )?,
             queue_seconds: histogram(
                 "ortus_queue_duration_seconds",
-                "Waiting for a lane.",
+                "Time that a request waits in the queue for a lane.",
                 &SECONDS,
                 SERVED,
             )?,
             compute_seconds: histogram(
                 "ortus_compute_duration_seconds",
-                "Inside the runtime, per batch.",
+                "Duration of a batch in ONNX Runtime.",
                 &SECONDS,
                 SERVED,
             )?,
-            batch_rows: histogram("ortus_batch_rows", "Rows per batch run.", &ROWS, SERVED)?,
-            queue_rows: gauge("ortus_queue_rows", "Rows waiting for a lane.", SERVED)?,
+            batch_rows: histogram("ortus_batch_rows", "Rows in a batch.", &ROWS, SERVED)?,
+            queue_rows: gauge("ortus_queue_rows", "Rows in the queue.", SERVED)?,
+            runs_terminated: counter(
+                "ortus_runs_terminated_total",
+                "Runs terminated because they took longer than the latest deadline of their batch plus 1 s.",
+                SERVED,
+            )?,
+            lanes_hung: gauge(
+                "ortus_lanes_hung",
+                "Lanes whose run has not ended 5 s after it was terminated.",
+                SERVED,
+            )?,
             in_flight: gauge(
                 "ortus_requests_in_flight",
-                "Predictions being served.",
+                "Predictions in progress.",
                 SERVED,
             )?,
             rejected: counter(
@@ -135,20 +146,24 @@ impl Metrics {
                 "Requests refused, by reason.",
                 &["protocol", "reason"],
             )?,
-            model_ready: gauge("ortus_model_ready", "1 while the version serves.", SERVED)?,
+            model_ready: gauge(
+                "ortus_model_ready",
+                "1 while the version is ready to serve.",
+                SERVED,
+            )?,
             load_seconds: put(
                 &r,
                 GaugeVec::new(
                     Opts::new(
                         "ortus_model_load_seconds",
-                        "What the last load of the version took.",
+                        "Duration of the last load of the version.",
                     ),
                     SERVED,
                 ),
             )?,
             load_failures: counter(
                 "ortus_model_load_failures_total",
-                "Loads that were refused.",
+                "Versions that failed to load.",
                 &["model"],
             )?,
             input_bytes: counter("ortus_input_bytes_total", "Bytes of input tensors.", SERVED)?,
@@ -168,44 +183,44 @@ impl Metrics {
                 &r,
                 IntCounter::new(
                     "ortus_spans_dropped_total",
-                    "Spans that were not sent: the collector is too slow.",
+                    "Spans dropped because the collector is too slow.",
                 ),
             )?,
             connections_refused: put(
                 &r,
                 IntCounter::new(
                     "ortus_connections_refused_total",
-                    "Connections closed at accept: over the limit.",
+                    "Connections refused because limits.connections_max was reached.",
                 ),
             )?,
             bytes_in_flight: put(
                 &r,
-                IntGauge::new(
-                    "ortus_bytes_in_flight",
-                    "Request bytes being read or served.",
-                ),
+                IntGauge::new("ortus_bytes_in_flight", "Bytes of requests in progress."),
             )?,
             shadow: counter(
                 "ortus_shadow_total",
-                "Copies to a shadow version: same, different, failed or dropped.",
+                "Requests copied to a shadow version, by outcome: same, different, failed or dropped.",
                 &["model", "version", "outcome"],
             )?,
             registry_entry: put(
                 &r,
-                IntGauge::new("ortus_registry_entry", "The last registry entry applied."),
+                IntGauge::new(
+                    "ortus_registry_entry",
+                    "Number of the last registry log entry that this server applied.",
+                ),
             )?,
             registry_refused: put(
                 &r,
                 IntGauge::new(
                     "ortus_registry_refused",
-                    "1 while what the registry has is refused: forked, rolled back, from the future.",
+                    "1 while the server refuses the registry log: forked, rolled back, or dated in the future.",
                 ),
             )?,
             registry_staleness: put(
                 &r,
                 Gauge::new(
                     "ortus_registry_staleness_seconds",
-                    "How long the registry's store has been silent.",
+                    "Time since the registry was last read successfully.",
                 ),
             )?,
             capture: capture::Families::new(&r)?,
@@ -260,7 +275,7 @@ impl Metrics {
     pub(crate) fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.catalogue.gather(), &mut text) {
-            tracing::error!(%error, "metrics cannot be written");
+            tracing::error!(%error, "metrics cannot be encoded");
         }
         text
     }
@@ -295,6 +310,8 @@ impl Metrics {
         let labels = &[model.as_str(), v.as_str()];
         Arc::new(ServableMetrics {
             queue_rows: self.queue_rows.with_label_values(labels),
+            runs_terminated: self.runs_terminated.with_label_values(labels),
+            lanes_hung: self.lanes_hung.with_label_values(labels),
             in_flight: self.in_flight.with_label_values(labels),
             ready: self.model_ready.with_label_values(labels),
             input_bytes: self.input_bytes.with_label_values(labels),
@@ -327,6 +344,8 @@ impl Metrics {
         let labels = &[model.as_str(), v.as_str()];
         // A series that was never touched is not there to be removed.
         let _ = self.queue_rows.remove_label_values(labels);
+        let _ = self.runs_terminated.remove_label_values(labels);
+        let _ = self.lanes_hung.remove_label_values(labels);
         let _ = self.in_flight.remove_label_values(labels);
         let _ = self.model_ready.remove_label_values(labels);
         let _ = self.input_bytes.remove_label_values(labels);
@@ -362,6 +381,10 @@ const OUTCOMES: usize = Kind::ALL.len() + 1;
 pub(crate) struct ServableMetrics {
     /// Rows waiting.
     pub queue_rows: IntGauge,
+    /// Runs terminated because they passed their time limit.
+    pub runs_terminated: IntCounter,
+    /// Lanes whose run does not end although it was terminated.
+    pub lanes_hung: IntGauge,
     /// Predictions being served.
     pub in_flight: IntGauge,
     /// 1 while it serves.

@@ -160,7 +160,7 @@ impl Profile<'_> {
         let task = Task::find(&graph.signature, &graph.ends, &self.task)?;
         let task = task.ok_or_else(|| {
             Error::precondition(
-                "nothing in the graph tells what its answers mean; say it with --task and --score-output",
+                "the task cannot be detected from the graph; give --task and --score-output",
             )
         })?;
         let one = |row: usize| {
@@ -207,7 +207,7 @@ impl Profile<'_> {
         if let Some(missing) = chosen.iter().find(|name| !known(name)) {
             let has: Vec<&str> = table.names().collect();
             return Err(Error::invalid(format!(
-                "the table has no column '{}'; it has {}",
+                "the dataset has no column '{}'; its columns are {}",
                 short(missing),
                 short(&has.join(", "))
             )));

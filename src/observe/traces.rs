@@ -1,11 +1,23 @@
-//! Traces of predictions: whether one is followed, which spans it has, and the
-//! bounded queue they leave by. Reads W3C trace context; sends nothing itself.
+//! Traces of predictions: sampling, spans, and the bounded queue to the exporter. Reads W3C trace
+//! context; sends nothing itself.
 
 use crate::core::error::Kind;
 use crate::core::request::{Response, trace::Context};
+use crate::core::settings::form::Line;
 use prometheus::IntCounter;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
+
+crate::section! {
+    /// Distributed tracing with OpenTelemetry.
+    TraceSettings {
+        /// OTLP collector to which spans are sent over gRPC, such as `http://HOST:4317`.
+        endpoint: Option<String> as Line = None;
+        /// Share of predictions that is traced if the client sends no `traceparent`. A client's
+        /// `traceparent` decides for its own request.
+        share: f64 = 0.01, in 0.0..=1.0;
+    }
+}
 
 /// Spans waiting to be sent; what comes beyond is dropped and counted.
 const SPANS_MAX: usize = 16 << 10;

@@ -1,12 +1,15 @@
-//! Finds out whether a model's first axis really is a batch axis: the same
-//! rows, alone and among others, must give the same answers. Works on made-up
-//! rows, since the loader has no others. The first run of a model is made in a
-//! process of its own (`child`), which may crash, hang or ask for all memory.
+//! Tests batchability: whether the first axis of a model really is a batch
+//! axis, so that requests may be merged into one run. The same made-up rows,
+//! alone and among others, must give the same answers.
+//!
+//! Runs untested models, which may crash:
+//! `first_run` calls it inside a sandbox.
 
 #[cfg(test)]
 mod tests;
 
 use crate::core::error::{Error, Result};
+use crate::core::hash::SplitMix;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::compare::agree;
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
-/// Rows of the probe.
+/// Rows of the test.
 const ROWS: usize = 7;
 
 /// Made-up inputs of a model, row by row.
@@ -41,6 +44,7 @@ impl Sample {
                 Err(error) => refused = error,
             }
         }
+
         Err(refused)
     }
 
@@ -57,8 +61,8 @@ impl Sample {
         Ok(start.elapsed())
     }
 
-    /// Makes golden rows of what the model answers; none where it answers
-    /// otherwise when it is asked again, or at length.
+    /// Creates golden rows from the answers of the model; `None` if a second run gives
+    /// other answers, or if they are too large.
     pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
         let inputs = self.inputs(rows, 1)?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
@@ -89,8 +93,8 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     session.run(&views)
 }
 
-/// Finds out whether requests may be joined; the error says why not.
-pub(crate) fn joins(
+/// Tests whether requests may be merged into one run; the error says why not.
+pub(crate) fn check(
     signature: &Signature,
     sample: &Sample,
     session: &mut dyn Session,
@@ -100,54 +104,72 @@ pub(crate) fn joins(
             "not every input and output leads with a dynamic axis",
         ));
     }
-    separable(sample, session)
-}
 
-fn separable(sample: &Sample, session: &mut dyn Session) -> Result<()> {
     let rows: Vec<Vec<Tensor>> = (0..ROWS)
         .map(|row| sample.inputs(1, row as u64 + 2))
         .collect::<Result<_>>()?;
+    let alone = run_alone(sample, session, &rows)?;
+
+    let forward: Vec<usize> = (0..ROWS).collect();
+    let backward: Vec<usize> = (1..ROWS).rev().collect();
+    for order in [forward, backward] {
+        let outputs = run_together(session, &rows, &order)?;
+        compare(signature, &outputs, &order, &alone)?;
+    }
+
+    Ok(())
+}
+
+/// Runs each row in a batch of its own.
+fn run_alone(
+    sample: &Sample,
+    session: &mut dyn Session,
+    rows: &[Vec<Tensor>],
+) -> Result<Vec<Vec<Tensor>>> {
     let mut alone = Vec::with_capacity(ROWS);
-    for row in &rows {
+    for row in rows {
         let outputs = run(session, row)?;
         for (output, spec) in outputs.iter().zip(&sample.signature.outputs) {
             if output.rows() != Some(1) {
-                return Err(Error::invalid(format!(
-                    "output '{}' does not answer one row for one row",
-                    spec.name
-                )));
+                return Err(not_by_row(spec));
             }
         }
         alone.push(outputs);
     }
-    let forward: Vec<usize> = (0..ROWS).collect();
-    let backward: Vec<usize> = (1..ROWS).rev().collect();
-    for order in [forward, backward] {
-        let outputs = together(session, &rows, &order)?;
-        for (output, (at, spec)) in outputs
-            .iter()
-            .zip(sample.signature.outputs.iter().enumerate())
-        {
-            let parts = split(output, &vec![1; order.len()]).map_err(|_| {
-                Error::invalid(format!(
-                    "output '{}' does not answer a row for a row",
+    Ok(alone)
+}
+
+/// Compares the answers of a batch with the answers of its rows alone.
+fn compare(
+    signature: &Signature,
+    outputs: &[Tensor],
+    order: &[usize],
+    alone: &[Vec<Tensor>],
+) -> Result<()> {
+    for (at, (output, spec)) in outputs.iter().zip(&signature.outputs).enumerate() {
+        let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
+        for (part, row) in parts.iter().zip(order) {
+            if !agree(part, &alone[*row][at]) {
+                return Err(Error::invalid(format!(
+                    "output '{}' of a row changes with the rows beside it",
                     spec.name
-                ))
-            })?;
-            for (part, row) in parts.iter().zip(&order) {
-                if !agree(part, &alone[*row][at]) {
-                    return Err(Error::invalid(format!(
-                        "output '{}' of a row changes with the rows beside it",
-                        spec.name
-                    )));
-                }
+                )));
             }
         }
     }
+
     Ok(())
 }
 
-fn together(
+fn not_by_row(spec: &TensorSpec) -> Error {
+    Error::invalid(format!(
+        "output '{}' does not answer one row for one row",
+        spec.name
+    ))
+}
+
+/// Runs rows in one batch, in the given order.
+fn run_together(
     session: &mut dyn Session,
     rows: &[Vec<Tensor>],
     order: &[usize],
@@ -173,50 +195,43 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
         .collect();
     let count = crate::core::tensor::elements(&shape).filter(|n| *n <= 1 << 26);
     let count = count.ok_or_else(|| {
-        Error::precondition(format!("input '{}' is too large to probe", spec.name))
+        Error::precondition(format!(
+            "input '{}' is too large for made-up inputs; fix its dynamic axes",
+            spec.name
+        ))
     })?;
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    // Small whole numbers are legal indices of most models.
-    let mut small = || random() % 3;
-    let bytes: Vec<u8> = match spec.dtype {
+    // The same inputs in every run: golden rows and verdicts must not change.
+    let mut random = SplitMix(seed);
+
+    let bytes = match spec.dtype {
         DType::String => {
-            let all = Strings::from_parts(
-                (0..count).map(|_| ["low", "high", "other"][small() as usize]),
-            )?;
-            return Tensor::strings(shape, all);
+            let words = (0..count).map(|_| ["low", "high", "other"][small(&mut random) as usize]);
+            return Tensor::strings(shape, Strings::from_parts(words)?);
         }
-        DType::Bool => (0..count).map(|_| (small() % 2) as u8).collect(),
-        DType::U8 | DType::I8 => (0..count).map(|_| small() as u8).collect(),
-        DType::U16 | DType::I16 => (0..count)
-            .flat_map(|_| (small() as u16).to_le_bytes())
-            .collect(),
-        DType::U32 | DType::I32 => (0..count)
-            .flat_map(|_| (small() as u32).to_le_bytes())
-            .collect(),
-        DType::U64 | DType::I64 => (0..count).flat_map(|_| small().to_le_bytes()).collect(),
-        DType::F16 => (0..count)
-            .flat_map(|_| f16::from_f32(unit(random())).to_le_bytes())
-            .collect(),
-        DType::BF16 => (0..count)
-            .flat_map(|_| bf16::from_f32(unit(random())).to_le_bytes())
-            .collect(),
-        DType::F32 => (0..count)
-            .flat_map(|_| unit(random()).to_le_bytes())
-            .collect(),
-        DType::F64 => (0..count)
-            .flat_map(|_| f64::from(unit(random())).to_le_bytes())
-            .collect(),
+        DType::Bool => fill(count, || [(small(&mut random) % 2) as u8]),
+        DType::U8 | DType::I8 => fill(count, || [small(&mut random) as u8]),
+        DType::U16 | DType::I16 => fill(count, || (small(&mut random) as u16).to_le_bytes()),
+        DType::U32 | DType::I32 => fill(count, || (small(&mut random) as u32).to_le_bytes()),
+        DType::U64 | DType::I64 => fill(count, || small(&mut random).to_le_bytes()),
+        DType::F16 => fill(count, || f16::from_f32(unit(&mut random)).to_le_bytes()),
+        DType::BF16 => fill(count, || bf16::from_f32(unit(&mut random)).to_le_bytes()),
+        DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
+        DType::F64 => fill(count, || f64::from(unit(&mut random)).to_le_bytes()),
     };
+
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }
 
+fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> Vec<u8> {
+    (0..count).flat_map(|_| element()).collect()
+}
+
+/// A small whole number: a legal index of most models.
+fn small(random: &mut SplitMix) -> u64 {
+    random.next_u64() % 3
+}
+
 /// A number in [−1, 1).
-fn unit(random: u64) -> f32 {
-    (random >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+fn unit(random: &mut SplitMix) -> f32 {
+    (random.next_u64() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
 }

@@ -1,53 +1,60 @@
-//! The first run of a model, in a process of its own: this program again, with
-//! a bare environment, limits on memory, CPU and time, and a word at its end.
-//! What it says is bounded and only believed as a verdict.
+//! The first run of a model, in a sandbox: this program again as a child
+//! process, with an empty environment and limits on memory, CPU time and
+//! duration. A model that crashes, hangs or asks for too much memory is refused
+//! and takes only the child with it.
+//!
+//! The child's answer is bounded, and used only as a verdict. Owns the cache of
+//! verdicts; does not decide whether a first run is needed.
 
-use super::batchability::{Sample, joins};
-use crate::core::error::{Error, Kind, Result};
+use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
-use crate::onnx::golden::Golden;
-use crate::onnx::graph::Graph;
-use crate::onnx::runtime::onnx::OnnxRuntime;
-use crate::onnx::runtime::{Engine, SessionOptions, Source};
-use crate::sandbox::limits;
-use bytes::Bytes;
+use crate::onnx::runtime::SessionOptions;
+use crate::sandbox::supervise::{self, Answer};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+mod child;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use child::run;
 
 /// The hidden subcommand that the child is started with.
 pub(crate) const SUBCOMMAND: &str = "probe-model";
-/// The longest verdict that is read.
+/// The most bytes of a verdict that are read.
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
-/// Golden rows that are made, where rows may be joined.
-const MADE_ROWS: usize = 3;
-/// Rows of the largest batch that a companion is tried on.
+/// Rows of the largest batch that a companion model is tried with.
 const COMPANION_ROWS: usize = 64;
-/// How often a running child is looked at.
-const LOOK: Duration = Duration::from_millis(1);
+/// Address space that ONNX Runtime and this program need for themselves …
+const MEMORY_BASE: u64 = 4 << 30;
+/// … and for each byte of the model.
+const MEMORY_FACTOR: u64 = 8;
+/// Folders below the folder of external data that are measured.
+const EXTERNAL_DEPTH_MAX: u32 = 8;
+/// Variables by which the libraries of GPUs are found.
+const ENVIRONMENT_KEPT: [&str; 2] = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
 
-/// This very program, even if its file was replaced meanwhile.
-pub const OWN_PROGRAM: &str = "/proc/self/exe";
-
-/// Starts probes and remembers what passed.
+/// Makes first runs and remembers which models passed.
 #[derive(Clone, Debug)]
 pub struct Prober {
-    /// The program that probes.
+    /// The program that is started as the child.
     pub program: PathBuf,
     /// The ONNX Runtime library.
     pub library: PathBuf,
-    /// How long a probe may take.
+    /// Time limit of a first run.
     pub timeout: Duration,
-    /// Address space of a probe; 0 leaves it to the model's size.
+    /// Address space of a first run; 0 derives it from the model's size.
     pub memory_bytes: u64,
-    /// Where verdicts are kept; none keeps none.
+    /// Folder where passed verdicts are kept; `None` keeps none.
     pub cache: Option<PathBuf>,
 }
 
-/// What is probed.
+/// The model of a first run, and how it will be used.
 pub struct Subject<'s> {
     /// Digest of the model file.
     pub digest: Digest,
@@ -59,22 +66,22 @@ pub struct Subject<'s> {
     pub options: &'s SessionOptions,
     /// Rows of the largest batch.
     pub rows: usize,
-    /// What is done with golden rows.
-    pub golden: Ask<'s>,
+    /// What is done about golden rows.
+    pub golden: GoldenRows<'s>,
 }
 
-/// What is asked of golden rows.
+/// What a first run does about golden rows.
 #[derive(Clone, Copy)]
-pub enum Ask<'s> {
+pub enum GoldenRows<'s> {
     /// Nothing.
-    Nothing,
-    /// The model must answer these.
-    Hold(&'s [u8]),
-    /// Some are made of what it answers.
-    Make,
+    Skip,
+    /// Compares the model's answers with these.
+    Compare(&'s [u8]),
+    /// Creates some from made-up inputs and the model's answers.
+    Create,
 }
 
-/// What the child is told before the model's bytes.
+/// The line that the child reads before the model's bytes.
 #[derive(Serialize, Deserialize)]
 struct Order {
     parent: u32,
@@ -85,32 +92,33 @@ struct Order {
     memory_bytes: u64,
     cpu_seconds: u64,
     model_bytes: u64,
-    /// Follow the model.
+    /// Golden rows to compare with, which follow the model.
     golden_bytes: u64,
-    make_golden: bool,
+    create_golden: bool,
 }
 
-/// What was measured on a model that passed.
+/// Measurements of a model that passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Building a session.
+    /// Time to build a session.
     pub load_ms: f64,
-    /// One run of one row, and of the largest batch, on a warm session.
+    /// One run of one row, on a warm session.
     pub one_row_us: Option<f64>,
-    /// One run of the largest batch, in microseconds.
+    /// One run of the largest batch, on a warm session.
     pub largest_us: Option<f64>,
-    /// Memory after that, the library's own included.
+    /// Resident memory after that, the library's own included.
     pub rss_bytes: u64,
-    /// Whether requests may be joined.
-    pub joins: bool,
+    /// Whether requests may be merged into one run. Named as in the registry's log.
+    #[serde(rename = "joins")]
+    pub batchable: bool,
 }
 
-/// What a model that passed left behind.
+/// The result of a first run that passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passed {
     /// Times and memory.
     pub measured: Measured,
-    /// Golden rows, where they were asked for and could be made.
+    /// Golden rows, where they were to be created and could be.
     pub golden: Option<String>,
 }
 
@@ -120,67 +128,63 @@ enum Verdict {
     Refused(String),
 }
 
-/// Address space that ONNX Runtime and this program need for themselves.
-const MEMORY_BASE: u64 = 4 << 30;
-/// … and for each byte of the model.
-const MEMORY_FACTOR: u64 = 8;
-
 impl Prober {
-    /// Probes a model unless it passed before, under the same library, options
-    /// and program. Refuses one that fails, crashes, takes too long or asks for
-    /// too much memory.
+    /// Makes the first run of a model, unless the same model passed before with
+    /// the same library, options and program. Refuses a model that fails,
+    /// crashes, takes too long or needs too much memory.
     pub fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
-        let kept = self
+        let cached = self
             .cache
             .as_ref()
             .map(|folder| folder.join(self.key(subject)));
-        let known = kept
-            .as_ref()
-            .and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
-        if let Some(passed) = known {
+        if let Some(passed) = cached.as_deref().and_then(read_cached) {
             return Ok(passed);
         }
+
         let passed = self.run(subject)?;
-        if let (Some(path), Ok(text)) = (kept, serde_json::to_vec(&passed)) {
-            // Not keeping it costs the next start a probe, and no more.
-            let _ = keep(&path, &text);
+
+        if let (Some(path), Ok(text)) = (cached, serde_json::to_vec(&passed)) {
+            // A verdict that is not kept costs another first run at the next start, no more.
+            let _ = write_cached(&path, &text);
         }
+
         Ok(passed)
     }
 
-    /// Probes a companion of a model: on one thread, without golden rows.
+    /// Makes the first run of a companion model: on one thread, without golden rows.
     pub(crate) fn check_companion(&self, bytes: &[u8]) -> Result<()> {
-        let (options, golden) = (&SessionOptions::single(), Ask::Nothing);
         let subject = Subject {
             digest: Digest::of(bytes),
             bytes,
             external_dir: None,
-            options,
+            options: &SessionOptions::single(),
             rows: COMPANION_ROWS,
-            golden,
+            golden: GoldenRows::Skip,
         };
         self.check(&subject)
             .map(drop)
-            .map_err(|e| e.context("the companion"))
+            .map_err(|e| e.context("the companion model"))
     }
 
-    /// A verdict holds for the same model, program, library, options and processor.
+    /// Names a verdict by all that it depends on: model, program, library,
+    /// options and processor.
     fn key(&self, subject: &Subject<'_>) -> String {
         let stamp = std::fs::metadata(&self.library)
             .and_then(|m| Ok((m.len(), m.modified()?)))
             .ok();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu
+        let cpu_model = cpu
             .lines()
             .find(|l| l.starts_with("model name"))
             .unwrap_or_default();
         let golden = match subject.golden {
-            Ask::Nothing => "none".to_owned(),
-            Ask::Hold(bytes) => Digest::of(bytes).hex(),
-            Ask::Make => "make".to_owned(),
+            GoldenRows::Skip => "none".to_owned(),
+            GoldenRows::Compare(bytes) => Digest::of(bytes).hex(),
+            GoldenRows::Create => "make".to_owned(),
         };
+
         let all = format!(
-            "{} {} {:?} {stamp:?} {:?} {} {} {model} {golden}",
+            "{} {} {:?} {stamp:?} {:?} {} {} {cpu_model} {golden}",
             subject.digest,
             env!("CARGO_PKG_VERSION"),
             self.library,
@@ -192,90 +196,74 @@ impl Prober {
     }
 
     fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
-        let on_cpu = subject
-            .options
-            .providers
-            .iter()
-            .all(|p| p.kind.name() == "cpu");
-        let own = MEMORY_BASE
-            + MEMORY_FACTOR * (subject.bytes.len() as u64 + external_bytes(subject.external_dir));
-        let golden = if let Ask::Hold(bytes) = subject.golden {
-            bytes
-        } else {
-            &[]
+        let golden = match subject.golden {
+            GoldenRows::Compare(bytes) => bytes,
+            GoldenRows::Skip | GoldenRows::Create => &[],
         };
-        let order = Order {
+
+        let order = supervise::request_line(&self.order(subject, golden))?;
+        let request = supervise::Request {
+            input: &[&order, subject.bytes, golden],
+            timeout: self.timeout,
+            answer_bytes_max: VERDICT_BYTES_MAX,
+        };
+
+        let answer = supervise::exchange(&mut self.command(), &request)
+            .map_err(|e| Error::internal("run the first run of a model").with_source(e))?;
+        judge(&answer, self.timeout)
+    }
+
+    fn order(&self, subject: &Subject<'_>, golden: &[u8]) -> Order {
+        Order {
             parent: std::process::id(),
             library: self.library.clone(),
             options: subject.options.clone(),
             external_dir: subject.external_dir.map(Path::to_owned),
             rows: subject.rows,
-            // Drivers of other hardware map far more than they use.
-            memory_bytes: if !on_cpu {
-                0
-            } else if self.memory_bytes > 0 {
-                self.memory_bytes
-            } else {
-                own
-            },
+            memory_bytes: self.memory_bytes(subject),
             cpu_seconds: self.timeout.as_secs().max(1)
                 * subject.options.intra_op_threads.max(1) as u64,
             model_bytes: subject.bytes.len() as u64,
             golden_bytes: golden.len() as u64,
-            make_golden: matches!(subject.golden, Ask::Make),
-        };
-        let failed =
-            |e: std::io::Error| Error::internal("start the probe of a model").with_source(e);
+            create_golden: matches!(subject.golden, GoldenRows::Create),
+        }
+    }
+
+    /// Returns the limit on address space; 0 for none.
+    fn memory_bytes(&self, subject: &Subject<'_>) -> u64 {
+        let providers = &subject.options.providers;
+        // Drivers of GPUs map far more than they use.
+        if !providers.iter().all(|p| p.kind.name() == "cpu") {
+            return 0;
+        }
+        if self.memory_bytes > 0 {
+            return self.memory_bytes;
+        }
+
+        let model_bytes = subject.bytes.len() as u64 + external_bytes(subject.external_dir);
+        MEMORY_BASE + MEMORY_FACTOR * model_bytes
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(SUBCOMMAND)
             .env_clear()
-            .env("ORT_DISABLE_TELEMETRY", "1");
-        // What other hardware's libraries are found by.
-        for name in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"] {
+            .env("ORT_DISABLE_TELEMETRY", "1")
+            .stderr(Stdio::null())
+            .current_dir("/");
+        for name in ENVIRONMENT_KEPT {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .current_dir("/");
-        let mut child = Running(command.spawn().map_err(failed)?);
-        let head = serde_json::to_string(&order)
-            .map_err(|e| Error::internal("order a probe").with_source(e))?;
-        // Read beside it: a verdict may be longer than what a pipe holds.
-        let output = child
-            .0
-            .stdout
-            .take()
-            .ok_or_else(|| Error::internal("a probe has no output"))?;
-        let reading = std::thread::spawn(move || {
-            let mut said = Vec::new();
-            let _ = output.take(VERDICT_BYTES_MAX).read_to_end(&mut said);
-            said
-        });
-        let mut input = child
-            .0
-            .stdin
-            .take()
-            .ok_or_else(|| Error::internal("a probe has no input"))?;
-        // A child that ends early closes its input; its end tells why.
-        let _ = input
-            .write_all(head.as_bytes())
-            .and_then(|()| input.write_all(b"\n"));
-        let _ = input
-            .write_all(subject.bytes)
-            .and_then(|()| input.write_all(golden));
-        drop(input);
-        let status = child.wait(self.timeout)?;
-        let said = reading
-            .join()
-            .map_err(|_| Error::internal("read what a probe says"))?;
-        judge(status, &said)
     }
 }
 
-fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
+fn read_cached(path: &Path) -> Option<Passed> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn write_cached(path: &Path, text: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut staged = tempfile::NamedTempFile::new_in(folder)?;
@@ -283,182 +271,49 @@ fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
     staged.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// The bytes of every file below a folder, as deep as versions go.
+/// Adds up the files below a folder.
 fn external_bytes(folder: Option<&Path>) -> u64 {
-    let mut folders: Vec<(PathBuf, u32)> = folder.map(|f| (f.to_owned(), 0)).into_iter().collect();
+    let mut pending: Vec<(PathBuf, u32)> = folder.map(|f| (f.to_owned(), 0)).into_iter().collect();
     let mut bytes = 0;
-    while let Some((folder, depth)) = folders.pop() {
+
+    while let Some((folder, depth)) = pending.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
-                Ok(meta) if meta.is_dir() && depth < 8 => folders.push((entry.path(), depth + 1)),
+                Ok(meta) if meta.is_dir() && depth < EXTERNAL_DEPTH_MAX => {
+                    pending.push((entry.path(), depth + 1));
+                }
                 Ok(meta) => bytes += meta.len(),
                 Err(_) => {}
             }
         }
     }
+
     bytes
 }
 
-/// What a child's end and its last word come to.
-fn judge(status: ExitStatus, said: &[u8]) -> Result<Passed> {
-    let refuse = |why: String| {
-        Err(Error::precondition(format!(
-            "the first run of the model, in a process of its own, {why}"
-        )))
+/// Believes a verdict only from a child that ended well.
+fn judge(answer: &Answer, timeout: Duration) -> Result<Passed> {
+    const XCPU: i32 = Signal::XCPU.as_raw();
+    const KILL: i32 = Signal::KILL.as_raw();
+
+    let Some(status) = answer.status else {
+        return Err(refused(&format!(
+            "took over {timeout:?}; make the model faster, or raise models.probe_timeout"
+        )));
     };
-    match (status.signal(), serde_json::from_slice(said)) {
+
+    match (status.signal(), serde_json::from_slice(&answer.output)) {
         (None, Ok(Verdict::Passed(passed))) if status.success() => Ok(passed),
         (None, Ok(Verdict::Refused(why))) => Err(Error::precondition(why)),
-        (Some(libc::SIGXCPU | libc::SIGKILL), _) => {
-            refuse("was ended: it used up its time or its memory".to_owned())
-        }
-        (Some(signal), _) => refuse(format!("crashed with signal {signal}")),
-        (None, _) => refuse(format!("ended without a verdict ({status})")),
+        (Some(XCPU | KILL), _) => Err(refused(
+            "used up its time or its memory, and was killed; \
+             raise models.probe_timeout or models.probe_memory",
+        )),
+        (Some(signal), _) => Err(refused(&format!("crashed with signal {signal}"))),
+        (None, _) => Err(refused(&format!("ended without a verdict ({status})"))),
     }
 }
 
-/// A child that does not outlive us.
-struct Running(Child);
-
-impl Running {
-    fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        let until = Instant::now() + timeout;
-        loop {
-            match self.0.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
-                Ok(None) => {
-                    return Err(Error::precondition(format!(
-                        "the first run of the model, in a process of its own, took over {timeout:?}"
-                    )));
-                }
-                Err(error) => return Err(Error::internal("wait for a probe").with_source(error)),
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The child's side: reads the order and the model, sets its limits, probes,
-/// and writes the verdict.
-pub(crate) fn run() -> Result<()> {
-    let mut input = BufReader::new(std::io::stdin().lock());
-    let mut head = Vec::new();
-    let malformed = |what: &str| Error::invalid(format!("a probe was ordered with {what}"));
-    input
-        .by_ref()
-        .take(1 << 20)
-        .read_until(b'\n', &mut head)
-        .map_err(|_| malformed("no head"))?;
-    let order: Order =
-        serde_json::from_slice(&head).map_err(|_| malformed("a head that is not known"))?;
-    let (mut bytes, mut golden) = (Vec::new(), Vec::new());
-    input
-        .by_ref()
-        .take(order.model_bytes)
-        .read_to_end(&mut bytes)
-        .map_err(|_| malformed("no model"))?;
-    input
-        .take(order.golden_bytes)
-        .read_to_end(&mut golden)
-        .map_err(|_| malformed("no golden rows"))?;
-    limits::set(order.parent, order.memory_bytes, order.cpu_seconds)?;
-    let verdict = match probe(&order, bytes.into(), &golden) {
-        Ok(passed) => Verdict::Passed(passed),
-        Err(error) => Verdict::Refused(error.message),
-    };
-    let text = serde_json::to_vec(&verdict)
-        .map_err(|e| Error::internal("print a verdict").with_source(e))?;
-    std::io::stdout()
-        .write_all(&text)
-        .map_err(|e| Error::internal("print a verdict").with_source(e))
-}
-
-fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
-    let signature = Graph::read(bytes.clone())?.signature;
-    let engine = OnnxRuntime::load(&order.library)?;
-    let source = Source {
-        bytes,
-        external_dir: order.external_dir.clone(),
-    };
-    let start = Instant::now();
-    let mut session = engine.open(&source, &order.options)?;
-    let load_ms = start.elapsed().as_secs_f64() * 1e3;
-    if !golden.is_empty() {
-        Golden::read(golden)?.check(&signature, session.as_mut(), usize::MAX)?;
-    }
-    let mut made = None;
-    let mut measured = Measured {
-        load_ms,
-        one_row_us: None,
-        largest_us: None,
-        rss_bytes: 0,
-        joins: false,
-    };
-    let sample = match Sample::find(&signature, session.as_mut()) {
-        // Small made-up inputs may not suit a model; but none may ask for all memory.
-        Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
-        found => found.ok(),
-    };
-    if let Some(sample) = sample {
-        measured.joins = joins(&signature, &sample, session.as_mut()).is_ok();
-        let mut time = |rows| {
-            sample
-                .time(session.as_mut(), rows)
-                .map(|took| took.as_secs_f64() * 1e6)
-        };
-        measured.one_row_us = Some(time(1)?);
-        let rows = if measured.joins { order.rows } else { 1 };
-        time(rows)?;
-        measured.largest_us = Some(time(rows)?);
-        if order.make_golden {
-            let rows = if measured.joins { MADE_ROWS } else { 1 };
-            let golden = sample
-                .golden(session.as_mut(), rows)?
-                .map(|golden| golden.write());
-            // What could not be read back would keep the version from every server.
-            made = golden
-                .filter(|g| Golden::read(g).is_ok())
-                .and_then(|g| String::from_utf8(g).ok());
-        }
-    }
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = status
-        .split(' ')
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0);
-    measured.rss_bytes = pages * 4096;
-    Ok(Passed {
-        measured,
-        golden: made,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verdict_is_believed_only_from_a_child_that_ended_well() {
-        let passed =
-            br#"{"Passed":{"measured":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}}"#;
-        let said = |status: i32, text: &[u8]| {
-            judge(ExitStatus::from_raw(status), text)
-                .map(|p| p.measured.joins)
-                .map_err(|e| e.message)
-        };
-        assert_eq!(said(0, passed), Ok(true));
-        assert!(said(1 << 8, passed).is_err_and(|e| e.contains("without a verdict")));
-        assert!(said(libc::SIGSEGV, passed).is_err_and(|e| e.contains("crashed with signal 11")));
-        assert!(said(libc::SIGXCPU, b"").is_err_and(|e| e.contains("used up its time")));
-        assert!(said(0, b"").is_err_and(|e| e.contains("without a verdict")));
-        assert_eq!(said(0, br#"{"Refused":"no"}"#), Err("no".to_owned()));
-    }
+fn refused(why: &str) -> Error {
+    Error::precondition(format!("the first run of the model, in a sandbox, {why}"))
 }

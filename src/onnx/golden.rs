@@ -1,6 +1,6 @@
-//! Golden rows: inputs with the outputs that a version must give to them. Made
-//! at push from a model's own answers, or given by who knows the right ones;
-//! held against every session that is built of the version. Owns the format.
+//! Golden rows: stored inputs with the outputs that a version must give for them.
+//! Created at push from the model's own answers, or provided by the user, and
+//! compared with every new session of the version. Owns the format.
 
 #[cfg(test)]
 mod tests;
@@ -23,20 +23,20 @@ const FORMAT: u32 = 1;
 const TIME_MAX: Duration = Duration::from_secs(60);
 /// The most cases of a file.
 const CASES_MAX: usize = 1_000;
-/// What is made is at most so large.
+/// Size limit of golden rows that are created.
 const MADE_BYTES_MAX: usize = 16 << 10;
 
 type Named = Vec<(String, Tensor)>;
 
-/// Cases that a version must answer as they say.
+/// Cases that a version must reproduce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {
     cases: Vec<Case>,
-    /// In place of the datatype's own.
+    /// Overrides the datatype's default.
     tolerance: Option<Tolerance>,
 }
 
-/// One request and its answer; outputs that it does not name may be anything.
+/// Inputs and expected outputs; outputs that it does not name are not compared.
 #[derive(Clone, Debug, PartialEq)]
 struct Case {
     inputs: Named,
@@ -44,7 +44,7 @@ struct Case {
 }
 
 impl Golden {
-    /// Makes a case of what a model answered; none where that is too large.
+    /// Creates a case from the answers of a model; `None` if it is too large.
     pub fn made(signature: &Signature, inputs: Vec<Tensor>, outputs: Vec<Tensor>) -> Option<Self> {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let name = |specs: &[crate::core::model::TensorSpec], tensors: Vec<Tensor>| {
@@ -54,6 +54,7 @@ impl Golden {
             inputs: name(&signature.inputs, inputs),
             outputs: name(&signature.outputs, outputs),
         };
+
         (bytes <= MADE_BYTES_MAX).then(|| Self {
             cases: vec![case],
             tolerance: None,
@@ -77,6 +78,7 @@ impl Golden {
             );
             out.push(b',');
         }
+
         out.extend_from_slice(b"\"cases\":[");
         for (i, case) in self.cases.iter().enumerate() {
             out.extend_from_slice(if i > 0 {
@@ -89,12 +91,13 @@ impl Golden {
             write_tensors(&mut out, &case.outputs);
             out.extend_from_slice(b"]}");
         }
+
         out.extend_from_slice(b"]}\n");
         out
     }
 
-    /// Runs cases, all or the first so many. Refuses a session that answers one
-    /// otherwise, and names the output and the element; and one that takes too long.
+    /// Runs at most `most` cases. Refuses a session whose answer differs, naming the
+    /// output and the element, and one that takes too long.
     pub(crate) fn check(
         &self,
         signature: &Signature,
@@ -114,6 +117,7 @@ impl Golden {
                     .context(format_args!("the model does not answer golden case {at}"))
             })?;
         }
+
         Ok(())
     }
 
@@ -141,6 +145,7 @@ impl Golden {
                 )));
             }
         }
+
         Ok(())
     }
 }
@@ -153,9 +158,10 @@ fn parse(bytes: &[u8]) -> Result<Golden> {
         .integer("format")?;
     if format != FORMAT {
         return Err(Error::invalid(format!(
-            "is of format {format}, this ortus reads format {FORMAT}"
+            "is of format {format}, this program reads format {FORMAT}"
         )));
     }
+
     let [_, tolerance, cases] = only(file, "it", ["format", "tolerance", "cases"])?;
     let cases = cases
         .ok_or_else(|| Error::invalid("has no cases"))?
@@ -166,6 +172,7 @@ fn parse(bytes: &[u8]) -> Result<Golden> {
             "does not hold 1 to {CASES_MAX} cases"
         )));
     }
+
     Ok(Golden {
         cases,
         tolerance: tolerance.map(bound).transpose()?,
@@ -177,9 +184,10 @@ fn bound(value: Json<'_>) -> Result<Tolerance> {
         None => Ok(0.0),
         Some(Ok(n)) if n.is_finite() && n >= 0.0 => Ok(n),
         Some(_) => Err(Error::invalid(format!(
-            "tolerance.{name} is no number of 0 or more"
+            "tolerance.{name} must be a non-negative number"
         ))),
     };
+
     let [relative, absolute] = only(value, "tolerance", ["relative", "absolute"])?;
     Ok(Tolerance {
         relative: number(relative, "relative")?,
@@ -204,6 +212,7 @@ fn case(value: Json<'_>) -> Result<Case> {
             _ => Ok(tensors),
         }
     };
+
     Ok(Case {
         inputs: all(inputs, "inputs")?,
         outputs: all(outputs, "outputs")?,
@@ -247,9 +256,10 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
                     .map_err(|_| Error::invalid("raw is not base64"))?;
                 Tensor::from_raw(dtype, shape, bytes.into())
             }
-            _ => Err(Error::invalid("has not one of data and raw")),
+            _ => Err(Error::invalid("needs exactly one of data and raw")),
         }
     };
+
     let tensor = read().map_err(|e: Error| e.context(format_args!("tensor '{}'", short(&name))))?;
     Ok((name, tensor))
 }
@@ -264,7 +274,7 @@ fn only<'j, const N: usize>(
         let (name, _) = member?;
         if !names.contains(&&*name) {
             return Err(Error::invalid(format!(
-                "{what} has a member '{}' that is not known",
+                "{what} has an unknown member '{}'; remove it",
                 short(&name)
             )));
         }

@@ -1,6 +1,6 @@
-//! What an ONNX file declares: its signature, operators and the files beside
-//! it. Reads in safe Rust, before the runtime's C++ sees a byte. Checks no
-//! operator and no weight, and runs nothing.
+//! Reads what an ONNX file declares: its signature, operators and external data.
+//! Works in safe Rust, before the C++ of ONNX Runtime reads the file. Does not
+//! check operators or weights, and runs nothing.
 
 mod declared;
 mod end;
@@ -28,7 +28,7 @@ pub(crate) const FUNCTIONS_MAX: usize = 4_096;
 /// The most operator sets a model may import.
 pub(crate) const OPSETS_MAX: usize = 1_024;
 
-/// The value of `TensorProto.data_location` that sends ONNX to another file.
+/// The value of `TensorProto.data_location` for external data.
 const EXTERNAL: i32 = 1;
 
 /// What an ONNX file declares.
@@ -36,7 +36,7 @@ const EXTERNAL: i32 = 1;
 pub struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
-    /// What makes each output.
+    /// The operator that computes each output.
     pub ends: Vec<End>,
     /// Imported operator sets, as `(domain, version)`; the default domain is empty.
     pub opsets: Vec<(String, i64)>,
@@ -85,12 +85,14 @@ impl Graph {
                 "the model imports {count} operator sets, not 1 to {OPSETS_MAX}"
             )));
         }
+
         let opset = |o: crate::proto::onnx::OperatorSetIdProto| {
             (
                 domain(o.domain.as_deref()).to_owned(),
                 o.version.unwrap_or_default(),
             )
         };
+
         Ok(Self {
             signature: declared::signature(&graph)?,
             ends: end::ends(&graph, &bytes),
@@ -102,9 +104,9 @@ impl Graph {
         })
     }
 
-    /// Tells whether the time of a run follows from its number of rows alone:
-    /// no axis but a leading one is free, no text is as long as a client likes,
-    /// and no operator's work depends on the values it is given.
+    /// Whether the time of a run depends on its number of rows alone: no axis but the
+    /// first is dynamic, no input is a string, and no operator's work depends on
+    /// values.
     pub(crate) fn runs_in_bounded_time(&self) -> bool {
         let fixed = |spec: &TensorSpec| {
             let dims = spec
@@ -114,6 +116,7 @@ impl Graph {
             spec.dtype != DType::String
                 && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
         };
+
         // Operators of other domains are not known here, but for the trees'.
         let known = |(domain, op): &(String, String)| {
             matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
@@ -122,8 +125,8 @@ impl Graph {
     }
 }
 
-/// Operators whose work follows from the values of a tensor, not from shapes:
-/// loops, and those that are told how large an output to make.
+/// Operators whose work depends on the values of a tensor, not only on shapes:
+/// loops, and those with an input for the size of the output.
 const DATA_DRIVEN: [&str; 27] = [
     "AffineGrid",
     "BlackmanWindow",
@@ -174,8 +177,8 @@ fn domain(name: Option<&str>) -> &str {
     name.filter(|d| *d != "ai.onnx").unwrap_or_default()
 }
 
-/// Gathers operators and external files over graphs, subgraphs and functions.
-/// Recursion is as deep as the decoder allowed.
+/// Collects operators and external files of graphs, subgraphs and functions.
+/// The decoder limits the recursion.
 #[derive(Default)]
 struct Census {
     operators: BTreeSet<(String, String)>,
@@ -207,6 +210,7 @@ impl Census {
                 .chain(&attribute.graphs)
                 .try_for_each(|g| self.graph(g))?;
         }
+
         Ok(())
     }
 
@@ -226,17 +230,19 @@ impl Census {
                 "external data of tensor '{name}' does not have one location"
             )));
         };
+
         self.external.insert(relative(location)?);
         if self.external.len() > EXTERNAL_FILES_MAX {
             return Err(Error::invalid(format!(
                 "external data is in over {EXTERNAL_FILES_MAX} files"
             )));
         }
+
         Ok(())
     }
 
-    /// Adds the bodies of functions and takes out the calls of them. Refuses
-    /// functions that call each other in a circle: they expand without end.
+    /// Adds the bodies of functions and removes the calls of them. Refuses recursive
+    /// functions, which would expand without end.
     fn functions(&mut self, functions: &[FunctionProto]) -> Result<()> {
         if functions.len() > FUNCTIONS_MAX {
             return Err(Error::invalid(format!(
@@ -244,12 +250,14 @@ impl Census {
                 functions.len()
             )));
         }
+
         let key = |f: &FunctionProto| {
             (
                 domain(f.domain.as_deref()).to_owned(),
                 f.name.clone().unwrap_or_default(),
             )
         };
+
         let index: HashMap<_, usize> = functions
             .iter()
             .enumerate()
@@ -272,6 +280,7 @@ impl Census {
             self.operators.append(&mut body.operators);
             self.external.append(&mut body.external);
         }
+
         self.operators.retain(|o| !index.contains_key(o));
         let mut acyclic = vec![false; functions.len()];
         while !waiting.is_empty() {
@@ -284,11 +293,12 @@ impl Census {
                 return Err(Error::invalid("functions call each other in a circle"));
             }
         }
+
         Ok(())
     }
 }
 
-/// Reads a location of external data: relative, downwards, without tricks.
+/// Reads the location of external data: a relative path inside the folder.
 fn relative(location: &str) -> Result<PathBuf> {
     let refuse = |why: &str| {
         Err(Error::invalid(format!(
@@ -296,6 +306,7 @@ fn relative(location: &str) -> Result<PathBuf> {
             crate::core::model::short(location)
         )))
     };
+
     if location.is_empty() {
         return refuse("is empty");
     }
@@ -315,6 +326,7 @@ fn relative(location: &str) -> Result<PathBuf> {
             Component::RootDir | Component::Prefix(_) => return refuse("is absolute"),
         }
     }
+
     if path.as_os_str().is_empty() {
         refuse("is not a file")
     } else {

@@ -12,6 +12,7 @@ use crate::core::tensor::{Tensor, View};
 use bytes::Bytes;
 use provider::{Provider, ProviderKind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What a session is made from.
 #[derive(Clone, Debug)]
@@ -64,4 +65,17 @@ pub trait Session: Send {
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>>;
     /// The execution provider that took the model.
     fn provider(&self) -> &'static str;
+    /// Returns what ends its runs from another thread; `None` where nothing can.
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        None
+    }
+}
+
+/// Ends the runs of one session from another thread.
+pub trait Terminate: Send + Sync {
+    /// Makes the current run end between two nodes, and every later run fail at
+    /// once until [`Terminate::reset`].
+    fn terminate(&self);
+    /// Allows runs again.
+    fn reset(&self);
 }

@@ -1,5 +1,5 @@
-//! Content-addressed objects: hashed before they are written, hashed while they
-//! are read. Never in memory whole, unless they are small.
+//! Blobs: content-addressed files of versions, hashed before and while they are
+//! written, and while they are read. Large ones are never held whole in memory.
 
 use super::entry::Blob;
 use super::log::Log;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Told of bytes as they are written or read.
+/// Is called with the number of bytes as they are written or read.
 pub(crate) type Progress<'p> = &'p (dyn Fn(u64) + Sync);
 
 /// Hashes a file; returns its digest and length.
@@ -31,12 +31,13 @@ pub fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
             }
         }
     }
+
     file.rewind()?;
     Ok((context.finish(), total))
 }
 
-/// Hashes what passes through. Where it is known what that should come to, it
-/// fails at the end of anything else: an upload completes only after the end
+/// Hashes bytes as they are read. If the digest is known, reading the end of
+/// other bytes fails, and so does the upload, which completes only after the end
 /// was read.
 struct Hashing<'r> {
     source: &'r mut File,
@@ -69,7 +70,7 @@ impl Log {
         self.key(&format!("blobs/sha256/{}/{hex}{again}", &hex[..2]))
     }
 
-    /// Puts small bytes, unless they are there.
+    /// Writes small bytes, unless they are there.
     pub(crate) async fn put_bytes(&self, bytes: Bytes, generation: u32) -> Result<Blob> {
         let blob = Blob {
             digest: Digest::of(&bytes),
@@ -82,8 +83,8 @@ impl Log {
         Ok(blob)
     }
 
-    /// Puts a file that was measured, unless it is there. Its bytes are hashed
-    /// again on their way; where it changed meanwhile nothing appears.
+    /// Uploads a measured file, unless it is there. Its bytes are hashed again; if
+    /// they changed meanwhile, no object appears.
     pub(crate) async fn put_file(
         &self,
         file: &mut File,
@@ -94,6 +95,7 @@ impl Log {
             progress(blob.bytes);
             return Ok(());
         }
+
         file.rewind()
             .map_err(|e| Error::unavailable("read the file being pushed").with_source(e))?;
         let mut source = Hashing {
@@ -101,14 +103,14 @@ impl Log {
             context: Hasher::default(),
             expected: Some(blob.digest),
         };
+
         self.store
             .upload(&self.blob_key(&blob), blob.bytes, &mut source, progress)
             .await
     }
 
-    /// Uploads a file before its digest is known, where the store can rename it
-    /// later: it is read once, and hashed on its way. Returns what it came to
-    /// and the key it waits under.
+    /// Uploads a file before its digest is known, if the store can rename it later,
+    /// so that it is read only once. Returns the blob and its temporary key.
     pub(crate) async fn stage(
         &self,
         file: &mut File,
@@ -126,6 +128,7 @@ impl Log {
             context: Hasher::default(),
             expected: None,
         };
+
         self.store
             .upload(&key, bytes, &mut source, progress)
             .await?;
@@ -139,7 +142,7 @@ impl Log {
         )))
     }
 
-    /// Gives a staged upload its name, unless a whole one is there.
+    /// Renames a staged upload to its digest, unless the blob is there and whole.
     pub(crate) async fn settle(&self, staged: &str, blob: &Blob) -> Result<()> {
         match self.is_whole(blob).await? {
             true => self.store.delete(staged).await,
@@ -147,8 +150,8 @@ impl Log {
         }
     }
 
-    /// Whether a blob is there with the right bytes. One of another length is
-    /// damaged; one of the right length is read, for it may be.
+    /// Whether a blob is there with the right bytes. Compares the length first, then
+    /// reads the bytes.
     pub(crate) async fn is_whole(&self, blob: &Blob) -> Result<bool> {
         match self.store.head(&self.blob_key(blob)).await? {
             Some(meta) if meta.bytes == blob.bytes => {
@@ -158,8 +161,7 @@ impl Log {
         }
     }
 
-    /// Copies a blob to `target` and checks it as it passes. Names the object
-    /// that does not hold what its name says.
+    /// Copies a blob to `target` and verifies it. The error names a damaged object.
     pub(crate) async fn copy_blob(
         &self,
         blob: &Blob,
@@ -186,6 +188,7 @@ impl Log {
                 .map_err(|e| Error::unavailable("write a copy of a blob").with_source(e))?;
             progress(part.len() as u64);
         }
+
         if total != blob.bytes || context.finish() != blob.digest {
             return Err(damaged("does not hold the bytes it is named for"));
         }
@@ -205,7 +208,7 @@ impl Log {
         Ok(all.into())
     }
 
-    /// Copies a blob into a new file: it appears under `path` whole and
+    /// Copies a blob into a new file, which appears under `path` complete and
     /// verified, or not at all.
     pub(crate) async fn fetch_blob(
         &self,

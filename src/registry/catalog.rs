@@ -7,17 +7,6 @@ use crate::core::model::{ModelName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Which versions of a model are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum VersionPolicy {
-    /// The highest so many, at least one.
-    Latest(u32),
-    /// Every one.
-    All,
-    /// These, where they are there.
-    Specific(Vec<Version>),
-}
-
 /// Everything a source holds at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {

@@ -1,5 +1,5 @@
-//! The operator's verbs, each written once: the command line and the operator
-//! API parse, call these and print. Owns no format and no storage.
+//! The commands on a registry, each written once: the command line and the operator
+//! API parse, call these functions and print. Owns no format and no storage.
 
 pub(crate) mod audit;
 pub(crate) mod bundle;
@@ -22,22 +22,21 @@ use crate::registry::sign::Key;
 use crate::storage::store::Store;
 use std::path::Path;
 
-/// A namespace of a registry, and who is asking.
+/// A namespace of a registry, and who makes changes.
 pub struct Operator {
     /// Log of the namespace.
     pub log: Log,
     /// Who makes the changes.
     pub author: Author,
-    /// Makes the first run of what is pushed, where there is one.
+    /// Makes the first run of a pushed model; `None` skips it.
     pub prober: Option<Prober>,
-    /// Signs every entry, and the versions pushed, where there is one.
+    /// Signs every entry and every pushed version; `None` signs nothing.
     pub key: Option<Key>,
 }
 
 impl Operator {
-    /// Opens a registry. One that is to be written is made where it is not
-    /// there, and tested: a store that overwrites what it is told to create is
-    /// refused.
+    /// Opens a registry. For writing it is created if it does not exist, and tested:
+    /// a store that does not support create-if-absent is refused.
     pub(crate) async fn open(
         url: &str,
         namespace: &str,
@@ -57,12 +56,12 @@ impl Operator {
         })
     }
 
-    /// The state of this moment.
+    /// Reads the current state.
     pub async fn state(&self) -> Result<State> {
         self.log.load().await
     }
 
-    /// Commits, signed where there is a key.
+    /// Commits a change, signed if there is a key.
     async fn commit(
         &self,
         state: State,
@@ -73,7 +72,7 @@ impl Operator {
             .await
     }
 
-    /// Finds a version by number or alias, the champion where none is named.
+    /// Finds a version by number or alias; the champion by default.
     async fn chosen(
         &self,
         name: &ModelName,
@@ -106,21 +105,22 @@ fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
     })
 }
 
-/// A folder that appears whole or not at all: filled beside its place, then renamed.
+/// A folder that appears complete or not at all: filled beside its place, then renamed.
 struct NewFolder<'p> {
     staged: tempfile::TempDir,
     into: &'p Path,
 }
 
 impl<'p> NewFolder<'p> {
-    /// Starts one; refuses a place that is taken.
+    /// Starts a folder; refuses a path that exists.
     fn beside(into: &'p Path) -> Result<Self> {
         if into.exists() {
             return Err(Error::precondition(format!(
-                "{} is there already",
+                "{} exists already; choose another path",
                 into.display()
             )));
         }
+
         let parent = into
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
@@ -132,7 +132,7 @@ impl<'p> NewFolder<'p> {
         })
     }
 
-    /// Where it is filled.
+    /// The temporary place, to be filled.
     fn path(&self) -> &Path {
         self.staged.path()
     }
@@ -142,7 +142,7 @@ impl<'p> NewFolder<'p> {
         std::fs::write(self.path().join(name), bytes).map_err(|e| unwritable(self.into, e))
     }
 
-    /// Gives it its place.
+    /// Moves it to its place.
     fn appear(self) -> Result<()> {
         std::fs::rename(self.path(), self.into).map_err(|e| unwritable(self.into, e))?;
         drop(self.staged.keep());

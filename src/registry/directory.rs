@@ -1,7 +1,7 @@
-//! A model directory as Triton and TensorFlow Serving lay it out,
-//! `<name>/<version>/model.onnx`, seen as a catalogue. Owns the memory of when
-//! files were first seen as they are, but no clock: the caller passes both in.
-//! Decides nothing about what is served and writes nothing.
+//! A model directory in the layout of Triton and TensorFlow Serving,
+//! `<name>/<version>/model.onnx`, as a catalogue. Remembers when files were first
+//! seen unchanged; the caller passes the time. Does not decide what is served,
+//! and writes nothing.
 
 mod read;
 #[cfg(test)]
@@ -23,19 +23,28 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) const MODELS_MAX: usize = 10_000;
 /// The most versions of a model; beyond it nothing new of the model is seen.
 pub(crate) const VERSIONS_MAX: usize = 1_000;
-/// The name of a model's file where its configuration says nothing else.
+/// Name of the model file, unless the configuration names another.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
 /// The name of a model's configuration.
 const CONFIG_FILE: &str = "config.pbtxt";
 
-/// A model directory and what was seen in it.
+/// A model directory, and what earlier scans found.
 pub(crate) struct Directory {
     root: PathBuf,
     settle: Duration,
     last: Catalog,
-    /// Since when each version has looked as it does.
+    /// Since when the files of each version are unchanged.
     since: Since,
     ignored: usize,
+}
+
+/// One moment, by both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    /// Comparable with the times of files.
+    time: SystemTime,
+    /// Comparable with earlier scans.
+    instant: Instant,
 }
 
 type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
@@ -45,6 +54,8 @@ type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
+    /// Where it lies.
+    pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,
     /// From a directory the SHA-256 of `bytes` where the model has no external
@@ -59,7 +70,7 @@ pub(crate) struct Loaded {
     pub baseline: Option<Bytes>,
     /// The companion beside it, if there is one.
     pub companion: Option<Bytes>,
-    /// The names of the inputs' columns, where somebody gave them.
+    /// Names of the input's columns, if given.
     pub features: Vec<String>,
 }
 
@@ -84,7 +95,7 @@ impl Directory {
         })
     }
 
-    /// Lists what is there. `now` is compared with the times of files,
+    /// Scans the directory. `now` is compared with the times of files,
     /// `instant` with earlier scans. Folders with illegal names are left out.
     /// A model that cannot be read or is over a limit keeps the versions it had,
     /// unsettled, with the reason as its problem; a directory that cannot be
@@ -115,15 +126,22 @@ impl Directory {
             });
             models.insert(name, entry);
         }
+
         let mut catalog = Catalog { models };
-        self.since = mark_settled(&mut catalog, &self.since, self.settle, (now, instant));
-        // Nobody knows how those files look now; a refusal would outlast the trouble.
+        self.since = mark_settled(
+            &mut catalog,
+            &self.since,
+            self.settle,
+            Now { time: now, instant },
+        );
+        // Their files could not be seen: a refusal would outlast the failure.
         for name in unseen {
             catalog
                 .models
                 .entry(name)
                 .and_modify(|e| e.versions.values_mut().for_each(|v| v.settled = false));
         }
+
         self.ignored = ignored;
         self.last = catalog.clone();
         Ok(catalog)
@@ -144,12 +162,12 @@ impl Directory {
         match walk::fingerprint(&root, folder) {
             Ok(files) if files == entry.files => loaded,
             _ => Err(Error::unavailable(
-                "the version changed while it was read; it is tried again once it is settled",
+                "the version changed while it was read; it is loaded again once its files are left alone",
             )),
         }
     }
 
-    /// Found anew each time, so that the directory may be a link that moves.
+    /// Resolved each time, because the directory may be a link that moves.
     fn canonical_root(&self) -> Result<PathBuf> {
         self.root
             .canonicalize()
@@ -157,7 +175,7 @@ impl Directory {
     }
 }
 
-/// Looks at one model.
+/// Scans one model.
 fn look(
     root: &Path,
     folder: &Path,
@@ -168,13 +186,14 @@ fn look(
     let (config, problem, stamp) = match config(root, folder, name)? {
         None => (None, None, None),
         Some((_, Ok(config))) => (Some(config), None, None),
-        // What serves goes on under the configuration it was loaded with.
+        // Loaded versions keep the configuration that they were loaded with.
         Some((stamp, Err(e))) => (
             last.and_then(|l| l.config.clone()),
             Some(e.message),
             Some(stamp),
         ),
     };
+
     let model_file = config
         .as_ref()
         .and_then(|c| c.model_filename.as_deref())
@@ -227,7 +246,7 @@ fn look(
     })
 }
 
-/// Reads a model's configuration, if it has one: its stamp, and what it says.
+/// Reads a model's configuration, if it has one, with the stamp of its file.
 fn config(
     root: &Path,
     folder: &Path,
@@ -269,44 +288,40 @@ fn config(
     }
 }
 
-/// Stands in for a model that cannot be seen now: nothing of it loads, and
-/// nothing of it leaves.
+/// Returns the last entry of a model that is unreadable now: none of its versions
+/// is loaded or unloaded.
 fn fall_back(name: &ModelName, last: Option<&ModelEntry>, error: &Error) -> ModelEntry {
     let mut entry = last.cloned().unwrap_or_default();
     let problem = Some(error.message.clone());
     if entry.problem != problem {
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(model = name.as_str(), %error, cause, "the model's folder cannot be read; what serves goes on");
+        tracing::error!(model = name.as_str(), %error, cause, "the model's folder cannot be read; serving continues with the loaded versions");
     }
     entry.problem = problem;
     entry
 }
 
-/// Marks each version that was left alone for `settle`: by the times of its
-/// files, or, where those are ahead of the clock, by how long it has looked so.
-fn mark_settled(
-    catalog: &mut Catalog,
-    before: &Since,
-    settle: Duration,
-    (now, instant): (SystemTime, Instant),
-) -> Since {
+/// Marks each version whose files are unchanged for `settle`: by their times, or, if
+/// those are ahead of the clock, by the time since they were first seen so.
+fn mark_settled(catalog: &mut Catalog, before: &Since, settle: Duration, now: Now) -> Since {
     let mut since = Since::new();
     let oldest_ns =
-        walk::nanoseconds(now) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
+        walk::nanoseconds(now.time) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
     for (name, entry) in &mut catalog.models {
         for (version, found) in &mut entry.versions {
             let key = (name.clone(), *version);
             let first = match before.get(&key) {
                 Some((files, first)) if *files == found.files => *first,
-                _ => instant,
+                _ => now.instant,
             };
             let old = found
                 .files
                 .newest_ns()
                 .is_some_and(|newest| newest <= oldest_ns);
-            found.settled = old || instant.saturating_duration_since(first) >= settle;
+            found.settled = old || now.instant.saturating_duration_since(first) >= settle;
             since.insert(key, (found.files.clone(), first));
         }
     }
+
     since
 }

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::sign::{self, Key, Policy};
+use super::sign::{self, Key, Policy, Signed};
 use super::text;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -239,16 +239,6 @@ pub struct Blob {
 /// Whether a number need not be written.
 pub(super) fn is_zero(n: &u32) -> bool {
     *n == 0
-}
-
-/// A signature by a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Signed {
-    /// `ed25519:` and the public key in base64.
-    pub key: String,
-    /// Base64.
-    pub value: String,
 }
 
 impl Read {

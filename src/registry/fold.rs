@@ -1,12 +1,13 @@
-//! What the log comes to: a pure fold of entries into a state. Decides whether
-//! an entry holds; reads nothing, and has no clock but the entries'.
+//! Turns the log into a state: a pure fold over entries. Decides whether an entry
+//! is valid or void (its conditions do not hold, so it changes nothing). Reads
+//! nothing, and has no clock but the times in entries.
 
 mod change;
 #[cfg(test)]
 mod tests;
 
-use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, Signed, is_zero};
-use super::sign::Policy;
+use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, is_zero};
+use super::sign::{Policy, Signed};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
@@ -24,7 +25,7 @@ pub(crate) const VERSIONS_MAX: usize = 100_000;
 /// The most aliases, and the most tags, of a model or version.
 pub(crate) const NAMES_MAX: usize = 64;
 
-/// Everything the log says up to entry `seq`.
+/// The state of a namespace after entry `seq`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -36,13 +37,13 @@ pub struct State {
     /// Approvals that a version needs to become champion.
     #[serde(default)]
     pub approvals: u32,
-    /// What is asked of every change.
+    /// Which signatures every change needs.
     #[serde(default, skip_serializing_if = "Policy::is_none")]
     pub signatures: Policy,
-    /// The keys that may change what is asked for.
+    /// The keys that may change the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
-    /// How often a blob was deleted, where it ever was.
+    /// How often a blob was deleted, if ever.
     #[serde(default)]
     pub generations: BTreeMap<Digest, u32>,
     /// Entries whose conditions did not hold, and why.
@@ -56,13 +57,13 @@ pub struct State {
 pub struct Model {
     #[serde(default, with = "pairs")]
     pub versions: BTreeMap<Version, Record>,
-    /// Champions to go back to, the champion last.
+    /// Champions to roll back to, the current one last.
     #[serde(default)]
     pub champions: Vec<Version>,
-    /// All others.
+    /// All aliases but `champion` and `previous`.
     #[serde(default)]
     pub aliases: BTreeMap<Alias, Version>,
-    /// Percent by alias or version; empty: the champion takes all.
+    /// Traffic weights in percent, by alias or version; empty: all to the champion.
     #[serde(default)]
     pub traffic: BTreeMap<String, u32>,
     #[serde(default)]
@@ -83,7 +84,7 @@ pub struct Record {
     /// The key of the training run that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Digest>,
-    /// The entry that brought it.
+    /// The entry that added it.
     pub seq: u64,
     pub time: DateTime<Utc>,
     pub actor: String,
@@ -94,23 +95,23 @@ pub struct Record {
     pub retired_by: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// The keys that signed the entry that brought it.
+    /// The keys that signed the entry that added it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// By actor, who is a claim: whether it may become champion.
+    /// Approvals (true) and rejections by actor, which is a claim.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub verdicts: BTreeMap<String, bool>,
-    /// Approvals by keys that it needed when it became champion.
+    /// Approvals by keys that were needed when it became champion.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needed: u32,
-    /// Verdicts by the key that signed them.
+    /// Approvals (true) and rejections by the key that signed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vouched: BTreeMap<String, bool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }
 
-/// Versions as a list of pairs: JSON has no numbers for keys.
+/// Versions as a list of pairs: keys of JSON objects are not numbers.
 mod pairs {
     use super::{BTreeMap, Record, Version};
     use serde::{Deserialize, Deserializer, Serializer};
@@ -151,12 +152,12 @@ impl Model {
             .map(|(version, record)| (*version, record))
     }
 
-    /// The version that serves those who ask for none.
+    /// The version for requests that name none.
     pub fn champion(&self) -> Option<Version> {
         self.champions.last().copied()
     }
 
-    /// The version that a rollback goes to.
+    /// The version that a rollback would promote.
     pub(crate) fn previous(&self) -> Option<Version> {
         let (_, before) = self.champions.split_last()?;
         before.iter().rev().copied().find(|v| self.is_live(*v))
@@ -170,7 +171,7 @@ impl Model {
         all
     }
 
-    /// Finds the version an alias or a number stands for.
+    /// Finds a version by alias or number.
     pub(crate) fn find(&self, name: &str) -> Option<Version> {
         match Version::parse(name) {
             Ok(version) => self.versions.contains_key(&version).then_some(version),
@@ -178,7 +179,7 @@ impl Model {
         }
     }
 
-    /// Whether a version is there and in use.
+    /// Whether a version exists and is not retired.
     pub(super) fn is_live(&self, version: Version) -> bool {
         self.versions
             .get(&version)
@@ -195,7 +196,7 @@ impl Model {
         }
     }
 
-    /// What points at a version.
+    /// Lists the aliases and traffic weights that point at a version.
     fn pointers(&self, version: Version) -> Vec<String> {
         let aliases = self
             .aliases
@@ -213,9 +214,9 @@ impl Model {
 }
 
 impl State {
-    /// Folds the next entry. One that breaks the chain is an error and changes
-    /// nothing: the log was forked or rolled back. One whose conditions do not
-    /// hold is noted as void and changes nothing else.
+    /// Applies the next entry. An entry that breaks the chain is an error and changes
+    /// nothing: the log was forked or rolled back. An entry whose conditions do not
+    /// hold is recorded as void and changes nothing else.
     pub(crate) fn apply(&mut self, read: Read) -> Result<()> {
         let keys = read.keys();
         let Read { entry, hash, .. } = read;
@@ -225,8 +226,9 @@ impl State {
                 entry.seq, self.seq
             )));
         }
+
         let seq = entry.seq;
-        // Nothing of a void entry may stay: it is tried on what it touches.
+        // A void entry must leave nothing behind: it is tried on copies of the models it touches.
         let mut tried = self.part(&entry.models());
         let result = tried.apply(&entry, &keys);
         let Trial {
@@ -250,13 +252,14 @@ impl State {
             }
             Err(error) => drop(self.void.insert(seq, error.message)),
         }
+
         self.seq = seq;
         self.hash = Some(hash);
         Ok(())
     }
 
-    /// Folds one model's entries without those between them, for its history:
-    /// the chain and the rest of the namespace are not looked at.
+    /// Applies entries of one model without those between them, for its history: the
+    /// chain and the rest of the namespace are not checked.
     pub(crate) fn replay(&mut self, read: &Read) {
         let entry = &read.entry;
         for op in &entry.ops {
@@ -265,6 +268,7 @@ impl State {
                     .extend(blobs.iter().map(|b| (b.digest, b.generation)));
             }
         }
+
         let mut tried = self.part(&entry.models());
         if tried.apply(entry, &read.keys()).is_ok() {
             let mut models = tried.models;
@@ -272,19 +276,18 @@ impl State {
         }
     }
 
-    /// Tells why an entry of these operations, signed by these keys, would be
-    /// void now.
+    /// Fails with the reason if an entry, signed by these keys, would be void now.
     pub(crate) fn check(&self, entry: &Entry, keys: &[String]) -> Result<()> {
         self.part(&entry.models()).apply(entry, keys)
     }
 
-    /// Whether a version has the approvals that the namespace asks for: by keys
-    /// where it asks for signatures, by actors, who are claims, where not.
+    /// Whether a version has the approvals that the policy requires: by keys if
+    /// signatures are required, else by actors, which are claims.
     pub(crate) fn check_approved(&self, record: &Record) -> Result<()> {
         check_approved(record, self.approvals, self.signatures)
     }
 
-    /// A state of some models only, and of all that is not of models.
+    /// Copies some models, and everything that belongs to no model.
     fn part(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
         let models = names
             .iter()
@@ -312,12 +315,12 @@ impl State {
         found.ok_or_else(|| Error::not_found(format!("'{name}' has no version {version}")))
     }
 
-    /// The generation under which a blob is uploaded now.
+    /// The generation for the next upload of a blob.
     pub(crate) fn generation(&self, digest: &Digest) -> u32 {
         self.generations.get(digest).copied().unwrap_or(0)
     }
 
-    /// Every blob that a version in use names.
+    /// The blobs of all versions in use.
     pub(crate) fn referenced(&self) -> BTreeSet<Digest> {
         let records = self
             .models
@@ -331,7 +334,7 @@ impl State {
 }
 
 impl Entry {
-    /// The models it touches.
+    /// The models that it changes.
     pub(crate) fn models(&self) -> BTreeSet<ModelName> {
         self.ops.iter().filter_map(Op::model).cloned().collect()
     }

@@ -1,9 +1,11 @@
-//! Follows a registry: the newest state, what of it is to be served, and the
-//! files, verified, in a cache of its own. Goes on with what it has where the
-//! store is silent, and refuses a log that was forked or rolled back.
+//! Follows a registry for a server: reads new entries, decides which versions are
+//! served, and keeps verified copies of their files in a cache. If the store does
+//! not answer, serving continues from the cache. A log that was forked or rolled
+//! back is refused.
 
 mod cache;
 mod pointers;
+mod presence;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -15,7 +17,7 @@ use super::log::Log;
 use super::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
 };
-use super::servers::{self, Addresses, Presence};
+use super::servers::{self, Addresses};
 use super::sign::{Policy, Trust};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::hash::Digest;
@@ -29,30 +31,32 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What is followed, and how.
+/// Options of a follower.
 pub(crate) struct Options {
     /// The models to serve; empty for all.
     pub models: BTreeSet<ModelName>,
     /// The folder of verified copies.
     pub cache: PathBuf,
-    /// How long a version that is only `previous` is kept.
+    /// How long a version that is only `previous` stays loaded.
     pub previous_warm: Duration,
-    /// What is asked of signatures, and the file of the keys that count.
+    /// Which signatures are required, and the file of trusted keys.
     pub signatures: Policy,
     pub trust: Option<PathBuf>,
-    /// Approvals by those keys that a champion needs here, whatever the namespace asks for.
+    /// Approvals by trusted keys that a champion needs here, in addition to the policy of the
+    /// namespace.
     pub approvals: u32,
-    /// Where this server is reached, once that is known; told to the fleet.
+    /// Addresses of this server, once they are known; published to the fleet.
     pub addresses: Arc<OnceLock<Addresses>>,
 }
 
 impl Options {
-    /// Whether only what was folded from the first entry is believed.
+    /// Whether only a state that was folded from the first entry is accepted.
     fn is_strict(&self) -> bool {
         self.signatures == Policy::Require || self.approvals > 0
     }
 
-    /// What a server that was not strict applied; only its entry is looked for.
+    /// The state that a server without strict options applied; only used to check that its last
+    /// entry is still in the log.
     fn seen(&self, cache: &Cache) -> Option<State> {
         if self.is_strict() {
             cache.state(false)
@@ -62,25 +66,25 @@ impl Options {
     }
 }
 
-/// How following stands.
+/// State of a follower.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The last entry applied.
     pub seq: u64,
-    /// Why nothing new is taken, if so.
+    /// Why new entries are refused, if so.
     pub refused: Option<String>,
-    /// Whether that is because the store is silent, and not because of what it has.
+    /// Whether the reason is that the store does not answer, and not what it holds.
     pub silent: bool,
 }
 
-/// What one look at the log came to.
+/// Result of one look at the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Entries were applied.
     New,
-    /// There is nothing new.
+    /// There are no new entries.
     Same,
-    /// The store did not answer, or what it has is refused.
+    /// The store did not answer, or its log is refused.
     Failed,
 }
 
@@ -94,36 +98,33 @@ pub(crate) struct Follower {
     /// When the store last answered.
     contact: Instant,
     looks: u64,
-    /// Why nothing new is taken, if so; and whether that is only silence.
+    /// Why new entries are refused, and whether only the store does not answer.
     refused: Option<String>,
     silent: bool,
-    /// Versions that were wanted before; the manager lets go of them.
+    /// Versions that were wanted before; the manager unloads them.
     listed: BTreeMap<ModelName, BTreeSet<Version>>,
-    /// This server's name in the fleet, and what it last told and when.
+    /// This server's name in the fleet, and what it last published and when.
     server: String,
-    told: Option<(Standing, Instant)>,
-    /// Since when each model's previous champion has been that.
+    published: Option<(Standing, Instant)>,
+    /// When each model's previous champion was replaced.
     previous: BTreeMap<ModelName, (Version, Instant)>,
-    /// Champions that are not served as such, and said so; and those that were
-    /// admitted, which stay so.
+    /// Champions that were logged as not approved; and those that were admitted,
+    /// which stay admitted.
     unapproved: BTreeSet<(ModelName, Version)>,
     admitted: BTreeSet<(ModelName, Version)>,
-    /// The trust file as it last could be read, and why it cannot be, if so.
+    /// The trust file as last read, and why it is unreadable now, if it is.
     trust: Trust,
     untrusted: Option<String>,
 }
 
-/// How long one look may take; a store that stalls is one that is silent.
+/// Time limit of one look; a slow store counts as one that does not answer.
 const LOOK_MAX: Duration = Duration::from_secs(10);
-/// How long taking leave of the fleet may take.
-const LEAVE_MAX: Duration = Duration::from_secs(1);
-/// Every so many looks at nothing new, the last entry is looked at instead: it
-/// must still be there, as it was.
+/// Every so many looks, the last entry is read again: it must be unchanged.
 const RECHECK: u64 = 8;
 
 impl Follower {
-    /// Takes up what was last applied, then what the store has. Without the
-    /// store it goes on from the cache; without either it fails.
+    /// Starts from the cached state and applies the entries of the store. Without
+    /// the store it continues from the cache; without either it fails.
     pub(crate) fn open(log: Log, options: Options, now: Instant) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -144,18 +145,20 @@ impl Follower {
             silent: false,
             listed: BTreeMap::new(),
             server: servers::name(),
-            told: None,
+            published: None,
             previous: BTreeMap::new(),
             unapproved: BTreeSet::new(),
             admitted: BTreeSet::new(),
             trust: Trust::default(),
             untrusted: None,
         };
+
         match follower.first_look() {
             Ok(()) => {}
             Err(error) if known => follower.fail(&error),
             Err(error) => return Err(error),
         }
+
         Ok(follower)
     }
 
@@ -164,11 +167,11 @@ impl Follower {
         let seen = self.options.seen(&self.cache);
         self.runtime.block_on(async {
             let started = async {
-                // What any server of this machine applied must still be there.
+                // The last entry that any server of this machine applied must be unchanged.
                 for state in seen.iter().chain([&self.state]).filter(|s| s.seq > 0) {
                     same_entry(&log, state).await?;
                 }
-                // A checkpoint is not signed: who asks for signatures folds every entry.
+                // A checkpoint is not signed: with strict options every entry is folded.
                 if self.state.seq == 0 && !self.options.is_strict() {
                     self.state = log.load().await?;
                 }
@@ -182,7 +185,7 @@ impl Follower {
                 let looked = tokio::time::timeout(LOOK_MAX, log.catch_up(&mut self.state)).await;
                 match looked {
                     Ok(done) => break done,
-                    // A long way to go is no failure while it gets shorter.
+                    // A long log is no failure while reading it makes progress.
                     Err(_) if self.state.seq > before => {}
                     Err(_) => break Err(stalled()),
                 }
@@ -192,14 +195,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks for new entries: one request where there are none. Now and then a
-    /// look that nobody asked for is spent on the last entry instead.
+    /// Looks for new entries: one request if there are none. At intervals a look
+    /// without a notification (`asked` is false) checks the last entry instead.
     pub(crate) fn look(&mut self, now: Instant, asked: bool) -> Look {
         self.looks += u64::from(!asked);
         let recheck = (!asked && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
-        // Kept beside the work: what was applied before it failed or ran out of
-        // time holds, and the next look goes on from there.
+        // Outside the future: entries that were applied before a failure or a
+        // timeout are kept, and the next look continues from there.
         let mut next = None;
         let looked = self.runtime.block_on(async {
             let look = async {
@@ -209,7 +212,7 @@ impl Follower {
                         return Ok(());
                     }
                 }
-                // Mostly there is nothing: one request, and no state is copied.
+                // Usually there is nothing new: one request, and no copy of the state.
                 if !log.has_next(&self.state).await? {
                     return Ok(());
                 }
@@ -224,16 +227,17 @@ impl Follower {
             self.state = state;
             self.applied();
         }
+
         match looked.unwrap_or_else(|_| Err(stalled())) {
             Ok(()) => {
                 self.contact = now;
                 self.silent = false;
                 if self.refused.take().is_some() {
-                    tracing::info!(seq = self.state.seq, "the registry is followed again");
+                    tracing::info!(seq = self.state.seq, "registry is followed again");
                 }
                 if is_new { Look::New } else { Look::Same }
             }
-            // A long way to go is no failure while it gets shorter.
+            // A long log is no failure while reading it makes progress.
             Err(error) if is_new && error.kind == Kind::Unavailable => {
                 self.contact = now;
                 Look::New
@@ -247,24 +251,28 @@ impl Follower {
 
     fn fail(&mut self, error: &Error) {
         self.silent = error.kind != Kind::FailedPrecondition;
-        // Said once, and again only when it changes.
+        // Logged once, and again only when the reason changes.
         if self.refused.as_deref() != Some(&error.message) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(%error, cause, seq = self.state.seq, "the registry cannot be followed; what serves goes on");
+            tracing::error!(%error, cause, seq = self.state.seq, "registry cannot be followed; serving continues with the last state");
         }
         self.refused = Some(error.message.clone());
     }
 
     fn applied(&mut self) {
         if let Err(error) = self.cache.keep(&self.state, self.options.is_strict()) {
-            tracing::error!(%error, "the state cannot be kept; a restart without the store would know less");
+            tracing::error!(%error, "state cannot be cached; a restart without the store would start from an older one");
         }
         for (seq, why) in self.state.void.range(self.state.seq..) {
-            tracing::warn!(seq, why, "an entry is void");
+            tracing::warn!(
+                seq,
+                why,
+                "entry is void: its conditions did not hold, so it changes nothing"
+            );
         }
     }
 
-    /// Notes which champions the new state makes previous ones.
+    /// Records which champions the new state replaces.
     fn note_champions(&mut self, new: &State, now: Instant) {
         for (name, model) in &new.models {
             let before = self.state.models.get(name).and_then(Model::champion);
@@ -276,7 +284,7 @@ impl Follower {
         }
     }
 
-    /// How following stands.
+    /// Returns the state of the follower.
     pub(crate) fn standing(&self) -> Standing {
         Standing {
             seq: self.state.seq,
@@ -285,52 +293,12 @@ impl Follower {
         }
     }
 
-    /// Tells the fleet how this server stands: at once where that changed, else
-    /// now and then. A store that does not take it is no failure, and one whose
-    /// log is refused is not written to.
-    pub(crate) fn tell(&mut self, now: Instant) {
-        let standing = self.standing();
-        if standing.refused.is_some() {
-            return;
-        }
-        let fresh = |(told, at): &(Standing, Instant)| {
-            *told == standing && now.saturating_duration_since(*at) < servers::HEARTBEAT
-        };
-        let Some(addresses) = self
-            .options
-            .addresses
-            .get()
-            .filter(|_| !self.told.as_ref().is_some_and(fresh))
-        else {
-            return;
-        };
-        let presence = Presence {
-            server: self.server.clone(),
-            addresses: addresses.clone(),
-            entry: standing.seq,
-            time: super::log::now(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        self.told = Some((standing, now));
-        let announced = self.runtime.block_on(async {
-            let announce = async {
-                // A folder that was taken away must not be made again by this.
-                same_entry(&self.log, &self.state).await?;
-                self.log.announce(&presence).await
-            };
-            tokio::time::timeout(LOOK_MAX, announce).await
-        });
-        if !matches!(announced, Ok(Ok(()))) {
-            tracing::debug!("the fleet was not told");
-        }
-    }
-
-    /// How long the store has been silent.
+    /// Returns the time since the store last answered.
     pub(crate) fn staleness(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.contact)
     }
 
-    /// What is to be served, and what was before.
+    /// Returns the versions to serve, and those that were served before.
     pub(crate) fn scan(&mut self, now: Instant) -> Catalog {
         let mut catalog = Catalog::default();
         self.read_trust();
@@ -349,7 +317,7 @@ impl Follower {
                 now.saturating_duration_since(*since) < self.options.previous_warm
             });
             let (pointers, refused) =
-                pointers((name, model), warm.map(|(version, _)| *version), &approvers);
+                pointers(name, model, warm.map(|(version, _)| *version), &approvers);
             now_admitted.extend(pointers.champion.map(|v| (name.clone(), v)));
             if let Some(version) = refused.filter(|v| self.unapproved.insert((name.clone(), *v))) {
                 let version = version.number();
@@ -361,7 +329,7 @@ impl Follower {
             }
             let listed = self.listed.entry(name.clone()).or_default();
             listed.extend(&pointers.wanted);
-            // A retired one too: it leaves once everything wanted serves.
+            // A retired version too: it is unloaded once everything wanted is served.
             listed.retain(|v| model.versions.contains_key(v));
             let versions = listed
                 .iter()
@@ -376,14 +344,15 @@ impl Follower {
                 },
             );
         }
-        // A version that leaves the place is held to the approvals anew.
+
+        // A version that becomes champion again needs its approvals again.
         self.admitted = now_admitted;
         catalog
     }
 
-    /// Brings a version into memory: from the cache where it is whole there,
-    /// else from the store. Refuses bytes that are not the manifest's, and a
-    /// graph that does not declare what the manifest says.
+    /// Reads a version into memory: from the cache if it is whole there, else from
+    /// the store. Refuses bytes that differ from the manifest's digests, and a
+    /// graph whose signature differs from the manifest's.
     pub(crate) fn read(&self, name: &ModelName, version: Version) -> Result<Loaded> {
         let record = self.state.record(name, version)?;
         self.check_signature(name, version, record)?;
@@ -398,6 +367,7 @@ impl Follower {
                 "the graph does not declare what its manifest says",
             ));
         }
+
         let external_dir = (!graph.external.is_empty()).then(|| folder.path.clone());
         let beside = |role, bytes_max| {
             let file = folder.manifest.files.iter().find(|f| f.role == role);
@@ -412,8 +382,10 @@ impl Follower {
                 .transpose()
                 .map_err(|e| Error::unavailable("read a cached file").with_source(e))
         };
+
         Ok(Loaded {
             bytes,
+            path: folder.model_path(),
             graph,
             digest: record.manifest,
             external_dir,
@@ -429,7 +401,7 @@ impl Follower {
         self.cache.folder(manifest)
     }
 
-    /// Lets go of cached files that nothing wants any more.
+    /// Deletes cached files of versions that are no longer needed.
     pub(crate) fn tidy(&self, serving: &BTreeSet<Digest>) {
         let models = self.state.models.values();
         let pointed = models.flat_map(|m| {
@@ -447,21 +419,11 @@ impl Follower {
     }
 }
 
-impl Drop for Follower {
-    fn drop(&mut self) {
-        if self.told.is_some() {
-            let _ = self.runtime.block_on(async {
-                tokio::time::timeout(LEAVE_MAX, self.log.leave(&self.server)).await
-            });
-        }
-    }
-}
-
 fn stalled() -> Error {
     Error::unavailable("the store does not answer in time")
 }
 
-/// Fails unless the last entry applied is still there as it was.
+/// Fails unless the last entry applied is unchanged in the store.
 async fn same_entry(log: &Log, state: &State) -> Result<()> {
     let found = log.entry_hash(state.seq).await?;
     if found == state.hash {
@@ -472,6 +434,7 @@ async fn same_entry(log: &Log, state: &State) -> Result<()> {
     } else {
         "is gone"
     };
+
     Err(Error::precondition(format!(
         "entry {} of the log {how}: the log was forked or rolled back; restore it, or start anew with an empty cache",
         state.seq
@@ -485,6 +448,7 @@ fn version_entry(manifest: Digest) -> VersionEntry {
         modified_ns: 0,
         inode: 0,
     };
+
     let files = Fingerprint(vec![stamp]);
     VersionEntry {
         files,

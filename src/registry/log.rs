@@ -1,6 +1,6 @@
-//! The log in its store: reads entries in order, commits by creating the next
-//! number, writes checkpoints. A create is the only commit; whatever its answer
-//! was, the number is read back and the nonce tells whose it is.
+//! The log in its store: reads entries in order, commits an entry by creating the
+//! next number, writes checkpoints. If the answer of a create is lost, the number
+//! is read back, and the nonce tells whose entry it holds.
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +17,16 @@ use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A checkpoint is written with every entry whose number is a multiple.
+/// A checkpoint is written at every multiple of this entry number.
 pub(crate) const CHECKPOINT_EVERY: u64 = 64;
 /// The largest checkpoint.
 const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
-/// The most entries asked for at once while catching up.
+/// The most entries read at once while catching up.
 const AHEAD_MAX: usize = 32;
-/// Numbers tried before a writer gives up on others being faster.
+/// Entry numbers tried before a writer gives up because others commit faster.
 const ATTEMPTS_MAX: u32 = 1_000;
 
-/// Where a namespace's objects lie.
+/// The log of one namespace.
 #[derive(Clone)]
 pub struct Log {
     pub store: Store,
@@ -45,11 +45,11 @@ pub struct Author {
 pub(crate) struct Committed {
     /// The state right after it.
     pub state: State,
-    /// Its number; `None` where there was nothing to change.
+    /// Its number; `None` if there was nothing to change.
     pub seq: Option<u64>,
 }
 
-/// What a change is to do, decided anew on each state it is tried on.
+/// Operations of a change, decided again on each state that it is tried on.
 pub(crate) struct Change {
     pub ops: Vec<Op>,
     pub evidence: Vec<Evidence>,
@@ -64,7 +64,7 @@ impl From<Vec<Op>> for Change {
     }
 }
 
-/// A state as it is kept: derived from the log, and verifiable against it.
+/// A stored state: derived from the log, and verifiable against it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkpoint {
@@ -100,7 +100,7 @@ impl Checkpoint {
 }
 
 impl Log {
-    /// Names a namespace of a store; the grammar is a model name's.
+    /// Opens the log of a namespace, whose name follows the rules of model names.
     pub(crate) fn new(store: Store, namespace: &str) -> Result<Self> {
         crate::core::model::ModelName::parse(namespace)
             .map_err(|e| Error::invalid(e.message.replace("model name", "namespace")))?;
@@ -153,8 +153,8 @@ impl Log {
 
     /// Folds every entry after `state`.
     pub(crate) async fn catch_up(&self, state: &mut State) -> Result<()> {
-        // Mostly there is nothing new, and one GET tells; where there is much,
-        // ever more of it is asked for at once.
+        // Usually there is nothing new, and one GET shows it; if there is much,
+        // more and more entries are read at once.
         let mut window = 1;
         while self.advance(state).await? {
             window = (window * 2).min(AHEAD_MAX);
@@ -171,10 +171,11 @@ impl Log {
                 }
             }
         }
+
         Ok(())
     }
 
-    /// Folds the whole log, from the newest checkpoint that can be read.
+    /// Folds the whole log, from the newest readable checkpoint.
     pub(crate) async fn load(&self) -> Result<State> {
         let mut state = self.checkpoint().await?.unwrap_or_default();
         self.catch_up(&mut state).await?;
@@ -182,7 +183,7 @@ impl Log {
     }
 
     async fn checkpoint(&self) -> Result<Option<State>> {
-        // The hint spares a listing; it is never trusted to be right or new.
+        // The hint saves a listing; it may be wrong or old.
         let hint = self.store.get(&self.key("hint"), 64).await.ok().flatten();
         let hinted = hint.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok());
         if let Some(state) = match hinted {
@@ -191,6 +192,7 @@ impl Log {
         } {
             return Ok(Some(state));
         }
+
         let mut found = Vec::new();
         let folder = self.key("checkpoint");
         let mut listed = self.store.list(&folder);
@@ -203,21 +205,23 @@ impl Log {
                 .strip_suffix(".json");
             found.extend(name.and_then(|n| n.parse::<u64>().ok()));
         }
+
         found.sort_unstable();
         for seq in found.into_iter().rev().take(3) {
             if let Some(state) = self.checkpoint_at(seq).await {
                 return Ok(Some(state));
             }
         }
+
         Ok(None)
     }
 
-    /// Reads a checkpoint; one that is torn, or not of its entry, is passed over.
+    /// Reads a checkpoint; `None` if it is damaged or does not fit its entry.
     async fn checkpoint_at(&self, seq: u64) -> Option<State> {
         let key = self.checkpoint_key(seq);
         let bytes = self.store.get(&key, CHECKPOINT_BYTES_MAX).await.ok()??;
         let state = Checkpoint::read(&bytes, &key)
-            .inspect_err(|e| tracing::warn!(%e, "checkpoint passed over"))
+            .inspect_err(|e| tracing::warn!(%e, "checkpoint is unreadable, and ignored"))
             .ok()?;
         let entry = self
             .store
@@ -227,9 +231,10 @@ impl Log {
         (state.seq == seq && state.hash == Some(Digest::of(&entry))).then_some(state)
     }
 
-    /// Commits what `decide` says of the newest state; where others commit
-    /// first, asks it again of theirs. An empty change commits nothing.
-    /// `Unavailable` where the store does not even tell whether it landed.
+    /// Commits the change that `decide` returns for the newest state. If another
+    /// writer commits first, `decide` is called again with the new state. An empty
+    /// change commits nothing. `Unavailable` if it is unknown whether the entry
+    /// was written.
     pub(crate) async fn commit(
         &self,
         mut state: State,
@@ -271,15 +276,16 @@ impl Log {
                     state,
                 });
             }
-            // Another's entry took the number: see what is left of ours.
+            // Another writer's entry has the number: decide again on the new state.
             back_off(attempt).await;
         }
+
         Err(Error::unavailable(
-            "others keep changing the registry faster; retry",
+            "other writers keep committing first; retry",
         ))
     }
 
-    /// Creates an entry; tells whether it is the one that holds the number.
+    /// Creates an entry; returns whether it holds its number.
     async fn put(&self, entry: &Entry, bytes: bytes::Bytes) -> Result<bool> {
         let key = self.entry_key(entry.seq);
         for attempt in 0..ANSWERS_MAX {
@@ -292,7 +298,7 @@ impl Log {
             {
                 return answer.map(|_| false);
             }
-            // A lost answer and a refusal look alike until the number is read.
+            // A lost answer and a refusal look the same until the number is read.
             match self.store.get(&key, ENTRY_BYTES_MAX).await {
                 Ok(Some(found)) if found == bytes => return Ok(true),
                 Ok(Some(found)) => {
@@ -309,13 +315,14 @@ impl Log {
                 }
             }
         }
+
         Err(Error::unavailable(format!(
             "the store neither takes entry {} nor has it; retry",
             entry.seq
         )))
     }
 
-    /// Writes a checkpoint now and then; failing to is no failure.
+    /// Writes a checkpoint at intervals; a failure only slows the next load.
     async fn keep(&self, state: &State) {
         if !state.seq.is_multiple_of(CHECKPOINT_EVERY) {
             return;
@@ -347,7 +354,7 @@ impl Log {
         bytes.map(|bytes| Entry::read(&bytes, seq)).transpose()
     }
 
-    /// The hash of one entry's bytes, whatever they say.
+    /// Returns the hash of one entry's bytes, without parsing them.
     pub(crate) async fn entry_hash(&self, seq: u64) -> Result<Option<Digest>> {
         let bytes = self
             .store
@@ -357,14 +364,13 @@ impl Log {
     }
 }
 
-/// Creates tried for one number that the store neither takes nor has.
+/// Attempts to create one number that the store neither accepts nor holds.
 const ANSWERS_MAX: u32 = 8;
 
 /// Waits a random part of a time that doubles, up to a quarter of a second.
 async fn back_off(attempt: u32) {
-    let longest = (1_u64 << attempt.min(8)).min(250);
-    let random = u64::from(uuid::Uuid::new_v4().as_fields().0);
-    tokio::time::sleep(Duration::from_millis(random % longest + 1)).await;
+    let longest_ms = (1 << attempt.min(8)).min(250);
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest_ms))).await;
 }
 
 /// The time to the millisecond, which is what entries carry.

@@ -1,6 +1,6 @@
-//! What a version is: its files by digest, what its graph declares, and what it
-//! was made from. Immutable, and the same for the same push, so that pushing
-//! again is recognised. Owns the format; measures and publishes nothing.
+//! The manifest of a version: its files by digest, its signature, and its lineage.
+//! Immutable, and the same for the same push, so that a repeated push is
+//! recognised. Owns the format; measures and publishes nothing.
 
 use super::text;
 use crate::core::error::{Error, Result};
@@ -54,7 +54,7 @@ pub struct Manifest {
     /// Program that wrote the graph.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub producer: String,
-    /// The names of the input's columns, where somebody gave them.
+    /// Names of the input's columns, if given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// An SPDX expression.
@@ -66,11 +66,11 @@ pub struct Manifest {
     /// The version it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Version>,
-    /// What it was made with and from: data, code, spec and environment
-    /// digests, seed, parameters, trigger; as its maker gave them.
+    /// How it was made: digests of data, code, spec and environment, seed,
+    /// parameters, trigger; as given at the push.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub lineage: Map<String, Value>,
-    /// Its metrics, as its maker gave them.
+    /// Its metrics, as given at the push.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub evaluation: Map<String, Value>,
 }
@@ -97,13 +97,13 @@ pub enum Role {
     Model,
     /// Weights beside it.
     Weights,
-    /// What monitoring compares with.
+    /// Training reference profile for monitoring.
     Baseline,
     /// The model card, in Markdown.
     Card,
-    /// Inputs with the outputs they must give.
+    /// Stored inputs with expected outputs.
     Golden,
-    /// A second model, which says how large the errors of the first are likely to be.
+    /// A second model, which predicts the error of the first.
     Companion,
     /// Anything else that was pushed with it.
     Other,
@@ -133,7 +133,7 @@ pub struct Tensor {
 }
 
 impl Declared {
-    /// Writes a signature down.
+    /// Converts a signature.
     pub(crate) fn of(signature: &Signature) -> Self {
         let tensors = |specs: &[TensorSpec]| {
             let tensor = |s: &TensorSpec| Tensor {
@@ -146,14 +146,15 @@ impl Declared {
             };
             specs.iter().map(tensor).collect()
         };
+
         Self {
             inputs: tensors(&signature.inputs),
             outputs: tensors(&signature.outputs),
         }
     }
 
-    /// Says how `self` differs for a client of `before`; nothing where every
-    /// request that was legal stays so and every output is still there.
+    /// Lists the differences that break clients of `before`; empty if every request
+    /// that was valid stays valid and every output is still there.
     pub(crate) fn breaks(&self, before: &Self) -> Vec<String> {
         let mut broken = Vec::new();
         for old in &before.inputs {
@@ -165,6 +166,7 @@ impl Declared {
                 Some(_) => {}
             }
         }
+
         let known = |t: &&Tensor| !before.inputs.iter().any(|old| old.name == t.name);
         broken.extend(
             self.inputs
@@ -181,12 +183,13 @@ impl Declared {
                 Some(_) => {}
             }
         }
+
         broken
     }
 }
 
 impl Tensor {
-    /// Whether whatever fits `other` fits `self`.
+    /// Whether every tensor that fits `other` also fits `self`.
     fn takes(&self, other: &Self) -> bool {
         let axis = |(mine, theirs): (&i64, &i64)| *mine == -1 || mine == theirs;
         self.datatype == other.datatype
@@ -208,7 +211,7 @@ impl std::fmt::Display for Tensor {
 }
 
 impl Manifest {
-    /// Starts from what a graph declares.
+    /// Creates a manifest from a graph, without files.
     pub(crate) fn of(model: &ModelName, graph: &Graph) -> Self {
         Self {
             format: FORMAT,
@@ -247,10 +250,11 @@ impl Manifest {
         let head: Head = text::read(bytes, "the manifest")?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
-                "the manifest is of format {}, this ortus reads format {FORMAT}; use a newer one",
+                "the manifest is of format {}, this program reads format {FORMAT}; use a newer version of it",
                 head.format
             )));
         }
+
         let read: Self = text::read(bytes, "the manifest")?;
         for file in &read.files {
             check_path(&file.path)?;
@@ -260,6 +264,7 @@ impl Manifest {
                 ));
             }
         }
+
         read.model_file()?;
         Ok(read)
     }
@@ -276,13 +281,13 @@ impl Manifest {
     }
 }
 
-/// Refuses a path that is not plainly inside a folder.
+/// Refuses a path that is not a plain relative path inside a folder.
 pub(crate) fn check_path(path: &str) -> Result<()> {
     let legal =
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
     if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
         return Err(Error::precondition(format!(
-            "the path '{}' is not plainly inside the version's folder",
+            "the path '{}' leaves the version's folder, or is not a plain relative path",
             crate::core::model::short(path)
         )));
     }

@@ -7,7 +7,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use super::catalog::VersionPolicy;
+use super::version_policy::VersionPolicy;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::{DType, RANK_MAX};

@@ -1,5 +1,6 @@
-//! Who follows a namespace: one small object per server, overwritten now and
-//! then. A hint for people and for nudges; nothing depends on it.
+//! The servers that follow a namespace: one small object per server, overwritten at
+//! intervals. Used to list the fleet and to notify servers of a change; nothing
+//! else depends on it.
 
 use super::log::Log;
 use super::text;
@@ -9,14 +10,14 @@ use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How often a server tells of itself.
+/// How often a server writes its object.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A server that was silent for longer is taken for gone.
+/// A server whose object is older is considered stopped.
 const GONE: TimeDelta = TimeDelta::seconds(60);
-/// The largest object of a server.
+/// Size limit of a server's object.
 const BYTES_MAX: u64 = 16 << 10;
 
-/// Where a server is reached.
+/// Addresses of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub http: String,
@@ -24,16 +25,16 @@ pub(crate) struct Addresses {
     pub operator: String,
 }
 
-/// What a server says of itself.
+/// The object of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Presence {
-    /// Host and a part of its own.
+    /// Host name and a random suffix.
     pub server: String,
     pub addresses: Addresses,
-    /// The last entry it applied.
+    /// The last entry that it applied.
     pub entry: u64,
     pub time: DateTime<Utc>,
-    /// The program.
+    /// Version of the program.
     pub version: String,
 }
 
@@ -55,7 +56,7 @@ impl Log {
         self.key(&format!("fleet/{server}.json"))
     }
 
-    /// Tells of a server.
+    /// Writes the object of a server.
     pub(crate) async fn announce(&self, presence: &Presence) -> Result<()> {
         self.store
             .overwrite(
@@ -65,12 +66,12 @@ impl Log {
             .await
     }
 
-    /// Takes back what a server told.
+    /// Deletes the object of a server.
     pub(crate) async fn leave(&self, server: &str) -> Result<()> {
         self.store.delete(&self.presence_key(server)).await
     }
 
-    /// The servers that told of themselves within the last minute before `now`, by
+    /// Lists the servers whose object was written within the minute before `now`, by
     /// the store's clock; sorted by name.
     pub(crate) async fn fleet(&self, now: DateTime<Utc>) -> Result<Vec<Presence>> {
         let listed: Vec<_> = self.store.list(&self.key("fleet")).try_collect().await?;
@@ -84,7 +85,9 @@ impl Log {
             };
             match text::read(&bytes, &key) {
                 Ok(presence) => fleet.push(presence),
-                Err(error) => tracing::debug!(%error, "a fleet file is passed over"),
+                Err(error) => {
+                    tracing::debug!(%error, "the object of a server is unreadable, and ignored")
+                }
             }
         }
         fleet.sort_by(|a, b| a.server.cmp(&b.server));

@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use super::entry::Signed;
 use super::text;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -109,6 +108,16 @@ impl Key {
             value: STANDARD.encode(self.0.sign(bytes).as_ref()),
         }
     }
+}
+
+/// A signature by a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// `ed25519:` and the public key in base64.
+    pub key: String,
+    /// Base64.
+    pub value: String,
 }
 
 /// The bytes that a signature of a version is over: the same manifest in

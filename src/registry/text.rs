@@ -1,5 +1,5 @@
-//! How names, versions and digests stand in the registry's JSON: as the text
-//! they print, checked when read.
+//! The JSON form of names, versions and digests: their printed text, checked when
+//! it is read.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;

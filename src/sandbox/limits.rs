@@ -1,94 +1,97 @@
-//! What a process that runs what others made may use, set by itself before it
-//! begins, and how it ends whatever it started. With runtime/ the only place of
-//! `unsafe` outside `main`.
+//! Limits of a process on memory, CPU time, open files and file size, and the
+//! signal that ends it together with its parent. Does not start, watch or end
+//! processes.
 
 use crate::core::error::{Error, Result};
-use std::{os::unix::process::CommandExt, process::Command};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getpid, getppid, set_child_subreaper,
+    set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+};
+use std::{io, os::unix::process::CommandExt, process::Command};
 
-/// Ends with the parent, leaves no core, opens few files, and is bound in
-/// address space (0: not) and in CPU seconds.
-pub(crate) fn set(parent: u32, memory_bytes: u64, cpu_seconds: u64) -> Result<()> {
-    let failed = |what: &str| {
-        Error::internal(format!("limit {what} of a probe"))
-            .with_source(std::io::Error::last_os_error())
-    };
-    // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and no pointer.
-    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-        return Err(failed("the life"));
-    }
-    // The parent may have ended before the line above.
-    if std::os::unix::process::parent_id() != parent {
-        return Err(Error::unavailable("the server that asked is gone"));
-    }
-    let mut all = vec![
-        (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_NOFILE, 64),
-        (libc::RLIMIT_CPU, cpu_seconds),
-    ];
-    if memory_bytes > 0 {
-        all.push((libc::RLIMIT_AS, memory_bytes));
-    }
-    limit(all).map_err(|e| Error::internal("limit the resources of a probe").with_source(e))
+/// File descriptors that a limited process may have open.
+const OPEN_FILES_MAX: u64 = 64;
+
+/// The limits that a process sets on itself before it runs untrusted input.
+pub(crate) struct OwnLimits {
+    /// The process that started this one; this one ends with it.
+    pub parent: u32,
+    /// Address space, in bytes; 0 sets no limit.
+    pub memory_bytes: u64,
+    /// CPU time over all threads.
+    pub cpu_seconds: u64,
 }
 
-/// Bounds a program that is about to be started, and all that it starts, in
-/// address space and in the size of a file; it leaves no core, and ends with us.
-pub fn bound(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
-    let before = move || {
-        // SAFETY: prctl with PR_SET_PDEATHSIG takes a number and no pointer.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-            return Err(std::io::Error::last_os_error());
+impl OwnLimits {
+    /// Applies the limits to the current process, which can never raise them
+    /// again: it also leaves no core file, and few files stay open.
+    pub(crate) fn apply(&self) -> Result<()> {
+        end_with_parent().map_err(|e| failed("end with the parent process", e))?;
+        // The parent may have ended before the line above took effect.
+        if getppid() != Pid::from_raw(self.parent.cast_signed()) {
+            return Err(Error::unavailable("the parent process has ended"));
         }
-        limit([
-            (libc::RLIMIT_CORE, 0),
-            (libc::RLIMIT_AS, memory_bytes),
-            (libc::RLIMIT_FSIZE, file_bytes),
+
+        let limits = [
+            (Resource::Core, 0),
+            (Resource::Nofile, OPEN_FILES_MAX),
+            (Resource::Cpu, self.cpu_seconds),
+        ];
+        set_limits(&limits).map_err(|e| failed("limit resources", e))?;
+        if self.memory_bytes > 0 {
+            set_limits(&[(Resource::As, self.memory_bytes)])
+                .map_err(|e| failed("limit memory", e))?;
+        }
+
+        Ok(())
+    }
+}
+
+/// Limits a program that is about to be started, and everything that it
+/// starts, in address space and in the size of a file. It leaves no core file
+/// and ends with this process.
+pub fn limit_command(command: &mut Command, memory_bytes: u64, file_bytes: u64) {
+    let before_exec = move || {
+        end_with_parent()?;
+        set_limits(&[
+            (Resource::Core, 0),
+            (Resource::As, memory_bytes),
+            (Resource::Fsize, file_bytes),
         ])
     };
     // SAFETY: between fork and exec it makes system calls only; nothing is
     // allocated, and no lock is taken.
-    unsafe { command.pre_exec(before) };
+    unsafe { command.pre_exec(before_exec) };
 }
 
-fn limit(all: impl IntoIterator<Item = (libc::__rlimit_resource_t, u64)>) -> std::io::Result<()> {
-    for (resource, limit) in all {
-        let limit = libc::rlimit {
-            rlim_cur: limit,
-            rlim_max: limit,
-        };
-        // SAFETY: the pointer is to a value on this stack, read only in the call.
-        if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-    }
-    Ok(())
-}
-
-/// Keeps other processes of the same user from reading this one's memory and
-/// environment.
+/// Keeps other processes of the same user from reading the memory and the
+/// environment of this one.
 pub fn hide() {
-    // SAFETY: prctl with PR_SET_DUMPABLE takes a number and no pointer.
-    let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+    // A kernel that refuses leaves the process as it was; there is nothing to do about it.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Makes this process the parent of whatever is left below it when its parent
-/// ends, so that nothing gets out of reach.
-pub fn adopt() -> Result<()> {
-    // SAFETY: prctl with PR_SET_CHILD_SUBREAPER takes a number and no pointer.
-    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
-        return Err(Error::internal("adopt processes").with_source(std::io::Error::last_os_error()));
+/// Makes this process the parent of every descendant whose own parent ends, so
+/// that [`super::tree`] still finds it.
+pub fn adopt_orphans() -> Result<()> {
+    set_child_subreaper(Some(getpid())).map_err(|e| failed("adopt orphaned processes", e.into()))
+}
+
+fn end_with_parent() -> io::Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+fn set_limits(limits: &[(Resource, u64)]) -> io::Result<()> {
+    for &(resource, limit) in limits {
+        let both = Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        };
+        setrlimit(resource, both)?;
     }
     Ok(())
 }
 
-/// Ends a process at once. One that is gone is no error.
-pub fn end(process: i32) {
-    // SAFETY: kill takes numbers and no pointer; a positive number names one process.
-    let _ = unsafe { libc::kill(process.max(1), libc::SIGKILL) };
-}
-
-/// Takes leave of a child that ended; false where there is no child any more.
-pub fn reap() -> bool {
-    // SAFETY: a null pointer for the status is allowed.
-    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) >= 0 }
+fn failed(what: &str, source: io::Error) -> Error {
+    Error::internal(format!("cannot {what} in a sandboxed process")).with_source(source)
 }

@@ -1,42 +1,51 @@
-//! Joins requests into batches and runs them. Owns the queue and the lanes: a
+//! Merges requests into batches and runs them. Owns the queue and the lanes: a
 //! lane takes its next batch when it is free, so batches grow by themselves as
 //! load grows. Dropping the batcher ends the lanes.
+//!
+//! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
+//! what waits, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
+//! long.
 
 pub(crate) mod cost;
+mod hung;
 mod lane;
 pub(crate) mod policy;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod watch;
+pub(crate) mod watchdog;
 
 use crate::core::error::{Error, Result};
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::ServableMetrics;
 use crate::onnx::runtime::Session;
+use arc_swap::ArcSwap;
 use cost::Cost;
-use lane::Lane;
+use hung::Hung;
+use lane::Slot;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Entry, Queue, Rank};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// How a servable batches.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
-    /// Whether requests may be joined; otherwise each runs alone.
+    /// Whether requests may be merged; otherwise each runs alone.
     pub batched: bool,
     /// Rows in one batch, and the most one request may carry.
     pub batch_rows_max: usize,
     /// Rows waiting; beyond it requests are refused.
     pub queue_rows_max: usize,
-    /// How long the oldest request may wait for company.
+    /// How long the oldest request may wait for others.
     pub batch_delay: std::time::Duration,
     /// S(b).
     pub cost: Cost,
-    /// Whether a run is so short that the thread that asks may do it itself:
+    /// Whether a run is so short that the I/O thread does it itself, because
     /// waking a lane and being woken cost more.
     pub in_place: bool,
 }
@@ -45,11 +54,12 @@ pub(crate) struct Options {
 struct Job {
     inputs: Vec<Tensor>,
     rows: usize,
+    deadline: Deadline,
     submitted: Instant,
     reply: oneshot::Sender<Result<Done>>,
 }
 
-/// What a lane answers.
+/// A lane's answer.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// In the graph's order.
@@ -58,8 +68,25 @@ pub(crate) struct Done {
     pub timing: Timing,
 }
 
+/// Opens one more session of the model, for a lane that replaces a hung one.
+pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn Session>> + Send + Sync>;
+
+/// What a batcher starts with.
+pub(crate) struct Parts {
+    /// `model:version`, for threads and the log.
+    pub name: String,
+    /// One lane each.
+    pub sessions: Vec<Box<dyn Session>>,
+    pub reopen: Reopen,
+    pub options: Options,
+    pub metrics: Arc<ServableMetrics>,
+    /// Dropped when the last lane has dropped its session.
+    pub ended: oneshot::Sender<()>,
+}
+
 /// State that requests and lanes share.
 struct Shared {
+    name: String,
     state: Mutex<State>,
     wake: Condvar,
     options: Options,
@@ -68,14 +95,44 @@ struct Shared {
     slow_in_place: AtomicU32,
     /// Batches run so far.
     batches: AtomicU64,
-    /// A session each; a lane empties its own when it ends.
-    slots: Vec<Mutex<Option<Lane>>>,
+    /// One for each lane; hung ones are replaced.
+    slots: ArcSwap<Vec<Arc<Slot>>>,
+    reopen: Reopen,
+    hung: Mutex<Hung>,
+    /// Hung lanes that no new lane replaces.
+    stuck: AtomicUsize,
+    /// The last field, so that it is dropped after the sessions.
+    _ended: oneshot::Sender<()>,
 }
 
 impl Shared {
     fn is_in_place(&self) -> bool {
         self.options.in_place
             && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
+    }
+
+    fn slot(&self, at: usize) -> Arc<Slot> {
+        Arc::clone(&self.slots.load()[at])
+    }
+
+    /// Puts a new session in place of a hung one.
+    fn put(&self, at: usize, session: Box<dyn Session>) {
+        let mut slots = Vec::clone(&self.slots.load());
+        slots[at] = Arc::new(Slot::new(session));
+        self.slots.store(Arc::new(slots));
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) > 0
+    }
+
+    fn stuck_error(&self) -> Error {
+        Error::unavailable(format!(
+            "'{}' is unavailable: {} of its lanes hang in runs that do not end and cannot be \
+             replaced; retry on another server, or roll the version back",
+            self.name,
+            self.stuck.load(Ordering::Relaxed),
+        ))
     }
 }
 
@@ -101,57 +158,56 @@ pub(crate) struct Submission {
 }
 
 impl Batcher {
-    /// Starts one lane per session. `on_end` runs on a lane's thread after its
-    /// session was dropped.
-    pub(crate) fn start(
-        name: &str,
-        sessions: Vec<Box<dyn Session>>,
-        options: Options,
-        metrics: Arc<ServableMetrics>,
-        on_end: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self> {
-        let queue = Queue::new(options.queue_rows_max);
+    /// Starts one lane per session.
+    pub(crate) fn start(parts: Parts) -> Result<Self> {
+        let queue = Queue::new(parts.options.queue_rows_max);
         let state = Mutex::new(State {
             queue,
             closed: false,
             idle_lanes: 0,
         });
-        let slots: Vec<_> = sessions
+        let slots: Vec<_> = parts
+            .sessions
             .into_iter()
-            .map(|session| Mutex::new(Some(Lane::new(session))))
+            .map(|session| Arc::new(Slot::new(session)))
             .collect();
         let lanes = slots.len();
         let shared = Arc::new(Shared {
+            name: parts.name,
             state,
             wake: Condvar::new(),
-            options,
-            metrics,
+            options: parts.options,
+            metrics: parts.metrics,
             slow_in_place: AtomicU32::new(0),
             batches: AtomicU64::new(0),
-            slots,
+            slots: ArcSwap::from_pointee(slots),
+            reopen: parts.reopen,
+            hung: Mutex::default(),
+            stuck: AtomicUsize::new(0),
+            _ended: parts.ended,
         });
         let batcher = Self {
             shared: Arc::clone(&shared),
         };
-        let on_end = Arc::new(on_end);
+
         for at in 0..lanes {
             let shared = Arc::clone(&shared);
-            let on_end = Arc::clone(&on_end);
             std::thread::Builder::new()
-                .name(format!("lane {name}"))
-                .spawn(move || {
-                    lane::serve(&shared, at);
-                    on_end();
-                })
+                .name(format!("lane {}", shared.name))
+                .spawn(move || lane::serve(&shared, at))
                 .map_err(|e| Error::internal("start a lane").with_source(e))?;
         }
         Ok(batcher)
     }
 
-    /// Waits in line and returns the answer. Dropping the future takes the
-    /// request out of the line. Errors: `ResourceExhausted` where the queue is
-    /// full, `DeadlineExceeded` where the deadline passes first.
+    /// Waits in the queue and returns the answer. Dropping the future takes the
+    /// request out of the queue. Errors: `ResourceExhausted` where the queue is
+    /// full, `DeadlineExceeded` where the deadline passes first, `Unavailable`
+    /// where lanes hang and cannot be replaced.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Done> {
+        if self.shared.is_stuck() {
+            return Err(self.shared.stuck_error());
+        }
         let Submission {
             inputs,
             deadline,
@@ -164,11 +220,13 @@ impl Batcher {
                 "the deadline cannot be met; the request was not executed",
             ));
         }
+
         let in_place = self.shared.is_in_place();
         let (reply, mut answer) = oneshot::channel();
         let job = Job {
             inputs,
             rows,
+            deadline,
             submitted,
             reply,
         };
@@ -177,38 +235,16 @@ impl Batcher {
             pushed: submitted,
             load: job,
         };
-        let ticket = {
-            let mut state = self.shared.state.lock();
-            let rank = state
-                .queue
-                .push(&class, priority, deadline, entry)
-                .map_err(|_| {
-                    Error::overloaded(format!(
-                        "the queue is full at {} rows; the request was not executed",
-                        self.shared.options.queue_rows_max
-                    ))
-                })?;
-            self.shared
-                .metrics
-                .queue_rows
-                .set(state.queue.rows() as i64);
-            if state.idle_lanes > 0 && !in_place {
-                self.shared.wake.notify_one();
-            }
-            Ticket {
-                shared: &self.shared,
-                class,
-                rank,
-                waiting: true,
-            }
-        };
+        let ticket = self.push(class, priority, entry, !in_place)?;
+
         if in_place {
-            // Requests that arrived with this one get into the line first.
+            // Requests that arrived with this one enter the queue first.
             tokio::task::yield_now().await;
             if answer.is_empty() && !answer.is_terminated() {
                 lane::run_in_place(&self.shared);
             }
         }
+
         let answer = tokio::time::timeout_at(deadline.0.into(), &mut answer).await;
         match answer {
             Ok(served) => {
@@ -223,6 +259,39 @@ impl Batcher {
         }
     }
 
+    /// Puts a request into the queue, and wakes a lane for it where `wake` says so.
+    fn push(
+        &self,
+        class: Class,
+        priority: u8,
+        entry: Entry<Job>,
+        wake: bool,
+    ) -> Result<Ticket<'_>> {
+        let shared = &self.shared;
+        let deadline = entry.load.deadline;
+        let mut state = shared.state.lock();
+        let rank = state
+            .queue
+            .push(&class, priority, deadline, entry)
+            .map_err(|_| {
+                Error::overloaded(format!(
+                    "the queue is full at {} rows; the request was not executed",
+                    shared.options.queue_rows_max
+                ))
+            })?;
+        shared.metrics.queue_rows.set(state.queue.rows() as i64);
+
+        if state.idle_lanes > 0 && wake {
+            shared.wake.notify_one();
+        }
+        Ok(Ticket {
+            shared,
+            class,
+            rank,
+            waiting: true,
+        })
+    }
+
     /// Whether requests wait for a lane at this moment.
     pub(crate) fn has_waiting(&self) -> bool {
         self.shared.state.lock().queue.rows() > 0
@@ -230,7 +299,15 @@ impl Batcher {
 
     /// Whether a batch runs at this moment, on a lane or in place.
     pub(crate) fn is_running(&self) -> bool {
-        self.shared.slots.iter().any(Mutex::is_locked)
+        let slots = self.shared.slots.load();
+        slots.iter().any(|slot| slot.lane.is_locked()) || self.shared.hung.lock().count > 0
+    }
+
+    /// Says why no request can be served, where lanes hang and cannot be replaced.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.shared
+            .is_stuck()
+            .then(|| self.shared.stuck_error().message)
     }
 
     /// Rows of a request and the class it stacks with.
@@ -267,7 +344,7 @@ impl Drop for Batcher {
     }
 }
 
-/// A place in the line, given up on drop.
+/// A place in the queue, given up on drop.
 struct Ticket<'b> {
     shared: &'b Shared,
     class: Class,
@@ -276,7 +353,7 @@ struct Ticket<'b> {
 }
 
 impl Ticket<'_> {
-    /// The place was used: there is nothing left to give up.
+    /// Notes that the request was served: nothing is left to give up.
     fn served(mut self) {
         self.waiting = false;
     }

@@ -2,11 +2,13 @@
 //! one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
+mod drain;
 mod load;
 pub(crate) mod plan;
 mod pointers;
 mod publish;
 mod report;
+mod settle;
 mod source;
 
 use crate::core::error::{Error, Result};
@@ -16,29 +18,31 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
 use crate::onnx::runtime::{Engine, SessionOptions};
-use crate::registry::catalog::{ModelEntry, VersionEntry, VersionPolicy};
 use crate::registry::pbtxt::ModelConfig;
+use crate::registry::version_policy::VersionPolicy;
+use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::Table;
-use crate::serve::servable::{Drained, Servable};
+use crate::serve::servable::Drained;
 use actual::Actual;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use plan::{Action, Known};
+use drain::Draining;
 use pointers::Pointing;
 pub(crate) use report::{State, VersionStatus};
+use source::Moment;
 pub(crate) use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
-/// Who decides what is loaded.
+/// What decides which models are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// Everything at start, nothing after.
     None,
-    /// The directory, looked at again and again.
+    /// The source, looked at repeatedly.
     Poll(Duration),
     /// The load and unload calls.
     Explicit,
@@ -59,9 +63,9 @@ pub(crate) struct Settings {
     pub labels: BTreeMap<String, Version>,
     /// Whether a version must answer its golden rows.
     pub golden: bool,
-    /// What its answers mean, as far as somebody says.
+    /// The task that its outputs belong to, as far as it is configured.
     pub task: Wish,
-    /// Input columns by which labelled rows are told apart.
+    /// Input columns by which labelled rows are grouped.
     pub slices: Vec<String>,
 }
 
@@ -97,7 +101,7 @@ pub(crate) struct Manager {
     control: Control,
 }
 
-/// Commands waiting; beyond it a caller is told to retry.
+/// Commands waiting; beyond it a call fails and may be retried.
 const COMMANDS_MAX: usize = 64;
 
 impl Manager {
@@ -106,6 +110,7 @@ impl Manager {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
         let (ended, end) = oneshot::channel();
+        let watchdog = Watchdog::start()?;
         let manager = Self {
             commands,
             status: Arc::clone(&status),
@@ -116,6 +121,7 @@ impl Manager {
             .spawn(move || {
                 Loop {
                     parts,
+                    watchdog,
                     status,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
@@ -124,7 +130,7 @@ impl Manager {
                     draining: Vec::new(),
                 }
                 .serve(&inbox);
-                // Nobody need be waiting for it.
+                // The receiver may have gone.
                 let _ = ended.send(());
             })
             .map_err(|e| Error::internal("start the manager").with_source(e))?;
@@ -173,22 +179,13 @@ impl Manager {
     }
 }
 
-struct Draining {
-    name: ModelName,
-    version: Version,
-    since: Instant,
-    drained: Drained,
-}
-
 /// How long the start waits for files that are still being written.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
-/// How long a version may drain before the log says who still holds it.
-const DRAIN_WARNING: Duration = Duration::from_secs(30);
-
 struct Loop {
     parts: Parts,
+    watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// Under explicit control: the models that are to serve.
@@ -208,7 +205,7 @@ impl Loop {
             std::thread::sleep(SETTLE_LOOK);
             self.reconcile(false);
         }
-        // What loading left over is worth more to others.
+        // Loading leaves free memory behind: give it back to the system.
         self.parts.engine.trim();
         self.parts.predictor.set_ready(true);
         loop {
@@ -301,12 +298,16 @@ impl Loop {
     }
 
     /// Compares the directory with what serves until nothing is left to do.
-    fn reconcile(&mut self, asked: bool) {
-        let Some(catalog) = self.parts.source.scan(
-            &self.parts.metrics,
-            (SystemTime::now(), Instant::now()),
-            asked,
-        ) else {
+    fn reconcile(&mut self, has_news: bool) {
+        let moment = Moment {
+            wall: SystemTime::now(),
+            instant: Instant::now(),
+        };
+        let Some(catalog) = self
+            .parts
+            .source
+            .scan(&self.parts.metrics, moment, has_news)
+        else {
             return;
         };
         let names: BTreeSet<ModelName> = catalog
@@ -335,210 +336,5 @@ impl Loop {
 
     fn is_wanted(&self, name: &ModelName) -> bool {
         self.parts.control != Control::Explicit || self.asked.contains(name)
-    }
-
-    /// Notes what the directory says of one model's versions.
-    fn see(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
-        let versions = self.models.entry(name.clone()).or_default();
-        versions.retain(|version, actual| {
-            actual.servable.is_some() || entry.is_some_and(|e| e.versions.contains_key(version))
-        });
-        for (version, found) in entry.into_iter().flat_map(|e| &e.versions) {
-            let fresh = || Actual {
-                files: found.files.clone(),
-                servable: None,
-                drained: None,
-                state: State::Settling,
-                warning: None,
-                retry: None,
-            };
-            let actual = versions.entry(*version).or_insert_with(fresh);
-            if actual.files == found.files {
-                actual.warning = None;
-                continue;
-            }
-            if actual.servable.is_none() {
-                *actual = fresh();
-            } else if actual.warning.is_none() {
-                let warning = "its files changed in place; the bytes loaded before go on serving, put new ones under a new version";
-                tracing::error!(
-                    model = name.as_str(),
-                    version = version.number(),
-                    warning,
-                    "version refused"
-                );
-                self.parts
-                    .metrics
-                    .load_failures
-                    .with_label_values(&[name.as_str()])
-                    .inc();
-                actual.warning = Some(warning.to_owned());
-            }
-        }
-    }
-
-    /// Loads and unloads until the plan is content with one model.
-    fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
-        let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
-        let pointers = entry.and_then(|e| e.pointers.as_ref());
-        self.try_again(name, pointers);
-        self.point(name, pointers, &mut settings);
-        let problem = entry.and_then(|e| e.problem.clone());
-        loop {
-            let Some(versions) = self.models.get(name) else {
-                return;
-            };
-            let now = Instant::now();
-            let known = versions.iter().map(|(version, actual)| {
-                let found = entry.and_then(|e| e.versions.get(version));
-                let known = Known {
-                    present: found.is_some_and(|f| f.settled || actual.servable.is_some()),
-                    serving: actual.servable.is_some(),
-                    refused: actual.is_refused(now),
-                };
-                (*version, known)
-            });
-            match plan::next(&known.collect(), &settings.policy) {
-                Action::Load(version) => {
-                    let Some(found) = entry.and_then(|e| e.versions.get(&version)) else {
-                        return;
-                    };
-                    let result = match &problem {
-                        Some(problem) => Err(Error::precondition(problem.clone())),
-                        None => self.load(name, version, found, &settings),
-                    };
-                    self.loaded(name, version, result);
-                }
-                Action::Unload(version) => self.unload(name, version),
-                Action::Nothing => return,
-            }
-            self.point(name, pointers, &mut settings);
-            self.publish(name, &settings);
-        }
-    }
-
-    fn load(
-        &mut self,
-        name: &ModelName,
-        version: Version,
-        found: &VersionEntry,
-        settings: &Settings,
-    ) -> Result<(Arc<Servable>, Drained)> {
-        self.set_state(name, version, State::Loading);
-        self.publish_status();
-        let start = Instant::now();
-        let loaded = self.parts.source.read(name, version, found)?;
-        if let Some(prober) = &self.parts.probe {
-            prober.check(&load::subject(&loaded, settings))?;
-            if let Some(companion) = loaded
-                .companion
-                .as_deref()
-                .filter(|_| self.parts.monitor.is_some())
-            {
-                prober.check_companion(companion)?;
-            }
-        }
-        let made = load::load((name, version), loaded, settings, &self.parts)?;
-        let took = start.elapsed();
-        made.0.metrics.load_seconds.set(took.as_secs_f64());
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let (provider, lanes) = (made.0.provider, made.0.lanes);
-        tracing::info!(
-            model = name.as_str(),
-            version = version.number(),
-            took_ms,
-            provider,
-            lanes,
-            "version ready"
-        );
-        Ok(made)
-    }
-
-    fn loaded(
-        &mut self,
-        name: &ModelName,
-        version: Version,
-        result: Result<(Arc<Servable>, Drained)>,
-    ) {
-        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
-            return;
-        };
-        match result {
-            Ok((servable, drained)) => {
-                actual.servable = Some(servable);
-                actual.drained = Some(drained);
-                actual.state = State::Ready;
-                actual.retry = None;
-            }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
-                self.parts
-                    .metrics
-                    .load_failures
-                    .with_label_values(&[name.as_str()])
-                    .inc();
-                actual.refuse(error, Instant::now());
-            }
-        }
-    }
-
-    fn unload(&mut self, name: &ModelName, version: Version) {
-        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
-            return;
-        };
-        actual.state = State::Unloaded;
-        if let Some(servable) = actual.servable.take() {
-            servable.metrics.ready.set(0);
-        }
-        if let Some(drained) = actual.drained.take() {
-            self.draining.push(Draining {
-                name: name.clone(),
-                version,
-                since: Instant::now(),
-                drained,
-            });
-        }
-        tracing::info!(
-            model = name.as_str(),
-            version = version.number(),
-            "version out of service, draining"
-        );
-    }
-
-    /// Notices versions that have drained, and those that take too long.
-    fn reap(&mut self) {
-        let before = self.draining.len();
-        self.draining.retain_mut(|d| {
-            let done = !matches!(
-                d.drained.try_recv(),
-                Err(oneshot::error::TryRecvError::Empty)
-            );
-            if done {
-                tracing::info!(
-                    model = d.name.as_str(),
-                    version = d.version.number(),
-                    "version drained"
-                );
-            } else if d.since.elapsed() > DRAIN_WARNING {
-                tracing::warn!(
-                    model = d.name.as_str(),
-                    version = d.version.number(),
-                    "version still draining"
-                );
-                d.since = Instant::now();
-            }
-            !done
-        });
-        if self.draining.len() < before {
-            self.parts.engine.trim();
-            self.publish_status();
-        }
-    }
-
-    fn set_state(&mut self, name: &ModelName, version: Version, state: State) {
-        if let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) {
-            actual.state = state;
-        }
     }
 }

@@ -1,82 +1,84 @@
-//! The one use case: a request becomes a response. Every protocol ends here.
+//! Makes predictions: a request becomes a response. Every protocol ends here.
+//! Counts, traces and logs each prediction once. Knows no protocol: the caller
+//! passes in how the answer is encoded.
+
+mod slow;
 
 use crate::core::error::{Error, Kind, Result};
 use crate::core::request::id::Mint;
-use crate::core::request::{Deadline, Protocol, Request, Response, Target, Timing};
+use crate::core::request::{Deadline, Protocol, Request, Response, Target};
+use crate::core::tensor::Tensor;
 use crate::observe::metrics::{Metrics, ServableMetrics};
-use crate::observe::traces::{Ended, Tracer};
+use crate::observe::traces::{Ended, Followed, Tracer};
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
 use crate::serve::shadow::{Copied, Shadows};
-use parking_lot::Mutex;
+use slow::SlowLog;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Makes predictions with whatever the route table holds.
+/// Makes predictions with the servables of the route table.
 pub(crate) struct Predictor {
     routes: Arc<Routes>,
     metrics: Arc<Metrics>,
     shadows: Shadows,
     mint: Arc<Mint>,
     tracer: Option<Tracer>,
-    slow: Slow,
+    slow: SlowLog,
     ready: watch::Sender<bool>,
 }
 
-/// What it needs.
+/// What a [`Predictor`] is built from.
 pub(crate) struct Parts {
     pub routes: Arc<Routes>,
     pub metrics: Arc<Metrics>,
     pub mint: Arc<Mint>,
-    /// Follows predictions, where that is on.
+    /// Traces predictions, where tracing is on.
     pub tracer: Option<Tracer>,
-    /// How long a prediction takes that is told of in the log; none for never.
+    /// The slow-prediction log threshold; none switches that log off.
     pub slow: Option<Duration>,
+}
+
+/// An answer, as the client reads it.
+pub(crate) struct Predicted<T> {
+    /// What was predicted.
+    pub response: Response,
+    /// The same in the client's protocol.
+    pub encoded: T,
 }
 
 impl Predictor {
     /// Starts not ready.
     pub(crate) fn new(parts: Parts) -> Result<Self> {
-        let Parts {
-            routes,
-            metrics,
-            mint,
-            tracer,
-            slow,
-        } = parts;
-        let shadows = Shadows::start(&metrics)?;
-        let slow = Slow {
-            from: slow,
-            told: Mutex::new((Instant::now(), 0)),
-        };
         Ok(Self {
-            routes,
-            metrics,
-            shadows,
-            mint,
-            tracer,
-            slow,
+            shadows: Shadows::start(&parts.metrics)?,
+            slow: SlowLog::new(parts.slow),
+            routes: parts.routes,
+            metrics: parts.metrics,
+            mint: parts.mint,
+            tracer: parts.tracer,
             ready: watch::Sender::new(false),
         })
     }
 
-    /// Says whether load balancers should send requests here.
+    /// Sets whether load balancers should send requests here.
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.send_replace(ready);
     }
 
-    /// Tells what [`Predictor::set_ready`] said.
+    /// Returns what [`Predictor::set_ready`] set last.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
 
-    /// Follows what [`Predictor::set_ready`] says.
+    /// Watches what [`Predictor::set_ready`] sets.
     pub(crate) fn follow_ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
 
-    /// The routes, for front ends that report what serves.
+    /// Returns the routes, for front ends that report what serves.
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -92,65 +94,53 @@ impl Predictor {
         self.metrics.reject(protocol, error.kind);
     }
 
-    /// Predicts with a servable that was resolved before. Errors name the field
-    /// at fault. Dropping the future cancels the request.
-    pub(crate) async fn predict_on(
+    /// Predicts with a servable that was resolved before, and encodes the
+    /// answer. A request counts once: as served only if its answer was encoded.
+    /// Errors name the field at fault. Dropping the future cancels the request.
+    pub(crate) async fn predict_encoded<T>(
         &self,
         servable: &Arc<Servable>,
-        request: Request,
-    ) -> Result<Response> {
-        let mut trace = Trace::start(&servable.metrics, request.protocol, request.arrived);
-        let followed = self
-            .tracer
-            .as_ref()
-            .and_then(|tracer| tracer.follow(request.trace, request.arrived));
-        let (protocol, arrived) = (request.protocol, request.arrived);
-        // Costs nothing where the client sent none.
-        let id = request.id.clone();
-        let mut submitted = None;
-        let mut result = self.serve(servable, request, &mut submitted).await;
-        trace.outcome = match &result {
-            Ok(response) => Ok(response.timing.queue),
+        mut request: Request,
+        encode: impl FnOnce(&Response) -> Result<T>,
+    ) -> Result<Predicted<T>> {
+        let mut count = Count::start(&servable.metrics, request.protocol, request.arrived);
+        let mut prediction = Prediction {
+            servable,
+            protocol: request.protocol,
+            arrived: request.arrived,
+            id: std::mem::take(&mut request.id),
+            followed: self.follow(&request),
+            submitted: None,
+        };
+
+        let served = self
+            .serve(servable, request, &mut prediction.submitted)
+            .await;
+        let predicted = served.and_then(|response| prediction.encoded(response, encode));
+
+        count.outcome = match &predicted {
+            Ok(predicted) => Ok(predicted.response.timing.queue),
             Err(error) => Err(error.kind),
         };
-        if let (Some(tracer), Some(followed)) = (&self.tracer, &followed) {
-            let (model, version) = (servable.name.as_str(), servable.version.number());
-            let outcome = result.as_ref().map_err(|error| error.kind);
-            tracer.end(
-                followed,
-                &Ended {
-                    model,
-                    version,
-                    protocol: protocol.label(),
-                    submitted,
-                    outcome,
-                },
-            );
-            if let Ok(response) = &mut result {
-                response.trace = Some(followed.context.header(followed.span));
-            }
+        let outcome = predicted.as_ref().map(|predicted| &predicted.response);
+        self.conclude(&prediction, outcome);
+
+        predicted
+    }
+
+    fn follow(&self, request: &Request) -> Option<Followed> {
+        let tracer = self.tracer.as_ref()?;
+        tracer.follow(request.trace, request.arrived)
+    }
+
+    /// Traces and logs a prediction that ended.
+    fn conclude(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
+        if let (Some(tracer), Some(followed)) = (&self.tracer, &prediction.followed) {
+            tracer.end(followed, &prediction.ended(outcome));
         }
-        self.slow.look(servable, &result, arrived);
-        let (model, version) = (servable.name.as_str(), servable.version.number());
-        match &result {
-            Ok(Response {
-                prediction_id,
-                timing,
-                ..
-            }) => {
-                let (queue_us, run_us) = (timing.queue.as_micros(), timing.run.as_micros());
-                let batch_rows = timing.batch_rows;
-                tracing::debug!(model, version, id, %prediction_id, queue_us, run_us, batch_rows, "predicted");
-            }
-            Err(error) if error.kind == Kind::Internal => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::error!(model, version, id, %error, cause, "prediction failed");
-            }
-            Err(error) => {
-                tracing::debug!(model, version, id, kind = error.kind.label(), %error, "prediction refused");
-            }
-        }
-        result
+
+        self.slow.look(prediction, outcome);
+        prediction.log(outcome);
     }
 
     async fn serve(
@@ -161,46 +151,37 @@ impl Predictor {
     ) -> Result<Response> {
         let wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
-        servable
-            .metrics
-            .input_bytes
-            .inc_by(inputs.iter().map(|t| t.bytes() as u64).sum());
+        let input_bytes = inputs.iter().map(|t| t.bytes() as u64).sum();
+        servable.metrics.input_bytes.inc_by(input_bytes);
         let deadline = request
             .deadline
             .unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
-        // Shares the bytes; made only where somebody wants it, and there is time.
-        let copied = self
-            .routes
-            .shadow_of(servable)
-            .filter(|_| !servable.has_waiting());
-        let copied = copied.map(|shadow| (shadow, servable.named(&inputs)));
+
+        let shadow = self.shadow(servable, &inputs);
         let prediction_id = self.mint.mint();
         let observer = servable.observer.as_ref();
         let sampled = observer.and_then(|observer| observer.asked(prediction_id, &inputs));
+
         *submitted = self.tracer.is_some().then(Instant::now);
         let done = servable.run(inputs, deadline, request.priority).await?;
+
         if let Some(observer) = observer {
             observer.answered(&done.outputs);
-            sampled
-                .into_iter()
-                .for_each(|inputs| observer.offer(prediction_id, inputs, done.outputs.clone()));
+            if let Some(inputs) = sampled {
+                observer.offer(prediction_id, inputs, done.outputs.clone());
+            }
         }
-        let mut outputs: Vec<_> = done.outputs.into_iter().map(Some).collect();
-        let outputs: Vec<_> = wanted
-            .into_iter()
-            .filter_map(|at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?)))
-            .collect();
-        servable
-            .metrics
-            .output_bytes
-            .inc_by(outputs.iter().map(|(_, t)| t.bytes() as u64).sum());
-        if let Some((shadow, inputs)) = copied {
+        let outputs = selected(servable, &wanted, done.outputs);
+        let output_bytes = outputs.iter().map(|(_, t)| t.bytes() as u64).sum();
+        servable.metrics.output_bytes.inc_by(output_bytes);
+        if let Some((shadow, inputs)) = shadow {
             self.shadows.offer(Copied {
                 shadow,
                 inputs,
                 outputs: outputs.clone(),
             });
         }
+
         Ok(Response {
             model: servable.name.clone(),
             version: servable.version,
@@ -211,76 +192,107 @@ impl Predictor {
             timing: done.timing,
         })
     }
+
+    /// The shadow that gets a copy of a request, and the copy. It shares the
+    /// bytes, and is made only while no request waits for the servable.
+    fn shadow(&self, servable: &Servable, inputs: &[Tensor]) -> Option<(Arc<Servable>, Named)> {
+        let shadow = self.routes.shadow_of(servable)?;
+        (!servable.has_waiting()).then(|| (shadow, servable.named(inputs)))
+    }
 }
 
-/// Tells of predictions that take long, a few a second at most.
-struct Slow {
-    from: Option<Duration>,
-    /// The second under way, and how many were told in it.
-    told: Mutex<(Instant, u32)>,
+/// Tensors by name.
+type Named = Vec<(String, Tensor)>;
+
+/// Names the outputs that the request selected, in its order.
+fn selected(
+    servable: &Servable,
+    wanted: &[usize],
+    outputs: Vec<Tensor>,
+) -> Vec<(Arc<str>, Tensor)> {
+    let mut outputs: Vec<_> = outputs.into_iter().map(Some).collect();
+
+    wanted
+        .iter()
+        .filter_map(|&at| Some((servable.output_name(at), outputs.get_mut(at)?.take()?)))
+        .collect()
 }
 
-/// Slow predictions told of in a second.
-const TOLD_MAX: u32 = 10;
+/// One prediction, from its start to what is logged of it.
+struct Prediction<'p> {
+    servable: &'p Servable,
+    protocol: Protocol,
+    arrived: Instant,
+    /// The client's own id, until the response has it.
+    id: String,
+    followed: Option<Followed>,
+    /// When the request entered the queue, where that is traced.
+    submitted: Option<Instant>,
+}
 
-impl Slow {
-    fn look(&self, servable: &Servable, result: &Result<Response>, arrived: Instant) {
-        let Some(from) = self.from else { return };
-        let took = arrived.elapsed();
-        if took < from || !self.may_tell() {
-            return;
-        }
-        let (model, version) = (servable.name.as_str(), servable.version.number());
-        let took_us = took.as_micros();
-        match result {
-            Ok(Response {
-                prediction_id,
-                id,
-                trace,
-                timing,
-                ..
-            }) => {
-                let trace = trace.as_deref().and_then(|t| t.split('-').nth(1));
-                let Timing {
-                    queue,
-                    gather,
-                    run,
-                    batch_rows,
-                    batch,
-                } = *timing;
-                let (queue_us, gather_us, run_us) =
-                    (queue.as_micros(), gather.as_micros(), run.as_micros());
-                tracing::warn!(
-                    model, version, took_us, queue_us, gather_us, run_us, batch, batch_rows, %prediction_id, id, trace,
-                    "slow prediction"
-                );
-            }
+impl Prediction<'_> {
+    /// Completes a response and encodes it.
+    fn encoded<T>(
+        &mut self,
+        mut response: Response,
+        encode: impl FnOnce(&Response) -> Result<T>,
+    ) -> Result<Predicted<T>> {
+        response.id = std::mem::take(&mut self.id);
+        response.trace = self.followed.map(|f| f.context.header(f.span));
+
+        match encode(&response) {
+            Ok(encoded) => Ok(Predicted { response, encoded }),
             Err(error) => {
-                tracing::warn!(model, version, took_us, kind = error.kind.label(), %error, "slow prediction");
+                self.id = response.id;
+                Err(error)
             }
         }
     }
 
-    fn may_tell(&self) -> bool {
-        let mut told = self.told.lock();
-        if told.0.elapsed() >= Duration::from_secs(1) {
-            *told = (Instant::now(), 0);
+    fn ended<'e>(&'e self, outcome: Result<&'e Response, &Error>) -> Ended<'e> {
+        Ended {
+            model: self.servable.name.as_str(),
+            version: self.servable.version.number(),
+            protocol: self.protocol.label(),
+            submitted: self.submitted,
+            outcome: outcome.map_err(|error| error.kind),
         }
-        told.1 += 1;
-        told.1 <= TOLD_MAX
+    }
+
+    fn log(&self, outcome: Result<&Response, &Error>) {
+        let model = self.servable.name.as_str();
+        let version = self.servable.version.number();
+
+        match outcome {
+            Ok(response) => {
+                let (id, prediction_id) = (&response.id, response.prediction_id);
+                let timing = &response.timing;
+                let (queue_us, run_us) = (timing.queue.as_micros(), timing.run.as_micros());
+                let batch_rows = timing.batch_rows;
+                tracing::debug!(model, version, id, %prediction_id, queue_us, run_us, batch_rows, "predicted");
+            }
+            Err(error) if error.kind == Kind::Internal => {
+                let (id, cause) = (&self.id, error.source().map(ToString::to_string));
+                tracing::error!(model, version, id, %error, cause, "prediction failed");
+            }
+            Err(error) => {
+                let (id, kind) = (&self.id, error.kind.label());
+                tracing::debug!(model, version, id, kind, %error, "prediction refused");
+            }
+        }
     }
 }
 
 /// Counts a prediction when it ends, however it ends.
-struct Trace<'m> {
+struct Count<'m> {
     metrics: &'m ServableMetrics,
     protocol: Protocol,
     arrived: Instant,
-    /// Cancelled until told otherwise.
+    /// Cancelled, until it is known.
     outcome: Result<Duration, Kind>,
 }
 
-impl<'m> Trace<'m> {
+impl<'m> Count<'m> {
     fn start(metrics: &'m ServableMetrics, protocol: Protocol, arrived: Instant) -> Self {
         metrics.in_flight.inc();
         Self {
@@ -292,7 +304,7 @@ impl<'m> Trace<'m> {
     }
 }
 
-impl Drop for Trace<'_> {
+impl Drop for Count<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
         self.metrics

@@ -11,21 +11,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The alias whose version is sent copies.
+/// The alias whose version receives copies of requests.
 const SHADOW: &str = "shadow";
 
-/// What is known of one model.
+/// The routes of one model.
 #[derive(Clone, Default)]
 pub(crate) struct ModelRoutes {
     /// The versions that serve.
     pub versions: BTreeMap<Version, Arc<Servable>>,
-    /// Labels and aliases, and the versions they mean.
+    /// The versions of labels and aliases.
     pub labels: BTreeMap<String, Version>,
-    /// Who serves the requests that name no version.
+    /// Which version serves the requests that name none.
     pub unqualified: Unqualified,
 }
 
-/// Who serves the requests that name no version.
+/// Which version serves the requests that name none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Unqualified {
     /// The highest version that serves.
@@ -33,27 +33,28 @@ pub(crate) enum Unqualified {
     Latest,
     /// The champion.
     Champion(Version),
-    /// Several, in percent that add up to 100.
+    /// Several, by traffic weight in percent; the weights add up to 100.
     Split(Vec<(Version, u32)>),
-    /// Nobody: there is no champion.
-    Nobody,
+    /// None.
+    NoChampion,
 }
 
-/// Every model that is known, serving or not.
+/// Every known model, serving or not.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
     /// By name.
     pub models: HashMap<ModelName, ModelRoutes>,
-    /// The registry's entry that the table stands for, where there is one.
+    /// The last registry entry that the table reflects, where there is one.
     pub entry: Option<u64>,
 }
 
 impl Table {
-    /// Finds the servable a target means.
+    /// Finds the servable of a target.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
         let unknown = || Error::not_found(format!("model '{name}' is not known here"));
         let model = self.models.get(name).ok_or_else(unknown)?;
+
         let version = match &target.selector {
             Selector::Latest => model.choose(name, target.key)?,
             Selector::Exact(version) => *version,
@@ -69,26 +70,28 @@ impl Table {
                 ))
             })?,
         };
-        model.versions.get(&version).cloned().ok_or_else(|| {
-            let serving: Vec<String> = model
-                .versions
-                .keys()
-                .rev()
-                .take(8)
-                .map(Version::to_string)
-                .collect();
-            match serving.is_empty() {
-                true => Error::unavailable(format!("model '{name}' has no version ready")),
-                false => Error::not_found(format!(
-                    "model '{name}' does not serve version {version}; it serves {}",
-                    serving.join(", ")
-                )),
-            }
-        })
+
+        let servable = model.versions.get(&version).cloned();
+        servable.ok_or_else(|| model.not_serving(name, version))
     }
 }
 
+/// Versions that an error lists.
+const LISTED_MAX: usize = 8;
+
 impl ModelRoutes {
+    fn not_serving(&self, name: &ModelName, version: Version) -> Error {
+        if self.versions.is_empty() {
+            return Error::unavailable(format!("model '{name}' has no version ready"));
+        }
+        let newest = self.versions.keys().rev().take(LISTED_MAX);
+        let newest: Vec<String> = newest.map(Version::to_string).collect();
+        Error::not_found(format!(
+            "model '{name}' does not serve version {version}; it serves {}",
+            newest.join(", ")
+        ))
+    }
+
     fn label(&self, label: &str) -> Option<Version> {
         self.labels.get(label).copied()
     }
@@ -103,12 +106,14 @@ impl ModelRoutes {
             }
             Unqualified::Champion(version) => Ok(*version),
             Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(chance))),
-            Unqualified::Nobody => Err(Error::not_found(format!("model '{name}' has no champion"))),
+            Unqualified::NoChampion => {
+                Err(Error::not_found(format!("model '{name}' has no champion")))
+            }
         }
     }
 }
 
-/// Finds the part that a number falls into.
+/// Picks the version whose weight a number falls into.
 fn pick(parts: &[(Version, u32)], number: u64) -> Version {
     let mut left = number % 100;
     for (version, percent) in parts {
@@ -117,11 +122,11 @@ fn pick(parts: &[(Version, u32)], number: u64) -> Version {
             None => return *version,
         }
     }
-    // Percents add up to 100, checked where they came in.
+    // The weights add up to 100; the registry checks them.
     parts.last().expect("a split has parts").0
 }
 
-/// A number that no client can steer.
+/// Draws a number that no client can influence.
 fn chance() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     mix(COUNT.fetch_add(SPLITMIX_STEP, Ordering::Relaxed))
@@ -132,12 +137,12 @@ fn chance() -> u64 {
 pub(crate) struct Routes(ArcSwap<Table>);
 
 impl Routes {
-    /// Finds the servable a target means in the table of this moment.
+    /// Finds the servable of a target in the current table.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         self.0.load().resolve(target)
     }
 
-    /// Finds the version that copies of this one's requests go to, if any.
+    /// Finds the shadow version of a servable, if it has one.
     pub(crate) fn shadow_of(&self, servable: &Servable) -> Option<Arc<Servable>> {
         let table = self.0.load();
         let model = table.models.get(&servable.name)?;
@@ -148,7 +153,7 @@ impl Routes {
         model.versions.get(version).cloned()
     }
 
-    /// Takes the table of this moment.
+    /// Returns the current table.
     pub(crate) fn table(&self) -> Arc<Table> {
         self.0.load_full()
     }

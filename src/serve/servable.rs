@@ -10,13 +10,13 @@ use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::ServableMetrics;
 use crate::onnx::runtime::Session;
-use crate::serve::batch::{Batcher, Done, Options, Submission};
+use crate::serve::batch::watchdog::Watchdog;
+use crate::serve::batch::{self, Batcher, Done, Options, Reopen, Submission};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Whether requests are joined, and if not why.
+/// Whether requests are merged into batches, and if not why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Batching {
     /// The probe at load showed that rows do not influence each other.
@@ -25,7 +25,7 @@ pub(crate) enum Batching {
     Alone(String),
 }
 
-/// What a servable is made of.
+/// The parts of a servable.
 pub(crate) struct Parts {
     pub name: ModelName,
     pub version: Version,
@@ -34,11 +34,13 @@ pub(crate) struct Parts {
     pub batching: Batching,
     /// One lane each; not empty.
     pub sessions: Vec<Box<dyn Session>>,
+    /// Opens one more session, for a lane that replaces a hung one.
+    pub reopen: Reopen,
     pub options: Options,
-    /// For requests that bring none.
+    /// For requests without one.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
-    /// Watches it, where anything does.
+    /// Monitors it, where monitoring is on.
     pub observer: Option<Observer>,
 }
 
@@ -59,33 +61,24 @@ pub(crate) struct Servable {
     batcher: Batcher,
 }
 
-/// Resolves when the last lane has dropped its session.
+/// Resolves, with an error, when the last lane has dropped its session.
 pub(crate) type Drained = oneshot::Receiver<()>;
 
 impl Servable {
-    /// Starts the lanes.
-    pub(crate) fn start(parts: Parts) -> Result<(Arc<Self>, Drained)> {
-        let (done, drained) = oneshot::channel();
-        let done = parking_lot::Mutex::new(Some(done));
+    /// Starts the lanes, watched by `watchdog`.
+    pub(crate) fn start(parts: Parts, watchdog: &Watchdog) -> Result<(Arc<Self>, Drained)> {
+        let (ended, drained) = oneshot::channel();
         let lanes = parts.sessions.len();
-        let running = AtomicUsize::new(lanes);
-        let on_end = move || {
-            if running.fetch_sub(1, Ordering::AcqRel) == 1
-                && let Some(done) = done.lock().take()
-            {
-                // Nobody need be waiting for it.
-                let _ = done.send(());
-            }
-        };
         let provider = parts.sessions.first().map_or("none", |s| s.provider());
-        let label = format!("{}:{}", parts.name, parts.version);
-        let batcher = Batcher::start(
-            &label,
-            parts.sessions,
-            parts.options.clone(),
-            Arc::clone(&parts.metrics),
-            on_end,
-        )?;
+        let batcher = Batcher::start(batch::Parts {
+            name: format!("{}:{}", parts.name, parts.version),
+            sessions: parts.sessions,
+            reopen: parts.reopen,
+            options: parts.options.clone(),
+            metrics: Arc::clone(&parts.metrics),
+            ended,
+        })?;
+        watchdog.watch(&batcher);
         parts.metrics.ready.set(1);
         let output_names = parts
             .signature
@@ -130,6 +123,11 @@ impl Servable {
     /// Whether requests wait for a lane at this moment.
     pub(crate) fn has_waiting(&self) -> bool {
         self.batcher.has_waiting()
+    }
+
+    /// Says why it cannot serve although it is loaded, where that is so.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.batcher.problem()
     }
 
     /// Whether a batch runs at this moment.

@@ -1,6 +1,6 @@
-//! Copies of requests to the version that the alias `shadow` points at: off the
-//! path, shed first, and only compared. Owns a bounded queue and one thread; the
-//! request that is copied never waits for either.
+//! Sends copies of requests to the version of the alias `shadow`, and compares
+//! the answers. Owns a bounded queue and one thread; the original request never
+//! waits for either, and copies are the first to be dropped under load.
 
 use crate::core::error::{Error, Result};
 use crate::core::request::Deadline;
@@ -18,29 +18,29 @@ const COPIES_MAX: usize = 64;
 const COPY_BYTES_MAX: usize = 1 << 20;
 /// How long a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How far apart numbers may be that count as the same.
+/// Numbers that differ by no more than this count as the same.
 const TOLERANCE: Tolerance = Tolerance {
     relative: 1e-4,
     absolute: 1e-4,
 };
-/// The least urgent there is.
+/// The least urgent priority.
 const PRIORITY: u8 = u8::MAX;
 
-/// A request that was answered, to be asked again of another version.
+/// A request that was answered, to be run again on another version.
 pub(crate) struct Copied {
     pub shadow: Arc<Servable>,
     pub inputs: Vec<(String, Tensor)>,
-    /// What was answered.
+    /// The original answer.
     pub outputs: Vec<(Arc<str>, Tensor)>,
 }
 
-/// The way to the shadow's thread; dropping it ends that.
+/// The way to the shadow's thread. Dropping it ends the thread.
 pub(crate) struct Shadows {
     copies: Sender<Copied>,
     metrics: Arc<Metrics>,
 }
 
-/// What a copy came to.
+/// The result of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Same,
@@ -96,41 +96,32 @@ impl Shadows {
 }
 
 fn serve(inbox: &Receiver<Copied>, runtime: &tokio::runtime::Runtime, metrics: &Metrics) {
-    while let Ok(Copied {
-        shadow,
-        inputs,
-        outputs,
-    }) = inbox.recv()
-    {
-        let asked = shadow.signature.check(inputs);
-        let ran = asked.and_then(|inputs| {
-            runtime.block_on(shadow.run(inputs, Deadline::after(Instant::now(), TIMEOUT), PRIORITY))
+    while let Ok(copied) = inbox.recv() {
+        let shadow = Arc::clone(&copied.shadow);
+        let outcome = runtime.block_on(compare(copied)).unwrap_or_else(|error| {
+            let (model, version) = (shadow.name.as_str(), shadow.version.number());
+            tracing::debug!(model, version, %error, "a shadow copy failed");
+            Outcome::Failed
         });
-        let outcome = match ran {
-            Ok(done) => {
-                let other: Vec<_> = shadow
-                    .signature
-                    .outputs
-                    .iter()
-                    .map(|o| o.name.as_str())
-                    .zip(&done.outputs)
-                    .collect();
-                let same = |(name, tensor): &(Arc<str>, Tensor)| {
-                    other
-                        .iter()
-                        .any(|(n, t)| *n == &**name && difference(tensor, t, TOLERANCE).is_none())
-                };
-                if outputs.iter().all(same) {
-                    Outcome::Same
-                } else {
-                    Outcome::Different
-                }
-            }
-            Err(error) => {
-                tracing::debug!(model = shadow.name.as_str(), version = shadow.version.number(), %error, "a copy failed");
-                Outcome::Failed
-            }
-        };
         metrics.shadowed(&shadow.name, shadow.version, outcome.label());
     }
+}
+
+/// Runs a copy, and compares its answer with the original one.
+async fn compare(copied: Copied) -> Result<Outcome> {
+    let shadow = &copied.shadow;
+    let inputs = shadow.signature.check(copied.inputs)?;
+    let deadline = Deadline::after(Instant::now(), TIMEOUT);
+    let done = shadow.run(inputs, deadline, PRIORITY).await?;
+
+    let specs = &shadow.signature.outputs;
+    for (name, original) in &copied.outputs {
+        let at = specs.iter().position(|spec| spec.name == **name);
+        let other = at.and_then(|at| done.outputs.get(at));
+        let is_same = other.is_some_and(|other| difference(original, other, TOLERANCE).is_none());
+        if !is_same {
+            return Ok(Outcome::Different);
+        }
+    }
+    Ok(Outcome::Same)
 }

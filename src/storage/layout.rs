@@ -1,6 +1,6 @@
-//! Where servers keep what they record, in the registry's store or a folder:
-//! labels, captured predictions, windows, and the key that the fleet's ids are
-//! signed with. Knows where things lie, not what they are.
+//! Keys of what servers record, in the registry's store or in a folder: labels,
+//! captured predictions, windows, and the key that signs the fleet's prediction
+//! ids. Does not know the formats of these objects.
 
 use crate::core::error::{Error, Result};
 use crate::core::request::id::Key;
@@ -8,7 +8,7 @@ use crate::storage::store::{Created, Meta, Store};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
-/// A namespace's part of a store.
+/// The records of a namespace in a store.
 #[derive(Clone)]
 pub struct Records {
     store: Store,
@@ -16,13 +16,13 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens an address as the registry does; makes the folder of a `file:` one.
+    /// Opens an address like a registry's; creates the folder of a `file:` address.
     pub fn open(url: &str, namespace: &str) -> Result<Self> {
         let store = Store::open_for("store of records", url, true)?;
         Ok(Self::of(store, namespace))
     }
 
-    /// The part of a store that is open already.
+    /// Uses a store that is open already.
     pub fn of(store: Store, namespace: &str) -> Self {
         Self {
             store,
@@ -30,7 +30,7 @@ impl Records {
         }
     }
 
-    /// The same part of the same store, with connections of its own.
+    /// The same records with connections of their own.
     pub fn apart(&self) -> Result<Self> {
         Ok(Self {
             store: self.store.reopen()?,
@@ -42,7 +42,7 @@ impl Records {
         format!("{}{below}", self.folder)
     }
 
-    /// The key that ids are signed with: the one there is, or a new one.
+    /// Returns the key that signs prediction ids; creates it if there is none.
     pub(crate) async fn fleet_key(&self) -> Result<Key> {
         let fresh = uuid::Uuid::new_v4().simple().to_string();
         let key = self.key("key");
@@ -50,39 +50,37 @@ impl Records {
             return parse(&known);
         }
         match self.store.create(&key, fresh.into()).await? {
-            // Read back: the first of two that came at once is everybody's.
+            // Read back: of two servers that create it at once, the first one's key is used by both.
             Created::Yes | Created::Exists => {
                 let known = self.store.get(&key, 64).await?;
-                parse(
-                    &known.ok_or_else(|| {
-                        Error::unavailable("the fleet's key is gone from the store")
-                    })?,
-                )
+                parse(&known.ok_or_else(|| {
+                    Error::unavailable("the key of the fleet is missing in the store")
+                })?)
             }
         }
     }
 
-    /// Puts an object where there is none.
+    /// Writes an object unless it exists.
     pub async fn create(&self, below: &str, bytes: Bytes) -> Result<Created> {
         self.store.create(&self.key(below), bytes).await
     }
 
-    /// Puts an object, whatever was there.
+    /// Writes an object, replacing an existing one.
     pub async fn overwrite(&self, below: &str, bytes: Bytes) -> Result<()> {
         self.store.overwrite(&self.key(below), bytes).await
     }
 
-    /// Reads an object of at most so many bytes; none where there is none.
+    /// Reads an object of at most `bytes_max`; `None` if there is none.
     pub async fn get(&self, below: &str, bytes_max: u64) -> Result<Option<Bytes>> {
         self.store.get(&self.key(below), bytes_max).await
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Deletes an object; a missing one is no error.
     pub async fn delete(&self, below: &str) -> Result<()> {
         self.store.delete(&self.key(below)).await
     }
 
-    /// Lists what lies below a folder, by the same words that read it.
+    /// Lists the objects below a folder, by keys that can be read.
     pub fn list(&self, below: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let own = self.folder.clone();
         let relative = move |(key, meta): (String, Meta)| {
@@ -94,8 +92,11 @@ impl Records {
 
 fn parse(bytes: &Bytes) -> Result<Key> {
     let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
-    let id = uuid::Uuid::parse_str(text)
-        .map_err(|_| Error::precondition("the fleet's key is damaged"))?;
+    let id = uuid::Uuid::parse_str(text).map_err(|_| {
+        Error::precondition(
+            "the key of the fleet is damaged; restore the object `key` of the records",
+        )
+    })?;
     Ok(id.into_bytes())
 }
 

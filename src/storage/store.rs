@@ -1,6 +1,7 @@
-//! Objects by key, in a directory or a bucket: create if absent, read whole or
-//! staged, upload, list, delete. The only room that names `object_store`. Knows
-//! no key and no format; never overwrites but where it is told to.
+//! Objects by key, in a directory or a bucket: create if absent, read, upload,
+//! list, delete. The only file that names `object_store`. Knows no key and no
+//! format; overwrites an object only in [`Store::overwrite`], `upload` and
+//! `rename`.
 
 #[cfg(feature = "testing")]
 mod dying;
@@ -9,6 +10,7 @@ pub(crate) mod faulty;
 mod open;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use crate::core::error::{Error, Result};
 use bytes::Bytes;
@@ -17,31 +19,30 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::fmt;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A place to keep objects. Cheap to clone.
+/// An object store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Path,
-    /// What a person knows it by; without credentials.
+    /// The address as people know it, without credentials.
     name: Arc<str>,
-    /// Where its objects are files: the folder.
+    /// The folder, if its objects are files.
     folder: Option<PathBuf>,
 }
 
-/// What a create came to.
+/// Result of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// The object is there now, and it is ours.
+    /// The object was created.
     Yes,
-    /// Something was there, or the store says so: read it back to know.
+    /// The object exists, or the store says so: read it back to be sure.
     Exists,
 }
 
-/// What a store knows of an object without reading it.
+/// Metadata of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Its length.
@@ -49,13 +50,6 @@ pub struct Meta {
     /// By the store's clock.
     pub modified: DateTime<Utc>,
 }
-
-/// Bytes of one part of an upload; S3 asks for 5 MiB or more.
-const PART_BYTES: usize = 8 << 20;
-/// Parts on their way at once.
-const PARTS_MAX: usize = 3;
-/// Objects up to this size are put in one request.
-const SINGLE_BYTES_MAX: u64 = PART_BYTES as u64;
 
 impl Store {
     /// Opens `file:///…` (or a plain path), `s3://…`, `gs://…`, `az://…` or
@@ -97,7 +91,7 @@ impl Store {
         })
     }
 
-    /// The same store, with connections of its own.
+    /// Opens the same store with connections of its own.
     pub(crate) fn reopen(&self) -> Result<Self> {
         match self.name.split_once("://") {
             Some(("memory", _)) | None => Ok(self.clone()),
@@ -107,7 +101,7 @@ impl Store {
         }
     }
 
-    /// Wraps a store that is there already.
+    /// Wraps an open store.
     #[cfg(test)]
     pub(crate) fn of(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
@@ -122,12 +116,13 @@ impl Store {
         self.root.parts().chain(Path::from(key).parts()).collect()
     }
 
-    /// Puts an object where there is none.
+    /// Writes an object unless it exists.
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
         let options = PutOptions {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
+
         match self
             .objects
             .put_opts(&self.at(key), bytes.into(), options)
@@ -142,7 +137,7 @@ impl Store {
         }
     }
 
-    /// Puts an object, whatever was there: for hints and heartbeats.
+    /// Writes an object, replacing an existing one: for hints and heartbeats.
     pub(crate) async fn overwrite(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.objects
             .put(&self.at(key), bytes.into())
@@ -151,25 +146,27 @@ impl Store {
         Ok(())
     }
 
-    /// Reads an object of at most `bytes_max`; `None` where there is none.
+    /// Reads an object of at most `bytes_max`; `None` if there is none.
     pub(crate) async fn get(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>> {
         let found = match self.objects.get(&self.at(key)).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed("read", key, error)),
         };
+
         if found.meta.size > bytes_max {
             return Err(Error::precondition(format!(
                 "{key} is {} bytes, over {bytes_max}",
                 found.meta.size
             )));
         }
+
         Ok(Some(
             found.bytes().await.map_err(|e| failed("read", key, e))?,
         ))
     }
 
-    /// Reads an object part by part; `None` where there is none.
+    /// Reads an object in parts; `None` if there is none.
     pub async fn stream(&self, key: &str) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         match self.objects.get(&self.at(key)).await {
             Ok(found) => {
@@ -186,7 +183,7 @@ impl Store {
         }
     }
 
-    /// Tells of an object; `None` where there is none.
+    /// Returns the metadata of an object; `None` if there is none.
     pub async fn head(&self, key: &str) -> Result<Option<Meta>> {
         match self.objects.head(&self.at(key)).await {
             Ok(meta) => Ok(Some(Meta {
@@ -198,93 +195,12 @@ impl Store {
         }
     }
 
-    /// Writes `bytes_total` bytes from `source`, in parts where they are many.
-    /// The object appears whole or not at all, and only once `source` was read
-    /// to its end without an error; what was there is replaced. `sent` is told
-    /// of the bytes on their way.
-    pub(crate) async fn upload(
-        &self,
-        key: &str,
-        bytes_total: u64,
-        source: &mut (dyn Read + Send),
-        sent: &(dyn Fn(u64) + Sync),
-    ) -> Result<()> {
-        let unreadable =
-            |e: std::io::Error| Error::unavailable("read the file being uploaded").with_source(e);
-        let changed =
-            || Error::precondition("the file being uploaded changed its length meanwhile");
-        if bytes_total <= SINGLE_BYTES_MAX {
-            let mut all = Vec::with_capacity(usize::try_from(bytes_total).unwrap_or(0));
-            source
-                .take(bytes_total + 1)
-                .read_to_end(&mut all)
-                .map_err(unreadable)?;
-            if all.len() as u64 != bytes_total {
-                return Err(changed());
-            }
-            sent(bytes_total);
-            return self.overwrite(key, all.into()).await;
-        }
-        let failed = |e| failed("upload", key, e);
-        let arrived =
-            |part: Result<Option<object_store::Result<()>>, tokio::task::JoinError>| match part {
-                Ok(Some(Err(error))) => Err(failed(error)),
-                Ok(_) => Ok(()),
-                Err(error) => Err(Error::internal("upload a part").with_source(error)),
-            };
-        let mut upload = self
-            .objects
-            .put_multipart(&self.at(key))
-            .await
-            .map_err(failed)?;
-        let parts = async {
-            let mut under_way = futures_util::stream::FuturesUnordered::new();
-            let mut left = bytes_total;
-            while left > 0 {
-                let length = usize::try_from(left.min(PART_BYTES as u64)).unwrap_or(PART_BYTES);
-                let mut part = Vec::with_capacity(length);
-                source
-                    .take(length as u64)
-                    .read_to_end(&mut part)
-                    .map_err(unreadable)?;
-                if part.len() != length {
-                    return Err(changed());
-                }
-                left -= length as u64;
-                // A task of its own goes on while the next part is read.
-                under_way.push(tokio::spawn(upload.put_part(part.into())));
-                tokio::task::yield_now().await;
-                if under_way.len() >= PARTS_MAX {
-                    arrived(under_way.try_next().await)?;
-                }
-                sent(length as u64);
-            }
-            if source.read(&mut [0]).map_err(unreadable)? > 0 {
-                return Err(changed());
-            }
-            while !under_way.is_empty() {
-                arrived(under_way.try_next().await)?;
-            }
-            Ok(())
-        };
-        match parts.await {
-            Ok(()) => upload.complete().await.map(drop).map_err(failed),
-            Err(error) => {
-                // What was staged is of no use; a store that fails here too
-                // sweeps it by its own rules.
-                let _ = upload.abort().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Tells whether [`Store::rename`] is as quick as naming the object right at
-    /// once; a bucket would copy it.
+    /// Whether [`Store::rename`] costs nothing; a bucket would copy the object.
     pub(crate) fn moves(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// Gives an object another key; what was there is replaced.
+    /// Renames an object, replacing an existing one.
     pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.objects
             .rename(&self.at(from), &self.at(to))
@@ -292,7 +208,7 @@ impl Store {
             .map_err(|e| failed("rename", from, e))
     }
 
-    /// Lists the objects below a folder, as keys, in no particular order.
+    /// Lists the objects below a folder by key, in no particular order.
     pub fn list(&self, folder: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let at = self.at(folder);
         let (root, folder) = (self.root.clone(), folder.to_owned());
@@ -302,6 +218,7 @@ impl Store {
                 .map(|parts| parts.map(|p| p.as_ref().to_owned()).collect());
             parts.map_or_else(String::new, |parts: Vec<String>| parts.join("/"))
         };
+
         self.objects
             .list(Some(&at))
             .map_ok(move |meta| {
@@ -317,7 +234,7 @@ impl Store {
             .boxed()
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Deletes an object; a missing one is no error.
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         match self.objects.delete(&self.at(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -325,9 +242,9 @@ impl Store {
         }
     }
 
-    /// Lists files that writes killed half way left in a folder of files, with
-    /// their age by the file system; a bucket has none, its unfinished uploads
-    /// go by the bucket's own rules. `remove` decides which go.
+    /// Lists the files of interrupted writes, with their age by the file system, and
+    /// deletes those for which `remove` returns true. Only a store of files has
+    /// them; a bucket deletes unfinished uploads by its own rules.
     pub(crate) fn torn(&self, below: &str, remove: &mut dyn FnMut(&Meta) -> bool) -> Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
@@ -366,12 +283,13 @@ impl Store {
                 }
             }
         }
+
         Ok(())
     }
 
-    /// Finds out whether creating really refuses what exists, and what time it
-    /// is by the store's clock. `key` is written and removed; nobody else may
-    /// use it. Fails where the store ignores the condition.
+    /// Tests that the store supports create-if-absent, and returns the time of its
+    /// clock. `key` is written and deleted, and must be unique. Fails if the store
+    /// ignores the condition.
     pub(crate) async fn self_test(&self, key: &str) -> Result<DateTime<Utc>> {
         let first = self.create(key, Bytes::from_static(b"first")).await?;
         let second = self.create(key, Bytes::from_static(b"second")).await?;
@@ -381,7 +299,7 @@ impl Store {
         match (first, second, read.as_deref(), now) {
             (Created::Yes, Created::Exists, Some(b"first"), Some(meta)) => Ok(meta.modified),
             _ => Err(Error::precondition(format!(
-                "{self} overwrites objects that it is told only to create; a registry there would lose entries"
+                "{self} overwrites objects in spite of create-if-absent; a registry there would lose entries: use another store"
             ))),
         }
     }
@@ -393,7 +311,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// What is gone meanwhile was somebody's who was quicker.
+/// A file that is gone meanwhile was deleted by another process: no error.
 fn gone(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound {
         Ok(())

@@ -1,5 +1,5 @@
-//! Tables of typed columns, as CSV and Parquet files hold them: whole in memory,
-//! up to a limit of rows and cells. Knows no model.
+//! Tables of typed columns, from CSV and Parquet files: whole in memory, up to a
+//! limit of rows and cells. Knows no model.
 
 pub mod columnar;
 mod csv;
@@ -8,7 +8,7 @@ use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use std::path::Path;
 
-/// The most rows that are read; a longer table is refused.
+/// The most rows of a table; a longer one is refused.
 pub(crate) const ROWS_MAX: usize = 2_000_000;
 /// The most cells.
 pub(crate) const CELLS_MAX: usize = 200_000_000;
@@ -25,7 +25,7 @@ pub struct Table {
 /// The values of a column, one for each row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
-    /// Truth values.
+    /// Booleans.
     Bool(Vec<bool>),
     /// Signed integers of four bytes.
     I32(Vec<i32>),
@@ -35,11 +35,11 @@ pub enum Column {
     U64(Vec<u64>),
     /// Single precision.
     F32(Vec<f32>),
-    /// NaN where there is no value.
+    /// Double precision; NaN for a missing value.
     F64(Vec<f64>),
     /// Microseconds since 1970, UTC.
     Time(Vec<i64>),
-    /// Empty where there is no value.
+    /// Text; empty for a missing value.
     Words(Vec<String>),
     /// Byte strings.
     Bytes(Vec<Bytes>),
@@ -57,7 +57,7 @@ pub(crate) enum Cell<'c> {
 }
 
 impl Column {
-    /// A value by its row.
+    /// Returns the value of a row.
     pub(crate) fn cell(&self, row: usize) -> Option<Cell<'_>> {
         match self {
             Self::Bool(values) => values.get(row).map(|v| Cell::Whole((*v).into())),
@@ -71,7 +71,7 @@ impl Column {
         }
     }
 
-    /// A value as text; none is empty.
+    /// Returns a value as text; a missing one is empty.
     pub fn word(&self, row: usize) -> String {
         match self.cell(row) {
             Some(Cell::Number(v)) => v.to_string(),
@@ -82,7 +82,7 @@ impl Column {
         }
     }
 
-    /// Adds the values of another; false where they are of another kind.
+    /// Appends the values of another column; false if its type differs.
     fn append(&mut self, other: &Self) -> bool {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
@@ -95,6 +95,7 @@ impl Column {
             (Self::Bytes(a), Self::Bytes(b)) => a.extend_from_slice(b),
             _ => return false,
         }
+
         true
     }
 
@@ -115,7 +116,7 @@ impl Column {
         }
     }
 
-    /// How many there are.
+    /// The number of values.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Bool(v) => v.len(),
@@ -131,7 +132,7 @@ impl Column {
 }
 
 impl Table {
-    /// Adds the rows of another; false, and nothing added, where the columns are not the same.
+    /// Appends the rows of another table; false, and nothing changed, if the columns differ.
     pub fn append(&mut self, other: &Self) -> bool {
         let same = |(a, b): (&(String, Column), &(String, Column))| {
             a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
@@ -148,7 +149,7 @@ impl Table {
             .all(|((_, a), (_, b))| a.append(b))
     }
 
-    /// The rows at these places, in their order.
+    /// Returns the rows at these positions, in their order.
     pub fn take(&self, rows: &[usize]) -> Self {
         let columns = self
             .columns
@@ -160,7 +161,7 @@ impl Table {
         }
     }
 
-    /// Reads a file: Parquet if it begins like one, else CSV with a header.
+    /// Reads a file: Parquet if it begins with its magic bytes, else CSV with a header.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let unreadable = |e: std::io::Error| {
             Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
@@ -174,6 +175,7 @@ impl Table {
             std::io::Seek::rewind(&mut file).map_err(unreadable)?;
             csv::read(file)
         };
+
         let table = table.map_err(|e| e.context(path.display()))?;
         let mut names: Vec<&str> = table
             .columns
@@ -187,13 +189,14 @@ impl Table {
                     .context(path.display()),
             );
         }
+
         if table.rows == 0 {
             return Err(Error::invalid("has no rows").context(path.display()));
         }
         Ok(table)
     }
 
-    /// A column by its name.
+    /// Finds a column by its name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns
             .iter()
@@ -207,7 +210,7 @@ impl Table {
     }
 }
 
-/// Refuses what is too large to hold.
+/// Refuses a table over the limits.
 fn check(rows: usize, columns: usize) -> Result<()> {
     if rows > ROWS_MAX || rows.saturating_mul(columns) > CELLS_MAX {
         return Err(Error::too_large(format!(

@@ -3,17 +3,17 @@
 
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::drift::alarm::{Rules, Thresholds};
 use crate::observe::drift::baseline::{Baseline, FORMAT};
 use crate::observe::drift::layout::Side;
 use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::watch::{Subject, Watch};
 use std::time::{Duration, Instant};
 
 /// A watch of so many columns, and a tensor of rows for it.
 pub struct Counting {
     watch: Watch,
-    rules: Rules,
+    settings: MonitorSettings,
     rows: Tensor,
     values: usize,
 }
@@ -77,25 +77,16 @@ impl Counting {
         let bytes = (0..columns * rows)
             .flat_map(|_| random().to_le_bytes())
             .collect();
-        let thresholds = Thresholds {
-            ks: 0.05,
-            wasserstein: 0.1,
-            psi: 0.1,
-            js: 0.1,
-            largest: 0.03,
-            missing: 0.01,
-        };
-        let rules = Rules {
-            window_rows: u64::MAX,
+        let settings = MonitorSettings {
+            window_rows: u32::MAX,
             window_min: Duration::from_secs(1),
             window_max: Duration::from_secs(1 << 30),
-            false_alarms_per_month: 1.0,
-            thresholds,
             own_rows: 1,
+            ..MonitorSettings::default()
         };
         Self {
             watch: Watch::new(subject, 1, Instant::now()).expect("its own baseline"),
-            rules,
+            settings,
             rows: Tensor::fixed(DType::F32, vec![rows, columns], bytes).expect("fits"),
             values: columns * rows,
         }
@@ -117,7 +108,7 @@ impl Counting {
         let mut done = 0_usize;
         while start.elapsed() < Duration::from_secs(1) {
             self.watch
-                .observe(std::slice::from_ref(&rows), &[], &self.rules);
+                .observe(std::slice::from_ref(&rows), &[], &self.settings);
             done += values;
         }
         done as f64 / start.elapsed().as_secs_f64()

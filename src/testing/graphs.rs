@@ -151,6 +151,87 @@ fn multiply(bias: f32, factor: i64, size: i64) -> Vec<u8> {
     })
 }
 
+/// A subgraph of a node.
+fn subgraph(name: &str, graph: o::GraphProto) -> o::AttributeProto {
+    const GRAPH: i32 = 5;
+    o::AttributeProto {
+        name: Some(name.to_owned()),
+        r#type: Some(GRAPH),
+        g: Some(o::GraphProto {
+            name: Some(name.to_owned()),
+            ..graph
+        }),
+        ..o::AttributeProto::default()
+    }
+}
+
+/// Counts to the input in a loop of cheap nodes, so that the client decides how
+/// long a run takes, and ends it between two nodes.
+pub fn counting() -> Vec<u8> {
+    const BOOL: i32 = 9;
+    let body = o::GraphProto {
+        node: vec![
+            node("Identity", &["go_on"], "still"),
+            node("Add", &["sum", "one"], "next"),
+        ],
+        initializer: vec![floats("one", &[1.0])],
+        input: vec![
+            declare("step", INT64, &[]),
+            declare("go_on", BOOL, &[]),
+            declare("sum", FLOAT, &[1]),
+        ],
+        output: vec![declare("still", BOOL, &[]), declare("next", FLOAT, &[1])],
+        ..o::GraphProto::default()
+    };
+    let counts = o::NodeProto {
+        attribute: vec![subgraph("body", body)],
+        ..node("Loop", &["x", "", "zero"], "y")
+    };
+    model(o::GraphProto {
+        node: vec![counts],
+        initializer: vec![floats("zero", &[0.0])],
+        input: vec![declare("x", INT64, &[1])],
+        output: vec![declare("y", FLOAT, &[1])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// Sums `width` numbers; where the sum is over 1,000,000 it first multiplies two
+/// matrices of that width, in one node. All shapes are fixed, so that a server
+/// takes it for quick.
+pub fn rarely_slow(width: i64) -> Vec<u8> {
+    let branch = |nodes: Vec<o::NodeProto>, output: &str| o::GraphProto {
+        node: nodes,
+        output: vec![declare(output, FLOAT, &[1, 1])],
+        ..o::GraphProto::default()
+    };
+    let slow = vec![
+        node("Transpose", &["x"], "column"),
+        node("MatMul", &["column", "x"], "square"),
+        node("MatMul", &["square", "square"], "product"),
+        node("ReduceSum", &["product"], "slow"),
+    ];
+    let quick = vec![node("Identity", &["sum"], "quick")];
+    let chooses = o::NodeProto {
+        attribute: vec![
+            subgraph("then_branch", branch(slow, "slow")),
+            subgraph("else_branch", branch(quick, "quick")),
+        ],
+        ..node("If", &["is_large"], "y")
+    };
+    model(o::GraphProto {
+        node: vec![
+            node("ReduceSum", &["x"], "sum"),
+            node("Greater", &["sum", "limit"], "is_large"),
+            chooses,
+        ],
+        initializer: vec![floats("limit", &[1e6])],
+        input: vec![declare("x", FLOAT, &[1, width])],
+        output: vec![declare("y", FLOAT, &[1, 1])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Takes `width` numbers and a word a row, answers the sum of the numbers; the
 /// word is only passed through.
 pub fn mixed(width: i64) -> Vec<u8> {
@@ -180,6 +261,31 @@ pub fn mask(count: i64) -> Vec<u8> {
         initializer: vec![floats("table", &vec![0.5; count as usize])],
         input: vec![declare("x", FLOAT, &[-1, 1])],
         output: vec![declare("y", BOOL, &[-1, count])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// Looks rows up in a table of FP16, and answers a number without a dimension:
+/// JSON has no form of the first, and the rows of TensorFlow Serving none of
+/// both together.
+pub fn unwritable() -> Vec<u8> {
+    const FLOAT16: i32 = 10;
+    let halves = vector("halves", FLOAT16, 2, vec![0, 0x3c, 0, 0x40]);
+    let scalar = o::TensorProto {
+        dims: Vec::new(),
+        ..whole("first", &[0])
+    };
+    model(o::GraphProto {
+        node: vec![
+            node("Gather", &["halves", "x"], "half"),
+            node("Gather", &["numbers", "first"], "number"),
+        ],
+        initializer: vec![halves, floats("numbers", &[1.0, 2.0]), scalar],
+        input: vec![declare("x", INT64, &[-1])],
+        output: vec![
+            declare("half", FLOAT16, &[-1]),
+            declare("number", FLOAT, &[]),
+        ],
         ..o::GraphProto::default()
     })
 }

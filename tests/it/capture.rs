@@ -37,7 +37,7 @@ impl Kept {
 
     /// Ends a server as an operator would, so that what was gathered is written.
     fn end(mut server: Server) {
-        server.signal(libc::SIGTERM);
+        server.terminate();
         assert_eq!(server.wait(), Some(0));
     }
 
@@ -115,7 +115,7 @@ fn what_was_captured_is_answered_the_same_again_and_otherwise_by_another_version
         code == Some(1)
             && said
                 .as_str()
-                .is_some_and(|s| s.contains("nothing of 'wine' was captured")),
+                .is_some_and(|s| s.contains("no prediction of 'wine' was captured")),
         "{said}"
     );
     let (code, said) = kept.replay(&server, &["wine:2"]);

@@ -196,7 +196,7 @@ fn a_second_server_on_the_same_port_is_refused() {
 fn sigterm_finishes_and_exits_0() {
     let directory = Directory::of_all_models();
     let mut server = Server::start(directory.path());
-    server.signal(libc::SIGTERM);
+    server.terminate();
     assert_eq!(server.wait(), Some(0));
 }
 
@@ -218,7 +218,7 @@ fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStrea
             .metric("ortus_bytes_in_flight")
             .is_some_and(|bytes| bytes > 0.0)
     });
-    server.signal(libc::SIGTERM);
+    server.terminate();
     (server, half, directory)
 }
 
@@ -237,7 +237,7 @@ fn a_second_signal_exits_at_once() {
     });
     let start = std::time::Instant::now();
     while server.is_running() && start.elapsed().as_secs() < 20 {
-        server.signal(libc::SIGTERM);
+        server.terminate();
         std::thread::yield_now();
     }
     assert!(!server.is_running() && start.elapsed().as_secs() < 10);
@@ -248,7 +248,7 @@ fn a_second_signal_exits_at_once() {
 fn the_demo_holds() {
     let (code, out, err) = run(&["demo", "--exit"]);
     assert_eq!(code, 0, "{out}{err}");
-    assert!(out.contains("everything held"), "{out}");
+    assert!(out.contains("every check passed"), "{out}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::support::optional::is_long;
 use crate::support::registry::{Registry, champion, copy, versions};
 use crate::support::{command_of, ortus, ortus_built_for_tests};
 use ortus::testing::graphs;
+use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -98,7 +99,7 @@ fn kill_everywhere(
         }
         assert_eq!(
             output.status.signal(),
-            Some(libc::SIGABRT),
+            Some(Signal::ABORT.as_raw()),
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );

@@ -4,6 +4,7 @@
 use crate::support::{Directory, Server, eventually};
 use ortus::proto::inference as oip;
 use ortus::testing::graphs;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -127,14 +128,7 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start_with(directory.path(), &["--set", "model.demanding.lanes=1"]);
     // Seconds of work on any one core there is.
-    let mut long = whole_numbers("demanding", &[7000]);
-    let timeout = oip::infer_parameter::ParameterChoice::Int64Param(200_000);
-    long.parameters.insert(
-        "timeout".to_owned(),
-        oip::InferParameter {
-            parameter_choice: Some(timeout),
-        },
-    );
+    let long = with_timeout_us(whole_numbers("demanding", &[7000]), 200_000);
     let start = Instant::now();
     let status = ask(&server, long).await.expect_err("far too long");
     let took = start.elapsed();
@@ -143,7 +137,7 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
         took >= Duration::from_millis(200) && took < Duration::from_secs(2),
         "answered after {took:?}"
     );
-    // The run goes on in its lane: whoever comes next waits for it or runs late.
+    // The run goes on in its lane until its node ends.
     canary(&server);
     directory.put("demanding", 2, &graphs::demanding(2.0));
     eventually("the second version serves", || {
@@ -154,6 +148,88 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
         .expect("served by the second version");
     assert_eq!(answer, 2.0_f32.to_le_bytes());
     canary(&server);
+}
+
+fn with_timeout_us(mut request: oip::ModelInferRequest, us: i64) -> oip::ModelInferRequest {
+    let parameter = oip::InferParameter {
+        parameter_choice: Some(oip::infer_parameter::ParameterChoice::Int64Param(us)),
+    };
+    request.parameters.insert("timeout".to_owned(), parameter);
+    request
+}
+
+#[tokio::test]
+async fn a_run_that_loops_on_is_terminated_after_its_deadline_and_its_lane_serves_again() {
+    let directory = Directory::empty();
+    directory.put("counting", 1, &graphs::counting());
+    let server = Server::start_with(directory.path(), &["--set", "model.counting.lanes=1"]);
+    // Years of counting.
+    let endless = with_timeout_us(whole_numbers("counting", &[1 << 50]), 100_000);
+    let status = ask(&server, endless).await.expect_err("far too long");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+
+    // The only lane serves this one when the run before has ended.
+    let next = with_timeout_us(whole_numbers("counting", &[3]), 20_000_000);
+    let answer = ask(&server, next).await.expect("served");
+    assert_eq!(answer, 3.0_f32.to_le_bytes());
+    assert_eq!(
+        server.metric("ortus_runs_terminated_total{model=\"counting\",version=\"1\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        server.metric("ortus_lanes_hung{model=\"counting\",version=\"1\"}"),
+        Some(0.0)
+    );
+}
+
+/// A matrix product of this width takes one core some ten seconds.
+const SLOW_WIDTH: i64 = 8192;
+
+/// A server, and the request in it that hangs an I/O thread.
+fn hung_in_place(arguments: &[&str]) -> (Server, TcpStream, Directory) {
+    let directory = Directory::empty();
+    directory.put("rare", 1, &graphs::rarely_slow(SLOW_WIDTH));
+    let server = Server::start_with(directory.path(), arguments);
+    let rows = vec!["1000"; SLOW_WIDTH as usize].join(",");
+    let body = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{SLOW_WIDTH}],"data":[{rows}]}}]}}"#
+    );
+    let head = format!(
+        "POST /v2/models/rare/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
+    stream
+        .write_all((head + &body).as_bytes())
+        .expect("written");
+    eventually("the request in flight", || {
+        server.metric("ortus_requests_in_flight{model=\"rare\",version=\"1\"}") == Some(1.0)
+    });
+    (server, stream, directory)
+}
+
+#[test]
+fn a_run_that_hangs_an_io_thread_does_not_hold_up_the_end_of_the_server() {
+    let arguments = [
+        "--set",
+        "server.drain=100ms",
+        "--set",
+        "server.drain_delay=0s",
+    ];
+    let (mut server, stream, _directory) = hung_in_place(&arguments);
+    server.terminate();
+
+    assert_eq!(server.wait(), Some(1));
+    // The end of the process cuts the run off: it was not waited for.
+    let mut answer = Vec::new();
+    let _ = (&stream).read_to_end(&mut answer);
+    assert_eq!(String::from_utf8_lossy(&answer), "");
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("runs did not finish before the server stopped"));
+    let line = line.unwrap_or_else(|| panic!("no line names what hangs: {log}"));
+    assert!(line.contains("io ") && line.contains("rare:1"), "{line}");
 }
 
 #[tokio::test]
@@ -192,7 +268,7 @@ fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_ol
         )
     };
     for (version, size, said) in [
-        (2, 9_000, "in a process of its own"),
+        (2, 9_000, "in a sandbox"),
         (3, 1 << 20, "ran out of memory"),
     ] {
         directory.put("m", version, &graphs::hungry(size));
@@ -228,8 +304,8 @@ fn a_crash_at_the_first_run_is_the_childs_alone() {
         !hit.is_empty()
     });
     for pid in hit {
-        // SAFETY: kill takes no pointer; the process is our server's child.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGSEGV) }, 0);
+        let pid = Pid::from_raw(pid).expect("a process id");
+        kill_process(pid, Signal::SEGV).expect("our server's child");
     }
     eventually("the refusal", || {
         server.log().contains("crashed with signal 11")

@@ -203,12 +203,20 @@ fn labels_that_cannot_be_are_refused_each_with_its_reason() {
     check(
         json!([label(&uuid::Uuid::now_v7().to_string(), 0, 1)]),
         404,
-        "no prediction made here",
+        "not of a prediction of this fleet",
     );
-    check(json!([label("nonsense", 0, 1)]), 400, "no id");
+    check(
+        json!([label("nonsense", 0, 1)]),
+        400,
+        "must be the id of a prediction",
+    );
     check(json!([label(&id, 2, 1)]), 400, "row 2");
     check(json!([label(&id, 0, 3)]), 400, "0, 1, 2");
-    check(json!([label(&id, 0, Value::Null)]), 400, "neither");
+    check(
+        json!([label(&id, 0, Value::Null)]),
+        400,
+        "must be a number, a string or a boolean",
+    );
     check(
         json!([{"prediction_id": id, "label": 1, "time": "2036-01-01T00:00:00Z"}]),
         400,
@@ -231,7 +239,7 @@ fn labels_that_cannot_be_are_refused_each_with_its_reason() {
     let got = server.get("/v1/feedback");
     assert_eq!((got.status, got.header("allow")), (405, Some("POST")));
     let many = vec![label(&id, 0, 1); 10_001];
-    check(many.into(), 400, "over 10000 labels");
+    check(many.into(), 400, "at most 10000 labels");
     for _ in 0..3 {
         for class in [0, 2] {
             give(&server, &json!([label(&id, 0, class)]));

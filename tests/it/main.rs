@@ -16,6 +16,9 @@ mod swap;
 /// Bad requests get typed answers and harm nobody.
 mod bad_input;
 
+/// Answers that a protocol cannot write.
+mod encoding;
+
 /// Models and clients that take more than their share.
 mod faults;
 

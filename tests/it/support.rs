@@ -9,6 +9,7 @@ pub mod optional;
 pub mod registry;
 
 use ortus::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -239,9 +240,10 @@ impl Server {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    pub fn signal(&self, signal: i32) {
-        // SAFETY: kill takes no pointer; the child is ours and not yet waited for.
-        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    /// Sends SIGTERM, as an operator who stops the server would.
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .expect("a child not yet waited for");
     }
 
     /// The processes that it started and that still run.

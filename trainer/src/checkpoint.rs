@@ -10,14 +10,14 @@ use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
 use ortus::storage::layout::Records;
 
-/// The largest step; larger ones are done again.
+/// The largest checkpoint; a larger one is not stored.
 const BYTES_MAX: usize = 1 << 30;
-/// What belongs to a run that did not end is swept after so many days.
+/// Checkpoints of an unfinished run are removed after this many days.
 const KEPT_DAYS: i64 = 7;
-/// Bytes of the digest in front.
+/// The bytes of the leading digest.
 const DIGEST: usize = 32;
 
-/// The steps of a run.
+/// The checkpoints of a run.
 pub(crate) struct Checkpoints {
     records: Records,
     folder: String,
@@ -36,7 +36,7 @@ impl Checkpoints {
         }
     }
 
-    /// What a step left; none where it is not done, or damaged.
+    /// Returns the checkpoint of a step; none if it is absent or damaged.
     pub(crate) async fn done(&self, step: &str) -> Result<Option<Bytes>> {
         let bytes = self
             .records
@@ -50,8 +50,8 @@ impl Checkpoints {
             .map(|b| b.slice(DIGEST..)))
     }
 
-    /// Keeps what a step left, and gives back what is kept: another's, where that
-    /// came first.
+    /// Stores the checkpoint of a step, and returns the stored one: that of another
+    /// trainer, if it was first.
     pub(crate) async fn keep(&self, step: &str, bytes: Bytes) -> Result<Bytes> {
         if bytes.len() > BYTES_MAX {
             return Ok(bytes);
@@ -66,18 +66,18 @@ impl Checkpoints {
         if let Some(known) = self.done(step).await? {
             return Ok(known);
         }
-        // What was there is damaged.
+        // The stored one is damaged.
         self.records.overwrite(&key, whole.into()).await?;
         Ok(bytes)
     }
 
-    /// Removes the steps of this run, which has ended.
+    /// Removes the checkpoints of this run, which has ended.
     pub(crate) async fn clear(&self) -> Result<()> {
         sweep(&self.records, &self.folder, None).await
     }
 }
 
-/// Removes the steps of a model's runs that were not gone on with.
+/// Removes old checkpoints of unfinished runs of a model.
 pub(crate) async fn clear_old(
     records: &Records,
     model: &ModelName,
@@ -95,7 +95,7 @@ async fn sweep(records: &Records, folder: &str, before: Option<DateTime<Utc>>) -
         records
             .delete(&key)
             .await
-            .map_err(|e: Error| e.context("remove a step"))?;
+            .map_err(|e: Error| e.context("remove a checkpoint"))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! A program of the user's own that learns: it finds the rows in a folder and
-//! leaves a model there. It gets no credentials, a bounded share of the machine,
-//! and a deadline; what it leaves is checked like any model.
+//! Training programs of the user: a program reads the rows from a folder and
+//! writes a model there. It gets no credentials, limited resources and a deadline;
+//! its model is checked like any other.
 
 pub(crate) mod exchange;
 pub(crate) mod guard;
@@ -8,7 +8,7 @@ pub(crate) mod guard;
 use crate::data::Rows;
 use crate::spec::Spec;
 use crate::split::Fold;
-use exchange::Back;
+use exchange::ProgramOutput;
 use guard::{Ended, Order, Verdict, run_guarded};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -19,24 +19,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// It asks to be tried again: `EX_TEMPFAIL`.
+/// The exit status of a program that asks to be run again: `EX_TEMPFAIL`.
 const AGAIN: i32 = 75;
-/// Between two attempts; each time longer.
+/// The pause between two attempts, which grows with each.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The most bytes of its last words in an error.
+/// The most bytes of its last output in an error.
 const WORDS_MAX: usize = 240;
 /// The most files that a result may depend on.
 const FILES_MAX: usize = 10_000;
 
-/// A file that a program is made of.
+/// A source file of a training program. Fields stand in alphabetical order, as records have always been written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Code {
+    pub digest: Digest,
     /// Relative to the specification.
     pub path: String,
-    pub digest: Digest,
 }
 
-/// The files that a program is made of; none where none is run.
+/// The source files of the training program; empty for the built-in algorithms.
 pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     if spec.fit.algorithm != crate::spec::Algorithm::Command {
         return Ok(Vec::new());
@@ -53,7 +53,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         };
         walk(&path, &mut named).map_err(gone)?;
     }
-    // What stands elsewhere, such as an interpreter, is the machine's.
+    // A program elsewhere, such as an interpreter, belongs to the machine.
     let beside = spec
         .program
         .program
@@ -66,7 +66,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     );
     if named.len() > FILES_MAX {
         return Err(Error::too_large(format!(
-            "'files' in [fit.command] are over {FILES_MAX}"
+            "'files' in [fit.command] names over {FILES_MAX} files"
         )));
     }
     let one = |path: &PathBuf| {
@@ -84,7 +84,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         })
     };
     let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
-    // What it is told by the environment counts as much.
+    // Environment variables change the result as well.
     for name in &spec.program.env {
         let value = std::env::var(name).unwrap_or_default();
         all.push(Code {
@@ -103,7 +103,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
         return Ok(());
     }
     for entry in std::fs::read_dir(path)? {
-        // What runs may leave beside the code is none of it.
+        // Files that runs leave beside the code are not code.
         let entry = entry?.path();
         if !entry.ends_with("__pycache__") && found.len() <= FILES_MAX {
             walk(&entry, found)?;
@@ -112,9 +112,9 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs the program on the rows of a fold until it ends well; how long it took,
-/// what it said and what it left.
-pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+/// Runs the program on the rows of a fold, with retries, and returns its model
+/// and its report.
+pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutput> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -130,7 +130,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
             exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
         if verdict.left > 0 {
             back.said.notes.push(format!(
-                "the program left {} processes behind, which were ended",
+                "the program left {} processes running; they were killed",
                 verdict.left
             ));
         }
@@ -155,7 +155,7 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
             word.clone()
         }
     };
-    // A bare name of a program is looked for where programs are, not beside the specification.
+    // A bare program name is looked up in PATH, not beside the specification.
     let mut words: Vec<String> = spec.program.program.iter().map(place).collect();
     if let (Some(first), Some(named)) = (words.first_mut(), spec.program.program.first())
         && !named.contains('/')
@@ -192,16 +192,16 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
     let how = match verdict.ended {
         Ended::Code(0) => return Ok(()),
         Ended::Code(AGAIN) => {
-            let how = format!("asked {attempt} times to be tried again");
+            let how = format!("exited with 75 (try again) {attempt} times");
             return Err(told(Error::precondition(how), verdict));
         }
-        Ended::Code(code) => format!("ended with {code}"),
-        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+        Ended::Code(code) => format!("exited with {code}"),
+        Ended::Signal(signal) => format!("was killed by signal {signal}"),
         Ended::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
             return Err(told(
                 Error::late(format!(
-                    "took over {deadline} s, 'deadline' in [fit.command]"
+                    "ran over {deadline} s, 'deadline' in [fit.command]"
                 )),
                 verdict,
             ));
@@ -211,30 +211,30 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
     Err(told(Error::precondition(how), verdict))
 }
 
-/// The last that a program said, for the record.
+/// The last output of a training program, for the record.
 #[derive(Debug)]
-pub(crate) struct Said(pub String);
+pub(crate) struct LastOutput(pub String);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for LastOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for LastOutput {}
 
 fn told(error: Error, verdict: &Verdict) -> Error {
     error
         .context(last(verdict))
-        .with_source(Said(verdict.said.clone()))
+        .with_source(LastOutput(verdict.said.clone()))
 }
 
-/// The program, and the last that it said.
+/// Names the program in an error, with its last line of output.
 fn last(verdict: &Verdict) -> String {
     let line = verdict.said.trim().lines().last().unwrap_or_default();
     if verdict.ended == Ended::NotStarted || line.is_empty() {
-        return "the program".to_owned();
+        return "the training program".to_owned();
     }
     let line = &line[..line.floor_char_boundary(WORDS_MAX)];
-    format!("the program, whose last words are '{line}',")
+    format!("the training program (last output: '{line}')")
 }

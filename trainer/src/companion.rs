@@ -1,38 +1,37 @@
-//! A second model that says how large the errors of the first are likely to be,
-//! row by row, learned from rows that the first was not trained on. With it a
-//! server estimates how good a model of values is before anybody knows what was
-//! true.
+//! The companion model: predicts the error of a regression model, row by row,
+//! fitted to rows that the model was not trained on. With it a server estimates
+//! the performance of the model before labels arrive.
 
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::random::mix;
+use crate::record::CompanionSummary;
 use crate::spec::{Algorithm, Spec, Trees};
 use crate::split::Fold;
 use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::observe::quality::answer::Answer;
-use serde_json::{Value, json};
 
-/// Rows below which errors cannot be told from chance.
+/// The fewest stopping rows to fit a companion model to.
 const ROWS_MIN: usize = 500;
-/// Of so many rows one says when to stop.
+/// One of this many rows is a stopping row.
 const STOP: u64 = 5;
 
-/// Learns it from the rows that the model was stopped by; none of classes, and of
-/// too few rows. With it what it comes to on the rows that the model is judged by.
+/// Fits the companion model to the stopping rows; none for classification, or for
+/// too few rows. Returns it with its summary on the test rows.
 pub(super) fn learn_errors(
     trainer: &Trainer<'_>,
     spec: &Spec,
     rows: &Rows,
     fold: &Fold,
-    asked: &mut Asked,
-) -> Result<Option<(Bytes, Value)>> {
+    predictor: &mut Predictor,
+) -> Result<Option<(Bytes, CompanionSummary)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
         return Ok(None);
     }
-    let Some(errors) = errors(rows, &fold.stop, asked)? else {
+    let Some(errors) = errors(rows, &fold.stop, predictor)? else {
         return Ok(None);
     };
     let own = Rows {
@@ -77,10 +76,10 @@ pub(super) fn learn_errors(
         None,
         &export::columns(&model.features),
     )?;
-    let Some(real) = errors_of(rows, &fold.test, asked)? else {
+    let Some(real) = errors_of(rows, &fold.test, predictor)? else {
         return Ok(None);
     };
-    let expected = companion.ask(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
+    let expected = companion.predict(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
     let expected = expected.iter().map(|answer| {
         if let Some(Answer::Value(v)) = answer {
             *v
@@ -89,24 +88,24 @@ pub(super) fn learn_errors(
         }
     });
     let n = real.len().max(1) as f64;
-    let told = json!({
-        "rows": fold.stop.len(),
-        "estimated_mae": expected.sum::<f64>() / n,
-        "mae": real.iter().sum::<f64>() / n,
-    });
-    Ok(Some((bytes, told)))
+    let summary = CompanionSummary {
+        estimated_mae: expected.sum::<f64>() / n,
+        mae: real.iter().sum::<f64>() / n,
+        rows: fold.stop.len(),
+    };
+    Ok(Some((bytes, summary)))
 }
 
-fn errors(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f32>>> {
-    Ok(errors_of(rows, part, asked)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
+fn errors(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f32>>> {
+    Ok(errors_of(rows, part, predictor)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
 }
 
-/// The sizes of a model's errors on some rows; none of classes, and where it does not answer.
-fn errors_of(rows: &Rows, part: &[u32], asked: &mut Asked) -> Result<Option<Vec<f64>>> {
+/// The absolute errors of a model on some rows; none for classification, or if a prediction is missing.
+fn errors_of(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f64>>> {
     let Target::Values(truths) = rows.target.take(part) else {
         return Ok(None);
     };
-    let answers = asked.ask(&rows.frame.take(part), &mut |_, _, _| {})?;
+    let answers = predictor.predict(&rows.frame.take(part), &mut |_, _, _| {})?;
     let one = |(answer, truth): (&Option<Answer>, &f32)| match answer {
         Some(Answer::Value(value)) if value.is_finite() => Some((value - f64::from(*truth)).abs()),
         _ => None,

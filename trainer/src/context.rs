@@ -6,50 +6,49 @@ use crate::fit::trees::Round;
 use crate::gate::Verdict;
 use crate::lease::Lease;
 use crate::pins::Pinned;
+use crate::record::RunRecord;
 use ortus::core::error::Result;
 use ortus::core::model::{ModelName, Version};
 use ortus::onnx::runtime::Engine;
 use ortus::registry::commands::Operator;
 use ortus::storage::layout::Records;
-use serde_json::Value;
 
 /// What a run needs beside its specification.
 pub(crate) struct Trainer<'t> {
-    /// Its prober makes the first run, in a process of the server's own program.
+    /// The registry's operator, whose prober makes the first run of a model.
     pub operator: &'t Operator,
     pub engine: &'t dyn Engine,
     pub now: chrono::DateTime<chrono::Utc>,
-    /// The time that counts as now for the data; none: now.
+    /// The time that counts as now for the data, if not now.
     pub as_of: Option<chrono::DateTime<chrono::Utc>>,
-    /// Where servers keep what they record.
+    /// The records of servers: captured predictions, labels, alarms.
     pub seen: &'t Records,
-    /// What was written down of why it runs.
+    /// The pin of the trigger, if the run has one.
     pub pinned: Option<&'t Pinned>,
-    /// Why it runs.
+    /// Why the run is started.
     pub trigger: Option<&'t str>,
-    /// What is held while it runs.
+    /// The lease that is held during the run.
     pub lease: Option<&'t Lease>,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 pub(crate) struct Outcome {
-    /// The version, where there is one.
+    /// The version, if one was published by this run or an earlier one.
     pub version: Option<u64>,
-    /// Whether this run made it.
+    /// Whether this run published it.
     pub new: bool,
     pub verdict: Verdict,
-    /// Everything about it: the key, the data, the split, gates and metrics.
-    pub record: Value,
+    pub record: RunRecord,
 }
 
-/// Told of what happens; for a person.
+/// Receives the progress of a run, to show it to a person.
 pub(crate) trait Watcher {
     fn step(&mut self, what: &str);
     fn round(&mut self, round: Round);
 }
 
 impl Trainer<'_> {
-    /// Where runs keep what they leave.
+    /// The records of runs.
     pub(crate) fn records(&self) -> Records {
         Records::of(
             self.operator.log.store.clone(),
@@ -65,7 +64,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// A registry that does not answer is no registry without a champion.
+    /// Returns the champion. Fails if the registry does not answer, which is not the same as no champion.
     pub(crate) async fn champion_of(&self, name: &ModelName) -> Result<Option<Version>> {
         Ok(self
             .operator

@@ -1,5 +1,5 @@
-//! The rows that a model learns from: a query over files, brought into memory
-//! as what a served model sees, with a manifest of where they came from.
+//! The rows to train on: a query over files, read into memory in the form that a
+//! served model sees, with a manifest of the files.
 
 mod captured;
 pub(crate) mod check;
@@ -22,12 +22,12 @@ use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 use ortus::storage::layout::Records;
 
-/// What data can be read from beside files, and until when.
+/// What can be read beside files, and up to which time.
 #[derive(Clone)]
 pub(crate) struct Reach {
-    /// Where captured predictions lie.
+    /// The records with captured predictions.
     pub records: Option<Records>,
-    /// What came later is left out.
+    /// Rows of later times are left out.
     pub as_of: Option<DateTime<Utc>>,
     pub now: DateTime<Utc>,
 }
@@ -43,7 +43,7 @@ impl Reach {
     }
 }
 
-/// What there is to learn from.
+/// The rows of a dataset.
 pub(crate) struct Rows {
     /// The features, in the model's order.
     pub frame: Frame,
@@ -53,18 +53,18 @@ pub(crate) struct Rows {
     pub group: Option<Vec<u32>>,
     pub weight: Option<Vec<f32>>,
     pub manifest: Manifest,
-    /// What was left out on the way, for a person.
+    /// Notes for a person, such as rows that were left out.
     pub notes: Vec<String>,
 }
 
-/// What is to be predicted of each row.
+/// The target of each row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     Values(Vec<f32>),
     Classes { of: Vec<u32>, names: Vec<String> },
 }
 
-/// Names that features cannot have: the graph's outputs, and the input of many numbers.
+/// Reserved names: the outputs of the graph, and its joint input of numbers.
 const RESERVED: [&str; 4] = [
     tensors::VALUE,
     tensors::LABEL,
@@ -73,11 +73,11 @@ const RESERVED: [&str; 4] = [
 ];
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = ortus::core::model::task::CLASSES_MAX;
-/// Whole numbers of so few kinds are classes where nobody says.
+/// Integers of at most this many distinct values are classes by default.
 const FEW: usize = 10;
 
 impl Target {
-    /// The targets as numbers: the value, or the class.
+    /// The targets as numbers: the value, or the index of the class.
     pub(crate) fn numbers(&self) -> Vec<f32> {
         match self {
             Self::Values(values) => values.clone(),
@@ -85,7 +85,7 @@ impl Target {
         }
     }
 
-    /// The classes' names; none of values.
+    /// The names of the classes; none for regression.
     pub(crate) fn classes(&self) -> Option<&[String]> {
         match self {
             Self::Values(_) => None,
@@ -93,7 +93,7 @@ impl Target {
         }
     }
 
-    /// Those of the rows at these places.
+    /// The targets of some rows.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         match self {
             Self::Values(values) => {
@@ -107,8 +107,8 @@ impl Target {
     }
 }
 
-/// Reads what the specification asks for. Refuses files and queries that do not
-/// fit, columns that are not there, and a target that cannot be learned.
+/// Reads the dataset of a specification. Refuses files and queries that do not
+/// fit it, absent columns, and a target that cannot be predicted.
 pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
     let (gathered, manifest, notes) = source::read(spec, reach).await?;
     let mut rows = shape(spec, gathered, manifest)?;
@@ -126,17 +126,17 @@ pub(crate) async fn count(
     source::count(spec, reach, after).await
 }
 
-/// What is seen of columns before anybody says what they are for.
+/// The columns of a file, for a first specification.
 pub(crate) struct Looked {
-    /// The column that says when a row was, as far as one can tell.
+    /// The column that is probably the time of a row.
     pub time: Option<String>,
-    /// All columns of times.
+    /// All columns of type time.
     pub times: Vec<String>,
-    /// Columns of which nothing is there.
+    /// Columns without any value.
     pub unfit: Vec<String>,
 }
 
-/// Looks at the columns of the data.
+/// Reads the columns of the data.
 pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     let (gathered, ..) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked {
@@ -166,7 +166,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
     Ok(looked)
 }
 
-/// Tells the columns apart by what they are for.
+/// Assigns columns to their roles: target, time, group, weight, features.
 fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result<Rows> {
     let schema = &spec.schema;
     let names: Vec<String> = gathered.iter().map(|g| g.name.clone()).collect();
@@ -222,14 +222,16 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
         return Err(missing(name, "category"));
     }
     if features.is_empty() {
-        return Err(Error::invalid("there is no column to predict from"));
+        return Err(Error::invalid(
+            "the data has no feature column; add columns, or shorten 'ignore' in [schema]",
+        ));
     }
     if let Some(taken) = features
         .iter()
         .find(|f| RESERVED.contains(&f.name.as_str()) || f.name.is_empty())
     {
         return Err(Error::invalid(format!(
-            "a feature cannot be called '{}', as the model's own tensors are; name it otherwise in the query",
+            "the feature name '{}' is reserved for a tensor of the model; rename the column in the query",
             short(&taken.name)
         )));
     }
@@ -262,7 +264,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
         notes: Vec::new(),
     };
     if unlabelled > 0 {
-        notes.push(format!("{unlabelled} rows without a target are left out"));
+        notes.push(format!("{unlabelled} rows without a target are not used"));
         rows = rows.take(&labelled);
     }
     rows.notes = notes;
@@ -300,7 +302,7 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
                 .position(|v| v.is_infinite() || (v.is_finite() && (*v as f32).is_infinite()))
             {
                 return Err(Error::invalid(format!(
-                    "'{name}' of row {row} is {}, beyond what FP32 holds",
+                    "'{name}' of row {row} is {}, beyond the range of FP32",
                     all[row]
                 )));
             }
@@ -313,10 +315,10 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
             ))
         }
         (Task::Regression, _) => Err(Error::invalid(format!(
-            "'{name}' holds words, not values to predict"
+            "'{name}' holds text, but the task is regression; set task = \"classification\" in [schema]"
         ))),
         (_, columns::Raw::Times(_)) => Err(Error::invalid(format!(
-            "'{name}' is a time; predict a number made of it"
+            "'{name}' is a time; convert it to a number in the query"
         ))),
         (_, values) => {
             let words = match values {
@@ -324,7 +326,7 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
                 columns::Raw::Numbers(all) => {
                     if let Some(row) = all.iter().position(|v| !v.is_nan() && !is_whole(v)) {
                         return Err(Error::invalid(format!(
-                            "'{name}' of row {row} is {}, no class",
+                            "'{name}' of row {row} is {}, which is not a class",
                             all[row]
                         )));
                     }
@@ -360,23 +362,27 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
     if !spec.schema.classes.is_empty() {
         if let Some(stranger) = names.iter().find(|n| !spec.schema.classes.contains(n)) {
             return Err(Error::invalid(format!(
-                "'{name}' holds '{}', none of 'classes' in [schema]",
+                "'{name}' holds '{}', which is not in 'classes' of [schema]",
                 short(stranger)
             )));
         }
         if let Some(absent) = spec.schema.classes.iter().find(|n| !names.contains(n)) {
             return Err(Error::invalid(format!(
-                "no row's '{name}' is '{}', one of 'classes' in [schema]",
+                "no row has '{name}' = '{}', which 'classes' of [schema] lists",
                 short(absent)
             )));
         }
         names.clone_from(&spec.schema.classes);
     }
     match names.len() {
-        0 => return Err(Error::invalid(format!("no row has a '{name}'"))),
+        0 => {
+            return Err(Error::invalid(format!(
+                "no row has a value of the target '{name}'"
+            )));
+        }
         1 => {
             return Err(Error::invalid(format!(
-                "every row's '{name}' is '{}'; there is nothing to learn",
+                "every row has '{name}' = '{}'; training needs two classes",
                 short(&names[0])
             )));
         }

@@ -1,7 +1,11 @@
-//! `ortus-trainer demo`: a stream is served and drifts; the monitor alarms; the
-//! trainer learns from what was captured and labelled; the new version takes
-//! over, and the answers are good again. Server and trainer are processes of
-//! their own, the registry is a folder; nothing is staged but the world.
+//! `ortus-trainer demo`: a stream of payments drifts, the server raises an alarm,
+//! the trainer retrains on captured and labelled predictions, and the new version
+//! restores the accuracy. Server and trainer are real processes, the registry is a
+//! folder; only the payments are simulated.
+
+mod place;
+mod stream;
+mod world;
 
 use bytes::Bytes;
 use clap::Args;
@@ -11,13 +15,15 @@ use ortus::cli::print::{line, note};
 use ortus::client;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::SplitMix;
+use place::Place;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use stream::{Seen, Stream};
+use world::{Payment, World};
 
 /// The options of `ortus-trainer demo`.
 #[derive(Args)]
@@ -33,192 +39,19 @@ pub(crate) struct DemoArguments {
     pub json: bool,
 }
 
-/// This very program, even if its file was replaced meanwhile.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The hidden subcommand under which this program is `ortus`.
 pub(crate) const SERVER: &str = "ortus";
 const MODEL: &str = "payments";
-/// Rows that the first version learns from.
+/// The training rows of the first version.
 const HISTORY: usize = 4_000;
-/// Rows of a request.
-const REQUEST_ROWS: usize = 20;
-/// Between two requests.
-const PAUSE: Duration = Duration::from_millis(40);
-/// Requests after which what was true of a row is known.
-const LABEL_DELAY: usize = 10;
-/// Requests before the world changes.
+/// Requests before the pattern of payments changes.
 const CALM: usize = 150;
-/// Rows by which the answers are judged at any moment.
+/// The rows of the moving accuracy.
 const LATEST: usize = 1_000;
-/// How much worse than before the answers may be at the end.
+/// The loss of accuracy that is accepted at the end.
 const SLACK: f64 = 0.04;
-/// How long it may take.
+/// The most time that the demonstration may take.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// A payment, and whether it turned out to be fraud.
-struct Payment {
-    amount: f64,
-    hour: f64,
-    age: f64,
-    country: &'static str,
-    fraud: bool,
-}
-
-/// Where payments come from, the same every time.
-struct World {
-    dice: SplitMix,
-    has_changed: bool,
-}
-
-impl World {
-    fn uniform(&mut self) -> f64 {
-        self.dice.unit()
-    }
-
-    /// About normal.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
-    }
-
-    /// Small payments are frauds at night. Then large ones appear, of which the
-    /// model has seen none: they are frauds at noon.
-    fn payment(&mut self) -> Payment {
-        let spread = self.normal();
-        let amount = if self.has_changed {
-            5.5 + spread
-        } else {
-            (3.0 + spread).min(4.9)
-        };
-        let hour = self.uniform() * 24.0;
-        let country = ["de", "fr", "nl"]
-            [(self.uniform() * if self.has_changed { 3.0 } else { 2.0 }) as usize];
-        let night = (hour - 12.0).abs() - 6.0;
-        let score =
-            if amount < 5.0 { night } else { -night } + if country == "fr" { 0.5 } else { 0.0 };
-        let fraud = self.uniform() < 1.0 / (1.0 + (-1.5 * score).exp());
-        Payment {
-            amount,
-            hour,
-            age: 20.0 + 50.0 * self.uniform(),
-            country,
-            fraud,
-        }
-    }
-}
-
-/// What the stream saw so far.
-#[derive(Default)]
-struct Seen {
-    rows: usize,
-    lost: usize,
-    /// Whether each of the last rows was answered right.
-    latest: VecDeque<bool>,
-    /// Rows answered by each version, and how many right, before and after the change.
-    versions: BTreeMap<(u64, bool), (usize, usize)>,
-    last_id: String,
-}
-
-impl Seen {
-    fn accuracy(&self) -> f64 {
-        self.latest.iter().filter(|right| **right).count() as f64 / self.latest.len().max(1) as f64
-    }
-
-    fn take(&mut self, version: u64, changed: bool, right: bool) {
-        self.rows += 1;
-        self.latest.push_back(right);
-        if self.latest.len() > LATEST {
-            self.latest.pop_front();
-        }
-        let count = self.versions.entry((version, changed)).or_default();
-        count.0 += 1;
-        count.1 += usize::from(right);
-    }
-}
-
-/// A process that ends with the demo.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The folder where it all lies, and how it is used.
-struct Place {
-    folder: PathBuf,
-    is_offline: bool,
-}
-
-impl Place {
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn registry(&self) -> String {
-        format!("file://{}", self.at("registry").display())
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let path = self.at(name);
-        let failed = |e| Error::precondition(format!("write {}", path.display())).with_source(e);
-        std::fs::write(&path, text).map_err(failed)?;
-        Ok(path)
-    }
-
-    /// This program again, with its errors in a log.
-    fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
-        let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .open(self.at(log))
-            .map_err(failed)?;
-        let mut command = Command::new(OWN_PROGRAM);
-        command
-            .args(arguments)
-            .stderr(file)
-            .env("XDG_STATE_HOME", self.at("state"));
-        if self.is_offline {
-            command.env("ORTUS_RUNTIME__OFFLINE", "true");
-        }
-        Ok(command)
-    }
-
-    /// Runs a command to its end; what it prints.
-    fn does(&self, arguments: &[&str]) -> Result<String> {
-        let failed = |e| Error::internal("start this program again").with_source(e);
-        let output = self
-            .ortus(arguments, "commands.log")?
-            .output()
-            .map_err(failed)?;
-        if !output.status.success() {
-            let log = self.at("commands.log");
-            return Err(Error::internal(format!(
-                "{} failed; see {}",
-                arguments.join(" "),
-                log.display()
-            )));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn start(&self, arguments: &[&str], log: &str) -> Result<Running> {
-        let failed = |e| Error::internal("start this program again").with_source(e);
-        let said = File::options()
-            .append(true)
-            .create(true)
-            .open(self.at(log))
-            .map_err(failed)?;
-        self.ortus(arguments, log)?
-            .stdin(Stdio::null())
-            .stdout(said)
-            .spawn()
-            .map(Running)
-            .map_err(failed)
-    }
-}
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let temporary = tempfile::tempdir()
@@ -243,9 +76,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     let held = found["held"] == json!(true);
     if !arguments.json {
         line(if held {
-            "everything held"
+            "the demonstration succeeded"
         } else {
-            "something did not hold"
+            "the demonstration failed"
         });
     }
     Ok(if held {
@@ -291,7 +124,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     place.write("history.csv", &rows)?;
     let first = specification("[data.sources]\nhistory = \"history.csv\"\n", "", "");
     let first = place.write("first.toml", &first)?.display().to_string();
-    // What was seen since, as far as it is known how it turned out.
+    // Captured predictions whose label is known.
     let query = "SELECT \\\"time\\\", amount, hour, age, country, truth AS fraud FROM seen";
     let next = specification(
         &format!(
@@ -346,7 +179,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         &["watch", &next, "--registry", &registry, "--json"],
         "trainer.log",
     )?;
-    say("a server serves it, a trainer watches for alarms");
+    say("a server serves version 1, a trainer watches for alarms");
 
     let mut stream = Stream {
         http: client::Http::connect(&http).await?,
@@ -359,7 +192,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     }
     let before = stream.seen.accuracy();
     say(&format!(
-        "{} payments answered, {:.1} % right; now large payments appear, which it never saw",
+        "{} payments predicted, {:.1} % right; now large payments appear, which are not in the training data",
         stream.seen.rows,
         before * 100.0
     ));
@@ -395,7 +228,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     let seen = &stream.seen;
     let after = seen.accuracy();
     say(&format!(
-        "of the last {} payments {:.1} % are answered right; {:.1} % when it was worst",
+        "accuracy of the last {} payments: {:.1} %; at worst {:.1} %",
         seen.latest.len(),
         after * 100.0,
         worst * 100.0
@@ -407,7 +240,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
             *right as f64 / *rows as f64 * 100.0
         ));
     }
-    say(&format!("{} requests lost or answered wrongly", seen.lost));
+    say(&format!("{} requests failed", seen.lost));
     let id = seen.last_id.clone();
     // Captured files are written once a second.
     let lineage = lineage(place, &id).await?;
@@ -428,7 +261,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
     }))
 }
 
-/// Where the server listens, once it does.
+/// Waits until the server is ready; returns its address.
 async fn listening(file: &Path) -> Result<String> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
@@ -453,94 +286,10 @@ async fn listening(file: &Path) -> Result<String> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(Error::late("the server does not get ready"))
+    Err(Error::late("the server did not become ready"))
 }
 
-/// Payments as they come, and what becomes known of them later.
-struct Stream {
-    http: client::Http,
-    world: World,
-    seen: Seen,
-    unlabelled: VecDeque<(String, Vec<bool>)>,
-}
-
-impl Stream {
-    /// Asks about some payments, and tells how older ones turned out.
-    async fn step(&mut self) {
-        let payments: Vec<Payment> = (0..REQUEST_ROWS).map(|_| self.world.payment()).collect();
-        if self.ask(&payments).await.is_err() {
-            self.seen.lost += 1;
-        }
-        if self.unlabelled.len() > LABEL_DELAY
-            && let Some((id, frauds)) = self.unlabelled.pop_front()
-        {
-            let label = |(row, fraud): (usize, &bool)| json!({"prediction_id": id, "row": row, "label": if *fraud { "yes" } else { "no" }});
-            let labels: Vec<Value> = frauds.iter().enumerate().map(label).collect();
-            let body = json!({"labels": labels}).to_string();
-            let told = self
-                .http
-                .send(Method::POST, "/v1/feedback", body.into())
-                .await;
-            if !told.is_ok_and(|(status, ..)| status.is_success()) {
-                self.seen.lost += 1;
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-
-    async fn ask(&mut self, payments: &[Payment]) -> Result<()> {
-        let input = |name: &str, kind: &str, of: &dyn Fn(&Payment) -> Value| {
-            let data: Vec<Value> = payments.iter().map(of).collect();
-            json!({"name": name, "datatype": kind, "shape": [payments.len(), 1], "data": data})
-        };
-        let inputs = [
-            input("amount", "FP32", &|p| p.amount.into()),
-            input("hour", "FP32", &|p| p.hour.into()),
-            input("age", "FP32", &|p| p.age.into()),
-            input("country", "BYTES", &|p| p.country.into()),
-        ];
-        let (headers, body) = self
-            .http
-            .infer(MODEL, "", json!({"inputs": inputs}).to_string().into())
-            .await?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let header = |name: &str| {
-            headers
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let version = header("ortus-model-version").parse().unwrap_or(0);
-        let labels = answer["outputs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|o| o["name"] == "label");
-        let labels: Vec<&str> = labels
-            .and_then(|o| o["data"].as_array())
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        if labels.len() != payments.len() || version == 0 {
-            return Err(Error::internal("an answer is not what was asked for"));
-        }
-        let changed = self.world.has_changed;
-        labels.iter().zip(payments).for_each(|(label, p)| {
-            self.seen
-                .take(version, changed, (*label == "yes") == p.fraud)
-        });
-        self.seen.last_id = header("ortus-prediction-id");
-        self.unlabelled.push_back((
-            self.seen.last_id.clone(),
-            payments.iter().map(|p| p.fraud).collect(),
-        ));
-        Ok(())
-    }
-}
-
-/// The way back from an answer, once it is among what was captured.
+/// Returns the lineage of a prediction, once it is captured.
 async fn lineage(place: &Place, id: &str) -> Result<Value> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
@@ -565,7 +314,7 @@ async fn lineage(place: &Place, id: &str) -> Result<Value> {
 }
 
 fn tell(id: &str, lineage: &Value, say: &dyn Fn(&str)) {
-    say(&format!("from the answer {id} back:"));
+    say(&format!("lineage of prediction {id}:"));
     for step in lineage.as_array().into_iter().flatten() {
         let record = &step["lineage"];
         let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();

@@ -4,8 +4,8 @@
 use crate::context::Trainer;
 use crate::data::{Rows, Target};
 use crate::frame::{Frame, Values};
-use crate::gate::{Gate, Verdict};
-use crate::judge::{Asked, Evaluation, Wrong, judge};
+use crate::gate::{Gate, Slice, Verdict};
+use crate::judge::{Evaluation, LossMeasure, Predictor, judge};
 use crate::package;
 use crate::spec::Spec;
 use crate::split::Fold;
@@ -13,24 +13,24 @@ use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::{ModelName, Version};
-use ortus::onnx::first_run::{Ask, Prober, Subject};
+use ortus::onnx::first_run::{GoldenRows, Prober, Subject};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::{SessionOptions, Source};
 use ortus::registry::manifest::{MODEL_PATH, Manifest};
 use std::path::PathBuf;
 
-/// Clusters of rows that have a time, where they have no group.
+/// The number of clusters of rows that have a time but no group.
 const TIME_CLUSTERS: usize = 50;
-/// Parts of a column by which a model is judged too.
-const PARTS_MAX: usize = 20;
+/// Slices of a column that are compared.
+const SLICES_MAX: usize = 20;
 
-/// Opens a version's file, to be asked.
+/// Opens a model file for predictions.
 pub(super) fn open(
     trainer: &Trainer<'_>,
     bytes: Bytes,
     external_dir: Option<PathBuf>,
     columns: &[String],
-) -> Result<Asked> {
+) -> Result<Predictor> {
     let graph = Graph::read(bytes.clone())?;
     let external_dir = external_dir.filter(|_| !graph.external.is_empty());
     let session = trainer.engine.open(
@@ -40,7 +40,7 @@ pub(super) fn open(
         },
         &SessionOptions::single(),
     )?;
-    Asked::new(&graph, columns, session)
+    Predictor::new(&graph, columns, session)
 }
 
 /// The champion, and how well it predicts the test rows.
@@ -49,15 +49,15 @@ pub(super) struct Champion {
     pub evaluation: Result<Evaluation>,
 }
 
-/// What the champion makes of the same rows; none where there is no champion.
+/// Evaluates the champion on the same rows; none if there is no champion.
 pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
     frame: &Frame,
     target: &Target,
-    wrong: Wrong,
+    measure: LossMeasure,
 ) -> Result<Option<Champion>> {
-    // A registry that does not answer is no registry without a champion.
+    // Fails if the registry does not answer, which is not the same as no champion.
     let state = trainer.operator.state().await?;
     let Some(version) = state.models.get(name).and_then(|m| m.champion()) else {
         return Ok(None);
@@ -79,7 +79,7 @@ pub(super) async fn champion(
             &mut open(trainer, bytes, Some(into), &manifest.features)?,
             frame,
             target,
-            wrong,
+            measure,
         )
     };
     Ok(Some(Champion {
@@ -88,7 +88,7 @@ pub(super) async fn champion(
     }))
 }
 
-/// What each row that it is judged by belongs to: its group, or its stretch of time.
+/// The cluster of each test row: its group, or its part of the time.
 pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     let all = || fold.test.iter().map(|row| *row as usize);
     match (&rows.group, &rows.time) {
@@ -108,11 +108,11 @@ pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     }
 }
 
-/// The parts by which it must not be worse than the champion either.
-pub(super) fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u32>)> {
+/// The slices in which the model must not be worse than the champion either.
+pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     let mut all = Vec::new();
     for name in &spec.gates.slices {
-        // Others were refused before.
+        // An unknown column was refused before.
         let Some(column) = rows.frame.column(name) else {
             continue;
         };
@@ -133,19 +133,20 @@ pub(super) fn parts(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<(String, Vec<u
             };
             found.entry(part).or_default().push(place as u32);
         }
-        let mut found: Vec<(String, Vec<u32>)> = found.into_iter().collect();
-        found.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        all.extend(
-            found
-                .into_iter()
-                .take(PARTS_MAX)
-                .map(|(part, rows)| (format!("{name} = {part}"), rows)),
-        );
+        let mut found: Vec<Slice> = found
+            .into_iter()
+            .map(|(part, rows)| Slice {
+                name: format!("{name} = {part}"),
+                rows,
+            })
+            .collect();
+        found.sort_by_key(|slice| std::cmp::Reverse(slice.rows.len()));
+        all.extend(found.into_iter().take(SLICES_MAX));
     }
     all
 }
 
-/// Three numbers that part rows in four.
+/// The quartiles of a column.
 fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
     let Values::Numbers(all) = values else {
         return Vec::new();
@@ -163,40 +164,49 @@ fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
     edges
 }
 
-/// A row is answered the same alone and among others, and where nothing of it is known.
-pub(super) fn robust(asked: &mut Asked, rows: &Rows, fold: &Fold, bears_nothing: bool) -> Gate {
-    let found = package::alone_otherwise(asked, rows, &fold.test)
-        .and_then(|how| Ok((how, package::answers_nothing(asked, rows)?)));
+/// Checks that predictions do not depend on the batch, and that a row of missing values is predicted.
+pub(super) fn robust(
+    predictor: &mut Predictor,
+    rows: &Rows,
+    fold: &Fold,
+    must_predict_missing_row: bool,
+) -> Gate {
+    let found = package::batch_dependence(predictor, rows, &fold.test)
+        .and_then(|how| Ok((how, package::predicts_missing_row(predictor, rows)?)));
     match found {
         Ok((None, true)) => Gate::plain(
             "robust",
             Verdict::Pass,
-            "rows are answered alone as together, and where all is missing",
+            "predictions do not depend on the batch, and a row of missing values is predicted",
         ),
-        // Whoever wrote the program knows whether anything can be missing.
-        Ok((None, false)) if !bears_nothing => {
+        // The author of a training program knows whether values can be missing.
+        Ok((None, false)) if !must_predict_missing_row => {
             let said =
-                "rows are answered alone as together; one of which all is missing has no answer";
+                "predictions do not depend on the batch; a row of missing values has no prediction";
             Gate::plain("robust", Verdict::Pass, said)
         }
         Ok((Some(how), _)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            format!("a row's answer changes with the rows beside it: {how}"),
+            format!("the prediction of a row depends on the other rows of its batch: {how}"),
         ),
         Ok((_, false)) => Gate::plain(
             "robust",
             Verdict::Fail,
-            "a row of which all is missing has no answer",
+            "a row of missing values has no prediction",
         ),
         Err(e) => Gate::plain("robust", Verdict::Fail, e.message),
     }
 }
 
-/// The server's own program loads and runs it, in a process of its own.
+/// Loads and runs the graph in a process of the server's program.
 pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -> Gate {
     let Some(prober) = prober else {
-        return Gate::plain("mechanical", Verdict::NotGated, "nobody loads it");
+        return Gate::plain(
+            "mechanical",
+            Verdict::NotGated,
+            "no server program was given to load it",
+        );
     };
     let subject = Subject {
         digest: *run,
@@ -204,7 +214,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
         external_dir: None,
         options: &SessionOptions::single(),
         rows: 64,
-        golden: Ask::Nothing,
+        golden: GoldenRows::Skip,
     };
     match prober.check(&subject) {
         Ok(passed) => {

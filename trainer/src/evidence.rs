@@ -1,29 +1,29 @@
 //! The evidence page of a run: curves of predictions against labels for the model
 //! and the champion, and the comparison slice by slice.
 
-use crate::gate::Bench;
+use crate::gate::{Slice, TestRows};
 use crate::interval::mean;
 use crate::judge::Evaluation;
 use crate::page::{Figure, Line, Part, Points, Run, render};
+use crate::record::RunRecord;
 use ortus::observe::quality::answer::{Answer, Truth};
-use serde_json::Value;
 
-/// Scores of a class, the highest first, and whether each row is of it.
+/// Scores of a class, the highest first, and whether each row is of the class.
 type Scored = Vec<(f64, bool)>;
 
-/// Points of a line.
+/// The most points of a curve.
 const POINTS: usize = 200;
-/// Dots of a cloud.
+/// The most points of a scatter plot.
 const DOTS: usize = 400;
-/// Parts of the scores, and of errors.
+/// Bins of scores and of errors.
 const BINS: usize = 10;
-/// Parts of rows that are drawn.
-const PARTS_MAX: usize = 40;
+/// Slices that are drawn.
+const SLICES_MAX: usize = 40;
 
-/// Makes the page.
+/// Renders the page.
 pub(super) fn page(
-    record: &Value,
-    bench: &Bench<'_>,
+    record: &RunRecord,
+    rows: &TestRows<'_>,
     model: &Evaluation,
     champion: Option<&Evaluation>,
     confidence: f64,
@@ -45,7 +45,7 @@ pub(super) fn page(
     });
     match classes {
         Some(classes) => {
-            // Of two the last is the positive one; of more the most frequent are looked at.
+            // Of two classes the last is the positive one; of more, the first three are drawn.
             let looked_at: Vec<usize> = if classes == 2 {
                 vec![1]
             } else {
@@ -57,21 +57,21 @@ pub(super) fn page(
                 } else {
                     format!(", class {class}")
                 };
-                let rows: Vec<(&str, Scored)> = both
+                let scored: Vec<(&str, Scored)> = both
                     .iter()
                     .map(|(name, j)| (*name, scores(j, class)))
                     .collect();
                 let figure =
                     |title: &str, ends: (&str, &str), curve: fn(&Scored) -> Points| Figure {
                         title: format!("{title}{of}"),
-                        lines: rows
+                        lines: scored
                             .iter()
                             .map(|(name, scores)| line(name, curve(scores)))
                             .collect(),
                         ends: (ends.0.to_owned(), ends.1.to_owned()),
                     };
                 run.figures.push(figure(
-                    "True positives against false ones (ROC)",
+                    "ROC: true positive rate against false positive rate",
                     ("0 false positives", "all"),
                     roc,
                 ));
@@ -81,9 +81,11 @@ pub(super) fn page(
                     precision,
                 ));
                 let calibrated = Figure {
-                    title: format!("How often it is so, against how often it says so{of}"),
+                    title: format!(
+                        "Calibration: observed frequency against predicted probability{of}"
+                    ),
                     lines: vec![
-                        line("this model", calibration(&rows[0].1)),
+                        line("this model", calibration(&scored[0].1)),
                         line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
                     ],
                     ends: ("score 0".to_owned(), "1".to_owned()),
@@ -106,7 +108,7 @@ pub(super) fn page(
                 vec![(ends.0, ends.0), (ends.1, ends.1)]
             };
             run.figures.push(Figure {
-                title: "What it answers, against what was true".to_owned(),
+                title: "Predictions against labels".to_owned(),
                 lines: vec![
                     Line {
                         name: "this model".to_owned(),
@@ -121,7 +123,7 @@ pub(super) fn page(
         }
     }
     if let Some(champion) = champion {
-        run.parts = parts(bench, model, champion, confidence);
+        run.parts = comparisons(rows, model, champion, confidence);
     }
     render(&run)
 }
@@ -162,7 +164,7 @@ fn counts(scores: &Scored) -> Vec<(usize, usize)> {
         } else {
             others += 1
         }
-        // Rows of one score cannot be told apart.
+        // Rows of equal score share a point.
         if scores.get(at + 1).is_none_or(|next| next.0 != *score) {
             found.push((of, others));
         }
@@ -208,7 +210,7 @@ fn precision(scores: &Scored) -> Points {
     )
 }
 
-/// The mean score of each tenth of the scores, and how often the class is there.
+/// The mean score of each tenth of the scores, and the frequency of the class.
 fn calibration(scores: &Scored) -> Points {
     let mut bins = [(0.0, 0.0, 0_usize); BINS];
     for (score, is_of) in scores {
@@ -225,7 +227,7 @@ fn calibration(scores: &Scored) -> Points {
         .collect()
 }
 
-/// What was true, and what was answered.
+/// Labels with predictions.
 fn values(judged: &Evaluation) -> Points {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
@@ -264,31 +266,34 @@ fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn parts(
-    bench: &Bench<'_>,
+/// The comparison with the champion: all rows first, then slice by slice.
+fn comparisons(
+    rows: &TestRows<'_>,
     model: &Evaluation,
     champion: &Evaluation,
     confidence: f64,
 ) -> Vec<Part> {
-    let whole = (
-        "all rows".to_owned(),
-        (0..model.wrong.len() as u32).collect::<Vec<u32>>(),
-    );
-    let all = std::iter::once(&whole).chain(bench.parts.iter().take(PARTS_MAX));
-    let one = |(name, rows): &(String, Vec<u32>)| {
-        let worse: Vec<f64> = rows
-            .iter()
-            .map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize])
-            .collect();
-        let cluster: Vec<u32> = rows.iter().map(|r| bench.cluster[*r as usize]).collect();
-        let found = mean(&worse, &cluster, confidence);
+    let whole = Slice {
+        name: "all rows".to_owned(),
+        rows: (0..model.losses.len() as u32).collect(),
+    };
+    let slices = rows.slices.iter().take(SLICES_MAX);
+    let all = std::iter::once(&whole).chain(slices);
+
+    all.map(|slice| {
+        let of = slice.rows.iter().map(|row| *row as usize);
+        let worse = of
+            .clone()
+            .map(|row| model.losses[row] - champion.losses[row]);
+        let cluster: Vec<u32> = of.map(|row| rows.cluster[row]).collect();
+        let found = mean(&worse.collect::<Vec<f64>>(), &cluster, confidence);
         Part {
-            name: name.clone(),
-            rows: rows.len(),
+            name: slice.name.clone(),
+            rows: slice.rows.len(),
             worse: (found.low, found.mean, found.high),
         }
-    };
-    all.map(one).collect()
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A trained model as an ONNX graph: named features in, a value or a label with
-//! its probabilities out, everything between them inside. Takes only what every
-//! ONNX Runtime has that Ortus accepts.
+//! Exports a fitted model as an ONNX graph: named features in, a value or a label
+//! with probabilities out, all preprocessing inside. Uses only operators of every
+//! ONNX Runtime version that Ortus accepts.
 
 mod graph;
 mod linear;
@@ -9,14 +9,14 @@ mod trees;
 use crate::features::{ABSENT, Feature, OTHER};
 use crate::model::{Learned, Model};
 use crate::tensors::{LABEL, NUMBERS, PROBABILITIES, VALUE};
-use graph::{Graph, Kind};
+use graph::{Graph, Kind, Operator};
 use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::DType;
 
-/// Features that are an input each; of more, the numbers are one.
+/// The most features that are an input each; of more, all numbers share one input.
 const NAMED_MAX: usize = 64;
 
-/// One input of the graph, by the features it is made of.
+/// An input of the graph, with its features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Input {
     pub name: String,
@@ -54,13 +54,13 @@ pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
         .collect()
 }
 
-/// Whether classes are whole numbers, and so are labels.
+/// The classes as integers, if all of them are.
 fn whole(classes: &[String]) -> Option<Vec<i64>> {
     let number = |c: &String| c.parse::<i64>().ok().filter(|n| n.to_string() == *c);
     classes.iter().map(number).collect()
 }
 
-/// What the graph declares.
+/// The signature of the graph.
 pub(crate) fn signature(model: &Model) -> Signature {
     let rows = |more: Vec<Dim>| Some([vec![Dim::Dynamic], more].concat());
     let spec = |name: &str, dtype, more| TensorSpec {
@@ -94,7 +94,7 @@ pub(crate) fn signature(model: &Model) -> Signature {
     }
 }
 
-/// Writes the model down. `properties` are kept in it.
+/// Writes the model as ONNX, with metadata `properties`.
 pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
     let mut graph = Graph::default();
     for input in &signature(model).inputs {
@@ -187,7 +187,7 @@ fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
     }
 }
 
-/// From scores to what is answered.
+/// Adds the outputs, computed from scores.
 fn answer(graph: &mut Graph, model: &Model, scores: &str) {
     let Some(classes) = &model.classes else {
         graph.name("Identity", &[scores], &[], VALUE);
@@ -208,25 +208,19 @@ fn answer(graph: &mut Graph, model: &Model, scores: &str) {
     );
     let places: Vec<i64> = (0..classes.len() as i64).collect();
     let keys = ("keys_int64s", places.as_slice().into());
+    let encoder = Operator {
+        domain: "ai.onnx.ml",
+        op: "LabelEncoder",
+    };
     match whole(classes) {
         Some(numbers) => {
             let values = ("values_int64s", numbers.as_slice().into());
-            graph.name_of(
-                ("ai.onnx.ml", "LabelEncoder"),
-                &[&place],
-                &[keys, values],
-                LABEL,
-            );
+            graph.name_of(encoder, &[&place], &[keys, values], LABEL);
         }
         None => {
             let words: Vec<&str> = classes.iter().map(String::as_str).collect();
             let values = ("values_strings", words.as_slice().into());
-            graph.name_of(
-                ("ai.onnx.ml", "LabelEncoder"),
-                &[&place],
-                &[keys, values],
-                LABEL,
-            );
+            graph.name_of(encoder, &[&place], &[keys, values], LABEL);
         }
     }
 }

@@ -1,28 +1,28 @@
-//! What a model knows of its inputs, learned from the rows it is trained on:
-//! which are numbers, which are categories, and which categories there are.
+//! The features of a model, found in its training rows: which are numbers, which
+//! are categories, and which categories are known.
 
 use crate::frame::{Frame, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// The most categories that are told apart; rarer ones are one.
+/// The most distinct categories; rarer ones share a code.
 pub(crate) const CATEGORIES_MAX: usize = 254;
-/// The code of a category that was not seen, or too seldom.
+/// The code of an unknown or rare category.
 pub(crate) const OTHER: u8 = 254;
-/// The code of what is missing.
+/// The code of a missing category.
 pub(crate) const ABSENT: u8 = 255;
 
 /// One input of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Feature {
     pub name: String,
-    /// The categories that are told apart, the most frequent first; none of a number.
+    /// The known categories, the most frequent first; none for a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
 }
 
 impl Feature {
-    /// Learns a column from some of its rows.
+    /// Finds the categories of a column in some of its rows.
     pub(crate) fn learn(frame: &Frame, at: usize, rows: &[u32]) -> Self {
         let column = &frame.columns[at];
         let categories = match &column.values {
@@ -36,7 +36,7 @@ impl Feature {
                 }
                 let mut seen: Vec<usize> =
                     (0..counts.len()).filter(|code| counts[*code] > 0).collect();
-                // By name where they are as frequent, so that the order of rows does not matter.
+                // Ties are ordered by name, so that the order of rows does not matter.
                 seen.sort_by_key(|code| (std::cmp::Reverse(counts[*code]), &words.list[*code]));
                 Some(
                     seen.into_iter()
@@ -67,7 +67,7 @@ impl Feature {
     }
 }
 
-/// The code of a row, given those of its column's words.
+/// The code of a row, given the codes of its column's words.
 pub(crate) fn code(codes: &[u8], word: u32) -> u8 {
     codes.get(word as usize).copied().unwrap_or(ABSENT)
 }

@@ -1,4 +1,4 @@
-//! Algorithms that learn from rows.
+//! The training algorithms.
 
 pub(crate) mod bins;
 pub(crate) mod encode;

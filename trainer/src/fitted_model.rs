@@ -1,13 +1,14 @@
-//! The fitted model, of an own algorithm or of a program: its graph, its columns
-//! and its parity check.
+//! The fitted model, of a built-in algorithm or of a training program: its graph,
+//! its columns and its parity check.
 
-use crate::command::exchange::{Back, Claims, Said, compare};
+use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport, compare};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::Model;
 use crate::parity::{self, Parity};
+use crate::record::{Importance, Metrics};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use crate::{command, export, learn};
@@ -16,24 +17,24 @@ use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Rows that the graph is held against the model on.
+/// The rows of the parity check.
 const PARITY_ROWS: usize = 20_000;
 
-/// What was learned.
+/// A fitted model.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FittedModel {
     Ours(Box<Model>),
     Program {
-        said: Said,
-        claims: Claims,
-        /// Follows the rest where it is kept.
+        said: ProgramReport,
+        claims: ProgramPredictions,
+        /// Stored behind the rest.
         #[serde(skip)]
         model: Bytes,
     },
 }
 
-/// Learns from the rows of a fold; `watch` is told of every round.
+/// Fits a model to a fold; `watch` is called after every round.
 pub(crate) fn fit(
     spec: &Spec,
     rows: &Rows,
@@ -41,7 +42,7 @@ pub(crate) fn fit(
     watch: &mut dyn FnMut(Round),
 ) -> Result<FittedModel> {
     if spec.fit.algorithm == Algorithm::Command {
-        let Back {
+        let ProgramOutput {
             model,
             said,
             claims,
@@ -57,7 +58,7 @@ pub(crate) fn fit(
 }
 
 impl FittedModel {
-    /// The graph.
+    /// Returns the ONNX graph.
     pub(crate) fn graph(&self, spec: &Spec, run: &str) -> Bytes {
         match self {
             Self::Program { model, .. } => model.clone(),
@@ -68,7 +69,7 @@ impl FittedModel {
         }
     }
 
-    /// The columns of the graph's inputs; none where each input is one.
+    /// Returns the columns of the graph's inputs; empty if each input is a column.
     pub(crate) fn columns(&self, spec: &Spec, rows: &Rows) -> Vec<String> {
         match self {
             Self::Ours(model) => export::columns(&model.features),
@@ -80,12 +81,12 @@ impl FittedModel {
         }
     }
 
-    /// Holds the graph against what was learned: against our own model on rows
-    /// bent to every edge, against a program's predictions where it made some.
+    /// Compares the graph with the fitted model on rows that probe its boundaries,
+    /// or with the predictions of the training program.
     pub(crate) fn parity(
         &self,
         spec: &Spec,
-        asked: &mut Asked,
+        predictor: &mut Predictor,
         rows: &Rows,
         fold: &Fold,
     ) -> Result<Parity> {
@@ -93,63 +94,66 @@ impl FittedModel {
             Self::Ours(model) => {
                 let step = fold.train.len().div_ceil(PARITY_ROWS).max(1);
                 let some: Vec<u32> = fold.train.iter().copied().step_by(step).collect();
-                parity::check(model, asked, &rows.frame.take(&some), PARITY_ROWS, 7)
+                parity::check(model, predictor, &rows.frame.take(&some), PARITY_ROWS, 7)
             }
             Self::Program { claims, .. } => {
                 let frame: Frame = rows.frame.take(&fold.test);
-                let answers = asked.ask(&frame, &mut |_, _, _| {})?;
-                let places = asked.places(&rows.target)?;
-                compare(claims, (&answers, &places), spec.program.parity_max)
+                let answers = predictor.predict(&frame, &mut |_, _, _| {})?;
+                let places = predictor.places(&rows.target)?;
+                compare(claims, &answers, &places, spec.program.parity_max)
             }
         }
     }
 
-    /// How much features count, the most first.
-    pub(crate) fn importances(&self) -> Vec<(String, f64)> {
-        let mut all: Vec<(String, f64)> = match self {
+    /// The importances of features, the largest first.
+    pub(crate) fn importances(&self) -> Vec<Importance> {
+        let mut all: Vec<Importance> = match self {
             Self::Ours(model) => model
                 .features
                 .iter()
-                .map(|f| f.name.clone())
                 .zip(model.importances())
+                .map(|(feature, share)| Importance(feature.name.clone(), share))
                 .collect(),
-            Self::Program { said, .. } => said.importances.clone().into_iter().collect(),
+            Self::Program { said, .. } => said
+                .importances
+                .iter()
+                .map(|(name, share)| Importance(name.clone(), *share))
+                .collect(),
         };
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
     }
 
-    /// What a person should know of it.
+    /// Notes for a person.
     pub(crate) fn notes(&self) -> Vec<String> {
         match self {
             Self::Ours(model) if !model.converged() => {
-                vec![
-                    "the best weights were not quite reached; a larger 'l2' in [fit.linear] helps"
-                        .to_owned(),
-                ]
+                vec!["the fit did not converge; raise 'l2' in [fit.linear]".to_owned()]
             }
             Self::Ours(_) => Vec::new(),
             Self::Program { said, .. } => said.notes.clone(),
         }
     }
 
-    /// Measures that a program made itself.
-    pub(crate) fn told(&self) -> Option<serde_json::Value> {
+    /// The metrics that a training program reported.
+    pub(crate) fn own_metrics(&self) -> Option<Metrics> {
         match self {
-            Self::Program { said, .. } if !said.metrics.is_empty() => Some(json!(said.metrics)),
+            Self::Program { said, .. } if !said.metrics.is_empty() => {
+                Some(said.metrics.clone().into())
+            }
             _ => None,
         }
     }
 
-    /// Whether it has to answer a row of which nothing is known.
-    pub(crate) fn bears_nothing(&self) -> bool {
+    /// Whether it must predict a row of missing values.
+    pub(crate) fn must_predict_missing_row(&self) -> bool {
         matches!(self, Self::Ours(_))
     }
 
-    /// As it is kept: a line that describes it, then the graph of a program.
+    /// Returns its stored form: a line of JSON, then the graph of a program.
     pub(crate) fn write(&self) -> Result<Bytes> {
         let mut all = serde_json::to_vec(self)
-            .map_err(|e| Error::internal("write a model down").with_source(e))?;
+            .map_err(|e| Error::internal("write the fitted model").with_source(e))?;
         all.push(b'\n');
         if let Self::Program { model, .. } = self {
             all.extend_from_slice(model);
@@ -157,7 +161,7 @@ impl FittedModel {
         Ok(all.into())
     }
 
-    /// Reads what was kept. None of what is not whole.
+    /// Reads its stored form; none if it is damaged.
     pub(crate) fn read(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|b| *b == b'\n')?;
         let mut fitted: Self = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -168,7 +172,7 @@ impl FittedModel {
     }
 }
 
-/// What the graph says of itself.
+/// The metadata of the graph.
 fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("run", run.to_owned()),

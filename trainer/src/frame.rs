@@ -1,10 +1,9 @@
-//! Rows in memory, column by column: numbers as FP32, which is what a served
-//! model sees, and words as codes into a list. Knows nothing of where they
-//! come from.
+//! Rows in memory, column by column: numbers as FP32, as a served model sees them,
+//! and words as codes into a list. Does not know their source.
 
 use std::collections::HashMap;
 
-/// The code of a word that is missing.
+/// The code of a missing word.
 pub(crate) const MISSING: u32 = u32::MAX;
 
 /// Columns of the same length.
@@ -21,15 +20,15 @@ pub(crate) struct Column {
     pub values: Values,
 }
 
-/// What a column holds.
+/// The values of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
-    /// NaN where it is missing.
+    /// NaN if missing.
     Numbers(Vec<f32>),
     Words(Words),
 }
 
-/// Words by code, [`MISSING`] where there is none.
+/// Words by code, [`MISSING`] if there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Words {
     pub codes: Vec<u32>,
@@ -42,7 +41,7 @@ impl Frame {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// The rows at these places, in their order. Words keep their whole list.
+    /// Returns the rows at these indices. Words keep their whole list.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         let columns = self.columns.iter().map(|c| Column {
             name: c.name.clone(),
@@ -74,7 +73,7 @@ impl Words {
     }
 }
 
-/// Gathers words into codes.
+/// Encodes words.
 #[derive(Default)]
 pub(crate) struct Coder {
     words: Words,
@@ -82,7 +81,7 @@ pub(crate) struct Coder {
 }
 
 impl Coder {
-    /// Adds a row's word; an empty one is a missing one, as a served model has it.
+    /// Adds a row's word; an empty one is missing, as in a served model.
     pub(crate) fn push(&mut self, word: Option<&str>) {
         let Some(word) = word.filter(|w| !w.is_empty()) else {
             self.words.codes.push(MISSING);

@@ -1,49 +1,63 @@
-//! The gates before publishing: each passes, fails or is inconclusive, by
-//! confidence bounds and not by means. Reads and writes nothing.
+//! The gates before publishing: each passes, fails or is inconclusive, by the
+//! bounds of a confidence interval and not by the mean. Pure: reads and writes
+//! nothing.
 
 use crate::interval::{Interval, mean};
-use crate::judge::{Evaluation, Wrong};
+use crate::judge::{Evaluation, LossMeasure};
 use crate::spec::{First, Gates};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
-/// What a gate comes to.
+/// The result of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Pass,
-    /// Nothing was asked.
+    /// The gate has no threshold.
     NotGated,
     Inconclusive,
     Fail,
 }
 
-/// A gate.
+impl Verdict {
+    /// The verdict as a word, in records as for a person.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::NotGated => "not_gated",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// A gate. Fields stand in alphabetical order, as records have always been written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gate {
-    pub name: String,
-    pub verdict: Verdict,
-    /// Why, for a person.
-    pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    pub name: String,
+    /// Why the gate has this verdict, for a person.
+    pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    pub verdict: Verdict,
 }
 
 impl Gate {
-    /// One without numbers.
+    /// A gate without an interval.
     pub(crate) fn plain(name: &str, verdict: Verdict, reason: impl Into<String>) -> Self {
         Self {
-            name: name.to_owned(),
-            verdict,
-            reason: reason.into(),
             interval: None,
+            name: name.to_owned(),
+            reason: reason.into(),
             threshold: None,
+            verdict,
         }
     }
 
-    /// Lower is better: passes where even the upper bound is below, fails where
-    /// even the lower one is above.
+    /// Compares an interval with a threshold, lower being better: passes if the
+    /// upper bound is at most the threshold, fails if the lower bound is above it.
     fn below(name: &str, found: Interval, threshold: f64, what: &str) -> Self {
         let verdict = if found.high <= threshold {
             Verdict::Pass
@@ -53,20 +67,20 @@ impl Gate {
             Verdict::Inconclusive
         };
         let reason = format!(
-            "{what} {:.6}, from {:.6} to {:.6}, allowed {threshold:.6}",
+            "{what} {:.6}, interval {:.6} to {:.6}, threshold {threshold:.6}",
             found.mean, found.low, found.high
         );
         Self {
-            name: name.to_owned(),
-            verdict,
-            reason,
             interval: Some(found),
+            name: name.to_owned(),
+            reason,
             threshold: Some(threshold),
+            verdict,
         }
     }
 }
 
-/// The worst verdict of all: what becomes of the model.
+/// The verdict on the model: the worst of its gates.
 pub(crate) fn whole(gates: &[Gate]) -> Verdict {
     gates
         .iter()
@@ -76,55 +90,37 @@ pub(crate) fn whole(gates: &[Gate]) -> Verdict {
         .unwrap_or(Verdict::Inconclusive)
 }
 
-/// Rows that it is judged by.
-pub(crate) struct Bench<'b> {
-    pub wrong: Wrong,
-    /// What each row belongs to.
-    pub cluster: &'b [u32],
-    /// Parts by which it must not be worse either: what they are, and their rows.
-    pub parts: Vec<(String, Vec<u32>)>,
+/// The test rows as gates see them.
+pub(crate) struct TestRows<'r> {
+    pub measure: LossMeasure,
+    /// The cluster of each row.
+    pub cluster: &'r [u32],
+    pub slices: Vec<Slice>,
 }
 
-/// Rows of a part below which it is not looked at.
-const PART_ROWS_MIN: usize = 30;
+/// A part of the test rows in which the model must not be worse either.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    /// The condition, for a person.
+    pub name: String,
+    pub rows: Vec<u32>,
+}
 
-/// Judges a model alone and against the champion, where there is one. The
-/// champion may also be one that could not be asked, with the reason.
+/// The rows below which a slice is not compared.
+const SLICE_ROWS_MIN: usize = 30;
+
+/// Judges a model alone and against the champion, if there is one. The champion
+/// may also be one that cannot be compared, with the reason.
 pub(crate) fn judge(
     gates: &Gates,
-    bench: &Bench<'_>,
+    rows: &TestRows<'_>,
     model: &Evaluation,
     champion: Option<Result<&Evaluation, &str>>,
 ) -> Vec<Gate> {
-    let word = bench.wrong.word();
-    let own = mean(&model.wrong, bench.cluster, gates.confidence);
-    let mut found = vec![match gates.bound {
-        Some(bound) => Gate::below("bound", own, bound, word),
-        None => Gate {
-            name: "bound".to_owned(),
-            verdict: Verdict::NotGated,
-            reason: format!(
-                "{word} {:.6}, from {:.6} to {:.6}; no 'bound' is set",
-                own.mean, own.low, own.high
-            ),
-            interval: Some(own),
-            threshold: None,
-        },
-    }];
-    found.push(calibration(gates, model));
+    let mut found = vec![bound(gates, rows, model), calibration(gates, model)];
+
     match champion {
-        None if gates.first == First::Pass => {
-            found.push(Gate::plain(
-                "champion",
-                Verdict::NotGated,
-                "there is no champion yet",
-            ));
-        }
-        None => found.push(Gate::plain(
-            "champion",
-            Verdict::Fail,
-            "there is no champion, and 'first' says refused",
-        )),
+        None => found.push(first_champion(gates)),
         Some(Err(why)) => {
             found.push(Gate::plain(
                 "champion",
@@ -133,157 +129,201 @@ pub(crate) fn judge(
             ));
         }
         Some(Ok(champion)) => {
-            let all: Vec<u32> = (0..model.wrong.len() as u32).collect();
-            found.push(against(
+            let comparison = Comparison {
                 gates,
-                bench,
-                (model, champion),
-                ("champion", &all),
-                None,
-            ));
-            if !bench.parts.is_empty() {
-                found.push(slices(gates, bench, model, champion));
+                rows,
+                model,
+                champion,
+            };
+            found.push(comparison.whole());
+            if !rows.slices.is_empty() {
+                found.push(comparison.slices());
             }
         }
     }
+
     if found.iter().all(|g| g.verdict == Verdict::NotGated) && gates.first == First::Pass {
         found.push(Gate::plain(
             "first",
             Verdict::Pass,
-            "the first of its name, which 'first' lets pass",
+            "the first version of the model passes, as 'first' in [gates] says",
         ));
     }
     found
 }
 
+/// The gate of a model that has no champion to be compared with.
+fn first_champion(gates: &Gates) -> Gate {
+    match gates.first {
+        First::Pass => Gate::plain("champion", Verdict::NotGated, "there is no champion yet"),
+        First::Refused => Gate::plain(
+            "champion",
+            Verdict::Fail,
+            "there is no champion, and 'first' in [gates] is \"refused\"",
+        ),
+    }
+}
+
+/// Compares the mean loss with `bound`.
+fn bound(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
+    let name = rows.measure.name();
+    let found = mean(&model.losses, rows.cluster, gates.confidence);
+    let Some(bound) = gates.bound else {
+        let reason = format!(
+            "{name} {:.6}, interval {:.6} to {:.6}; no 'bound' is set",
+            found.mean, found.low, found.high
+        );
+        return Gate {
+            interval: Some(found),
+            ..Gate::plain("bound", Verdict::NotGated, reason)
+        };
+    };
+    Gate::below("bound", found, bound, name)
+}
+
+/// Compares the expected calibration error with `calibration_max`.
 fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
     let Some(error) = model.measures.get("ece") else {
-        return Gate::plain("calibration", Verdict::NotGated, "the answers are values");
+        let reason = "a regression model has no calibration";
+        return Gate::plain("calibration", Verdict::NotGated, reason);
     };
-    // What chance makes of it where every score is right, at most.
-    let noise = (10.0 / model.wrong.len().max(1) as f64).sqrt() / 2.0;
-    match gates.calibration_max {
-        None => Gate::plain(
-            "calibration",
-            Verdict::NotGated,
-            format!("ece {error:.4}; no 'calibration_max' is set"),
+    let Some(error_max) = gates.calibration_max else {
+        let reason = format!("ece {error:.4}; no 'calibration_max' is set");
+        return Gate::plain("calibration", Verdict::NotGated, reason);
+    };
+
+    // The most that chance adds to the error if every score is right.
+    let noise = (10.0 / model.losses.len().max(1) as f64).sqrt() / 2.0;
+    let found = Interval {
+        clusters: model.losses.len(),
+        high: *error,
+        low: (error - noise).max(0.0),
+        mean: *error,
+    };
+    let verdict = if *error <= error_max {
+        Verdict::Pass
+    } else if found.low > error_max {
+        Verdict::Fail
+    } else {
+        Verdict::Inconclusive
+    };
+    Gate {
+        interval: Some(found),
+        name: "calibration".to_owned(),
+        reason: format!(
+            "ece {error:.4}, of which up to {noise:.4} by chance; threshold {error_max:.4}"
         ),
-        Some(most) => {
-            let found = Interval {
-                mean: *error,
-                low: (error - noise).max(0.0),
-                high: *error,
-                clusters: model.wrong.len(),
-            };
-            let verdict = if *error <= most {
-                Verdict::Pass
-            } else if found.low > most {
-                Verdict::Fail
-            } else {
-                Verdict::Inconclusive
-            };
-            let reason =
-                format!("ece {error:.4}, of which chance may be {noise:.4}; allowed {most:.4}");
-            Gate {
-                name: "calibration".to_owned(),
-                verdict,
-                reason,
-                interval: Some(found),
-                threshold: Some(most),
+        threshold: Some(error_max),
+        verdict,
+    }
+}
+
+/// A model beside the champion, on the same rows.
+struct Comparison<'c> {
+    gates: &'c Gates,
+    rows: &'c TestRows<'c>,
+    model: &'c Evaluation,
+    champion: &'c Evaluation,
+}
+
+impl Comparison<'_> {
+    /// Compares all rows.
+    fn whole(&self) -> Gate {
+        let all: Vec<u32> = (0..self.model.losses.len() as u32).collect();
+        let limits = Limits {
+            regression_max: self.gates.regression_max,
+            certainty: self.gates.confidence,
+        };
+        self.compare("champion", &all, &limits)
+    }
+
+    /// Fails if the model is worse than allowed in one slice.
+    fn slices(&self) -> Gate {
+        let large = self.rows.slices.iter();
+        let slices: Vec<&Slice> = large.filter(|s| s.rows.len() >= SLICE_ROWS_MIN).collect();
+        let limits = Limits {
+            regression_max: self.gates.slice_regression_max,
+            // Of many slices one is easily worse by chance (Bonferroni).
+            certainty: 1.0 - (1.0 - self.gates.confidence) / slices.len().max(1) as f64,
+        };
+
+        let judged = slices
+            .iter()
+            .map(|slice| (slice, self.compare("slices", &slice.rows, &limits)));
+        match judged.max_by(|(_, a), (_, b)| worse_last(a, b)) {
+            Some((slice, gate)) if gate.verdict == Verdict::Fail => Gate {
+                reason: format!("{}: {}", slice.name, gate.reason),
+                ..gate
+            },
+            Some(_) => {
+                let reason = format!("none of {} slices is worse than allowed", slices.len());
+                Gate::plain("slices", Verdict::Pass, reason)
+            }
+            None => {
+                let reason = format!("no slice has {SLICE_ROWS_MIN} rows");
+                Gate::plain("slices", Verdict::NotGated, reason)
             }
         }
     }
+
+    /// Compares some rows one by one: how much worse the model is than the champion.
+    fn compare(&self, name: &str, rows: &[u32], limits: &Limits) -> Gate {
+        let loss = |evaluation: &Evaluation, row: u32| evaluation.losses[row as usize];
+        let worse: Vec<f64> = rows
+            .iter()
+            .map(|row| loss(self.model, *row) - loss(self.champion, *row))
+            .collect();
+        let sum: f64 = rows.iter().map(|row| loss(self.champion, *row)).sum();
+        let before = sum / rows.len().max(1) as f64;
+        let cluster = rows.iter().map(|row| self.rows.cluster[*row as usize]);
+        let cluster: Vec<u32> = cluster.collect();
+
+        let found = mean(&worse, &cluster, limits.certainty);
+        let measure = self.rows.measure.name();
+        let what = format!("{measure} minus the champion's ({before:.6})");
+        let gate = Gate::below(name, found, limits.regression_max * before, &what);
+
+        let is_same = !worse.is_empty() && worse.iter().all(|w| *w == 0.0);
+        if is_same && limits.regression_max >= 0.0 {
+            return Gate {
+                reason: "the predictions are those of the champion".to_owned(),
+                verdict: Verdict::Pass,
+                ..gate
+            };
+        }
+        gate
+    }
 }
 
-/// Compares row by row: how much worse it is, as against what is allowed.
-fn against(
-    gates: &Gates,
-    bench: &Bench<'_>,
-    (model, champion): (&Evaluation, &Evaluation),
-    (name, rows): (&str, &[u32]),
-    of_parts: Option<usize>,
-) -> Gate {
-    let worse: Vec<f64> = rows
-        .iter()
-        .map(|r| model.wrong[*r as usize] - champion.wrong[*r as usize])
-        .collect();
-    let before = rows
-        .iter()
-        .map(|r| champion.wrong[*r as usize])
-        .sum::<f64>()
-        / rows.len().max(1) as f64;
-    let cluster: Vec<u32> = rows.iter().map(|r| bench.cluster[*r as usize]).collect();
-    let share = if of_parts.is_some() {
-        gates.slice_regression_max
-    } else {
-        gates.regression_max
-    };
-    // Of many parts one is easily worse by chance (Bonferroni).
-    let certainty = 1.0 - (1.0 - gates.confidence) / of_parts.unwrap_or(1) as f64;
-    let found = mean(&worse, &cluster, certainty);
-    let what = format!(
-        "{} against the champion's {before:.6}, worse by",
-        bench.wrong.word()
-    );
-    let mut gate = Gate::below(name, found, share * before, &what);
-    if share >= 0.0 && worse.iter().all(|w| *w == 0.0) && !worse.is_empty() {
-        gate.verdict = Verdict::Pass;
-        gate.reason = "it answers as the champion does".to_owned();
-    }
-    gate
+/// How much worse than the champion a model may be, and how sure a gate must be.
+struct Limits {
+    /// A share of the champion's loss.
+    regression_max: f64,
+    certainty: f64,
 }
 
-/// Fails where one part is surely worse than allowed.
-fn slices(gates: &Gates, bench: &Bench<'_>, model: &Evaluation, champion: &Evaluation) -> Gate {
-    let parts: Vec<&(String, Vec<u32>)> = bench
-        .parts
-        .iter()
-        .filter(|(_, rows)| rows.len() >= PART_ROWS_MIN)
-        .collect();
-    let judged = parts.iter().map(|(name, rows)| {
-        let gate = against(
-            gates,
-            bench,
-            (model, champion),
-            ("slices", rows),
-            Some(parts.len()),
-        );
-        (name, gate)
-    });
-    let worst = judged.max_by(|(_, a), (_, b)| {
-        let low = |g: &Gate| {
-            g.interval
-                .map_or(0.0, |i| i.low - g.threshold.unwrap_or(0.0))
-        };
-        (a.verdict == Verdict::Fail)
-            .cmp(&(b.verdict == Verdict::Fail))
-            .then(low(a).total_cmp(&low(b)))
-    });
-    match worst {
-        Some((name, gate)) if gate.verdict == Verdict::Fail => Gate {
-            reason: format!("{name}: {}", gate.reason),
-            ..gate
-        },
-        Some(_) => Gate::plain(
-            "slices",
-            Verdict::Pass,
-            format!("none of {} parts is surely worse than allowed", parts.len()),
-        ),
-        None => Gate::plain(
-            "slices",
-            Verdict::NotGated,
-            format!("no part has {PART_ROWS_MIN} rows"),
-        ),
-    }
+/// Orders gates from good to bad: failed ones last, and of those the one whose
+/// lower bound is the farthest above the threshold.
+fn worse_last(one: &Gate, other: &Gate) -> Ordering {
+    let has_failed = |gate: &Gate| gate.verdict == Verdict::Fail;
+    has_failed(one)
+        .cmp(&has_failed(other))
+        .then(excess(one).total_cmp(&excess(other)))
+}
+
+/// The distance of the lower bound from the threshold.
+fn excess(gate: &Gate) -> f64 {
+    gate.interval
+        .map_or(0.0, |i| i.low - gate.threshold.unwrap_or(0.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(wrong: &[f64]) -> Evaluation {
+    fn judged(losses: &[f64]) -> Evaluation {
         Evaluation {
-            wrong: wrong.to_vec(),
+            losses: losses.to_vec(),
             ..Evaluation::default()
         }
     }
@@ -298,15 +338,15 @@ mod tests {
         gates: &Gates,
         model: &[f64],
         champion: &[f64],
-        parts: Vec<(String, Vec<u32>)>,
+        slices: Vec<Slice>,
     ) -> Vec<(String, Verdict)> {
         let cluster: Vec<u32> = (0..model.len() as u32).collect();
-        let bench = Bench {
-            wrong: Wrong::AbsoluteError,
+        let rows = TestRows {
+            measure: LossMeasure::AbsoluteError,
             cluster: &cluster,
-            parts,
+            slices,
         };
-        let found = judge(gates, &bench, &judged(model), Some(Ok(&judged(champion))));
+        let found = judge(gates, &rows, &judged(model), Some(Ok(&judged(champion))));
         found.into_iter().map(|g| (g.name, g.verdict)).collect()
     }
 
@@ -319,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_passes_only_where_even_its_bound_does() {
+    fn a_model_passes_only_if_the_upper_bound_does() {
         let gates = Gates {
             bound: Some(0.6),
             ..Gates::default()
@@ -341,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_champion_is_beaten_row_by_row() {
+    fn a_model_is_compared_with_the_champion_row_by_row() {
         let gates = Gates {
             regression_max: 0.02,
             ..Gates::default()
@@ -350,7 +390,7 @@ mod tests {
         let plus = |by: f64| -> Vec<f64> { champion.iter().map(|w| w + by).collect() };
         let against =
             |model: &[f64]| of(&verdicts(&gates, model, &champion, Vec::new()), "champion");
-        assert_eq!(against(&champion), Verdict::Pass, "the same answers");
+        assert_eq!(against(&champion), Verdict::Pass, "the same predictions");
         assert_eq!(
             against(&plus(0.01)),
             Verdict::Pass,
@@ -366,31 +406,30 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_part_fails_and_what_is_not_asked_passes_nothing() {
+    fn one_worse_slice_fails_and_a_gate_without_a_threshold_passes_nothing() {
         let gates = Gates::default();
         let champion = noise(2_000, 0.5);
         let mut model: Vec<f64> = champion.iter().map(|w| w - 0.2).collect();
         model[..100].iter_mut().for_each(|w| *w += 0.9);
-        let parts = || {
-            vec![
-                ("a".to_owned(), (0..100).collect()),
-                ("b".to_owned(), (100..2_000).collect()),
-            ]
+        let slice = |name: &str, rows: std::ops::Range<u32>| Slice {
+            name: name.to_owned(),
+            rows: rows.collect(),
         };
-        let found = verdicts(&gates, &model, &champion, parts());
+        let slices = vec![slice("a", 0..100), slice("b", 100..2_000)];
+        let found = verdicts(&gates, &model, &champion, slices);
         assert_eq!(
             (of(&found, "champion"), of(&found, "slices")),
             (Verdict::Pass, Verdict::Fail)
         );
         assert_eq!(of(&found, "bound"), Verdict::NotGated);
         let cluster: Vec<u32> = (0..10).collect();
-        let bench = Bench {
-            wrong: Wrong::AbsoluteError,
+        let rows = TestRows {
+            measure: LossMeasure::AbsoluteError,
             cluster: &cluster,
-            parts: Vec::new(),
+            slices: Vec::new(),
         };
         let alone =
-            |gates: &Gates, champion| whole(&judge(gates, &bench, &judged(&[0.0; 10]), champion));
+            |gates: &Gates, champion| whole(&judge(gates, &rows, &judged(&[0.0; 10]), champion));
         assert_eq!(alone(&gates, None), Verdict::Pass, "the first of its name");
         assert_eq!(
             alone(

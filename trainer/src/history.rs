@@ -1,5 +1,8 @@
 //! The history of a model's runs and their results, in the registry's store.
 
+use crate::data::Manifest;
+use crate::event_key::EventKey;
+use crate::record::RunRecord;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
@@ -8,7 +11,6 @@ use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
 use ortus::storage::layout::Records;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The largest record.
@@ -17,65 +19,78 @@ const BYTES_MAX: u64 = 4 << 20;
 /// The trigger of a run that a person started.
 pub(crate) const MANUAL: &str = "manual";
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Became {
-    /// A version.
+pub(crate) enum RunStatus {
+    /// A version was published.
     Published,
-    /// Nothing new: the same run made a version before.
+    /// An earlier run with the same key published the version.
     Equal,
     /// A gate failed.
     Failed,
-    /// A gate could not tell.
+    /// A gate was inconclusive.
     Inconclusive,
-    /// It ended before it was judged.
+    /// The run ended with an error.
     Broken,
-    /// There was none, though one was due.
+    /// A due run was skipped.
     Skipped,
-    /// One of several that were tried; not published.
+    /// A trial of a sweep, which is not published.
     Tried,
 }
 
-impl Became {
-    /// Whether there was a run at all.
+impl RunStatus {
+    /// The result as a word of the record.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Equal => "equal",
+            Self::Failed => "failed",
+            Self::Inconclusive => "inconclusive",
+            Self::Broken => "broken",
+            Self::Skipped => "skipped",
+            Self::Tried => "tried",
+        }
+    }
+
+    /// Whether the pipeline ran.
     pub(crate) fn is_run(self) -> bool {
         !matches!(self, Self::Skipped | Self::Tried)
     }
 }
 
-/// One run.
+/// A run in the history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Ran {
+pub(crate) struct RecordedRun {
     pub model: String,
     pub began: DateTime<Utc>,
     pub seconds: f64,
-    /// Why it ran.
+    /// Why it was started.
     pub trigger: String,
-    /// What it dealt with, so that nothing is dealt with twice.
+    /// The events that it dealt with, so that each is dealt with once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<String>,
-    /// Whether it is of another time, and says nothing of when the next is due.
+    pub events: Vec<EventKey>,
+    /// Whether it does not count for triggers: a backfill or a trial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
-    pub became: Became,
-    /// The key, gates, metrics and data; of a broken one the error.
-    pub record: Value,
+    #[serde(rename = "became")]
+    pub status: RunStatus,
+    pub record: RunRecord,
 }
 
-impl Ran {
-    /// Whether what it was for is still to be done: something was away.
+impl RecordedRun {
+    /// Whether its events stay due, because the registry or a source was unavailable.
     pub(crate) fn is_tried_again(&self) -> bool {
-        self.became == Became::Broken && self.events.is_empty() && self.trigger != MANUAL
+        self.status == RunStatus::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
-    /// The run's key, where it got one.
+    /// The key of the run; empty if it got none.
     pub(crate) fn key(&self) -> &str {
-        self.record["run"].as_str().unwrap_or_default()
+        self.record.key()
     }
 }
 
-/// Where a model's runs are kept.
+/// The runs of a model in the store.
 pub(crate) struct History {
     records: Records,
     model: ModelName,
@@ -90,24 +105,21 @@ impl History {
         format!("train/{}/runs", self.model)
     }
 
-    /// Keeps a run; of one that is too large to be read back only what it came to.
-    pub(crate) async fn keep(&self, ran: &Ran) -> Result<()> {
+    /// Stores a run; of a record that is too large only the result.
+    pub(crate) async fn keep(&self, ran: &RecordedRun) -> Result<()> {
         let name = format!(
             "{:020}-{}",
             ran.began.timestamp_micros(),
             uuid::Uuid::new_v4().simple()
         );
         let body = serde_json::to_vec(ran)
-            .map_err(|e| Error::internal("write a run down").with_source(e))?;
+            .map_err(|e| Error::internal("write the record of a run").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
-            let of = |key: &str| ran.record[key].clone();
-            let record = json!({"run": of("run"), "spec": of("spec"), "version": of("version"), "verdict": of("verdict"),
-                "reason": "its record is too large to be kept"});
-            serde_json::to_vec(&Ran {
-                record,
+            serde_json::to_vec(&RecordedRun {
+                record: ran.record.shortened(),
                 ..ran.clone()
             })
-            .map_err(|e| Error::internal("write a run down").with_source(e))?
+            .map_err(|e| Error::internal("write the record of a run").with_source(e))?
         } else {
             body
         };
@@ -117,28 +129,30 @@ impl History {
             .map(drop)
     }
 
-    /// Keeps the whole of what was learned from, by its digest.
-    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Value) -> Result<()> {
+    /// Stores the manifest of a dataset under its digest.
+    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Manifest) -> Result<()> {
         let key = format!(
             "train/{}/data/{}.json",
             self.model,
             digest.to_string().trim_start_matches("sha256:")
         );
-        self.records
-            .create(&key, manifest.to_string().into())
-            .await
-            .map(drop)
+        let text = serde_json::to_vec(manifest)
+            .map_err(|e| Error::internal("write the manifest of the data").with_source(e))?;
+        self.records.create(&key, text.into()).await.map(drop)
     }
 
-    /// All runs, the first first; one that cannot be read is passed over.
-    pub(crate) async fn all(&self) -> Result<Vec<Ran>> {
+    /// Returns all runs, the oldest first; one that cannot be read is skipped.
+    pub(crate) async fn all(&self) -> Result<Vec<RecordedRun>> {
         let mut known = BTreeMap::new();
         self.refresh(&mut known).await?;
         Ok(known.into_values().flatten().collect())
     }
 
-    /// Reads what is new beside what is known, by name; the names tell the order.
-    pub(crate) async fn refresh(&self, known: &mut BTreeMap<String, Option<Ran>>) -> Result<()> {
+    /// Reads runs that are not yet known, by name; names are in the order of time.
+    pub(crate) async fn refresh(
+        &self,
+        known: &mut BTreeMap<String, Option<RecordedRun>>,
+    ) -> Result<()> {
         let listed: Vec<_> = self.records.list(&self.folder()).try_collect().await?;
         for (key, meta) in listed {
             if known.contains_key(&key) {
@@ -165,33 +179,33 @@ impl History {
         )
     }
 
-    /// Keeps the page about a run that was judged; the newest counts.
+    /// Stores the evidence page of a run; the newest one counts.
     pub(crate) async fn keep_page(&self, run: &Digest, page: &str) -> Result<()> {
         self.records
             .overwrite(&self.page_key(&run.to_string()), page.to_owned().into())
             .await
     }
 
-    /// The page about a run. Refuses one that came to no judgement.
+    /// Returns the evidence page of a run. Refuses a run that has none.
     pub(crate) async fn page(&self, run: &str) -> Result<Bytes> {
         let page = self.records.get(&self.page_key(run), BYTES_MAX).await?;
-        page.ok_or_else(|| Error::not_found("there is no page about this run: it was not judged"))
+        page.ok_or_else(|| Error::not_found("this run has no evidence page, because it ended before its gates; see `explain` without --html"))
     }
 
-    /// The last run whose key begins so. Refuses one that is not there, and a
-    /// beginning of several.
-    pub(crate) async fn find(&self, begins: &str) -> Result<Ran> {
+    /// Returns the last run whose key has a prefix. Refuses an unknown prefix, and an
+    /// ambiguous one.
+    pub(crate) async fn find(&self, begins: &str) -> Result<RecordedRun> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
-        let is = |ran: &Ran| {
+        let is = |ran: &RecordedRun| {
             ran.key()
                 .strip_prefix("sha256:")
                 .is_some_and(|k| k.starts_with(begins))
         };
-        let mut found: Vec<Ran> = self.all().await?.into_iter().filter(is).collect();
+        let mut found: Vec<RecordedRun> = self.all().await?.into_iter().filter(is).collect();
         let keys: std::collections::BTreeSet<String> =
             found.iter().map(|r| r.key().to_owned()).collect();
-        // One that only found what another made has little to say.
-        let told = found.iter().rposition(|r| r.became != Became::Equal);
+        // A run that found an earlier one's version has little to show.
+        let told = found.iter().rposition(|r| r.status != RunStatus::Equal);
         let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
         match (told, keys.len()) {
             (Some(ran), 1) => Ok(ran),

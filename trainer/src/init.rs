@@ -1,4 +1,4 @@
-//! Writes a first `train.toml` by looking at the data.
+//! Writes a first `train.toml` from the columns of the data.
 
 use crate::data::{self, Reach, Target};
 use crate::frame::Values;
@@ -8,7 +8,7 @@ use ortus::core::model::{ModelName, short};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Looks at a file or folder, and says what a specification of it would be.
+/// Inspects a file or folder, and returns a specification for it.
 pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     let mut spec = Spec::default();
     let at = path.to_string_lossy().into_owned();
@@ -63,10 +63,10 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     let mut remarks = Vec::new();
     for column in &rows.frame.columns {
         match &column.values {
-            // Nearly every row has its own: it names the row and says nothing of it.
+            // Nearly every row has its own value: it identifies the row and predicts nothing.
             Values::Words(words) if words.list.len() * 10 > rows.len() * 9 && rows.len() > 50 => {
                 ignore.push(column.name.clone());
-                remarks.push(format!("'{}' names the row", short(&column.name)));
+                remarks.push(format!("'{}' identifies the row", short(&column.name)));
             }
             Values::Numbers(all)
                 if all.windows(2).all(|w| w[1] == w[0] + 1.0) && all.len() > 50 =>

@@ -1,23 +1,40 @@
-//! How sure a mean is: rows that belong together, a group's or an hour's, count
-//! as one observation (cluster-robust, Liang and Zeger 1986). Pure.
+//! Confidence intervals of means. Rows of a cluster, such as a group or an hour,
+//! count as one observation (cluster-robust, Liang and Zeger 1986). Pure.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A mean, and between what it lies.
+/// A mean and its confidence bounds. JSON has no infinity, so a bound that is
+/// infinite is null in records. Fields stand in alphabetical order, as records
+/// have always been written.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
-    pub mean: f64,
-    pub low: f64,
-    pub high: f64,
-    /// Observations that the width rests on.
+    /// The independent observations.
     pub clusters: usize,
+    #[serde(deserialize_with = "high")]
+    pub high: f64,
+    #[serde(deserialize_with = "low")]
+    pub low: f64,
+    #[serde(deserialize_with = "mean_or_nan")]
+    pub mean: f64,
 }
 
-/// Observations below which nothing is sure.
+fn high<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+}
+
+fn low<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NEG_INFINITY))
+}
+
+fn mean_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// The fewest clusters for finite bounds.
 const CLUSTERS_MIN: usize = 6;
 
-/// The mean of values of rows and its bounds, each of which it is beyond with
-/// the rest of the certainty. `cluster` names what a row belongs to.
+/// Returns the mean of rows and its one-sided confidence bounds, at a level of
+/// `certainty`. `cluster` names the cluster of each row.
 pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n.max(1.0);
@@ -38,7 +55,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
     let variance = sums.values().map(|s| s * s).sum::<f64>() * k / (k - 1.0) / (n * n);
     let mut reach = student(certainty, k - 1.0) * variance.sqrt();
     if variance == 0.0 {
-        // What never happened may yet, about as often as three of so many (Hanley and
+        // Without variance, the bound is the rule of three: about 3/n (Hanley and
         // Lippman-Hand 1983).
         let most = values.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
         reach = -(1.0 - certainty).ln() / k * if most > 0.0 { most } else { 1.0 };
@@ -60,7 +77,7 @@ fn student(certainty: f64, freedom: f64) -> f64 {
         + (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * z) / (384.0 * freedom.powi(3))
 }
 
-/// The quantile of the normal distribution, by halving (its distribution by a
+/// The quantile of the normal distribution, by bisection (its distribution by a
 /// series; Marsaglia 2004).
 fn normal(certainty: f64) -> f64 {
     let below = |x: f64| {

@@ -9,31 +9,31 @@ use ortus::core::model::{Dim, Signature, TensorSpec, short};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
 use ortus::observe::profile::width;
 use ortus::observe::quality::answer::{Answer, Truth, answers};
-use ortus::observe::quality::measure::{Measures, measure};
+use ortus::observe::quality::measure::{Measures, measure as measures_of};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
 use std::ops::Range;
 
-/// Rows that are asked at once.
+/// Rows of a batch.
 const RUN_ROWS: usize = 4_096;
-/// Scores are taken for at least this in a logarithm: FP32 knows no smaller rest of one.
+/// Probabilities are clipped to this in a logarithm, the precision of FP32.
 const CLIP: f64 = 1e-7;
 
-/// Shown the tensors asked and answered, and of which rows they are.
+/// Called with inputs, outputs and row range of each batch.
 pub(crate) type Shown<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
 
-/// A version that can be asked.
-pub(crate) struct Asked {
+/// A model file that is open for predictions.
+pub(crate) struct Predictor {
     pub signature: Signature,
     pub task: Task,
-    /// The names of its inputs' columns.
+    /// The column names of its inputs.
     pub columns: Vec<String>,
     pub session: Box<dyn Session>,
 }
 
-impl Asked {
-    /// Reads a version's file. Refuses one whose inputs are no table, and whose
-    /// answers mean nothing that is known.
+impl Predictor {
+    /// Opens a model. Refuses a model whose inputs are not columns, or whose task is
+    /// unknown.
     pub(crate) fn new(
         graph: &Graph,
         columns: &[String],
@@ -41,7 +41,7 @@ impl Asked {
     ) -> Result<Self> {
         let task = Task::find(&graph.signature, &graph.ends, &Wish::default())?;
         let task =
-            task.ok_or_else(|| Error::precondition("nothing tells what its answers mean"))?;
+            task.ok_or_else(|| Error::precondition("the task of the model is unknown; its outputs must be a label with probabilities, or a value"))?;
         let signature = graph.signature.clone();
         let count: usize = signature.inputs.iter().map(width).sum::<Result<usize>>()?;
         let columns = match columns.len() {
@@ -51,7 +51,7 @@ impl Asked {
             n if n == count => columns.to_vec(),
             n => {
                 return Err(Error::precondition(format!(
-                    "it takes {count} columns and names {n} of them"
+                    "the model takes {count} columns, but names {n}"
                 )));
             }
         };
@@ -63,8 +63,8 @@ impl Asked {
         })
     }
 
-    /// Asks about every row; `each` is shown the tensors.
-    pub(crate) fn ask(
+    /// Predicts every row; `each` receives the tensors of each batch.
+    pub(crate) fn predict(
         &mut self,
         frame: &Frame,
         each: &mut Shown<'_>,
@@ -78,7 +78,9 @@ impl Asked {
             let outputs = self.session.run(&views)?;
             let found = answers(&self.task, &outputs);
             if found.len() != rows.len() {
-                return Err(Error::precondition("it does not answer a row for a row"));
+                return Err(Error::precondition(
+                    "the model does not return one prediction for each row",
+                ));
             }
             each(&inputs, &outputs, rows.clone());
             all.extend(found);
@@ -87,8 +89,8 @@ impl Asked {
         Ok(all)
     }
 
-    /// The tensors that it takes of some rows. Refuses a column that is not there
-    /// or of another kind.
+    /// Builds the input tensors of some rows. Refuses an absent column, or one of
+    /// another type.
     fn tensors(&self, frame: &Frame, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let mut names = self.columns.iter();
         let one = |spec: &TensorSpec| -> Result<Tensor> {
@@ -97,7 +99,7 @@ impl Asked {
                 let found = frame.column(name);
                 found.ok_or_else(|| {
                     Error::precondition(format!(
-                        "it takes '{}', which the data does not have",
+                        "the model takes the column '{}', which the data does not have",
                         short(name)
                     ))
                 })
@@ -110,7 +112,7 @@ impl Asked {
             }));
             let kind = || {
                 Error::precondition(format!(
-                    "input '{}' is of a type that the data is not of",
+                    "input '{}' has another type than the column of the data",
                     short(&spec.name)
                 ))
             };
@@ -147,7 +149,7 @@ impl Asked {
     }
 }
 
-/// What was true of rows, in the words of a task. Refuses classes it does not have.
+/// Converts targets to labels of a task. Refuses classes that it does not have.
 pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     match (target, task) {
         (Target::Values(values), Task::Regression(_)) => {
@@ -160,43 +162,47 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
                 .map(|class| Truth::Class(places[*class as usize]))
                 .collect())
         }
-        _ => Err(Error::precondition("it answers another kind of question")),
+        _ => Err(Error::precondition(
+            "the model is of another task than the data: classification against regression",
+        )),
     }
 }
 
-/// Where classes stand among those of a model. Refuses one that it does not have.
+/// The indices of classes in a model. Refuses a class that it does not have.
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
-            .ok_or_else(|| Error::precondition(format!("it has no class '{}'", short(name))))
+            .ok_or_else(|| Error::precondition(format!("the model has no class '{}'", short(name))))
     };
     names.iter().map(place).collect()
 }
 
-impl Asked {
-    /// The place of each class of a target among the model's; of values nothing.
+impl Predictor {
+    /// The index of each class of a target in the model; empty for regression.
     pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
         match (target, &self.task) {
             (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
             (Target::Classes { names, .. }, Task::Classification(task)) => places(names, task),
-            _ => Err(Error::precondition("it answers another kind of question")),
+            _ => Err(Error::precondition(
+                "the model is of another task than the data: classification against regression",
+            )),
         }
     }
 }
 
-/// How wrong single answers are, averaged: what gates can look at.
+/// A loss that is a mean over rows, which gates can compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum LossMeasure {
     LogLoss,
     Brier,
-    /// The share of wrong classes.
+    /// The error rate: the share of wrong classes.
     Error,
     AbsoluteError,
     SquaredError,
 }
 
-impl Wrong {
-    /// By the name of a measure.
+impl LossMeasure {
+    /// Parses the name of a measure; none means the default of the task.
     pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
         match (name, is_class) {
             (None | Some("log_loss"), true) => Ok(Self::LogLoss),
@@ -205,18 +211,18 @@ impl Wrong {
             (None | Some("mae"), false) => Ok(Self::AbsoluteError),
             (Some("mse"), false) => Ok(Self::SquaredError),
             (Some(name), true) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; of classes it is one of log_loss, brier, error",
+                "'measure' in [gates] is '{}'; for classification it must be log_loss, brier or error",
                 short(name)
             ))),
             (Some(name), false) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; of values it is mae or mse",
+                "'measure' in [gates] is '{}'; for regression it must be mae or mse",
                 short(name)
             ))),
         }
     }
 
     /// Its name.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::LogLoss => "log_loss",
             Self::Brier => "brier",
@@ -226,8 +232,8 @@ impl Wrong {
         }
     }
 
-    /// How wrong an answer is; one that there is none of is as wrong as can be.
-    fn of(self, answer: Option<&Answer>, truth: Truth) -> f64 {
+    /// The loss of a prediction; a missing one has the largest loss.
+    fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {
                 let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
@@ -267,34 +273,34 @@ impl Wrong {
     }
 }
 
-/// How well a version predicts rows.
+/// The evaluation of a model on some rows.
 #[derive(Default)]
 pub(crate) struct Evaluation {
-    /// Row by row.
-    pub wrong: Vec<f64>,
+    /// The loss of each row.
+    pub losses: Vec<f64>,
     pub measures: Measures,
-    /// What it answered, and what was true, in its own terms.
+    /// Predictions and labels, with the class indices of the model.
     pub answers: Vec<Option<Answer>>,
     pub truths: Vec<Truth>,
 }
 
-/// Asks about rows and holds the answers against what was true.
+/// Predicts rows and compares the predictions with the labels.
 pub(crate) fn judge(
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     frame: &Frame,
     target: &Target,
-    wrong: Wrong,
+    measure: LossMeasure,
 ) -> Result<Evaluation> {
-    let truths = truths(target, &asked.task)?;
-    let answers = asked.ask(frame, &mut |_, _, _| {})?;
+    let truths = truths(target, &predictor.task)?;
+    let answers = predictor.predict(frame, &mut |_, _, _| {})?;
     let rows = || answers.iter().zip(&truths);
     let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
-    let measures = measure(known);
-    let wrong = rows()
-        .map(|(answer, truth)| wrong.of(answer.as_ref(), *truth))
+    let measures = measures_of(known);
+    let losses = rows()
+        .map(|(answer, truth)| measure.loss(answer.as_ref(), *truth))
         .collect();
     Ok(Evaluation {
-        wrong,
+        losses,
         measures,
         answers,
         truths,

@@ -4,15 +4,18 @@
 use crate::data::Rows;
 use crate::features::Feature;
 use crate::fit::bins::{Binned, Cut};
+use crate::fit::encode::Labelled;
+use crate::fit::trees::loss::Loss;
 use crate::fit::trees::{self, Round, Sample};
 use crate::fit::{linear, mlp};
+use crate::frame::Frame;
 use crate::model::{Learned, Model, loss};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use ortus::core::error::{Error, Result};
 
-/// Fits a model to the rows of a fold; `watch` is told of every round. Refuses
-/// one that is no better than chance.
+/// Fits a model to the rows of a fold; `watch` is called after every round.
+/// Refuses a model that is no better than chance.
 pub(crate) fn learn(
     spec: &Spec,
     rows: &Rows,
@@ -20,91 +23,123 @@ pub(crate) fn learn(
     watch: &mut dyn FnMut(Round),
 ) -> Result<Model> {
     let classes = rows.target.classes().map(<[String]>::to_vec);
-    let loss = loss(classes.as_ref().map(Vec::len));
-    let weights = weights(spec, rows, fold);
-    let targets = rows.target.numbers();
-    let of =
-        |part: &[u32], all: &[f32]| part.iter().map(|r| all[*r as usize]).collect::<Vec<f32>>();
-    let weights_of = |part: &[u32]| weights.as_ref().map(|all| of(part, all));
-    let count = rows.frame.columns.len();
-    let features: Vec<Feature> = (0..count)
-        .map(|at| Feature::learn(&rows.frame, at, &fold.train))
+    let features = (0..rows.frame.columns.len())
+        .map(|column| Feature::learn(&rows.frame, column, &fold.train))
         .collect();
+    let fit = Fit {
+        spec,
+        rows,
+        fold,
+        features,
+        loss: loss(classes.as_ref().map(Vec::len)),
+        targets: rows.target.numbers(),
+        weights: weights(spec, rows, fold),
+    };
+
     let learned = match spec.fit.algorithm {
-        Algorithm::Trees => {
-            let cuts: Vec<Cut> = (0..count)
-                .map(|at| Cut::find(&rows.frame, at, &fold.train))
-                .collect();
-            let binned = |part: &[u32]| Binned::of(&rows.frame, &features, cuts.clone(), part);
-            let (train, stop) = (binned(&fold.train), binned(&fold.stop));
-            let (train_targets, stop_targets) =
-                (of(&fold.train, &targets), of(&fold.stop, &targets));
-            let (train_weights, stop_weights) = (weights_of(&fold.train), weights_of(&fold.stop));
-            let train = Sample {
-                data: &train,
-                targets: &train_targets,
-                weights: train_weights.as_deref(),
-            };
-            let stop = Sample {
-                data: &stop,
-                targets: &stop_targets,
-                weights: stop_weights.as_deref(),
-            };
-            let booster = trees::fit(&train, Some(&stop), loss, &options(spec), watch);
-            Learned::Trees(booster)
-        }
-        Algorithm::Mlp => {
-            let (train, stop) = (rows.frame.take(&fold.train), rows.frame.take(&fold.stop));
-            let (train_targets, stop_targets) =
-                (of(&fold.train, &targets), of(&fold.stop, &targets));
-            let (train_weights, stop_weights) = (weights_of(&fold.train), weights_of(&fold.stop));
-            let train = mlp::Rows {
-                frame: &train,
-                targets: &train_targets,
-                weights: train_weights.as_deref(),
-            };
-            let stop = mlp::Rows {
-                frame: &stop,
-                targets: &stop_targets,
-                weights: stop_weights.as_deref(),
-            };
-            let m = &spec.mlp;
-            let options = mlp::Options {
-                hidden: m.hidden,
-                rate: m.rate,
-                decay: m.decay,
-                epochs_max: m.epochs_max,
-                patience: m.patience,
-                seed: spec.fit.seed.into(),
-            };
-            let found = mlp::fit(&train, &stop, &features, (loss, &options), watch);
-            Learned::Mlp(found)
-        }
-        Algorithm::Command => return Err(Error::internal("a program learns by itself")),
-        Algorithm::Linear => {
-            let frame = rows.frame.take(&fold.train);
-            let (targets, weights) = (of(&fold.train, &targets), weights_of(&fold.train));
-            let found = linear::fit(
-                &frame,
-                &features,
-                (&targets, weights.as_deref()),
-                loss,
-                spec.linear.l2,
-            );
-            Learned::Linear(found)
-        }
+        Algorithm::Trees => Learned::Trees(fit.trees(watch)),
+        Algorithm::Mlp => Learned::Mlp(fit.mlp(watch)),
+        Algorithm::Linear => Learned::Linear(fit.linear()),
+        Algorithm::Command => return Err(Error::internal("a training program fits its own model")),
     };
     let model = Model {
-        features,
+        features: fit.features,
         classes,
         learned,
     };
     if spec.fit.algorithm == Algorithm::Mlp && !model.converged() {
         return Err(Error::precondition(
-            "no weights were found that are better than chance; try a smaller 'rate' in [fit.mlp]",
+            "the fit found no weights that are better than chance; lower 'rate' in [fit.mlp]",
         ));
     }
     Ok(model)
+}
+
+/// A fit: the rows with their features, targets and weights.
+struct Fit<'f> {
+    spec: &'f Spec,
+    rows: &'f Rows,
+    fold: &'f Fold,
+    features: Vec<Feature>,
+    loss: Loss,
+    targets: Vec<f32>,
+    weights: Option<Vec<f32>>,
+}
+
+/// The targets and the weights of a part of the rows.
+struct Part {
+    targets: Vec<f32>,
+    weights: Option<Vec<f32>>,
+}
+
+impl Fit<'_> {
+    fn part(&self, rows: &[u32]) -> Part {
+        let of = |all: &Vec<f32>| rows.iter().map(|row| all[*row as usize]).collect();
+        Part {
+            targets: of(&self.targets),
+            weights: self.weights.as_ref().map(of),
+        }
+    }
+
+    fn trees(&self, watch: &mut dyn FnMut(Round)) -> trees::Booster {
+        let columns = 0..self.rows.frame.columns.len();
+        let cuts: Vec<Cut> = columns
+            .map(|column| Cut::find(&self.rows.frame, column, &self.fold.train))
+            .collect();
+        let binned =
+            |part: &[u32]| Binned::of(&self.rows.frame, &self.features, cuts.clone(), part);
+        let (train, stop) = (binned(&self.fold.train), binned(&self.fold.stop));
+        let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
+
+        let train = Sample {
+            data: &train,
+            targets: &train_part.targets,
+            weights: train_part.weights.as_deref(),
+        };
+        let stop = Sample {
+            data: &stop,
+            targets: &stop_part.targets,
+            weights: stop_part.weights.as_deref(),
+        };
+        trees::fit(&train, Some(&stop), self.loss, &options(self.spec), watch)
+    }
+
+    fn mlp(&self, watch: &mut dyn FnMut(Round)) -> mlp::Mlp {
+        let train_frame = self.rows.frame.take(&self.fold.train);
+        let stop_frame = self.rows.frame.take(&self.fold.stop);
+        let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
+        let settings = &self.spec.mlp;
+        let options = mlp::Options {
+            loss: self.loss,
+            hidden: settings.hidden,
+            rate: settings.rate,
+            decay: settings.decay,
+            epochs_max: settings.epochs_max,
+            patience: settings.patience,
+            seed: self.spec.fit.seed.into(),
+        };
+
+        let train = train_part.labelled(&train_frame);
+        let stop = stop_part.labelled(&stop_frame);
+        mlp::fit(&train, &stop, &self.features, &options, watch)
+    }
+
+    fn linear(&self) -> linear::Linear {
+        let frame = self.rows.frame.take(&self.fold.train);
+        let part = self.part(&self.fold.train);
+        let labelled = part.labelled(&frame);
+        linear::fit(&labelled, &self.features, self.loss, self.spec.linear.l2)
+    }
+}
+
+impl Part {
+    fn labelled<'p>(&'p self, frame: &'p Frame) -> Labelled<'p> {
+        Labelled {
+            frame,
+            targets: &self.targets,
+            weights: self.weights.as_deref(),
+        }
+    }
 }
 
 fn options(spec: &Spec) -> trees::Options {

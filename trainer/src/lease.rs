@@ -1,7 +1,7 @@
-//! One trainer at a time for a model: who creates the next number holds it for
-//! as long as it tells of itself, by the store's clock. What a late holder does
-//! is harmless all the same: a run has one version, and a version is published
-//! over the champion it was held against.
+//! One trainer at a time for a model: the trainer that creates the next number
+//! holds the lease for as long as it renews it, by the store's clock. A late holder
+//! does no harm: a run has one version, and a version is published only over the
+//! champion that it was compared with.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -17,14 +17,14 @@ use std::time::Duration;
 
 /// The largest object.
 const BYTES_MAX: u64 = 4 << 10;
-/// How often the holder tells of itself, in parts of the lease's time.
+/// Renewals within the duration of a lease.
 const RENEWALS: u32 = 4;
 
-/// What a lease says.
+/// The content of a lease.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Held {
     holder: String,
-    /// Tells a lease of ours from one of an earlier life of the same name.
+    /// Distinguishes this process from an earlier one of the same name.
     nonce: String,
     released: bool,
 }
@@ -36,20 +36,20 @@ pub(crate) struct Lease {
     renewing: Option<JoinHandle<()>>,
 }
 
-/// What came of asking for one.
+/// The result of taking a lease.
 pub(crate) enum Taken {
     Ours(Lease),
-    /// Somebody else holds it.
+    /// Another trainer holds it.
     Others(String),
 }
 
-/// A lease that is there.
+/// A lease in the store.
 struct Found {
     number: u64,
     modified: DateTime<Utc>,
 }
 
-/// Takes the lease of a folder, if nobody holds it.
+/// Takes the lease of a folder, if it is free.
 pub(crate) async fn take(
     records: &Records,
     folder: &str,
@@ -74,7 +74,7 @@ pub(crate) async fn take(
         released: false,
     };
     if records.create(&name(folder, number), text(&own)).await? == Created::Exists {
-        // It may be ours: the answer may have been lost on the way.
+        // It may be ours, if the response of an earlier attempt was lost.
         match read(records, folder, number).await? {
             Some(held) if held == own => {}
             held => {
@@ -84,7 +84,7 @@ pub(crate) async fn take(
             }
         }
     }
-    // Numbers below the last are swept; one that was made again late is not the last.
+    // Numbers below the last are removed; one that is created late is not the last.
     if look(records, folder, &clock)
         .await?
         .0
@@ -103,7 +103,7 @@ pub(crate) async fn take(
     )))
 }
 
-/// Who holds the lease of a folder now.
+/// Returns the holder of the lease of a folder.
 pub(crate) async fn holder(
     records: &Records,
     folder: &str,
@@ -112,7 +112,7 @@ pub(crate) async fn holder(
     let Some(last) = look(records, folder, "").await?.0 else {
         return Ok(None);
     };
-    // By this machine's clock, for a person; one that is asked to write uses the store's.
+    // By this machine's clock, to show it to a person; taking a lease uses the store's clock.
     if last.modified + TimeDelta::from_std(time * 2).unwrap_or(TimeDelta::MAX) < Utc::now() {
         return Ok(None);
     }
@@ -135,7 +135,7 @@ async fn read(records: &Records, folder: &str, number: u64) -> Result<Option<Hel
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// The last lease, and the store's time as our own object tells it.
+/// Returns the last lease, and the store's time.
 async fn look(
     records: &Records,
     folder: &str,
@@ -158,7 +158,7 @@ async fn look(
 }
 
 impl Lease {
-    /// Goes on telling of it, on a thread of its own: whoever holds it is busy.
+    /// Renews the lease on a thread of its own, because its holder is busy.
     fn start(records: Records, place: (String, u64), held: Held, time: Duration) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let (end, ended) = bounded::<()>(0);
@@ -171,14 +171,14 @@ impl Lease {
                 return;
             };
             let (folder, number) = place;
-            // Connections of the thread that learns are not looked after meanwhile.
+            // Connections of the training thread are not polled during a fit.
             let records = records.apart().unwrap_or(records);
             let tell = |held: &Held| {
                 runtime.block_on(records.overwrite(&name(&folder, number), text(held)))
             };
             let next = || runtime.block_on(read(&records, &folder, number + 1));
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(time / RENEWALS) {
-                // A store that is away for long makes it anybody's; that is seen when it is back.
+                // The lease expires while the store is unavailable; that is noticed afterwards.
                 match next() {
                     Ok(None) => drop(tell(&held)),
                     Ok(Some(_)) => is_lost.store(true, Ordering::Relaxed),
@@ -188,7 +188,7 @@ impl Lease {
                     return;
                 }
             }
-            // Another need not wait for its time to pass.
+            // Released, so that another trainer need not wait for its expiry.
             let _ = tell(&Held {
                 released: true,
                 ..held
@@ -201,10 +201,10 @@ impl Lease {
         }
     }
 
-    /// Refuses where somebody else took it over.
+    /// Fails if another trainer took the lease over.
     pub(crate) fn check(&self) -> Result<()> {
         if self.lost.load(Ordering::Relaxed) {
-            return Err(Error::unavailable("another trainer took over"));
+            return Err(Error::unavailable("another trainer took over the lease"));
         }
         Ok(())
     }

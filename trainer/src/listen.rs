@@ -1,6 +1,6 @@
-//! Takes alarms as a webhook: CloudEvents in JSON, as a server posts them. One
-//! that is about a model that is watched is kept as evidence, as if the server
-//! had kept it itself; the next look finds it there.
+//! Receives alarms as a webhook: CloudEvents in JSON, as servers post them. An alarm
+//! about a watched model is stored like one of the server's own; the next check
+//! reads it.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -24,14 +24,14 @@ use tokio::sync::Semaphore;
 
 /// The largest event.
 const BYTES_MAX: usize = 64 << 10;
-/// Connections at once; the next wait.
+/// The most connections at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take, from beginning to end.
+/// The time limit of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is taken.
+/// The accepted event types.
 const KINDS: [&str; 2] = [DRIFT_KIND, PERFORMANCE_KIND];
 
-/// An event as it comes.
+/// A received event.
 #[derive(Deserialize)]
 struct Event {
     specversion: String,
@@ -42,15 +42,15 @@ struct Event {
     data: AlarmEvent,
 }
 
-/// Where events go.
+/// The destination of events.
 struct Inbox {
     records: Records,
     models: BTreeSet<String>,
     told: crossbeam_channel::Sender<()>,
 }
 
-/// Starts to listen, on a thread of its own; returns where. `told` hears of
-/// every alarm that is new.
+/// Starts to listen on a thread of its own; returns the address. `told` is
+/// notified of every new alarm.
 pub(crate) fn start(
     address: SocketAddr,
     records: Records,
@@ -62,7 +62,7 @@ pub(crate) fn start(
     let socket = std::net::TcpListener::bind(address).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
-    // Connections of the thread that learns are not looked after meanwhile.
+    // Connections of the training thread are not polled during a fit.
     let inbox = Arc::new(Inbox {
         records: records.apart()?,
         models,
@@ -100,7 +100,7 @@ async fn accept(socket: std::net::TcpListener, inbox: Arc<Inbox>) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE);
             let served = server.serve_connection(TokioIo::new(stream), service);
-            // Who breaks off, or takes too long, is not waited for.
+            // A client that disconnects or is too slow is dropped.
             let _ = tokio::time::timeout(PATIENCE, served).await;
             drop(place);
         });
@@ -131,25 +131,28 @@ async fn answer(inbox: &Inbox, request: Request<Incoming>) -> Response<Full<Byte
 
 async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
     if request.method() != Method::POST {
-        return Err(Error::new(Kind::Unimplemented, "alarms are posted"));
+        return Err(Error::new(Kind::Unimplemented, "only POST is accepted"));
     }
     let body = Limited::new(request.into_body(), BYTES_MAX).collect().await;
     let body = body.map_err(|e| match e.is::<http_body_util::LengthLimitError>() {
         true => Error::too_large(format!("an event is at most {BYTES_MAX} bytes")),
-        false => Error::invalid("the event did not arrive whole"),
+        false => Error::invalid("the body of the event is incomplete"),
     })?;
-    let event: Event = serde_json::from_slice(&body.to_bytes())
-        .map_err(|e| Error::invalid(format!("no CloudEvent in structured JSON: {e}")))?;
+    let event: Event = serde_json::from_slice(&body.to_bytes()).map_err(|e| {
+        Error::invalid(format!(
+            "the body must be a CloudEvent in structured JSON: {e}"
+        ))
+    })?;
     if !event.specversion.starts_with("1.") || !KINDS.contains(&event.kind.as_str()) {
         return Err(Error::invalid(format!(
-            "taken are CloudEvents 1.0 of the types {}",
+            "'type' must be one of {}, and 'specversion' 1.0",
             KINDS.join(", ")
         )));
     }
     let model = event.data.model().unwrap_or_default().to_owned();
     if !inbox.models.contains(&model) {
         return Err(Error::not_found(format!(
-            "'{}' is not watched here",
+            "'{}' is not watched by this trainer",
             ortus::core::model::short(&model)
         )));
     }
@@ -163,7 +166,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
         alarm: event.data,
     };
     alarms::keep(&inbox.records, &kept, &event.id).await?;
-    // Full: a look is on its way.
+    // Full: a check is pending already.
     let _ = inbox.told.try_send(());
     Ok(())
 }

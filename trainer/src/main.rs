@@ -9,7 +9,6 @@ mod interval;
 mod lease;
 mod listen;
 mod mlflow;
-mod page;
 mod proto;
 mod random;
 mod scratch;
@@ -34,10 +33,13 @@ mod fitted_model;
 mod gate;
 mod judge;
 mod package;
+mod page;
 mod parity;
+mod record;
 
 // Records: what is kept of runs, and when a run is due.
 mod checkpoint;
+mod event_key;
 mod history;
 mod pins;
 mod trigger;

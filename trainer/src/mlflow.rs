@@ -1,20 +1,19 @@
-//! Tells MLflow of a run: in the files that its own client writes, or over the
-//! REST interface of its tracking server. Only tells; reads nothing back but
-//! what it needs to find the experiment.
+//! Logs a run to MLflow: as the files of MLflow's client, or over the REST API of a
+//! tracking server. Reads nothing but the id of the experiment.
 
 use ortus::core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The longest value of a parameter that MLflow takes.
+/// The longest parameter value of MLflow.
 const PARAM_BYTES_MAX: usize = 6_000;
-/// Metrics, parameters and tags of one call of its server.
+/// The most metrics, parameters and tags of one request.
 const BATCH_MAX: usize = 100;
 
-/// A run, in MLflow's terms.
+/// A run in MLflow's terms.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct TrackedRun {
     pub experiment: String,
     pub name: String,
     /// Milliseconds since 1970.
@@ -26,7 +25,7 @@ pub(crate) struct Told {
     pub tags: BTreeMap<String, String>,
 }
 
-/// Where it is told.
+/// The place of MLflow's runs.
 pub(crate) enum Tracking {
     Folder(PathBuf),
     #[cfg(feature = "cloud")]
@@ -34,14 +33,14 @@ pub(crate) enum Tracking {
 }
 
 impl Tracking {
-    /// Reads an address: a folder, `file:///path`, or `http(s)://server`.
+    /// Parses an address: a folder, `file:///path`, or `http(s)://server`.
     pub(crate) fn open(address: &str) -> Result<Self> {
         match address.split_once("://") {
             None => Ok(Self::Folder(PathBuf::from(address))),
             Some(("file", path)) => Ok(Self::Folder(PathBuf::from(path))),
             #[cfg(feature = "cloud")]
             Some(("http" | "https", _)) => {
-                // Two parts of the program may be the first to need it.
+                // Two parts of the program may initialise it.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let client = reqwest::Client::builder()
                     .timeout(std::time::Duration::from_secs(30))
@@ -60,8 +59,8 @@ impl Tracking {
         }
     }
 
-    /// Tells of a run; its id there.
-    pub(crate) async fn tell(&self, told: &Told) -> Result<String> {
+    /// Logs a run; returns its MLflow id.
+    pub(crate) async fn tell(&self, told: &TrackedRun) -> Result<String> {
         let told = told.legal();
         match self {
             Self::Folder(folder) => write(folder, &told).map_err(|e| {
@@ -74,9 +73,9 @@ impl Tracking {
     }
 }
 
-impl Told {
-    /// As MLflow takes it: names of letters, digits and a few signs, values that
-    /// are not too long, numbers that are some.
+impl TrackedRun {
+    /// Adapts the run to MLflow's limits: names of letters, digits and a few signs,
+    /// short values, finite numbers.
     fn legal(&self) -> Self {
         fn names<T: Clone>(all: &BTreeMap<String, T>) -> BTreeMap<String, T> {
             let legal = |c: char| {
@@ -86,7 +85,7 @@ impl Told {
                     '_'
                 }
             };
-            // Names of dots alone are no files.
+            // Names of dots alone are not file names.
             let name = |name: &String| {
                 name.trim_start_matches('.')
                     .chars()
@@ -111,18 +110,18 @@ impl Told {
     }
 }
 
-/// Text as YAML has it.
+/// Quotes text for YAML.
 fn quoted(text: &str) -> String {
-    // A string of JSON is one of YAML.
+    // A JSON string is a YAML string.
     serde_json::Value::String(text.to_owned()).to_string()
 }
 
-/// Writes a run as MLflow's own client does.
-fn write(root: &Path, told: &Told) -> std::io::Result<String> {
+/// Writes a run in the layout of MLflow's client.
+fn write(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
     let experiment = experiment(root, told)?;
     let folder = root.join(&experiment);
     let run = uuid::Uuid::new_v4().simple().to_string();
-    // It appears whole.
+    // Renamed into place, so that it appears whole.
     let staged = folder.join(format!(".{run}"));
     for part in ["metrics", "params", "tags", "artifacts"] {
         std::fs::create_dir_all(staged.join(part))?;
@@ -163,8 +162,8 @@ fn write(root: &Path, told: &Told) -> std::io::Result<String> {
     Ok(run)
 }
 
-/// The experiment of a name: the one that is there, or a new one.
-fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
+/// Finds the experiment of a name, or creates it.
+fn experiment(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
     std::fs::create_dir_all(root)?;
     let line = format!("name: {}", quoted(&told.experiment));
     let bare = format!("name: {}", told.experiment);
@@ -177,7 +176,7 @@ fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
             return Ok(id.to_owned());
         }
     }
-    // MLflow's ids are numbers; the same name is the same one, whoever makes it first.
+    // MLflow's ids are numbers; this one follows from the name.
     let digest = ortus::core::hash::Digest::of(told.experiment.as_bytes());
     let number = digest
         .0
@@ -204,7 +203,7 @@ fn experiment(root: &Path, told: &Told) -> std::io::Result<String> {
 mod server {
     //! The REST interface, version 2.0.
 
-    use super::{BATCH_MAX, Told};
+    use super::{BATCH_MAX, TrackedRun};
     use ortus::core::error::{Error, Result};
     use serde_json::{Value, json};
 
@@ -223,7 +222,7 @@ mod server {
             None => client.get(&url),
         };
         let lost = |e: reqwest::Error| {
-            Error::unavailable("MLflow's server does not answer").with_source(e.without_url())
+            Error::unavailable("the MLflow server does not answer").with_source(e.without_url())
         };
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status().as_u16();
@@ -252,7 +251,7 @@ mod server {
     pub(super) async fn tell(
         client: &reqwest::Client,
         server: &str,
-        told: &Told,
+        told: &TrackedRun,
     ) -> Result<String> {
         let name: String = percent_encoding::utf8_percent_encode(
             &told.experiment,
@@ -281,7 +280,7 @@ mod server {
                         .as_str()
                         .unwrap_or_default()
                         .to_owned(),
-                    // Another may have been first.
+                    // Another process may have created it first.
                     Err(error) => {
                         known(&call(client, server, &find, None).await?.1).ok_or(error)?
                     }

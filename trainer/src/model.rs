@@ -1,4 +1,4 @@
-//! A model of an own algorithm: its features, its classes, and its trees or
+//! A model of a built-in algorithm: its features, its classes, and its trees or
 //! weights. The exported graph is compared with it.
 
 use crate::features::Feature;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Model {
     pub features: Vec<Feature>,
-    /// The classes in the order of their scores; none of a model of values.
+    /// The classes in the order of their scores; none for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
     pub learned: Learned,
 }
 
-/// What is between features and scores.
+/// The fitted weights or trees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Learned {
@@ -28,12 +28,12 @@ pub(crate) enum Learned {
 }
 
 impl Model {
-    /// What its scores are made small by, and what they mean.
+    /// The loss function, which also defines the meaning of scores.
     pub(crate) fn loss(&self) -> Loss {
         loss(self.classes.as_ref().map(Vec::len))
     }
 
-    /// The answer to a row, numbers and categories by code: a value, or a
+    /// Predicts a row of numbers and categories by code: a value, or a
     /// probability for each class.
     pub(crate) fn answer(&self, row: &[f32]) -> Vec<f64> {
         let scores = match &self.learned {
@@ -44,8 +44,8 @@ impl Model {
         self.loss().answer(&scores)
     }
 
-    /// Whether it got to where it was going: the best weights, or any that are
-    /// better than none.
+    /// Whether the fit converged, or for a perceptron found weights that are
+    /// better than chance.
     pub(crate) fn converged(&self) -> bool {
         match &self.learned {
             Learned::Trees(_) => true,
@@ -54,7 +54,7 @@ impl Model {
         }
     }
 
-    /// How much each feature counts; together one, if any does.
+    /// The importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         match &self.learned {
             Learned::Trees(booster) => booster.importances(self.features.len()),
@@ -64,7 +64,7 @@ impl Model {
     }
 }
 
-/// The loss of a task: values, or so many classes.
+/// The loss function of a task: regression, or a number of classes.
 pub(crate) fn loss(classes: Option<usize>) -> Loss {
     match classes {
         None => Loss::Squared,

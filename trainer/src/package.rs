@@ -1,8 +1,9 @@
-//! The files published with a model: a baseline of rows that it was not trained
-//! on, golden rows, and the model card from the record.
+//! The files published with a model: the baseline from held-out rows, golden rows,
+//! and the model card.
 
 use crate::data::Rows;
-use crate::judge::Asked;
+use crate::judge::Predictor;
+use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::Tensor;
@@ -11,35 +12,36 @@ use ortus::observe::drift::baseline::Baseline;
 use ortus::observe::profile::Making;
 use ortus::onnx::golden::Golden;
 use ortus::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
-use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// The model card.
 pub(crate) const CARD: &str = "README.md";
-/// The page about the run that made it.
+/// The evidence page.
 pub(crate) const PAGE: &str = "report.html";
-/// Rows of the baseline.
+/// The most rows of the baseline.
 const BASELINE_ROWS: usize = 200_000;
-/// Golden rows.
+/// Features that the model card lists.
+const IMPORTANCES_MAX: usize = 30;
+/// The number of golden rows.
 const GOLDEN_ROWS: usize = 16;
 
-/// Makes the baseline of rows that the model was not trained on: on those that
-/// it was, its answers look surer than they are.
+/// Computes the baseline from held-out rows: on training rows, predictions look
+/// more confident than they are.
 pub(crate) fn baseline(
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     rows: &Rows,
     held_out: &[u32],
-    importances: &[(String, f64)],
+    importances: &[Importance],
 ) -> Result<Baseline> {
     let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
     let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
-    let truths = crate::judge::truths(&rows.target, &asked.task)?;
+    let truths = crate::judge::truths(&rows.target, &predictor.task)?;
     let frame = rows.frame.take(&chosen);
     let mut making = Making::new(
-        asked.signature.clone(),
-        asked.columns.clone(),
-        Some(asked.task.clone()),
+        predictor.signature.clone(),
+        predictor.columns.clone(),
+        Some(predictor.task.clone()),
     );
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
         let of: Vec<_> = chosen[part]
@@ -48,46 +50,47 @@ pub(crate) fn baseline(
             .collect();
         making.take(inputs, outputs, &of);
     };
-    asked.ask(&frame, &mut take)?;
-    let mut baseline = making.finish(
-        chosen.len(),
-        &format!("{} rows that it was not trained on", chosen.len()),
-    );
+    predictor.predict(&frame, &mut take)?;
+    let mut baseline = making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()));
     for column in &mut baseline.inputs {
         column.importance = importances
             .iter()
-            .find(|(name, _)| *name == column.name)
-            .map(|(_, i)| *i);
+            .find(|Importance(name, _)| *name == column.name)
+            .map(|Importance(_, share)| *share);
     }
     Ok(baseline)
 }
 
-/// Makes golden rows of some that the model is judged by.
-pub(crate) fn golden(asked: &mut Asked, rows: &Rows, test: &[u32]) -> Result<Option<Golden>> {
+/// Takes golden rows from the test rows.
+pub(crate) fn golden(
+    predictor: &mut Predictor,
+    rows: &Rows,
+    test: &[u32],
+) -> Result<Option<Golden>> {
     let chosen: Vec<u32> = test.iter().copied().take(GOLDEN_ROWS).collect();
     let mut made = None;
-    let signature = asked.signature.clone();
-    asked.ask(&rows.frame.take(&chosen), &mut |inputs, outputs, _| {
+    let signature = predictor.signature.clone();
+    predictor.predict(&rows.frame.take(&chosen), &mut |inputs, outputs, _| {
         made = Golden::made(&signature, inputs.to_vec(), outputs.to_vec());
     })?;
     Ok(made.filter(|golden| Golden::read(&golden.write()).is_ok()))
 }
 
-/// Says how a row is answered otherwise alone than among others; nothing where
-/// all are answered the same.
-pub(crate) fn alone_otherwise(
-    asked: &mut Asked,
+/// Describes how the prediction of a row alone differs from that in a batch; none
+/// if all are the same.
+pub(crate) fn batch_dependence(
+    predictor: &mut Predictor,
     rows: &Rows,
     test: &[u32],
 ) -> Result<Option<String>> {
     let chosen: Vec<u32> = test.iter().copied().take(32).collect();
     let mut together: Vec<Tensor> = Vec::new();
-    asked.ask(&rows.frame.take(&chosen), &mut |_, outputs, _| {
+    predictor.predict(&rows.frame.take(&chosen), &mut |_, outputs, _| {
         together = outputs.to_vec()
     })?;
     for (at, row) in chosen.iter().enumerate() {
         let mut alone: Vec<Tensor> = Vec::new();
-        asked.ask(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
+        predictor.predict(&rows.frame.take(&[*row]), &mut |_, outputs, _| {
             alone = outputs.to_vec()
         })?;
         for (all, one) in together.iter().zip(&alone) {
@@ -101,8 +104,8 @@ pub(crate) fn alone_otherwise(
     Ok(None)
 }
 
-/// Whether a row of which everything is missing is answered at all.
-pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
+/// Whether a row of missing values is predicted.
+pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
     use crate::frame::{Column, Frame, MISSING, Values, Words};
     let missing = |column: &Column| Column {
         name: column.name.clone(),
@@ -118,7 +121,7 @@ pub(crate) fn answers_nothing(asked: &mut Asked, rows: &Rows) -> Result<bool> {
         columns: rows.frame.columns.iter().map(missing).collect(),
         rows: 1,
     };
-    Ok(asked.ask(&frame, &mut |_, _, _| {})?[0].is_some())
+    Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
 }
 
 /// The graphs of a version.
@@ -154,32 +157,22 @@ pub(crate) fn write(
 }
 
 /// The model card, in Markdown.
-pub(crate) fn card(spec: &Spec, record: &Value) -> String {
+pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     let mut text = format!("# {}\n\n", spec.model.name);
     if let Some(about) = &spec.model.about {
         let _ = writeln!(text, "{about}\n");
     }
-    let say = |pointer: &str| match record.pointer(pointer) {
-        Some(Value::String(word)) => word.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
     let rows = [
         ("Predicts", format!("`{}`", spec.schema.target)),
-        ("Algorithm", say("/algorithm")),
+        ("Algorithm", text_of(&record.algorithm)),
         (
             "Rows learned from, stopped by, judged by",
-            format!(
-                "{}, {}, {}",
-                say("/split/train"),
-                say("/split/stop"),
-                say("/split/test")
-            ),
+            record.split_rows(),
         ),
-        ("Split by", say("/split/by")),
-        ("Data", say("/data_digest")),
-        ("Run", say("/run")),
-        ("Parent", say("/parent")),
+        ("Split by", record.split_by()),
+        ("Data", text_of(&record.data_digest)),
+        ("Run", text_of(&record.run)),
+        ("Parent", text_of(&record.parent)),
         (
             "Licence",
             spec.model.licence.clone().unwrap_or_else(|| "-".to_owned()),
@@ -193,39 +186,29 @@ pub(crate) fn card(spec: &Spec, record: &Value) -> String {
         text,
         "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|"
     );
-    for (name, value) in record["metrics"].as_object().into_iter().flatten() {
+    for (name, value) in record.metrics() {
+        let value = serde_json::json!(value);
         let _ = writeln!(text, "| {name} | {value} |");
     }
     let _ = writeln!(
         text,
         "\n## Gates\n\n| gate | verdict | why |\n|---|---|---|"
     );
-    for gate in record["gates"].as_array().into_iter().flatten() {
-        let word = |key: &str| gate[key].as_str().unwrap_or_default().replace('|', "/");
+    for gate in record.gates() {
         let _ = writeln!(
             text,
             "| {} | {} | {} |",
-            word("name"),
-            word("verdict"),
-            word("reason")
+            gate.name.replace('|', "/"),
+            gate.verdict.word(),
+            gate.reason.replace('|', "/")
         );
     }
     let _ = writeln!(
         text,
         "\n## Feature importance\n\n| feature | importance |\n|---|---|"
     );
-    for one in record["importances"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .take(30)
-    {
-        let _ = writeln!(
-            text,
-            "| {} | {:.4} |",
-            one[0].as_str().unwrap_or_default(),
-            one[1].as_f64().unwrap_or(0.0)
-        );
+    for Importance(feature, share) in record.importances().iter().take(IMPORTANCES_MAX) {
+        let _ = writeln!(text, "| {feature} | {share:.4} |");
     }
     text
 }

@@ -1,19 +1,19 @@
-//! A page about a training run: what it learned from, how good the model is on
-//! rows that it never saw, beside the champion, and what each gate said. Made of
-//! the run's record and of points; one file, with nothing to fetch.
+//! The evidence page of a run as HTML: data, metrics beside those of the champion,
+//! gates and plots. One file without external resources.
 
+use crate::gate::Verdict;
+use crate::record::{Importance, RunRecord, text_of};
 use ortus::observe::report::chart::{Series, bars, intervals, lines, number};
 use ortus::observe::report::{STYLE, escape};
-use serde_json::Value;
 use std::fmt::Write;
 
-/// Features that are drawn.
+/// The most features that are drawn.
 const FEATURES_MAX: usize = 25;
 
-/// Points of a plot.
+/// The points of a plot.
 pub(crate) type Points = Vec<(f64, f64)>;
 
-/// A line of a plot, or a cloud of dots.
+/// A line or a scatter of a plot.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub name: String,
@@ -26,11 +26,11 @@ pub(crate) struct Line {
 pub(crate) struct Figure {
     pub title: String,
     pub lines: Vec<Line>,
-    /// What is at the left and the right.
+    /// The labels of the left and the right end.
     pub ends: (String, String),
 }
 
-/// How much worse than the champion a part of the rows is answered.
+/// The difference of loss to the champion on a slice.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub name: String,
@@ -39,77 +39,55 @@ pub(crate) struct Part {
     pub worse: (f64, f64, f64),
 }
 
-/// What a page is made of.
+/// The content of a page.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
-    pub record: Value,
+    pub record: RunRecord,
     pub figures: Vec<Figure>,
-    /// Of values: the shares of errors by size, with the middles.
+    /// For regression: the shares of errors by size, with the middle of each bin.
     pub errors: Vec<(String, f64)>,
-    /// The whole first, then the parts.
+    /// All rows first, then the slices.
     pub parts: Vec<Part>,
 }
 
 /// Colours, in the order of series.
 const COLOURS: [&str; 3] = ["now", "before", "other"];
 
-/// Makes the page.
+/// Renders the page.
 pub(crate) fn render(run: &Run) -> String {
     let record = &run.record;
-    let word = |pointer: &str| match record.pointer(pointer) {
-        Some(Value::String(word)) => escape(word),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => escape(&other.to_string()),
-    };
+    let model = escape(&text_of(&record.model));
     let mut body = format!(
-        "<h1>{}</h1><p class=\"quiet\">run <code>{}</code></p>",
-        word("/model"),
-        word("/run")
+        "<h1>{model}</h1><p class=\"quiet\">run <code>{}</code></p>",
+        escape(&text_of(&record.run))
     );
-    let is_good = record["verdict"] == "pass";
-    let class = if is_good { "good" } else { "bad" };
-    let said = match record["verdict"].as_str() {
-        Some("pass") => "Every gate that was set passed.",
-        Some("fail") => "A gate failed: nothing was published.",
-        _ => "A gate could not tell: nothing was published.",
+    let (class, said) = match record.verdict.value() {
+        Some(Verdict::Pass) => ("good", "All gates passed."),
+        Some(Verdict::Fail) => ("bad", "A gate failed: nothing was published."),
+        _ => ("bad", "A gate was inconclusive: nothing was published."),
     };
     let _ = write!(body, "<p class=\"verdict {class}\">{said}</p>");
     let facts = [
-        ("why it ran", word("/trigger")),
-        ("learned by", word("/algorithm")),
-        (
-            "rows learned from, stopped by, judged by",
-            format!(
-                "{}, {}, {}",
-                word("/split/train"),
-                word("/split/stop"),
-                word("/split/test")
-            ),
-        ),
-        ("split by", word("/split/by")),
-        ("data", word("/data_digest")),
-        ("held against version", word("/parent")),
+        ("trigger", text_of(&record.trigger)),
+        ("algorithm", text_of(&record.algorithm)),
+        ("training, stopping and test rows", record.split_rows()),
+        ("split by", record.split_by()),
+        ("data", text_of(&record.data_digest)),
+        ("compared with version", text_of(&record.parent)),
     ];
-    table(
-        &mut body,
-        facts
-            .iter()
-            .map(|(name, fact)| vec![(*name).to_owned(), fact.clone()]),
-    );
+    let rows = facts
+        .iter()
+        .map(|(name, fact)| [(*name).to_owned(), escape(fact)].into());
+    table(&mut body, rows);
+
     body.push_str("<h2>Gates</h2>");
-    let gates = record["gates"].as_array().into_iter().flatten();
-    let cell =
-        |gate: &Value, key: &str| escape(&gate[key].as_str().unwrap_or_default().replace('_', " "));
-    table(
-        &mut body,
-        gates.map(|g| {
-            vec![
-                cell(g, "name"),
-                cell(g, "verdict"),
-                escape(g["reason"].as_str().unwrap_or_default()),
-            ]
-        }),
-    );
+    let rows = record.gates().iter().map(|gate| {
+        let (name, verdict) = (gate.name.as_str(), gate.verdict.word());
+        let cells = [name, verdict].map(|cell| escape(&cell.replace('_', " ")));
+        [cells.as_slice(), &[escape(&gate.reason)]].concat()
+    });
+    table(&mut body, rows);
+
     measures(&mut body, record);
     parts(&mut body, &run.parts);
     body.push_str("<div class=\"plots\">");
@@ -131,18 +109,14 @@ pub(crate) fn render(run: &Run) -> String {
     if !run.errors.is_empty() {
         let labels: Vec<String> = run.errors.iter().map(|(label, _)| label.clone()).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
-        let title = "Share of rows by size of the error";
+        let title = "Prediction errors, as shares of rows";
         body.push_str(&bars(title, &labels, &[], &shares).into_string());
     }
     importances(&mut body, record);
     body.push_str("</div>");
     let key: String = COLOURS
         .iter()
-        .zip([
-            "this model",
-            "the champion, or what would be perfect",
-            "another",
-        ])
+        .zip(["this model", "the champion, or a perfect model", "another"])
         .map(|(class, what)| {
             format!(
                 "<span style=\"background:{}\"></span>{what}",
@@ -157,8 +131,8 @@ pub(crate) fn render(run: &Run) -> String {
     let _ = write!(body, "<p class=\"key quiet\">{key}</p>");
     notes(&mut body, record);
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: a training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
-        word("/model")
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        model
     )
 }
 
@@ -171,70 +145,68 @@ fn table(body: &mut String, rows: impl Iterator<Item = Vec<String>>) {
     body.push_str("</table>");
 }
 
-fn measures(body: &mut String, record: &Value) {
-    body.push_str("<h2>On the rows that it is judged by</h2><table><tr><th>measure</th><th>this model</th><th>the champion</th></tr>");
-    for (name, value) in record["metrics"].as_object().into_iter().flatten() {
-        let shown = |v: &Value| v.as_f64().map_or_else(|| "-".to_owned(), number);
+fn measures(body: &mut String, record: &RunRecord) {
+    body.push_str("<h2>Metrics on the test rows</h2><table><tr><th>measure</th><th>this model</th><th>the champion</th></tr>");
+    for (name, value) in record.metrics() {
+        let champion = record.champion_metrics.value();
+        let champion = champion.and_then(|metrics| metrics.value(name));
         let _ = write!(
             body,
             "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             escape(name),
-            shown(value),
-            shown(&record["champion_metrics"][name])
+            shown(Some(value)),
+            shown(champion)
         );
     }
     body.push_str("</table>");
+}
+
+fn shown(value: Option<f64>) -> String {
+    value
+        .filter(|value| !value.is_nan())
+        .map_or_else(|| "-".to_owned(), number)
 }
 
 fn parts(body: &mut String, parts: &[Part]) {
     if parts.is_empty() {
         return;
     }
-    body.push_str("<h2>Beside the champion, row by row</h2><p class=\"quiet\">How much worse than the champion, with the bounds that gates look at; below 0 is better.</p>");
+    body.push_str("<h2>Comparison with the champion</h2><p class=\"quiet\">Loss of this model minus loss of the champion, row by row, with the confidence bounds that gates use. Below 0 is better.</p>");
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
         .map(|p| (format!("{} ({} rows)", p.name, p.rows), p.worse))
         .collect();
-    body.push_str(&intervals("worse by", &drawn).into_string());
+    body.push_str(&intervals("difference of loss", &drawn).into_string());
 }
 
-fn importances(body: &mut String, record: &Value) {
-    let all = record["importances"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+fn importances(body: &mut String, record: &RunRecord) {
+    let all = record.importances();
     if all.is_empty() {
         return;
     }
     let shown = &all[..all.len().min(FEATURES_MAX)];
     let labels: Vec<String> = shown
         .iter()
-        .map(|one| one[0].as_str().unwrap_or_default().to_owned())
+        .map(|Importance(feature, _)| feature.clone())
         .collect();
-    let shares: Vec<f64> = shown
-        .iter()
-        .map(|one| one[1].as_f64().unwrap_or(0.0))
-        .collect();
+    let shares: Vec<f64> = shown.iter().map(|Importance(_, share)| *share).collect();
     body.push_str(&bars("Feature importance", &labels, &[], &shares).into_string());
-    let rows = shown
+    let rows = labels
         .iter()
-        .zip(&labels)
-        .map(|(one, label)| vec![escape(label), number(one[1].as_f64().unwrap_or(0.0))]);
+        .zip(&shares)
+        .map(|(label, share)| vec![escape(label), number(*share)]);
     body.push_str("</div><h3>Feature importance</h3><div>");
     table(body, rows);
 }
 
-fn notes(body: &mut String, record: &Value) {
-    let notes = record["notes"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+fn notes(body: &mut String, record: &RunRecord) {
+    let notes = record.notes();
     if notes.is_empty() {
         return;
     }
     let items: String = notes
         .iter()
-        .map(|n| format!("<li>{}</li>", escape(n.as_str().unwrap_or_default())))
+        .map(|n| format!("<li>{}</li>", escape(n)))
         .collect();
     let _ = write!(body, "<h3>Notes</h3><ul>{items}</ul>");
 }
@@ -267,7 +239,7 @@ mod tests {
             worse: (-0.1, 0.0, 0.2),
         };
         let page = render(&Run {
-            record,
+            record: serde_json::from_value(record).expect("a record"),
             figures: vec![figure],
             errors: vec![(evil.to_owned(), 1.0)],
             parts: vec![part],

@@ -1,5 +1,5 @@
-//! Proves that the graph computes what was learned: rows that were there, rows
-//! bent to every edge, and what no row should be, each answered by both.
+//! Checks that the graph computes what the fitted model computes: on rows of the
+//! dataset, on values at every boundary, and on values outside of the data.
 
 use crate::features::Feature;
 use crate::fit::encode::Term;
@@ -7,37 +7,38 @@ use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::{self, Choice};
 use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
-use crate::judge::Asked;
+use crate::judge::Predictor;
 use crate::model::{Learned, Model};
 use crate::random::mix;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// How far answers may be apart, of their size.
+/// The largest relative difference of a prediction.
 pub(crate) const WITHIN: f64 = 1e-5;
-/// Two classes are tied where their probabilities are this near.
+/// Two classes are tied if their probabilities differ by less.
 const TIE: f64 = 1e-5;
 
-/// What was found.
+/// The largest difference between the graph and the fitted model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Parity {
     pub rows: usize,
-    /// The largest difference, of the size of what is compared.
+    /// The largest relative difference.
     pub worst: f64,
 }
 
-/// Compares the graph with the model on rows made of a frame's. Refuses a graph
-/// that answers otherwise, with the row.
+/// Compares the graph with the model on rows derived from a frame. Refuses a graph
+/// that differs, and names the row.
 pub(crate) fn check(
     model: &Model,
-    asked: &mut Asked,
+    predictor: &mut Predictor,
     like: &Frame,
     rows: usize,
     seed: u64,
 ) -> Result<Parity> {
     let frame = bend(model, like, rows, seed);
-    let answers = Answers::of(model, asked, &frame)?;
+    let answers = Answers::of(model, predictor, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
     let width = model.features.len();
     let mut parity = Parity {
@@ -45,9 +46,9 @@ pub(crate) fn check(
         ..Parity::default()
     };
     for row in 0..rows {
-        let asked = &numbers[row * width..][..width];
-        let expected = model.answer(asked);
-        let size = size(model, asked, &expected);
+        let inputs = &numbers[row * width..][..width];
+        let expected = model.answer(inputs);
+        let size = size(model, inputs, &expected);
         for (found, expected) in answers.row(row).iter().zip(&expected) {
             let apart = apart(f64::from(*found), *expected) / size;
             parity.worst = parity.worst.max(apart);
@@ -56,7 +57,7 @@ pub(crate) fn check(
                     model,
                     &frame,
                     row,
-                    &format!("it answers {found}, {expected} was learned"),
+                    &format!("the graph predicts {found}, the model {expected}"),
                 ));
             }
         }
@@ -67,24 +68,24 @@ pub(crate) fn check(
     Ok(parity)
 }
 
-/// What a graph answers, as it answers it: NaN too.
+/// The predictions of a graph, NaN included.
 struct Answers {
     width: usize,
-    /// Row by row a value, or a probability for each class.
+    /// A value, or a probability for each class, row by row.
     values: Vec<f32>,
-    /// The label's place among the classes, of classes.
+    /// The index of the label, for classification.
     labels: Vec<usize>,
 }
 
 impl Answers {
-    fn of(model: &Model, asked: &mut Asked, frame: &Frame) -> Result<Self> {
+    fn of(model: &Model, predictor: &mut Predictor, frame: &Frame) -> Result<Self> {
         let mut found = Self {
             width: model.classes.as_ref().map_or(1, Vec::len),
             values: Vec::new(),
             labels: Vec::new(),
         };
         let mut odd = None;
-        asked.ask(frame, &mut |_, outputs, rows| {
+        predictor.predict(frame, &mut |_, outputs, rows| {
             if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
                 found.values.extend(
                     bytes
@@ -100,7 +101,7 @@ impl Answers {
             }
             if found.values.len() != rows.end * found.width {
                 odd = Some(Error::precondition(
-                    "the model does not answer a row for a row",
+                    "the model does not return one prediction for each row",
                 ));
             }
         })?;
@@ -112,7 +113,7 @@ impl Answers {
     }
 }
 
-/// The places of labels among the classes.
+/// The indices of labels in the classes.
 fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
     let words: Vec<String> = match tensor.data() {
         Data::Fixed(bytes) => {
@@ -126,7 +127,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
         let found = classes.iter().position(|c| c == word);
         found.ok_or_else(|| {
             Error::precondition(format!(
-                "the label '{}' is no class",
+                "the label '{}' is not a class",
                 ortus::core::model::short(word)
             ))
         })
@@ -142,8 +143,8 @@ fn apart(found: f64, expected: f64) -> f64 {
     }
 }
 
-/// What a difference is measured by: the answer's size and that of the sums it
-/// is made of.
+/// The scale of a difference: the size of the prediction and of the sums behind
+/// it.
 fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
     let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
     let sums = match &model.learned {
@@ -155,21 +156,22 @@ fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
         }
     };
     if model.classes.is_some() {
-        // Sums are off by a few parts of ten million of their size, and a
-        // probability by as much of that as it can move.
+        // FP32 sums have a relative error of a few 1e-7, and a probability has that
+        // error times its derivative.
         let moves = expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max);
         return 1.0 + 0.05 * sums * moves;
     }
     expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
 }
 
-/// Tells of a class that differs where none is tied.
+/// Describes a class that differs without a tie.
 fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<String> {
     let label = *answers.labels.get(row)?;
     let first = |a: usize, b: usize| if expected[b] > expected[a] { b } else { a };
     let best = (0..expected.len()).fold(0, first);
     let is_tied = expected[best] - expected[label] <= TIE * size;
-    (label != best && !is_tied).then(|| format!("its class is {label}, {best} was learned"))
+    (label != best && !is_tied)
+        .then(|| format!("the graph predicts class {label}, the model {best}"))
 }
 
 fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
@@ -187,13 +189,13 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
         .map(cell)
         .collect();
     Error::precondition(format!(
-        "the exported graph is not what was learned: of the row {} {how}",
+        "the exported graph differs from the fitted model: for the row {}, {how}",
         all.join(", ")
     ))
 }
 
-/// Rows like those of a frame, many of their values moved to where a mistake
-/// would show.
+/// Returns rows like those of a frame, with many values moved to boundaries where
+/// a mistake would show.
 fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     let edges = edges(model);
     let chosen: Vec<usize> = (0..rows)
@@ -219,7 +221,7 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     }
 }
 
-/// The numbers of each feature where the answer changes.
+/// The thresholds of each feature.
 fn edges(model: &Model) -> Vec<Vec<f32>> {
     let mut all = vec![Vec::new(); model.features.len()];
     match &model.learned {
@@ -302,7 +304,7 @@ mod tests {
     use ortus::core::tensor::View;
     use ortus::onnx::runtime::Session;
 
-    /// Answers like the model, but for one mistake.
+    /// A session that predicts like the model, but with one mistake.
     struct Native {
         model: Model,
         wrong: fn(&[f32], Vec<f64>) -> Vec<f64>,
@@ -378,13 +380,13 @@ mod tests {
             });
             let signature = crate::export::signature(&model);
             let columns = crate::export::columns(&model.features);
-            let mut asked = Asked {
+            let mut predictor = Predictor {
                 signature,
                 task: Task::Regression(0),
                 columns,
                 session,
             };
-            check(&model, &mut asked, &frame, 20_000, 7)
+            check(&model, &mut predictor, &frame, 20_000, 7)
         };
         let right = with(|_, answer| answer).expect("the same");
         assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
@@ -405,12 +407,12 @@ mod tests {
             .is_err()
         );
         assert!(edges(&model)[0].contains(&threshold));
-        let asked = bend(&model, &frame, 20_000, 7);
-        let Values::Numbers(all) = &asked.columns[0].values else {
+        let bent = bend(&model, &frame, 20_000, 7);
+        let Values::Numbers(all) = &bent.columns[0].values else {
             panic!("numbers")
         };
         for edge in [threshold, threshold.next_up(), threshold.next_down()] {
-            assert!(all.contains(&edge), "{edge} is asked");
+            assert!(all.contains(&edge), "{edge} is among the rows");
         }
     }
 }

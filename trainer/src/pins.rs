@@ -1,5 +1,5 @@
-//! Pins: what is written down about a trigger before its run begins, so that a
-//! trainer that takes over from one that was killed makes the same run.
+//! Pins: the time and the run key of a trigger, written before its run begins, so
+//! that a trainer that takes over from one that was killed makes the same run.
 
 use crate::trigger::{Event, Kind};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 /// The largest pin.
 const BYTES_MAX: u64 = 64 << 10;
-/// How long files may be on their way after they were named.
+/// How long a file may take to appear after the time in its name.
 const ARRIVING: TimeDelta = TimeDelta::seconds(2);
 
-/// What is written down of a cause before anything is done about it, so that
-/// whoever goes on where another was killed makes the same run.
+/// The pins of the events of a run, written before it begins, so that a trainer
+/// that takes over makes the same run.
 pub(crate) struct Pinned {
     records: Records,
     keys: Vec<String>,
     pub as_of: DateTime<Utc>,
-    /// The run that was begun for it.
+    /// The run that was begun for the events.
     pub run: Option<Digest>,
 }
 
@@ -33,8 +33,8 @@ struct Pin {
 }
 
 impl Pinned {
-    /// Pins causes to a time: that of the clock itself, or that at which the first
-    /// trainer began with one of them.
+    /// Pins events to a time: the cron time, or the time at which the first trainer
+    /// began with one of them.
     pub(crate) async fn new(
         records: &Records,
         model: &ModelName,
@@ -51,7 +51,7 @@ impl Pinned {
             .iter()
             .map(|event| format!("train/{model}/pins/{}.json", event.key))
             .collect();
-        // Files that were named by then should have arrived.
+        // Files with earlier times in their names have appeared by then.
         let as_of = of_clock.unwrap_or(now - ARRIVING);
         let mut pinned = Self {
             records: records.clone(),
@@ -74,7 +74,7 @@ impl Pinned {
         Ok(pinned)
     }
 
-    /// Writes down which run it is.
+    /// Writes the key of the run.
     pub(crate) async fn note(&self, run: &Digest) -> Result<()> {
         let text = pin_text(self.as_of, Some(run))?;
         for key in &self.keys {
@@ -83,10 +83,10 @@ impl Pinned {
         Ok(())
     }
 
-    /// Takes it back, once what came of it is kept.
+    /// Removes the pins, once the record of the run is stored.
     pub(crate) async fn done(&self) {
         for key in &self.keys {
-            // It would only be in the way.
+            // A pin that stays only takes space.
             let _ = self.records.delete(key).await;
         }
     }

@@ -26,7 +26,7 @@ use proven::Proven;
 use published::Published;
 use split::Split;
 
-/// How often a model is judged again because the champion changed meanwhile.
+/// The most comparisons of a run, if the champion keeps changing.
 const CHAMPIONS_MAX: usize = 5;
 
 /// What every phase needs: the trainer, the specification and the model's name.
@@ -75,6 +75,6 @@ pub(crate) async fn run(
         }
     }
     Err(Error::unavailable(
-        "the champion changed again and again while the model was compared with it; run again",
+        "the champion changed during each of several comparisons; run again",
     ))
 }

@@ -1,28 +1,29 @@
-//! Runs the pipeline once, and keeps the result in the history, whatever it is.
+//! Runs the pipeline once, and stores the record in the history, whatever the result.
 
-use crate::command::Said;
+use crate::command::LastOutput;
 use crate::context::{Outcome, Trainer, Watcher};
+use crate::event_key::EventKey;
 use crate::gate::Verdict;
-use crate::history::{Became, History, MANUAL, Ran};
+use crate::history::{History, MANUAL, RecordedRun, RunStatus};
 use crate::pipeline::run;
+use crate::record::RunRecord;
 use crate::spec::Spec;
-use ortus::core::error::{Kind, Result};
-use serde_json::json;
+use ortus::core::error::{Error, Kind, Result};
 use std::time::Instant;
 
-/// Why it runs.
+/// Why the run is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
-    /// For a person.
+    /// The reason, for a person.
     pub trigger: String,
-    /// What it deals with.
-    pub events: Vec<String>,
-    /// Whether it is of another time.
+    /// The events that it deals with.
+    pub events: Vec<EventKey>,
+    /// Whether it does not count for triggers.
     pub apart: bool,
 }
 
 impl Cause {
-    /// A person started it.
+    /// The cause of a run that a person started.
     pub(crate) fn manual() -> Self {
         Self {
             trigger: MANUAL.to_owned(),
@@ -32,45 +33,41 @@ impl Cause {
     }
 }
 
-/// Runs, and keeps what became of it; the last says whether it is kept. One that
-/// ends because the registry or a source is away deals with nothing: it is to be
-/// tried again.
+/// Runs the pipeline and stores the record; the last result says whether it is
+/// stored. A run that ends because the registry or a source is unavailable deals
+/// with no event, so that it is tried again.
 pub(crate) async fn attempt(
     trainer: &Trainer<'_>,
     spec: &Spec,
     cause: Cause,
     history: &History,
     watcher: &mut dyn Watcher,
-) -> (Ran, Result<Outcome>, Result<()>) {
+) -> (RecordedRun, Result<Outcome>, Result<()>) {
     let (began, clock) = (chrono::Utc::now(), Instant::now());
     let trainer = Trainer {
         trigger: Some(&cause.trigger),
         ..*trainer
     };
     let ended = run(&trainer, spec, watcher).await;
-    let became = match &ended {
+    let status = match &ended {
         Ok(Outcome {
             version: Some(_),
             new: true,
             ..
-        }) => Became::Published,
+        }) => RunStatus::Published,
         Ok(Outcome {
             version: Some(_), ..
-        }) => Became::Equal,
+        }) => RunStatus::Equal,
         Ok(Outcome {
             verdict: Verdict::Fail,
             ..
-        }) => Became::Failed,
-        Ok(_) => Became::Inconclusive,
-        Err(_) => Became::Broken,
+        }) => RunStatus::Failed,
+        Ok(_) => RunStatus::Inconclusive,
+        Err(_) => RunStatus::Broken,
     };
     let record = match &ended {
         Ok(outcome) => outcome.record.clone(),
-        Err(error) => {
-            let said =
-                std::error::Error::source(error).and_then(|source| source.downcast_ref::<Said>());
-            json!({"error": error.message, "spec": spec.canonical(), "said": said.map(|Said(text)| text)})
-        }
+        Err(error) => broken(spec, error),
     };
     let Cause {
         trigger,
@@ -81,16 +78,28 @@ pub(crate) async fn attempt(
         events.clear();
     }
     let seconds = clock.elapsed().as_secs_f64();
-    let ran = Ran {
+    let ran = RecordedRun {
         model: spec.model.name.clone(),
         began,
         seconds,
         trigger,
         events,
         apart,
-        became,
+        status,
         record,
     };
     let kept = history.keep(&ran).await;
     (ran, ended, kept)
+}
+
+/// The record of a run that ended with an error.
+fn broken(spec: &Spec, error: &Error) -> RunRecord {
+    let source = std::error::Error::source(error);
+    let said = source.and_then(|source| source.downcast_ref::<LastOutput>());
+    RunRecord {
+        error: error.message.clone().into(),
+        said: said.map(|LastOutput(text)| text.clone()).into(),
+        spec: spec.canonical().into(),
+        ..RunRecord::default()
+    }
 }

@@ -1,19 +1,19 @@
-//! Folders for what is copied and handed over: all of a process below one, which
-//! goes when the process is told to end, or with the next that starts.
+//! Temporary folders: those of a process lie in one folder, which is removed when
+//! the process is terminated, or by the next process that starts.
 
 use ortus::core::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What the folder of a process is called, before its number.
+/// The prefix of the folder of a process, before its id.
 const NAME: &str = "ortus-trainer-";
 
 fn root() -> PathBuf {
     std::env::temp_dir().join(format!("{NAME}{}", std::process::id()))
 }
 
-/// A new folder, which goes when it is dropped.
+/// Returns a new folder, which is removed on drop.
 pub(crate) fn folder() -> Result<TempDir> {
     let root = root();
     let made = std::fs::create_dir_all(&root).and_then(|()| tempfile::tempdir_in(&root));
@@ -22,8 +22,8 @@ pub(crate) fn folder() -> Result<TempDir> {
     })
 }
 
-/// Removes what processes left that are gone, and from now on what this one has
-/// when it is told to end.
+/// Removes the folders of processes that ended, and on termination the folder of
+/// this one.
 pub(crate) fn begin() {
     sweep(&std::env::temp_dir());
     std::thread::spawn(|| {
@@ -46,7 +46,7 @@ pub(crate) fn begin() {
             }
         });
         if let Some(code) = code {
-            // A program that runs is ended by its guard, once we are gone.
+            // A running program is killed by its guard.
             let _ = std::fs::remove_dir_all(root());
             std::process::exit(code);
         }
@@ -61,7 +61,7 @@ fn sweep(below: &Path) {
             .and_then(|name| name.strip_prefix(NAME))
             .and_then(|n| n.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
-            // Somebody else's is left to them.
+            // A folder of another user is left alone.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

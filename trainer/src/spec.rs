@@ -1,5 +1,5 @@
-//! `train.toml`: everything that a run depends on, in one validated tree. What
-//! is not said has a default; what is not known is refused, with its place.
+//! `train.toml`: everything that a run depends on, in one validated tree. Absent
+//! settings have defaults; unknown ones are refused, with their line.
 
 pub(crate) mod capture_source;
 mod load;
@@ -8,9 +8,9 @@ mod sections;
 mod tests;
 
 use capture_source::CaptureSource;
-use ortus::config::form::Form;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::{ModelName, short};
+use ortus::core::settings::form::Form;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -22,7 +22,7 @@ pub(crate) use sections::*;
 pub(crate) struct Spec {
     pub model: Model,
     pub data: Data,
-    /// `[data.sources]`: tables by name, and where they lie.
+    /// `[data.sources]`: tables by name, with their locations.
     pub sources: Sources,
     /// `[data.joins.NAME]`.
     pub joins: Joins,
@@ -37,17 +37,17 @@ pub(crate) struct Spec {
     pub publish: Publish,
     pub triggers: Triggers,
     pub sweep: Sweep,
-    /// `[sweep.values]`: settings by name, and what to try for each.
+    /// `[sweep.values]`: settings by name, with the values to try.
     pub sweep_values: Tried,
     /// The folder that paths are relative to.
     pub folder: PathBuf,
 }
 
-/// Reads a pattern of cron.
+/// Parses a cron pattern.
 pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
     pattern.parse().map_err(|e: croner::errors::CronError| {
         Error::invalid(format!(
-            "'{}' is no pattern of five fields: {e}",
+            "'{}' is not a cron pattern of five fields: {e}",
             ortus::core::model::short(pattern)
         ))
     })
@@ -70,15 +70,15 @@ impl Form<Option<String>> for Text {
     }
 }
 
-/// Tables by name, and where they lie.
+/// Tables by name, with their locations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources(pub BTreeMap<String, String>);
 
-/// Settings by name, and what to try for each.
+/// Settings by name, with the values to try.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tried(pub BTreeMap<String, Values>);
 
-/// What to try for a setting.
+/// The values to try for a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     List(Vec<Value>),
@@ -91,7 +91,7 @@ pub(crate) enum Values {
 }
 
 impl Values {
-    /// Reads a list, or a range. Refuses what is neither.
+    /// Reads a list or a range. Refuses anything else.
     fn read(value: &Value) -> Result<Self, String> {
         let must = "a list of values, or a range such as { from = 0.01, to = 0.3, log = true }";
         if let Some(list) = value.as_array().filter(|list| !list.is_empty()) {
@@ -131,7 +131,7 @@ impl Values {
         })
     }
 
-    /// One of them, by chance.
+    /// Draws one of them at random.
     pub(crate) fn draw(&self, chance: &mut dyn FnMut() -> f64) -> Value {
         match self {
             Self::List(list) => {
@@ -159,7 +159,7 @@ impl Values {
         }
     }
 
-    /// Its ends, which must be legal.
+    /// Its smallest and largest values, which must be valid.
     fn ends(&self) -> Vec<Value> {
         match self {
             Self::List(list) => list.clone(),
@@ -181,7 +181,7 @@ impl Values {
 pub(crate) struct Joins(pub BTreeMap<String, Join>);
 
 impl Spec {
-    /// The source that is all there is to learn from, where nothing is asked of them.
+    /// The only source, if there is no query.
     pub(crate) fn only_source(&self) -> Option<&String> {
         let mut others = self
             .sources
@@ -191,29 +191,29 @@ impl Spec {
         others.next().filter(|_| others.next().is_none())
     }
 
-    /// Reads the text of a file called so.
+    /// Parses the text of a file of this name.
     #[cfg(test)]
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
         load::parse(name, text)
     }
 
-    /// Sets one setting by its whole name, such as `fit.trees.leaves_max`. Refuses
-    /// what changes more than what is learned.
+    /// Sets a setting by its full name, such as `fit.trees.leaves_max`. Refuses
+    /// settings outside of [fit] and [schema].
     pub(crate) fn put(&mut self, name: &str, value: &Value) -> Result<()> {
         load::put(self, name, value).map_err(Error::invalid)
     }
 
-    /// Reads a file. Refuses unknown keys, values out of range, and what does not
-    /// fit together, each with its line.
+    /// Reads a file. Refuses unknown keys, values out of range, and contradictory
+    /// settings, each with its line.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         load::read(path)
     }
 
-    /// Everything that a run depends on but the data, as text; the same for the
-    /// same meaning, however it is written.
+    /// The canonical text of everything that a run depends on except the data; the
+    /// same for the same meaning.
     pub(crate) fn canonical(&self) -> String {
         let mut root = toml::Table::new();
-        // What the files hold counts, not where they lie, nor what reading them may cost.
+        // The content of files counts, not their location and not the limits of reading.
         let mut data = self.data.to_table();
         ["memory_max", "rows_max", "staged_max"]
             .into_iter()
@@ -230,7 +230,7 @@ impl Spec {
             Algorithm::Mlp => fit.insert("mlp".to_owned(), Value::Table(self.mlp.to_table())),
             Algorithm::Command => {
                 let mut program = self.program.to_table();
-                // What it may take, and how it is handed over, does not change what it makes.
+                // Limits of the program and the format of rows do not change the result.
                 ["deadline", "memory_max", "output_max", "attempts"]
                     .iter()
                     .for_each(|key| drop(program.remove(*key)));
@@ -252,7 +252,7 @@ impl Spec {
         root.to_string()
     }
 
-    /// Whether it learns from what a registry's servers saw.
+    /// Whether it reads captured predictions.
     pub(crate) fn has_seen(&self) -> bool {
         self.sources
             .0
@@ -260,12 +260,12 @@ impl Spec {
             .any(|at| matches!(CaptureSource::parse(at), Ok(Some(_))))
     }
 
-    /// Checks what no single setting shows.
+    /// Checks settings against each other.
     fn check(&self) -> Result<()> {
         let refuse = |why: String| Err(Error::invalid(why));
         if self.model.name.is_empty() {
             return refuse(
-                "'name' in [model] is missing: what the model is called in the registry".to_owned(),
+                "'name' in [model] is missing: the name of the model in the registry".to_owned(),
             );
         }
         ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
@@ -274,7 +274,7 @@ impl Spec {
         }
         if self.sources.0.is_empty() {
             return refuse(
-                "[data.sources] is missing: a table's name and where it lies, such as rows = \"train.parquet\""
+                "[data.sources] is missing: the name and the location of a table, such as rows = \"train.parquet\""
                     .to_owned(),
             );
         }
@@ -284,21 +284,23 @@ impl Spec {
         for (name, join) in &self.joins.0 {
             let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
             if !self.sources.0.contains_key(name) {
-                return refuse("there is no source of that name in [data.sources]");
+                return refuse("[data.sources] has no source of that name");
             }
             if join.on.is_empty() || join.time.is_empty() {
                 return refuse(
-                    "'on' and 'time' say which rows belong together, and since when they are known",
+                    "set 'on' to the columns that match rows, and 'time' to the time at which a row became known",
                 );
             }
             if self.schema.time.is_none() {
                 return refuse(
-                    "'time' in [schema] is missing: the time at which it must have been known",
+                    "'time' in [schema] is missing: the time by which joined rows must be known",
                 );
             }
         }
         if self.data.sql.is_none() && self.only_source().is_none() {
-            return refuse("'sql' in [data] is missing: there is more than one source".to_owned());
+            return refuse(
+                "'sql' in [data] is missing; more than one source needs a query".to_owned(),
+            );
         }
         let schema = &self.schema;
         let others = [
@@ -335,13 +337,13 @@ impl Spec {
         }
         if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
             return refuse(
-                "'program' in [fit.command] is missing: the program that learns, and its arguments"
+                "'program' in [fit.command] is missing: the training program and its arguments"
                     .to_owned(),
             );
         }
         if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
             return refuse(
-                "'new_rows' in [triggers] counts by time: name it in 'time' of [schema], as captured rows come and go"
+                "'new_rows' in [triggers] needs 'time' in [schema], because captured rows expire"
                     .to_owned(),
             );
         }

@@ -1,6 +1,5 @@
-//! Which rows are learned from, which say when to stop, and which it is judged
-//! by. Rows that have a time are judged in its order: what was last is tested
-//! on, with a gap before it. Pure.
+//! Divides rows into training, stopping and test rows. Rows that have a time are
+//! split by time: the latest rows are the test rows, after an embargo. Pure.
 
 use crate::data::Rows;
 use crate::random::mix;
@@ -9,31 +8,32 @@ use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// One origin: rows by their places.
+/// The rows of one origin, by index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
     pub train: Vec<u32>,
-    /// None of an algorithm that is not stopped.
+    /// Empty for an algorithm without early stopping.
     pub stop: Vec<u32>,
     pub test: Vec<u32>,
 }
 
-/// How rows were split, for the record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Told {
+/// The sizes of a split, for the record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SplitSummary {
     pub by: String,
-    /// Why rows that have a time were split otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Rows of no part: inside the embargo, or of a group that is in the other part.
+    pub left_out: usize,
+    /// Why rows that have a time were not split by time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub override_reason: Option<String>,
-    pub train: usize,
     pub stop: usize,
     pub test: usize,
-    /// Rows of no part: of the gap, or of a group that is on the other side.
-    pub left_out: usize,
+    pub train: usize,
 }
 
-/// Splits rows, origin by origin; the last one's model is the one that counts.
-pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
+/// Splits rows, origin by origin; the model of the last origin is published.
+pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary)> {
     let by = match spec.split.by {
         SplitBy::Auto if rows.time.is_some() => SplitBy::Time,
         SplitBy::Auto if rows.group.is_some() => SplitBy::Group,
@@ -49,7 +49,7 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
             .map_err(|e| e.context(format_args!("origin {} of {}", at + 1, folds.len())))?;
     }
     if spec.fit.algorithm == Algorithm::Linear {
-        // Nothing has to be stopped: those rows are learned from too.
+        // Without early stopping, those rows are training rows too.
         for fold in &mut folds {
             fold.train.append(&mut fold.stop);
             fold.train.sort_unstable();
@@ -57,14 +57,14 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
     }
     let last = folds
         .last()
-        .ok_or_else(|| Error::internal("there is no origin"))?;
+        .ok_or_else(|| Error::internal("the split has no origin"))?;
     let used = last.train.len() + last.stop.len() + last.test.len();
     let word = match by {
         SplitBy::Time => "time",
         SplitBy::Group => "group",
         _ => "random",
     };
-    let told = Told {
+    let summary = SplitSummary {
         by: word.to_owned(),
         override_reason: spec
             .split
@@ -76,19 +76,19 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, Told)> {
         test: last.test.len(),
         left_out: rows.len() - used,
     };
-    Ok((folds, told))
+    Ok((folds, summary))
 }
 
-/// Refuses parts that nothing can be learned from or judged by.
+/// Refuses parts that are empty or lack a class.
 fn check(rows: &Rows, fold: &Fold) -> Result<()> {
     for (part, name) in [
-        (&fold.train, "learn from"),
-        (&fold.stop, "stop by"),
-        (&fold.test, "judge by"),
+        (&fold.train, "train"),
+        (&fold.stop, "stop"),
+        (&fold.test, "test"),
     ] {
         if part.is_empty() {
             return Err(Error::invalid(format!(
-                "no rows are left to {name}; there are too few, or the embargo is too long"
+                "no rows are left in the {name} part; add rows, or shorten 'embargo' in [split]"
             )));
         }
     }
@@ -98,7 +98,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
         .any(|part| !part.iter().any(weighs))
     {
         return Err(Error::invalid(
-            "every row to learn from, or to stop by, weighs nothing",
+            "all training rows, or all stopping rows, have the weight 0",
         ));
     }
     if let crate::data::Target::Classes { of, names } = &rows.target {
@@ -111,7 +111,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
         if let Some(absent) = (0..names.len()).find(|class| !seen.contains(&(*class as u32))) {
             let name = ortus::core::model::short(&names[absent]);
             return Err(Error::invalid(format!(
-                "no row to learn from is of the class '{name}'"
+                "no training row is of the class '{name}'"
             )));
         }
     }
@@ -151,7 +151,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
         let at = (known.len() as f64 * (1.0 - spec.split.stop)).floor() as usize;
         let Some(stop_from) = known.get(at).map(|row| times[*row as usize]) else {
             return Err(Error::invalid(
-                "no rows are left to learn from; there are too few, or the embargo is too long",
+                "no rows are left for training; add rows, or shorten 'embargo' in [split]",
             ));
         };
         let stop = known
@@ -170,7 +170,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
     Ok(all)
 }
 
-/// Takes rows out whose group is in a later part too.
+/// Removes rows whose group is in a later part too.
 fn apart(rows: &Rows, fold: &mut Fold) {
     let Some(groups) = &rows.group else { return };
     let of = |part: &[u32]| {
@@ -232,7 +232,7 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
     for units_of in strata {
         let count: usize = units_of.iter().map(|u| units[*u].len()).sum();
         for (at, fold) in all.iter_mut().enumerate() {
-            // The last one is judged by the last rows of the shuffle.
+            // The last origin tests on the last rows of the shuffle.
             let judged = (
                 1.0 - test * (folds - at) as f64,
                 1.0 - test * (folds - at - 1) as f64,
@@ -348,7 +348,7 @@ mod tests {
                 .map(|(folds, _)| folds.into_iter().next_back().expect("an origin"))
         };
         assert!(
-            parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left to learn from")),
+            parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left")),
             "one moment"
         );
         // Three hundred rows at the moment from which it is judged.

@@ -1,43 +1,44 @@
 //! Hyperparameter search, by grid or at random. Trials are compared on a part of
-//! the training rows, so the test rows stay unseen until the best is judged.
+//! the training rows, so the test rows stay unseen until the best is evaluated.
 
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
-use crate::history::{Became, History, Ran};
-use crate::judge::{Wrong, judge};
+use crate::history::{History, RecordedRun, RunStatus};
+use crate::judge::{LossMeasure, judge};
 use crate::pipeline::{gate_measure, key, span};
+use crate::record::{Metrics, RunRecord};
 use crate::spec::{Method, Spec, Values};
 use crate::{command, evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// The most settings of a grid.
+/// The most combinations of a grid.
 const GRID_MAX: usize = 100_000;
 
-/// One that was tried.
+/// A trial.
 pub(crate) struct Trial {
     pub spec: Spec,
-    /// What was set, by name.
+    /// The values of the settings, by name.
     pub set: Map<String, Value>,
-    /// How wrong it is on the rows that were held back; none where it failed.
+    /// The mean loss on the held-out rows; none if the trial failed.
     pub loss: Option<f64>,
 }
 
-/// What came of it.
+/// The result of a sweep.
 pub(crate) struct Swept {
     pub measure: &'static str,
-    /// The best first.
+    /// The trials, the best first.
     pub trials: Vec<Trial>,
-    /// Why it ended before all were tried.
+    /// Why the sweep ended before all trials.
     pub cut: Option<String>,
 }
 
-/// Tries what `[sweep]` says; each is kept among the runs, and one that was tried
-/// before on the same rows is not tried again.
+/// Runs the trials of `[sweep]`, and stores each in the history; a trial that was
+/// run before on the same rows is not repeated.
 pub(crate) async fn sweep(
     trainer: &Trainer<'_>,
     spec: &Spec,
@@ -51,14 +52,14 @@ pub(crate) async fn sweep(
     let code = command::code(spec)?;
     data::check::check(spec, &rows, trainer.now)?;
     rows.manifest.time = span(&rows);
-    let wrong = gate_measure(spec, &rows)?;
+    let measure = gate_measure(spec, &rows)?;
     let inner = inner(spec, &rows)?;
     let known: BTreeMap<String, Option<f64>> = history
         .all()
         .await?
         .into_iter()
-        .filter(|ran| ran.became == Became::Tried)
-        .map(|ran| (ran.key().to_owned(), ran.record["loss"].as_f64()))
+        .filter(|ran| ran.status == RunStatus::Tried)
+        .map(|ran| (ran.key().to_owned(), ran.record.loss.value().copied()))
         .collect();
     let (begun, all) = (Instant::now(), settings.len());
     let (mut trials, mut cut) = (Vec::new(), None);
@@ -83,35 +84,40 @@ pub(crate) async fn sweep(
         }
         watcher.step(&format!("{} of {all}: {what}", at + 1));
         let (began, clock) = (chrono::Utc::now(), Instant::now());
-        let tried = try_one(trainer, &spec, &inner, wrong, watcher);
-        let mut record = json!({
-            "run": run.to_string(), "model": name.as_str(), "values": set, "measure": wrong.word(), "spec": spec.canonical(),
-            "data_digest": rows.manifest.digest().to_string(),
-        });
+        let tried = try_one(trainer, &spec, &inner, measure, watcher);
+        let mut record = RunRecord {
+            data_digest: rows.manifest.digest().to_string().into(),
+            measure: measure.name().to_owned().into(),
+            model: name.to_string().into(),
+            run: run.to_string().into(),
+            spec: spec.canonical().into(),
+            values: set.clone().into(),
+            ..RunRecord::default()
+        };
         let loss = match &tried {
             Ok((loss, metrics)) => {
-                record["metrics"] = json!(metrics);
+                record.metrics = Metrics::from(metrics).into();
                 Some(*loss).filter(|loss| loss.is_finite())
             }
-            // Settings that do not work are a result too.
+            // A trial that fails is a result too.
             Err(error) => {
-                record["error"] = error.message.clone().into();
+                record.error = error.message.clone().into();
                 None
             }
         };
-        record["loss"] = json!(loss);
+        record.loss = loss.into();
         let seconds = clock.elapsed().as_secs_f64();
         let trigger = format!("sweep: {what}");
         let model = name.to_string();
         history
-            .keep(&Ran {
+            .keep(&RecordedRun {
                 model,
                 began,
                 seconds,
                 trigger,
                 apart: true,
                 events: Vec::new(),
-                became: Became::Tried,
+                status: RunStatus::Tried,
                 record,
             })
             .await?;
@@ -123,7 +129,7 @@ pub(crate) async fn sweep(
             .total_cmp(&b.loss.unwrap_or(f64::INFINITY))
     });
     Ok(Swept {
-        measure: wrong.word(),
+        measure: measure.name(),
         trials,
         cut,
     })
@@ -133,7 +139,7 @@ fn trial_key(run: &Digest) -> Digest {
     Digest::of(format!("trial {run}").as_bytes())
 }
 
-/// What was set, for a person.
+/// The settings of a trial, for a person.
 pub(crate) fn words(set: &Map<String, Value>) -> String {
     set.iter()
         .map(|(name, value)| format!("{name} = {value}"))
@@ -141,12 +147,12 @@ pub(crate) fn words(set: &Map<String, Value>) -> String {
         .join(", ")
 }
 
-/// The rows that are learned from, as rows to split anew.
+/// The training rows, to be split again.
 fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
         .last()
-        .ok_or_else(|| Error::internal("there is no origin"))?;
+        .ok_or_else(|| Error::internal("the split has no origin"))?;
     let mut learned: Vec<u32> = [&last.train[..], &last.stop].concat();
     learned.sort_unstable();
     Ok(rows.take(&learned))
@@ -156,33 +162,33 @@ fn try_one(
     trainer: &Trainer<'_>,
     spec: &Spec,
     rows: &Rows,
-    wrong: Wrong,
+    measure: LossMeasure,
     watcher: &mut dyn Watcher,
 ) -> Result<(f64, ortus::observe::quality::measure::Measures)> {
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
         let fitted = fitted_model::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
-        let mut asked = evaluation::open(
+        let mut predictor = evaluation::open(
             trainer,
             fitted.graph(spec, ""),
             None,
             &fitted.columns(spec, rows),
         )?;
         let judged = judge(
-            &mut asked,
+            &mut predictor,
             &rows.frame.take(&fold.test),
             &rows.target.take(&fold.test),
-            wrong,
+            measure,
         )?;
-        sum += judged.wrong.iter().sum::<f64>();
-        count += judged.wrong.len();
+        sum += judged.losses.iter().sum::<f64>();
+        count += judged.losses.len();
         last = Some(judged.measures);
     }
     Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
 }
 
-/// The specifications to be tried, with what was set in each.
+/// The specifications of the trials, with their settings.
 fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
     let values = &spec.sweep_values.0;
     if values.is_empty() {
@@ -198,7 +204,7 @@ fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
         Method::Random => {
             let mut dice = u64::from(spec.sweep.seed);
             let mut seen = Vec::new();
-            // A list that is short is soon used up.
+            // Short lists run out of new combinations.
             for _ in 0..spec.sweep.runs_max * 10 {
                 let one: Vec<toml::Value> = values
                     .values()
@@ -231,12 +237,12 @@ fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
     for (name, of) in values {
         let Values::List(list) = of else {
             return Err(Error::invalid(format!(
-                "'{name}' in [sweep.values] is a range, which a grid does not have; list values"
+                "'{name}' in [sweep.values] is a range, but a grid takes lists; list the values"
             )));
         };
         if all.len() * list.len() > GRID_MAX {
             return Err(Error::invalid(format!(
-                "the grid has over {GRID_MAX} settings; try them at random"
+                "the grid has over {GRID_MAX} combinations; set method = \"random\" in [sweep]"
             )));
         }
         all = all
@@ -314,7 +320,7 @@ mod tests {
             ),
             (
                 "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 1]\n",
-                "it must be from 2 to 4096",
+                "must be from 2 to 4096",
             ),
             (
                 "[sweep.values]\n\"fit.trees.leaves_max\" = 7\n",
@@ -326,7 +332,7 @@ mod tests {
             ),
             (
                 "[sweep.values]\n\"gates.bound\" = [0.1]\n",
-                "only settings of [fit] and [schema]",
+                "varies only settings of [fit] and [schema]",
             ),
             (
                 "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0, log = true }\n",
@@ -339,7 +345,7 @@ mod tests {
         let ranges = "[sweep.values]\n\"fit.trees.l2\" = { from = 0.0, to = 1.0 }\n";
         assert!(
             settings(&spec(ranges).expect("reads"))
-                .is_err_and(|e| e.message.contains("a grid does not have"))
+                .is_err_and(|e| e.message.contains("a grid takes lists"))
         );
         assert!(settings(&spec("").expect("reads")).is_err());
     }

@@ -1,7 +1,7 @@
 //! The names of an exported graph's inputs and outputs. Columns of a dataset
 //! cannot have them.
 
-/// The input that takes all numeric features, where there are too many features.
+/// The input of all numeric features, if there are too many features.
 pub(crate) const NUMBERS: &str = "numbers";
 /// The output of a regression model.
 pub(crate) const VALUE: &str = "value";

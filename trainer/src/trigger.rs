@@ -1,7 +1,8 @@
-//! Decides when a run of a model is due, and when a due run is skipped. Reads and
-//! writes nothing: facts go in, decisions come out.
+//! Decides when a run of a model is due, and when a due run is skipped or delayed.
+//! Pure: reads and writes nothing.
 
-use crate::history::{Became, Ran};
+use crate::event_key::EventKey;
+use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
@@ -11,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Times of the clock that are told one by one; what was missed before them is forgotten.
+/// The most missed cron times that are listed; earlier ones are dropped.
 const TIMES_MAX: usize = 1_000;
-/// Runs for one alarm that do not pass; then it takes a person.
+/// The most runs for one event that do not pass; then only a person starts another.
 const TRIES_MAX: u32 = 10;
-/// A time that is this long ago was missed, or two looks, whichever is longer.
+/// A cron time counts as missed after this time, or after two checks, whichever is longer.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Why a run is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// A person asked.
-    Asked,
+    /// A person requested it.
+    Request,
     Cron,
     Drift,
     Loss,
@@ -31,124 +32,126 @@ pub(crate) enum Kind {
     Rows,
 }
 
-/// Something that makes a run due.
+/// An event that makes a run due.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     pub kind: Kind,
-    /// Names it for ever; fit for a key of the store.
-    pub key: String,
+    pub key: EventKey,
     pub time: DateTime<Utc>,
     pub why: String,
-    /// Why there is nothing to do for it.
+    /// Why the event is skipped.
     pub moot: Option<String>,
 }
 
 impl Event {
-    /// Whether it stays due until there is a run: what is wrong does not pass
-    /// with time, as a time of the clock does.
+    /// Whether it stays due until a run passes, as an alarm does and a cron time
+    /// does not.
     fn stays(&self) -> bool {
-        !matches!(self.kind, Kind::Asked | Kind::Cron)
+        !matches!(self.kind, Kind::Request | Kind::Cron)
     }
 
-    /// Whether it may come again under the same name.
+    /// Whether it may occur again with the same key.
     fn recurs(&self) -> bool {
         matches!(self.kind, Kind::Spec | Kind::Rows)
     }
 }
 
-/// What a person asked for.
+/// A request for a run by a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ask {
+pub(crate) struct RunRequest {
     pub id: String,
     pub time: DateTime<Utc>,
     pub actor: String,
     pub reason: String,
 }
 
-/// What runs before this tell.
+/// The past runs, as far as triggers depend on them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    /// Events that something was done about.
-    handled: BTreeSet<String>,
-    /// … that a run was for that did not pass, and how many were.
-    tried: BTreeMap<String, u32>,
+    /// Events that were dealt with.
+    handled: BTreeSet<EventKey>,
+    /// The number of runs for an event that did not pass.
+    tried: BTreeMap<EventKey, u32>,
     /// When the last run that passed began.
     passed: Option<DateTime<Utc>>,
     pub last: Option<Last>,
-    /// Runs within a day that nobody asked for.
+    /// Runs within a day that triggers started.
     pub runs: usize,
-    /// Time that runs took within a day.
+    /// The time of runs within a day.
     pub spent: Duration,
 }
 
-/// The last run that was one.
+/// The last run, skipped ones and trials excluded.
 #[derive(Clone, Debug)]
 pub(crate) struct Last {
     pub began: DateTime<Utc>,
     pub ended: DateTime<Utc>,
-    pub became: Became,
-    /// Of the last run that got so far.
+    pub status: RunStatus,
+    /// The specification of the last run that recorded one.
     pub spec: Option<Digest>,
     pub rows: usize,
     pub newest: Option<DateTime<Utc>>,
 }
 
 impl Past {
-    /// Looks back from a time.
-    pub(crate) fn of<'r>(runs: impl IntoIterator<Item = &'r Ran>, now: DateTime<Utc>) -> Self {
+    /// Summarises the runs before a time.
+    pub(crate) fn of<'r>(
+        runs: impl IntoIterator<Item = &'r RecordedRun>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let mut past = Self::default();
         for ran in runs.into_iter().filter(|ran| !ran.apart) {
             let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
             let is_recent = now - ended < TimeDelta::days(1);
-            if is_recent && ran.became.is_run() {
+            if is_recent && ran.status.is_run() {
                 past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
             }
             if ran.is_tried_again() {
                 continue;
             }
-            match ran.became {
-                Became::Failed | Became::Inconclusive | Became::Broken => {
+            match ran.status {
+                RunStatus::Failed | RunStatus::Inconclusive | RunStatus::Broken => {
                     ran.events
                         .iter()
                         .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
             }
-            if ran.became == Became::Published {
+            if ran.status == RunStatus::Published {
                 past.passed = Some(ran.began);
             }
-            if !ran.became.is_run() {
+            if !ran.status.is_run() {
                 continue;
             }
             let is_asked = ran.trigger == crate::history::MANUAL
-                || ran.events.iter().any(|e| e.starts_with("ask-"));
+                || ran.events.iter().any(EventKey::is_request);
             past.runs += usize::from(is_recent && !is_asked);
             let record = &ran.record;
             let before = past.last.take();
-            let newest = record
-                .pointer("/data/time/1")
-                .and_then(|t| t.as_str()?.parse().ok());
-            // Those with a target: the others are not counted as new either.
-            let parts =
-                ["train", "stop", "test", "left_out"].map(|part| record["split"][part].as_u64());
-            let rows = parts[0].map(|_| parts.iter().flatten().sum::<u64>());
+            let newest = record.data.value().and_then(|data| Some(data.time?.1));
+            // Rows without a label are not counted as new either.
+            let rows = record
+                .split
+                .value()
+                .map(|split| split.train + split.stop + split.test + split.left_out);
             past.last = Some(Last {
                 began: ran.began,
                 ended,
-                became: ran.became,
-                spec: record["spec"]
-                    .as_str()
-                    .map(spec)
+                status: ran.status,
+                spec: record
+                    .spec
+                    .value()
+                    .map(|text| spec(text))
                     .or(before.as_ref().and_then(|b| b.spec)),
-                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows as usize),
+                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows),
                 newest: newest.or(before.and_then(|b| b.newest)),
             });
         }
         past
     }
 
-    /// Whether something was done about an event.
-    pub(crate) fn has_handled(&self, key: &str) -> bool {
+    /// Whether an event was dealt with.
+    pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
         self.handled.contains(key)
     }
 
@@ -156,47 +159,47 @@ impl Past {
         self.tried.get(&event.key).copied().unwrap_or(0)
     }
 
-    /// Whether there is nothing more to be done about an event.
+    /// Whether an event needs no further run.
     fn is_done(&self, event: &Event) -> bool {
         let tries_max = if event.stays() { TRIES_MAX } else { 1 };
         (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
     }
 }
 
-/// A specification, told apart from others.
+/// The digest of a specification.
 pub(crate) fn spec(canonical: &str) -> Digest {
     Digest::of(canonical.as_bytes())
 }
 
-/// What is found at a look.
+/// The state of the registry at a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub now: DateTime<Utc>,
-    /// Since when anybody watches.
+    /// The time since which the model is watched.
     pub since: DateTime<Utc>,
     pub spec: Digest,
-    pub asks: Vec<Ask>,
+    pub asks: Vec<RunRequest>,
     pub alarms: Vec<Kept>,
     pub champion: Option<u64>,
-    /// Rows since the last run, where they were counted.
+    /// Rows since the last run, if they were counted.
     pub new_rows: Option<usize>,
 }
 
-/// The next time of a pattern.
+/// Returns the next time of a cron pattern.
 pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
     cron(pattern)?
         .find_next_occurrence(&after, false)
-        .map_err(|e| Error::invalid(format!("no time comes: {e}")))
+        .map_err(|e| Error::invalid(format!("the cron pattern has no next time: {e}")))
 }
 
-/// Everything that is due and was not dealt with.
+/// Returns all events that are due.
 pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let mut all: Vec<Event> = Vec::new();
     for ask in &found.asks {
-        let why = format!("{} asked: {}", ask.actor, ask.reason);
+        let why = format!("requested by {}: {}", ask.actor, ask.reason);
         all.push(Event {
-            kind: Kind::Asked,
-            key: format!("ask-{}", ask.id),
+            kind: Kind::Request,
+            key: EventKey::Request(ask.id.clone()),
             time: ask.time,
             why,
             moot: None,
@@ -206,13 +209,12 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     for kept in &found.alarms {
         all.extend(alarm(triggers, past, found, kept));
     }
-    // Who never ran has a specification that nobody knows, and it is not new.
+    // Without an earlier run there is no specification to compare with.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
-        let key = format!("spec-{}", hex(&found.spec));
         all.push(Event {
             kind: Kind::Spec,
-            key,
+            key: EventKey::spec(&found.spec),
             time: found.now,
             why: "the specification changed".into(),
             moot: None,
@@ -225,10 +227,10 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             Some(Last {
                 newest: Some(newest),
                 ..
-            }) => format!("rows-after-{}", newest.format("%Y%m%dT%H%M%S%6fZ")),
-            last => format!("rows-over-{}", last.as_ref().map_or(0, |last| last.rows)),
+            }) => EventKey::rows_after(*newest),
+            last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
-        let why = format!("{rows} rows are new");
+        let why = format!("{rows} new rows");
         all.push(Event {
             kind: Kind::Rows,
             key,
@@ -242,16 +244,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     Ok(all)
 }
 
-fn hex(digest: &Digest) -> String {
-    digest
-        .to_string()
-        .trim_start_matches("sha256:")
-        .chars()
-        .take(16)
-        .collect()
-}
-
-/// Times of the clock since the last that something was done about.
+/// Returns the cron times since the last one that was dealt with.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else {
         return Ok(Vec::new());
@@ -261,7 +254,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         .handled
         .iter()
         .chain(past.tried.keys())
-        .filter_map(|key| cron_time(key))
+        .filter_map(EventKey::cron_time)
         .max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
     let mut times = std::collections::VecDeque::new();
@@ -280,31 +273,22 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
     let event = |time: DateTime<Utc>| {
         let is_late = found.now - time > grace;
         let moot = match triggers.missed {
-            Missed::Once if Some(time) != last => Some("missed; one run stands for all that were"),
-            Missed::Skip if is_late => Some("missed; nobody watched at that time"),
+            Missed::Once if Some(time) != last => {
+                Some("missed; one run is made for all missed times")
+            }
+            Missed::Skip if is_late => Some("missed; no trainer watched at that time"),
             _ => None,
         };
-        let key = format!("cron-{}", time.format(CRON));
-        let why = format!("the clock, {}", time.format("%Y-%m-%d %H:%M UTC"));
+        let why = format!("cron time {}", time.format("%Y-%m-%d %H:%M UTC"));
         Event {
             kind: Kind::Cron,
-            key,
+            key: EventKey::cron(time),
             time,
             why,
             moot: moot.map(str::to_owned),
         }
     };
     Ok(times.into_iter().map(event).collect())
-}
-
-/// How a time of the clock is written in a key.
-const CRON: &str = "%Y%m%dT%H%M%SZ";
-
-fn cron_time(key: &str) -> Option<DateTime<Utc>> {
-    let text = key.strip_prefix("cron-")?;
-    chrono::NaiveDateTime::parse_from_str(text, CRON)
-        .ok()
-        .map(|time| time.and_utc())
 }
 
 fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option<Event> {
@@ -326,44 +310,39 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     let mut moot = None;
     if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
         moot = Some(format!(
-            "a run that passed began after it, at {}",
+            "a run that began after the alarm, at {}, passed",
             passed.format("%Y-%m-%d %H:%M:%S UTC")
         ));
     } else if let (Some(version), Some(champion)) = (version, found.champion)
         && version != champion
     {
         moot = Some(format!(
-            "it is about version {version}; version {champion} is champion"
+            "the alarm is about version {version}, and version {champion} is champion"
         ));
     }
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let key = format!(
-        "alarm-{}-{}",
-        kept.time.format(CRON),
-        hex(&Digest::of(&text))
-    );
     Some(Event {
         kind,
-        key,
+        key: EventKey::alarm(kept.time, &Digest::of(&text)),
         time: kept.time,
-        why: format!("an alarm: {what}{column}{of}"),
+        why: format!("alarm: {what}{column}{of}"),
         moot,
     })
 }
 
-/// What is to be done.
+/// What to do about due events.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     Nothing,
-    /// One run for all of these.
+    /// Start one run for all of these.
     Run(Vec<Event>),
-    /// None for these, and why.
+    /// Skip these, for a reason.
     Skip(Vec<Event>, String),
-    /// Not yet, for these that stay due.
+    /// Delay these, which stay due.
     Wait(Vec<Event>, String),
 }
 
-/// Decides about what is due.
+/// Decides what to do about due events.
 pub(crate) fn decide(
     triggers: &Triggers,
     past: &Past,
@@ -380,10 +359,10 @@ pub(crate) fn decide(
     if events.is_empty() {
         return Decision::Nothing;
     }
-    if events.iter().any(|event| event.kind == Kind::Asked) {
+    if events.iter().any(|event| event.kind == Kind::Request) {
         return Decision::Run(events);
     }
-    // After each run that did not pass an alarm waits for twice as long.
+    // The cooldown doubles after each run for an event that did not pass.
     let why = events
         .iter()
         .map(|event| refused_after(triggers, past, past.tries(event), now))
@@ -399,7 +378,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Why nothing but a person may start a run now.
+/// Why triggers start no run now.
 pub(crate) fn refused(triggers: &Triggers, past: &Past, now: DateTime<Utc>) -> Option<String> {
     refused_after(triggers, past, 0, now)
 }
@@ -432,7 +411,7 @@ fn refused_after(
     if past.spent >= triggers.time_max {
         let (spent, most) = (past.spent.as_secs(), triggers.time_max.as_secs());
         return Some(format!(
-            "runs took {spent} s within a day, 'time_max' is {most} s"
+            "runs took {spent} s within a day, 'time_max' in [triggers] is {most} s"
         ));
     }
     None

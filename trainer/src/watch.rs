@@ -3,12 +3,14 @@
 
 use crate::context::{Outcome, Trainer, Watcher};
 use crate::data::{self, Reach};
-use crate::history::{Became, History, Ran};
+use crate::event_key::EventKey;
+use crate::history::{History, RecordedRun, RunStatus};
 use crate::lease::{self, Taken};
 use crate::pins::Pinned;
+use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger::{self, Ask, Decision, Event, Found, Past};
+use crate::trigger::{self, Decision, Event, Found, Past, RunRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
@@ -22,47 +24,50 @@ use std::time::{Duration, Instant};
 
 /// The largest small object.
 const BYTES_MAX: u64 = 64 << 10;
-/// The most words of who asks for a run and why.
+/// The most bytes of the actor and the reason of a request.
 const WORDS_MAX: usize = 4 << 10;
-/// How far back alarms are looked at.
+/// The age of alarms that are read.
 const ALARM_DAYS: i64 = 14;
-/// Counting rows may take one part in so many of the time.
+/// Counting rows may take one part in this many of the time.
 const COUNT_SHARE: u32 = 10;
-/// The most causes of a look.
+/// The most decisions of a check.
 const DECISIONS_MAX: usize = 100;
 
 /// A specification that is watched.
 pub(crate) struct Watch {
     path: PathBuf,
-    /// Names this trainer among others.
+    /// The name of this trainer.
     holder: String,
-    known: BTreeMap<String, Option<Ran>>,
+    known: BTreeMap<String, Option<RecordedRun>>,
     alarms: alarms::Known,
     counted: Option<Counted>,
 }
 
-/// When rows were counted, how long it took, and how many were new.
+/// The last count of new rows.
 struct Counted {
     at: Instant,
     took: Duration,
-    /// Beside which run.
+    /// The run after which rows were counted.
     after: Option<DateTime<Utc>>,
     rows: Option<usize>,
 }
 
-/// What came of a look.
-pub(crate) enum Looked {
+/// The result of a check.
+pub(crate) enum Checked {
     /// Nothing is due.
     Idle,
-    /// Something stays due, and waits.
+    /// A due run is delayed.
     Waits(String),
-    /// Another trainer sees to it.
+    /// Another trainer runs it.
     Busy(String),
-    /// What was skipped, and the run that there was, if any.
-    Did(Vec<Ran>, Option<(Box<Ran>, Result<Outcome>)>),
+    /// Skipped runs, and the run, if there was one.
+    Did(
+        Vec<RecordedRun>,
+        Option<(Box<RecordedRun>, Result<Outcome>)>,
+    ),
 }
 
-/// What is known of a model at a moment.
+/// The state of a model at a check.
 pub(crate) struct State {
     pub past: Past,
     pub found: Found,
@@ -73,20 +78,20 @@ fn folder(model: &ModelName, what: &str) -> String {
     format!("train/{model}/{what}")
 }
 
-/// Asks for a run, as a person.
+/// Requests a run for a person.
 pub(crate) async fn ask(
     records: &Records,
     model: &ModelName,
     actor: &str,
     reason: &str,
-) -> Result<Ask> {
+) -> Result<RunRequest> {
     if actor.len() + reason.len() > WORDS_MAX {
         return Err(Error::invalid(format!(
-            "who asks and why are over {WORDS_MAX} bytes"
+            "'actor' and 'reason' together exceed {WORDS_MAX} bytes"
         )));
     }
     let id = uuid::Uuid::now_v7().simple().to_string();
-    let ask = Ask {
+    let ask = RunRequest {
         id,
         time: Utc::now(),
         actor: actor.to_owned(),
@@ -103,7 +108,7 @@ pub(crate) async fn ask(
     Ok(ask)
 }
 
-/// Who trains a model now.
+/// Returns the trainer that trains a model now.
 pub(crate) async fn busy(
     records: &Records,
     model: &ModelName,
@@ -123,12 +128,12 @@ impl Watch {
         }
     }
 
-    /// Reads the specification as it is now.
+    /// Reads the specification from its file.
     pub(crate) fn spec(&self) -> Result<Spec> {
         Spec::read(&self.path)
     }
 
-    /// Finds out what is due.
+    /// Reads the state of the model, and returns what is due.
     pub(crate) async fn state(
         &mut self,
         operator: &Operator,
@@ -142,7 +147,7 @@ impl Watch {
             .await?;
         let now = Utc::now();
         let past = Past::of(self.known.values().flatten(), now);
-        // Who only asks does not begin to watch.
+        // Showing the status does not start to watch.
         let since = if self.holder.is_empty() {
             known_since(&records, &model).await?.unwrap_or(now)
         } else {
@@ -172,8 +177,8 @@ impl Watch {
         Ok(State { past, found, due })
     }
 
-    /// Rows since the last run, where they start one and it is not too soon to
-    /// count them again.
+    /// Counts rows since the last run, if new rows are a trigger and the last count is
+    /// not too recent.
     async fn count(&mut self, spec: &Spec, seen: &Records, past: &Past) -> Option<usize> {
         spec.triggers.new_rows?;
         let after = past.last.as_ref().map(|last| last.began);
@@ -190,7 +195,7 @@ impl Watch {
             now: Utc::now(),
         };
         let newest = past.last.as_ref().and_then(|last| last.newest);
-        // What cannot be counted starts nothing; a run, whoever starts it, says why.
+        // An error of counting starts nothing; the next run reports it.
         let all = data::count(spec, &reach, newest).await.ok();
         let known = past
             .last
@@ -207,20 +212,20 @@ impl Watch {
         rows
     }
 
-    /// Looks once, and does what is due.
+    /// Checks once, and runs what is due.
     pub(crate) async fn look(
         &mut self,
         trainer: &Trainer<'_>,
         watcher: &mut dyn Watcher,
-    ) -> Result<Looked> {
+    ) -> Result<Checked> {
         let spec = self.spec()?;
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
         let state = self.state(trainer.operator, trainer.seen, &spec).await?;
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
-            Decision::Nothing => return Ok(Looked::Idle),
+            Decision::Nothing => return Ok(Checked::Idle),
             Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
-                return Ok(Looked::Waits(why));
+                return Ok(Checked::Waits(why));
             }
             _ => {}
         }
@@ -232,7 +237,7 @@ impl Watch {
         )
         .await?
         {
-            Taken::Others(who) => return Ok(Looked::Busy(who)),
+            Taken::Others(who) => return Ok(Checked::Busy(who)),
             Taken::Ours(lease) => lease,
         };
         let history = History::new(records.clone(), model.clone());
@@ -271,46 +276,43 @@ impl Watch {
                         let (ran, ended, kept) =
                             attempt(&trainer, &spec, cause, &history, watcher).await;
                         // What is not written down is not done: it is found again, pinned as it was.
-                        kept.map_err(|e| e.context("the run is not kept"))?;
+                        kept.map_err(|e| e.context("store the record of the run"))?;
                         if !ran.events.is_empty() {
                             pinned.done().await;
                         }
-                        return Ok(Looked::Did(skipped, Some((Box::new(ran), ended))));
+                        return Ok(Checked::Did(skipped, Some((Box::new(ran), ended))));
                     }
                 };
-            let record = serde_json::json!({"reason": why});
+            let record = RunRecord::skipped(why);
             let (trigger, events) = (words(&events), keys(&events));
             let model = spec.model.name.clone();
-            let ran = Ran {
+            let ran = RecordedRun {
                 model,
                 began: state.found.now,
                 seconds: 0.0,
                 trigger,
                 events,
                 apart: false,
-                became: Became::Skipped,
+                status: RunStatus::Skipped,
                 record,
             };
             history.keep(&ran).await?;
             skipped.push(ran);
         }
         Ok(if skipped.is_empty() {
-            Looked::Idle
+            Checked::Idle
         } else {
-            Looked::Did(skipped, None)
+            Checked::Did(skipped, None)
         })
     }
 }
 
-/// What is written down of events that wait.
-fn waiting(events: &[Event]) -> String {
-    format!(
-        "waits-{}",
-        events.first().map_or("none", |event| &event.key)
-    )
+/// The key of the note that events are delayed.
+fn waiting(events: &[Event]) -> EventKey {
+    EventKey::waits(events.first().map(|event| &event.key))
 }
 
-fn keys(events: &[Event]) -> Vec<String> {
+fn keys(events: &[Event]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
@@ -356,7 +358,7 @@ async fn known_since(records: &Records, model: &ModelName) -> Result<Option<Date
 }
 
 /// What people asked for that was not dealt with.
-async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<Ask>> {
+async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<RunRequest>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();
     for (key, _) in listed
@@ -368,13 +370,13 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<A
             .next()
             .and_then(|name| name.strip_suffix(".json"))
             .unwrap_or_default();
-        if past.has_handled(&format!("ask-{id}")) {
+        if past.has_handled(&EventKey::Request(id.to_owned())) {
             continue;
         }
         let bytes = records.get(&key, BYTES_MAX).await?;
         asks.extend(
             bytes
-                .and_then(|bytes| serde_json::from_slice::<Ask>(&bytes).ok())
+                .and_then(|bytes| serde_json::from_slice::<RunRequest>(&bytes).ok())
                 .filter(|ask| ask.id == id),
         );
     }

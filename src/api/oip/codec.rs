@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::inbound::Decoded;
 use crate::core::error::{Error, Result};
 use crate::core::model::short;
 use crate::core::request::{Request, Response};
@@ -17,52 +18,54 @@ use crate::proto::inference::{
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// What a request says besides its target.
-#[derive(Debug)]
-pub(crate) struct Decoded {
-    pub id: String,
-    pub priority: u8,
-    /// Triton's `timeout` parameter.
-    pub timeout_us: Option<u64>,
-    pub inputs: Vec<(String, Tensor)>,
-    pub outputs: Vec<String>,
-    /// Whether the client spoke raw, and is answered so.
-    pub raw: bool,
+/// How the elements of tensors are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// In `contents`, in a field for each datatype.
+    Typed,
+    /// In `raw_input_contents` and `raw_output_contents`.
+    Raw,
 }
 
-/// Decodes a request; the target is read apart.
-pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded> {
+/// Decodes a request; its target and its routing key are read apart. A client
+/// that sends raw contents is answered with raw contents.
+pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
     Request::check_limits(&request.id, request.inputs.len())?;
-    let (priority, timeout_us) = parameters(&request.parameters)?;
-    let raw = !request.raw_input_contents.is_empty();
-    let mut inputs = Vec::with_capacity(request.inputs.len());
-    if raw && request.raw_input_contents.len() != request.inputs.len() {
+    let parameters = parameters(&request.parameters)?;
+    let raw = request.raw_input_contents;
+    if !raw.is_empty() && raw.len() != request.inputs.len() {
         return Err(Error::invalid(format!(
             "raw_input_contents has {} entries for {} inputs",
-            request.raw_input_contents.len(),
+            raw.len(),
             request.inputs.len()
         )));
     }
-    let mut contents = request.raw_input_contents.into_iter();
-    for input in request.inputs {
-        let name = input.name.clone();
-        let tensor = tensor(input, contents.next());
-        inputs.push((
-            name.clone(),
-            tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?,
-        ));
+
+    let form = match raw.is_empty() {
+        true => Contents::Typed,
+        false => Contents::Raw,
+    };
+    let mut raw = raw.into_iter();
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    for mut input in request.inputs {
+        let name = std::mem::take(&mut input.name);
+        let tensor = tensor(input, raw.next());
+        let tensor = tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?;
+        inputs.push((name, tensor));
     }
+
     for output in &request.outputs {
         refuse_unserved(&output.parameters)?;
     }
-    let outputs = request.outputs.into_iter().map(|o| o.name).collect();
+
     Ok(Decoded {
         id: request.id,
-        priority,
-        timeout_us,
+        priority: parameters.priority,
+        timeout_us: parameters.timeout_us,
+        route_key: None,
         inputs,
-        outputs,
-        raw,
+        outputs: request.outputs.into_iter().map(|o| o.name).collect(),
+        form,
     })
 }
 
@@ -175,26 +178,41 @@ fn narrow<T: Copy, const N: usize>(
     Some(bytes)
 }
 
-/// Reads what Ortus honours of a request's parameters, and refuses what would
-/// change the answer and is not honoured.
-fn parameters(all: &HashMap<String, InferParameter>) -> Result<(u8, Option<u64>)> {
+/// The request parameters this server acts on.
+struct Parameters {
+    priority: u8,
+    timeout_us: Option<u64>,
+}
+
+/// Reads the parameters that this server acts on. Refuses those that would
+/// change the answer and are not served.
+fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
     refuse_unserved(all)?;
-    let whole = |name: &str| -> Result<Option<u64>> {
-        let Some(parameter) = all.get(name) else {
-            return Ok(None);
-        };
-        match &parameter.parameter_choice {
-            Some(ParameterChoice::Int64Param(v)) if *v >= 0 => Ok(Some(v.unsigned_abs())),
-            Some(ParameterChoice::Uint64Param(v)) => Ok(Some(*v)),
-            _ => Err(Error::invalid(format!(
-                "parameter '{name}' is not a whole number of 0 or more"
-            ))),
-        }
+    let priority = integer(all, "priority")?.unwrap_or(0);
+
+    Ok(Parameters {
+        priority: u8::try_from(priority).map_err(|_| {
+            Error::invalid(format!(
+                "parameter 'priority' must be at most 255, got {priority}"
+            ))
+        })?,
+        // As Triton reads it: 0 is no timeout.
+        timeout_us: integer(all, "timeout")?.filter(|us| *us > 0),
+    })
+}
+
+fn integer(all: &HashMap<String, InferParameter>, name: &str) -> Result<Option<u64>> {
+    let Some(parameter) = all.get(name) else {
+        return Ok(None);
     };
-    let priority = whole("priority")?.unwrap_or(0);
-    let priority =
-        u8::try_from(priority).map_err(|_| Error::invalid("parameter 'priority' is over 255"))?;
-    Ok((priority, whole("timeout")?.filter(|us| *us > 0)))
+
+    match &parameter.parameter_choice {
+        Some(ParameterChoice::Int64Param(v)) if *v >= 0 => Ok(Some(v.unsigned_abs())),
+        Some(ParameterChoice::Uint64Param(v)) => Ok(Some(*v)),
+        _ => Err(Error::invalid(format!(
+            "parameter '{name}' must be a non-negative integer"
+        ))),
+    }
 }
 
 /// The key by which split traffic is routed, of the parameters; empty where
@@ -208,7 +226,7 @@ pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
         None => Ok(""),
         Some(Some(ParameterChoice::StringParam(key))) => Ok(key),
         Some(_) => Err(Error::invalid(format!(
-            "parameter '{}' is not a string",
+            "parameter '{}' must be a string",
             super::ROUTE_KEY
         ))),
     }
@@ -228,22 +246,18 @@ fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
     })
 }
 
-/// Encodes a response: raw where the client spoke raw or a datatype has no
-/// typed form, typed otherwise.
-pub(crate) fn encode(response: Response, raw: bool) -> ModelInferResponse {
-    let raw = raw
-        || response
-            .outputs
-            .iter()
-            .any(|(_, t)| matches!(t.dtype(), DType::F16 | DType::BF16));
+/// Encodes a response: raw where the client sent raw contents or a datatype has
+/// no typed field, typed otherwise.
+pub(crate) fn encode(response: &Response, form: Contents) -> ModelInferResponse {
+    let is_raw = form == Contents::Raw || response.outputs.iter().any(|(_, t)| is_only_raw(t));
     let mut outputs = Vec::with_capacity(response.outputs.len());
     let mut raw_output_contents = Vec::new();
-    for (name, tensor) in response.outputs {
-        let contents = if raw {
+    for (name, tensor) in &response.outputs {
+        let contents = if is_raw {
             raw_output_contents.push(tensor.to_raw());
             None
         } else {
-            Some(contents(&tensor))
+            Some(contents(tensor))
         };
         outputs.push(InferOutputTensor {
             name: name.to_string(),
@@ -253,14 +267,19 @@ pub(crate) fn encode(response: Response, raw: bool) -> ModelInferResponse {
             contents,
         });
     }
+
     ModelInferResponse {
         model_name: response.model.as_str().to_owned(),
         model_version: response.version.to_string(),
-        id: response.id,
+        id: response.id.clone(),
         parameters: HashMap::new(),
         outputs,
         raw_output_contents,
     }
+}
+
+fn is_only_raw(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype(), DType::F16 | DType::BF16)
 }
 
 fn contents(tensor: &Tensor) -> InferTensorContents {

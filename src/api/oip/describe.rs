@@ -1,6 +1,6 @@
-//! What the protocol tells of models besides predictions: metadata,
-//! configuration, statistics, the repository index. Pure; gRPC sends these
-//! messages and REST their JSON.
+//! Describes models in the terms of the Open Inference Protocol: metadata,
+//! configuration, statistics, the repository index. Pure functions; gRPC sends
+//! these messages and REST their JSON.
 
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
@@ -10,8 +10,9 @@ use crate::serve::manager::{State, VersionStatus};
 use crate::serve::route::Table;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
-/// The extensions this server really has.
+/// The protocol extensions that this server supports.
 pub(crate) const EXTENSIONS: [&str; 6] = [
     "binary_tensor_data",
     "model_configuration",
@@ -21,158 +22,163 @@ pub(crate) const EXTENSIONS: [&str; 6] = [
     "statistics",
 ];
 
-/// What ONNX models are called in this protocol.
+/// The platform of ONNX models in this protocol.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
 /// Metadata of one version, with every version that serves.
 pub(crate) fn metadata(servable: &Servable, table: &Table) -> p::ModelMetadataResponse {
     let routes = table.models.get(&servable.name);
-    let tensor = |spec: &TensorSpec| p::model_metadata_response::TensorMetadata {
+    let versions = routes.iter().flat_map(|r| r.versions.keys());
+    let signature = &servable.signature;
+
+    p::ModelMetadataResponse {
+        name: servable.name.to_string(),
+        versions: versions.map(ToString::to_string).collect(),
+        platform: PLATFORM.to_owned(),
+        inputs: signature.inputs.iter().map(tensor_metadata).collect(),
+        outputs: signature.outputs.iter().map(tensor_metadata).collect(),
+        properties: properties(servable, table),
+    }
+}
+
+fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetadata {
+    p::model_metadata_response::TensorMetadata {
         name: spec.name.clone(),
         datatype: spec.dtype.name().to_owned(),
         shape: spec.shape_to_wire(),
-    };
+    }
+}
+
+/// What is known of a version beyond the protocol's own fields.
+fn properties(servable: &Servable, table: &Table) -> HashMap<String, String> {
     let batching = match &servable.batching {
         Batching::Joined => "joined".to_owned(),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
-    let aliases = routes
+    let routes = table.models.get(&servable.name);
+    let aliases: Vec<&str> = routes
         .into_iter()
         .flat_map(|r| &r.labels)
-        .filter(|(_, v)| **v == servable.version);
-    let aliases: Vec<&str> = aliases.map(|(alias, _)| alias.as_str()).collect();
-    let of_registry = [
-        (
-            "ortus.registry.entry",
-            table.entry.map(|seq| seq.to_string()),
-        ),
-        (
-            "ortus.aliases",
-            (!aliases.is_empty()).then(|| aliases.join(",")),
-        ),
-    ];
-    let of_registry = of_registry
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)));
-    let properties = [
-        ("ortus.version", servable.version.to_string()),
-        ("ortus.digest", servable.digest.to_string()),
-        ("ortus.batching", batching),
-        ("ortus.provider", servable.provider.to_owned()),
-    ];
-    p::ModelMetadataResponse {
-        name: servable.name.to_string(),
-        versions: routes
-            .iter()
-            .flat_map(|r| r.versions.keys())
-            .map(ToString::to_string)
-            .collect(),
-        platform: PLATFORM.to_owned(),
-        inputs: servable.signature.inputs.iter().map(tensor).collect(),
-        outputs: servable.signature.outputs.iter().map(tensor).collect(),
-        properties: properties
-            .into_iter()
-            .chain(of_registry)
-            .map(|(k, v)| (k.to_owned(), v))
-            .collect(),
+        .filter(|(_, version)| **version == servable.version)
+        .map(|(alias, _)| alias.as_str())
+        .collect();
+
+    let mut properties = HashMap::from([
+        ("ortus.version".to_owned(), servable.version.to_string()),
+        ("ortus.digest".to_owned(), servable.digest.to_string()),
+        ("ortus.batching".to_owned(), batching),
+        ("ortus.provider".to_owned(), servable.provider.to_owned()),
+    ]);
+    if let Some(entry) = table.entry {
+        properties.insert("ortus.registry.entry".to_owned(), entry.to_string());
     }
+    if !aliases.is_empty() {
+        properties.insert("ortus.aliases".to_owned(), aliases.join(","));
+    }
+    properties
 }
 
 /// The same as JSON.
 pub(crate) fn metadata_json(m: &p::ModelMetadataResponse) -> Value {
-    let tensors = |all: &[p::model_metadata_response::TensorMetadata]| -> Vec<Value> {
-        all.iter()
-            .map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape}))
-            .collect()
-    };
     json!({
-        "name": m.name, "versions": m.versions, "platform": m.platform,
-        "inputs": tensors(&m.inputs), "outputs": tensors(&m.outputs), "properties": m.properties,
+        "name": m.name,
+        "versions": m.versions,
+        "platform": m.platform,
+        "inputs": tensors_json(&m.inputs),
+        "outputs": tensors_json(&m.outputs),
+        "properties": m.properties,
     })
+}
+
+fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<Value> {
+    tensors
+        .iter()
+        .map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape}))
+        .collect()
 }
 
 /// Triton's model configuration of a servable.
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     let batched = servable.batching == Batching::Joined;
-    let signature: &Signature = &servable.signature;
-    // The configuration leaves the batch dimension out of dims.
-    let dims = |spec: &TensorSpec| -> Vec<i64> {
-        let all = spec.shape.iter().flatten().map(|d: &Dim| d.to_wire());
-        all.skip(usize::from(batched)).collect()
+    let Signature { inputs, outputs } = &servable.signature;
+    let input = |spec: &TensorSpec| p::ModelInput {
+        name: spec.name.clone(),
+        data_type: data_type(spec.dtype) as i32,
+        dims: dims(spec, batched),
     };
-    let input = |s: &TensorSpec| p::ModelInput {
-        name: s.name.clone(),
-        data_type: data_type(s.dtype) as i32,
-        dims: dims(s),
+    let output = |spec: &TensorSpec| p::ModelOutput {
+        name: spec.name.clone(),
+        data_type: data_type(spec.dtype) as i32,
+        dims: dims(spec, batched),
     };
-    let output = |s: &TensorSpec| p::ModelOutput {
-        name: s.name.clone(),
-        data_type: data_type(s.dtype) as i32,
-        dims: dims(s),
+    let max_batch_size = match batched {
+        true => i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX),
+        false => 0,
     };
-    let kind = if servable.provider == "cpu" {
-        p::model_instance_group::Kind::Cpu
-    } else {
-        p::model_instance_group::Kind::Gpu
-    };
-    let dynamic = p::ModelDynamicBatching {
-        preferred_batch_size: Vec::new(),
-        max_queue_delay_microseconds: u64::try_from(servable.options.batch_delay.as_micros())
-            .unwrap_or(u64::MAX),
-    };
+
     p::ModelConfig {
         name: servable.name.to_string(),
         platform: PLATFORM.to_owned(),
         backend: "onnxruntime".to_owned(),
         version_policy: None,
-        max_batch_size: if batched {
-            i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX)
-        } else {
-            0
-        },
-        input: signature.inputs.iter().map(input).collect(),
-        output: signature.outputs.iter().map(output).collect(),
-        instance_group: vec![p::ModelInstanceGroup {
-            name: "lanes".to_owned(),
-            count: i32::try_from(servable.lanes).unwrap_or(i32::MAX),
-            kind: kind as i32,
-        }],
+        max_batch_size,
+        input: inputs.iter().map(input).collect(),
+        output: outputs.iter().map(output).collect(),
+        instance_group: vec![instance_group(servable)],
         default_model_filename: "model.onnx".to_owned(),
-        scheduling_choice: batched
-            .then_some(p::model_config::SchedulingChoice::DynamicBatching(dynamic)),
+        scheduling_choice: batched.then(|| dynamic_batching(servable)),
     }
+}
+
+/// The dimensions of a tensor; a configuration leaves out that of the batch.
+fn dims(spec: &TensorSpec, batched: bool) -> Vec<i64> {
+    let all = spec.shape.iter().flatten().map(|d: &Dim| d.to_wire());
+    all.skip(usize::from(batched)).collect()
+}
+
+fn instance_group(servable: &Servable) -> p::ModelInstanceGroup {
+    let kind = match servable.provider {
+        "cpu" => p::model_instance_group::Kind::Cpu,
+        _ => p::model_instance_group::Kind::Gpu,
+    };
+    p::ModelInstanceGroup {
+        name: "lanes".to_owned(),
+        count: i32::try_from(servable.lanes).unwrap_or(i32::MAX),
+        kind: kind as i32,
+    }
+}
+
+fn dynamic_batching(servable: &Servable) -> p::model_config::SchedulingChoice {
+    let delay_us = servable.options.batch_delay.as_micros();
+    p::model_config::SchedulingChoice::DynamicBatching(p::ModelDynamicBatching {
+        preferred_batch_size: Vec::new(),
+        max_queue_delay_microseconds: u64::try_from(delay_us).unwrap_or(u64::MAX),
+    })
 }
 
 /// The same as JSON.
 pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
-    let name = |t: i32| {
-        p::DataType::try_from(t)
-            .unwrap_or(p::DataType::TypeInvalid)
-            .as_str_name()
-    };
-    let inputs: Vec<Value> = c
-        .input
-        .iter()
-        .map(|i| json!({"name": i.name, "data_type": name(i.data_type), "dims": i.dims}))
+    let inputs = c.input.iter();
+    let inputs: Vec<Value> = inputs
+        .map(|i| json!({"name": i.name, "data_type": type_name(i.data_type), "dims": i.dims}))
         .collect();
-    let outputs: Vec<Value> = c
-        .output
-        .iter()
-        .map(|o| json!({"name": o.name, "data_type": name(o.data_type), "dims": o.dims}))
+    let outputs = c.output.iter();
+    let outputs: Vec<Value> = outputs
+        .map(|o| json!({"name": o.name, "data_type": type_name(o.data_type), "dims": o.dims}))
         .collect();
-    let kind = |k: i32| {
-        p::model_instance_group::Kind::try_from(k)
-            .unwrap_or_default()
-            .as_str_name()
-    };
-    let groups: Vec<Value> = c
-        .instance_group
-        .iter()
-        .map(|g| json!({"name": g.name, "count": g.count, "kind": kind(g.kind)}))
+    let groups = c.instance_group.iter();
+    let groups: Vec<Value> = groups
+        .map(|g| json!({"name": g.name, "count": g.count, "kind": kind_name(g.kind)}))
         .collect();
+
     let mut value = json!({
-        "name": c.name, "platform": c.platform, "backend": c.backend, "max_batch_size": c.max_batch_size,
-        "input": inputs, "output": outputs, "instance_group": groups,
+        "name": c.name,
+        "platform": c.platform,
+        "backend": c.backend,
+        "max_batch_size": c.max_batch_size,
+        "input": inputs,
+        "output": outputs,
+        "instance_group": groups,
         "default_model_filename": c.default_model_filename,
     });
     if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
@@ -180,6 +186,18 @@ pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
             json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
     }
     value
+}
+
+fn type_name(number: i32) -> &'static str {
+    p::DataType::try_from(number)
+        .unwrap_or(p::DataType::TypeInvalid)
+        .as_str_name()
+}
+
+fn kind_name(number: i32) -> &'static str {
+    p::model_instance_group::Kind::try_from(number)
+        .unwrap_or_default()
+        .as_str_name()
 }
 
 fn data_type(dtype: DType) -> p::DataType {
@@ -204,105 +222,116 @@ fn data_type(dtype: DType) -> p::DataType {
 /// Triton's statistics of a servable: a request is counted once as a success
 /// or a failure; a batch once as an execution.
 pub(crate) fn statistics(servable: &Servable) -> p::ModelStatistics {
-    let s = &servable.metrics.stats;
-    let tally = |t: &Tally| {
-        let (count, ns) = t.read();
-        Some(p::StatisticDuration { count, ns })
-    };
-    let zero = Some(p::StatisticDuration::default());
-    let batches = s.batches();
-    let batch = |(rows, [count, gather, run]): (&u64, &[u64; 3])| p::InferBatchStatistics {
-        batch_size: *rows,
-        compute_input: Some(p::StatisticDuration {
-            count: *count,
-            ns: *gather,
-        }),
-        compute_infer: Some(p::StatisticDuration {
-            count: *count,
-            ns: *run,
-        }),
-        compute_output: Some(p::StatisticDuration {
-            count: *count,
-            ns: 0,
-        }),
-    };
+    let stats = &servable.metrics.stats;
+    let batches = stats.batches();
+    let none = Some(p::StatisticDuration::default());
+
     p::ModelStatistics {
         name: servable.name.to_string(),
         version: servable.version.to_string(),
-        last_inference: s.last_ms(),
-        inference_count: s.rows(),
-        execution_count: s.run.read().0,
+        last_inference: stats.last_ms(),
+        inference_count: stats.rows(),
+        execution_count: stats.run.read().0,
         inference_stats: Some(p::InferStatistics {
-            success: tally(&s.success),
-            fail: tally(&s.fail),
-            queue: tally(&s.queue),
-            compute_input: tally(&s.gather),
-            compute_infer: tally(&s.run),
-            compute_output: zero,
-            cache_hit: zero,
-            cache_miss: zero,
+            success: total(&stats.success),
+            fail: total(&stats.fail),
+            queue: total(&stats.queue),
+            compute_input: total(&stats.gather),
+            compute_infer: total(&stats.run),
+            compute_output: none,
+            cache_hit: none,
+            cache_miss: none,
         }),
-        batch_stats: batches.iter().map(batch).collect(),
+        batch_stats: batches.iter().map(|(rows, of)| batch(*rows, of)).collect(),
+    }
+}
+
+fn total(tally: &Tally) -> Option<p::StatisticDuration> {
+    let (count, ns) = tally.read();
+    Some(p::StatisticDuration { count, ns })
+}
+
+/// The statistics of the batches of one size.
+fn batch(rows: u64, [count, gather_ns, run_ns]: &[u64; 3]) -> p::InferBatchStatistics {
+    let took = |ns: u64| Some(p::StatisticDuration { count: *count, ns });
+    p::InferBatchStatistics {
+        batch_size: rows,
+        compute_input: took(*gather_ns),
+        compute_infer: took(*run_ns),
+        compute_output: took(0),
     }
 }
 
 /// The same as JSON.
 pub(crate) fn statistics_json(all: &[p::ModelStatistics]) -> Value {
-    let d = |d: &Option<p::StatisticDuration>| {
-        let d = d.unwrap_or_default();
-        json!({"count": d.count, "ns": d.ns})
-    };
-    let one = |m: &p::ModelStatistics| {
-        let s = m.inference_stats.unwrap_or_default();
-        let batches: Vec<Value> = m
-            .batch_stats
-            .iter()
-            .map(|b| {
-                json!({"batch_size": b.batch_size, "compute_input": d(&b.compute_input),
-                       "compute_infer": d(&b.compute_infer), "compute_output": d(&b.compute_output)})
-            })
-            .collect();
-        json!({
-            "name": m.name, "version": m.version, "last_inference": m.last_inference,
-            "inference_count": m.inference_count, "execution_count": m.execution_count,
-            "inference_stats": {
-                "success": d(&s.success), "fail": d(&s.fail), "queue": d(&s.queue),
-                "compute_input": d(&s.compute_input), "compute_infer": d(&s.compute_infer),
-                "compute_output": d(&s.compute_output), "cache_hit": d(&s.cache_hit), "cache_miss": d(&s.cache_miss),
-            },
-            "batch_stats": batches,
-        })
-    };
-    json!({"model_stats": all.iter().map(one).collect::<Vec<_>>()})
+    let models: Vec<Value> = all.iter().map(model_statistics_json).collect();
+    json!({"model_stats": models})
 }
 
-/// The repository index: every version known, with its state in Triton's words.
+fn model_statistics_json(m: &p::ModelStatistics) -> Value {
+    let s = m.inference_stats.unwrap_or_default();
+    let batches: Vec<Value> = m.batch_stats.iter().map(batch_json).collect();
+
+    json!({
+        "name": m.name,
+        "version": m.version,
+        "last_inference": m.last_inference,
+        "inference_count": m.inference_count,
+        "execution_count": m.execution_count,
+        "inference_stats": {
+            "success": duration_json(s.success),
+            "fail": duration_json(s.fail),
+            "queue": duration_json(s.queue),
+            "compute_input": duration_json(s.compute_input),
+            "compute_infer": duration_json(s.compute_infer),
+            "compute_output": duration_json(s.compute_output),
+            "cache_hit": duration_json(s.cache_hit),
+            "cache_miss": duration_json(s.cache_miss),
+        },
+        "batch_stats": batches,
+    })
+}
+
+fn batch_json(batch: &p::InferBatchStatistics) -> Value {
+    json!({
+        "batch_size": batch.batch_size,
+        "compute_input": duration_json(batch.compute_input),
+        "compute_infer": duration_json(batch.compute_infer),
+        "compute_output": duration_json(batch.compute_output),
+    })
+}
+
+fn duration_json(duration: Option<p::StatisticDuration>) -> Value {
+    let duration = duration.unwrap_or_default();
+    json!({"count": duration.count, "ns": duration.ns})
+}
+
+/// The repository index: every version known, with its state in Triton's terms.
 pub(crate) fn index(
     status: &[VersionStatus],
     only_ready: bool,
 ) -> Vec<p::repository_index_response::ModelIndex> {
-    let entry = |s: &VersionStatus| {
-        let (state, reason) = match &s.state {
-            State::Settling => (
-                "UNAVAILABLE",
-                "its files are still being written".to_owned(),
-            ),
-            State::Loading => ("LOADING", String::new()),
-            State::Ready => ("READY", s.warning.clone().unwrap_or_default()),
-            State::Draining => ("UNLOADING", String::new()),
-            State::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
-            State::Failed(reason) => ("UNAVAILABLE", reason.clone()),
-        };
-        p::repository_index_response::ModelIndex {
-            name: s.name.to_string(),
-            version: s.version.map(|v| v.to_string()).unwrap_or_default(),
-            state: state.to_owned(),
-            reason,
-        }
-    };
     status
         .iter()
         .filter(|s| !only_ready || s.state == State::Ready)
-        .map(entry)
+        .map(index_entry)
         .collect()
+}
+
+fn index_entry(status: &VersionStatus) -> p::repository_index_response::ModelIndex {
+    let (state, reason) = match &status.state {
+        State::Settling => ("UNAVAILABLE", "its files are still being written"),
+        State::Loading => ("LOADING", ""),
+        State::Ready => ("READY", status.warning.as_deref().unwrap_or_default()),
+        State::Draining => ("UNLOADING", ""),
+        State::Unloaded => ("UNAVAILABLE", "unloaded"),
+        State::Failed(reason) => ("UNAVAILABLE", reason.as_str()),
+    };
+
+    p::repository_index_response::ModelIndex {
+        name: status.name.to_string(),
+        version: status.version.map(|v| v.to_string()).unwrap_or_default(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+    }
 }

@@ -1,19 +1,17 @@
 //! Open Inference Protocol v2 over gRPC.
 
 use super::{codec, describe};
-use crate::api::serve::Arrived;
-use crate::api::{
-    Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
-};
+use crate::api::Front;
+use crate::api::headers::route_key;
+use crate::api::inbound::{Arrived, Inbound};
 use crate::core::error::{Error, Result};
-use crate::core::model::ModelName;
-use crate::core::request::{Protocol, Request, Target};
+use crate::core::model::{ModelName, short};
+use crate::core::request::{Protocol, Target};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use crate::serve::servable::Servable;
+use http::HeaderMap;
 use std::sync::Arc;
-use std::time::Instant;
-use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 /// The service; cheap to clone.
@@ -26,46 +24,19 @@ impl Oip {
         request: tonic::Request<p::ModelInferRequest>,
     ) -> Result<Response<p::ModelInferResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions
-            .get::<Arrived>()
-            .map_or_else(Instant::now, |a| a.0);
-        let predictor = &self.0.predictor;
-        let parsed = (|| {
-            let key = match route_key(metadata.as_ref()) {
-                [] => codec::route_key(&message)?.as_bytes(),
-                key => key,
-            };
-            let target = Target::parse(&message.model_name, &message.model_version)?.routed_by(key);
-            let asked = deadline(metadata.as_ref(), arrived)?;
-            // A request for nothing that serves is refused before its tensors are decoded.
-            let servable = predictor.resolve(&target)?;
-            let decoded = codec::decode(message)?;
-            let raw = decoded.raw;
-            let asked = earlier(asked, decoded.timeout_us, arrived);
-            let request = Request {
-                id: decoded.id,
-                protocol: Protocol::OipGrpc,
-                arrived,
-                deadline: asked,
-                priority: decoded.priority,
-                inputs: decoded.inputs,
-                outputs: decoded.outputs,
-                trace: context(metadata.as_ref()),
-            };
-            Ok((servable, request, raw))
-        })();
-        let (servable, request, raw) =
-            parsed.inspect_err(|error| predictor.refused(Protocol::OipGrpc, error))?;
-        let answer = predictor.predict_on(&servable, request).await?;
-        let (version, id, trace) = (answer.version, answer.prediction_id, answer.trace.clone());
-        let mut response = Response::new(codec::encode(answer, raw));
-        stamp(
-            response.metadata_mut(),
-            version.number(),
-            id,
-            trace.as_deref(),
-        );
-        Ok(response)
+        let inbound = Inbound {
+            predictor: &self.0.predictor,
+            protocol: Protocol::OipGrpc,
+            headers: metadata.as_ref(),
+            arrived: Arrived::of(&extensions),
+        };
+
+        let admitted = inbound.admit(target(&message, metadata.as_ref()))?;
+        admitted
+            .predict(codec::decode(message), |response, contents| {
+                Ok(Response::new(codec::encode(response, contents)))
+            })
+            .await
     }
 
     fn servable(&self, name: &str, version: &str) -> Result<Arc<Servable>> {
@@ -73,16 +44,15 @@ impl Oip {
     }
 }
 
-/// Names the version that served and the prediction in the answer's headers.
-pub(crate) fn stamp(metadata: &mut MetadataMap, version: u64, id: uuid::Uuid, trace: Option<&str>) {
-    metadata.insert(VERSION_HEADER, version.into());
-    let mut text = uuid::Uuid::encode_buffer();
-    if let Ok(value) = id.hyphenated().encode_lower(&mut text).parse() {
-        metadata.insert(PREDICTION_HEADER, value);
+/// Reads the target; a routing key in the headers takes the place of the
+/// parameter's.
+fn target(message: &p::ModelInferRequest, headers: &HeaderMap) -> Result<Target> {
+    let target = Target::parse(&message.model_name, &message.model_version)?;
+    if !route_key(headers).is_empty() {
+        return Ok(target);
     }
-    if let Some(value) = trace.and_then(|t| t.parse().ok()) {
-        metadata.insert(TRACED_HEADER, value);
-    }
+
+    Ok(target.routed_by(codec::route_key(message)?.as_bytes()))
 }
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
@@ -109,8 +79,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelReadyRequest>,
     ) -> Answer<p::ModelReadyResponse> {
-        let asked = request.into_inner();
-        let target = Target::parse(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let target = Target::parse(&message.name, &message.version)?;
         Ok(Response::new(p::ModelReadyResponse {
             ready: self.0.predictor.resolve(&target).is_ok(),
         }))
@@ -131,8 +101,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelMetadataRequest>,
     ) -> Answer<p::ModelMetadataResponse> {
-        let asked = request.into_inner();
-        let servable = self.servable(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let servable = self.servable(&message.name, &message.version)?;
         let table = self.0.predictor.routes().table();
         Ok(Response::new(describe::metadata(&servable, &table)))
     }
@@ -148,8 +118,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelConfigRequest>,
     ) -> Answer<p::ModelConfigResponse> {
-        let asked = request.into_inner();
-        let servable = self.servable(&asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let servable = self.servable(&message.name, &message.version)?;
         Ok(Response::new(p::ModelConfigResponse {
             config: Some(describe::config(&servable)),
         }))
@@ -159,8 +129,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelStatisticsRequest>,
     ) -> Answer<p::ModelStatisticsResponse> {
-        let asked = request.into_inner();
-        let model_stats = statistics(&self.0, &asked.name, &asked.version)?;
+        let message = request.into_inner();
+        let model_stats = statistics(&self.0, &message.name, &message.version)?;
         Ok(Response::new(p::ModelStatisticsResponse { model_stats }))
     }
 
@@ -168,9 +138,9 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryIndexRequest>,
     ) -> Answer<p::RepositoryIndexResponse> {
-        let asked = request.into_inner();
-        refuse_repository(&asked.repository_name)?;
-        let models = describe::index(&self.0.manager.status(), asked.ready);
+        let message = request.into_inner();
+        refuse_repository(&message.repository_name)?;
+        let models = describe::index(&self.0.manager.status(), message.ready);
         Ok(Response::new(p::RepositoryIndexResponse { models }))
     }
 
@@ -178,9 +148,9 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryModelLoadRequest>,
     ) -> Answer<p::RepositoryModelLoadResponse> {
-        let asked = request.into_inner();
-        refuse_load_parameters(asked.parameters.keys())?;
-        let name = model_asked(asked.repository_name, asked.model_name)?;
+        let message = request.into_inner();
+        refuse_load_parameters(message.parameters.keys())?;
+        let name = model_named(message.repository_name, message.model_name)?;
         self.0.manager.load(name).await?;
         Ok(Response::new(p::RepositoryModelLoadResponse {}))
     }
@@ -189,8 +159,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::RepositoryModelUnloadRequest>,
     ) -> Answer<p::RepositoryModelUnloadResponse> {
-        let asked = request.into_inner();
-        let name = model_asked(asked.repository_name, asked.model_name)?;
+        let message = request.into_inner();
+        let name = model_named(message.repository_name, message.model_name)?;
         self.0.manager.unload(name).await?;
         Ok(Response::new(p::RepositoryModelUnloadResponse {}))
     }
@@ -231,7 +201,7 @@ pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k Stri
     match keys.next() {
         Some(key) => Err(Error::invalid(format!(
             "load parameter '{}' is refused: files and configuration come from the model directory",
-            crate::core::model::short(key)
+            short(key)
         ))),
         None => Ok(()),
     }
@@ -242,18 +212,18 @@ fn refuse_repository(name: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::not_found(
-            "there is one repository here, without a name",
+            "the repository name must be empty: there is one repository",
         ))
     }
 }
 
 /// KServe's clients put the model name into field 1, Triton's into field 2.
-fn model_asked(first: String, second: String) -> Result<ModelName> {
+fn model_named(first: String, second: String) -> Result<ModelName> {
     match (first.is_empty(), second.is_empty()) {
         (_, true) => ModelName::parse(&first),
         (true, false) => ModelName::parse(&second),
         (false, false) => Err(Error::not_found(
-            "there is one repository here, without a name",
+            "the repository name must be empty: there is one repository",
         )),
     }
 }

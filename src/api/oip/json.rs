@@ -94,11 +94,7 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         )));
     };
     let within = |e: Error| e.context(format_args!("input '{}'", spec.name));
-    let vague = || {
-        within(Error::invalid(
-            "a raw binary request needs a shape with at most one variable dimension",
-        ))
-    };
+    let vague = || within(vague_shape());
     let mut dims = spec.shape.clone().ok_or_else(vague)?;
     if let Some(first @ Dim::Dynamic) = dims.first_mut() {
         *first = Dim::Fixed(1);
@@ -135,6 +131,10 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         dtype => Tensor::fixed(dtype, shape, body),
     };
     Ok(vec![(spec.name.clone(), tensor.map_err(within)?)])
+}
+
+fn vague_shape() -> Error {
+    Error::invalid("a raw binary request needs a shape with at most one variable dimension")
 }
 
 /// An answer's body.
@@ -244,7 +244,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
 }
 
 /// Refuses parameters that would change what the answer means, and values
-/// that no parameter can have. Others are for nobody and passed over.
+/// that no parameter can have. Ignores unknown parameters.
 fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
     for member in parameters.object(what)? {
         let (name, value) = member?;
@@ -264,15 +264,40 @@ fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
     let names = ["name", "shape", "datatype", "parameters", "data"];
     let [name, shape, datatype, parameters, data] = value.fields("an input", names)?;
     let name = named(name, "an input")?;
-    let within = |e: Error| e.context(format_args!("input '{}'", short(&name)));
-    let tensor = (|| {
-        let datatype = datatype
+    let fields = InputFields {
+        shape,
+        datatype,
+        parameters,
+        data,
+    };
+
+    let tensor = fields.tensor(tail);
+    let tensor = tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?;
+    Ok((name, tensor))
+}
+
+/// The fields of an input besides its name.
+struct InputFields<'j> {
+    shape: Option<Json<'j>>,
+    datatype: Option<Json<'j>>,
+    parameters: Option<Json<'j>>,
+    data: Option<Json<'j>>,
+}
+
+impl InputFields<'_> {
+    fn tensor(self, tail: &mut Bytes) -> Result<Tensor> {
+        let datatype = self
+            .datatype
             .ok_or_else(|| Error::invalid("datatype is missing"))?
             .string("datatype")?;
         let dtype = DType::from_name(&datatype)
             .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
-        let shape = dimensions(shape.ok_or_else(|| Error::invalid("shape is missing"))?)?;
-        match (binary_size(parameters)?, data) {
+        let shape = self
+            .shape
+            .ok_or_else(|| Error::invalid("shape is missing"))?;
+        let shape = dimensions(shape)?;
+
+        match (binary_size(self.parameters)?, self.data) {
             (Some(_), Some(_)) => Err(Error::invalid("both data and binary_data_size are given")),
             (None, None) => Err(Error::invalid("neither data nor binary_data_size is given")),
             (Some(size), None) if size > tail.len() => Err(Error::invalid(format!(
@@ -282,9 +307,7 @@ fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
             (Some(size), None) => Tensor::from_raw(dtype, shape, tail.split_to(size)),
             (None, Some(data)) => tensor(dtype, shape, data),
         }
-    })();
-    let tensor = tensor.map_err(within)?;
-    Ok((name, tensor))
+    }
 }
 
 fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {

@@ -2,16 +2,17 @@
 
 use super::grpc::{refuse_load_parameters, statistics};
 use super::{describe, json};
+use crate::api::Front;
 use crate::api::body::Metered;
-use crate::api::rest::{Call, Reply, Route};
-use crate::api::{
-    Front, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, context, deadline, earlier, route_key,
-};
+use crate::api::inbound::Decoded;
+use crate::api::rest::call::Call;
+use crate::api::rest::reply::Reply;
+use crate::api::rest::route::Route;
 use crate::core::error::{Error, Result};
-use crate::core::model::ModelName;
-use crate::core::request::{Protocol, Request, Response, Target};
+use crate::core::model::{ModelName, Signature, short};
+use crate::core::request::{Protocol, Response, Target};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -19,95 +20,74 @@ use std::collections::BTreeMap;
 const LENGTH_HEADER: &str = "inference-header-content-length";
 
 /// Answers `POST …/infer`.
-pub(crate) async fn infer(
+pub(crate) async fn infer(call: &Call<'_>, target: Result<Target>, body: Metered) -> Result<Reply> {
+    let admitted = call.inbound(Protocol::OipRest).admit(target)?;
+    let decoded = read_infer(call, admitted.signature(), body).await;
+    admitted.predict(decoded, encode_infer).await
+}
+
+async fn read_infer(
     call: &Call<'_>,
-    (name, version): (&str, &str),
+    signature: &Signature,
     body: Metered,
-) -> Result<Reply> {
-    let predictor = &call.front.predictor;
-    let refused = |error: &Error| predictor.refused(Protocol::OipRest, error);
-    let target = Target::parse(name, version)
-        .inspect_err(refused)?
-        .routed_by(route_key(call.headers));
-    // A request for nothing that serves is refused before its body is read.
-    let servable = predictor.resolve(&target).inspect_err(refused)?;
-    let length = json_length(call.headers).inspect_err(refused)?;
-    let asked = deadline(call.headers, call.arrived).inspect_err(refused)?;
-    let body = call.body(body).await.inspect_err(refused)?;
-    let decoded = match length {
-        Some(0) => json::raw_request(body, &servable.signature).map(|inputs| json::InferRequest {
+) -> Result<Decoded<BinaryOutputs>> {
+    let length = json_length(call.headers)?;
+    let body = call.body(body).await?;
+
+    let read = match length {
+        Some(0) => json::InferRequest {
             id: String::new(),
             parameters: json::Parameters {
                 binary_data_output: true,
                 ..json::Parameters::default()
             },
-            inputs,
+            inputs: json::raw_request(body, signature)?,
             outputs: Vec::new(),
-        }),
-        length => json::decode(&body, length),
+        },
+        length => json::decode(&body, length)?,
     };
-    let decoded = decoded.inspect_err(refused)?;
-    // The header comes first; what is in the body is known only now.
-    let servable = match &decoded.parameters.route_key {
-        Some(key) if target.key.is_none() => predictor
-            .resolve(&target.routed_by(key.as_bytes()))
-            .inspect_err(refused)?,
-        _ => servable,
-    };
-    let request = Request {
-        id: decoded.id,
-        protocol: Protocol::OipRest,
-        arrived: call.arrived,
-        deadline: earlier(asked, decoded.parameters.timeout_us, call.arrived),
-        priority: decoded.parameters.priority,
-        inputs: decoded.inputs,
-        outputs: decoded
-            .outputs
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect(),
-        trace: context(call.headers),
-    };
-    let response = predictor.predict_on(&servable, request).await?;
-    let binary = |name: &str| {
-        let own = decoded
-            .outputs
-            .iter()
-            .find(|(n, _)| n == name)
-            .and_then(|(_, binary)| *binary);
-        own.unwrap_or(decoded.parameters.binary_data_output)
-    };
-    let encoded = json::encode(&response, &binary).inspect_err(refused)?;
-    let mut reply = Reply::json(encoded.body);
-    if let Some(length) = encoded.json_bytes {
-        reply.headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        );
-        reply.headers.insert(
-            HeaderName::from_static(LENGTH_HEADER),
-            HeaderValue::from(length),
-        );
-    }
-    stamp(&mut reply, &response);
-    Ok(reply)
+
+    Ok(Decoded {
+        id: read.id,
+        priority: read.parameters.priority,
+        timeout_us: read.parameters.timeout_us,
+        route_key: read.parameters.route_key,
+        inputs: read.inputs,
+        outputs: read.outputs.iter().map(|(name, _)| name.clone()).collect(),
+        form: BinaryOutputs {
+            by_name: read.outputs,
+            default: read.parameters.binary_data_output,
+        },
+    })
 }
 
-/// Names the version that served and the prediction in the answer's headers.
-pub(crate) fn stamp(reply: &mut Reply, response: &Response) {
-    reply
-        .headers
-        .insert(VERSION_HEADER, HeaderValue::from(response.version.number()));
-    if let Ok(id) = HeaderValue::from_str(&response.prediction_id.to_string()) {
-        reply.headers.insert(PREDICTION_HEADER, id);
+/// Which outputs the client wants in binary.
+struct BinaryOutputs {
+    /// Every output that was named, and what was said of it.
+    by_name: Vec<(String, Option<bool>)>,
+    /// For the others.
+    default: bool,
+}
+
+impl BinaryOutputs {
+    fn contains(&self, name: &str) -> bool {
+        let named = self.by_name.iter().find(|(n, _)| n == name);
+        named
+            .and_then(|(_, binary)| *binary)
+            .unwrap_or(self.default)
     }
-    if let Some(trace) = response
-        .trace
-        .as_deref()
-        .and_then(|t| HeaderValue::from_str(t).ok())
-    {
-        reply.headers.insert(TRACED_HEADER, trace);
+}
+
+fn encode_infer(response: &Response, binary: BinaryOutputs) -> Result<Reply> {
+    let encoded = json::encode(response, &|name| binary.contains(name))?;
+
+    let mut reply = Reply::json(encoded.body);
+    if let Some(length) = encoded.json_bytes {
+        let octets = HeaderValue::from_static("application/octet-stream");
+        reply.headers.insert(header::CONTENT_TYPE, octets);
+        reply.headers.insert(LENGTH_HEADER, length.into());
     }
+    Ok(reply)
 }
 
 fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
@@ -122,7 +102,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
     match (digits.and_then(|v| v.parse().ok()), values.next()) {
         (Some(length), None) => Ok(Some(length)),
         _ => Err(Error::invalid(
-            "Inference-Header-Content-Length is not one whole number of 0 or more",
+            "Inference-Header-Content-Length must be one non-negative integer",
         )),
     }
 }
@@ -154,7 +134,7 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
         Route::ModelReady(name, version) => {
             let ready = servable(name, version).is_ok();
             return Ok(with_status(
-                json!({"name": crate::core::model::short(name), "ready": ready}),
+                json!({"name": short(name), "ready": ready}),
                 ready,
             ));
         }
@@ -187,8 +167,8 @@ struct IndexRequest {
 
 /// Answers `POST /v2/repository/index`.
 pub(crate) fn index(front: &Front, body: &Bytes) -> Result<Reply> {
-    let asked: IndexRequest = optional(body)?;
-    let models = describe::index(&front.manager.status(), asked.ready);
+    let request: IndexRequest = optional(body)?;
+    let models = describe::index(&front.manager.status(), request.ready);
     let lines = models.iter().map(
         |m| json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason}),
     );
@@ -203,8 +183,8 @@ struct LoadRequest {
 
 /// Answers `POST /v2/repository/models/{name}/load`.
 pub(crate) async fn load(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
-    let asked: LoadRequest = optional(body)?;
-    refuse_load_parameters(asked.parameters.keys())?;
+    let request: LoadRequest = optional(body)?;
+    refuse_load_parameters(request.parameters.keys())?;
     front.manager.load(ModelName::parse(name)?).await?;
     Ok(Reply::json(Bytes::new()))
 }
@@ -220,5 +200,5 @@ fn optional<T: Default + serde::de::DeserializeOwned>(body: &Bytes) -> Result<T>
         return Ok(T::default());
     }
     serde_json::from_slice(body)
-        .map_err(|e| Error::invalid(format!("the body is not the JSON expected: {e}")))
+        .map_err(|e| Error::invalid(format!("the body must be the JSON of this call: {e}")))
 }

@@ -1,8 +1,9 @@
-//! The operator API over gRPC: messages to the one form that `registry` does,
-//! and back.
+//! The operator API over gRPC: reads the messages into the form that
+//! `registry` and `views` take, and writes their answers.
 
-use super::registry::{self, Asked, Look};
+use super::registry::{self, ChangeFields, Look};
 use super::route::Verb;
+use super::views;
 use crate::api::Front;
 use crate::core::error::{Error, Result};
 use crate::proto::operator as p;
@@ -17,22 +18,22 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub(super) struct Operator(pub Arc<Front>);
 
-/// How long a call may take: some read the whole registry.
+/// The longest that a call may take; some read the whole registry.
 const CALL_MAX: Duration = Duration::from_secs(600);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
-/// An empty field stands for none.
+/// Reads a text field; an empty one is absent.
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn by(by: Option<p::By>) -> Asked {
+fn by(by: Option<p::By>) -> ChangeFields {
     let by = by.unwrap_or_default();
-    Asked {
+    ChangeFields {
         actor: some(by.actor),
         reason: by.reason,
-        ..Asked::default()
+        ..ChangeFields::default()
     }
 }
 
@@ -41,13 +42,13 @@ impl Operator {
         Ok(document(registry::look(&self.0, what).await?.to_string()))
     }
 
-    async fn change(&self, model: &str, verb: Verb, asked: Asked) -> Answer<p::Changed> {
+    async fn change(&self, model: &str, verb: Verb, fields: ChangeFields) -> Answer<p::Changed> {
         let change::Changed {
             name,
             version,
             seq,
             waiting,
-        } = registry::change(&self.0, model, verb, &asked).await?;
+        } = registry::change(&self.0, model, verb, &fields).await?;
         Ok(Response::new(p::Changed {
             model: name,
             version,
@@ -115,7 +116,7 @@ impl operator_server::Operator for Operator {
     }
 
     async fn verify(&self, _: Request<p::VerifyRequest>) -> Answer<p::Document> {
-        let verified = registry::open(&self.0, &Asked::default(), false)
+        let verified = registry::open(&self.0, &ChangeFields::default(), false)
             .await?
             .verify(&|_| {})
             .await?;
@@ -132,7 +133,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             Verb::Promote,
-            Asked {
+            ChangeFields {
                 version: some(version),
                 allow_signature_change,
                 ..by(who)
@@ -156,7 +157,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             Verb::Alias,
-            Asked {
+            ChangeFields {
                 alias: some(alias),
                 version: some(version),
                 ..by(who)
@@ -174,7 +175,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             Verb::Traffic,
-            Asked {
+            ChangeFields {
                 weights: weights.into_iter().collect(),
                 ..by(who)
             },
@@ -191,7 +192,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             Verb::Retire,
-            Asked {
+            ChangeFields {
                 version: some(version),
                 ..by(who)
             },
@@ -210,7 +211,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             Verb::Tag,
-            Asked {
+            ChangeFields {
                 version: some(version),
                 key: some(key),
                 value,
@@ -231,7 +232,7 @@ impl operator_server::Operator for Operator {
         self.change(
             &model,
             verb,
-            Asked {
+            ChangeFields {
                 version: some(version),
                 ..by(who)
             },
@@ -248,7 +249,7 @@ impl operator_server::Operator for Operator {
         let signatures = signatures.as_deref().map(sign::Policy::parse).transpose()?;
         let set = registry::policy(
             &self.0,
-            &Asked {
+            &ChangeFields {
                 approvals,
                 signatures,
                 ..by(who)
@@ -270,15 +271,15 @@ impl operator_server::Operator for Operator {
             retain_days,
             by: who,
         } = request.into_inner();
-        let asked = Asked {
+        let fields = ChangeFields {
             dry_run,
             grace_hours,
             retain_days,
             ..by(who)
         };
-        let swept = registry::open(&self.0, &asked, true)
+        let swept = registry::open(&self.0, &fields, true)
             .await?
-            .gc(asked.rules())
+            .gc(fields.rules())
             .await?;
         let count = |n: usize| n as u64;
         let (blobs, young) = (count(swept.blobs), count(swept.young));
@@ -291,25 +292,19 @@ impl operator_server::Operator for Operator {
     }
 
     async fn models(&self, _: Request<p::ModelsRequest>) -> Answer<p::Document> {
-        Ok(document(super::models(&self.0).to_string()))
+        Ok(document(views::models(&self.0).to_string()))
     }
 
     async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(super::to_json(&super::drift(
-            &self.0,
-            &model,
-            some(version).as_deref(),
-        )?)))
+        let report = views::drift(&self.0, &model, some(version).as_deref())?;
+        Ok(document(super::to_json(&report)))
     }
 
     async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(super::to_json(&super::performance(
-            &self.0,
-            &model,
-            some(version).as_deref(),
-        )?)))
+        let report = views::performance(&self.0, &model, some(version).as_deref())?;
+        Ok(document(super::to_json(&report)))
     }
 
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {

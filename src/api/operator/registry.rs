@@ -1,16 +1,16 @@
-//! The registry's verbs over the operator listener: what REST and gRPC ask for
-//! is one form, and is done here by calling `operate`. No path or address in a
-//! request names bytes: what is pushed is pushed by the command line, with its
-//! own credentials.
+//! The registry's commands over the operator listener, for REST and for gRPC:
+//! calls `registry::commands`. Does not push: the bytes of a version come from
+//! the command line, with its own credentials, and no request names a file.
 
 use super::route::{Query, RegistryRoute, Verb};
 use crate::api::Front;
-use crate::api::rest::Reply;
+use crate::api::rest::reply::Reply;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Alias, ModelName};
 use crate::registry::commands::Operator;
 use crate::registry::commands::change::Changed;
 use crate::registry::commands::gc::Rules;
+use crate::registry::commands::report::Period;
 use crate::registry::log::{Author, now};
 use crate::registry::sign::Policy;
 use bytes::Bytes;
@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a change says; a verb refuses what it needs and does not find.
+/// The fields of a change; each command refuses a request without those it needs.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Asked {
-    /// A version's number, or an alias of it.
+pub(super) struct ChangeFields {
+    /// The number of a version, or an alias of it.
     pub version: Option<String>,
     pub alias: Option<String>,
     pub weights: BTreeMap<String, u32>,
@@ -40,7 +40,7 @@ pub(super) struct Asked {
     pub actor: Option<String>,
 }
 
-impl Asked {
+impl ChangeFields {
     fn version(&self) -> Result<&str> {
         self.version.as_deref().ok_or_else(|| lacks("version"))
     }
@@ -53,7 +53,7 @@ impl Asked {
         Alias::parse(self.alias.as_deref().ok_or_else(|| lacks("alias"))?)
     }
 
-    /// What `gc` may delete.
+    /// Returns what `gc` may delete.
     pub(super) fn rules(&self) -> Rules {
         let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
         Rules {
@@ -65,10 +65,10 @@ impl Asked {
 }
 
 fn lacks(what: &str) -> Error {
-    Error::invalid(format!("the request lacks '{what}'"))
+    Error::invalid(format!("'{what}' is missing in the request"))
 }
 
-/// What somebody wants to see.
+/// What a request reads.
 pub(super) enum Look<'a> {
     List {
         tag: Option<&'a str>,
@@ -93,13 +93,14 @@ pub(super) enum Look<'a> {
     Report,
 }
 
-/// Opens the registry that this server follows, for what is asked.
-pub(super) async fn open(front: &Front, asked: &Asked, writes: bool) -> Result<Operator> {
+/// Opens the registry that this server follows, for reading or for a change.
+pub(super) async fn open(front: &Front, fields: &ChangeFields, writes: bool) -> Result<Operator> {
     let registry = front.registry.as_ref();
     let (url, namespace) = registry.ok_or_else(|| {
-        Error::precondition("this server serves a directory; it follows no registry")
+        Error::precondition("this server follows no registry: it serves a model directory")
     })?;
-    let actor = asked
+
+    let actor = fields
         .actor
         .clone()
         .unwrap_or_else(|| "operator-api".to_owned());
@@ -108,16 +109,16 @@ pub(super) async fn open(front: &Front, asked: &Asked, writes: bool) -> Result<O
         namespace,
         Author {
             actor,
-            reason: asked.reason.clone(),
+            reason: fields.reason.clone(),
         },
         writes,
     )
     .await
 }
 
-/// Looks.
+/// Reads.
 pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
-    let operator = open(front, &Asked::default(), false).await?;
+    let operator = open(front, &ChangeFields::default(), false).await?;
     Ok(match what {
         Look::List { tag } => json!(operator.list(tag).await?),
         Look::Show { model, version } => operator.show(&ModelName::parse(model)?, version).await?,
@@ -131,63 +132,65 @@ pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
         Look::Fleet => {
             json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?})
         }
-        Look::Report => json!(operator.moves(None, (None, None)).await?),
+        Look::Report => json!(operator.moves(None, Period::default()).await?),
     })
 }
 
-/// Changes, and looks at the log at once.
+/// Makes a change, and has the server read the log at once.
 pub(super) async fn change(
     front: &Front,
     name: &str,
     verb: Verb,
-    asked: &Asked,
+    fields: &ChangeFields,
 ) -> Result<Changed> {
     let name = &ModelName::parse(name)?;
-    let operator = open(front, asked, true).await?;
+    let operator = open(front, fields, true).await?;
+
     let changed = match verb {
         Verb::Promote => {
             operator
-                .promote(name, asked.version()?, asked.allow_signature_change)
+                .promote(name, fields.version()?, fields.allow_signature_change)
                 .await
         }
         Verb::Rollback => operator.rollback(name).await,
         Verb::Alias => {
             operator
-                .alias(name, &asked.alias()?, asked.version.as_deref())
+                .alias(name, &fields.alias()?, fields.version.as_deref())
                 .await
         }
-        Verb::Traffic => operator.traffic(name, &asked.weights).await,
-        Verb::Retire => operator.retire(name, asked.version()?).await,
+        Verb::Traffic => operator.traffic(name, &fields.weights).await,
+        Verb::Retire => operator.retire(name, fields.version()?).await,
         Verb::Tag => {
             operator
                 .tag(
                     name,
-                    asked.version.as_deref(),
-                    asked.key()?,
-                    asked.value.as_deref(),
+                    fields.version.as_deref(),
+                    fields.key()?,
+                    fields.value.as_deref(),
                 )
                 .await
         }
-        Verb::Approve => operator.judge(name, asked.version()?, true).await,
-        Verb::Reject => operator.judge(name, asked.version()?, false).await,
+        Verb::Approve => operator.judge(name, fields.version()?, true).await,
+        Verb::Reject => operator.judge(name, fields.version()?, false).await,
     }?;
+
     front.manager.nudge();
     Ok(changed)
 }
 
-/// Sets what the namespace asks for.
+/// Sets the policy of the namespace.
 pub(super) async fn policy(
     front: &Front,
-    asked: &Asked,
+    fields: &ChangeFields,
 ) -> Result<crate::registry::commands::change::Required> {
-    if asked.approvals.is_none() && asked.signatures.is_none() {
+    if fields.approvals.is_none() && fields.signatures.is_none() {
         return Err(Error::invalid(
-            "the request lacks 'approvals' and 'signatures'",
+            "'approvals' or 'signatures' is missing in the request",
         ));
     }
-    open(front, asked, true)
+    open(front, fields, true)
         .await?
-        .require(asked.approvals, asked.signatures, &[])
+        .require(fields.approvals, fields.signatures, &[])
         .await
 }
 
@@ -198,20 +201,20 @@ pub(super) async fn answer(
     query: &Query,
     body: &Bytes,
 ) -> Result<Reply> {
-    let asked: Asked = match body.is_empty() {
-        true => Asked::default(),
+    let fields: ChangeFields = match body.is_empty() {
+        true => ChangeFields::default(),
         false => serde_json::from_slice(body)
-            .map_err(|e| Error::invalid(format!("the body is not the JSON expected: {e}")))?,
+            .map_err(|e| Error::invalid(format!("the body must be the JSON of this call: {e}")))?,
     };
 
     let value = match call {
         RegistryRoute::Verify => {
-            json!(open(front, &asked, false).await?.verify(&|_| {}).await?)
+            json!(open(front, &fields, false).await?.verify(&|_| {}).await?)
         }
-        RegistryRoute::Gc => json!(open(front, &asked, true).await?.gc(asked.rules()).await?),
-        RegistryRoute::Policy => json!(policy(front, &asked).await?),
+        RegistryRoute::Gc => json!(open(front, &fields, true).await?.gc(fields.rules()).await?),
+        RegistryRoute::Policy => json!(policy(front, &fields).await?),
         RegistryRoute::Change(name, verb) => {
-            let changed = change(front, &name, verb, &asked).await?;
+            let changed = change(front, &name, verb, &fields).await?;
             let mut reply = Reply::json(json!(changed).to_string());
             if changed.waiting {
                 reply.status = StatusCode::ACCEPTED;
@@ -223,7 +226,7 @@ pub(super) async fn answer(
     Ok(Reply::json(value.to_string()))
 }
 
-/// What a call reads, with the parameters of its query.
+/// Turns a call and the parameters of its query into what it reads.
 fn look_of<'a>(call: &'a RegistryRoute, query: &'a Query) -> Result<Look<'a>> {
     let version = query.value("version");
     Ok(match call {

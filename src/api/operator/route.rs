@@ -5,7 +5,7 @@ use crate::core::error::{Error, Result};
 
 /// A call of the operator API. Names are decoded and not yet checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum OperatorRoute {
     Config,
     Models,
     Nudge,
@@ -71,30 +71,30 @@ impl Query {
 }
 
 /// Reads a method and a path.
-pub(super) fn route(method: &str, path: &str) -> Result<Route> {
+pub(super) fn route(method: &str, path: &str) -> Result<OperatorRoute> {
     let segments: Option<Vec<String>> = path.split('/').skip(1).map(decoded).collect();
     let segments =
         segments.ok_or_else(|| Error::invalid("the path is not UTF-8 after percent-decoding"))?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
 
     match (method, segments.as_slice()) {
-        ("GET", ["v1", "config"]) => Ok(Route::Config),
-        ("GET", ["v1", "models"]) => Ok(Route::Models),
-        ("POST", ["v1", "nudge"]) => Ok(Route::Nudge),
+        ("GET", ["v1", "config"]) => Ok(OperatorRoute::Config),
+        ("GET", ["v1", "models"]) => Ok(OperatorRoute::Models),
+        ("POST", ["v1", "nudge"]) => Ok(OperatorRoute::Nudge),
         ("GET", ["v1", "models", name @ .., "drift"]) if !name.is_empty() => {
-            Ok(Route::Drift(name.join("/")))
+            Ok(OperatorRoute::Drift(name.join("/")))
         }
         ("GET", ["v1", "models", name @ .., "performance"]) if !name.is_empty() => {
-            Ok(Route::Performance(name.join("/")))
+            Ok(OperatorRoute::Performance(name.join("/")))
         }
         ("GET", ["v1", "models", name @ .., "report"]) if !name.is_empty() => {
-            Ok(Route::Report(name.join("/")))
+            Ok(OperatorRoute::Report(name.join("/")))
         }
         ("GET", ["v1", "registry", rest @ ..]) if !rest.is_empty() => {
-            read_of(rest).map(Route::Registry)
+            read_of(rest).map(OperatorRoute::Registry)
         }
         ("POST", ["v1", "registry", rest @ ..]) if !rest.is_empty() => {
-            change_of(rest).map(Route::Registry)
+            change_of(rest).map(OperatorRoute::Registry)
         }
         _ => Err(Error::not_found(
             "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
@@ -176,20 +176,26 @@ mod tests {
 
     #[test]
     fn paths_name_a_model_and_a_call() {
-        let check = |path: &str, expected: Route| {
+        let check = |path: &str, expected: OperatorRoute| {
             assert_eq!(route("GET", path).ok(), Some(expected), "{path}");
         };
-        check("/v1/models/a/drift", Route::Drift("a".to_owned()));
-        check("/v1/models/a%2Db/drift", Route::Drift("a-b".to_owned()));
-        check("/v1/models/a/b/report", Route::Report("a/b".to_owned()));
+        check("/v1/models/a/drift", OperatorRoute::Drift("a".to_owned()));
+        check(
+            "/v1/models/a%2Db/drift",
+            OperatorRoute::Drift("a-b".to_owned()),
+        );
+        check(
+            "/v1/models/a/b/report",
+            OperatorRoute::Report("a/b".to_owned()),
+        );
         check(
             "/v1/registry/models/a%2Db",
-            Route::Registry(RegistryRoute::Show("a-b".to_owned())),
+            OperatorRoute::Registry(RegistryRoute::Show("a-b".to_owned())),
         );
         let promote = RegistryRoute::Change("a".to_owned(), Verb::Promote);
         assert_eq!(
             route("POST", "/v1/registry/models/a/promote").ok(),
-            Some(Route::Registry(promote))
+            Some(OperatorRoute::Registry(promote))
         );
         for other in [
             "/v1/models/drift",

@@ -5,18 +5,20 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::inbound::Decoded;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
-use crate::core::request::{Selector, Target};
+use crate::core::request::{Request, Selector, Target};
 use crate::core::tensor::{
     DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire,
 };
-use crate::proto::tensorflow::serving::ModelSpec;
 use crate::proto::tensorflow::serving::model_spec::VersionChoice;
+use crate::proto::tensorflow::serving::{ModelSpec, PredictRequest};
 use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// The most memory a tensor may take that repeats its last element to fill
 /// its shape; beyond it the request is refused.
@@ -44,13 +46,13 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
             u64::try_from(*number)
                 .ok()
                 .and_then(Version::new)
-                .ok_or_else(|| Error::invalid("the model version is not a positive integer"))?,
+                .ok_or_else(|| Error::invalid("the model version must be a positive integer"))?,
         ),
         Some(VersionChoice::VersionLabel(label))
             if label.is_empty() || label.len() > LABEL_BYTES_MAX =>
         {
             return Err(Error::invalid(format!(
-                "the version label is not 1 to {LABEL_BYTES_MAX} bytes"
+                "the version label must be 1 to {LABEL_BYTES_MAX} bytes"
             )));
         }
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
@@ -62,13 +64,32 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
     })
 }
 
+/// Decodes a request; its target is read apart.
+pub(crate) fn decode(request: PredictRequest) -> Result<Decoded<()>> {
+    Request::check_limits("", request.inputs.len())?;
+    let inputs = request.inputs.into_iter().map(|(name, proto)| {
+        let tensor = tensor_from_proto(&name, proto)?;
+        Ok((name, tensor))
+    });
+
+    Ok(Decoded {
+        id: String::new(),
+        priority: 0,
+        timeout_us: None,
+        route_key: None,
+        inputs: inputs.collect::<Result<_>>()?,
+        outputs: request.output_filter,
+        form: (),
+    })
+}
+
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed
 /// list, whose last element fills the rest of the shape.
 pub(crate) fn tensor_from_proto(name: &str, proto: TensorProto) -> Result<Tensor> {
-    decode(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
+    tensor_of(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
 }
 
-fn decode(proto: TensorProto) -> Result<Tensor> {
+fn tensor_of(proto: TensorProto) -> Result<Tensor> {
     let dtype = dtype_of(proto.dtype)?;
     let shape = shape_of(proto.tensor_shape.as_ref())?;
     if !proto.tensor_content.is_empty() {
@@ -154,17 +175,18 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
 
 /// Describes what a model takes and answers.
 pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
-    let infos = |specs: &[TensorSpec]| {
-        specs
-            .iter()
-            .map(|s| (s.name.clone(), tensor_info(s)))
-            .collect()
-    };
     SignatureDef {
-        inputs: infos(&signature.inputs),
-        outputs: infos(&signature.outputs),
+        inputs: tensor_infos(&signature.inputs),
+        outputs: tensor_infos(&signature.outputs),
         method_name: "tensorflow/serving/predict".to_owned(),
     }
+}
+
+fn tensor_infos(specs: &[TensorSpec]) -> BTreeMap<String, TensorInfo> {
+    specs
+        .iter()
+        .map(|spec| (spec.name.clone(), tensor_info(spec)))
+        .collect()
 }
 
 /// TensorFlow's number for a datatype.
@@ -191,7 +213,7 @@ fn dtype_of(number: i32) -> Result<DType> {
     let known = DType::ALL
         .into_iter()
         .find(|d| wire_dtype(*d) as i32 == number);
-    known.ok_or_else(|| Error::invalid(format!("dtype {number} is not one this server takes")))
+    known.ok_or_else(|| Error::invalid(format!("dtype {number} is not supported")))
 }
 
 fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {

@@ -1,19 +1,17 @@
 //! TensorFlow Serving over gRPC: Predict, metadata and status.
 
 use super::codec::{self, SIGNATURE};
-use crate::api::oip::grpc::stamp;
-use crate::api::serve::Arrived;
-use crate::api::{Front, context, deadline, route_key, status};
+use crate::api::Front;
+use crate::api::inbound::{Arrived, Inbound};
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, Version};
-use crate::core::request::{Protocol, Request, Selector, Target};
+use crate::core::model::{ModelName, Version, short};
+use crate::core::request::{Protocol, Response as Answered, Selector, Target};
 use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::serve::manager::{State, VersionStatus};
 use prost::Message;
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Response, Status};
 
 /// Both services; cheap to clone.
@@ -26,69 +24,24 @@ impl Tfs {
         request: tonic::Request<p::PredictRequest>,
     ) -> Result<Response<p::PredictResponse>> {
         let (metadata, extensions, message) = request.into_parts();
-        let arrived = extensions
-            .get::<Arrived>()
-            .map_or_else(Instant::now, |a| a.0);
-        let predictor = &self.0.predictor;
-        let parsed = (|| {
-            let target =
-                codec::target(message.model_spec.as_ref())?.routed_by(route_key(metadata.as_ref()));
-            let asked = deadline(metadata.as_ref(), arrived)?;
-            let servable = predictor.resolve(&target)?;
-            Request::check_limits("", message.inputs.len())?;
-            let inputs = message.inputs.into_iter().map(|(name, proto)| {
-                let tensor = codec::tensor_from_proto(&name, proto)?;
-                Ok((name, tensor))
-            });
-            let request = Request {
-                id: String::new(),
-                protocol: Protocol::TfsGrpc,
-                arrived,
-                deadline: asked,
-                priority: 0,
-                inputs: inputs.collect::<Result<_>>()?,
-                outputs: message.output_filter,
-                trace: context(metadata.as_ref()),
-            };
-            Ok((servable, request))
-        })();
-        let (servable, request) =
-            parsed.inspect_err(|error| predictor.refused(Protocol::TfsGrpc, error))?;
-        let answer = predictor.predict_on(&servable, request).await?;
-        let mut response = Response::new(p::PredictResponse {
-            outputs: answer
-                .outputs
-                .iter()
-                .map(|(n, t)| (n.to_string(), codec::tensor_to_proto(t)))
-                .collect(),
-            model_spec: Some(spec(&answer.model, answer.version)),
-        });
-        stamp(
-            response.metadata_mut(),
-            answer.version.number(),
-            answer.prediction_id,
-            answer.trace.as_deref(),
-        );
-        Ok(response)
+        let inbound = Inbound {
+            predictor: &self.0.predictor,
+            protocol: Protocol::TfsGrpc,
+            headers: metadata.as_ref(),
+            arrived: Arrived::of(&extensions),
+        };
+
+        let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
+        admitted.predict(codec::decode(message), encode).await
     }
 
-    fn metadata(&self, asked: &p::GetModelMetadataRequest) -> Result<p::GetModelMetadataResponse> {
-        let target = codec::target(asked.model_spec.as_ref())?;
-        match asked.metadata_field.as_slice() {
-            [] => {
-                return Err(Error::invalid(
-                    "metadata_field is empty; ask for signature_def",
-                ));
-            }
-            fields => {
-                if let Some(other) = fields.iter().find(|f| *f != "signature_def") {
-                    let other = crate::core::model::short(other);
-                    return Err(Error::invalid(format!(
-                        "metadata_field '{other}' is unknown; ask for signature_def"
-                    )));
-                }
-            }
-        }
+    fn metadata(
+        &self,
+        request: &p::GetModelMetadataRequest,
+    ) -> Result<p::GetModelMetadataResponse> {
+        let target = codec::target(request.model_spec.as_ref())?;
+        check_metadata_fields(&request.metadata_field)?;
+
         let servable = self.0.predictor.resolve(&target)?;
         let map = p::SignatureDefMap {
             signature_def: [(
@@ -106,6 +59,30 @@ impl Tfs {
             metadata: [("signature_def".to_owned(), any)].into(),
         })
     }
+}
+
+fn check_metadata_fields(fields: &[String]) -> Result<()> {
+    if fields.is_empty() {
+        return Err(Error::invalid("metadata_field must be signature_def"));
+    }
+
+    match fields.iter().find(|field| *field != "signature_def") {
+        Some(other) => Err(Error::invalid(format!(
+            "metadata_field must be signature_def, got '{}'",
+            short(other)
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn encode(response: &Answered, (): ()) -> Result<Response<p::PredictResponse>> {
+    let outputs = response.outputs.iter();
+    Ok(Response::new(p::PredictResponse {
+        outputs: outputs
+            .map(|(name, tensor)| (name.to_string(), codec::tensor_to_proto(tensor)))
+            .collect(),
+        model_spec: Some(spec(&response.model, response.version)),
+    }))
 }
 
 fn spec(name: &ModelName, version: Version) -> p::ModelSpec {
@@ -149,7 +126,7 @@ impl ModelService for Tfs {
                 version: v.version as i64,
                 state: v.state as i32,
                 status: Some(p::StatusProto {
-                    error_code: v.code,
+                    error_code: v.code as i32,
                     error_message: v.message,
                 }),
             })
@@ -160,11 +137,11 @@ impl ModelService for Tfs {
     }
 }
 
-/// One version's state in TensorFlow Serving's words.
+/// The state of one version, in the terms of TensorFlow Serving.
 pub(crate) struct VersionState {
     pub version: u64,
     pub state: p::model_version_status::State,
-    pub code: i32,
+    pub code: tonic::Code,
     pub message: String,
 }
 
@@ -175,7 +152,6 @@ pub(crate) fn versions(
     name: &ModelName,
     selector: Option<&Selector>,
 ) -> Result<Vec<VersionState>> {
-    use p::model_version_status::State as Wire;
     let only = match selector {
         Some(Selector::Exact(version)) => Some(*version),
         Some(label @ (Selector::Label(_) | Selector::Alias(_))) => {
@@ -193,35 +169,38 @@ pub(crate) fn versions(
         .iter()
         .rev()
         .filter(|s| s.name == *name && (only.is_none() || s.version == only));
-    let state = |s: &VersionStatus| {
-        let (state, code, message) = match &s.state {
-            State::Settling => (Wire::Start, 0, String::new()),
-            State::Loading => (Wire::Loading, 0, String::new()),
-            State::Ready => (Wire::Available, 0, String::new()),
-            State::Draining => (Wire::Unloading, 0, String::new()),
-            State::Unloaded => (Wire::End, 0, String::new()),
-            State::Failed(reason) => (
-                Wire::End,
-                status::grpc(crate::core::error::Kind::FailedPrecondition) as i32,
-                reason.clone(),
-            ),
-        };
-        Some(VersionState {
-            version: s.version?.number(),
-            state,
-            code,
-            message,
-        })
-    };
+
     let found: Vec<VersionState> = of_model.filter_map(state).collect();
     if found.is_empty() {
-        let which = only.map_or_else(
-            || format!("Latest({name})"),
-            |v| format!("Specific({name}, {v})"),
-        );
+        let which = match only {
+            None => format!("Latest({name})"),
+            Some(version) => format!("Specific({name}, {version})"),
+        };
         return Err(Error::not_found(format!(
             "Servable not found for request: {which}"
         )));
     }
     Ok(found)
+}
+
+/// The state of a version that has a number.
+fn state(status: &VersionStatus) -> Option<VersionState> {
+    use p::model_version_status::State as Wire;
+    let (code, message) = match &status.state {
+        State::Failed(reason) => (tonic::Code::FailedPrecondition, reason.clone()),
+        _ => (tonic::Code::Ok, String::new()),
+    };
+
+    Some(VersionState {
+        version: status.version?.number(),
+        state: match &status.state {
+            State::Settling => Wire::Start,
+            State::Loading => Wire::Loading,
+            State::Ready => Wire::Available,
+            State::Draining => Wire::Unloading,
+            State::Unloaded | State::Failed(_) => Wire::End,
+        },
+        code,
+        message,
+    })
 }

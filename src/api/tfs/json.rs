@@ -56,12 +56,14 @@ fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String
     if let Some(spec) = bare(signature, first) {
         return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
     }
+
     let stack = |spec: &TensorSpec| Elements::stacked(rules(spec)).map_err(|e| within(spec, e));
     let mut stacks = signature
         .inputs
         .iter()
         .map(stack)
         .collect::<Result<Vec<_>>>()?;
+
     let mut count = 0;
     for row in rows {
         let what = format_args!("instance {count}");
@@ -73,11 +75,20 @@ fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String
         }
         count += 1;
     }
-    let close = |(spec, mut stack): (&TensorSpec, Elements)| {
-        let tensor = stack.close_stack(count).and_then(|()| shaped(stack));
-        Ok((spec.name.clone(), tensor.map_err(|e| within(spec, e))?))
-    };
-    signature.inputs.iter().zip(stacks).map(close).collect()
+
+    let specs = signature.inputs.iter();
+    specs
+        .zip(stacks)
+        .map(|(spec, stack)| Ok((spec.name.clone(), stacked(spec, stack, count)?)))
+        .collect()
+}
+
+/// Turns the values of an input, one for each of `count` rows, into its tensor.
+fn stacked(spec: &TensorSpec, mut stack: Elements, count: usize) -> Result<Tensor> {
+    stack
+        .close_stack(count)
+        .and_then(|()| shaped(stack))
+        .map_err(|e| within(spec, e))
 }
 
 fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
@@ -173,6 +184,7 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
             )));
         }
     }
+
     let mut writers: Vec<_> = response
         .outputs
         .iter()
@@ -229,20 +241,29 @@ fn writer<'a>(name: &str, tensor: &'a Tensor) -> Writer<'a> {
     )
 }
 
-/// Writes the states of a model's versions: number, state, code, the code's
-/// name and message of each.
-pub(crate) fn status_body(versions: &[(u64, &str, i32, &str, String)]) -> Vec<u8> {
-    let status = |(version, state, _, code, message): &(u64, &str, i32, &str, String)| {
-        json!({
-            "version": version.to_string(),
-            "state": state,
-            "status": {"error_code": code, "error_message": message},
-        })
-    };
+/// One version in the answer to a status call.
+pub(crate) struct StatusLine {
+    pub(crate) version: u64,
+    pub(crate) state: &'static str,
+    /// The name of its gRPC code.
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// Writes the states of a model's versions.
+pub(crate) fn status_body(versions: &[StatusLine]) -> Vec<u8> {
     let statuses: Vec<Value> = versions.iter().map(status).collect();
     json!({ "model_version_status": statuses })
         .to_string()
         .into_bytes()
+}
+
+fn status(line: &StatusLine) -> Value {
+    json!({
+        "version": line.version.to_string(),
+        "state": line.state,
+        "status": {"error_code": line.code, "error_message": line.message},
+    })
 }
 
 /// Writes what a version takes and answers, as the JSON form of a SignatureDef.
@@ -260,17 +281,21 @@ pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> 
 }
 
 fn tensor_infos(specs: &[TensorSpec]) -> Map<String, Value> {
-    let info = |spec: &TensorSpec| {
-        let dims = spec.shape.iter().flatten();
-        let dims: Vec<Value> = dims
-            .map(|d| json!({"size": d.to_wire().to_string(), "name": ""}))
-            .collect();
-        let value = json!({
-            "name": spec.name,
-            "dtype": wire_dtype(spec.dtype).as_str_name(),
-            "tensor_shape": {"dim": dims, "unknown_rank": spec.shape.is_none()},
-        });
-        (spec.name.clone(), value)
-    };
-    specs.iter().map(info).collect()
+    specs
+        .iter()
+        .map(|spec| (spec.name.clone(), tensor_info(spec)))
+        .collect()
+}
+
+fn tensor_info(spec: &TensorSpec) -> Value {
+    let dims = spec.shape.iter().flatten();
+    let dims: Vec<Value> = dims
+        .map(|d| json!({"size": d.to_wire().to_string(), "name": ""}))
+        .collect();
+
+    json!({
+        "name": spec.name,
+        "dtype": wire_dtype(spec.dtype).as_str_name(),
+        "tensor_shape": {"dim": dims, "unknown_rank": spec.shape.is_none()},
+    })
 }

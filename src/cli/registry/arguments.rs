@@ -1,4 +1,4 @@
-//! What the registry's commands take, and the small grammars of it.
+//! Arguments of the registry's commands, and how targets, weights and times are read.
 
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
@@ -375,7 +375,7 @@ pub(crate) enum AuditVerb {
 pub(crate) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> {
     match target.split_once(['@', ':']) {
         Some((_, "")) => Err(Error::invalid(
-            "nothing follows the model's name; it is NAME, NAME@ALIAS or NAME:VERSION",
+            "the model must be NAME, NAME@ALIAS or NAME:VERSION; nothing follows the name",
         )),
         Some((name, which)) => Ok((ModelName::parse(name)?, Some(which.to_owned()))),
         None => Ok((ModelName::parse(target)?, None)),
@@ -384,7 +384,11 @@ pub(crate) fn split_target(target: &str) -> Result<(ModelName, Option<String>)> 
 
 /// Reads TARGET=PERCENT.
 pub(crate) fn weight(text: &str) -> Result<(String, u32)> {
-    let refuse = || Error::invalid(format!("{text} is not ALIAS=PERCENT with a whole percent"));
+    let refuse = || {
+        Error::invalid(format!(
+            "a traffic weight must be ALIAS=PERCENT or VERSION=PERCENT with an integer; got \"{text}\""
+        ))
+    };
     let (target, percent) = text.split_once('=').ok_or_else(refuse)?;
     Ok((
         target.to_owned(),
@@ -418,7 +422,7 @@ pub fn instant(text: &str) -> Result<DateTime<Utc>> {
         .map(|end| end.and_utc() - chrono::TimeDelta::milliseconds(1));
     end.ok_or_else(|| {
         Error::invalid(format!(
-            "{text} is neither a date such as 2026-03-03 nor an RFC 3339 time"
+            "the time must be a date such as 2026-03-03 or an RFC 3339 time; got \"{text}\""
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! The commands for signing keys and the file of those that are trusted.
+//! `ortus key`: signing keys, and the file of trusted keys.
 
 use super::arguments::KeyVerb;
 use crate::cli::print::{Table, line};
@@ -17,7 +17,7 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
                 Error::precondition(format!("write {}", output.display())).with_source(e)
             };
             let mut options = std::fs::OpenOptions::new();
-            // Never over a key that is there: what it signed would be orphaned.
+            // Never overwrites a key: its signatures could not be made again.
             let mut file = options
                 .write(true)
                 .create_new(true)

@@ -1,4 +1,4 @@
-//! Prints what the registry's looking verbs return.
+//! Prints the results of the registry's read-only commands.
 
 use crate::cli::print::{Table, line};
 use crate::core::error::{Error, Result};
@@ -38,7 +38,7 @@ pub(super) fn history(happened: &[Happened], json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the servers that follow, and how many entries each is behind.
+/// Prints the servers of the registry, and how many entries each is behind.
 pub(super) fn fleet(servers: &[Presence], newest: u64, json: bool) -> Result<ExitCode> {
     if json {
         line(&serde_json::json!({"newest": newest, "servers": servers}).to_string());

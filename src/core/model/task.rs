@@ -1,5 +1,5 @@
-//! What a model's answers mean: scores of classes, or a value. Found from the
-//! operators that make the outputs and from names, unless somebody says.
+//! The task of a model: classification with scores, or regression with a value.
+//! Found from the operators and names of the outputs, unless it is configured.
 
 #[cfg(test)]
 mod tests;
@@ -8,15 +8,15 @@ use super::{Dim, Signature, TensorSpec, short};
 use crate::core::error::{Error, Result};
 use crate::core::tensor::DType;
 
-/// The most classes that are told apart.
+/// The most classes of a model.
 pub const CLASSES_MAX: usize = 64;
 
-/// What the answers mean.
+/// The task of a model, and where its outputs are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Scores of classes.
     Classification(Classification),
-    /// The output that holds the value.
+    /// The output with the value.
     Regression(usize),
 }
 
@@ -27,21 +27,21 @@ pub struct Classification {
     pub scores: usize,
     /// Whether one score stands for two classes.
     pub is_single: bool,
-    /// The output that names the class the model decides for; the highest
-    /// score's where there is none.
+    /// The output that names the predicted class; without it, the class with the
+    /// highest score is the prediction.
     pub label: Option<usize>,
-    /// As labels name them.
+    /// Names of the classes, as labels use them.
     pub classes: Vec<String>,
 }
 
-/// What a person or a manifest says of it.
+/// What the configuration or a manifest says of the task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// The task; `None`: found from the graph.
+    /// The task; `None` derives it from the graph.
     pub kind: Option<Kind>,
     /// The output with the scores, or with the value.
     pub output: Option<String>,
-    /// Names of the classes; empty: found from the graph.
+    /// Names of the classes; empty derives them from the graph.
     pub classes: Vec<String>,
 }
 
@@ -52,20 +52,20 @@ pub enum Kind {
     Classification,
     /// A value.
     Regression,
-    /// Neither: nothing is joined with labels.
+    /// Neither: predictions are not matched with labels.
     Neither,
 }
 
-/// What makes an output.
+/// What computes an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// The operator, behind those that only change the shape.
+    /// The operator, behind operators that only change the shape.
     pub operator: String,
-    /// The classes it names.
+    /// The classes that it declares.
     pub classes: Vec<String>,
 }
 
-/// Names that exporters give to scores.
+/// Names that exporters give to outputs with scores.
 const SCORES: [&str; 6] = [
     "probabilities",
     "probability",
@@ -85,7 +85,8 @@ const SCORING: [&str; 6] = [
 ];
 
 impl Task {
-    /// Finds it; none where nothing tells. Refuses a wish that does not fit.
+    /// Finds the task; `None` if neither graph nor configuration shows it. Refuses a configuration
+    /// that does not fit the outputs.
     pub fn find(signature: &Signature, ends: &[End], wish: &Wish) -> Result<Option<Self>> {
         let outputs = &signature.outputs;
         let wished =
@@ -100,6 +101,7 @@ impl Task {
                     },
                 )?),
             };
+
         let operator = |at: usize| ends.get(at).map_or("", |e| e.operator.as_str());
         let is_float =
             |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
@@ -131,7 +133,7 @@ impl Task {
             }
             None => match (scores, value) {
                 (Some(at), _) if wished.is_none() || scoring(at) => {
-                    // What was only guessed refuses nothing.
+                    // A guess never refuses a model.
                     let found = Self::classify(signature, ends, at, &wish.classes);
                     if wish.classes.is_empty() {
                         Ok(found.ok())
@@ -165,11 +167,12 @@ impl Task {
                 DType::I64 | DType::I32 | DType::String | DType::Bool
             )
         };
+
         let label = signature
             .outputs
             .iter()
             .position(|o| names(o) && self::width(o) == Some(1));
-        // Who names the class it decides for may name them all.
+        // An output that names the predicted class may name all classes.
         let of = |at: usize| ends.get(at).map(|e| &e.classes).filter(|c| c.len() == many);
         let known = of(scores).or_else(|| of(label?)).map_or(&[][..], |c| c);
         let classes = match (wished.len(), known.len()) {
@@ -183,6 +186,7 @@ impl Task {
                 )));
             }
         };
+
         Ok(Self::Classification(Classification {
             scores,
             is_single: width == 1,
@@ -193,7 +197,7 @@ impl Task {
 }
 
 impl Classification {
-    /// The place of a class by its name: as it is, or as a number or a truth value is written.
+    /// Finds a class by its name, also in the spelling of a number or a boolean.
     pub fn class(&self, label: &str) -> Option<usize> {
         let is = |name: &str| self.classes.iter().position(|c| c == name);
         let whole = || {
@@ -203,16 +207,18 @@ impl Classification {
                 .filter(|v| v.fract() == 0.0 && v.abs() < 1e15)
                 .map(|v| format!("{v}"))
         };
+
         let truth = || match label {
             "true" | "True" => Some("1"),
             "false" | "False" => Some("0"),
             _ => None,
         };
+
         is(label).or_else(|| is(&whole()?)).or_else(|| is(truth()?))
     }
 }
 
-/// Places of a row; none where the model does not say.
+/// Elements of a row; `None` if the model does not declare it.
 fn width(spec: &TensorSpec) -> Option<usize> {
     let dims = spec.shape.as_ref().filter(|dims| !dims.is_empty())?;
     let fixed = |d: &Dim| {

@@ -66,6 +66,7 @@ fn check(given: &[(&str, &[usize])], answer: &str) {
         inputs: vec![spec("a", &[-1, 2]), spec("b", &[-1])],
         outputs: vec![],
     };
+
     let given = given
         .iter()
         .map(|(n, s)| ((*n).to_owned(), zeros(s)))
@@ -123,6 +124,7 @@ fn selected_outputs_must_exist_once() {
         inputs: vec![],
         outputs: vec![spec("y", &[-1]), spec("z", &[-1])],
     };
+
     assert_eq!(signature.select(&[]).expect("all"), [0, 1]);
     assert_eq!(signature.select(&["z".into()]).expect("one"), [1]);
     assert!(

@@ -1,5 +1,5 @@
-//! Prediction ids: UUIDs of version 7 that carry a code only the fleet can make,
-//! so that a label for a prediction nobody made is refused without a search.
+//! Prediction ids: UUIDs of version 7 with a code that only servers of the fleet
+//! can make. A label for an invented id is refused without a search.
 //! Owns no store; the key is passed in.
 
 use arc_swap::ArcSwap;
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// Bits of the code: one made-up id in 67 million passes, and then joins nothing.
+/// Bits of the code: one invented id in 67 million passes, and then matches no prediction.
 const CODE_BITS: u32 = 26;
-/// Bits that tell ids of one millisecond apart: 12 before the variant, 36 after.
+/// Bits that distinguish ids of one millisecond: 12 before the variant, 36 after.
 const OWN_BITS: u32 = 48;
-/// Odd, so that multiplying by it loses nothing: neighbours look unlike each other.
+/// Odd, so that multiplying by it is reversible: consecutive numbers look unrelated.
 const SPREAD: u64 = 0x9e37_79b9_7f4b;
 
-/// What a fleet signs its ids with.
+/// The key that signs the ids of a fleet.
 pub(crate) type Key = [u8; 16];
 
 /// Mints ids and recognises them.
@@ -25,13 +25,13 @@ pub(crate) struct Mint {
     key: ArcSwap<Key>,
     /// Whether the key is the fleet's.
     is_fleets: AtomicBool,
-    /// The one before it: ids that were minted before it was known are ours too.
+    /// The key before it: ids that were minted before the fleet's key was known stay valid.
     first: Key,
     next: AtomicU64,
 }
 
 impl Mint {
-    /// Starts with a key of its own, which no other server knows.
+    /// Starts with a random key, which no other server knows.
     pub(crate) fn new() -> Self {
         let key = Uuid::new_v4().into_bytes();
         let is_fleets = AtomicBool::new(false);
@@ -43,7 +43,7 @@ impl Mint {
         }
     }
 
-    /// Signs with the fleet's key from now on.
+    /// Signs with the key of the fleet from now on.
     pub(crate) fn adopt(&self, key: Key) {
         self.key.store(Arc::new(key));
         self.is_fleets.store(true, Ordering::Release);
@@ -78,7 +78,7 @@ impl Mint {
     }
 }
 
-/// The moment an id was minted; none where it is of another version.
+/// The time when an id was minted; `None` for an id that is not a UUIDv7.
 pub(crate) fn minted(id: Uuid) -> Option<SystemTime> {
     (id.get_version_num() == 7)
         .then(|| UNIX_EPOCH + Duration::from_millis(id.as_u64_pair().0 >> 16))
@@ -128,7 +128,7 @@ mod tests {
         );
         assert!(!ids.iter().any(|id| stranger.is_ours(*id)));
         assert!((0..1_000).all(|_| !mint.is_ours(Uuid::now_v7()) && !mint.is_ours(Uuid::new_v4())));
-        // One bit anywhere makes it another's.
+        // A change of any bit makes it invalid.
         for bit in 0..128 {
             let other = Uuid::from_u128(ids[0].as_u128() ^ 1 << bit);
             assert!(!mint.is_ours(other), "bit {bit}");

@@ -1,19 +1,19 @@
-//! The trace that a request belongs to, as W3C Trace Context has it.
+//! The trace that a request belongs to, in the format of W3C Trace Context.
 
-/// A caller's place in a trace.
+/// The trace and span of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     /// Never 0.
     pub trace: u128,
-    /// The caller's span; 0 where there is none.
+    /// The caller's span; 0 for none.
     pub parent: u64,
-    /// Whether the caller follows it.
+    /// Whether the caller samples the trace.
     pub sampled: bool,
 }
 
 impl Context {
-    /// Reads a `traceparent` header; none where it is malformed, for then a
-    /// receiver starts anew.
+    /// Reads a `traceparent` header; `None` if it is malformed, for then a receiver
+    /// starts a new trace.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let mut parts = header.split('-');
         let (version, trace, parent, flags) =
@@ -22,8 +22,9 @@ impl Context {
             let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             text.len() == digits && text.bytes().all(legal)
         };
+
         let sound = hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
-        // Version 0 ends here; a later one may go on.
+        // Version 0 ends here; later versions may have more fields.
         if !sound || version == "ff" || (version == "00" && parts.next().is_some()) {
             return None;
         }
@@ -37,7 +38,7 @@ impl Context {
         })
     }
 
-    /// The header that names a span of it.
+    /// Writes the header for a span of this trace.
     pub(crate) fn header(&self, span: u64) -> String {
         format!(
             "00-{:032x}-{span:016x}-{:02x}",

@@ -1,5 +1,5 @@
-//! Stacks tensors along axis 0 and splits the result again. Pure. The buffer
-//! is the caller's, so that a lane reuses its own; it is 16-byte aligned.
+//! Stacks tensors along axis 0 and splits the result again. Pure. The buffer is
+//! the caller's, so that a lane can reuse it; it is 16-byte aligned.
 
 use super::{DType, Data, Strings, Tensor, View, ViewData};
 use crate::core::error::{Error, Result};
@@ -37,6 +37,7 @@ impl Stack {
                 .expect("each string was checked when it arrived");
             return;
         }
+
         self.bytes = parts.clone().map(Tensor::bytes).sum();
         let words = self.bytes.div_ceil(size_of::<u128>());
         let kept_bytes = self.words.capacity() * size_of::<u128>();
@@ -79,6 +80,7 @@ pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
             tensor.shape()
         )));
     }
+
     let per_row = |len: usize| len.checked_div(total).unwrap_or(0);
     let mut at = 0;
     let mut parts = Vec::with_capacity(rows.len());
@@ -102,5 +104,6 @@ pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
         });
         at += n;
     }
+
     Ok(parts)
 }

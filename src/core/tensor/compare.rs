@@ -1,5 +1,5 @@
-//! Whether two answers to the same question are the same: exactly for whole
-//! numbers and text, within a tolerance for floating point. Pure.
+//! Compares two answers: exactly for integers and strings, within a tolerance for
+//! floating point. Pure.
 
 use super::{DType, Data, Tensor};
 use half::{bf16, f16};
@@ -56,6 +56,7 @@ pub fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String
         let of = |t: &Tensor| format!("{} {:?}", t.dtype(), t.shape());
         return Some(format!("{} and not {}", of(a), of(b)));
     }
+
     let (Data::Fixed(x), Data::Fixed(y)) = (a.data(), b.data()) else {
         return (a.data() != b.data()).then(|| "other text".to_owned());
     };

@@ -6,8 +6,7 @@ pub(crate) mod document;
 #[cfg(test)]
 mod tests;
 
-use crate::core::error::{Error, Result};
-use crate::core::model::short;
+use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Data, Strings, Tensor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -47,10 +46,12 @@ impl Elements {
                 rules.dtype
             )));
         }
+
         let rules = Rules {
             depth_max: rules.depth_max.min(JSON_DEPTH_MAX),
             ..rules
         };
+
         Ok(Self {
             rules,
             lengths: Vec::new(),
@@ -134,6 +135,7 @@ impl Elements {
                 at = end;
             }
         }
+
         Ok(())
     }
 
@@ -144,6 +146,7 @@ impl Elements {
                 self.rules.depth_max
             )));
         }
+
         if depth < self.lengths.len() {
             return Ok(());
         }
@@ -196,6 +199,7 @@ impl Elements {
             }
             DType::F16 | DType::BF16 => false,
         };
+
         if !fits {
             return Err(self.misfit(text));
         }

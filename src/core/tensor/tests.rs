@@ -161,6 +161,7 @@ fn a_difference_names_the_element() {
             },
         )
     };
+
     assert_eq!(said(&[1.0, 2.0], &[1.0, 2.5], 0.5), None);
     assert_eq!(
         said(&[1.0, 2.0], &[1.0, 2.5], 0.25).as_deref(),
@@ -181,6 +182,7 @@ fn texts_are_the_same_wherever_in_a_buffer_they_lie() {
         )
         .expect("fits")
     };
+
     let parts = split(&words(&["a", "bc", "d"]), &[1, 1, 1]).expect("splits");
     assert!(
         agree(&parts[1], &words(&["bc"])),

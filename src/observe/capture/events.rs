@@ -1,7 +1,7 @@
-//! Predictions as events, in the words of KServe's payload logger: the request
-//! and the answer of each sampled prediction, in the Open Inference Protocol's
-//! JSON, as CloudEvents whose attributes are headers.
+//! Captured predictions as CloudEvents in the format of KServe's payload logger: request and response
+//! in the JSON of the Open Inference Protocol, attributes as headers.
 
+use super::settings::CaptureSettings;
 use crate::core::model::TensorSpec;
 use crate::core::tensor::Tensor;
 use crate::core::tensor::json::write_elements;
@@ -23,7 +23,8 @@ const REQUEST: &str = "org.kubeflow.serving.inference.request";
 const RESPONSE: &str = "org.kubeflow.serving.inference.response";
 
 /// Makes events of a share of the predictions that the monitor shows.
-pub(crate) fn tap((share, bytes_max): (f64, usize), metrics: Arc<Metrics>, send: Send) -> Tap {
+pub(crate) fn tap(settings: &CaptureSettings, metrics: Arc<Metrics>, send: Send) -> Tap {
+    let (share, bytes_max) = (settings.share, settings.request_bytes_max);
     Box::new(move |answered: &Answered<'_>| {
         if (number(answered.prediction) as f64) >= share * u64::MAX as f64 {
             return;

@@ -1,5 +1,4 @@
-//! Captured files: their names, what stands beside their rows, and back from
-//! them to requests.
+//! Capture files: their names, their metadata, and how requests are read back from them.
 
 use super::sheet::{Form, OWN, Sheet};
 use crate::core::error::{Error, Result};
@@ -161,16 +160,16 @@ impl Captured {
             format: u32,
         }
         let (mut table, notes) = columnar::read(bytes)?;
-        let note = notes
-            .get("ortus.capture")
-            .ok_or_else(|| Error::precondition("no captured predictions: no note says so"))?;
+        let note = notes.get("ortus.capture").ok_or_else(|| {
+            Error::precondition("the file is not a capture file: it has no capture metadata")
+        })?;
         let malformed = |e: serde_json::Error| {
             Error::precondition(format!("the note of a captured file is malformed: {e}"))
         };
         let Format { format } = serde_json::from_str(note).map_err(malformed)?;
         if format != FORMAT {
             return Err(Error::precondition(format!(
-                "captured in format {format}, this ortus reads format {FORMAT}"
+                "the capture file is of format {format}; this version of Ortus reads format {FORMAT}"
             )));
         }
         let head: Head = serde_json::from_str(note).map_err(malformed)?;
@@ -182,7 +181,7 @@ impl Captured {
     /// The requests, in their order: rows of one prediction that follow each other.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let damaged =
-            || Error::precondition("the file lacks the columns that every captured file has");
+            || Error::precondition("the file lacks the columns that every capture file has");
         let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {
             return Err(damaged());
         };

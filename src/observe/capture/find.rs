@@ -1,5 +1,4 @@
-//! What was answered long ago: the rows of predictions, found in captured files
-//! by the hour that their ids tell.
+//! Finds the predictions of ids in capture files, by the hour that each id holds.
 
 use super::file::{Captured, FOLDER, name};
 use super::replay::open;
@@ -95,21 +94,21 @@ impl Finder {
                     // The store may be back the next time; what was found counts.
                     Err(error) if error.kind == Kind::Unavailable => return Ok(found),
                     Err(error) => {
-                        tracing::error!(file = key, %error, "a captured file is passed over");
+                        tracing::error!(file = key, %error, "a capture file cannot be read and is skipped");
                         missed.extend(new);
                         continue;
                     }
                 };
                 let looked = tokio::task::spawn_blocking(move || (look(&file, &new), new)).await;
-                let (hits, new) = looked
-                    .map_err(|e| Error::internal("look into a captured file").with_source(e))?;
+                let (hits, new) =
+                    looked.map_err(|e| Error::internal("search a capture file").with_source(e))?;
                 match hits {
                     Ok(hits) => {
                         missed.extend(new.into_iter().filter(|id| !hits.contains_key(id)));
                         found.extend(hits);
                     }
                     Err(error) => {
-                        tracing::error!(file = key, %error, "a captured file is passed over");
+                        tracing::error!(file = key, %error, "a capture file cannot be read and is skipped");
                         missed.extend(new);
                     }
                 }

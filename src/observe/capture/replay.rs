@@ -1,5 +1,5 @@
-//! Captured predictions asked again: which files hold a stretch of time, and how
-//! the new answers differ from the old ones. Sends nothing itself.
+//! Replay of captured predictions: selects the files of a period and compares new outputs with the
+//! captured ones. Sends nothing itself.
 
 use super::file::{Captured, FILE_BYTES_MAX, FOLDER, folder, part};
 use super::sweep::hour;

@@ -1,8 +1,8 @@
-//! Which columns a captured file of a version has, and how tensors go into them
-//! and come back: one column for each place of a row where rows are narrow, the
-//! whole tensor beside the first row where they are not. Drops and hashes what
-//! it is told to.
+//! The columns of a capture file, and how tensors are written to them and read back: one column for
+//! each element of narrow rows, or the whole tensor in the first row. Drops and hashes the columns
+//! that the settings name.
 
+use super::settings::CaptureSettings;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, TensorSpec, short};
 use crate::core::request::id::Key;
@@ -75,35 +75,26 @@ pub enum Keep {
     Nothing,
 }
 
-/// What is left out or hashed: `column` or `model/column`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Redaction {
-    pub drop: Vec<String>,
-    pub hash: Vec<String>,
+/// Decides what is kept of a column, by the rules `column` and `model/column` of the settings.
+fn keep_of(settings: &CaptureSettings, model: &str, column: &str) -> Keep {
+    let is_named = |rules: &[String]| rules.iter().any(|rule| names(rule, model, column));
+
+    match (is_named(&settings.drop), is_named(&settings.hash)) {
+        (true, _) => Keep::Nothing,
+        (_, true) => Keep::Hash,
+        _ => Keep::Value,
+    }
 }
 
-impl Redaction {
-    fn of(&self, model: &str, column: &str) -> Keep {
-        let named = |rules: &[String]| {
-            rules.iter().any(|rule| {
-                rule == column
-                    || rule
-                        .split_once('/')
-                        .is_some_and(|(m, c)| m == model && c == column)
-            })
-        };
-        match (named(&self.drop), named(&self.hash)) {
-            (true, _) => Keep::Nothing,
-            (_, true) => Keep::Hash,
-            _ => Keep::Value,
-        }
-    }
+/// Tells whether a rule names a column of a model.
+fn names(rule: &str, model: &str, column: &str) -> bool {
+    rule == column || rule.split_once('/') == Some((model, column))
 }
 
 impl Sheet {
     /// Lays out the columns of a version. Refuses a rule for this model that names
     /// none of them: what should have been left out would be kept.
-    pub(crate) fn new(subject: &Subject, redaction: &Redaction) -> Result<Self> {
+    pub(crate) fn new(subject: &Subject, settings: &CaptureSettings) -> Result<Self> {
         let places = subject.places()?;
         let model = subject.model.as_str();
         let leads = subject.signature.leads_with_dynamic();
@@ -130,7 +121,7 @@ impl Sheet {
                     && own.iter().all(|p| matches!(p.part, Part::Element(_)))
                     && (width <= WIDE || !subject.features.is_empty());
                 let mut kept = |name: &str| {
-                    let keep = redaction.of(model, name);
+                    let keep = keep_of(settings, model, name);
                     let side = if input { "input" } else { "output" };
                     let free = if taken.contains(name) {
                         format!("{side}.{name}")
@@ -155,7 +146,7 @@ impl Sheet {
                             .map(|p| p.name.as_str())
                             .chain(features.iter().map(String::as_str));
                         if names
-                            .map(|name| redaction.of(model, name))
+                            .map(|name| keep_of(settings, model, name))
                             .any(|keep| keep != Keep::Value)
                         {
                             whole.keep = Keep::Nothing;
@@ -181,12 +172,12 @@ impl Sheet {
                     .kept()
                     .any(|k| k.column.trim_start_matches("input.") == column)
         };
-        for rule in redaction.drop.iter().chain(&redaction.hash) {
+        for rule in settings.drop.iter().chain(&settings.hash) {
             if let Some((_, column)) = rule.split_once('/').filter(|(m, c)| *m == model && !has(c))
             {
                 let column = short(column);
                 return Err(Error::precondition(format!(
-                    "a rule leaves out '{column}', which the model does not have"
+                    "capture.drop and capture.hash must name columns of the model, and it has no '{column}'"
                 )));
             }
         }
@@ -342,7 +333,7 @@ impl Spread {
                 let how = if kept.keep == Keep::Hash {
                     "hashed"
                 } else {
-                    "left out"
+                    "dropped"
                 };
                 let column = short(&kept.column);
                 return Err(Error::precondition(format!(

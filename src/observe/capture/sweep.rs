@@ -1,19 +1,12 @@
-//! How long captured files are kept: so many days, and so many bytes. Any server
-//! of a fleet may sweep; two that do remove the same.
+//! Retention of capture files: deletes files that are too old, then the oldest beyond the size
+//! limit. Any server of a fleet may sweep; the result is the same.
 
 use super::file::{FOLDER, part};
+use super::settings::CaptureSettings;
 use crate::core::error::Result;
 use crate::storage::layout::Records;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
-use std::time::Duration;
-
-/// What is kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retention {
-    pub age_max: Duration,
-    pub bytes_max: u64,
-}
 
 /// What a sweep came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +19,7 @@ pub(crate) struct Swept {
 /// Removes what is too old, then the oldest until the rest fits.
 pub(crate) async fn sweep(
     records: &Records,
-    retention: Retention,
+    settings: &CaptureSettings,
     now: DateTime<Utc>,
 ) -> Result<Swept> {
     let mut files: Vec<(String, u64)> = records
@@ -38,12 +31,12 @@ pub(crate) async fn sweep(
     // The newest first; names within an hour are in the order of time.
     files.sort_by(|a, b| (hour(&b.0), &b.0).cmp(&(hour(&a.0), &a.0)));
     let oldest = now
-        - TimeDelta::from_std(retention.age_max).unwrap_or(TimeDelta::MAX)
+        - TimeDelta::from_std(settings.retention).unwrap_or(TimeDelta::MAX)
         - TimeDelta::hours(1);
     let mut swept = Swept::default();
     for (key, bytes) in files {
         let is_old = hour(&key).is_some_and(|hour| hour < oldest);
-        if is_old || swept.kept_bytes + bytes > retention.bytes_max {
+        if is_old || swept.kept_bytes + bytes > settings.store_bytes_max as u64 {
             records.delete(&key).await?;
             swept.removed += 1;
         } else {

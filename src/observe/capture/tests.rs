@@ -39,19 +39,19 @@ struct Written {
     stalls: Arc<std::sync::atomic::AtomicBool>,
 }
 
-fn options() -> Options {
-    Options {
+fn settings() -> CaptureSettings {
+    CaptureSettings {
         share: 1.0,
         rows_max: 1_000,
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(3600),
         queue_bytes_max: 1 << 22,
         request_bytes_max: 1 << 20,
-        redaction: Redaction::default(),
+        ..CaptureSettings::default()
     }
 }
 
-fn start(options: Options, written: &Written) -> (Arc<Mutex<Capture>>, Arc<Metrics>) {
+fn start(settings: CaptureSettings, written: &Written) -> (Arc<Mutex<Capture>>, Arc<Metrics>) {
     let metrics = Metrics::new().expect("metrics");
     let Written { files, stalls } = written.clone();
     let put: Put = Box::new(move |key, bytes| {
@@ -62,7 +62,7 @@ fn start(options: Options, written: &Written) -> (Arc<Mutex<Capture>>, Arc<Metri
         Ok(())
     });
     let capture = Capture::start(
-        options,
+        settings,
         Arc::clone(&metrics),
         put,
         Box::new(|| Some([7; 16])),
@@ -112,7 +112,7 @@ fn unsigned_values_over_63_bits_are_kept_unsigned_and_read_from_older_files() {
     let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let tensor = Tensor::fixed(DType::U64, vec![3], raw.into()).expect("fits");
     let written = Written::default();
-    let (capture, _) = start(options(), &written);
+    let (capture, _) = start(settings(), &written);
     let asked = std::slice::from_ref(&tensor);
     show(&capture, &subject, (asked, asked));
     capture.lock().finish();
@@ -171,7 +171,7 @@ fn every_datatype_reads_back_to_the_bit() {
     let image = Tensor::from_f32(vec![2, 3, 4], &[1.5; 24]).expect("fits");
     let y = Tensor::fixed(DType::F16, vec![2], Bytes::from_static(&[0, 60, 0, 188])).expect("fits");
     let written = Written::default();
-    let (capture, _) = start(options(), &written);
+    let (capture, _) = start(settings(), &written);
     let id = show(&capture, &subject, (&inputs, &[image.clone(), y.clone()]));
     capture.lock().finish();
     let file = read(&written).remove(0);
@@ -227,18 +227,13 @@ fn what_is_to_be_left_out_is_nowhere_in_the_file() {
         |w: &str| Tensor::strings(vec![1], Strings::from_parts([w]).expect("text")).expect("fits");
     let x = Tensor::from_f32(vec![1, 2], &[1.0, 2.0]).expect("fits");
     let y = Tensor::from_f32(vec![1], &[3.0]).expect("fits");
-    let redaction = Redaction {
+    let settings = CaptureSettings {
         drop: vec!["m/ssn".to_owned(), "x[1]".to_owned()],
         hash: vec!["name".to_owned()],
+        ..settings()
     };
     let written = Written::default();
-    let (capture, _) = start(
-        Options {
-            redaction,
-            ..options()
-        },
-        &written,
-    );
+    let (capture, _) = start(settings, &written);
     show(
         &capture,
         &subject,
@@ -279,18 +274,12 @@ fn two_models_of_the_same_bytes_keep_to_their_own_rules() {
     let word =
         Tensor::strings(vec![1], Strings::from_parts(["123-45"]).expect("text")).expect("fits");
     let y = Tensor::from_f32(vec![1], &[3.0]).expect("fits");
-    let redaction = Redaction {
+    let settings = CaptureSettings {
         drop: vec!["patients/ssn".to_owned()],
-        hash: Vec::new(),
+        ..settings()
     };
     let written = Written::default();
-    let (capture, _) = start(
-        Options {
-            redaction,
-            ..options()
-        },
-        &written,
-    );
+    let (capture, _) = start(settings, &written);
     for model in ["demo", "patients"] {
         show(
             &capture,
@@ -321,16 +310,16 @@ fn a_column_of_a_tensor_that_is_kept_whole_leaves_out_all_of_it() {
         features: vec!["age".to_owned(), "ssn".to_owned()],
         ..one.as_ref().clone()
     });
-    let redaction = Redaction {
+    let settings = CaptureSettings {
         drop: vec!["m/ssn".to_owned()],
-        hash: Vec::new(),
+        ..settings()
     };
-    let sheet = Sheet::new(&one, &redaction).expect("the model has it");
+    let sheet = Sheet::new(&one, &settings).expect("the model has it");
     let Form::Whole(kept) = &sheet.tensors[0].form else {
         panic!("whole")
     };
     assert_eq!(kept.keep, Keep::Nothing);
-    let kept = Sheet::new(&one, &Redaction::default()).expect("fits");
+    let kept = Sheet::new(&one, &CaptureSettings::default()).expect("fits");
     assert!(matches!(&kept.tensors[0].form, Form::Whole(k) if k.keep == Keep::Value));
 }
 
@@ -342,7 +331,7 @@ fn a_request_whose_tensors_differ_in_rows_is_not_kept_and_spoils_no_file() {
     );
     let rows = |n: usize| Tensor::from_f32(vec![n], &vec![1.0; n]).expect("fits");
     let written = Written::default();
-    let (capture, metrics) = start(options(), &written);
+    let (capture, metrics) = start(settings(), &written);
     for (a, b, y) in [(2, 2, 2), (2, 3, 2), (2, 2, 1), (0, 0, 0), (1, 1, 1)] {
         show(&capture, &subject, (&[rows(a), rows(b)], &[rows(y)]));
     }
@@ -358,18 +347,12 @@ fn a_rule_that_names_nothing_keeps_nothing() {
         vec![spec("y", DType::F32, &[-1])],
     );
     let x = Tensor::from_f32(vec![1], &[1.0]).expect("fits");
-    let redaction = Redaction {
+    let settings = CaptureSettings {
         drop: vec!["m/z".to_owned(), "other/x".to_owned()],
-        hash: Vec::new(),
+        ..settings()
     };
     let written = Written::default();
-    let (capture, metrics) = start(
-        Options {
-            redaction,
-            ..options()
-        },
-        &written,
-    );
+    let (capture, metrics) = start(settings, &written);
     show(
         &capture,
         &subject,
@@ -391,10 +374,10 @@ fn a_stalled_store_costs_samples_and_no_time() {
     let written = Written::default();
     written.stalls.store(true, Ordering::Relaxed);
     let (capture, metrics) = start(
-        Options {
+        CaptureSettings {
             rows_max: 100,
             queue_bytes_max: 1 << 20,
-            ..options()
+            ..settings()
         },
         &written,
     );
@@ -434,9 +417,9 @@ fn files_are_closed_when_they_are_full_and_a_large_request_is_not_kept() {
     let y = Tensor::from_f32(vec![1], &[1.0]).expect("fits");
     let written = Written::default();
     let (capture, metrics) = start(
-        Options {
+        CaptureSettings {
             rows_max: 10,
-            ..options()
+            ..settings()
         },
         &written,
     );
@@ -483,11 +466,12 @@ fn old_files_go_and_so_do_the_oldest_of_too_many() {
             .create("capture/else", Bytes::new())
             .await
             .expect("written");
-        let retention = |hours: u64, bytes_max| sweep::Retention {
-            age_max: Duration::from_secs(hours * 3600),
-            bytes_max,
+        let retention = |hours: u64, store_bytes_max| CaptureSettings {
+            retention: Duration::from_secs(hours * 3600),
+            store_bytes_max,
+            ..settings()
         };
-        let swept = sweep::sweep(&records, retention(48, 1_000), now)
+        let swept = sweep::sweep(&records, &retention(48, 1_000), now)
             .await
             .expect("swept");
         assert_eq!(
@@ -498,7 +482,7 @@ fn old_files_go_and_so_do_the_oldest_of_too_many() {
                 kept_bytes: 300
             }
         );
-        let swept = sweep::sweep(&records, retention(48, 250), now)
+        let swept = sweep::sweep(&records, &retention(48, 250), now)
             .await
             .expect("swept");
         assert_eq!((swept.removed, swept.kept_bytes), (1, 200));

@@ -1,8 +1,8 @@
-//! When a distance is an alarm: its lower bound exceeds what matters in
-//! practice, at a certainty that makes one false alarm per model and month, in
-//! most of the last windows. Pure.
+//! When a distance raises an alarm: its lower confidence bound exceeds the threshold in two of the
+//! last three windows. The significance level follows from the accepted false alarms per month. Pure.
 
 use super::distance::Measured;
+use super::settings::MonitorSettings;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -75,55 +75,25 @@ impl Against {
     }
 }
 
-/// What an alarm takes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rules {
-    /// A base window closes at so many rows …
-    pub window_rows: u64,
-    /// … but not sooner than this, and at the latest after `window_max`.
-    pub window_min: Duration,
-    pub window_max: Duration,
-    /// Promised, for each model.
-    pub false_alarms_per_month: f64,
-    /// Effects that matter.
-    pub thresholds: Thresholds,
-    /// Rows that a version without a baseline is given one of.
-    pub own_rows: usize,
+/// Computes the significance level of each test: the accepted false alarms, divided among all
+/// tests that a month can hold.
+pub(crate) fn significance(settings: &MonitorSettings, columns: usize) -> f64 {
+    let windows = MONTH.as_secs_f64() / settings.window_min.as_secs_f64().max(1.0);
+    let closings: f64 = SPANS.iter().map(|span| windows / f64::from(*span)).sum();
+    let tests = columns.max(1) as f64 * Metric::NUMBERS.len() as f64 * (closings + HOURS);
+
+    (settings.false_alarms_per_month / tests).min(0.05)
 }
 
-/// The least effect of each metric that matters.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Thresholds {
-    pub ks: f64,
-    pub wasserstein: f64,
-    pub psi: f64,
-    pub js: f64,
-    pub largest: f64,
-    pub missing: f64,
-}
-
-impl Thresholds {
-    /// The one of a metric.
-    pub(crate) fn of(&self, metric: Metric) -> f64 {
-        match metric {
-            Metric::Ks => self.ks,
-            Metric::Wasserstein => self.wasserstein,
-            Metric::Psi => self.psi,
-            Metric::Js => self.js,
-            Metric::Largest => self.largest,
-            Metric::Missing => self.missing,
-        }
-    }
-}
-
-impl Rules {
-    /// The certainty of each test: what is promised, shared out among all tests
-    /// that a month can hold.
-    pub(crate) fn alpha(&self, columns: usize) -> f64 {
-        let windows = MONTH.as_secs_f64() / self.window_min.as_secs_f64().max(1.0);
-        let closings: f64 = SPANS.iter().map(|span| windows / f64::from(*span)).sum();
-        let tests = columns.max(1) as f64 * Metric::NUMBERS.len() as f64 * (closings + HOURS);
-        (self.false_alarms_per_month / tests).min(0.05)
+/// Returns the smallest distance that raises an alarm.
+pub(crate) fn threshold(settings: &MonitorSettings, metric: Metric) -> f64 {
+    match metric {
+        Metric::Ks => settings.ks,
+        Metric::Wasserstein => settings.wasserstein,
+        Metric::Psi => settings.psi,
+        Metric::Js => settings.js,
+        Metric::Largest => settings.largest,
+        Metric::Missing => settings.missing,
     }
 }
 
@@ -184,27 +154,17 @@ mod tests {
 
     #[test]
     fn the_promise_is_shared_out_among_all_tests() {
-        let thresholds = Thresholds {
-            ks: 0.0,
-            wasserstein: 0.0,
-            psi: 0.0,
-            js: 0.0,
-            largest: 0.0,
-            missing: 0.0,
-        };
         let minute = Duration::from_secs(60);
-        let rules = |false_alarms_per_month| Rules {
-            window_rows: 1_000,
+        let settings = |false_alarms_per_month| MonitorSettings {
             window_min: minute,
             window_max: minute,
             false_alarms_per_month,
-            thresholds,
-            own_rows: 0,
+            ..MonitorSettings::default()
         };
         // 43,200 minutes, their spans, and 720 hours, five metrics each.
         let windows = 43_200.0 * (1.0 + 1.0 / 8.0 + 1.0 / 64.0 + 1.0 / 512.0) + 720.0;
-        let alpha = rules(1.0).alpha(50);
+        let alpha = significance(&settings(1.0), 50);
         assert!((alpha * 50.0 * 5.0 * windows - 1.0).abs() < 1e-9, "{alpha}");
-        assert!(rules(1e9).alpha(1) <= 0.05);
+        assert!(significance(&settings(1e9), 1) <= 0.05);
     }
 }

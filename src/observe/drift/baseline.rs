@@ -1,6 +1,5 @@
-//! What a model's inputs and outputs looked like when it was made: the format
-//! of `baseline.json`, and what is read of it. Frozen: windows are counted in
-//! its cells. Knows no model; `layout` holds it against one.
+//! The training baseline of a model: the format of `baseline.json` and how it is read. Windows are
+//! counted in its cells. Knows no model; `layout` compares it with one.
 
 #[cfg(test)]
 mod tests;
@@ -182,7 +181,7 @@ impl Baseline {
         let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
-                "the baseline is of format {}, this ortus reads format {FORMAT}; use a newer one",
+                "the baseline is of format {}; this version of Ortus reads format {FORMAT}; use a newer version",
                 head.format
             )));
         }
@@ -190,7 +189,7 @@ impl Baseline {
         let mut names = BTreeSet::new();
         if read.inputs.len() + read.outputs.len() > COLUMNS_MAX {
             return Err(Error::precondition(format!(
-                "the baseline has over {COLUMNS_MAX} columns"
+                "the baseline must have at most {COLUMNS_MAX} columns"
             )));
         }
         for column in read.inputs.iter().chain(&read.outputs) {
@@ -213,7 +212,7 @@ impl Baseline {
                 .all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
             if calibration.points.is_empty() || !rises || !legal {
                 return Err(Error::precondition(
-                    "the baseline's calibration is no curve of scores and shares",
+                    "the baseline's calibration must be a curve of scores and shares",
                 ));
             }
         }

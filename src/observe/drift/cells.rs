@@ -1,6 +1,5 @@
-//! Frozen cells: where a value falls, and how many fell there. Numbers fall
-//! between edges that the baseline fixed; a value that many rows share is a
-//! cell of its own. Words fall into those the baseline knows. Pure.
+//! Cells of a histogram, fixed by the baseline. Numbers fall between edges; a value that many rows
+//! share has a cell of its own. Texts fall into the known ones or into "unseen". Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
-//! One watched column: its cells, the window under way, those summed up, and
-//! what each test last came to. Owns no clock.
+//! One monitored column: its cells, the open window, the sums of closed windows and the last result
+//! of each test. Owns no clock.
 
-use super::alarm::{Against, Metric, Rules, SPANS, Verdicts};
+use super::alarm::{self, Against, Metric, SPANS, Verdicts};
 use super::baseline::{Cells, Column, Values};
 use super::distance::{Measured, Sizes, js, ks, largest, psi, wasserstein};
 use super::layout::{Place, Value, each_value};
 use super::profile::quantile;
+use super::settings::MonitorSettings;
 use super::sketch::Counted;
 use super::window::Tally;
 use crate::core::tensor::Tensor;
@@ -88,7 +89,12 @@ impl Watched {
 
     /// Closes the base window: adds it to every span, and tests those that are
     /// full. `closed` counts base windows, from 1. Tells what alarms begin.
-    pub(crate) fn close(&mut self, closed: u64, rules: &Rules, alpha: f64) -> Vec<DriftTest> {
+    pub(crate) fn close(
+        &mut self,
+        closed: u64,
+        settings: &MonitorSettings,
+        alpha: f64,
+    ) -> Vec<DriftTest> {
         self.hints = self.look();
         self.kept.clear();
         self.hour.add(&self.open);
@@ -104,7 +110,7 @@ impl Watched {
                 let tally = std::mem::replace(&mut self.spans[at], Tally::new(self.cells.len()));
                 let counts = self.counts.clone();
                 let of = (counts.as_slice(), self.baseline.missing);
-                begun.extend(self.test((Against::Training, span), &tally, of, (rules, alpha)));
+                begun.extend(self.test((Against::Training, span), &tally, of, (settings, alpha)));
             }
         }
         self.open.clear();
@@ -113,7 +119,12 @@ impl Watched {
 
     /// Closes the hour with this number and compares it with the same hour of
     /// the week before.
-    pub(crate) fn close_hour(&mut self, number: u64, rules: &Rules, alpha: f64) -> Vec<DriftTest> {
+    pub(crate) fn close_hour(
+        &mut self,
+        number: u64,
+        settings: &MonitorSettings,
+        alpha: f64,
+    ) -> Vec<DriftTest> {
         let tally = std::mem::replace(&mut self.hour, Tally::new(self.cells.len()));
         let mut begun = Vec::new();
         if let Some(before) = self
@@ -123,7 +134,7 @@ impl Watched {
         {
             let counts: Vec<u64> = before.counts.iter().map(|n| u64::from(*n)).collect();
             let of = (counts.as_slice(), u64::from(before.missing));
-            begun = self.test((Against::LastWeek, 0), &tally, of, (rules, alpha));
+            begun = self.test((Against::LastWeek, 0), &tally, of, (settings, alpha));
         }
         // A clock that was set back or forth leaves hours that nobody asks for.
         self.week
@@ -139,7 +150,7 @@ impl Watched {
         (against, span): (Against, u32),
         tally: &Tally,
         (counts, missing): (&[u64], u64),
-        (rules, alpha): (&Rules, f64),
+        (settings, alpha): (&MonitorSettings, f64),
     ) -> Vec<DriftTest> {
         if tally.rows() < ROWS_MIN {
             return Vec::new();
@@ -176,7 +187,7 @@ impl Watched {
             } else {
                 self.measure(*metric, (&window, tally.ends), counts, sizes)
             };
-            let threshold = rules.thresholds.of(*metric);
+            let threshold = alarm::threshold(settings, *metric);
             let test = self.tests.entry((against, span, *metric));
             let (verdicts, reading) = test.or_insert_with(|| {
                 let Measured { value, lower } = measured;

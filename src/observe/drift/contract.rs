@@ -1,7 +1,6 @@
-//! What a model may expect of its inputs, counted on every row and on the
-//! thread that serves it: NaN, infinite, below and above what the baseline saw,
-//! words that it never saw. One pass over the bytes of a tensor; each thread has
-//! a part of its own, so that nobody waits.
+//! The contract of a model: value ranges of its inputs and outputs. Counts NaN, infinite, too small,
+//! too large, unseen and empty values on every row, on the thread that serves the request. Each
+//! thread has counters of its own, so that none waits for another.
 
 use super::baseline::{Baseline, Column, Values};
 use super::cells::Words;

@@ -1,5 +1,5 @@
-//! How distances went over time: one point for each base window, and where
-//! there are too many, one for two, four, … of them. Bounded. Owns no clock.
+//! Distances over time: one point for each base window. When there are too many points, neighbours
+//! are merged. Bounded. Owns no clock.
 
 use crate::observe::report::drift::WindowDrift;
 

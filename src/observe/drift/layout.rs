@@ -1,6 +1,6 @@
-//! Which columns a model has, and where in its tensors they lie: one for each
-//! place of a row, by the names of the features where they are known, else
-//! `input[3]`. Wide rows, such as images and embeddings, are summed up instead.
+//! Which columns a model has, and where they lie in its tensors: one for each element of a row,
+//! named by the feature names or as `input[3]`. Wide rows such as images and embeddings are reduced
+//! to summaries instead.
 
 use super::baseline::{Baseline, Values};
 use crate::core::error::{Error, Result};
@@ -167,7 +167,7 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
             };
             if !fits {
                 return Err(Error::precondition(format!(
-                    "the baseline's column '{name}' is of another kind than the model's, which is {}",
+                    "the baseline's column '{name}' has another type than the model's, which is {}",
                     place.dtype
                 )));
             }

@@ -1,10 +1,12 @@
-//! The way from a request to its watch: a bounded queue that never blocks, and
-//! one thread that empties it, looks at the clock, and keeps to its share of
-//! the processors by sampling. What does not fit is dropped and counted.
+//! The path from a prediction to the monitor: a bounded queue that never blocks, and one thread that
+//! empties it, closes windows and adapts the sampling share to its CPU limit. Predictions that do
+//! not fit are dropped and counted.
 
-use super::alarm::{Against, Rules, SPANS};
+mod shown;
+
 use super::contract::Contracts;
 use super::layout::Side;
+use super::settings::MonitorSettings;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
 use super::watch::{Subject, Watch};
@@ -13,11 +15,11 @@ use crate::core::hash::mix;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
-use crate::observe::metrics::monitor::{MonitorMetrics, Shown};
+use crate::observe::metrics::monitor::MonitorMetrics;
 use crate::observe::quality::answer::{Answer, answers};
 use crate::observe::quality::companion::Companion;
 use crate::observe::report::alarm::DriftAlarm;
-use crate::observe::report::drift::{ColumnDrift, FleetDrift, FleetState, VersionDrift};
+use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
 use crate::observe::report::model::VersionReport;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -28,18 +30,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
-/// How the thread behaves.
+/// How the monitor behaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub rules: Rules,
-    /// Bytes of requests waiting; what comes beyond is dropped and counted.
-    pub queue_bytes_max: usize,
-    /// Share of the server's own work that windows may take; fewer requests are
-    /// sampled where they would take more.
-    pub cpu_share: f64,
-    /// Columns with series of their own among the metrics.
-    pub columns_shown: usize,
-    /// The share of requests that taps are shown at least.
+    pub settings: MonitorSettings,
+    /// Share of requests that taps receive even if fewer are sampled into windows.
     pub tapped_share: f64,
 }
 
@@ -229,7 +224,7 @@ impl Monitor {
 
     /// Returns the report of a version, with the fleet's beside it.
     fn document(&self, observed: &Observed) -> VersionDrift {
-        let mut report = observed.watch.report(&self.shared.rules());
+        let mut report = observed.watch.report(&self.shared.settings());
         report.sample_share = Some(self.shared.share());
         report.dropped_requests = Some(observed.series.dropped.get());
 
@@ -299,7 +294,7 @@ impl Observer {
             outputs,
             bytes,
         };
-        let fits = before + bytes <= self.shared.options.queue_bytes_max;
+        let fits = before + bytes <= self.shared.options.settings.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
             self.shared
                 .waiting_bytes
@@ -323,11 +318,11 @@ pub(crate) fn number(prediction: Uuid) -> u64 {
 }
 
 impl Shared {
-    /// The rules, with this server's part of the promise.
-    fn rules(&self) -> Rules {
-        let mut rules = self.options.rules.clone();
-        rules.false_alarms_per_month /= self.fleet.lock().0 as f64;
-        rules
+    /// The settings, with this server's part of the promise.
+    fn settings(&self) -> MonitorSettings {
+        let mut settings = self.options.settings.clone();
+        settings.false_alarms_per_month /= self.fleet.lock().0 as f64;
+        settings
     }
 
     /// The share of requests that is sampled.
@@ -349,7 +344,7 @@ impl Shared {
     fn adapt(&self, taken: Option<f64>) {
         // An idle server says nothing of what its next request will cost.
         let Some(taken) = taken else { return };
-        let share = next_share(self.share(), taken, self.options.cpu_share);
+        let share = next_share(self.share(), taken, self.options.settings.cpu_share);
         let up_to = if share >= 1.0 {
             u64::MAX
         } else {
@@ -407,7 +402,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
         .map(|task| answers(task, outputs))
         .unwrap_or_default();
     if shared.is_sampled(number(*prediction)) {
-        watch.observe(inputs, outputs, &shared.options.rules);
+        watch.observe(inputs, outputs, &shared.options.settings);
         watch.estimate(&answers);
         if let Some(companion) = companion {
             let (errors, failure) = companion.expect(inputs, outputs);
@@ -415,7 +410,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
             if let Some(error) = failure {
                 let (model, version) =
                     (watch.subject.model.as_str(), watch.subject.version.number());
-                tracing::warn!(model, version, %error, "the companion fails; such rows count in no estimate");
+                tracing::warn!(model, version, %error, "the companion model fails; these rows are not in the estimate");
             }
         }
     }
@@ -439,14 +434,14 @@ fn tick(shared: &Shared, sink: &Sink) {
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    let rules = &shared.rules();
+    let settings = &shared.settings();
     let mut begun = Vec::new();
     for observed in shared.watches.lock().values_mut() {
         let alarms = observed
             .watch
-            .advance(Instant::now(), seconds / 3600, rules);
+            .advance(Instant::now(), seconds / 3600, settings);
         observed.series.begun.inc_by(alarms.len() as u64);
-        let report = observed.watch.report(rules);
+        let report = observed.watch.report(settings);
         begun.extend(
             alarms
                 .into_iter()
@@ -455,7 +450,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         if let Some(estimate) = &observed.watch.estimated {
             observed.series.estimate(&estimate.measures);
         }
-        let columns = shown(&report, shared.options.columns_shown);
+        let columns = shown::columns(&report, shared.options.settings.columns_shown);
         let alarms = report.alarms;
         observed
             .series
@@ -480,37 +475,9 @@ fn tick(shared: &Shared, sink: &Sink) {
             lower,
             threshold = test.threshold,
             rows = test.rows,
-            "drift"
+            "drift alarm"
         );
         sink(alarm);
-    }
-}
-
-/// The columns with series of their own: the most heeded first, then in order.
-fn shown(report: &VersionDrift, most: usize) -> Vec<Shown<'_>> {
-    let mut columns: Vec<&ColumnDrift> = report.columns.iter().collect();
-    columns.sort_by(|a, b| {
-        b.importance
-            .unwrap_or(0.0)
-            .total_cmp(&a.importance.unwrap_or(0.0))
-    });
-    columns.into_iter().take(most).map(series).collect()
-}
-
-/// Returns the series of a column.
-fn series(column: &ColumnDrift) -> Shown<'_> {
-    let newest = column
-        .tests
-        .iter()
-        .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
-    let raised = |metric| column.tests.iter().any(|t| t.metric == metric && t.alarm);
-
-    Shown {
-        column: &column.name,
-        breaches: column.contract.counts(),
-        distances: newest
-            .map(|t| (t.metric.word(), t.value, raised(t.metric)))
-            .collect(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Makes a baseline's columns of values: cuts cells, counts words. Sees every
-//! value of a column at once; the caller bounds how many.
+//! Builds the columns of a baseline from values: chooses edges and counts categories. Needs all
+//! values of a column at once; the caller bounds their number.
 
 use super::baseline::{Column, Listed, Numbers, OTHERS_MAX, Values};
 use super::cells::{Edges, WORDS_MAX, cut};

@@ -1,5 +1,4 @@
-//! The monitor's share of the server's own work, and the share of requests that
-//! is sampled so that it is kept.
+//! The CPU share of the monitor, and the sampling share that keeps it within its limit.
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
-//! What a server counted in a stretch of time, to be added up with what others
-//! counted: the cells of each column. Versioned, for servers of two releases
-//! meet in one store.
+//! The counts of one server over one interval, to be added to those of other servers: the cells of
+//! each column. Versioned, because servers of two releases may share a store.
 
 use super::layout::Side;
 use super::window::Tally;

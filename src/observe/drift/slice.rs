@@ -1,5 +1,5 @@
-//! Parts of the rows by the value of one input column: its words, or four parts
-//! of its numbers as the baseline has them. Bounded.
+//! Slices of rows by the value of one input column: its categories, or the quartiles of its numbers
+//! in the baseline. Bounded.
 
 use super::baseline::{Column, Values};
 use super::cells::cut;

@@ -1,13 +1,13 @@
-//! One watched version: every row is held to the contract, sampled rows are
-//! counted in windows, windows are tested when they close. Owns no clock and no
-//! thread: both are passed in.
+//! The monitor of one version: checks every row against the contract, counts sampled rows in windows
+//! and tests closed windows. Owns no clock and no thread; the caller passes the time.
 
 #[cfg(test)]
 mod proof;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 
-use super::alarm::Rules;
+use super::alarm::significance;
 use super::baseline::Baseline;
 use super::cells::cut;
 use super::column::Watched;
@@ -15,6 +15,7 @@ use super::contract::Contracts;
 use super::history::History;
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
+use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
 use crate::core::error::{Error, Result};
@@ -24,12 +25,9 @@ use crate::core::model::{ModelName, Signature, Version, short};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::quality::answer::Answer;
 use crate::observe::quality::calibrate::Curve;
-use crate::observe::quality::companion::{self, Errors};
-use crate::observe::quality::estimate::{self, Estimate, Estimator};
-use crate::observe::report::drift::{
-    BaselineSource, ColumnDrift, DriftCharts, DriftTest, Hints, VersionDrift, WindowDrift,
-};
-use crate::observe::report::performance::{EstimatedPerformance, named};
+use crate::observe::quality::companion::Errors;
+use crate::observe::quality::estimate::{Estimate, Estimator};
+use crate::observe::report::drift::{BaselineSource, DriftCharts, DriftTest, WindowDrift};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -169,7 +167,12 @@ impl Watch {
     }
 
     /// Takes the tensors of a sampled request, in the signature's order.
-    pub(crate) fn observe(&mut self, inputs: &[Tensor], outputs: &[Tensor], rules: &Rules) {
+    pub(crate) fn observe(
+        &mut self,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+        settings: &MonitorSettings,
+    ) {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         self.sampled_rows += rows;
         self.window_rows += rows;
@@ -194,7 +197,7 @@ impl Watch {
             }
             self.gathered_rows += rows as usize;
             let most = OWN_VALUES_MAX / self.places.len().max(1);
-            if self.gathered_rows >= rules.own_rows.min(most) {
+            if self.gathered_rows >= settings.own_rows.min(most) {
                 self.profile_own();
             }
         }
@@ -246,19 +249,21 @@ impl Watch {
         &mut self,
         now: Instant,
         hour: u64,
-        rules: &Rules,
+        settings: &MonitorSettings,
     ) -> Vec<(Place, DriftTest)> {
         let age = now.saturating_duration_since(self.opened);
-        let full = self.window_rows >= rules.window_rows && age >= rules.window_min;
+        let full =
+            self.window_rows >= u64::from(settings.window_rows) && age >= settings.window_min;
         let mut begun = Vec::new();
-        let alpha = rules.alpha(self.columns.len());
-        if self.window_rows > 0 && (full || age >= rules.window_max) && !self.columns.is_empty() {
-            begun = self.close(now, rules);
+        let alpha = significance(settings, self.columns.len());
+        if self.window_rows > 0 && (full || age >= settings.window_max) && !self.columns.is_empty()
+        {
+            begun = self.close(now, settings);
         }
         if self.hour.replace(hour).is_some_and(|before| before != hour) {
             for column in &mut self.columns {
                 // What was counted belongs to the hour that ends.
-                let readings = column.close_hour(hour.wrapping_sub(1), rules, alpha);
+                let readings = column.close_hour(hour.wrapping_sub(1), settings, alpha);
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
             }
         }
@@ -306,16 +311,20 @@ impl Watch {
     }
 
     /// Closes the window under way, however many rows it has, and tests it.
-    pub(crate) fn close(&mut self, now: Instant, rules: &Rules) -> Vec<(Place, DriftTest)> {
+    pub(crate) fn close(
+        &mut self,
+        now: Instant,
+        settings: &MonitorSettings,
+    ) -> Vec<(Place, DriftTest)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
             .or_else(|| self.errors.close())
             .or(self.estimated.take());
-        let alpha = rules.alpha(self.columns.len());
+        let alpha = significance(settings, self.columns.len());
         let mut begun = Vec::new();
         for column in &mut self.columns {
-            let readings = column.close(self.closed, rules, alpha);
+            let readings = column.close(self.closed, settings, alpha);
             begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
         }
         self.untold_rows += self.window_rows;
@@ -353,75 +362,6 @@ impl Watch {
             performance: baseline.map(|b| b.performance.clone()),
         }
     }
-
-    /// Returns the drift report of this server's own windows.
-    pub(crate) fn report(&self, rules: &Rules) -> VersionDrift {
-        let (rows, mut breaches) = self.contracts.totals();
-        let mut columns: Vec<ColumnDrift> = Vec::new();
-        for column in &self.columns {
-            let (side, name) = (column.place.side, column.place.name.clone());
-            let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
-            columns.push(ColumnDrift {
-                name,
-                side,
-                importance: column.importance(),
-                contract,
-                hints: column.hints,
-                tests: column.readings().cloned().collect(),
-            });
-        }
-        // Those that no test looks at are still held to the contract.
-        columns.extend(
-            breaches
-                .into_iter()
-                .map(|((side, name), breaches)| ColumnDrift {
-                    name,
-                    side,
-                    importance: None,
-                    contract: breaches,
-                    hints: Hints::default(),
-                    tests: Vec::new(),
-                }),
-        );
-        VersionDrift {
-            model: self.subject.model.to_string(),
-            version: self.subject.version.number(),
-            digest: self.subject.digest.to_string(),
-            baseline: self.source,
-            baseline_rows: self.baseline_rows,
-            rows,
-            sampled_rows: self.sampled_rows,
-            windows: self.closed,
-            alpha: rules.alpha(self.columns.len()),
-            estimated: self.estimated.as_ref().map(estimated),
-            alarms: columns
-                .iter()
-                .flat_map(|c| &c.tests)
-                .filter(|t| t.alarm)
-                .count(),
-            columns,
-            sample_share: None,
-            dropped_requests: None,
-            fleet: None,
-        }
-    }
-}
-
-/// Returns an estimate with what it assumes.
-fn estimated(estimate: &Estimate) -> EstimatedPerformance {
-    let assumption = if estimate.calibrated.is_some() {
-        estimate::ASSUMPTION
-    } else {
-        companion::ASSUMPTION
-    };
-
-    EstimatedPerformance {
-        rows: estimate.rows,
-        measures: named(&estimate.measures),
-        margin: estimate.margin,
-        calibrated: estimate.calibrated,
-        assumption: assumption.to_owned(),
-    }
 }
 
 /// What estimates from the scores, of a classifier.
@@ -455,7 +395,7 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
             let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
             let (name, has) = (short(name), has.join(", "));
             Error::precondition(format!(
-                "the slice '{name}' is no input column; they are {}",
+                "the slice '{name}' must be an input column; the input columns are {}",
                 short(&has)
             ))
         })?;

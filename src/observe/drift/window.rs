@@ -1,5 +1,5 @@
-//! Counts of a stretch of time, column by column: added up row by row, then
-//! window by window into any span. Owns no clock.
+//! Counts of one interval, column by column. They are added row by row, then window by window.
+//! Owns no clock.
 
 use super::baseline::Cells;
 use super::layout::Value;

@@ -5,7 +5,6 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::drift::alarm::Thresholds;
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
 use crate::observe::drift::observer;
 use crate::observe::drift::profile::{Series, profile};
@@ -78,21 +77,13 @@ fn subject() -> Subject {
     }
 }
 
-fn rules() -> Rules {
-    Rules {
-        window_rows: u64::MAX,
+fn settings() -> MonitorSettings {
+    MonitorSettings {
+        window_rows: u32::MAX,
         window_min: Duration::from_secs(60),
         window_max: Duration::from_secs(1 << 30),
         false_alarms_per_month: 0.5,
-        thresholds: Thresholds {
-            ks: 0.05,
-            wasserstein: 0.1,
-            psi: 0.1,
-            js: 0.1,
-            largest: 0.03,
-            missing: 0.01,
-        },
-        own_rows: 5_000,
+        ..MonitorSettings::default()
     }
 }
 
@@ -103,9 +94,9 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
     let mut servers: Vec<Watch> = (0..SERVERS).map(|_| watch()).collect();
     let mut fleet = watch();
     // Each server has its part of the promise.
-    let own = Rules {
+    let own = MonitorSettings {
         false_alarms_per_month: 0.5 / SERVERS as f64,
-        ..rules()
+        ..settings()
     };
     let (mut together, mut alone) = (None, None);
     for slot in 1..=slots {
@@ -118,7 +109,7 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
             add(&mut merged, server.sketch().expect("rows were counted"));
         }
         merged.values().for_each(|sum: &Sketch| fleet.absorb(sum));
-        if !fleet.close(Instant::now(), &rules()).is_empty() {
+        if !fleet.close(Instant::now(), &settings()).is_empty() {
             together = together.or(Some(slot));
         }
     }
@@ -139,8 +130,8 @@ fn ten_servers_with_a_tenth_of_the_traffic_see_together_what_none_sees_alone() {
 #[test]
 fn counts_add_up_and_strangers_columns_are_passed_over() {
     let mut watch = Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
-    watch.observe(&[Random(3).rows(100, 0.0)], &[], &rules());
-    watch.close(Instant::now(), &rules());
+    watch.observe(&[Random(3).rows(100, 0.0)], &[], &settings());
+    watch.close(Instant::now(), &settings());
     let sketch = watch.sketch().expect("rows");
     assert!(watch.sketch().is_none(), "told once");
     let mut sum = BTreeMap::new();
@@ -174,14 +165,14 @@ struct Server {
 fn server(records: &Records, name: &str, seed: u64) -> Server {
     let metrics = Metrics::new().expect("metrics");
     let options = observer::Options {
-        rules: Rules {
+        settings: MonitorSettings {
             window_rows: 100,
             window_min: Duration::from_millis(1),
-            ..rules()
+            queue_bytes_max: 1 << 20,
+            cpu_share: 1.0,
+            columns_shown: 1,
+            ..settings()
         },
-        queue_bytes_max: 1 << 20,
-        cpu_share: 1.0,
-        columns_shown: 1,
         tapped_share: 0.0,
     };
     let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
@@ -192,7 +183,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         records: records.clone(),
         server: name.to_owned(),
         slot: Duration::from_secs(60),
-        rules: rules(),
+        settings: settings(),
         sink: Box::new(move |alarm| told.lock().push(alarm)),
         series: metrics.monitor.fleet(),
     };
@@ -291,7 +282,7 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
             .watches
             .values()
             .next()
-            .map(|w| w.report(&rules()).windows);
+            .map(|w| w.report(&settings()).windows);
         assert_eq!(
             windows,
             Some(15),

@@ -1,6 +1,5 @@
-//! A folder for labels as files: whatever is put there is taken once, file by
-//! file, and moved to `taken` with a note of what became of it. Parquet or CSV,
-//! with the columns prediction_id, label, and row if it is not always 0.
+//! Import of label files from a directory. Each Parquet or CSV file is read once and moved to `taken`
+//! with a note of the result. Columns: prediction_id, label, and row if it is not always 0.
 
 use super::Feedback;
 use super::given::Given;
@@ -22,22 +21,22 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
         let Some(feedback) = feedback.upgrade() else {
             return;
         };
-        let poll = feedback.options.poll;
+        let poll = feedback.options.settings.poll;
         for file in files(&folder) {
             let note = match take(&feedback, &file).await {
                 Ok(note) => note,
                 // Not the file's fault: it is tried again.
                 Err(Fault::Store(error)) => {
-                    tracing::warn!(file = %file.display(), %error, "a file of labels waits");
+                    tracing::warn!(file = %file.display(), %error, "a label file cannot be stored yet and is tried again");
                     continue;
                 }
                 Err(Fault::File(error)) => {
-                    tracing::error!(file = %file.display(), %error, "a file of labels is refused");
+                    tracing::error!(file = %file.display(), %error, "a label file is refused");
                     serde_json::json!({"error": error.message})
                 }
             };
             if let Err(error) = put_away(&folder, &file, &note) {
-                tracing::error!(file = %file.display(), %error, "a file of labels cannot be put away; it is not taken twice");
+                tracing::error!(file = %file.display(), %error, "a label file cannot be moved; the import of label files stops");
                 return;
             }
         }
@@ -87,13 +86,16 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
     let path = file.to_owned();
     let read = tokio::task::spawn_blocking(move || labels(&path)).await;
     let labels =
-        read.map_err(|e| Fault::Store(Error::internal("read a file of labels").with_source(e)))?;
+        read.map_err(|e| Fault::Store(Error::internal("read a label file").with_source(e)))?;
     let labels = labels.map_err(Fault::File)?;
     let (mut accepted, mut duplicates, mut refused, mut errors) = (0, 0, 0, Vec::new());
     let mut labels = labels.into_iter();
     let mut at = 0;
     loop {
-        let some: Vec<Result<Given>> = labels.by_ref().take(feedback.options.labels_max).collect();
+        let some: Vec<Result<Given>> = labels
+            .by_ref()
+            .take(feedback.options.settings.labels_max)
+            .collect();
         if some.is_empty() {
             break;
         }
@@ -111,7 +113,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
         );
         at += count;
     }
-    tracing::info!(file = %file.display(), accepted, duplicates, refused, "labels taken");
+    tracing::info!(file = %file.display(), accepted, duplicates, refused, "label file imported");
     Ok(
         serde_json::json!({"accepted": accepted, "duplicates": duplicates, "refused": refused, "errors": errors}),
     )
@@ -129,15 +131,15 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
         let row = match rows.and_then(|rows| rows.cell(at)) {
             None => 0,
             Some(Cell::Whole(n)) => u32::try_from(n)
-                .map_err(|_| Error::invalid("row is no whole number of 0 or more"))?,
+                .map_err(|_| Error::invalid("row must be a non-negative integer"))?,
             Some(Cell::Unsigned(n)) => u32::try_from(n)
-                .map_err(|_| Error::invalid("row is no whole number of 0 or more"))?,
+                .map_err(|_| Error::invalid("row must be a non-negative integer"))?,
             Some(Cell::Number(n))
                 if n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n) =>
             {
                 n as u32
             }
-            Some(_) => return Err(Error::invalid("row is no whole number of 0 or more")),
+            Some(_) => return Err(Error::invalid("row must be a non-negative integer")),
         };
         let label = match labels.cell(at) {
             Some(Cell::Whole(v)) if matches!(labels, Column::Bool(_)) => {
@@ -147,7 +149,7 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
             Some(Cell::Unsigned(v)) => Label::Number(v as f64),
             Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
             Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
-            _ => return Err(Error::invalid("label is missing")),
+            _ => return Err(Error::invalid("label is required")),
         };
         Given::of_parts(&ids.word(at), row, label, None)
     };

@@ -1,4 +1,4 @@
-//! Labels as clients send them, and what they are told.
+//! Labels in requests, and the response that says which were accepted.
 
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::short;
@@ -48,7 +48,7 @@ impl Given {
     ) -> Result<Self> {
         let id = Uuid::parse_str(id).map_err(|_| {
             Error::invalid(format!(
-                "prediction_id '{}' is no id that an answer carried",
+                "prediction_id must be the id of a prediction (ortus-prediction-id in its response); got '{}'",
                 short(id)
             ))
         })?;
@@ -62,7 +62,7 @@ impl Given {
 
     fn of_json(value: &Value) -> Result<Self> {
         let Value::Object(members) = value else {
-            return Err(Error::invalid("a label is no object"));
+            return Err(Error::invalid("each label must be an object"));
         };
         if let Some(unknown) = members
             .keys()
@@ -70,22 +70,23 @@ impl Given {
         {
             let known = "prediction_id, row, label and time";
             return Err(Error::invalid(format!(
-                "unknown member '{}'; there are {known}",
+                "unknown member '{}'; the members are {known}",
                 short(unknown)
             )));
         }
         let id = members.get("prediction_id").and_then(Value::as_str);
-        let id = id.ok_or_else(|| Error::invalid("prediction_id is missing or no text"))?;
+        let id =
+            id.ok_or_else(|| Error::invalid("prediction_id must be a string and is required"))?;
         let row = match members.get("row") {
             None => 0,
             Some(row) => row
                 .as_u64()
                 .and_then(|n| u32::try_from(n).ok())
-                .ok_or_else(|| Error::invalid("row is no whole number of 0 or more"))?,
+                .ok_or_else(|| Error::invalid("row must be a non-negative integer"))?,
         };
         let label = members
             .get("label")
-            .ok_or_else(|| Error::invalid("label is missing"))?;
+            .ok_or_else(|| Error::invalid("label is required"))?;
         let time = match members.get("time") {
             None | Some(Value::Null) => None,
             Some(text) => Some(time(text.as_str().unwrap_or_default())?),
@@ -97,8 +98,9 @@ impl Given {
 /// Reads the time of a label.
 pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text);
-    let time =
-        time.map_err(|_| Error::invalid("time is none of RFC 3339, such as 2026-01-31T12:00:00Z"))?;
+    let time = time.map_err(|_| {
+        Error::invalid("time must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+    })?;
     Ok(time.with_timezone(&Utc))
 }
 
@@ -111,7 +113,7 @@ pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>>
         .and_then(|labels| reader.end().map(|()| labels));
     read.map_err(|e| {
         Error::invalid(format!(
-            "the body is not {{\"labels\": [{{\"prediction_id\": …, \"row\": 0, \"label\": …}}, …]}}: {e}"
+            "the body must be {{\"labels\": [{{\"prediction_id\": …, \"row\": 0, \"label\": …}}, …]}}: {e}"
         ))
     })
 }
@@ -185,7 +187,7 @@ impl<'d> Visitor<'d> for List {
         while let Some(label) = seq.next_element::<Value>()? {
             if labels.len() == self.0.labels_max {
                 return Err(A::Error::custom(format!(
-                    "over {} labels are too many for a request",
+                    "a request may have at most {} labels; send several requests",
                     self.0.labels_max
                 )));
             }
@@ -267,11 +269,11 @@ mod tests {
         );
         check(
             &format!("{{\"prediction_id\":\"{ID}\"}}"),
-            Err("label is missing"),
+            Err("label is required"),
         );
         check(
             &format!("{{\"prediction_id\":\"{ID}\",\"label\":null}}"),
-            Err("neither"),
+            Err("must be a number, a string or a boolean"),
         );
         check(
             &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"lable\":2}}"),
@@ -281,9 +283,12 @@ mod tests {
             &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"time\":\"yesterday\"}}"),
             Err("time"),
         );
-        check("{\"prediction_id\":\"x\",\"label\":1}", Err("no id"));
+        check(
+            "{\"prediction_id\":\"x\",\"label\":1}",
+            Err("must be the id of a prediction"),
+        );
         check("{\"label\":1}", Err("prediction_id"));
-        check("7", Err("no object"));
+        check("7", Err("must be an object"));
     }
 
     #[test]

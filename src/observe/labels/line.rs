@@ -1,6 +1,5 @@
-//! The format of the label log: JSON lines in files that are named by the hour
-//! in which they were taken. A line is a label, and once its prediction is
-//! known, what was predicted. Files are written once and never changed.
+//! The format of the label log: JSON lines in files that are named by the hour of acceptance. A line
+//! holds a label, and its prediction once it is known. Files are written once and never changed.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -120,7 +119,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>> {
         if head.format != FORMAT {
             let format = head.format;
             return Err(Error::precondition(format!(
-                "labels of format {format}, this ortus reads format {FORMAT}"
+                "the label log is of format {format}; this version of Ortus reads format {FORMAT}"
             )));
         }
         serde_json::from_slice(line).map_err(malformed)

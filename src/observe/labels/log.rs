@@ -1,6 +1,5 @@
-//! The label log: takes lines from many requests at once, puts them into the
-//! store together, and says when they are there. Others' files are found by
-//! their names, which tell the hour.
+//! The label log: gathers lines of many requests, writes them together and confirms each request when
+//! they are stored. Files of other servers are found by the hour in their names.
 
 use super::line::{self, FOLDER, Line, hour};
 use crate::core::error::{Error, Result};
@@ -42,10 +41,10 @@ impl Log {
     /// Puts lines down; returns once they are in the store.
     pub(crate) async fn append(&self, lines: Vec<Line>) -> Result<()> {
         let (done, written) = oneshot::channel();
-        let ended = |_| Error::unavailable("the label log has ended");
+        let ended = |_| Error::unavailable("the server is stopping and accepts no labels");
         self.0
             .try_send(Append { lines, done })
-            .map_err(|_| Error::overloaded("too many labels are waiting; retry"))?;
+            .map_err(|_| Error::overloaded("too many labels wait to be stored; retry"))?;
         written.await.map_err(ended)?
     }
 }
@@ -125,7 +124,7 @@ impl Reader {
             match bytes.as_deref().map_or_else(|| Ok(Vec::new()), line::read) {
                 Ok(read) => take(read),
                 Err(error) => {
-                    tracing::error!(file = key, %error, "a file of labels is passed over")
+                    tracing::error!(file = key, %error, "a file of the label log cannot be read and is skipped")
                 }
             }
             self.read.insert(key);

@@ -1,4 +1,4 @@
-//! Answers that wait for their labels, in memory and bounded: the oldest go first.
+//! Recent predictions that wait for their labels, in memory and bounded: the oldest are dropped first.
 
 use crate::observe::drift::observer::Answered;
 use crate::observe::drift::watch::Subject;

@@ -1,5 +1,4 @@
-//! What is known of labels and their predictions at one moment. Owns no clock,
-//! no store and no task.
+//! The state of labels and their predictions. Owns no clock, no store and no task.
 
 use super::Options;
 use super::given::Given;
@@ -77,7 +76,7 @@ impl State {
     /// Starts with nothing.
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            recent: Recent::new(options.answers_bytes_max),
+            recent: Recent::new(options.settings.answers_bytes_max),
             books: BTreeMap::new(),
             pending: HashMap::new(),
             order: VecDeque::new(),
@@ -126,13 +125,13 @@ impl State {
             key,
             subject.version.number(),
             &subject.slices,
-            options.rows_max,
+            options.settings.rows_max,
         );
         open.book.predicted(hour_of(id), rows);
         if open.trial.is_none() {
             let measured = subject.baseline.as_ref().map(|b| (&b.performance, b.rows));
-            let trial =
-                measured.map(|(measured, rows)| Trial::new(measured, rows, options.loss_margin));
+            let trial = measured
+                .map(|(measured, rows)| Trial::new(measured, rows, options.settings.loss_margin));
             open.trial = Some(trial.unwrap_or_default());
         }
         self.recent.add(id, kept);
@@ -168,18 +167,18 @@ impl State {
         } = given;
         if !mint.is_ours(*id) {
             return Err(Error::not_found(format!(
-                "prediction_id '{id}' is of no prediction made here"
+                "prediction_id '{id}' is not of a prediction of this fleet"
             )));
         }
         let made: DateTime<Utc> = minted(*id).unwrap_or(UNIX_EPOCH).into();
-        let age_max = TimeDelta::from_std(options.age_max).unwrap_or(TimeDelta::MAX);
+        let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
         if made > now + SKEW || time.is_some_and(|time| time > now + SKEW) {
-            return Err(Error::invalid("the label is of the future"));
+            return Err(Error::invalid("time is in the future"));
         }
         if now - made > age_max || time.is_some_and(|time| time < made - SKEW) {
             let days = age_max.num_days();
             return Err(Error::precondition(format!(
-                "the prediction is of {}: older than {days} days, or than its label",
+                "the prediction of {} is older than {days} days (feedback.age_max), or newer than the label's time",
                 made.format("%Y-%m-%d")
             )));
         }
@@ -196,10 +195,10 @@ impl State {
                     .and_then(|open| open.corrections.get(&key))
                     .copied()
                     .unwrap_or(0);
-                if known.is_some() && times >= options.corrections_max {
-                    let most = options.corrections_max;
+                if known.is_some() && times >= options.settings.corrections_max {
+                    let most = options.settings.corrections_max;
                     return Err(Error::precondition(format!(
-                        "the label was corrected {most} times, the most there may be"
+                        "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
                     )));
                 }
             }
@@ -239,16 +238,19 @@ impl State {
         let rows = kept.answers.len();
         let answer = kept.answers.get(row as usize);
         let answer = answer.ok_or_else(|| {
-            Error::invalid(format!("row {row} is none of the prediction's {rows}"))
+            Error::invalid(format!(
+                "row {row} is out of range; the prediction has {rows} rows, counted from 0"
+            ))
         })?;
-        let answer = answer
-            .clone()
-            .ok_or_else(|| Error::precondition(format!("row {row} was answered with no number")))?;
+        let answer = answer.clone().ok_or_else(|| {
+            Error::precondition(format!(
+                "the prediction of row {row} is not a number and cannot have a label"
+            ))
+        })?;
         let subject = &kept.subject;
-        let task = subject
-            .task
-            .as_ref()
-            .ok_or_else(|| Error::precondition("nobody knows what the model's answers mean"))?;
+        let task = subject.task.as_ref().ok_or_else(|| {
+            Error::precondition("the task of the model is unknown; set task in its configuration")
+        })?;
         let truth = label.truth(task)?;
         let part = |(at, name): (usize, &String)| {
             let part = kept.parts.get(at)?.get(row as usize)?;
@@ -291,7 +293,7 @@ impl State {
             }
             Ok(None) => self.wait(key, line.clone()),
             Err(error) => {
-                tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a label does not fit")
+                tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a stored label does not fit its prediction and is ignored")
             }
         }
     }
@@ -377,7 +379,7 @@ impl State {
         let is_own = self.recent.get(id).is_some();
         let slices: Vec<String> = joined.slices.keys().cloned().collect();
         let is_betting = self.is_betting;
-        let open = self.open(of, joined.version, &slices, options.rows_max);
+        let open = self.open(of, joined.version, &slices, options.settings.rows_max);
         let truth = Truth::from(joined.truth);
         let parts = open
             .book
@@ -398,7 +400,8 @@ impl State {
             Taken::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
             Taken::New => {
                 let now = u64::try_from(line.time.timestamp() / 3600).unwrap_or(0);
-                let (alarms, margin) = (options.false_alarms_per_month, options.loss_margin);
+                let (alarms, margin) =
+                    (options.false_alarms_per_month, options.settings.loss_margin);
                 let trial = open.trial.as_mut().filter(|_| is_betting);
                 let won = trial.and_then(|t| t.take((&joined.answer, truth), now, alarms, margin));
                 worse.extend(won.map(|won| PerformanceAlarm {

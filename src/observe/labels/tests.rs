@@ -17,21 +17,18 @@ struct Desk {
     subject: Arc<Subject>,
 }
 
-fn options() -> Options {
-    Options {
-        age_max: Duration::from_secs(90 * 86_400),
+fn settings() -> FeedbackSettings {
+    FeedbackSettings {
         corrections_max: 1,
         labels_max: 1_000,
         rows_max: 10_000,
         answers_bytes_max: 1 << 20,
         poll: Duration::from_millis(20),
-        drop: None,
-        loss_margin: 0.02,
-        false_alarms_per_month: 1.0,
+        ..FeedbackSettings::default()
     }
 }
 
-fn desk(folder: &std::path::Path, options: Options) -> Desk {
+fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
     let records = Records::open(&folder.display().to_string(), "default").expect("opens");
     let mint = Arc::new(Mint::new());
     mint.adopt([7; 16]);
@@ -42,7 +39,10 @@ fn desk(folder: &std::path::Path, options: Options) -> Desk {
     let runtime = tokio::runtime::Handle::current();
     let feedback = Feedback::start(
         (records, Arc::clone(&mint)),
-        options,
+        Options {
+            settings,
+            false_alarms_per_month: 1.0,
+        },
         metrics,
         sink,
         &runtime,
@@ -159,7 +159,7 @@ fn run(test: impl AsyncFnOnce(&std::path::Path)) {
 #[test]
 fn labels_are_joined_once_and_corrected_as_often_as_is_allowed() {
     run(async |folder| {
-        let desk = desk(folder, options());
+        let desk = desk(folder, settings());
         let id = desk.predict();
         desk.check((id, 0, "no"), (1, 1, 0), "").await;
         desk.check((id, 0, "no"), (0, 0, 1), "").await;
@@ -184,16 +184,16 @@ fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
     run(async |folder| {
         let desk = desk(
             folder,
-            Options {
+            FeedbackSettings {
                 age_max: Duration::from_secs(3600),
-                ..options()
+                ..settings()
             },
         );
         let id = desk.predict();
         desk.check(
             (Uuid::now_v7(), 0, "no"),
             (0, 0, 0),
-            "no prediction made here",
+            "not of a prediction of this fleet",
         )
         .await;
         desk.check((id, 2, "no"), (0, 0, 0), "row 2").await;
@@ -229,7 +229,7 @@ fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
 #[test]
 fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
     run(async |folder| {
-        let (one, two) = (desk(folder, options()), desk(folder, options()));
+        let (one, two) = (desk(folder, settings()), desk(folder, settings()));
         let id = one.predict();
         // The other takes it, and does not know it.
         two.check((id, 0, "no"), (1, 0, 0), "").await;
@@ -238,7 +238,7 @@ fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
             .await;
         two.until("and tells the other", |w| w["labelled_rows"] == 1)
             .await;
-        let later = desk(folder, options());
+        let later = desk(folder, settings());
         later
             .until("a later one reads it", |w| w["labelled_rows"] == 1)
             .await;
@@ -250,7 +250,7 @@ fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
 #[test]
 fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
     run(async |folder| {
-        let desk = desk(folder, options());
+        let desk = desk(folder, settings());
         let id = desk.predict();
         let label = |word: &str| {
             Ok(Given {
@@ -273,7 +273,7 @@ fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
         );
         // Back to what it was: read in any order, the last holds.
         desk.check((id, 0, "no"), (0, 0, 0), "corrected").await;
-        let later = self::desk(folder, options());
+        let later = self::desk(folder, settings());
         later
             .until("a later one reads it", |w| w["labelled_rows"] == 1)
             .await;
@@ -284,7 +284,7 @@ fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
 #[test]
 fn labels_of_before_the_start_are_not_bet_on_again() {
     run(async |folder| {
-        let first = desk(folder, options());
+        let first = desk(folder, settings());
         for round in 0..700 {
             let id = first.predict();
             first
@@ -296,7 +296,7 @@ fn labels_of_before_the_start_are_not_bet_on_again() {
                 .await;
         }
         assert_eq!(first.worse.lock().len(), 1);
-        let again = desk(folder, options());
+        let again = desk(folder, settings());
         again.predict();
         again
             .until("they are read", |w| w["labelled_rows"] == 700)
@@ -308,7 +308,7 @@ fn labels_of_before_the_start_are_not_bet_on_again() {
 #[test]
 fn nothing_is_acknowledged_that_is_not_in_the_store() {
     run(async |folder| {
-        let desk = desk(folder, options());
+        let desk = desk(folder, settings());
         let id = desk.predict();
         desk.check((id, 0, "no"), (1, 1, 0), "").await;
         // A file where the folder of labels was: nothing can be put below it.
@@ -316,7 +316,7 @@ fn nothing_is_acknowledged_that_is_not_in_the_store() {
         std::fs::remove_dir_all(&labels).expect("removed");
         std::fs::write(&labels, b"").expect("in the way");
         let refused = desk.give(id, 1, "no").await.expect_err("not kept");
-        assert!(refused.message.contains("keep the labels"), "{refused}");
+        assert!(refused.message.contains("store the labels"), "{refused}");
         assert_eq!(desk.window()["labelled_rows"], 1, "and not counted");
     });
 }
@@ -324,7 +324,7 @@ fn nothing_is_acknowledged_that_is_not_in_the_store() {
 #[test]
 fn a_model_that_loses_more_is_told_of_once() {
     run(async |folder| {
-        let desk = desk(folder, options());
+        let desk = desk(folder, settings());
         for round in 0..800 {
             let id = desk.predict();
             let label = if round < 500 { "no" } else { "yes" };
@@ -347,9 +347,9 @@ fn files_in_the_folder_are_taken_once() {
         std::fs::create_dir(&drop).expect("a folder");
         let desk = desk(
             folder,
-            Options {
+            FeedbackSettings {
                 drop: Some(drop.clone()),
-                ..options()
+                ..settings()
             },
         );
         let id = desk.predict();

@@ -64,5 +64,5 @@ fn second_start_is_refused_without_panic() {
     // Another test of this process may have started it first.
     let _ = start("off", Format::Json);
     let error = start("off", Format::Text).expect_err("the second start");
-    assert_eq!(error.message, "the log has been started before");
+    assert_eq!(error.message, "the log is already started");
 }

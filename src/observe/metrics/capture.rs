@@ -1,4 +1,4 @@
-//! The series of predictions that are kept.
+//! Metrics of captured predictions.
 
 use super::catalogue::Catalogue;
 use super::put;
@@ -25,25 +25,25 @@ impl Families {
         Ok(Self {
             rows: by(
                 "ortus_capture_rows_total",
-                "Rows of predictions written to the store.",
+                "Captured rows written to the store.",
                 "model",
             )?,
             bytes: counter(
                 "ortus_capture_bytes_total",
-                "Bytes of captured files written to the store.",
+                "Bytes of capture files written to the store.",
             )?,
             files: counter(
                 "ortus_capture_files_total",
-                "Captured files written to the store.",
+                "Capture files written to the store.",
             )?,
             dropped: by(
                 "ortus_capture_dropped_total",
-                "Requests that were not kept, by reason: full, too_large, refused.",
+                "Requests that were not captured, by reason: full, too_large or refused.",
                 "reason",
             )?,
             lost: counter(
                 "ortus_capture_lost_rows_total",
-                "Rows of files that the store did not take.",
+                "Captured rows lost because the store could not be written.",
             )?,
         })
     }

@@ -1,5 +1,5 @@
-//! What families there are: their names, kinds, labels and meanings, kept as
-//! they are registered, for whatever is generated from them.
+//! The registered metric families with type, labels and meaning, from which the reference,
+//! dashboards and rules are generated.
 
 use crate::core::error::{Error, Result};
 use parking_lot::Mutex;

@@ -1,5 +1,5 @@
-//! Prometheus rules and Grafana dashboards, made from the catalogue: what is in
-//! `deploy/` is what this prints, and a test holds the two against each other.
+//! Prometheus rules and Grafana dashboards, generated from the catalogue. `deploy/` holds their text,
+//! and a test compares the two.
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +68,14 @@ const ALERTS: &[Alert] = &[
         severity: "warning",
         summary: "One prediction of {{ $labels.model }} in a hundred takes over a second",
         what: "The queue's and the runtime's histograms tell which it is.",
+    },
+    Alert {
+        name: "OrtusLaneHangs",
+        expr: "max by (model, version) (ortus_lanes_hung) > 0",
+        hold: "1m",
+        severity: "critical",
+        summary: "A run of {{ $labels.model }}:{{ $labels.version }} does not end",
+        what: "New lanes replace hung ones up to a limit; then the version is unavailable. The log names the lanes.",
     },
     Alert {
         name: "OrtusModelNotReady",
@@ -163,7 +171,13 @@ const DASHBOARDS: [Dashboard; 2] = [
             ),
             (
                 "Queue, batches, runs",
-                &["ortus_queue_", "ortus_batch_", "ortus_compute_"],
+                &[
+                    "ortus_queue_",
+                    "ortus_batch_",
+                    "ortus_compute_",
+                    "ortus_runs_",
+                    "ortus_lanes_",
+                ],
             ),
             (
                 "Models and versions",

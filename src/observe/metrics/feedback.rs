@@ -1,4 +1,4 @@
-//! The series of labels and of what they measure.
+//! Metrics of labels and of measured performance.
 
 use super::catalogue::Catalogue;
 use super::put;
@@ -42,28 +42,28 @@ impl Families {
                 IntCounterVec::new(
                     Opts::new(
                         "ortus_feedback_labels_total",
-                        "Labels taken, by what became of them: joined, pending, joined_late, duplicate, refused, forgotten.",
+                        "Labels received, by outcome: joined, pending, joined_late, duplicate, refused or forgotten.",
                     ),
                     &["outcome"],
                 ),
             )?,
             performance: gauge(
                 "ortus_performance",
-                "Measured on rows with labels, predicted within the last 7 days, by metric.",
+                "Performance measured on the labelled rows of the last 7 days, by metric.",
                 &["model", "version", "metric"],
             )?,
             rows: whole(
                 "ortus_performance_rows",
-                "Rows with labels, predicted within the last 7 days.",
+                "Labelled rows of the last 7 days.",
             )?,
             maturity: gauge(
                 "ortus_performance_maturity_ratio",
-                "Of the sampled rows predicted here within the last 7 days, those with a label.",
+                "Share of the sampled rows of the last 7 days that have a label.",
                 SERVED,
             )?,
             alarm: whole(
                 "ortus_performance_alarm",
-                "1 while the model loses more than it may.",
+                "1 while the error share is higher than in the baseline by more than the allowed margin.",
             )?,
         })
     }

@@ -1,6 +1,5 @@
-//! The series of the monitor: rows seen, breaches of the contract, distances
-//! and alarms. Per column only of the columns that are shown; the rest is on the
-//! operator listener.
+//! Metrics of the monitor: rows, contract violations, distances and alarms. Only some columns have
+//! series of their own; the operator API reports all of them.
 
 use super::catalogue::Catalogue;
 use super::put;
@@ -39,22 +38,22 @@ impl Families {
         Ok(Self {
             rows: counter(
                 "ortus_monitor_rows_total",
-                "Rows that the monitor saw.",
+                "Rows that were monitored.",
                 SERVED,
             )?,
             sampled: counter(
                 "ortus_monitor_sampled_rows_total",
-                "Rows that counted in windows.",
+                "Rows that were sampled into windows.",
                 SERVED,
             )?,
             dropped: counter(
                 "ortus_monitor_dropped_total",
-                "Requests that the monitor did not see: its queue was full.",
+                "Requests that were not monitored because the queue of the monitor was full.",
                 SERVED,
             )?,
             breaches: counter(
                 "ortus_contract_breaches_total",
-                "Values that are nan, infinite, below or above the baseline, unseen in it or empty; on every row.",
+                "Contract violations of input values, by kind: nan, infinite, below or above the range of the baseline, unseen or empty.",
                 &["model", "version", "column", "kind"],
             )?,
             drift: put(
@@ -62,7 +61,7 @@ impl Families {
                 GaugeVec::new(
                     Opts::new(
                         "ortus_drift",
-                        "Distance of the last window from the baseline, by metric.",
+                        "Distance between the last window and the baseline, by drift metric.",
                     ),
                     of_column,
                 ),
@@ -72,7 +71,7 @@ impl Families {
                 IntGaugeVec::new(
                     Opts::new(
                         "ortus_drift_alarm",
-                        "1 while a test of the column is in alarm.",
+                        "1 while a drift test of the column is in alarm.",
                     ),
                     of_column,
                 ),
@@ -80,13 +79,16 @@ impl Families {
             alarms: put(
                 r,
                 IntGaugeVec::new(
-                    Opts::new("ortus_drift_alarms", "Tests in alarm, of every column."),
+                    Opts::new(
+                        "ortus_drift_alarms",
+                        "Drift tests in alarm, over all columns.",
+                    ),
                     SERVED,
                 ),
             )?,
             begun: counter(
                 "ortus_drift_alarms_total",
-                "Alarms that began, of every column.",
+                "Drift alarms that started, over all columns.",
                 SERVED,
             )?,
             fleet_alarms: put(
@@ -94,7 +96,7 @@ impl Families {
                 IntGaugeVec::new(
                     Opts::new(
                         "ortus_fleet_drift_alarms",
-                        "Tests in alarm, of all servers' windows.",
+                        "Drift tests in alarm on the merged windows of the fleet.",
                     ),
                     SERVED,
                 ),
@@ -103,7 +105,7 @@ impl Families {
                 r,
                 IntGauge::new(
                     "ortus_fleet_servers",
-                    "Servers whose windows were merged last.",
+                    "Servers whose windows are in the last merged window of the fleet.",
                 ),
             )?,
             estimated: put(
@@ -111,7 +113,7 @@ impl Families {
                 GaugeVec::new(
                     Opts::new(
                         "ortus_estimated_performance",
-                        "Estimated from the scores of the last window, without labels, by metric.",
+                        "Performance estimated without labels from the scores of the last window, by metric.",
                     ),
                     &["model", "version", "metric"],
                 ),
@@ -120,7 +122,7 @@ impl Families {
                 r,
                 Gauge::new(
                     "ortus_monitor_sample_ratio",
-                    "The share of requests that counts in windows.",
+                    "Share of requests that is sampled into windows.",
                 ),
             )?,
         })

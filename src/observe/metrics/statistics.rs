@@ -1,5 +1,5 @@
-//! The statistics of one version in the form that Triton's statistics call
-//! wants. A finished batch adds to them without taking a lock.
+//! Statistics of one version in the form of Triton's statistics call. A finished batch adds to them
+//! without taking a lock.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -99,7 +99,11 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
         &[],
         "takes 2 columns, the table gives 3: name them with --features",
     );
-    refused("a,b\n1,2\n", &["a", "z"], "no column 'z'; it has a, b");
+    refused(
+        "a,b\n1,2\n",
+        &["a", "z"],
+        "no column 'z'; its columns are a, b",
+    );
     refused("a,b\n1,x\n", &[], "takes numbers, the table has words");
 }
 

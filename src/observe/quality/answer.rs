@@ -1,5 +1,4 @@
-//! What a model answered for one row, as far as it is needed to judge it later,
-//! and what was true.
+//! The prediction for one row, as far as it is needed to compare it with a label, and the label.
 
 use crate::core::error::{Error, Result};
 use crate::core::model::short;
@@ -53,10 +52,10 @@ impl Label {
                 let value = number.as_f64().filter(|v| v.is_finite());
                 value
                     .map(Self::Number)
-                    .ok_or_else(|| Error::invalid("the label is no finite number"))
+                    .ok_or_else(|| Error::invalid("label must be a finite number"))
             }
             _ => Err(Error::invalid(
-                "the label is neither a number, a word nor a truth value",
+                "label must be a number, a string or a boolean",
             )),
         }
     }
@@ -66,7 +65,7 @@ impl Label {
         match (task, self) {
             (Task::Regression(_), Self::Number(value)) => Ok(Truth::Value(*value)),
             (Task::Regression(_), Self::Word(word)) => Err(Error::invalid(format!(
-                "the label '{}' is no number, which the model answers",
+                "label must be a number, because the model predicts numbers; got '{}'",
                 short(word)
             ))),
             (Task::Classification(task), label) => {
@@ -77,7 +76,7 @@ impl Label {
                 task.class(&name).map(Truth::Class).ok_or_else(|| {
                     let classes = task.classes.join(", ");
                     Error::invalid(format!(
-                        "the label '{}' is no class; they are {}",
+                        "label must be a class of the model, got '{}'; the classes are {}",
                         short(&name),
                         short(&classes)
                     ))

@@ -1,6 +1,5 @@
-//! The labelled rows of one version: joined by prediction and row, by the hour
-//! in which the prediction was made. Exact and bounded: where it is full, the
-//! oldest hour goes first.
+//! The labelled rows of one version, by prediction, row and the hour of the prediction. Exact and
+//! bounded: when it is full, the oldest hour is dropped first.
 
 use super::answer::{Answer, Truth};
 use super::measure::{Measures, measure};

@@ -1,5 +1,5 @@
-//! How often a score was right: a curve that never falls, found by pooling
-//! neighbours that would (isotonic regression), and read straight between its points.
+//! Calibration: how often a score was right, as a non-decreasing curve. It is fitted by isotonic
+//! regression (pool adjacent violators) and interpolated linearly.
 
 /// The most points of a curve.
 const POINTS_MAX: usize = 256;

@@ -1,7 +1,6 @@
-//! Performance without labels of a model that answers a value: a companion, a
-//! second model that came with the version, says of each row how large the
-//! error of its answer is likely to be. It holds as long as rows of a kind are
-//! as hard as they were when the companion was made, which no input shows.
+//! Estimated performance of regression models without labels. A companion model, published with the
+//! version, predicts the absolute error of each row. The estimate holds while rows of one kind are
+//! as difficult as in training, which inputs alone cannot show.
 
 use super::answer::column;
 use super::estimate::Estimate;
@@ -28,7 +27,7 @@ impl Wiring {
         let graph = Graph::read(companion).map_err(|e| e.context("the companion"))?;
         if !graph.external.is_empty() {
             return Err(Error::precondition(
-                "the companion has weights outside its file",
+                "the companion model must hold its weights in its own file",
             ));
         }
         Self::find(model, &graph.signature)
@@ -49,7 +48,7 @@ impl Wiring {
             };
             let Some((side, at, found)) = sides.iter().find_map(find) else {
                 return refuse(format!(
-                    "takes '{name}', which is neither an input nor an output of the model"
+                    "has the input '{name}', which is neither an input nor an output of the model"
                 ));
             };
             if found.dtype != wanted.dtype || !fits(wanted.shape.as_deref(), found.shape.as_deref())
@@ -152,7 +151,7 @@ impl Companion {
             .unwrap_or_default();
         match rows {
             Some(rows) if values.len() != rows => {
-                Err(Error::precondition("it does not answer a row for a row"))
+                Err(Error::precondition("it must return one value for each row"))
             }
             _ => Ok(values),
         }
@@ -346,6 +345,9 @@ mod tests {
         let (inputs, _) = request(&[1.0, 2.0]);
         let (_, outputs) = request(&[1.0]);
         let (expected, why) = echo(Script::Echo).expect(&inputs, &outputs);
-        assert!(expected.is_empty() && why.is_some_and(|e| e.message.contains("a row for a row")));
+        assert!(
+            expected.is_empty()
+                && why.is_some_and(|e| e.message.contains("one value for each row"))
+        );
     }
 }

@@ -1,7 +1,6 @@
-//! Performance without labels, from the scores alone: a score that is right as
-//! often as it was when the model was made says how often the model is right
-//! now. It holds as long as P(y | score) is what it was, which no input shows:
-//! whoever prints a number of these prints that beside it.
+//! Estimated performance of classifiers without labels (CBPE): calibrated scores say how often the
+//! model is right. The estimate holds while P(y | score) is as in training, which inputs alone
+//! cannot show; whoever prints an estimate prints that assumption with it.
 
 use super::answer::Answer;
 use super::calibrate::Curve;

@@ -1,6 +1,6 @@
-//! Measures of labelled rows, exact over the rows given. Scores are of the last
-//! class where there are two (the positive one), and class by class, each
-//! against the rest and averaged evenly, where there are more.
+//! Performance measures of labelled rows, exact over the given rows. With two classes, scores are
+//! those of the last (positive) class; with more, each class is measured against the others and the
+//! results are averaged.
 
 use super::answer::{Answer, Truth};
 use std::collections::BTreeMap;

@@ -1,10 +1,8 @@
-//! Whether a model loses more than it did, looked at after every label without
-//! ever growing too sure: a bet against "it does not". The stake of 1 grows by
-//! chance beyond 1/α at most with probability α, however often one looks, if
-//! the model loses no more often than it may (Ville's inequality). The bet is
-//! spread over many shares at which it might lose instead, so that a small loss
-//! is found by many labels and a great one by few. Labels count in the order in
-//! which they come.
+//! A sequential test of whether a model errs more often than in its baseline, evaluated after every
+//! label. It is a betting martingale: it exceeds 1/α with probability at most α while the error
+//! share is within the limit (Ville's inequality), however often it is evaluated. The bet is spread
+//! over many alternative error shares, so that large increases are found with few labels and small
+//! ones with many. Labels count in the order of arrival.
 
 #[cfg(test)]
 mod proof;

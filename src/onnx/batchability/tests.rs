@@ -1,4 +1,4 @@
-//! Which models are joined: those whose rows do not influence each other.
+//! Which models are batchable: those whose rows do not influence each other.
 
 use super::*;
 use crate::onnx::graph::Graph;
@@ -6,8 +6,8 @@ use crate::onnx::runtime::onnx::tests::{declare, model, open};
 use crate::proto::onnx::{GraphProto, NodeProto, ValueInfoProto};
 use crate::testing::graphs::{node, whole};
 
-/// Probes a graph over `x`; says how it would be served.
-fn check(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, expected: &str) {
+/// Probes a graph over `x`; compares the result with what is expected.
+fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, expected: &str) {
     let initializer = vec![
         whole("first", &[0]),
         whole("pair", &[-1, 2]),
@@ -20,14 +20,15 @@ fn check(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, e
         initializer,
         ..GraphProto::default()
     };
+
     let source = model(graph);
     let signature = Graph::read(source.bytes.clone())
         .expect("a graph")
         .signature;
     let mut session = open(&source);
     let sample = Sample::find(&signature, session.as_mut()).expect("runs on made-up rows");
-    let said = joins(&signature, &sample, session.as_mut())
-        .map_or_else(|e| e.message, |()| "joined".to_owned());
+    let said = check(&signature, &sample, session.as_mut())
+        .map_or_else(|e| e.message, |()| "batchable".to_owned());
     assert!(
         said.contains(expected),
         "{said:?} does not say {expected:?}"
@@ -43,18 +44,18 @@ fn y(dims: &[i64]) -> ValueInfoProto {
 }
 
 #[test]
-fn rows_that_stand_alone_are_joined() {
-    check(
+fn rows_that_stand_alone_are_batchable() {
+    expect(
         vec![node("Relu", &["x"], "y")],
         x(&[-1, 3]),
         y(&[-1, 3]),
-        "joined",
+        "batchable",
     );
-    check(
+    expect(
         vec![node("Relu", &["x"], "y")],
         x(&[-1, -1]),
         y(&[-1, -1]),
-        "joined",
+        "batchable",
     );
 }
 
@@ -64,14 +65,14 @@ fn rows_that_influence_each_other_are_not() {
         node("ReduceMean", &["x", "first"], "m"),
         node("Sub", &["x", "m"], "y"),
     ];
-    check(
+    expect(
         centred,
         x(&[-1, 3]),
         y(&[-1, 3]),
         "changes with the rows beside it",
     );
     let running = vec![node("CumSum", &["x", "zero"], "y")];
-    check(
+    expect(
         running,
         x(&[-1, 3]),
         y(&[-1, 3]),
@@ -81,7 +82,7 @@ fn rows_that_influence_each_other_are_not() {
 
 #[test]
 fn outputs_that_are_not_a_row_for_a_row_are_not() {
-    check(
+    expect(
         vec![node("Reshape", &["x", "pair"], "y")],
         x(&[-1, 4]),
         y(&[-1, 2]),
@@ -91,19 +92,19 @@ fn outputs_that_are_not_a_row_for_a_row_are_not() {
 
 #[test]
 fn a_fixed_or_absent_batch_axis_is_not() {
-    check(
+    expect(
         vec![node("Relu", &["x"], "y")],
         x(&[2, 3]),
         y(&[2, 3]),
         "leads with a dynamic axis",
     );
-    check(
+    expect(
         vec![node("Relu", &["x"], "y")],
         x(&[]),
         y(&[]),
         "leads with a dynamic axis",
     );
-    check(
+    expect(
         vec![node("ReduceMean", &["x", "first"], "y")],
         x(&[-1, 3]),
         y(&[1, 3]),

@@ -44,6 +44,7 @@ fn a_session_that_answers_otherwise_is_found() {
         inputs: vec![spec("x", DType::F32)],
         outputs: vec![spec("y", DType::F32)],
     };
+
     let made = Golden::made(
         &signature,
         vec![floats(&[1.0, 2.0])],
@@ -55,6 +56,7 @@ fn a_session_that_answers_otherwise_is_found() {
             .check(&signature, &mut Times(factor), 9)
             .map_err(|e| e.message)
     };
+
     assert_eq!((said(&made, 2.0), said(&made, 2.000_01)), (Ok(()), Ok(())));
     let refused = said(&made, 2.1).expect_err("another answer");
     assert!(
@@ -70,6 +72,7 @@ fn a_session_that_answers_otherwise_is_found() {
         );
         Golden::read(text.as_bytes()).expect("a golden file")
     };
+
     assert_eq!(
         said(&file(r#""tolerance":{"absolute":0.5},"#, "y"), 2.1),
         Ok(())
@@ -92,12 +95,13 @@ fn what_is_not_a_golden_file_is_refused() {
             "{error} does not say {part:?}"
         );
     };
+
     let tensor = r#"{"name":"x","datatype":"FP32","shape":[1],"data":[1]}"#;
     check("nonsense", "not valid JSON");
     check("{}", "has no format");
     check(
         r#"{"format":2,"of":"another kind"}"#,
-        "format 2, this ortus reads format 1",
+        "format 2, this program reads format 1",
     );
     check(r#"{"format":1}"#, "has no cases");
     check(r#"{"format":1,"cases":[]}"#, "1 to 1000 cases");
@@ -110,7 +114,7 @@ fn what_is_not_a_golden_file_is_refused() {
         &format!(r#"{{"format":1,"cases":[{{"inputs":[{tensor}],"outputs":[]}}]}}"#),
         "no outputs",
     );
-    check(r#"{"format":1,"caes":[]}"#, "'caes' that is not known");
+    check(r#"{"format":1,"caes":[]}"#, "unknown member 'caes'");
     check(
         r#"{"format":1,"tolerance":{"relative":-1},"cases":[]}"#,
         "does not hold",
@@ -132,7 +136,7 @@ fn what_is_not_a_golden_file_is_refused() {
     );
     check(
         &of(r#"{"name":"x","datatype":"FP32","shape":[1]}"#),
-        "not one of data and raw",
+        "exactly one of data and raw",
     );
     check(
         &of(r#"{"name":"x","datatype":"FP32","shape":[1],"raw":"?"}"#),

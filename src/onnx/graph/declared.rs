@@ -27,6 +27,7 @@ pub(super) fn signature(graph: &GraphProto) -> Result<Signature> {
             .as_deref()
             .is_some_and(|name| initialized.contains(name))
     };
+
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(given).collect();
     let outputs: Vec<&ValueInfoProto> = graph.output.iter().collect();
     let count = inputs.len() + outputs.len();
@@ -35,6 +36,7 @@ pub(super) fn signature(graph: &GraphProto) -> Result<Signature> {
             "{count} inputs and outputs are over the limit of {VALUES_MAX}"
         )));
     }
+
     if outputs.is_empty() {
         return Err(Error::invalid("not an ONNX model: the graph has no output"));
     }
@@ -62,6 +64,7 @@ fn specs(role: &str, values: &[&ValueInfoProto]) -> Result<Vec<TensorSpec>> {
         }
         specs.push(spec(name, value).map_err(|e| e.context(format!("{role} '{}'", short(name))))?);
     }
+
     Ok(specs)
 }
 
@@ -71,6 +74,7 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
             "is {what}, not a tensor{hint}"
         )))
     };
+
     let tensor = match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor,
         Some(type_proto::Value::SequenceType(_)) => {
@@ -90,12 +94,14 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
         }
         None => return Err(Error::precondition("has no type")),
     };
+
     let number = tensor.elem_type.unwrap_or_default();
     let unknown = || {
         Error::precondition(format!(
             "has element type {number}, which this server does not take"
         ))
     };
+
     let dtype = dtype(number).ok_or_else(unknown)?;
     let Some(shape) = &tensor.shape else {
         return Ok(TensorSpec {
@@ -104,12 +110,14 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
             shape: None,
         });
     };
+
     if shape.dim.len() > RANK_MAX {
         return Err(Error::invalid(format!(
             "has rank {}, over the limit of {RANK_MAX}",
             shape.dim.len()
         )));
     }
+
     Ok(TensorSpec {
         name: name.to_owned(),
         dtype,

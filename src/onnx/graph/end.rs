@@ -1,5 +1,5 @@
-//! What makes a graph's outputs: the operator behind those that only change
-//! names, shapes or types, and the classes it is told of.
+//! The operator that computes each output of a graph, behind operators that only
+//! change names, shapes or types, with the classes it declares.
 
 use super::GraphProto;
 use super::parts::{take, varint};
@@ -8,7 +8,7 @@ use crate::core::model::task::{CLASSES_MAX, End};
 use crate::proto::onnx::NodeProto;
 use std::collections::HashMap;
 
-/// Operators that pass on what they are given.
+/// Operators that keep the values of their input.
 const PASSING: [&str; 7] = [
     "Identity",
     "Reshape",
@@ -26,10 +26,10 @@ const NAMING: [&[u8]; 5] = [
     b"values_int64s",
     b"values_strings",
 ];
-/// Steps back; a longer way is not followed.
+/// The most operators that are followed back from an output.
 const STEPS_MAX: usize = 16;
 
-/// The end of each output, in their order. `file` is what the graph was read of.
+/// Finds the operator of each output, in their order. `file` is the file of the graph.
 pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
     let makers: HashMap<&str, &NodeProto> = graph
         .node
@@ -57,6 +57,7 @@ pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
             classes: named.cloned().unwrap_or_default(),
         }
     };
+
     graph
         .output
         .iter()
@@ -64,8 +65,8 @@ pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
         .collect()
 }
 
-/// The classes that nodes of the graph name, by their outputs. Read past the
-/// decoder: the lists of a forest's attributes would fill the memory.
+/// Finds the classes that nodes declare, by their outputs. Reads the encoded file:
+/// the decoded attributes of a large forest would fill the memory.
 fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
     let mut found = HashMap::new();
     for graph in bodies(file, 7) {
@@ -82,6 +83,7 @@ fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
             }
         }
     }
+
     Ok(found)
 }
 
@@ -105,6 +107,7 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
             break;
         }
     }
+
     Ok(classes)
 }
 
@@ -184,6 +187,7 @@ mod tests {
                 expected.iter().map(|(o, c)| (*o, c.to_vec())).collect();
             assert_eq!(found, expected, "{model}");
         };
+
         check(
             "breast-cancer",
             &[

@@ -1,6 +1,6 @@
-//! Copies an ONNX file without its weights, so that a graph of any size is read
-//! without the file sitting in memory. Knows which fields are bulk, and checks
-//! that what it passes over is there.
+//! Copies an ONNX file without its weights, so that a graph of any size can be read
+//! without the whole file in memory. Knows which fields are large, and checks
+//! that the bytes it skips exist.
 
 use super::parts::Level;
 use super::truncated;
@@ -35,6 +35,14 @@ struct Source<'f> {
     kept: usize,
 }
 
+/// The head of a field that has a length.
+struct Field {
+    level: Level,
+    /// Number and wire type.
+    key: u64,
+    depth: usize,
+}
+
 impl Source<'_> {
     /// Copies a message of `left` bytes.
     fn message(
@@ -49,6 +57,7 @@ impl Source<'_> {
                 "not an ONNX model: nested deeper than {DEPTH_MAX}"
             )));
         }
+
         while left > 0 {
             let key = self.varint(&mut left)?;
             if out.len() > OUTLINE_BYTES_MAX {
@@ -62,20 +71,17 @@ impl Source<'_> {
                 }
                 1 => self.copy(key, 8, &mut left, out)?,
                 5 => self.copy(key, 4, &mut left, out)?,
-                2 => self.field((level, key), &mut left, out, depth)?,
+                2 => self.field(&Field { level, key, depth }, &mut left, out)?,
                 _ => return Err(truncated()),
             }
         }
+
         Ok(())
     }
 
-    fn field(
-        &mut self,
-        (level, key): (Level, u64),
-        left: &mut u64,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<()> {
+    /// Copies a field with a length; leaves out the bytes of weights.
+    fn field(&mut self, field: &Field, left: &mut u64, out: &mut Vec<u8>) -> Result<()> {
+        let &Field { level, key, depth } = field;
         let length = self.varint(left)?;
         if length > *left {
             return Err(truncated());
@@ -90,11 +96,13 @@ impl Source<'_> {
             out.append(&mut body);
             return Ok(());
         }
+
         if level.is_bulk(key >> 3) && length > SMALL_BYTES_MAX {
             *left -= length;
             let skip = i64::try_from(length).map_err(|_| truncated())?;
             return self.reader.seek_relative(skip).map_err(unreadable);
         }
+
         prost::encoding::encode_varint(key, out);
         self.copy(length, length, left, out)
     }
@@ -133,6 +141,7 @@ impl Source<'_> {
                 return Ok(value);
             }
         }
+
         Err(truncated())
     }
 }

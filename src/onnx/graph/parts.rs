@@ -1,6 +1,6 @@
-//! Counts the parts of an ONNX file before it is decoded: a few bytes on disk
-//! become hundreds in memory, so a small file could ask for all of it. Knows
-//! which fields repeat, not what they mean.
+//! Counts the parts of an ONNX file before it is decoded: a few bytes of a file can
+//! become hundreds in memory, so a small file could exhaust it. Knows which
+//! fields repeat, not what they mean.
 
 use super::truncated;
 use crate::core::error::{Error, Result};
@@ -34,7 +34,7 @@ pub(super) enum Level {
     Shape,
     /// Numbers, packed.
     Packed,
-    /// Anything that is counted and not looked into.
+    /// Anything that is counted, without its content.
     Leaf,
 }
 
@@ -47,8 +47,8 @@ impl Level {
         )
     }
 
-    /// Whether field `tag` holds numbers or text by the thousand: a tensor's
-    /// data, or an attribute's list.
+    /// Whether field `tag` can be large: the data of a tensor, or the list of an
+    /// attribute.
     pub(super) fn is_bulk(self, tag: u64) -> bool {
         match self {
             Self::Tensor => matches!(tag, 4..=7 | 9..=11),
@@ -57,7 +57,7 @@ impl Level {
         }
     }
 
-    /// What field `tag` holds, if it matters.
+    /// The kind of field `tag`, if it is counted.
     pub(super) fn child(self, tag: u64) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -91,6 +91,7 @@ impl Count {
                 "not an ONNX model: nested deeper than {DEPTH_MAX}"
             )));
         }
+
         while !rest.is_empty() {
             let key = varint(&mut rest)?;
             let child = level.child(key >> 3);
@@ -120,6 +121,7 @@ impl Count {
                 _ => return Err(truncated()),
             }
         }
+
         Ok(())
     }
 
@@ -131,11 +133,13 @@ impl Count {
                 "the model has over {NODES_MAX} nodes"
             )));
         }
+
         if self.parts > PARTS_MAX {
             return Err(Error::invalid(format!(
                 "the model has over {PARTS_MAX} parts"
             )));
         }
+
         Ok(())
     }
 }

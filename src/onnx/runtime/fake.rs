@@ -1,11 +1,11 @@
-//! Scripted sessions for tests: they echo, sleep, fail on a marked row, or
-//! block until told.
+//! Scripted sessions for tests: they echo, fail on a marked row, panic, or
+//! block until a token comes or the run is terminated.
 
-use super::Session;
+use super::{Session, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{Data, Tensor, View, ViewData};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -16,10 +16,39 @@ pub(crate) enum Script {
     Echo,
     /// Refuses a batch that contains this FP32 value; echoes otherwise.
     FailOn(f32),
-    /// Takes one token per run; echoes.
+    /// Takes one token per run; echoes. Termination does not end its runs.
     Gate(Arc<Mutex<Receiver<()>>>),
+    /// Runs until it is terminated, then fails.
+    Endless(Arc<Flag>),
     /// Panics.
     Panic,
+}
+
+/// The terminate flag of a fake session.
+#[derive(Default)]
+pub(crate) struct Flag {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Flag {
+    fn wait(&self) {
+        let mut is_set = self.is_set.lock();
+        while !*is_set {
+            self.changed.wait(&mut is_set);
+        }
+    }
+}
+
+impl Terminate for Flag {
+    fn terminate(&self) {
+        *self.is_set.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn reset(&self) {
+        *self.is_set.lock() = false;
+    }
 }
 
 /// A session that records the shape of every run.
@@ -40,6 +69,10 @@ impl Session for FakeSession {
             Script::Gate(tokens) => {
                 let _ = tokens.lock().recv();
             }
+            Script::Endless(flag) => {
+                flag.wait();
+                return Err(Error::internal("terminated"));
+            }
             Script::Panic => panic!("scripted panic"),
             Script::FailOn(poison) => {
                 let ViewData::Fixed(bytes) = inputs[0].data else {
@@ -55,6 +88,13 @@ impl Session for FakeSession {
 
     fn provider(&self) -> &'static str {
         "fake"
+    }
+
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        match &self.script {
+            Script::Endless(flag) => Some(Arc::clone(flag) as Arc<dyn Terminate>),
+            _ => None,
+        }
     }
 }
 

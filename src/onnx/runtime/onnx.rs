@@ -5,7 +5,7 @@
 pub(crate) mod tests;
 
 use super::provider::{self, Provider};
-use super::{Engine, Session, SessionOptions, Source};
+use super::{Engine, Session, SessionOptions, Source, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
 use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// One environment per process, ever: ONNX Runtime allows no second.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -123,7 +123,8 @@ fn refusal(text: &str) -> String {
 
 struct OnnxSession {
     session: OrtSession,
-    quiet: RunOptions,
+    /// Shared with whoever terminates a run.
+    run_options: Arc<RunOptions>,
     provider: &'static str,
     /// Aligned copies of inputs that arrived misaligned, one per input.
     scratch: Vec<Vec<u128>>,
@@ -132,13 +133,14 @@ struct OnnxSession {
 impl OnnxSession {
     fn new(session: OrtSession, provider: &'static str) -> ort::Result<Self> {
         let scratch = session.inputs().iter().map(|_| Vec::new()).collect();
-        // A run that fails is told to whoever asked for it; a line in the log
-        // for each would let any client fill the disk.
-        let mut quiet = RunOptions::new()?;
-        quiet.set_log_level(LogLevel::Fatal)?;
+        // The client gets the error of a run that fails. A line in the log for
+        // each would let any client fill the disk.
+        let mut run_options = RunOptions::new()?;
+        run_options.set_log_level(LogLevel::Fatal)?;
+
         Ok(Self {
             session,
-            quiet,
+            run_options: Arc::new(run_options),
             provider,
             scratch,
         })
@@ -154,13 +156,31 @@ impl Session for OnnxSession {
         }
         let outputs = self
             .session
-            .run_with_options(values.as_slice(), &self.quiet)
+            .run_with_options(values.as_slice(), &self.run_options)
             .map_err(|e| failure(&e, on_cpu))?;
         outputs.values().map(|value| from_value(&value)).collect()
     }
 
     fn provider(&self) -> &'static str {
         self.provider
+    }
+
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        Some(Arc::clone(&self.run_options) as Arc<dyn Terminate>)
+    }
+}
+
+impl Terminate for RunOptions {
+    fn terminate(&self) {
+        if let Err(error) = RunOptions::terminate(self) {
+            tracing::error!(%error, "ONNX Runtime cannot terminate a run");
+        }
+    }
+
+    fn reset(&self) {
+        if let Err(error) = RunOptions::unterminate(self) {
+            tracing::error!(%error, "ONNX Runtime cannot allow runs again after a termination");
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Walks a whole registry and names the first object that is not what the log
-//! says it is.
+//! Verifies a whole registry, and names the first object that differs from the log.
 
 use super::Operator;
 use crate::core::error::{Error, Result};
@@ -10,14 +9,14 @@ use futures_util::stream::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What was verified.
+/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Verified {
     pub entries: u64,
     pub blobs: usize,
     pub bytes: u64,
     pub checkpoints: usize,
-    /// Entries whose conditions did not hold; they changed nothing.
+    /// Void entries: their conditions did not hold, so they changed nothing.
     pub void: Vec<String>,
 }
 
@@ -40,12 +39,14 @@ impl Operator {
                 verified.checkpoints += 1;
             }
         }
+
         if let Some(beyond) = logged.range(state.seq + 1..).next() {
             let gap = self.log.entry_key(state.seq + 1);
             return Err(Error::precondition(format!(
                 "{gap} is missing, though entry {beyond} is there"
             )));
         }
+
         verified.entries = state.seq;
         verified.void = state
             .void
@@ -68,6 +69,7 @@ impl Operator {
                 )));
             }
         }
+
         for blob in &blobs {
             self.log
                 .copy_blob(blob, &mut std::io::sink(), progress)
@@ -75,10 +77,11 @@ impl Operator {
             verified.blobs += 1;
             verified.bytes += blob.bytes;
         }
+
         Ok(verified)
     }
 
-    /// The numbers of the objects in a folder.
+    /// Lists the numbers of the objects in a folder.
     async fn numbers(&self, folder: &str) -> Result<BTreeSet<u64>> {
         let key = self.log.key(folder);
         let listed: Vec<_> = self.log.store.list(&key).try_collect().await?;
@@ -86,6 +89,7 @@ impl Operator {
             let name = key.rsplit('/').next()?.strip_suffix(".json")?;
             (name.len() == 20).then(|| name.parse().ok()).flatten()
         };
+
         let mut numbers = BTreeSet::new();
         for (key, _) in listed {
             match number(&key) {
@@ -97,6 +101,7 @@ impl Operator {
                 }
             };
         }
+
         Ok(numbers)
     }
 

@@ -1,5 +1,5 @@
-//! A version in a folder that can be carried: an OCI image layout whose blobs
-//! are the version's files, by digest. Also reads a plain model directory.
+//! Bundles: one version as an OCI image layout in a folder, whose blobs are the
+//! version's files by digest. Import also reads a plain model directory.
 
 use super::push::{Push, Pushed};
 use super::{NewFolder, Operator};
@@ -15,9 +15,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The media type of our manifest, as the OCI layout's config blob.
+/// Media type of a version's manifest, which is the config blob of the OCI layout.
 const MANIFEST_TYPE: &str = "application/vnd.ortus.manifest.v1+json";
-/// … and of a version's file.
+/// Media type of a version's file.
 const FILE_TYPE: &str = "application/vnd.ortus.file.v1";
 const OCI_MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const TITLE: &str = "org.opencontainers.image.title";
@@ -48,8 +48,8 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error {
 }
 
 impl Operator {
-    /// Writes a version as an OCI layout into a new folder, which appears whole
-    /// or not at all.
+    /// Writes a version as an OCI layout into a new folder, which appears complete or
+    /// not at all.
     pub(crate) async fn export(
         &self,
         name: &ModelName,
@@ -65,12 +65,14 @@ impl Operator {
                 .fetch_blob(blob, &blobs.join(blob.digest.hex()), progress)
                 .await?;
         }
+
         let layer = |file: &crate::registry::manifest::File| Descriptor {
             media_type: FILE_TYPE.to_owned(),
             digest: file.digest.to_string(),
             size: file.bytes,
             annotations: [(TITLE.to_owned(), file.path.clone())].into(),
         };
+
         let size = record.blob(record.manifest, 0).bytes;
         let image = serde_json::to_vec(&json!({
             "schemaVersion": 2,
@@ -96,7 +98,7 @@ impl Operator {
         Ok(version)
     }
 
-    /// Publishes what a folder holds: a bundle of `export`, as a version of
+    /// Publishes the content of a folder: a bundle of `export`, as a version of
     /// `name`; or a model directory, every version of every model in order.
     pub(crate) async fn import(
         &self,
@@ -121,6 +123,7 @@ impl Operator {
                 pushed.push(self.push(&model, &push, progress).await?);
             }
         }
+
         match pushed.is_empty() {
             true => Err(Error::invalid(format!(
                 "{} is neither a bundle nor a model directory",
@@ -136,79 +139,19 @@ impl Operator {
         name: Option<&ModelName>,
         progress: Progress<'_>,
     ) -> Result<Pushed> {
-        let blob = |digest: &str, bytes_max: u64| -> Result<Vec<u8>> {
-            let digest = Digest::parse(digest)?;
-            let path = from.join("blobs/sha256").join(digest.hex());
-            let length = fs::metadata(&path).map_err(failed("read", &path))?.len();
-            let bytes = if length <= bytes_max {
-                fs::read(&path).map_err(failed("read", &path))?
-            } else {
-                Vec::new()
-            };
-            if Digest::of(&bytes) != digest {
-                return Err(Error::precondition(format!(
-                    "{} is not what its name says",
-                    path.display()
-                )));
-            }
-            Ok(bytes)
-        };
-        let malformed =
-            |e: serde_json::Error| Error::invalid("the bundle is malformed").with_source(e);
-        let index = from.join("index.json");
-        let index: Index =
-            serde_json::from_slice(&fs::read(&index).map_err(failed("read", &index))?)
-                .map_err(malformed)?;
-        let [only] = index.manifests.as_slice() else {
-            return Err(Error::invalid(format!(
-                "the bundle holds {} images, not one",
-                index.manifests.len()
-            )));
-        };
-        let image: Image =
-            serde_json::from_slice(&blob(&only.digest, MANIFEST_BYTES_MAX)?).map_err(malformed)?;
-        if image.config.media_type != MANIFEST_TYPE {
-            return Err(Error::invalid(format!(
-                "the bundle is no version of a model but {}",
-                image.config.media_type
-            )));
-        }
-        let manifest = Manifest::read(&blob(&image.config.digest, MANIFEST_BYTES_MAX)?)?;
-        // Laid out as a folder of links, each checked.
+        let bundle = Bundle(from);
+        let manifest = bundle.manifest()?;
         let folder = tempfile::tempdir().map_err(failed("use", Path::new("a temporary folder")))?;
-        for file in &manifest.files {
-            let (source, target) = (
-                from.join("blobs/sha256").join(file.digest.hex()),
-                folder.path().join(&file.path),
-            );
-            let measured = fs::File::open(&source)
-                .and_then(|mut f| measure(&mut f))
-                .map_err(failed("read", &source))?;
-            if measured != (file.digest, file.bytes) {
-                return Err(Error::precondition(format!(
-                    "{} is not what its name says",
-                    source.display()
-                )));
-            }
-            fs::create_dir_all(target.parent().unwrap_or(folder.path()))
-                .map_err(failed("make", &target))?;
-            fs::hard_link(&source, &target)
-                .or_else(|_| fs::copy(&source, &target).map(drop))
-                .map_err(failed("read", &source))?;
-        }
-        let named = |role| {
-            manifest
-                .files
-                .iter()
-                .find(|f| f.role == role)
-                .map(|f| (role, folder.path().join(&f.path)))
-        };
+        bundle.link_files(&manifest, folder.path())?;
+
+        let extra = manifest
+            .files
+            .iter()
+            .filter(|f| GIVEN_BY_ROLE.contains(&f.role))
+            .map(|f| (f.role, folder.path().join(&f.path)));
         let push = Push {
             path: folder.path().to_owned(),
-            extra: [Role::Baseline, Role::Card, Role::Golden, Role::Companion]
-                .into_iter()
-                .filter_map(named)
-                .collect(),
+            extra: extra.collect(),
             features: manifest.features.clone(),
             licence: manifest.licence.clone(),
             tags: manifest.tags.clone(),
@@ -222,7 +165,88 @@ impl Operator {
     }
 }
 
-/// The versions of a model directory, in order.
+/// Roles that a file keeps when the bundle is pushed.
+const GIVEN_BY_ROLE: [Role; 4] = [Role::Baseline, Role::Card, Role::Golden, Role::Companion];
+
+/// A bundle in a folder.
+struct Bundle<'b>(&'b Path);
+
+impl Bundle<'_> {
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.0.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Reads a blob of at most `bytes_max` and verifies it.
+    fn read_blob(&self, digest: &str, bytes_max: u64) -> Result<Vec<u8>> {
+        let digest = Digest::parse(digest)?;
+        let path = self.blob_path(&digest);
+        let length = fs::metadata(&path).map_err(failed("read", &path))?.len();
+        let bytes = if length <= bytes_max {
+            fs::read(&path).map_err(failed("read", &path))?
+        } else {
+            Vec::new()
+        };
+
+        if Digest::of(&bytes) != digest {
+            return Err(damaged(&path));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the manifest of the one version in the bundle.
+    fn manifest(&self) -> Result<Manifest> {
+        let path = self.0.join("index.json");
+        let index = fs::read(&path).map_err(failed("read", &path))?;
+        let index: Index = serde_json::from_slice(&index).map_err(malformed)?;
+        let [only] = index.manifests.as_slice() else {
+            return Err(Error::invalid(format!(
+                "the bundle holds {} images, not one",
+                index.manifests.len()
+            )));
+        };
+
+        let image = self.read_blob(&only.digest, MANIFEST_BYTES_MAX)?;
+        let image: Image = serde_json::from_slice(&image).map_err(malformed)?;
+        if image.config.media_type != MANIFEST_TYPE {
+            return Err(Error::invalid(format!(
+                "the bundle is no version of a model but {}",
+                image.config.media_type
+            )));
+        }
+        Manifest::read(&self.read_blob(&image.config.digest, MANIFEST_BYTES_MAX)?)
+    }
+
+    /// Verifies the files of a version and links them into a folder by their names.
+    fn link_files(&self, manifest: &Manifest, folder: &Path) -> Result<()> {
+        for file in &manifest.files {
+            let source = self.blob_path(&file.digest);
+            let target = folder.join(&file.path);
+            let measured = fs::File::open(&source)
+                .and_then(|mut f| measure(&mut f))
+                .map_err(failed("read", &source))?;
+            if measured != (file.digest, file.bytes) {
+                return Err(damaged(&source));
+            }
+
+            fs::create_dir_all(target.parent().unwrap_or(folder))
+                .map_err(failed("make", &target))?;
+            fs::hard_link(&source, &target)
+                .or_else(|_| fs::copy(&source, &target).map(drop))
+                .map_err(failed("read", &source))?;
+        }
+        Ok(())
+    }
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::precondition(format!("{} is not what its name says", path.display()))
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    Error::invalid("the bundle is malformed").with_source(error)
+}
+
+/// Lists the versions of a model directory, in order.
 fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBuf>>> {
     let mut models: BTreeMap<ModelName, BTreeMap<Version, PathBuf>> = BTreeMap::new();
     let list = |path: &Path| -> Result<Vec<PathBuf>> {
@@ -232,12 +256,14 @@ fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBu
             .filter(|p| p.is_dir())
             .collect())
     };
+
     let text = |path: &Path| {
         path.file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default()
             .to_owned()
     };
+
     for folder in list(root)? {
         let Ok(name) = ModelName::parse(&text(&folder)) else {
             continue;
@@ -253,5 +279,6 @@ fn directory(root: &Path) -> Result<BTreeMap<ModelName, BTreeMap<Version, PathBu
             }
         }
     }
+
     Ok(models)
 }

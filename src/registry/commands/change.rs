@@ -1,5 +1,6 @@
-//! The verbs that move pointers: promote, roll back, alias, traffic, retire,
-//! tag, approve. Each is one entry, decided anew wherever others were first.
+//! Commands that move pointers: promote, roll back, alias, traffic, retire, tag,
+//! approve. Each commits one entry, and is decided again if another writer
+//! committed first.
 
 use super::{Operator, find, manifest};
 use crate::core::error::{Error, Kind, Result};
@@ -11,21 +12,21 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a change came to.
+/// The result of a change.
 #[derive(Debug, Serialize)]
 pub(crate) struct Changed {
     pub name: String,
-    /// The version that it was about, where it was about one.
+    /// The version that it is about, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The entry; absent where everything was so already.
+    /// The entry; absent if there was nothing to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Whether it waits for approvals, and nothing changed.
+    /// Whether the version waits for approvals, so nothing changed.
     pub waiting: bool,
 }
 
-/// What a namespace asks for.
+/// The policy of a namespace.
 #[derive(Debug, Serialize)]
 pub(crate) struct Required {
     pub approvals: u32,
@@ -36,10 +37,10 @@ pub(crate) struct Required {
     pub seq: Option<u64>,
 }
 
-/// The version that a change is about, and its operations; empty where all is so already.
+/// The version that a change is about, and its operations; empty if there is nothing to change.
 type Decided = Result<(Option<Version>, Vec<Op>)>;
 
-/// The version meant, and the champion.
+/// Returns the version that `which` names, and the champion.
 fn standing(state: &State, name: &ModelName, which: &str) -> Result<(Version, Option<Version>)> {
     Ok((find(state, name, which)?, state.model(name)?.champion()))
 }
@@ -56,6 +57,7 @@ impl Operator {
             *version.lock() = about;
             Ok(ops.into())
         };
+
         let committed = self.commit(self.state().await?, &decide).await?;
         let version = version.lock().map(Version::number);
         Ok(Changed {
@@ -83,7 +85,7 @@ impl Operator {
             let (waiting, stale) = (AtomicBool::new(false), AtomicBool::new(false));
             let decide = |state: &State| {
                 let (version, champion) = standing(state, name, which)?;
-                // What was compared is no longer what would move.
+                // The signatures that were compared are no longer those that would change.
                 stale.store((version, champion) != compared, Ordering::Relaxed);
                 if champion == Some(version) || stale.load(Ordering::Relaxed) {
                     return Ok((Some(version), Vec::new()));
@@ -143,9 +145,9 @@ impl Operator {
         )))
     }
 
-    /// Goes back to the champion before the one that is champion now. Where
-    /// somebody else moves it first, nothing more is done: two who roll back the
-    /// same champion go back once.
+    /// Goes back to the previous champion. Fails if another writer moves the
+    /// champion first, so that two operators who roll back the same champion go
+    /// back once.
     pub(crate) async fn rollback(&self, name: &ModelName) -> Result<Changed> {
         let seen = self.state().await?.model(name)?.champion();
         self.change(name, &|state| {
@@ -155,7 +157,7 @@ impl Operator {
                     .champion()
                     .map_or_else(|| "none".to_owned(), |v| v.to_string());
                 return Err(Error::precondition(format!(
-                    "somebody moved the champion of '{name}' meanwhile: it is {now}"
+                    "another writer moved the champion of '{name}' meanwhile: it is {now}; look at the history and decide again"
                 )));
             }
             let from = model.champion().ok_or_else(|| {
@@ -189,7 +191,7 @@ impl Operator {
             let from = state.model(name)?.aliases.get(alias).copied();
             if which.is_none() && from.is_none() {
                 return Err(Error::not_found(format!(
-                    "'{name}' has no alias '{alias}' that could be removed"
+                    "'{name}' has no alias '{alias}' to remove"
                 )));
             }
             let op = Op::Alias {
@@ -210,7 +212,7 @@ impl Operator {
         .await
     }
 
-    /// Splits the traffic that names no version, in percent.
+    /// Sets the traffic weights of requests that name no version, in percent.
     pub(crate) async fn traffic(
         &self,
         name: &ModelName,
@@ -284,8 +286,8 @@ impl Operator {
         .await
     }
 
-    /// Sets how many approvals a champion needs, and what is asked of
-    /// signatures; what is not given stays. Returns both, and the entry.
+    /// Sets how many approvals a champion needs, and which signatures are required;
+    /// `None` leaves a value unchanged. Returns the policy and the entry.
     pub(crate) async fn require(
         &self,
         approvals: Option<u32>,
@@ -299,13 +301,14 @@ impl Operator {
                 signatures.unwrap_or(state.signatures),
             )
         };
+
         let decide = |state: &State| {
             let (approvals, signatures) = wanted(state);
             let owned = owners.is_empty() || owners == state.owners;
             let same = owned && (state.approvals, state.signatures) == (approvals, signatures);
             if !same && signatures == Policy::Require && self.key.is_none() {
                 return Err(Error::invalid(
-                    "who asks for signed changes signs this one too: give a key",
+                    "a policy that requires signatures must be signed itself; add --key FILE",
                 ));
             }
             Ok(if same {
@@ -319,6 +322,7 @@ impl Operator {
             }
             .into())
         };
+
         let committed = self.commit(self.state().await?, &decide).await?;
         let (approvals, signatures) = wanted(&committed.state);
         Ok(Required {

@@ -1,7 +1,9 @@
-//! Deletes blobs that no version in use names: marks, writes a tombstone into
-//! the log, then sweeps. After the tombstone an entry that names one of them is
-//! void unless it was uploaded again under the next generation, and a sweep
-//! deletes older generations only: no race can take a version's bytes.
+//! Garbage collection: deletes blobs that no version in use names. Marks them,
+//! commits a tombstone (an entry that announces the deletion), then deletes.
+//!
+//! An entry after the tombstone that names such a blob is void, unless the blob
+//! was uploaded again under its next generation (a counter in its name). Only
+//! older generations are deleted, so no race can delete a version's files.
 
 #[cfg(test)]
 mod tests;
@@ -11,6 +13,7 @@ use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::registry::entry::{Blob, Op};
 use crate::registry::fold::{Record, State};
+use crate::storage::store::Meta;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -18,38 +21,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Uploads without a name and probes of this age are left over, whatever the
-/// grace: no tombstone protects those that are under way.
+/// Staged uploads and probes of at least this age are leftovers, however short the
+/// grace is: no tombstone protects those in progress.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 /// The most blobs of one tombstone entry.
 const TOMBSTONE_BLOBS_MAX: usize = 4_096;
 
-/// Entries asked for at once.
+/// Entries looked up at once.
 const HEADS_MAX: usize = 16;
 
-/// What may be deleted.
+/// Which blobs may be deleted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Blobs younger than this, by the store's clock, are left alone: they may
-    /// belong to a push that is under way.
+    /// Blobs younger than this, by the store's clock, are kept: they may belong to a
+    /// push in progress.
     pub grace: Duration,
     /// Versions retired less long ago than this keep their blobs.
     pub retain: Duration,
-    /// Only say what would be deleted.
+    /// Only report what would be deleted.
     pub dry_run: bool,
 }
 
-/// What was deleted, or would be.
+/// Result of a garbage collection, or of its dry run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Swept {
     pub blobs: usize,
     pub bytes: u64,
-    /// Unreferenced, and too young.
+    /// Unreferenced, but too young to delete.
     pub young: usize,
     pub dry_run: bool,
 }
 
-/// A blob as it lies in the store.
+impl Swept {
+    fn add(&mut self, bytes: u64) {
+        self.blobs += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A blob in the store.
 struct Found {
     key: String,
     blob: Blob,
@@ -57,22 +67,23 @@ struct Found {
 }
 
 impl Operator {
-    /// Sweeps this namespace.
+    /// Collects the garbage of this namespace.
     pub(crate) async fn gc(&self, rules: Rules) -> Result<Swept> {
-        // Grace is by the store's clock, which a probe object tells.
+        // Grace is measured by the store's clock, which a probe object shows.
         let probe = self
             .log
             .key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
         let now = self.log.store.self_test(&probe).await?;
-        // From the first entry: what a checkpoint says may be wrong, and this deletes.
+        // From the first entry: a checkpoint may be wrong, and this deletes.
         let mut state = State::default();
         self.log.catch_up(&mut state).await?;
         let mut swept = Swept {
             dry_run: rules.dry_run,
             ..Swept::default()
         };
+
         let blobs = self.blobs().await?;
-        let retention = self.retention(&state, &blobs, (now, rules.retain)).await?;
+        let retention = self.retention(&state, &blobs, rules.retain, now).await?;
         let kept = retention.kept(&state);
         let mut marked = Vec::new();
         for found in blobs {
@@ -87,60 +98,67 @@ impl Operator {
                 marked.push(found);
             }
         }
-        // What pushes staged and never named, and probes that a crash left.
-        for folder in ["staging", "probe"] {
-            let listed: Vec<_> = self
-                .log
-                .store
-                .list(&self.log.key(folder))
-                .try_collect()
-                .await?;
-            for (key, meta) in listed
-                .into_iter()
-                .filter(|(_, meta)| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now))
-            {
-                if !rules.dry_run {
-                    self.log.store.delete(&key).await?;
-                }
-                swept.blobs += 1;
-                swept.bytes += meta.bytes;
-            }
-        }
-        // What is younger may be a write that is under way.
-        self.log.store.torn(&self.log.key(""), &mut |meta| {
-            let is_old = !is_within(meta.modified, rules.grace.max(LEFT_OVER), now);
-            swept.blobs += usize::from(is_old);
-            swept.bytes += if is_old { meta.bytes } else { 0 };
-            is_old && !rules.dry_run
-        })?;
+
+        self.delete_leftovers(rules, now, &mut swept).await?;
+
         for part in marked.chunks(TOMBSTONE_BLOBS_MAX) {
-            let buried = if rules.dry_run {
+            let deletable = if rules.dry_run {
                 part.iter().collect()
             } else {
-                self.bury(part, &state, &retention).await?
+                self.announce_deletion(part, &state, &retention).await?
             };
-            for found in buried {
+            for found in deletable {
                 if !rules.dry_run {
                     self.log.store.delete(&found.key).await?;
                 }
-                swept.blobs += 1;
-                swept.bytes += found.blob.bytes;
+                swept.add(found.blob.bytes);
             }
         }
+
         Ok(swept)
     }
 
-    /// Writes the tombstone; returns what may be deleted now.
-    async fn bury<'f>(
+    /// Deletes staged uploads that were never named, and what crashes left: probes
+    /// and files of unfinished writes.
+    async fn delete_leftovers(
+        &self,
+        rules: Rules,
+        now: DateTime<Utc>,
+        swept: &mut Swept,
+    ) -> Result<()> {
+        // A younger object may be a write in progress.
+        let is_old = |meta: &Meta| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now);
+
+        for folder in ["staging", "probe"] {
+            let key = self.log.key(folder);
+            let listed: Vec<_> = self.log.store.list(&key).try_collect().await?;
+            for (key, meta) in listed.into_iter().filter(|(_, meta)| is_old(meta)) {
+                if !rules.dry_run {
+                    self.log.store.delete(&key).await?;
+                }
+                swept.add(meta.bytes);
+            }
+        }
+
+        self.log.store.torn(&self.log.key(""), &mut |meta| {
+            if is_old(meta) {
+                swept.add(meta.bytes);
+            }
+            is_old(meta) && !rules.dry_run
+        })
+    }
+
+    /// Commits the tombstone; returns the blobs that may be deleted now.
+    async fn announce_deletion<'f>(
         &self,
         marked: &'f [Found],
         from: &State,
         retention: &Retention,
     ) -> Result<Vec<&'f Found>> {
-        let buried = Mutex::new(Vec::new());
+        let deletable = Mutex::new(Vec::new());
         let decide = |state: &State| {
             let kept = retention.kept(state);
-            // Of older generations nobody will ever name one: no tombstone is needed.
+            // No entry can name an older generation any more: no tombstone is needed.
             let (old, current): (Vec<&Found>, Vec<&Found>) = marked
                 .iter()
                 .partition(|f| f.blob.generation < state.generation(&f.blob.digest));
@@ -149,7 +167,7 @@ impl Operator {
                 .filter(|f| !kept.contains(&f.blob.digest))
                 .collect();
             let blobs: Vec<Blob> = current.iter().map(|f| f.blob).collect();
-            *buried
+            *deletable
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner) =
                 old.into_iter().chain(current).collect::<Vec<_>>();
@@ -160,19 +178,21 @@ impl Operator {
             }
             .into())
         };
+
         self.commit(from.clone(), &decide).await?;
-        Ok(buried
+        Ok(deletable
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Asks the store when versions were retired whose blobs are still there: the
-    /// time in an entry is by its writer's clock, which may be a year off.
+    /// Reads from the store when versions were retired whose blobs are still there:
+    /// the time in an entry is by its writer's clock, which may be wrong.
     async fn retention(
         &self,
         state: &State,
         blobs: &[Found],
-        (now, retain): (DateTime<Utc>, Duration),
+        retain: Duration,
+        now: DateTime<Utc>,
     ) -> Result<Retention> {
         let there: BTreeSet<Digest> = blobs.iter().map(|f| f.blob.digest).collect();
         let records = state.models.values().flat_map(|m| m.versions.values());
@@ -224,7 +244,7 @@ struct Retention {
 }
 
 impl Retention {
-    /// The digests that versions in use, or lately retired, name.
+    /// Returns the digests of versions in use or recently retired.
     fn kept(&self, state: &State) -> BTreeSet<Digest> {
         let records = state
             .models
@@ -240,8 +260,8 @@ impl Retention {
         let Some(entry) = record.retired_by else {
             return true;
         };
-        // A store's clock may know whole seconds only: no retention means none.
-        // An entry that was not asked about came after the sweep began.
+        // A store's clock may count whole seconds only, so zero is a case of its own.
+        // An entry without a known time was committed after the collection began.
         let lately = || {
             self.retired
                 .get(&entry)
@@ -251,7 +271,7 @@ impl Retention {
     }
 }
 
-/// Whether less than `span` has passed; for ever, where it is beyond the calendar.
+/// Whether less than `span` has passed since; always true for a span beyond the calendar.
 fn is_within(since: DateTime<Utc>, span: Duration, now: DateTime<Utc>) -> bool {
     let end = TimeDelta::from_std(span)
         .ok()

@@ -1,4 +1,4 @@
-//! The verbs that only look: list, show, history, diff, pull.
+//! Commands that only read: list, show, history, diff, pull.
 
 use super::{NewFolder, Operator, find};
 use crate::core::error::{Error, Result};
@@ -31,14 +31,14 @@ pub(crate) struct Happened {
     pub time: DateTime<Utc>,
     pub actor: String,
     pub reason: String,
-    /// What was done, in words.
+    /// Description of the change.
     pub did: Vec<String>,
-    /// The champion right after it.
+    /// The champion after it.
     pub champion: Option<u64>,
-    /// The ops as they are in the log.
+    /// The operations as in the log.
     pub ops: Vec<Op>,
     pub hash: String,
-    /// Whether the entry is signed, and by which keys.
+    /// The keys that signed the entry.
     pub keys: Vec<String>,
 }
 
@@ -88,6 +88,7 @@ impl Operator {
                 "versions": versions,
             }));
         };
+
         let version = find(&state, name, which)?;
         let record = state.record(name, version)?;
         let mut shown = summary(version, record);
@@ -106,7 +107,7 @@ impl Operator {
         Ok(shown)
     }
 
-    /// Every change of a model, oldest first; up to `until` by the entries' time.
+    /// Lists every change of a model, oldest first; up to `until` by the entries' time.
     pub(crate) async fn history(
         &self,
         name: &ModelName,
@@ -145,6 +146,7 @@ impl Operator {
                 keys: read.signatures.into_iter().map(|s| s.key).collect(),
             });
         }
+
         Ok(all)
     }
 
@@ -164,6 +166,7 @@ impl Operator {
                 .cloned()
                 .collect()
         };
+
         let changed = |old: &Manifest, new: &Manifest| -> Vec<String> {
             let differs = |f: &&crate::registry::manifest::File| !old.files.contains(f);
             new.files
@@ -172,6 +175,7 @@ impl Operator {
                 .map(|f| f.path.clone())
                 .collect()
         };
+
         Ok(json!({
             "name": name.as_str(), "from": a.number(), "to": b.number(),
             "breaks_clients": new.signature.breaks(&old.signature),
@@ -186,7 +190,7 @@ impl Operator {
     }
 
     /// Copies a version's files into a new folder, verified. The folder appears
-    /// whole or not at all; returns the version.
+    /// complete or not at all; returns the version.
     pub async fn pull(
         &self,
         name: &ModelName,
@@ -202,6 +206,7 @@ impl Operator {
                 .fetch_blob(&blob, &staged.path().join(&file.path), progress)
                 .await?;
         }
+
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| Error::internal("print").with_source(e))?;
         staged.write(MANIFEST_PATH, &text)?;

@@ -1,6 +1,5 @@
-//! A model as MLflow saves it: a folder with `MLmodel`, which tells of the ONNX
-//! file, the columns, the run and the environment. Reads that into what a push
-//! takes; nothing of MLflow runs.
+//! Reads a model that MLflow saved: a folder with `MLmodel`, which names the ONNX
+//! file, the columns, the run and the environment. Nothing of MLflow runs.
 
 #[cfg(test)]
 mod tests;
@@ -15,11 +14,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-/// The description beside the model.
+/// Name of MLflow's description of the model.
 const DESCRIPTION: &str = "MLmodel";
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
 
-/// What is read of the description; MLflow adds fields with most releases.
+/// The fields of the description that are used; MLflow adds fields with most releases.
 #[derive(Deserialize)]
 struct Description {
     #[serde(default)]
@@ -51,8 +50,8 @@ struct Column {
 }
 
 impl Push {
-    /// Starts from what MLflow saved: the folder, the columns as features, and
-    /// the run as lineage. Refuses a folder without the ONNX flavour.
+    /// Creates a push from an MLflow model: the folder, the columns as features, the
+    /// run as lineage. Refuses a folder without the ONNX flavour.
     pub(crate) fn of_mlflow(folder: &Path) -> Result<Self> {
         let path = folder.join(DESCRIPTION);
         let unreadable =
@@ -93,6 +92,7 @@ fn read(text: &str) -> Result<Push> {
             )));
         }
     }
+
     let inputs = description
         .signature
         .as_ref()
@@ -119,7 +119,7 @@ fn read(text: &str) -> Result<Push> {
     })
 }
 
-/// The names of the columns, where the input is one; tensors have none.
+/// Returns the names of the columns; a tensor input has none.
 fn columns(json: &str) -> Result<Vec<String>> {
     let columns: Vec<Column> = serde_json::from_str(json).map_err(|e| {
         Error::invalid("the signature's inputs are not a list in JSON").with_source(e)

@@ -1,7 +1,11 @@
-//! Publishing a version: read the graph, upload what is not there, commit one
-//! entry. Pushing the same again is recognised and changes nothing.
+//! Publishes a version: reads the graph, uploads the files that the store does
+//! not have, and commits one entry. A push of the same version again is
+//! recognised and changes nothing.
 
 mod files;
+mod first_run;
+mod known;
+mod plan;
 
 use super::{Operator, manifest};
 use crate::core::error::{Error, Result};
@@ -10,41 +14,35 @@ use crate::core::model::{Alias, ModelName, Version};
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::Wiring;
-use crate::onnx::first_run::{Ask, Subject};
-use crate::onnx::golden::Golden;
-use crate::onnx::graph::{Graph, MODEL_BYTES_MAX};
-use crate::onnx::runtime::SessionOptions;
-use crate::registry::blob::{Progress, measure};
+use crate::onnx::graph::Graph;
+use crate::registry::blob::Progress;
 use crate::registry::entry::{Blob, Evidence, Op};
-use crate::registry::fold::{Model, Record, State};
+use crate::registry::fold::{Model, State};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, GOLDEN_PATH,
-    MANIFEST_BYTES_MAX, MODEL_PATH, Manifest, Role,
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest,
+    Role,
 };
 use crate::registry::sign::statement;
-use files::{Local, gather, open};
+use bytes::Bytes;
+use files::{Local, gather, open, read_whole};
+use plan::{Identity, Publication};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most files of a version.
 pub(crate) const FILES_MAX: usize = 10_000;
 
-/// Rows of the largest batch that is measured.
-const PROBE_ROWS: usize = 64;
-
-/// What is pushed.
+/// A version to publish.
 #[derive(Debug, Default)]
 pub struct Push {
     /// An ONNX file, or a folder with `model.onnx` and what belongs to it.
     pub path: PathBuf,
-    /// Pointed at the new version in the same entry.
+    /// Alias that points at the new version from the same entry on.
     pub alias: Option<Alias>,
-    /// Files given beside the path, by what they are for.
+    /// Files given beside the path, by role.
     pub extra: Vec<(Role, PathBuf)>,
     /// Names of the input columns.
     pub features: Vec<String>,
@@ -56,21 +54,23 @@ pub struct Push {
     pub parent: Option<Version>,
     /// How the version was made.
     pub lineage: serde_json::Map<String, serde_json::Value>,
-    /// Measures of the version.
+    /// Metrics of the version.
     pub evaluation: serde_json::Map<String, serde_json::Value>,
-    /// Whether another signature than the champion's is allowed.
+    /// Whether a signature that breaks clients of the champion is allowed.
     pub allow_signature_change: bool,
-    /// The key of the training run that made it: pushing for it again finds the version that is there.
+    /// The run key of the training run that made it. Another push with the same
+    /// key finds this version.
     pub run: Option<Digest>,
-    /// The percentage of the champion's traffic that the alias gets in the same entry.
-    pub share: Option<u32>,
-    /// What stands beside the version in the log.
+    /// Traffic weight, in percent, that the alias gets in the same entry.
+    pub weight: Option<u32>,
+    /// Evidence that is kept beside the version in the log.
     pub evidence: Vec<Evidence>,
-    /// The champion that it was held against, or none; refused where it is another now.
-    pub over: Option<Option<Version>>,
+    /// The champion (or none) that the version was compared with. The push is
+    /// refused if the champion has changed since.
+    pub expected_champion: Option<Option<Version>>,
 }
 
-/// What a push came to.
+/// The result of a push.
 #[derive(Debug, Serialize)]
 pub struct Pushed {
     /// Name of the model.
@@ -79,19 +79,25 @@ pub struct Pushed {
     pub version: u64,
     /// The manifest's digest.
     pub digest: String,
-    /// The entry; the one that brought the version where it was there already.
+    /// The entry of this push, or the one that added the version before.
     pub seq: u64,
-    /// Whether this push made it.
+    /// Whether this push added the version.
     pub new: bool,
     /// Whether it waits for approvals before the alias can move.
     pub waiting: bool,
 }
 
-/// What the first run of a model left behind.
-#[derive(Default)]
-struct FirstRun {
-    evidence: Option<Evidence>,
-    golden: Option<String>,
+/// All that one commit is decided from.
+struct Attempt<'p> {
+    name: &'p ModelName,
+    push: &'p Push,
+    identity: Identity,
+    blobs: &'p [Blob],
+    evidence: &'p [Evidence],
+    /// Whether the version was in the registry when the push began.
+    is_known: bool,
+    /// The champion's manifest that the signature was compared with.
+    compared: Option<Digest>,
 }
 
 impl Operator {
@@ -108,289 +114,125 @@ impl Operator {
         let known = self.known(&state, name, &manifest).await?;
         let is_known = known.is_some();
         let mut evidence = push.evidence.clone();
+
         if let Some(known) = known {
             manifest = known;
         } else {
             let first = self.first_run(&files)?;
             evidence.extend(first.evidence);
-            if let Some(made) = first.golden {
-                files.push(self.stage_golden(made, progress).await?);
-                manifest.files = files.iter().map(|l| l.file.clone()).collect();
-                manifest.files.sort();
+            if let Some(golden) = first.golden {
+                files.push(self.stage_golden(&golden, progress).await?);
+                manifest.files = listed(&files);
             }
         }
-        let bytes = bytes::Bytes::from(manifest.write());
+
+        let bytes = Bytes::from(manifest.write());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(Error::too_large(format!(
                 "the manifest is over {MANIFEST_BYTES_MAX} bytes"
             )));
         }
+
+        let identity = Identity {
+            manifest: Digest::of(&bytes),
+            run: push.run,
+        };
+
         loop {
-            let compared = self
-                .compare(
-                    &state,
-                    name,
-                    &manifest.signature,
-                    push.allow_signature_change,
-                )
-                .await?;
-            let mut blobs = Vec::new();
-            for local in &mut files {
-                let File { digest, bytes, .. } = local.file;
-                let blob = Blob {
-                    digest,
-                    bytes,
-                    generation: state.generation(&digest),
-                };
-                match local.staged.take() {
-                    Some(staged) => self.log.settle(&staged, &blob).await?,
-                    None => {
-                        self.log
-                            .put_file(&mut open(&local.path)?, blob, progress)
-                            .await?
-                    }
-                }
-                blobs.push(blob);
-            }
-            let digest = crate::core::hash::Digest::of(&bytes);
-            blobs.push(
-                self.log
-                    .put_bytes(bytes.clone(), state.generation(&digest))
-                    .await?,
-            );
-            blobs.sort_unstable();
-            blobs.dedup();
-            let again = AtomicBool::new(false);
+            let compared = match push.allow_signature_change {
+                true => champion_digest(&state, name),
+                false => self.compare(&state, name, &manifest.signature).await?,
+            };
+            let blobs = self.upload(&state, &mut files, &bytes, progress).await?;
+
+            let attempt = Attempt {
+                name,
+                push,
+                identity,
+                blobs: &blobs,
+                evidence: &evidence,
+                is_known,
+                compared,
+            };
+            let is_stale = AtomicBool::new(false);
             let decide = |now: &State| {
-                // What was uploaded, or compared with, is no longer what counts.
-                let stale = blobs
-                    .iter()
-                    .any(|b| b.generation != now.generation(&b.digest))
-                    || champion_digest(now, name) != compared;
-                again.store(stale, Ordering::Relaxed);
-                if stale {
+                is_stale.store(attempt.is_stale(now), Ordering::Relaxed);
+                if is_stale.load(Ordering::Relaxed) {
                     return Ok(Vec::new().into());
                 }
-                if let Some(over) = push.over
-                    && over != now.models.get(name).and_then(Model::champion)
-                    && push.run.is_none_or(|run| {
-                        now.models.get(name).and_then(|m| m.of_run(&run)).is_none()
-                    })
-                {
-                    return Err(Error::precondition(
-                        "the champion is no longer the one that it was held against",
-                    ));
-                }
-                let mut ops = ops(
-                    now,
-                    name,
-                    &blobs,
-                    (digest, push.run),
-                    (push.alias.as_ref(), push.share),
-                );
-                if is_known && ops.iter().any(|op| matches!(op, Op::Version { .. })) {
-                    return Err(Error::unavailable(
-                        "the same version was retired meanwhile; push again",
-                    ));
-                }
-                if push.run.is_none() {
-                    self.check_signed(now, name, digest)?;
-                }
-                if let (Some(key), Some(Op::Version { signatures, .. })) =
-                    (&self.key, ops.first_mut())
-                {
-                    signatures.push(key.sign(&statement(self.log.namespace(), name, &digest)));
-                }
-                let new = ops.iter().any(|op| matches!(op, Op::Version { .. }));
-                Ok(Change {
-                    ops,
-                    evidence: if new { evidence.clone() } else { Vec::new() },
-                })
+                self.decide(now, &attempt)
             };
             let committed = self.commit(state, &decide).await?;
+
             state = committed.state;
-            if !again.load(Ordering::Relaxed) {
-                return pushed(
-                    &state,
-                    name,
-                    (digest, push.run),
-                    committed.seq,
-                    push.alias.as_ref(),
-                );
+            if !is_stale.load(Ordering::Relaxed) {
+                return attempt.pushed(&state, committed.seq);
             }
         }
     }
 
-    /// Refuses to push again, with a key, what is there without its signature:
-    /// a version's signatures are those it came with.
-    fn check_signed(&self, state: &State, name: &ModelName, manifest: Digest) -> Result<()> {
-        let (Some(key), Some(model)) = (&self.key, state.models.get(name)) else {
-            return Ok(());
-        };
-        let Some(version) = same(model, (manifest, None)) else {
-            return Ok(());
-        };
-        let signed = model
-            .versions
-            .get(&version)
-            .is_some_and(|r| r.signatures.iter().any(|s| s.key == key.public()));
-        if signed {
-            return Ok(());
-        }
-        Err(Error::precondition(format!(
-            "version {version} is the same and is not signed by this key; retire it and push again, or push with a new tag"
-        )))
-    }
-
-    /// The manifest of a version that differs from this one in its golden rows
-    /// at most, where none were given: the same again is the same version, even
-    /// from a machine that rounds otherwise.
-    async fn known(
+    /// Uploads the files and the manifest under the generations of `state`.
+    async fn upload(
         &self,
         state: &State,
-        name: &ModelName,
-        new: &Manifest,
-    ) -> Result<Option<Manifest>> {
-        let is_golden = |f: &File| f.role == Role::Golden;
-        let Some(model) = state
-            .models
-            .get(name)
-            .filter(|_| !new.files.iter().any(is_golden))
-        else {
-            return Ok(None);
-        };
-        let has_all = |r: &Record| {
-            new.files
-                .iter()
-                .all(|f| r.blobs.iter().any(|b| b.digest == f.digest))
-        };
-        for record in model
-            .versions
-            .values()
-            .rev()
-            .filter(|r| r.retired.is_none() && has_all(r))
-        {
-            // One that is damaged is no version to be the same as; pushing mends it.
-            let Ok(found) = self.manifest(record).await else {
-                continue;
+        files: &mut [Local],
+        manifest: &Bytes,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Blob>> {
+        let mut blobs = Vec::new();
+        for local in files {
+            let blob = Blob {
+                digest: local.file.digest,
+                bytes: local.file.bytes,
+                generation: state.generation(&local.file.digest),
             };
-            let mut bare = found.clone();
-            bare.files.retain(|f| !is_golden(f));
-            let golden = found.files.iter().find(|f| is_golden(f));
-            let golden = golden.map(|f| record.blob(f.digest, f.bytes));
-            let is_whole = match golden {
-                Some(blob) => self.log.is_whole(&blob).await?,
-                None => true,
-            };
-            if bare == *new && is_whole {
-                return Ok(Some(found));
+            match local.staged.take() {
+                Some(staged) => self.log.settle(&staged, &blob).await?,
+                None => {
+                    let mut file = open(&local.path)?;
+                    self.log.put_file(&mut file, blob, progress).await?;
+                }
             }
+            blobs.push(blob);
         }
-        Ok(None)
+
+        let generation = state.generation(&Digest::of(manifest));
+        blobs.push(self.log.put_bytes(manifest.clone(), generation).await?);
+        blobs.sort_unstable();
+        blobs.dedup();
+        Ok(blobs)
     }
 
-    /// Runs the model once, in a process of its own: operators and operator
-    /// sets that this ONNX Runtime lacks are refused here, not by a server, as
-    /// are golden rows that the model does not answer. Makes some where none
-    /// were given.
-    fn first_run(&self, files: &[Local]) -> Result<FirstRun> {
-        let given = files.iter().find(|l| l.file.role == Role::Golden);
-        let given = given
-            .map(|l| self.read_whole(l, GOLDEN_BYTES_MAX))
-            .transpose()?;
-        given
-            .as_ref()
-            .map(|bytes| Golden::read(bytes))
-            .transpose()?;
-        let Some(prober) = &self.prober else {
-            return Ok(FirstRun::default());
-        };
-        let model = files.iter().find(|l| l.file.path == MODEL_PATH);
-        let model = model.ok_or_else(|| Error::internal("a version has no model"))?;
-        let bytes = self.read_whole(model, MODEL_BYTES_MAX)?;
-        let folder = fs::canonicalize(&model.path)
-            .map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
-        // Weights beside the model are as much what is probed as the model is.
-        let all: Vec<String> = files
-            .iter()
-            .map(|l| format!("{} {}\n", l.file.path, l.file.digest))
-            .collect();
-        let has_weights = files.iter().any(|l| l.file.role == Role::Weights);
-        let passed = prober.check(&Subject {
-            digest: crate::core::hash::Digest::of(all.concat().as_bytes()),
-            bytes: &bytes,
-            external_dir: folder.parent().filter(|_| has_weights),
-            options: &SessionOptions::single(),
-            rows: PROBE_ROWS,
-            golden: given.as_deref().map_or(Ask::Make, Ask::Hold),
-        })?;
-        if let Some(companion) = files.iter().find(|l| l.file.role == Role::Companion) {
-            prober.check_companion(&self.read_whole(companion, COMPANION_BYTES_MAX)?)?;
+    /// Decides the change on the newest state.
+    fn decide(&self, now: &State, attempt: &Attempt<'_>) -> Result<Change> {
+        attempt.check_champion(now)?;
+        let mut ops = plan::operations(now, &attempt.publication());
+        let adds_version = ops.iter().any(|op| matches!(op, Op::Version { .. }));
+        if attempt.is_known && adds_version {
+            return Err(Error::unavailable(
+                "the same version was retired meanwhile; push again",
+            ));
         }
-        let mut values = match serde_json::to_value(&passed.measured) {
-            Ok(serde_json::Value::Object(values)) => values,
-            _ => return Err(Error::internal("a measurement is no object")),
-        };
-        let golden = if given.is_some() {
-            "given"
-        } else if passed.golden.is_some() {
-            "made"
+
+        if attempt.push.run.is_none() {
+            self.check_signed(now, attempt.name, attempt.identity.manifest)?;
+        }
+        if let (Some(key), Some(Op::Version { signatures, .. })) = (&self.key, ops.first_mut()) {
+            let statement = statement(
+                self.log.namespace(),
+                attempt.name,
+                &attempt.identity.manifest,
+            );
+            signatures.push(key.sign(&statement));
+        }
+
+        let evidence = if adds_version {
+            attempt.evidence.to_vec()
         } else {
-            "none"
+            Vec::new()
         };
-        values.insert("golden".to_owned(), golden.into());
-        Ok(FirstRun {
-            evidence: Some(Evidence {
-                kind: "measured".to_owned(),
-                values,
-            }),
-            golden: passed.golden,
-        })
-    }
 
-    /// Reads a file that was measured before.
-    fn read_whole(&self, local: &Local, bytes_max: u64) -> Result<Vec<u8>> {
-        if local.file.bytes > bytes_max {
-            return Err(Error::too_large(format!(
-                "'{}' is over {bytes_max} bytes",
-                local.file.path
-            )));
-        }
-        let unreadable =
-            |e| Error::invalid(format!("'{}' cannot be read", local.file.path)).with_source(e);
-        let bytes = fs::read(&local.path).map_err(unreadable)?;
-        if crate::core::hash::Digest::of(&bytes) != local.file.digest {
-            return Err(Error::precondition("the file changed while it was pushed"));
-        }
-        Ok(bytes)
-    }
-
-    /// Makes a file of the golden rows that the first run left.
-    async fn stage_golden(&self, made: String, progress: Progress<'_>) -> Result<Local> {
-        let failed = |e: io::Error| Error::unavailable("write golden rows").with_source(e);
-        let mut kept = tempfile::NamedTempFile::new().map_err(failed)?;
-        io::Write::write_all(&mut kept, made.as_bytes()).map_err(failed)?;
-        let path = kept.path().to_owned();
-        let mut local = Local::new(GOLDEN_PATH.to_owned(), path, Role::Golden);
-        local.kept = Some(kept.into_temp_path());
-        self.measure(&mut local, progress).await?;
-        Ok(local)
-    }
-
-    /// Finds out digest and length, uploading on the way where the store can
-    /// rename it later.
-    async fn measure(&self, local: &mut Local, progress: Progress<'_>) -> Result<()> {
-        let mut file = open(&local.path)?;
-        if let Some((blob, key)) = self.log.stage(&mut file, progress).await? {
-            (local.file.digest, local.file.bytes, local.staged) =
-                (blob.digest, blob.bytes, Some(key));
-            return Ok(());
-        }
-        let unreadable = |e: io::Error| {
-            Error::invalid(format!("{} cannot be read", local.path.display())).with_source(e)
-        };
-        (local.file.digest, local.file.bytes) = measure(&mut file).map_err(unreadable)?;
-        Ok(())
+        Ok(Change { ops, evidence })
     }
 
     /// Reads the graph, measures every file, and fills the manifest.
@@ -409,205 +251,166 @@ impl Operator {
             Error::invalid(format!("{} holds no model.onnx", push.path.display()))
         })?;
         let graph = Graph::read_file(&mut open(&path)?)?;
-        for external in &graph.external {
-            let listed = files
-                .iter_mut()
-                .find(|l| Path::new(&l.file.path) == external);
-            let listed = listed.ok_or_else(|| {
-                Error::invalid(format!(
-                    "the external data '{}' is not beside the model",
-                    external.display()
-                ))
-            })?;
-            listed.file.role = Role::Weights;
-        }
-        let mut manifest = Manifest::of(name, &graph);
+        mark_weights(&mut files, &graph)?;
+
         for local in &mut files {
             self.measure(local, progress).await?;
         }
-        manifest.files = files.iter().map(|l| l.file.clone()).collect();
-        manifest.files.sort();
+        let mut manifest = Manifest::of(name, &graph);
+        manifest.files = listed(&files);
         manifest.features = push.features.clone();
-        if let Some(local) = files.iter().find(|l| l.file.role == Role::Companion) {
-            Wiring::read(
-                &graph.signature,
-                self.read_whole(local, COMPANION_BYTES_MAX)?.into(),
-            )?;
-        }
-        if let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) {
-            let baseline = Some(Baseline::read(
-                &self.read_whole(local, BASELINE_BYTES_MAX)?,
-            )?);
-            let subject = watch::Subject {
-                model: name.clone(),
-                version: Version::new(1).ok_or_else(|| Error::internal("1 is no version"))?,
-                digest: local.file.digest,
-                signature: graph.signature,
-                features: push.features.clone(),
-                baseline,
-                task: None,
-                slices: Vec::new(),
-            };
-            subject.places()?;
-        }
         manifest.licence = push.licence.clone();
         manifest.tags = push.tags.clone();
         manifest.parent = push.parent;
         manifest.lineage = push.lineage.clone();
         manifest.evaluation = push.evaluation.clone();
+
+        check_companion(&files, &graph)?;
+        check_baseline(&files, name, push, graph)?;
         Ok((manifest, files))
     }
 
-    /// Compares a signature with the champion's; returns the digest of what it
-    /// was compared with.
+    /// Refuses a signature that breaks the champion's clients; returns the
+    /// champion's manifest.
     async fn compare(
         &self,
         state: &State,
         name: &ModelName,
         new: &Declared,
-        allowed: bool,
     ) -> Result<Option<Digest>> {
-        let Some(digest) = champion_digest(state, name) else {
+        let Some(model) = state.models.get(name) else {
             return Ok(None);
         };
-        if !allowed {
-            let model = state.model(name)?;
-            let champion = model
-                .champion()
-                .and_then(|v| Some((v, model.versions.get(&v)?)));
-            let Some((version, record)) = champion else {
-                return Ok(None);
-            };
-            let broken = new.breaks(&manifest(&self.log, record).await?.signature);
-            if !broken.is_empty() {
-                return Err(Error::precondition(format!(
-                    "clients of the champion, version {version}, would break: {}; --allow-signature-change publishes it all the same",
-                    broken.join("; ")
-                )));
-            }
+        let champion = model
+            .champion()
+            .and_then(|v| Some((v, model.versions.get(&v)?)));
+        let Some((version, record)) = champion else {
+            return Ok(None);
+        };
+
+        let broken = new.breaks(&manifest(&self.log, record).await?.signature);
+        if !broken.is_empty() {
+            return Err(Error::precondition(format!(
+                "clients of the champion, version {version}, would break: {}; \
+                 --allow-signature-change publishes it all the same",
+                broken.join("; ")
+            )));
         }
-        Ok(Some(digest))
+
+        Ok(Some(record.manifest))
     }
+}
+
+impl Attempt<'_> {
+    /// Whether the uploads or the comparison belong to an older state.
+    fn is_stale(&self, now: &State) -> bool {
+        let has_old_blob = self
+            .blobs
+            .iter()
+            .any(|b| b.generation != now.generation(&b.digest));
+        has_old_blob || champion_digest(now, self.name) != self.compared
+    }
+
+    /// Refuses a change of the champion since the version was compared with it,
+    /// unless the run has published already.
+    fn check_champion(&self, now: &State) -> Result<()> {
+        let model = now.models.get(self.name);
+        let is_published = self
+            .push
+            .run
+            .is_some_and(|run| model.and_then(|m| m.of_run(&run)).is_some());
+        match self.push.expected_champion {
+            Some(expected) if expected != model.and_then(Model::champion) && !is_published => Err(
+                Error::precondition("the champion is no longer the one that it was held against"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn publication(&self) -> Publication<'_> {
+        Publication {
+            name: self.name,
+            identity: self.identity,
+            blobs: self.blobs,
+            alias: self.push.alias.as_ref(),
+            weight: self.push.weight,
+        }
+    }
+
+    /// Describes the result on the state after the commit.
+    fn pushed(&self, state: &State, seq: Option<u64>) -> Result<Pushed> {
+        let lost = || Error::internal("the version is not in the registry after it was committed");
+        let model = state.model(self.name)?;
+        let version = self.identity.find(model).ok_or_else(lost)?;
+        let record = model.versions.get(&version).ok_or_else(lost)?;
+
+        let is_new = seq == Some(record.seq);
+        let alias = self.push.alias.as_ref();
+        let is_reached = alias.is_none_or(|a| model.all_aliases().get(a) == Some(&version));
+        Ok(Pushed {
+            name: self.name.to_string(),
+            version: version.number(),
+            digest: record.manifest.to_string(),
+            seq: seq.unwrap_or(record.seq),
+            new: is_new,
+            // The alias of a run's version may have moved on since it was published.
+            waiting: !is_reached && (self.push.run.is_none() || is_new),
+        })
+    }
+}
+
+fn listed(files: &[Local]) -> Vec<crate::registry::manifest::File> {
+    let mut listed: Vec<_> = files.iter().map(|l| l.file.clone()).collect();
+    listed.sort();
+    listed
+}
+
+/// Gives the files of external data their role; refuses a graph that needs one
+/// that is not there.
+fn mark_weights(files: &mut [Local], graph: &Graph) -> Result<()> {
+    for external in &graph.external {
+        let local = files
+            .iter_mut()
+            .find(|l| Path::new(&l.file.path) == external);
+        let local = local.ok_or_else(|| {
+            Error::invalid(format!(
+                "the external data '{}' is not beside the model",
+                external.display()
+            ))
+        })?;
+        local.file.role = Role::Weights;
+    }
+
+    Ok(())
+}
+
+fn check_companion(files: &[Local], graph: &Graph) -> Result<()> {
+    let Some(local) = files.iter().find(|l| l.file.role == Role::Companion) else {
+        return Ok(());
+    };
+    let bytes = read_whole(local, COMPANION_BYTES_MAX)?;
+    Wiring::read(&graph.signature, bytes.into()).map(drop)
+}
+
+fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) -> Result<()> {
+    let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) else {
+        return Ok(());
+    };
+    let subject = watch::Subject {
+        model: name.clone(),
+        version: Version::new(1).ok_or_else(|| Error::internal("1 is no version"))?,
+        digest: local.file.digest,
+        signature: graph.signature,
+        features: push.features.clone(),
+        baseline: Some(Baseline::read(&read_whole(local, BASELINE_BYTES_MAX)?)?),
+        task: None,
+        slices: Vec::new(),
+    };
+
+    subject.places().map(drop)
 }
 
 fn champion_digest(state: &State, name: &ModelName) -> Option<Digest> {
     let model = state.models.get(name)?;
     Some(model.versions.get(&model.champion()?)?.manifest)
-}
-
-/// The version in use that has this manifest.
-fn same(model: &Model, (manifest, run): (Digest, Option<Digest>)) -> Option<Version> {
-    if let Some((version, _)) = run.and_then(|run| model.of_run(&run)) {
-        return Some(version);
-    }
-    let mut versions = model.versions.iter().rev();
-    versions
-        .find(|(_, r)| r.manifest == manifest && r.retired.is_none())
-        .map(|(v, _)| *v)
-}
-
-/// What is left to do on a state: publish, point the alias, both or nothing.
-fn ops(
-    state: &State,
-    name: &ModelName,
-    blobs: &[Blob],
-    (manifest, run): (Digest, Option<Digest>),
-    (alias, share): (Option<&Alias>, Option<u32>),
-) -> Vec<Op> {
-    let none = Model::default();
-    let model = state.models.get(name).unwrap_or(&none);
-    let mut ops = Vec::new();
-    // Its alias moved with it then; it may have moved on since.
-    if run.is_some_and(|run| model.of_run(&run).is_some()) {
-        return ops;
-    }
-    let version = same(model, (manifest, run)).or_else(|| {
-        let next = Version::new(
-            model
-                .versions
-                .last_key_value()
-                .map_or(1, |(last, _)| last.number() + 1),
-        )?;
-        ops.push(Op::Version {
-            model: name.clone(),
-            version: next,
-            manifest,
-            blobs: blobs.to_vec(),
-            signatures: Vec::new(),
-            run,
-        });
-        Some(next)
-    });
-    let (Some(alias), Some(version)) = (alias, version) else {
-        return ops;
-    };
-    if model.all_aliases().get(alias) == Some(&version) {
-        return ops;
-    }
-    // Without a champion there is no traffic to share.
-    let weights = share.filter(|_| model.champion().is_some()).map(|share| {
-        BTreeMap::from([
-            ("champion".to_owned(), 100 - share.min(100)),
-            (alias.to_string(), share.min(100)),
-        ])
-    });
-    let is_champion = *alias == Alias::champion();
-    // What would take traffic waits where it is not approved.
-    let gets_traffic =
-        is_champion || weights.is_some() || model.traffic.contains_key(&alias.to_string());
-    if gets_traffic && !is_approved(state, model, version) {
-        return ops;
-    }
-    ops.push(match is_champion {
-        true => Op::Promote {
-            model: name.clone(),
-            version,
-            from: model.champion(),
-        },
-        false => {
-            let from = model.aliases.get(alias).copied();
-            Op::Alias {
-                model: name.clone(),
-                alias: alias.clone(),
-                version: Some(version),
-                from,
-            }
-        }
-    });
-    if let Some(weights) = weights.filter(|weights| model.traffic != *weights && !is_champion) {
-        ops.push(Op::Traffic {
-            model: name.clone(),
-            weights,
-        });
-    }
-    ops
-}
-
-fn is_approved(state: &State, model: &Model, version: Version) -> bool {
-    let record = model.versions.get(&version);
-    record.map_or(state.approvals == 0, |record| {
-        state.check_approved(record).is_ok()
-    })
-}
-
-fn pushed(
-    state: &State,
-    name: &ModelName,
-    made: (Digest, Option<Digest>),
-    seq: Option<u64>,
-    alias: Option<&Alias>,
-) -> Result<Pushed> {
-    let lost = || Error::internal("the version is not in the registry after it was committed");
-    let model = state.model(name)?;
-    let version = same(model, made).ok_or_else(lost)?;
-    let record = model.versions.get(&version).ok_or_else(lost)?;
-    let reached = alias.is_none_or(|a| model.all_aliases().get(a) == Some(&version));
-    Ok(Pushed {
-        name: name.to_string(),
-        version: version.number(),
-        digest: record.manifest.to_string(),
-        seq: seq.unwrap_or(record.seq),
-        new: seq == Some(record.seq),
-        waiting: !reached && (made.1.is_none() || seq == Some(record.seq)),
-    })
 }

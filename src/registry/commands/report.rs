@@ -1,5 +1,5 @@
-//! What an auditor reads: every change of champion in a period, who made it,
-//! why, and on what evidence; and what a version was made from.
+//! Reports for auditors: every change of champion in a period with author, reason
+//! and evidence; and the lineage of a version.
 
 use super::{Operator, find};
 use crate::core::error::Result;
@@ -31,17 +31,30 @@ pub(crate) struct Moved {
     pub evaluation: Value,
     /// The keys that signed the change.
     pub keys: Vec<String>,
-    /// The entry's own hash, to be found again by.
+    /// Hash of the entry, to find it again.
     pub hash: String,
 }
 
+/// A period of time; an end that is `None` is open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Period {
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Period {
+    fn contains(&self, time: DateTime<Utc>) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+    }
+}
+
 impl Operator {
-    /// Every change of a champion in a period, of one model or of all, oldest
-    /// first. Folds the whole log, and fails where it does not hold.
+    /// Lists every change of a champion in a period, of one model or of all, oldest
+    /// first. Folds the whole log, and fails if its chain is broken.
     pub(crate) async fn moves(
         &self,
         name: Option<&ModelName>,
-        (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        period: Period,
     ) -> Result<Vec<Moved>> {
         let mut state = State::default();
         let mut moves = Vec::new();
@@ -50,9 +63,7 @@ impl Operator {
                 (read.entry.clone(), read.hash, read.signatures.clone());
             state.apply(read)?;
             let is_void = state.void.contains_key(&entry.seq);
-            let outside =
-                since.is_some_and(|s| entry.time < s) || until.is_some_and(|u| entry.time > u);
-            if is_void || outside {
+            if is_void || !period.contains(entry.time) {
                 continue;
             }
             for (model, from, to, rollback) in changes(&entry)
@@ -63,7 +74,7 @@ impl Operator {
                 else {
                     continue;
                 };
-                // A version whose blobs were swept has no manifest left to read.
+                // A version whose blobs were deleted has no manifest any more.
                 let evaluation = self
                     .manifest(record)
                     .await
@@ -103,14 +114,15 @@ impl Operator {
                 });
             }
         }
+
         Ok(moves)
     }
 
-    /// What a version was made from, back to its first ancestor, and who made each
-    /// champion.
+    /// Returns the lineage of a version back to its first ancestor, and who promoted
+    /// each of them.
     pub async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
-        let moves = self.moves(Some(name), (None, None)).await?;
+        let moves = self.moves(Some(name), Period::default()).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
         let mut all: Vec<Value> = Vec::new();
         while let Some(version) = next {
@@ -125,14 +137,15 @@ impl Operator {
                 "lineage": manifest.lineage, "evaluation": manifest.evaluation,
                 "files": manifest.files.iter().map(|f| json!({"path": f.path, "digest": f.digest})).collect::<Vec<_>>(),
             }));
-            // A parent is older; a manifest that says otherwise would go in circles.
+            // A parent is older; any other manifest would lead in circles.
             next = manifest.parent.filter(|parent| *parent < version);
         }
+
         Ok(all)
     }
 }
 
-/// The champions an entry moves.
+/// Lists the changes of champion in an entry.
 fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
     let change = |op: &Op| match op {
         Op::Promote {
@@ -147,16 +160,18 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
         } => Some((model.clone(), Some(*from), *version, true)),
         _ => None,
     };
+
     entry.ops.iter().filter_map(change).collect()
 }
 
-/// What a change of champion comes down to, as a heading and named facts.
+/// Describes a change of champion by a heading and named facts.
 fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     let how = if m.rollback {
         "rolled back to"
     } else {
         "promoted to"
     };
+
     let from = m.from.map_or_else(
         || "none before".to_owned(),
         |v| format!("version {v} before"),
@@ -165,11 +180,13 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
         [] => " (not signed: a claim)".to_owned(),
         keys => format!(", signed by {}", keys.join(", ")),
     };
+
     let reason = if m.reason.is_empty() {
         "no reason given".to_owned()
     } else {
         m.reason.clone()
     };
+
     let mut facts = vec![
         (
             "when",
@@ -199,7 +216,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     )
 }
 
-/// The report as Markdown, for a person.
+/// Writes the report as Markdown.
 pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
     let mut text = format!(
         "# Changes of champion in {}\n\n{} changes.\n",
@@ -213,10 +230,11 @@ pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
             let _ = writeln!(text, "- {name}: {}", plain(&fact));
         }
     }
+
     text
 }
 
-/// The report as one self-contained page.
+/// Writes the report as one self-contained HTML page.
 pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
     let title = format!("Changes of champion in {}", escaped(namespace));
     let mut page = format!(
@@ -231,6 +249,7 @@ pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
         }
         page.push_str("</dl>\n</section>\n");
     }
+
     page.push_str("</html>\n");
     page
 }
@@ -239,7 +258,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 dl{display:grid;grid-template-columns:7rem 1fr;gap:.2rem 1rem}dt{color:#666}dd{margin:0;overflow-wrap:anywhere}\
 section{border-top:1px solid #ccc}";
 
-/// Keeps what people wrote from being read as markup.
+/// Escapes Markdown in text that people wrote.
 fn plain(text: &str) -> String {
     let escape = |c: char| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => format!("\\{c}"),

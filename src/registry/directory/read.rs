@@ -1,6 +1,6 @@
-//! Brings one version into memory: bytes, graph and digest. Checks that
-//! external data stays in the version's folder; the caller checks that nothing
-//! changed meanwhile.
+//! Reads one version into memory: bytes, graph and digest. Checks that external
+//! data is inside the version's folder; the caller checks that no file changed
+//! meanwhile.
 
 use super::{Loaded, walk};
 use crate::core::error::{Error, Result};
@@ -35,6 +35,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let path = walk::inside(root, &folder.join(name))?.filter(|path| path.is_file());
         path.map(|path| whole(&path, bytes_max)).transpose()
     };
+
     let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;
     let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
@@ -43,6 +44,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let digest = crate::core::hash::Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
+            path,
             graph,
             digest,
             external_dir: None,
@@ -52,6 +54,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
             features,
         });
     }
+
     let mut hash = Hasher::default();
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
     head(&mut hash, name, bytes.len() as u64);
@@ -66,10 +69,12 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         };
         add(&mut hash, location, &path).map_err(context)?;
     }
+
     let digest = hash.finish();
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
+        path,
         graph,
         digest,
         external_dir,
@@ -90,12 +95,14 @@ pub(super) fn whole(path: &Path, bytes_max: u64) -> Result<Bytes> {
         file.take(bytes_max + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
+
     let bytes = read().map_err(|e| walk::failed("read a file", e))?;
     if bytes.len() as u64 > bytes_max {
         return Err(Error::invalid(format!(
             "the file is over {bytes_max} bytes"
         )));
     }
+
     Ok(bytes.into())
 }
 
@@ -109,6 +116,7 @@ fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
             short(&name)
         )))
     };
+
     let home = folder
         .canonicalize()
         .map_err(|e| walk::failed("look at the version's folder", e))?;
@@ -143,6 +151,7 @@ fn add(hash: &mut Hasher, name: &Path, path: &Path) -> Result<()> {
             }
         }
     };
+
     match copy() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::unavailable("changed while it was read")),

@@ -17,6 +17,7 @@ fn onnx(location: Option<&str>) -> Vec<u8> {
         elem_type: Some(1),
         shape: None,
     };
+
     let kind = TypeProto {
         value: Some(type_proto::Value::TensorType(tensor)),
     };
@@ -28,6 +29,7 @@ fn onnx(location: Option<&str>) -> Vec<u8> {
         }],
         ..TensorProto::default()
     };
+
     let graph = GraphProto {
         initializer: location.map(external).into_iter().collect(),
         output: vec![ValueInfoProto {
@@ -36,6 +38,7 @@ fn onnx(location: Option<&str>) -> Vec<u8> {
         }],
         ..GraphProto::default()
     };
+
     let opset_import = vec![OperatorSetIdProto::default()];
     ModelProto {
         ir_version: Some(8),
@@ -145,6 +148,7 @@ fn only_models_and_versions_are_listed() {
     ] {
         bench.write(&format!("{folder}/model.onnx"), b"x", OLD);
     }
+
     bench.write("m/3/weights.bin", b"x", OLD);
     bench.write("m/4", b"a file", OLD);
     bench.write("README.md", b"x", OLD);
@@ -204,6 +208,7 @@ fn each_change_of_the_files_changes_the_fingerprint() {
         assert_ne!(files, last, "{what}");
         last = files;
     };
+
     bench.write("m/1/model.onnx", b"longer", OLD);
     check(&mut bench, "length");
     bench.write("m/1/model.onnx", b"LONGER", OLD / 2);
@@ -278,6 +283,7 @@ fn digest_covers_bytes_and_external_data() {
         assert_eq!(loaded.digest, crate::core::hash::Digest::of(&all));
         digests.push(loaded.digest);
     }
+
     assert_ne!(digests[0], digests[1]);
 }
 
@@ -313,6 +319,7 @@ fn a_version_that_changed_since_the_scan_is_not_loaded() {
             "{error}"
         );
     };
+
     bench.write("m/1/model.onnx", &onnx(None), OLD / 2);
     check(&bench);
     bench.write("m/1/model.onnx", b"not ONNX", OLD);

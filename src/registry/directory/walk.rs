@@ -1,8 +1,9 @@
-//! Lists folders and takes fingerprints without leaving the model directory:
-//! a link counts only where it leads inside. Opens no file.
+//! Lists folders and takes fingerprints of files. Follows a link only if it leads
+//! inside the model directory. Opens no file.
 
 use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
@@ -35,7 +36,7 @@ pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
     match path.canonicalize() {
         Ok(target) => Ok(Some(target).filter(|target| target.starts_with(root))),
         Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => Ok(None),
         Err(e) => Err(failed("follow a path", e)),
     }
 }
@@ -73,6 +74,7 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
             }
         }
     }
+
     stamps.sort();
     Ok(Fingerprint(stamps))
 }

@@ -21,10 +21,12 @@ fn entry() -> Entry {
         bytes: u64::from(n),
         generation,
     };
+
     let signed = Signed {
         key: "ed25519:AAAA".to_owned(),
         value: "BBBB".to_owned(),
     };
+
     Entry {
         format: 1,
         seq: 42,
@@ -162,6 +164,7 @@ fn state() -> State {
         ],
         ..entry()
     };
+
     state
         .apply(Read {
             entry: first,
@@ -209,6 +212,7 @@ fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written
         })
         .expect("text")
     };
+
     assert_eq!(op(Policy::None), r#"{"op":"policy","approvals":1}"#);
     assert_eq!(
         op(Policy::Require),
@@ -222,9 +226,9 @@ fn manifests_that_are_not_sound_are_refused() {
     for (from, to, part) in [
         ("\"format\":1", "\"format\":2", "is of format 2"),
         ("\"features\"", "\"feathers\"", "unknown field"),
-        ("README.md", "../README.md", "not plainly inside"),
-        ("README.md", "/etc/passwd", "not plainly inside"),
-        ("README.md", "a//b", "not plainly inside"),
+        ("README.md", "../README.md", "leaves the version's folder"),
+        ("README.md", "/etc/passwd", "leaves the version's folder"),
+        ("README.md", "a//b", "leaves the version's folder"),
         ("README.md", "manifest.json", "under its own name"),
         (
             "\"role\":\"model\"",
@@ -236,6 +240,7 @@ fn manifests_that_are_not_sound_are_refused() {
         let error = Manifest::read(good.replace(from, to).as_bytes()).expect_err(to);
         assert!(error.message.contains(part), "{to}: {error}");
     }
+
     assert!(
         Manifest::read(b"").is_err() && Manifest::read(&good.as_bytes()[..good.len() / 2]).is_err()
     );

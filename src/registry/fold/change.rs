@@ -1,5 +1,9 @@
-//! One change of a state: whether it holds, and what it makes of the models it
-//! touches. Works on copies, so that a void entry leaves nothing behind.
+//! Applies one entry to copies of the models that it touches, or says why it is
+//! void. An entry that is void leaves nothing behind.
+//!
+//! The messages are kept in checkpoints as the reasons of void entries, and
+//! `verify` compares checkpoints with the log: a reworded message would make
+//! checkpoints of older versions differ.
 
 use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
 use crate::core::error::{Error, Result};
@@ -19,6 +23,14 @@ pub(super) struct Trial<'s> {
     pub(super) signatures: Policy,
     pub(super) owners: Vec<String>,
     pub(super) generations: BTreeMap<Digest, u32>,
+}
+
+/// Who approves or rejects a version.
+struct Voter<'e> {
+    /// A claim.
+    actor: &'e str,
+    /// The keys that signed the entry.
+    keys: &'e [String],
 }
 
 impl Trial<'_> {
@@ -99,21 +111,28 @@ impl Trial<'_> {
                 model,
                 version,
                 approve,
-            } => self.judge((model, *version), (&entry.actor, keys), *approve),
+            } => {
+                let voter = Voter {
+                    actor: &entry.actor,
+                    keys,
+                };
+                self.judge(model, *version, *approve, &voter)
+            }
             Op::Policy {
                 approvals,
                 signatures,
                 owners,
-            } => self.ask((*approvals, *signatures), owners, keys),
-            Op::Tombstone { blobs } => self.bury(blobs),
+            } => self.set_policy(*approvals, *signatures, owners, keys),
+            Op::Tombstone { blobs } => self.delete_blobs(blobs),
         }
     }
 
-    /// Sets what the namespace asks for. Where it asks for signatures, any key
-    /// would do for a change; what is asked for is changed by its owners alone.
-    fn ask(
+    /// Sets the namespace's policy. If signatures are required, any key may sign
+    /// a change, but only an owner of the policy may change the policy.
+    fn set_policy(
         &mut self,
-        (approvals, signatures): (u32, Policy),
+        approvals: u32,
+        signatures: Policy,
         owners: &[String],
         keys: &[String],
     ) -> Result<()> {
@@ -122,6 +141,7 @@ impl Trial<'_> {
                 "only a key that owns the policy may change it",
             ));
         }
+
         self.owners = match signatures {
             Policy::None | Policy::Warn => Vec::new(),
             Policy::Require if !owners.is_empty() => owners.to_vec(),
@@ -133,6 +153,7 @@ impl Trial<'_> {
                 "who asks for signed changes signs this one too",
             ));
         }
+
         (self.approvals, self.signatures) = (approvals, signatures);
         Ok(())
     }
@@ -149,6 +170,7 @@ impl Trial<'_> {
                 "the namespace asks for signed versions, and this one is not signed",
             ));
         }
+
         if !self.models.contains_key(name) {
             if self.base.models.len() >= MODELS_MAX {
                 return Err(Error::overloaded(format!(
@@ -163,6 +185,7 @@ impl Trial<'_> {
                 )));
             }
         }
+
         for blob in &record.blobs {
             let now = self.generations.get(&blob.digest).copied().unwrap_or(0);
             if blob.generation != now {
@@ -172,6 +195,7 @@ impl Trial<'_> {
                 )));
             }
         }
+
         let model = self.models.entry(name.clone()).or_default();
         let next = model
             .versions
@@ -182,6 +206,7 @@ impl Trial<'_> {
                 "the next version of '{name}' is {next}, not {version}"
             )));
         }
+
         model.versions.insert(version, record);
         Ok(())
     }
@@ -196,6 +221,7 @@ impl Trial<'_> {
                 "version {version} is champion already"
             )));
         }
+
         check_approved(record, needed, signatures)
             .map_err(|e| e.context(format_args!("{name}:{version}")))?;
         if let Some(record) = model.versions.get_mut(&version) {
@@ -205,6 +231,7 @@ impl Trial<'_> {
                 0
             };
         }
+
         model.champions.retain(|v| *v != version);
         model.champions.push(version);
         model.traffic.clear();
@@ -220,6 +247,7 @@ impl Trial<'_> {
                 "a rollback goes to version {target}, not {version}"
             )));
         }
+
         while model.champion() != Some(target) {
             model.champions.pop();
         }
@@ -239,6 +267,7 @@ impl Trial<'_> {
                 "'{alias}' moves by promote and rollback alone"
             )));
         }
+
         let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
         let record = version.map(|v| model.live(v)).transpose()?;
@@ -247,6 +276,7 @@ impl Trial<'_> {
             check_approved(record, needed, signatures)
                 .map_err(|e| e.context(format_args!("{name}@{alias}")))?;
         }
+
         expect(
             &format!("'{alias}'"),
             from,
@@ -256,11 +286,13 @@ impl Trial<'_> {
             Some(version) => drop(model.aliases.insert(alias.clone(), version)),
             None => drop(model.aliases.remove(alias)),
         }
+
         if model.aliases.len() > NAMES_MAX {
             return Err(Error::overloaded(format!(
                 "'{name}' has over {NAMES_MAX} aliases"
             )));
         }
+
         // Weights may not name what is no longer there.
         match model
             .traffic
@@ -288,12 +320,14 @@ impl Trial<'_> {
                 approved.map_err(|e| e.context(format_args!("{name}:{found}")))?;
             }
         }
+
         let sum: u64 = weights.values().map(|w| u64::from(*w)).sum();
         if !weights.is_empty() && (sum != 100 || weights.len() > NAMES_MAX) {
             return Err(Error::invalid(format!(
                 "traffic weights are percent and add up to {sum}, not 100"
             )));
         }
+
         model.traffic = weights.clone();
         Ok(())
     }
@@ -308,6 +342,7 @@ impl Trial<'_> {
                 pointers.join(", ")
             )));
         }
+
         model.champions.retain(|v| *v != version);
         if let Some(record) = model.versions.get_mut(&version) {
             (record.retired, record.retired_by) = (Some(entry.time), Some(entry.seq));
@@ -328,6 +363,7 @@ impl Trial<'_> {
                 "a tag's key and value are one line of at most {TAG_BYTES_MAX} bytes"
             )));
         }
+
         let model = self.model(name)?;
         let tags = match version {
             None => &mut model.tags,
@@ -338,10 +374,12 @@ impl Trial<'_> {
                     .tags
             }
         };
+
         match value {
             Some(value) => drop(tags.insert(key.to_owned(), value.to_owned())),
             None => drop(tags.remove(key)),
         }
+
         if tags.len() > NAMES_MAX {
             Err(Error::overloaded(format!("over {NAMES_MAX} tags")))
         } else {
@@ -351,10 +389,12 @@ impl Trial<'_> {
 
     fn judge(
         &mut self,
-        (name, version): (&ModelName, Version),
-        (actor, keys): (&str, &[String]),
+        name: &ModelName,
+        version: Version,
         approve: bool,
+        voter: &Voter<'_>,
     ) -> Result<()> {
+        let &Voter { actor, keys } = voter;
         let by_keys = self.signatures == Policy::Require;
         let model = self.model(name)?;
         model.live(version)?;
@@ -366,6 +406,7 @@ impl Trial<'_> {
                 "'{actor}' pushed version {version} and cannot approve it"
             )));
         }
+
         let own = |key: &String| {
             record.keys.contains(key) || record.signatures.iter().any(|s| s.key == *key)
         };
@@ -374,6 +415,7 @@ impl Trial<'_> {
                 "the key that signed version {version} cannot approve it"
             )));
         }
+
         let counting: Vec<String> = keys
             .iter()
             .filter(|key| !approve || !own(key))
@@ -386,7 +428,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn bury(&mut self, blobs: &[Blob]) -> Result<()> {
+    fn delete_blobs(&mut self, blobs: &[Blob]) -> Result<()> {
         let referenced = self.base.referenced();
         for blob in blobs {
             if referenced.contains(&blob.digest) {
@@ -404,6 +446,7 @@ impl Trial<'_> {
             }
             *generation += 1;
         }
+
         Ok(())
     }
 }
@@ -421,6 +464,7 @@ pub(super) fn check_approved(record: &Record, needed: u32, signatures: Policy) -
         Policy::Require => (&record.vouched, " by keys"),
         Policy::None | Policy::Warn => (&record.verdicts, ""),
     };
+
     let against: Vec<&str> = verdicts
         .iter()
         .filter(|(_, yes)| !**yes)
@@ -432,12 +476,14 @@ pub(super) fn check_approved(record: &Record, needed: u32, signatures: Policy) -
             against.join(", ")
         )));
     }
+
     let given = verdicts.values().filter(|yes| **yes).count();
     if (given as u64) < u64::from(needed) {
         return Err(Error::denied(format!(
             "has {given} of the {needed} approvals{by} needed to become champion"
         )));
     }
+
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Verified copies on this machine: the last state applied, and the files of
-//! the versions it served. Whatever is read from here is checked again.
+//! The cache on this machine: the last state applied, and the files of the versions
+//! that were served. Everything read from it is verified again.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -18,7 +18,7 @@ pub(super) struct Cache {
     root: PathBuf,
 }
 
-/// A version's files, whole and verified.
+/// A version's files, complete and verified.
 pub(super) struct Folder {
     pub path: PathBuf,
     pub manifest: Manifest,
@@ -31,16 +31,16 @@ impl Folder {
     }
 }
 
-/// Where a state is kept.
+/// Name of the file of a state.
 fn state_file(strict: bool) -> &'static str {
     if strict { "strict.json" } else { "state.json" }
 }
 
-/// How the folders of fetches under way begin.
+/// Prefix of the folders of downloads in progress.
 const STAGED: &str = "fetch-";
-/// What is younger is not tidied away.
+/// Younger files are not deleted: another server may be writing them.
 const YOUNG: Duration = Duration::from_secs(60);
-/// Our manifest; no file of a version may be called so.
+/// The manifest; no file of a version may have this name.
 const MANIFEST: &str = MANIFEST_PATH;
 
 fn failed(error: io::Error) -> Error {
@@ -48,7 +48,7 @@ fn failed(error: io::Error) -> Error {
 }
 
 impl Cache {
-    /// Opens, or makes, the part of `root` that belongs to this log.
+    /// Opens or creates the part of `root` that belongs to this log.
     pub(super) fn open(root: &Path, log: &Log) -> Result<Self> {
         let key = Digest::of(format!("{}\n{}", log.store, log.namespace()).as_bytes()).hex();
         let root = root.join(&key[..16]);
@@ -58,16 +58,16 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The state that was last kept; none where there is none that can be read.
-    /// What is `strict` was folded from the first entry.
+    /// Returns the state that was last kept; `None` if there is no readable one. A
+    /// `strict` state was folded from the first entry.
     pub(super) fn state(&self, strict: bool) -> Option<State> {
         let bytes = fs::read(self.root.join(state_file(strict))).ok()?;
         let read = Checkpoint::read(&bytes, "the cached state");
-        read.inspect_err(|error| tracing::warn!(%error, "the cache is started anew"))
+        read.inspect_err(|error| tracing::warn!(%error, "cached state is unreadable; starting with an empty cache"))
             .ok()
     }
 
-    /// Keeps a state: written aside, synced, renamed.
+    /// Keeps a state: writes a temporary file, syncs and renames it.
     pub(super) fn keep(&self, state: &State, strict: bool) -> Result<()> {
         use io::Write;
         let put = || -> io::Result<()> {
@@ -86,18 +86,19 @@ impl Cache {
         self.root.join("versions").join(manifest.hex())
     }
 
-    /// Finds a version's files here, or fetches them; verified either way.
+    /// Returns a version's files from here or from the store, verified either way.
     pub(super) async fn fetch(&self, log: &Log, record: &Record) -> Result<Folder> {
         let path = self.folder(&record.manifest);
         if path.is_dir() {
             match verified(&path, &record.manifest) {
                 Ok(manifest) => return Ok(Folder { path, manifest }),
                 Err(error) => {
-                    tracing::warn!(%error, "a cached version is damaged; it is fetched again");
+                    tracing::warn!(%error, "cached version is damaged; it is downloaded again");
                     fs::remove_dir_all(&path).map_err(failed)?;
                 }
             }
         }
+
         let staged = tempfile::Builder::new()
             .prefix(STAGED)
             .tempdir_in(&self.root)
@@ -117,17 +118,19 @@ impl Cache {
             )
             .await?;
         }
+
         fs::write(staged.path().join(MANIFEST), &bytes).map_err(failed)?;
         match fs::rename(staged.path(), &path) {
             Ok(()) => drop(staged.keep()),
             // Another server of this machine may have fetched it meanwhile.
             Err(error) => drop(verified(&path, &record.manifest).map_err(|_| failed(error))?),
         }
+
         Ok(Folder { path, manifest })
     }
 
-    /// Removes the versions that are not to be kept, and what a crash left over;
-    /// what is young may be another server's, and is left alone.
+    /// Deletes the versions that are not to be kept, and leftovers of crashes. Young
+    /// files may belong to another server, and stay.
     pub(super) fn tidy(&self, keep: &BTreeSet<Digest>) {
         let is_old = |entry: &fs::DirEntry| {
             let age = entry
@@ -137,17 +140,20 @@ impl Cache {
                 .and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > YOUNG)
         };
+
         let staged = |entry: &fs::DirEntry| {
             entry
                 .file_name()
                 .to_str()
                 .is_some_and(|name| name.starts_with(STAGED))
         };
+
         for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
             if staged(&entry) && is_old(&entry) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+
         let names: BTreeSet<String> = keep.iter().map(Digest::hex).collect();
         for entry in fs::read_dir(self.root.join("versions"))
             .into_iter()
@@ -182,5 +188,6 @@ fn verified(path: &Path, digest: &Digest) -> Result<Manifest> {
             return Err(damaged(&file.path));
         }
     }
+
     Ok(manifest)
 }

@@ -1,5 +1,5 @@
-//! What the names of a model stand for in this server: what the log says, held
-//! to the keys that are trusted here. Pure.
+//! Which versions the aliases of a model point at in this server: those of the log,
+//! if the keys that are trusted here approved them. Pure.
 
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::catalog::Pointers;
@@ -7,20 +7,20 @@ use crate::registry::fold::{Model, Record, State};
 use crate::registry::sign::{Policy, Trust};
 use std::collections::BTreeSet;
 
-/// Whose approvals count here: the log counts any key, this server those that
-/// it trusts.
+/// Which approvals count here: the log counts any key, this server only those
+/// that it trusts.
 pub(super) struct Approvers<'t> {
-    /// Asked for here, whatever the namespace asks for.
+    /// Required by this server.
     own: u32,
-    /// Asked for by the namespace now, by keys.
+    /// Required by the namespace now, by keys.
     namespace: u32,
     trust: &'t Trust,
-    /// Versions that were admitted before: they stay, whatever became of a key.
+    /// Versions that were admitted before: they stay, even if a key is revoked.
     admitted: &'t BTreeSet<(ModelName, Version)>,
 }
 
 impl<'t> Approvers<'t> {
-    /// Finds out by what is asked for.
+    /// Reads what is required.
     pub(super) fn of(
         state: &State,
         own: u32,
@@ -43,12 +43,12 @@ impl<'t> Approvers<'t> {
             || self.has(record, self.own.max(record.needed))
     }
 
-    /// Whether a version may have a share of the traffic beside the champion.
-    fn share(&self, record: &Record) -> bool {
+    /// Whether a version may have a traffic weight beside the champion.
+    fn may_have_weight(&self, record: &Record) -> bool {
         self.has(record, self.own.max(self.namespace))
     }
 
-    /// Enough trusted keys said yes, and none said no.
+    /// Whether enough trusted keys approved, and none rejected.
     fn has(&self, record: &Record, needed: u32) -> bool {
         let counted = || {
             record
@@ -61,17 +61,18 @@ impl<'t> Approvers<'t> {
     }
 }
 
-/// What a model's names stand for; and the version that the log calls champion
-/// and this server does not.
+/// Returns the pointers of a model, and the champion of the log if this server
+/// does not accept it.
 pub(super) fn pointers(
-    (name, model): (&ModelName, &Model),
+    name: &ModelName,
+    model: &Model,
     warm: Option<Version>,
     approvers: &Approvers<'_>,
 ) -> (Pointers, Option<Version>) {
     let record = |version: Version| model.versions.get(&version);
     let approved = |v: &Version| record(*v).is_some_and(|r| approvers.champion(name, *v, r));
-    // One that is not approved here is none: the one before it stays, and what
-    // a rollback would go to is approved as well.
+    // A champion that is not approved here is skipped: the one before it stays, and the target
+    // of a rollback must be approved as well.
     let mut champions = model
         .champions
         .iter()
@@ -85,19 +86,22 @@ pub(super) fn pointers(
         aliases.remove(&alias);
         aliases.extend(version.map(|v| (alias, v)));
     }
+
     let split: Vec<_> = model
         .traffic
         .iter()
         .filter_map(|(to, percent)| Some((model.find(to)?, *percent)))
         .collect();
-    let admitted =
-        |v: &Version| Some(*v) == champion || record(*v).is_some_and(|r| approvers.share(r));
+    let admitted = |v: &Version| {
+        Some(*v) == champion || record(*v).is_some_and(|r| approvers.may_have_weight(r))
+    };
     let traffic = if split.iter().all(|(v, _)| admitted(v)) {
         split
     } else {
         Vec::new()
     };
-    // The one before the champion is loaded only while it is warm, unless
+
+    // The previous champion is loaded only while it is kept warm, unless
     // something else points at it.
     let named = aliases
         .iter()
@@ -141,10 +145,12 @@ mod tests {
                 .1
                 .clone()
         };
+
         let mut trust = Trust {
             format: 1,
             ..Trust::default()
         };
+
         for name in ["a", "b"] {
             trust.add(&public(name), name).expect("trusted");
         }
@@ -160,8 +166,9 @@ mod tests {
                 .insert(number, serde_json::from_value(record).expect("a record"));
             model.champions.push(number);
         }
+
         let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
-        let (pointers, refused) = pointers((&name("m"), &model), None, &approvers);
+        let (pointers, refused) = pointers(&name("m"), &model, None, &approvers);
         let number = |v: Option<Version>| v.map(Version::number);
         let alias = |name: &str| pointers.aliases.get(name).copied();
         assert_eq!(pointers.champion, alias("champion"));

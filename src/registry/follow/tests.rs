@@ -26,6 +26,7 @@ impl Followed {
             log,
             cache,
         };
+
         followed.push(1.0);
         followed
     }
@@ -216,6 +217,7 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
             .expect("follows");
         follower.state.models[&name("m")].champion()
     };
+
     assert_eq!(
         champion(Policy::None, 0),
         Some(version(1)),
@@ -262,6 +264,7 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
         format: 1,
         ..Trust::default()
     };
+
     trust.add(&key.public(), "bob").expect("trusted");
     let path = folder.join("trust.json");
     trust.write(&path).expect("written");
@@ -282,11 +285,13 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
             .expect("pointers")
             .champion
     };
+
     assert_eq!(champion(&mut follower), Some(version(1)));
     for bad in ["{", ""] {
         std::fs::write(&path, bad).expect("written");
         assert_eq!(champion(&mut follower), Some(version(1)), "half a file");
     }
+
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(champion(&mut follower), Some(version(1)), "no file");
     // A key that is revoked takes down nothing that serves; a new promotion needs another.

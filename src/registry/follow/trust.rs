@@ -1,4 +1,4 @@
-//! Which keys a follower trusts, and what it asks of a version's signatures.
+//! Which keys a follower trusts, and which signatures it requires of a version.
 
 use super::Follower;
 use crate::core::error::{Error, Result};
@@ -7,8 +7,8 @@ use crate::registry::fold::Record;
 use crate::registry::sign::{Policy, Trust, statement};
 
 impl Follower {
-    /// Reads the trust file, where approvals are by keys. One that cannot be read
-    /// is told, and what it last said holds.
+    /// Reads the trust file, if approvals are by keys. If it is unreadable, that is
+    /// logged, and the keys last read stay trusted.
     pub(super) fn read_trust(&mut self) {
         let by_keys = self.options.approvals > 0 || self.state.signatures == Policy::Require;
         let Some(path) = self.options.trust.as_deref().filter(|_| by_keys) else {
@@ -19,20 +19,20 @@ impl Follower {
         } else {
             Err(Error::not_found("the trust file is not there"))
         };
+
         match read {
             Ok(trust) => (self.trust, self.untrusted) = (trust, None),
             Err(error) if self.untrusted.as_deref() == Some(&error.message) => {}
             Err(error) => {
-                tracing::error!(%error, "the trust file cannot be read; what it last said holds");
+                tracing::error!(%error, "the trust file cannot be read; the keys last read stay trusted");
                 self.untrusted = Some(error.message);
             }
         }
     }
 
-    /// What is asked of signatures: by this server or by the namespace, whichever
-    /// asks for more.
+    /// Returns the stricter of the policies of this server and of the namespace.
     fn policy(&self) -> Policy {
-        // Approvals by keys say nothing of a version that anybody may have pushed.
+        // Approvals by keys are worth little for a version that anybody could push.
         let own = if self.options.approvals > 0 {
             Policy::Require
         } else {
@@ -41,8 +41,8 @@ impl Follower {
         own.max(self.state.signatures)
     }
 
-    /// Holds a version to the policy. The trust file is read each time, so that
-    /// a revocation counts from the next load on.
+    /// Checks a version against the policy. The trust file is read each time, so
+    /// that a revocation takes effect at the next load.
     pub(super) fn check_signature(
         &self,
         name: &ModelName,
@@ -69,6 +69,7 @@ impl Follower {
                 "no trusted key vouches for the version: {why}"
             )));
         }
+
         tracing::warn!(
             model = name.as_str(),
             version = version.number(),

@@ -155,6 +155,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
                 .map(|c| c.seq)
         }
     };
+
     let one = Version::new(1).expect("legal");
     let seven = Version::new(7).expect("legal");
     assert!(
@@ -199,6 +200,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         actor: "a\nb".to_owned(),
         reason: String::new(),
     };
+
     assert!(log.commit(state, &long, None, &add).await.is_err());
     assert_eq!(log.load().await.expect("loads").seq, 1);
 }
@@ -228,6 +230,7 @@ async fn a_fork_a_gap_and_a_future_format_are_refused() {
             log.advance(&mut state).await.expect_err("refused").message
         }
     };
+
     let text = String::from_utf8(original.to_vec()).expect("text");
     let renumbered = text.replace("\"seq\":1", "\"seq\":2");
     assert!(
@@ -271,6 +274,7 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
             .expect("committed")
             .state;
     }
+
     assert_eq!(log.load().await.expect("loads"), state);
     let key = log.checkpoint_key(CHECKPOINT_EVERY);
     let good = log
@@ -287,6 +291,7 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
             .expect("written");
         assert_eq!(log.load().await.expect("loads"), state);
     }
+
     log.store.overwrite(&key, good).await.expect("written");
     log.store
         .overwrite(&log.key("hint"), (&b"nonsense"[..]).into())
@@ -353,11 +358,13 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
         retain: Duration::ZERO,
         dry_run: false,
     };
+
     let later = async |steps: u8| {
         for _ in 0..steps {
             tokio::task::yield_now().await;
         }
     };
+
     for round in 0..48_u8 {
         // Bytes that nobody uses any more, about to be used again.
         let (old, _) = push(&ann, "m", f32::from(round), None).await;
@@ -383,6 +390,7 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
             .await
             .expect("every version has its bytes");
     }
+
     let state = log.load().await.expect("loads");
     assert!(
         !state.generations.is_empty(),

@@ -22,6 +22,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
         format: 1,
         keys: Vec::new(),
     };
+
     assert!(vouched(&trust, &[], &bytes).is_err_and(|w| w.contains("not signed")));
     assert!(
         vouched(&trust, std::slice::from_ref(&signed), &bytes)
@@ -41,11 +42,13 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
                 .is_err_and(|w| w.contains("not over this"))
         );
     }
+
     let (stranger, _) = Key::generate().expect("a key");
     let forged = Signed {
         key: key.public(),
         ..stranger.sign(&bytes)
     };
+
     assert!(vouched(&trust, &[forged], &bytes).is_err());
     assert_eq!(
         vouched(&trust, &[stranger.sign(&bytes), signed.clone()], &bytes),
@@ -77,6 +80,7 @@ fn what_is_no_key_is_refused() {
         std::fs::write(&path, text).expect("written");
         assert!(Key::read(&path).is_err(), "{text:?}");
     }
+
     for key in ["", "ed25519:", "ed25519:AAAA", "rsa:AAAA"] {
         assert!(check_public(key).is_err(), "{key}");
         assert!(!is_valid(
@@ -87,6 +91,7 @@ fn what_is_no_key_is_refused() {
             b"x"
         ));
     }
+
     std::fs::write(&path, "{\"format\":2,\"keys\":[]}").expect("written");
     assert!(Trust::read(&path).is_err());
 }

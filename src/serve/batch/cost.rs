@@ -1,14 +1,14 @@
-//! S(b): the time a batch of b rows takes. A constant for now; the policy asks
-//! through this type, so that a learned curve can take its place.
+//! S(b), the time that a batch of b rows takes. Zero for now; the policy uses
+//! this type, so that a learned curve can replace it.
 
 use std::time::Duration;
 
 /// S(b) = fixed + per_row × b.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// What a batch takes however small.
+    /// The time of the smallest batch.
     pub fixed: Duration,
-    /// What each row adds.
+    /// The time that each row adds.
     pub per_row: Duration,
 }
 

@@ -1,28 +1,107 @@
-//! Take, gather, run, scatter, reply: on a lane's own thread, or for models
-//! that are quicker than a hand-over on the thread that asks.
+//! Takes a batch, gathers its inputs, runs it, scatters the outputs and replies:
+//! on a lane's own thread, or, for models that are quicker than a hand-over, on
+//! the thread of the request.
 
 use super::policy::{self, Decision, Limits};
 use super::queue::Entry;
+use super::watch::{End, Watch};
 use super::{Done, Job, Shared, State};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::runtime::Session;
+use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Serves slot `at` until the batcher is dropped and the line is empty; then
-/// frees its session.
-pub(super) fn serve(shared: &Shared, at: usize) {
-    while let Some(batch) = take(shared) {
-        if let Some(lane) = shared.slots[at].lock().as_mut() {
-            lane.run_safely(shared, batch);
+/// A place for one session. A hung one is replaced as a whole.
+pub(super) struct Slot {
+    /// Locked while a batch runs; empty after its lane ended.
+    pub(super) lane: Mutex<Option<Lane>>,
+    /// Shared with the lane, and readable while a batch runs.
+    pub(super) watch: Arc<Watch>,
+    /// Whether its run hangs and no new lane replaces it.
+    pub(super) is_stuck: AtomicBool,
+}
+
+impl Slot {
+    /// Starts with empty buffers.
+    pub(super) fn new(session: Box<dyn Session>) -> Self {
+        let watch = Arc::new(Watch::new(Instant::now(), session.terminator()));
+        let lane = Lane {
+            session,
+            stacks: Vec::new(),
+            watch: Arc::clone(&watch),
+            was_hung: false,
+        };
+        Self {
+            lane: Mutex::new(Some(lane)),
+            watch,
+            is_stuck: AtomicBool::new(false),
         }
     }
-    let session = shared.slots[at].lock().take();
+}
+
+/// Serves slot `at` until the batcher is dropped and the queue is empty; then
+/// frees its session. Ends at once where the lane was replaced during a run.
+pub(super) fn serve(shared: &Shared, at: usize) {
+    while let Some(batch) = take(shared) {
+        if run_at(shared, at, batch) == Next::End {
+            return;
+        }
+    }
+
+    let session = shared.slot(at).lane.lock().take();
     drop(session);
+}
+
+/// What a lane does after a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    End,
+}
+
+/// How often a lane whose session is in use looks whether it was replaced.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+/// Runs a batch in slot `at`.
+fn run_at(shared: &Shared, at: usize, batch: Vec<Entry<Job>>) -> Next {
+    loop {
+        let slot = shared.slot(at);
+        let Some(mut held) = slot.lane.try_lock_for(SLOT_WAIT) else {
+            // A run in place holds the session.
+            if shared.is_stuck() {
+                refuse(batch, &shared.stuck_error());
+                return Next::GoOn;
+            }
+            continue;
+        };
+        let Some(lane) = held.as_mut() else {
+            continue;
+        };
+
+        slot.watch.set_in_place(false);
+        lane.run_safely(shared, batch);
+        if lane.is_replaced(shared, at, &slot) {
+            *held = None;
+            return Next::End;
+        }
+        return Next::GoOn;
+    }
+}
+
+fn refuse(batch: Vec<Entry<Job>>, error: &Error) {
+    for entry in batch {
+        // The receiver may have gone.
+        let _ = entry
+            .load
+            .reply
+            .send(Err(Error::new(error.kind, error.message.clone())));
+    }
 }
 
 /// Batches one I/O thread runs in a row before it leaves the rest to a lane.
@@ -36,26 +115,31 @@ pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
 /// Runs what waits on the caller's thread, in a session no lane is using.
 /// Wakes a lane for whatever is left.
 pub(super) fn run_in_place(shared: &Shared) {
-    let mut free = shared.slots.iter().find_map(|slot| slot.try_lock());
-    if let Some(lane) = free.as_mut().and_then(|slot| slot.as_mut()) {
-        for _ in 0..IN_PLACE_MAX {
-            let step = next(shared, &mut shared.state.lock());
-            match step {
-                Step::Run(batch) => {
-                    let start = Instant::now();
-                    lane.run_safely(shared, batch);
-                    judge(shared, start.elapsed());
-                }
-                Step::Empty => return,
-                Step::Wait(_) => break,
-            }
+    let slots = shared.slots.load_full();
+    for (at, slot) in slots.iter().enumerate() {
+        let Some(mut held) = slot.lane.try_lock() else {
+            continue;
+        };
+        let Some(lane) = held.as_mut() else {
+            continue;
+        };
+
+        slot.watch.set_in_place(true);
+        let is_empty = lane.run_a_few(shared);
+        if lane.is_replaced(shared, at, slot) {
+            // Freeing a session takes time that this thread owes its clients.
+            let session = held.take();
+            std::thread::spawn(move || drop(session));
         }
+        if is_empty {
+            return;
+        }
+        break;
     }
-    drop(free);
     shared.wake.notify_one();
 }
 
-/// Counts long runs in a row; the one that is too many ends runs in place.
+/// Counts long runs in a row; too many of them end runs in place.
 pub(super) fn judge(shared: &Shared, took: Duration) {
     let slow = &shared.slow_in_place;
     let before = slow.load(Ordering::Relaxed);
@@ -68,7 +152,7 @@ pub(super) fn judge(shared: &Shared, took: Duration) {
             );
         }
     } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
-        // Where another run changed it meanwhile, that one's view holds.
+        // Where another run changed the count meanwhile, its value stands.
         let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -80,7 +164,7 @@ enum Step {
     Empty,
 }
 
-/// Refuses the late and takes the next batch out of the line.
+/// Refuses late requests and takes the next batch out of the queue.
 fn next(shared: &Shared, state: &mut State) -> Step {
     let options = &shared.options;
     let rows_max = if options.batched {
@@ -92,12 +176,14 @@ fn next(shared: &Shared, state: &mut State) -> Step {
         rows_max,
         delay: options.batch_delay,
     };
+
     let now = Instant::now();
     for late in state.queue.expire(now + options.cost.of(1)) {
         let _ = late.reply.send(Err(Error::late(
             "the deadline passed in the queue; the request was not executed",
         )));
     }
+
     let decision = state.queue.head(rows_max).map(|head| {
         (
             policy::next(&head.members, head.oldest, &options.cost, now, &limits),
@@ -121,7 +207,7 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
     loop {
         match next(shared, &mut state) {
             Step::Run(batch) => {
-                // What is left over is another lane's chance.
+                // Another lane takes what is left over.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
@@ -146,6 +232,9 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
 pub(super) struct Lane {
     session: Box<dyn Session>,
     stacks: Vec<Stack>,
+    watch: Arc<Watch>,
+    /// Whether a run ended after it was found hung.
+    was_hung: bool,
 }
 
 /// A run's answers, and how long its two parts took.
@@ -156,20 +245,46 @@ struct Ran {
 }
 
 impl Lane {
-    /// Starts with empty buffers.
-    pub(super) fn new(session: Box<dyn Session>) -> Self {
-        Self {
-            session,
-            stacks: Vec::new(),
+    /// Runs what waits, a limited number of batches. Returns whether nothing
+    /// waits any more.
+    fn run_a_few(&mut self, shared: &Shared) -> bool {
+        for _ in 0..IN_PLACE_MAX {
+            let step = next(shared, &mut shared.state.lock());
+            match step {
+                Step::Run(batch) => {
+                    let start = Instant::now();
+                    self.run_safely(shared, batch);
+                    judge(shared, start.elapsed());
+                }
+                Step::Empty => return true,
+                Step::Wait(_) => return false,
+            }
+            if self.was_hung {
+                return false;
+            }
         }
+        false
     }
 
-    /// Runs a batch. A panic drops its replies, which tells its requests; the
+    /// Tells whether another lane took this one's place while its run hung.
+    fn is_replaced(&mut self, shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
+        std::mem::take(&mut self.was_hung) && is_replaced(shared, at, slot)
+    }
+
+    /// Runs a batch. A panic drops its replies, which fails its requests; the
     /// lane goes on with the next.
     fn run_safely(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
-            tracing::error!("a run panicked; its batch failed");
+            self.end_run();
+            tracing::error!(servable = shared.name, "a run panicked; its batch failed");
         }
+    }
+
+    /// Notes that a run ended. Returns whether it was terminated.
+    fn end_run(&mut self) -> bool {
+        let end = self.watch.end();
+        self.was_hung |= end == End::Hung;
+        end != End::InTime
     }
 
     fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
@@ -187,7 +302,21 @@ impl Lane {
     /// the culprit fails.
     fn run_jobs(&mut self, shared: &Shared, mut jobs: Vec<Job>) {
         let start = Instant::now();
-        match self.attempt(&jobs, start) {
+        let deadline = jobs.iter().map(|job| job.deadline.0).max();
+        self.watch.begin(deadline.unwrap_or(start));
+        let attempt = self.attempt(&jobs, start);
+
+        if self.end_run() {
+            for job in jobs {
+                // The receiver has usually gone: its deadline passed before.
+                let _ = job.reply.send(Err(Error::late(
+                    "the run was terminated: it passed the deadline and the grace period",
+                )));
+            }
+            return;
+        }
+
+        match attempt {
             Ok(ran) => reply(shared, jobs, ran, start),
             Err(error) if jobs.len() == 1 => {
                 if let Some(job) = jobs.pop() {
@@ -212,15 +341,18 @@ impl Lane {
                 run: start.elapsed(),
             });
         }
+
         let inputs = jobs[0].inputs.len();
         self.stacks.resize_with(inputs, Stack::default);
         for (i, stack) in self.stacks.iter_mut().enumerate() {
             stack.fill(jobs.iter().map(|job| &job.inputs[i]));
         }
         let gathered = Instant::now();
+
         let views: Vec<View<'_>> = self.stacks.iter().map(Stack::view).collect();
         let outputs = self.session.run(&views)?;
         let run = gathered.elapsed();
+
         let rows: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
         let mut parts: Vec<Vec<Tensor>> = jobs
             .iter()
@@ -251,7 +383,25 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
             batch,
         };
-        // The receiver may have gone; then nobody wants the answer.
+        // The receiver may have gone: the client cancelled.
         let _ = job.reply.send(Ok(Done { outputs, timing }));
     }
+}
+
+/// Notes that the run of a hung lane ended. Returns whether another lane has
+/// taken its place, so that this one must end.
+fn is_replaced(shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
+    let mut hung = shared.hung.lock();
+    hung.count -= 1;
+    shared.metrics.lanes_hung.dec();
+    if slot.is_stuck.swap(false, Ordering::Relaxed) {
+        hung.stuck -= 1;
+        shared.stuck.store(hung.stuck, Ordering::Relaxed);
+    }
+    tracing::warn!(
+        servable = shared.name,
+        hung = hung.count,
+        "the run of a hung lane ended"
+    );
+    !Arc::ptr_eq(&shared.slots.load()[at], slot)
 }

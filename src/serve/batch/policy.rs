@@ -18,7 +18,7 @@ pub(crate) struct Member {
 pub(crate) struct Limits {
     /// Rows in one batch.
     pub rows_max: usize,
-    /// How long the oldest request may wait for company; zero by default.
+    /// How long the oldest request may wait for others; zero by default.
     pub delay: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Decision {
 /// A larger batch must be at least this much cheaper per row than the last.
 const GAIN_MIN: f64 = 0.97;
 
-/// Decides for the requests at the head of the line, which are in order and
+/// Decides for the requests at the head of the queue, which are in order and
 /// not empty.
 pub(crate) fn next(
     members: &[Member],
@@ -49,12 +49,14 @@ pub(crate) fn next(
     if full || limits.delay.is_zero() {
         return Decision::Run(count);
     }
+
     let tightest = members[..count]
         .iter()
         .map(|m| m.deadline)
         .min()
         .unwrap_or(now);
     let latest_start = tightest.checked_sub(cost.of(rows)).unwrap_or(now);
+
     let until = (oldest + limits.delay).min(latest_start);
     if until > now {
         Decision::WaitUntil(until)
@@ -63,8 +65,8 @@ pub(crate) fn next(
     }
 }
 
-/// The longest run of requests that keeps every deadline, fits the row limit,
-/// and still gains per row; at least one.
+/// Counts the requests from the first on that keep every deadline, fit the row
+/// limit, and still make a row cheaper; at least one.
 fn fit(members: &[Member], cost: &Cost, now: Instant, limits: &Limits) -> usize {
     let mut rows = 0;
     let mut tightest = members[0].deadline;

@@ -1,5 +1,6 @@
-//! Who waits, in the order they will be served: by priority, then deadline,
-//! then arrival, one line per shape class. Pure: owns no clock and no lock.
+//! The requests that wait, in the order in which they are served: by priority,
+//! then deadline, then arrival, with one line for each shape class. Pure: owns
+//! no clock and no lock.
 
 use super::policy::Member;
 use crate::core::request::Deadline;
@@ -17,7 +18,7 @@ pub(crate) struct Rank {
     pub priority: u8,
     /// The earlier first.
     pub deadline: Deadline,
-    /// First come, first served among equals.
+    /// The earlier first, among equals.
     pub arrival: u64,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Entry<T> {
     pub rows: usize,
     /// When it was pushed.
     pub pushed: Instant,
-    /// Whatever the owner needs to serve it.
+    /// What the owner needs to serve it.
     pub load: T,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Queue<T> {
     arrivals: u64,
 }
 
-/// What the policy sees of the class whose turn it is.
+/// What the policy sees of the class that is served next.
 pub(crate) struct Head<'q> {
     /// The class.
     pub class: &'q Class,
@@ -65,7 +66,7 @@ impl<T> Queue<T> {
         self.rows
     }
 
-    /// Adds a request; gives it back where the queue is full.
+    /// Adds a request; returns it where the queue is full.
     pub(crate) fn push(
         &mut self,
         class: &Class,
@@ -76,6 +77,7 @@ impl<T> Queue<T> {
         if self.rows + entry.rows > self.rows_max {
             return Err(entry.load);
         }
+
         self.rows += entry.rows;
         self.arrivals += 1;
         let rank = Rank {
@@ -94,7 +96,7 @@ impl<T> Queue<T> {
         Ok(rank)
     }
 
-    /// Takes a request out of the line; `None` where it has been served.
+    /// Removes a request; `None` where it has been served.
     pub(crate) fn remove(&mut self, class: &Class, rank: Rank) -> Option<T> {
         let line = self.classes.get_mut(class)?;
         let entry = line.remove(&rank)?;
@@ -105,7 +107,7 @@ impl<T> Queue<T> {
         Some(entry.load)
     }
 
-    /// Takes out every request whose deadline is before `horizon`.
+    /// Removes every request whose deadline is before `horizon`.
     pub(crate) fn expire(&mut self, horizon: Instant) -> Vec<T> {
         let mut late = Vec::new();
         for line in self.classes.values_mut() {
@@ -129,15 +131,12 @@ impl<T> Queue<T> {
 
     /// Views the class whose first request is the most urgent of all.
     pub(crate) fn head(&self, rows_max: usize) -> Option<Head<'_>> {
-        let urgent = |(class, line): (&'_ Class, &BTreeMap<Rank, Entry<T>>)| {
-            line.first_key_value()
-                .map(|(rank, _)| (*rank, class.clone()))
-        };
-        let (_, class) = match self.classes.len() {
-            0 => return None,
-            _ => self.classes.iter().filter_map(urgent).min()?,
-        };
-        let (class, line) = self.classes.get_key_value(&class)?;
+        let firsts = self
+            .classes
+            .iter()
+            .filter_map(|(class, line)| Some((*line.first_key_value()?.0, class, line)));
+        let (_, class, line) = firsts.min_by_key(|(rank, _, _)| *rank)?;
+
         let mut rows = 0;
         let mut oldest = line.first_key_value()?.1.pushed;
         let mut members = Vec::with_capacity(line.len().min(rows_max));

@@ -1,8 +1,11 @@
-//! Batch composition in virtual time, and lanes with scripted sessions.
+//! Lanes with scripted sessions. Batch forming and the queue, which are pure,
+//! have files of their own.
 
+mod forming;
+mod hanging;
+mod queueing;
 mod waiting;
 
-use super::policy::{Decision, Limits, Member, next};
 use super::*;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
@@ -11,261 +14,32 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Rows and deadline (in ms from the start) of each waiting request.
-struct Case<'c> {
-    waiting: &'c [(usize, u64)],
-    rows_max: usize,
-    delay_ms: u64,
-    cost: Cost,
-    now_ms: u64,
-}
-
-impl Default for Case<'_> {
-    fn default() -> Self {
-        Case {
-            waiting: &[],
-            rows_max: 8,
-            delay_ms: 0,
-            cost: Cost::default(),
-            now_ms: 0,
-        }
-    }
-}
-
-fn check(case: &Case<'_>, expected: &str) {
-    let start = Instant::now();
-    let members: Vec<Member> = case
-        .waiting
-        .iter()
-        .map(|(rows, deadline)| Member {
-            rows: *rows,
-            deadline: start + MS * u32::try_from(*deadline).expect("small"),
-        })
-        .collect();
-    let limits = Limits {
-        rows_max: case.rows_max,
-        delay: MS * u32::try_from(case.delay_ms).expect("small"),
-    };
-    let now = start + MS * u32::try_from(case.now_ms).expect("small");
-    let decided = match next(&members, start, &case.cost, now, &limits) {
-        Decision::Run(n) => format!("run {n}"),
-        Decision::WaitUntil(then) => format!("wait {}", (then - start).as_millis()),
-    };
-    assert_eq!(decided, expected, "{:?}", case.waiting);
-}
-
-fn cost(fixed_ms: u64, per_row_us: u64) -> Cost {
-    Cost {
-        fixed: Duration::from_millis(fixed_ms),
-        per_row: Duration::from_micros(per_row_us),
-    }
-}
-
-#[test]
-fn without_a_timer_whatever_waits_runs() {
-    check(
-        &Case {
-            waiting: &[(1, 100)],
-            ..Case::default()
-        },
-        "run 1",
-    );
-    check(
-        &Case {
-            waiting: &[(1, 100); 5],
-            ..Case::default()
-        },
-        "run 5",
-    );
-    check(
-        &Case {
-            waiting: &[(1, 100); 9],
-            ..Case::default()
-        },
-        "run 8",
-    );
-}
-
-#[test]
-fn a_batch_never_exceeds_the_row_limit() {
-    check(
-        &Case {
-            waiting: &[(3, 100), (3, 100), (3, 100)],
-            ..Case::default()
-        },
-        "run 2",
-    );
-    check(
-        &Case {
-            waiting: &[(8, 100), (1, 100)],
-            ..Case::default()
-        },
-        "run 1",
-    );
-    check(
-        &Case {
-            waiting: &[(4, 100), (4, 100), (1, 100)],
-            ..Case::default()
-        },
-        "run 2",
-    );
-}
-
-#[test]
-fn a_batch_grows_only_while_every_deadline_holds() {
-    let slow = cost(2, 1000);
-    check(
-        &Case {
-            waiting: &[(1, 4), (1, 100), (1, 100)],
-            cost: slow,
-            ..Case::default()
-        },
-        "run 2",
-    );
-    check(
-        &Case {
-            waiting: &[(1, 3), (1, 100), (1, 100)],
-            cost: slow,
-            ..Case::default()
-        },
-        "run 1",
-    );
-    check(
-        &Case {
-            waiting: &[(1, 100); 3],
-            cost: slow,
-            ..Case::default()
-        },
-        "run 3",
-    );
-}
-
-#[test]
-fn a_batch_grows_only_while_a_row_gets_cheaper() {
-    check(
-        &Case {
-            waiting: &[(1, 1000); 8],
-            cost: cost(0, 1000),
-            ..Case::default()
-        },
-        "run 1",
-    );
-    check(
-        &Case {
-            waiting: &[(1, 1000); 8],
-            cost: cost(5, 1),
-            ..Case::default()
-        },
-        "run 8",
-    );
-}
-
-#[test]
-fn a_delay_waits_for_company_but_not_past_a_deadline() {
-    let wait = |waiting, now_ms, cost| Case {
-        waiting,
-        delay_ms: 5,
-        now_ms,
-        cost,
-        ..Case::default()
-    };
-    check(&wait(&[(1, 100)], 0, Cost::default()), "wait 5");
-    check(&wait(&[(1, 100)], 5, Cost::default()), "run 1");
-    check(&wait(&[(1, 100); 8], 0, Cost::default()), "run 8");
-    check(&wait(&[(1, 6)], 0, cost(3, 0)), "wait 3");
-    check(&wait(&[(1, 6)], 3, cost(3, 0)), "run 1");
-}
-
-fn entry(rows: usize, load: u32) -> Entry<u32> {
-    Entry {
-        rows,
-        pushed: Instant::now(),
-        load,
-    }
-}
-
-fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
-    entries.into_iter().map(|e| e.load).collect()
-}
-
-#[test]
-fn line_is_by_priority_then_deadline_then_arrival() {
-    let start = Instant::now();
-    let at = |ms: u32| Deadline(start + MS * ms);
-    let mut queue = Queue::new(100);
-    let class = Class::new();
-    for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
-        assert!(
-            queue
-                .push(&class, priority, at(deadline), entry(1, load))
-                .is_ok()
-        );
-    }
-    assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
-    assert_eq!(queue.rows(), 0);
-}
-
-#[test]
-fn queue_is_full_at_its_row_limit() {
-    let at = Deadline(Instant::now() + MS);
-    let mut queue = Queue::new(4);
-    assert!(queue.push(&Class::new(), 0, at, entry(3, 1)).is_ok());
-    assert_eq!(queue.push(&Class::new(), 0, at, entry(2, 2)).err(), Some(2));
-    assert!(queue.push(&Class::new(), 0, at, entry(1, 3)).is_ok());
-    assert_eq!(queue.push(&Class::new(), 0, at, entry(1, 4)).err(), Some(4));
-}
-
-#[test]
-fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
-    let start = Instant::now();
-    let mut queue = Queue::new(100);
-    let (wide, narrow) = (vec![9], vec![3]);
-    for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
-        assert!(
-            queue
-                .push(class, 0, Deadline(start + MS * ms), entry(1, load))
-                .is_ok()
-        );
-    }
-    let head = queue.head(8).expect("three wait");
-    assert_eq!(
-        (head.class.clone(), head.members.len()),
-        (narrow.clone(), 1)
-    );
-    assert_eq!(loads(queue.take(&narrow, 1)), [2]);
-    assert_eq!(queue.head(8).map(|h| h.members.len()), Some(2));
-    assert_eq!(loads(queue.take(&wide, 8)), [3, 1]);
-}
-
-#[test]
-fn the_late_leave_the_line_and_the_cancelled_too() {
-    let start = Instant::now();
-    let at = |ms: u32| Deadline(start + MS * ms);
-    let mut queue = Queue::new(100);
-    let class = Class::new();
-    for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
-        assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
-    }
-    assert_eq!(queue.expire(start + MS * 10), [2, 3]);
-    assert_eq!(queue.rows(), 4);
-    let rank = queue.push(&class, 0, at(30), entry(1, 5)).expect("room");
-    assert_eq!(queue.remove(&class, rank), Some(5));
-    assert_eq!(queue.remove(&class, rank), None);
-    assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
-}
-
-fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
-    let runs = Arc::<Mutex<Vec<usize>>>::default();
-    let session = Box::new(FakeSession {
-        script,
-        runs: Arc::clone(&runs),
-    });
+/// What a batcher of one fake session starts with, and what tells of its end.
+fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()>) {
     let metrics = Metrics::new().expect("metrics");
     let series = metrics.servable(
         &ModelName::parse("m").expect("legal"),
         Version::new(1).expect("legal"),
     );
-    let batcher = Batcher::start("m:1", vec![session], options, series, || {}).expect("starts");
+    let (ended, end) = oneshot::channel();
+    let parts = Parts {
+        name: "m:1".to_owned(),
+        sessions: vec![Box::new(session)],
+        reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
+        options,
+        metrics: series,
+        ended,
+    };
+    (parts, end)
+}
+
+fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
+    let runs = Arc::<Mutex<Vec<usize>>>::default();
+    let session = FakeSession {
+        script,
+        runs: Arc::clone(&runs),
+    };
+    let batcher = Batcher::start(parts(session, options).0).expect("starts");
     // A lane that is still starting would take the first request by itself.
     while batcher.shared.state.lock().idle_lanes == 0 {
         std::thread::yield_now();
@@ -379,7 +153,8 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
             ..options()
         },
     );
-    let busy = batcher.shared.slots[0].lock();
+    let slot = batcher.shared.slot(0);
+    let busy = slot.lane.lock();
     let answer = batcher.submit(submission(&[1.0], LONG));
     let release = async {
         tokio::task::yield_now().await;
@@ -502,19 +277,13 @@ async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
 
 #[test]
 fn dropping_the_batcher_ends_its_lanes() {
-    let (ended, end) = std::sync::mpsc::channel();
-    let session = Box::new(FakeSession {
+    let session = FakeSession {
         script: Script::Echo,
         runs: Arc::default(),
-    });
-    let metrics = Metrics::new().expect("metrics");
-    let series = metrics.servable(
-        &ModelName::parse("m").expect("legal"),
-        Version::new(1).expect("legal"),
-    );
-    let batcher = Batcher::start("m:1", vec![session], options(), series, move || {
-        let _ = ended.send(());
-    });
+    };
+    let (parts, end) = parts(session, options());
+    let batcher = Batcher::start(parts).expect("starts");
     drop(batcher);
-    assert!(end.recv_timeout(LONG).is_ok());
+    // The sender is dropped, which is the sign.
+    assert!(end.blocking_recv().is_err());
 }

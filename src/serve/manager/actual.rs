@@ -1,4 +1,4 @@
-//! What the manager remembers of one version, and when a refusal is tried again.
+//! The state of one version, and when a refused one is tried again.
 
 use super::report::State;
 use crate::core::error::{Error, Kind};
@@ -7,25 +7,43 @@ use crate::serve::servable::{Drained, Servable};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the manager remembers of one version.
+/// The state of one version.
 pub(super) struct Actual {
     pub files: Fingerprint,
     pub servable: Option<Arc<Servable>>,
     pub drained: Option<Drained>,
     pub state: State,
     pub warning: Option<String>,
-    /// When a refusal that may pass is tried again, and how often it was.
+    /// When a refusal that may be temporary is tried again, and how often it was.
     pub retry: Option<(Instant, u32)>,
 }
 
 impl Actual {
+    /// Starts with files that may still be written.
+    pub(super) fn new(files: Fingerprint) -> Self {
+        Self {
+            files,
+            servable: None,
+            drained: None,
+            state: State::Settling,
+            warning: None,
+            retry: None,
+        }
+    }
+
+    /// Says why its servable cannot serve although it is loaded.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.servable.as_ref()?.problem()
+    }
+
     /// Whether these bytes are not to be tried now.
     pub(super) fn is_refused(&self, now: Instant) -> bool {
         matches!(self.state, State::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
     }
 
-    /// Notes a refusal. What may be the fault of the moment (a store that is
-    /// silent, a busy machine, a key not trusted yet) is tried again, ever later.
+    /// Notes a refusal. A cause that may be temporary (an unreachable store, a busy
+    /// machine, a key that is not trusted yet) is tried again, after longer and
+    /// longer times.
     pub(super) fn refuse(&mut self, error: Error, now: Instant) {
         let passing = matches!(
             error.kind,
@@ -50,15 +68,7 @@ mod tests {
     use super::*;
 
     fn refused(error: Error, times: u32, now: Instant) -> Actual {
-        let files = Fingerprint(Vec::new());
-        let mut actual = Actual {
-            files,
-            servable: None,
-            drained: None,
-            state: State::Settling,
-            warning: None,
-            retry: None,
-        };
+        let mut actual = Actual::new(Fingerprint(Vec::new()));
         for _ in 0..times {
             actual.refuse(Error::new(error.kind, error.message.clone()), now);
         }

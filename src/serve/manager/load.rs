@@ -1,20 +1,23 @@
-//! Makes a servable of a version's files: read and verify, build, probe, warm.
-//! Blocks; runs on the manager's thread, never on a request's.
+//! Makes a servable of a version's files: builds its sessions, probes whether
+//! requests may be merged, checks golden rows, and warms. Blocks; runs on the
+//! manager's thread, never on a request's.
 
 use super::{Parts, Settings};
 use crate::core::error::{Error, Result};
+use crate::core::hash::Digest;
 use crate::core::model::task::{Kind, Task};
-use crate::core::model::{Dim, ModelName, Version};
+use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::observe::drift::baseline::Baseline;
-use crate::observe::drift::observer::Monitor;
+use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::{self, Sample};
-use crate::onnx::first_run::{Ask, Subject};
+use crate::onnx::first_run::{GoldenRows, Subject};
 use crate::onnx::golden::Golden;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, Source};
 use crate::registry::directory::Loaded;
-use crate::serve::batch::{Options, cost::Cost};
+use crate::serve::batch::watchdog::Watchdog;
+use crate::serve::batch::{Options, Reopen, cost::Cost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,131 +40,198 @@ pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject
             1
         },
         // Held against the very sessions that serve.
-        golden: Ask::Nothing,
+        golden: GoldenRows::Skip,
     }
 }
 
-/// Builds, probes and warms.
-pub(super) fn load(
-    (name, version): (&ModelName, Version),
-    loaded: Loaded,
-    settings: &Settings,
-    Parts {
-        engine,
-        metrics,
-        monitor,
-        ..
-    }: &Parts,
-) -> Result<(Arc<Servable>, Drained)> {
-    let bounded = loaded.graph.runs_in_bounded_time();
-    let signature = loaded.graph.signature.clone();
-    let watched = |monitor: &Arc<Monitor>| {
-        let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
-        let (model, signature) = (name.clone(), signature.clone());
-        let (features, slices) = (loaded.features.clone(), settings.slices.clone());
-        let task = Task::find(&signature, &loaded.graph.ends, &settings.task)?;
-        let digest = loaded.digest;
-        let subject = watch::Subject {
-            model,
-            version,
-            digest,
+/// A version that is being loaded.
+pub(super) struct Loading<'l> {
+    pub name: &'l ModelName,
+    pub version: Version,
+    pub settings: &'l Settings,
+    pub parts: &'l Parts,
+    pub watchdog: &'l Watchdog,
+}
+
+impl Loading<'_> {
+    /// Builds, probes and warms.
+    pub(super) fn load(&self, loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
+        let bounded = loaded.graph.runs_in_bounded_time();
+        let signature = loaded.graph.signature.clone();
+        // A baseline or a companion of another model refuses the version before
+        // anything is built.
+        let observer = self.watch(&loaded, &signature)?;
+        let reopen = self.reopen(&loaded);
+
+        let source = Source {
+            bytes: loaded.bytes,
+            external_dir: loaded.external_dir,
+        };
+        let mut first = self.open(&source)?;
+        let (batching, sample) = self.probe(&signature, first.as_mut());
+        let mut sessions = vec![first];
+        while sessions.len() < self.settings.lanes {
+            sessions.push(self.open(&source)?);
+        }
+        if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
+            check_golden(golden, &signature, &mut sessions)?;
+        }
+
+        let batched = batching == Batching::Joined;
+        let rows_max = if batched {
+            self.settings.batch_rows_max
+        } else {
+            1
+        };
+        let warm = match &sample {
+            Some(sample) => warm(sample, &mut sessions, rows_max)?,
+            None => Warm {
+                single: Duration::ZERO,
+                largest: Duration::MAX,
+            },
+        };
+        if let Batching::Alone(reason) = &batching {
+            tracing::info!(
+                model = self.name.as_str(),
+                version = self.version.number(),
+                reason,
+                "served without batching"
+            );
+        }
+
+        // Rows of a request that runs alone have no limit but the message's.
+        let is_limited = batched || all_fixed(&signature);
+        let in_place = bounded
+            && is_limited
+            && warm.largest <= IN_PLACE_MAX
+            && self.settings.batch_delay.is_zero();
+        let parts = servable::Parts {
+            name: self.name.clone(),
+            version: self.version,
+            digest: loaded.digest,
             signature,
-            features,
+            batching,
+            sessions,
+            reopen,
+            options: self.options(batched, in_place),
+            deadline: self
+                .settings
+                .deadline
+                .unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
+            metrics: self.parts.metrics.servable(self.name, self.version),
+            observer,
+        };
+        Servable::start(parts, self.watchdog)
+    }
+
+    fn options(&self, batched: bool, in_place: bool) -> Options {
+        Options {
+            batched,
+            batch_rows_max: self.settings.batch_rows_max,
+            queue_rows_max: self.settings.queue_rows_max,
+            batch_delay: self.settings.batch_delay,
+            cost: Cost::default(),
+            in_place,
+        }
+    }
+
+    fn open(&self, source: &Source) -> Result<Box<dyn Session>> {
+        self.parts.engine.open(source, &self.settings.session)
+    }
+
+    /// Starts the monitoring of the version, where monitoring is on.
+    fn watch(&self, loaded: &Loaded, signature: &Signature) -> Result<Option<Observer>> {
+        let Some(monitor) = &self.parts.monitor else {
+            return Ok(None);
+        };
+        let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
+        let task = Task::find(signature, &loaded.graph.ends, &self.settings.task)?;
+        let subject = watch::Subject {
+            model: self.name.clone(),
+            version: self.version,
+            digest: loaded.digest,
+            signature: signature.clone(),
+            features: loaded.features.clone(),
             baseline,
             task,
-            slices,
+            slices: self.settings.slices.clone(),
         };
-        let companion = companion(&loaded, &subject, settings.task.kind, engine.as_ref())?;
-        monitor.watch(subject, companion)
-    };
-    // A baseline or a companion that is not its own refuses the version before anything is built.
-    let observer = monitor.as_ref().map(watched).transpose()?;
-    let source = Source {
-        bytes: loaded.bytes,
-        external_dir: loaded.external_dir,
-    };
-    let mut first = engine.open(&source, &settings.session)?;
-    let (batching, sample) = match Sample::find(&signature, first.as_mut()) {
-        Ok(_) if !settings.batched => (
-            Batching::Alone("the configuration says so".to_owned()),
-            None,
-        ),
-        Ok(sample) => {
-            let joins = batchability::joins(&signature, &sample, first.as_mut());
-            (
-                joins.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined),
-                Some(sample),
-            )
-        }
-        Err(error) => (
-            Batching::Alone(format!("made-up inputs do not suit it: {error}")),
-            None,
-        ),
-    };
-    let mut sessions = vec![first];
-    while sessions.len() < settings.lanes {
-        sessions.push(engine.open(&source, &settings.session)?);
+
+        let wished = self.settings.task.kind;
+        let companion = companion(loaded, &subject, wished, self.parts.engine.as_ref())?;
+        monitor.watch(subject, companion).map(Some)
     }
-    if let Some(golden) = loaded.golden.as_ref().filter(|_| settings.golden) {
-        let golden = Golden::read(golden)?;
-        // The others are of the same model: one case shows that they run.
-        for (lane, session) in sessions.iter_mut().enumerate() {
-            golden.check(
-                &signature,
-                session.as_mut(),
-                if lane == 0 { usize::MAX } else { 1 },
-            )?;
-        }
+
+    /// Returns what opens the model again, from its file: its bytes are not kept
+    /// in memory. External data was verified at load and is not verified again.
+    fn reopen(&self, loaded: &Loaded) -> Reopen {
+        let digest = Digest::of(&loaded.bytes);
+        let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
+        let engine = Arc::clone(&self.parts.engine);
+        let options = self.settings.session.clone();
+        Box::new(move || {
+            let bytes = std::fs::read(&path)
+                .map_err(|e| Error::unavailable("read the model file again").with_source(e))?;
+            if Digest::of(&bytes) != digest {
+                return Err(Error::precondition(
+                    "the model file changed since the version was loaded; put new files under a new version",
+                ));
+            }
+            let source = Source {
+                bytes: bytes.into(),
+                external_dir: external_dir.clone(),
+            };
+            engine.open(&source, &options)
+        })
     }
-    let batched = batching == Batching::Joined;
-    // Rows of a request that runs alone have no limit but the message's.
-    let all_fixed = !signature
+
+    /// Finds out whether requests may be merged into one run, and with which
+    /// inputs that was shown.
+    fn probe(
+        &self,
+        signature: &Signature,
+        session: &mut dyn Session,
+    ) -> (Batching, Option<Sample>) {
+        let sample = match Sample::find(signature, session) {
+            Ok(sample) => sample,
+            Err(error) => {
+                let reason = format!("made-up inputs do not suit it: {error}");
+                return (Batching::Alone(reason), None);
+            }
+        };
+        if !self.settings.batched {
+            let reason = "the configuration says so".to_owned();
+            return (Batching::Alone(reason), None);
+        }
+
+        let batchable = batchability::check(signature, &sample, session);
+        let batching = batchable.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined);
+        (batching, Some(sample))
+    }
+}
+
+/// Checks the golden rows in every session. The sessions are of one model: one
+/// row shows that a further session runs.
+fn check_golden(
+    golden: &bytes::Bytes,
+    signature: &Signature,
+    sessions: &mut [Box<dyn Session>],
+) -> Result<()> {
+    let golden = Golden::read(golden)?;
+    for (lane, session) in sessions.iter_mut().enumerate() {
+        let rows_max = if lane == 0 { usize::MAX } else { 1 };
+        golden.check(signature, session.as_mut(), rows_max)?;
+    }
+    Ok(())
+}
+
+/// Tells whether no input has a free axis.
+fn all_fixed(signature: &Signature) -> bool {
+    let mut dims = signature
         .inputs
         .iter()
-        .any(|i| i.shape.iter().flatten().any(|d| *d == Dim::Dynamic));
-    let warm = match &sample {
-        Some(sample) => warm(
-            sample,
-            &mut sessions,
-            if batched { settings.batch_rows_max } else { 1 },
-        )?,
-        None => Warm {
-            single: Duration::ZERO,
-            largest: Duration::MAX,
-        },
-    };
-    if let Batching::Alone(reason) = &batching {
-        tracing::info!(
-            model = name.as_str(),
-            version = version.number(),
-            reason,
-            "served without batching"
-        );
-    }
-    Servable::start(servable::Parts {
-        name: name.clone(),
-        version,
-        digest: loaded.digest,
-        signature,
-        batching,
-        sessions,
-        options: Options {
-            batched,
-            batch_rows_max: settings.batch_rows_max,
-            queue_rows_max: settings.queue_rows_max,
-            batch_delay: settings.batch_delay,
-            cost: Cost::default(),
-            in_place: bounded
-                && (batched || all_fixed)
-                && warm.largest <= IN_PLACE_MAX
-                && settings.batch_delay.is_zero(),
-        },
-        deadline: settings
-            .deadline
-            .unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
-        metrics: metrics.servable(name, version),
-        observer,
-    })
+        .flat_map(|i| i.shape.iter().flatten());
+    dims.all(|dim| *dim != Dim::Dynamic)
 }
 
 /// Opens the companion, where there is one and answers are values.

@@ -2,7 +2,7 @@
 //! and what serves; executes nothing.
 
 use crate::core::model::Version;
-use crate::registry::catalog::VersionPolicy;
+use crate::registry::version_policy::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one version.

@@ -1,5 +1,5 @@
-//! Where requests go while versions come and go: names follow the registry only
-//! to versions that serve, and stay where they were until then. Pure.
+//! Which versions aliases and traffic weights mean while versions are loaded and
+//! unloaded: a name moves to a new version only once that one serves. Pure.
 
 use crate::core::model::{Alias, Version};
 use crate::registry::catalog::Pointers;
@@ -14,7 +14,7 @@ pub(super) struct Pointing {
 }
 
 impl Pointing {
-    /// The version that stands in as champion.
+    /// Returns the version that serves as champion.
     pub(super) fn champion(&self) -> Option<Version> {
         self.labels.get(&Alias::champion().to_string()).copied()
     }
@@ -40,9 +40,10 @@ impl Pointing {
                 Some((alias.clone(), version?))
             })
             .collect();
+
         let mut next = Self {
             labels,
-            unqualified: Unqualified::Nobody,
+            unqualified: Unqualified::NoChampion,
         };
         // After a restart the champion may be refused: then the one before it serves.
         let previous = pointers.aliases.get(&Alias::previous().to_string());
@@ -52,10 +53,11 @@ impl Pointing {
         if let (None, Some(before)) = (next.champion(), before) {
             next.labels.insert(Alias::champion().to_string(), before);
         }
+
         let champion = next.champion();
         let mut split: BTreeMap<Version, u32> = BTreeMap::new();
         for (version, percent) in &pointers.traffic {
-            // The share of a version that does not serve is the champion's.
+            // The champion gets the weight of a version that does not serve.
             if let Some(to) = Some(*version).filter(|v| serving.contains(v)).or(champion) {
                 *split.entry(to).or_default() += percent;
             }
@@ -65,16 +67,16 @@ impl Pointing {
             (1, _) => split
                 .keys()
                 .next()
-                .map_or(Unqualified::Nobody, |v| Unqualified::Champion(*v)),
+                .map_or(Unqualified::NoChampion, |v| Unqualified::Champion(*v)),
             (0, Some(version)) => Unqualified::Champion(version),
-            (0, None) => Unqualified::Nobody,
+            (0, None) => Unqualified::NoChampion,
         };
         next
     }
 
-    /// The versions to load or to keep: what is wanted, and whoever stands in
-    /// for a name whose version does not serve. Where nobody does for the
-    /// champion, as after a restart, the one before it is wanted.
+    /// Lists the versions to load or to keep: the wanted ones, and those that
+    /// stand in for a version that does not serve. Where none stands in for the
+    /// champion, as after a restart, the champion before it is wanted.
     pub(super) fn keep(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Vec<Version> {
         let previous = Alias::previous().to_string();
         let missing = pointers
@@ -181,10 +183,10 @@ mod tests {
     fn without_a_champion_nobody_answers() {
         let none =
             Pointing::default().follow(&pointers(None, &[("challenger", 3)], &[]), &serving(&[3]));
-        assert_eq!(none.unqualified, Unqualified::Nobody);
+        assert_eq!(none.unqualified, Unqualified::NoChampion);
         assert_eq!(none.labels["challenger"], version(3));
         let unloaded = Pointing::default().follow(&pointers(Some(1), &[], &[]), &serving(&[]));
-        assert_eq!(unloaded.unqualified, Unqualified::Nobody);
+        assert_eq!(unloaded.unqualified, Unqualified::NoChampion);
     }
 
     #[test]
@@ -201,7 +203,7 @@ mod tests {
             Pointing::default()
                 .follow(&split, &serving(&[]))
                 .unqualified,
-            Unqualified::Nobody
+            Unqualified::NoChampion
         );
     }
 }

@@ -1,17 +1,18 @@
-//! Makes route tables of what serves and of where names point. The only way
-//! from the manager to requests.
+//! Makes route tables from the loaded versions and the names that point at them.
+//! The manager reaches requests in no other way.
 
 use super::pointers::Pointing;
 use super::{Actual, Loop, Settings, State};
 use crate::core::model::{ModelName, Version};
-use crate::registry::catalog::{Pointers, VersionPolicy};
+use crate::registry::catalog::Pointers;
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::route::ModelRoutes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Loop {
-    /// Forgets the refusal of versions that are wanted anew: whoever points at
-    /// one again has a reason.
+    /// Forgets the refusal of versions that are newly wanted, so that pointing an
+    /// alias at a refused version tries it again.
     pub(super) fn try_again(&mut self, name: &ModelName, pointers: Option<&Pointers>) {
         let Some(wanted) = pointers.map(|p| &p.wanted) else {
             return;
@@ -33,8 +34,9 @@ impl Loop {
         }
     }
 
-    /// Follows a registry's names as far as what serves allows, and keeps what
-    /// they need. A plain directory has none, and leaves it to its policy.
+    /// Moves names to the versions that the registry says, where those serve, and
+    /// keeps the versions that names need. A directory has no such names: its
+    /// version policy decides.
     pub(super) fn point(
         &mut self,
         name: &ModelName,

@@ -1,6 +1,7 @@
-//! What the manager tells of every version it knows. Decides nothing.
+//! The status of every version that the manager knows. Decides nothing.
 
-use super::{Draining, Loop};
+use super::Loop;
+use super::drain::Draining;
 use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::Catalog;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Loop {
                     } else {
                         actual.state.clone()
                     },
-                    warning: actual.warning.clone(),
+                    warning: actual.problem().or_else(|| actual.warning.clone()),
                 }
             })
         });

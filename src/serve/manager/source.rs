@@ -1,5 +1,5 @@
 //! Where the wanted state comes from: a directory that is scanned, or a
-//! registry that is followed. Either is seen as a catalogue.
+//! registry that is followed. Both give a catalogue.
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
@@ -17,24 +17,34 @@ pub(crate) enum Source {
     Registry(Box<Follower>),
 }
 
+/// One moment on both clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// For comparison with the times of files.
+    pub wall: SystemTime,
+    /// For everything else.
+    pub instant: Instant,
+}
+
 impl Source {
-    /// Looks once; `None` where it cannot be seen, and what serves goes on.
-    /// `asked` says that somebody knows of something new.
+    /// Looks once; `None` where the source cannot be read. `has_news` says that a
+    /// change is known of, so that a registry is read at once.
     pub(super) fn scan(
         &mut self,
         metrics: &Metrics,
-        (now, instant): (SystemTime, Instant),
-        asked: bool,
+        moment: Moment,
+        has_news: bool,
     ) -> Option<Catalog> {
+        let Moment { wall, instant } = moment;
         match self {
             Self::Directory(directory) => directory
-                .scan(now, instant)
+                .scan(wall, instant)
                 .inspect_err(|error| {
                     tracing::error!(%error, "the model directory cannot be read; what serves goes on");
                 })
                 .ok(),
             Self::Registry(follower) => {
-                follower.look(instant, asked);
+                follower.look(instant, has_news);
                 let standing = follower.standing();
                 metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
                 metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
@@ -67,7 +77,7 @@ impl Source {
     /// Tells others how this server stands, once what was seen is in place.
     pub(super) fn tell(&mut self, now: Instant) {
         if let Self::Registry(follower) = self {
-            follower.tell(now);
+            follower.publish(now);
         }
     }
 

@@ -1,5 +1,5 @@
-//! A store whose program ends at once before its n-th operation, as by a kill
-//! at that point: only for tests, which ask for it by a variable.
+//! A store that kills the program before its n-th operation. Only for tests, which
+//! set a variable for it.
 
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};

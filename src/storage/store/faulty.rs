@@ -1,4 +1,5 @@
-//! A store in memory that misbehaves on demand, as networks and buckets do.
+//! A store in memory that fails on demand, as networks and buckets do. Only for
+//! tests.
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;

@@ -1,4 +1,4 @@
-//! From an address to a store: which kind, where in it, with which credentials.
+//! Opens a store from an address: which kind, the place in it, the credentials.
 
 use crate::core::error::{Error, Result};
 use object_store::ObjectStore;
@@ -44,6 +44,7 @@ fn folder(what: &str, path: &str, create: bool) -> Result<Opened> {
         }
         .with_source(e)
     };
+
     if create {
         std::fs::create_dir_all(path).map_err(|e| wrong(e, "make"))?;
     }

@@ -31,6 +31,7 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
             .unwrap_or_else(|| panic!("{url} is taken"));
         assert!(error.message.contains(part), "{url}: {error}");
     };
+
     refused("", "empty");
     refused("ftp://host/x", "s3://bucket/path");
     refused(&format!("file://{path}"), "find the registry's folder");
@@ -59,6 +60,7 @@ fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
         seen.push(meta.bytes);
         false
     };
+
     store.torn("ns/n", &mut keep).expect("listed");
     assert_eq!(seen, [5, 5]);
     store

@@ -1,5 +1,5 @@
-//! Parquet: flat tables, written in one row group and compressed with Snappy,
-//! and read from whatever else wrote them. The only file that names `parquet`.
+//! Parquet: writes flat tables in one row group, compressed with Snappy, and reads
+//! those of other programs. The only file that names `parquet`.
 
 use super::{Cell, Column, Table, check};
 use crate::core::error::{Error, Result};
@@ -60,6 +60,7 @@ pub fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
         put(place.untyped(), column).map_err(failed)?;
         place.close().map_err(failed)?;
     }
+
     group.close().map_err(failed)?;
     writer.close().map_err(failed)?;
     Ok(bytes)
@@ -80,6 +81,7 @@ fn field(name: &str, column: &Column) -> Result<Type, ParquetError> {
         Column::Words(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Column::Bytes(_) => (Physical::BYTE_ARRAY, None),
     };
+
     let field = Type::primitive_type_builder(name, physical).with_repetition(Repetition::REQUIRED);
     field.with_logical_type(logical).build()
 }
@@ -145,6 +147,7 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
         }
         columns.push((name, whole));
     }
+
     let notes = head.key_value_metadata().into_iter().flatten();
     let notes = notes
         .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
@@ -194,6 +197,7 @@ impl Read {
             Some(LogicalType::Integer(whole)) if !whole.is_signed => Kind::Unsigned,
             _ => Kind::AsIs,
         };
+
         let is_text = matches!(
             logical,
             Some(LogicalType::String | LogicalType::Enum | LogicalType::Json)
@@ -213,6 +217,7 @@ impl Read {
             (Physical::FIXED_LEN_BYTE_ARRAY, Kind::Half) => Column::F32(Vec::new()),
             _ => return None,
         };
+
         Some(Self {
             column: empty,
             kind,
@@ -251,6 +256,7 @@ impl Read {
             }
             left -= read;
         }
+
         if !self.optional {
             values.iter().try_for_each(|v| self.push(&value(v)))
         } else {
@@ -318,6 +324,7 @@ impl Read {
                 ));
             }
         }
+
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! CSV: numbers where every cell of a column is one, or is empty, and words where not.
+//! CSV: a column is numeric if every cell is a number or empty, else text.
 
 use super::{Column, Table, check};
 use crate::core::error::{Error, Result};
@@ -33,6 +33,7 @@ pub(super) fn read(file: impl std::io::Read) -> Result<Table> {
             add(column, cell);
         }
     }
+
     Ok(Table {
         columns: names.into_iter().zip(columns).collect(),
         rows,
@@ -104,6 +105,7 @@ mod tests {
                 "{error} does not say {part:?}"
             );
         };
+
         refused("a,b\n", "no rows");
         refused("a,a\n1,2\n", "two of one name");
         refused("a,\n1,2\n", "without a name");

@@ -203,7 +203,7 @@ fn commands_keep_their_contract() {
     assert!(
         registry
             .refuses(&["pull", "m:1", "-o", folder.to_str().expect("text")])
-            .contains("is there already")
+            .contains("exists already")
     );
 }
 

@@ -176,7 +176,7 @@ fn the_fleet_tells_who_follows_and_commands_nudge_it() {
     eventually("its entry", || fleet().1[0]["entry"] == 4);
     assert!(registry.does(&["fleet"]).contains(&server.http));
     let mut server = server;
-    server.signal(libc::SIGTERM);
+    server.terminate();
     assert_eq!(
         (server.wait(), fleet().1.len()),
         (Some(0), 0),

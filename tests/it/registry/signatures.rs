@@ -120,7 +120,7 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
     assert!(
         registry
             .refuses(&["policy", "--signatures", "require"])
-            .contains("give a key")
+            .contains("must be signed itself; add --key FILE")
     );
     let policy = [
         "policy",

@@ -1,8 +1,11 @@
 //! The commands `sweep` and `compare`, and logging of runs to MLflow.
 
-use super::{NOT_PASSED, RunArguments, Setup, Shown, history, history_of, show};
-use crate::history::{Became, Ran};
-use crate::mlflow::{Told, Tracking};
+use super::setup::{Setup, history, history_of};
+use super::show::{Shown, show};
+use super::{NOT_PASSED, RunArguments};
+use crate::history::{RecordedRun, RunStatus};
+use crate::mlflow::{TrackedRun, Tracking};
+use crate::record::{Metrics, RunRecord};
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use crate::sweep::{self, Swept};
@@ -15,8 +18,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-/// Tries settings; the best is trained on all rows that are learned from, and
-/// published by the same gates as any.
+/// Runs a sweep; the best trial is fitted to all training rows, and published by
+/// the same gates as any run.
 pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
     let setup = Setup::new(
@@ -47,14 +50,13 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         .all()
         .await?
         .iter()
-        .filter(|ran| ran.became == Became::Tried && !known.contains(ran.key()))
+        .filter(|ran| ran.status == RunStatus::Tried && !known.contains(ran.key()))
     {
         tell(arguments.mlflow.as_deref(), ran).await;
     }
     let best = swept.trials.first().filter(|trial| trial.loss.is_some());
-    let best = best.ok_or_else(|| {
-        Error::precondition("none of the settings could be learned with; see `runs`")
-    })?;
+    let best = best
+        .ok_or_else(|| Error::precondition("no trial could be fitted; see `ortus-trainer runs`"))?;
     if !arguments.common.json {
         list(&swept);
     }
@@ -79,7 +81,9 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     .await;
     shown.bar.finish_and_clear();
     if let Err(error) = kept {
-        note(&format!("ortus-trainer: the run is not kept: {error}"));
+        note(&format!(
+            "ortus-trainer: the record of the run cannot be stored: {error}"
+        ));
     }
     tell(arguments.mlflow.as_deref(), &ran).await;
     if arguments.common.json {
@@ -121,66 +125,61 @@ fn list(swept: &Swept) {
     }
 }
 
-/// Tells MLflow of a run, where a person has one. A run is not lost by it.
-pub(super) async fn tell(address: Option<&str>, ran: &Ran) {
-    let Some(address) = address.filter(|_| ran.became != Became::Skipped) else {
+/// Logs a run to MLflow, if it is configured. A failure does not fail the run.
+pub(super) async fn tell(address: Option<&str>, ran: &RecordedRun) {
+    let Some(address) = address.filter(|_| ran.status != RunStatus::Skipped) else {
         return;
     };
     let told = async { Tracking::open(address)?.tell(&told(ran)).await };
     if let Err(error) = told.await {
-        note(&format!("ortus-trainer: MLflow is not told: {error}"));
+        note(&format!(
+            "ortus-trainer: the run cannot be logged to MLflow: {error}"
+        ));
     }
 }
 
-fn told(ran: &Ran) -> Told {
+fn told(ran: &RecordedRun) -> TrackedRun {
     let record = &ran.record;
     let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
-    let word = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let metrics = ["metrics", "own_metrics"]
+    let own_metrics = record.own_metrics.value().into_iter();
+    let mut metrics: BTreeMap<String, f64> = record
+        .metrics()
+        .chain(own_metrics.flat_map(Metrics::iter))
+        .filter(|(_, value)| value.is_finite())
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    metrics.extend(record.loss.value().map(|loss| ("loss".to_owned(), *loss)));
+
+    let version = record.version.value().map(u64::to_string);
+    let verdict = record.verdict.value().map(|v| v.word().to_owned());
+    let tags = [
+        ("run", Some(ran.key().to_owned())),
+        ("became", Some(ran.status.key().to_owned())),
+        ("trigger", Some(ran.trigger.clone())),
+        ("version", version),
+        ("data_digest", record.data_digest.value().cloned()),
+        ("verdict", verdict),
+        ("error", record.error.value().cloned()),
+    ];
+    let tags = tags
         .into_iter()
-        .flat_map(|key| record[key].as_object().into_iter().flatten());
-    let mut metrics: BTreeMap<String, f64> = metrics
-        .filter_map(|(name, v)| Some((name.clone(), v.as_f64()?)))
-        .collect();
-    metrics.extend(
-        record["loss"]
-            .as_f64()
-            .map(|loss| ("loss".to_owned(), loss)),
-    );
-    let mut tags = BTreeMap::from([
-        ("ortus.run".to_owned(), ran.key().to_owned()),
-        ("ortus.became".to_owned(), word(&json!(ran.became))),
-        ("ortus.trigger".to_owned(), ran.trigger.clone()),
-    ]);
-    for key in ["version", "data_digest", "verdict", "error"] {
-        if !record[key].is_null() {
-            tags.insert(format!("ortus.{key}"), word(&record[key]));
-        }
-    }
-    let short: String = ran
-        .key()
-        .trim_start_matches("sha256:")
-        .chars()
-        .take(12)
-        .collect();
-    Told {
+        .filter_map(|(key, value)| Some((format!("ortus.{key}"), value?)));
+
+    let short = short_key(ran);
+    TrackedRun {
         experiment: ran.model.clone(),
         name: format!("{}-{short}", ran.model),
         began: ran.began.timestamp_millis(),
         ended: ended.timestamp_millis(),
-        has_failed: ran.became == Became::Broken || !record["error"].is_null(),
+        has_failed: ran.status == RunStatus::Broken || record.error.value().is_some(),
         params: settings(record),
         metrics,
-        tags,
+        tags: tags.collect(),
     }
 }
 
-/// The settings of a run, by their whole names.
-fn settings(record: &Value) -> BTreeMap<String, String> {
+/// The settings of a run, by their full names.
+fn settings(record: &RunRecord) -> BTreeMap<String, String> {
     fn walk(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
         for (key, value) in table {
             let name = if prefix.is_empty() {
@@ -196,52 +195,22 @@ fn settings(record: &Value) -> BTreeMap<String, String> {
         }
     }
     let mut all = BTreeMap::new();
-    let table = record["spec"]
-        .as_str()
-        .and_then(|text| text.parse::<toml::Table>().ok());
+    let spec = record.spec.value();
+    let table = spec.and_then(|text| text.parse::<toml::Table>().ok());
     walk("", &table.unwrap_or_default(), &mut all);
     all
 }
 
-/// Puts two runs beside each other: what was set otherwise, and what came of it.
-pub(super) async fn compare(
-    model: &str,
-    (one, other): (&str, &str),
-    common: &Common,
-) -> Result<()> {
+/// Compares two runs: settings that differ, metrics and gates.
+pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
     let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
         a != b
     });
-    let metrics = |ran: &Ran| -> BTreeMap<String, String> {
-        let all = ran.record["metrics"].as_object().into_iter().flatten();
-        let mut all: BTreeMap<String, String> = all
-            .map(|(name, v)| {
-                (
-                    name.clone(),
-                    format!("{:.6}", v.as_f64().unwrap_or(f64::NAN)),
-                )
-            })
-            .collect();
-        all.extend(
-            ran.record["loss"]
-                .as_f64()
-                .map(|loss| ("loss of a trial".to_owned(), format!("{loss:.6}"))),
-        );
-        all
-    };
     let measured = beside(&metrics(&one), &metrics(&other), |_, _| true);
-    let verdicts = |ran: &Ran| -> BTreeMap<String, String> {
-        let gates = ran.record["gates"].as_array().into_iter().flatten();
-        let word =
-            |gate: &Value, key: &str| gate[key].as_str().unwrap_or_default().replace('_', " ");
-        gates
-            .map(|gate| (word(gate, "name"), word(gate, "verdict")))
-            .collect()
-    };
     let gates = beside(&verdicts(&one), &verdicts(&other), |_, _| true);
-    let is_same = one.record["data_digest"] == other.record["data_digest"];
+    let is_same = one.record.data_digest.value() == other.record.data_digest.value();
     if common.json {
         let sides = |all: &Sides| -> Value {
             all.iter()
@@ -250,30 +219,19 @@ pub(super) async fn compare(
                 .into()
         };
         let all = json!({
-            "runs": [one.key(), other.key()], "became": [one.became, other.became], "same_data": is_same,
+            "runs": [one.key(), other.key()], "became": [one.status, other.status], "same_data": is_same,
             "settings": sides(&set), "metrics": sides(&measured), "gates": sides(&gates),
         });
         line(&all.to_string());
         return Ok(());
     }
-    let short = |ran: &Ran| {
-        ran.key()
-            .trim_start_matches("sha256:")
-            .chars()
-            .take(12)
-            .collect::<String>()
-    };
-    let (a, b) = (short(&one), short(&other));
+    let (a, b) = (short_key(&one), short_key(&other));
     line(if is_same {
-        "learned from the same data"
+        "the runs used the same data"
     } else {
-        "learned from other data each: metrics are of other rows"
+        "the runs used different data: their metrics are of different rows"
     });
-    for (what, all) in [
-        ("set otherwise", &set),
-        ("metric", &measured),
-        ("gate", &gates),
-    ] {
+    for (what, all) in [("setting", &set), ("metric", &measured), ("gate", &gates)] {
         if all.is_empty() {
             continue;
         }
@@ -288,6 +246,32 @@ pub(super) async fn compare(
         table.print();
     }
     Ok(())
+}
+
+/// The first characters of the key of a run.
+fn short_key(ran: &RecordedRun) -> String {
+    let key = ran.key().trim_start_matches("sha256:");
+    key.chars().take(12).collect()
+}
+
+/// The metrics of a run, and the loss of a trial, as text.
+fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
+    let loss = ran.record.loss.value();
+    ran.record
+        .metrics()
+        .chain(loss.map(|loss| ("loss of a trial", *loss)))
+        .map(|(name, value)| (name.to_owned(), format!("{value:.6}")))
+        .collect()
+}
+
+/// The verdicts of the gates of a run.
+fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
+    let word = |text: &str| text.replace('_', " ");
+    ran.record
+        .gates()
+        .iter()
+        .map(|gate| (word(&gate.name), word(gate.verdict.word())))
+        .collect()
 }
 
 type Sides = BTreeMap<String, (Option<String>, Option<String>)>;

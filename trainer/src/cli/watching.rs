@@ -2,12 +2,14 @@
 //! start, requests for a run, and runs as of past times.
 
 use super::experiments::tell;
-use super::{NOT_PASSED, RunArguments, Setup, Shown, history_of, records_of, show, word};
-use crate::history::Ran;
+use super::setup::{Setup, history_of, records_of, seen_by};
+use super::show::{Shown, show, word};
+use super::{NOT_PASSED, RunArguments};
+use crate::history::RecordedRun;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
-use crate::watch::{self, Looked, Watch};
+use crate::watch::{self, Checked, Watch};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use crossbeam_channel::Receiver;
@@ -68,7 +70,7 @@ pub(crate) struct BackfillArguments {
     publish: bool,
 }
 
-/// Watches until it is ended.
+/// Watches until the process is stopped.
 pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     let holder = ortus::registry::servers::name();
     let mut watches: Vec<Watch> = arguments
@@ -76,13 +78,15 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         .iter()
         .map(|path| Watch::new(path, &holder))
         .collect();
-    // What is wrong from the beginning is refused; later it is told, and looked at again.
+    // A specification that is wrong at the start is an error; later errors are logged, and it is read again.
     let specs: Vec<Spec> = watches.iter().map(Watch::spec).collect::<Result<_>>()?;
     let models: BTreeSet<String> = specs.iter().map(|spec| spec.model.name.clone()).collect();
     if models.len() < specs.len() {
-        return Err(Error::invalid("two of the specifications are of one model"));
+        return Err(Error::invalid(
+            "two of the specifications name the same model; watch one of them",
+        ));
     }
-    // The most that one of them asks for; none: all there are.
+    // The most threads that a specification asks for; 0 means all.
     let threads = specs.iter().map(|spec| spec.fit.threads);
     let threads = if threads.clone().any(|threads| threads == 0) {
         0
@@ -99,7 +103,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     let (told, hears) = crossbeam_channel::bounded(1);
     if let Some(address) = arguments.listen {
         let bound = crate::listen::start(address, setup.seen.clone(), models, told.clone())?;
-        note(&format!("ortus-trainer: takes alarms at http://{bound}"));
+        note(&format!("ortus-trainer: receives alarms at http://{bound}"));
     }
     let mut pace = Pace { hears, failed: 0 };
     loop {
@@ -127,19 +131,19 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
                 ExitCode::from(NOT_PASSED)
             });
         }
-        // One that fails does not hold up the others.
+        // A model that fails does not delay the others.
         pace.wait(poll, failed == watches.len());
     }
 }
 
-/// When the next look is.
+/// The pause between checks.
 struct Pace {
     hears: Receiver<()>,
     failed: u32,
 }
 
 impl Pace {
-    /// Waits for the next look, or an alarm; longer and longer while looks fail.
+    /// Waits for the next check, or an alarm; longer after each failed check.
     fn wait(&mut self, poll: Duration, is_failed: bool) {
         self.failed = if is_failed {
             (self.failed + 1).min(16)
@@ -153,26 +157,26 @@ impl Pace {
     }
 }
 
-/// Looks once; whether what was run, if anything, passed.
+/// Checks once; returns whether the run, if there was one, passed.
 async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> Result<bool> {
     let mut shown = Shown::new(arguments.common.json);
     let looked = watch.look(&setup.trainer(Utc::now()), &mut shown).await;
     shown.bar.finish_and_clear();
     let (skipped, ran) = match looked? {
-        Looked::Idle => return Ok(true),
-        Looked::Waits(why) => {
+        Checked::Idle => return Ok(true),
+        Checked::Waits(why) => {
             if arguments.once {
-                note(&format!("ortus-trainer: what is due waits: {why}"));
+                note(&format!("ortus-trainer: a due run is delayed: {why}"));
             }
             return Ok(true);
         }
-        Looked::Busy(who) => {
+        Checked::Busy(who) => {
             if arguments.once {
-                note(&format!("ortus-trainer: {who} sees to it"));
+                note(&format!("ortus-trainer: another trainer runs it: {who}"));
             }
             return Ok(true);
         }
-        Looked::Did(skipped, ran) => (skipped, ran),
+        Checked::Did(skipped, ran) => (skipped, ran),
     };
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
     let Some((ran, ended)) = ran else {
@@ -187,7 +191,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
     Ok(outcome.version.is_some())
 }
 
-fn say(ran: &Ran, common: &Common) {
+fn say(ran: &RecordedRun, common: &Common) {
     if common.json {
         line(&serde_json::json!(ran).to_string());
         return;
@@ -196,13 +200,13 @@ fn say(ran: &Ran, common: &Common) {
     show(ran);
 }
 
-/// Says what is known of a specification: what ran, what is due, what waits.
+/// Shows the last run, due triggers, and what delays them.
 pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let operator = open(common, None, false).await?;
     let mut watch = Watch::new(path, "");
     let spec = watch.spec()?;
     let state = watch
-        .state(&operator, &super::seen_by(common, &operator)?, &spec)
+        .state(&operator, &seen_by(common, &operator)?, &spec)
         .await?;
     let model = ModelName::parse(&spec.model.name)?;
     let busy = watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?;
@@ -223,7 +227,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
             "model": spec.model.name,
             "champion": state.found.champion,
             "training": busy,
-            "last": last.map(|l| serde_json::json!({"began": l.began, "ended": l.ended, "became": l.became, "rows": l.rows, "newest": l.newest})),
+            "last": last.map(|l| serde_json::json!({"began": l.began, "ended": l.ended, "became": l.status, "rows": l.rows, "newest": l.newest})),
             "due": due.collect::<Vec<_>>(),
             "new_rows": state.found.new_rows,
             "waits": refused,
@@ -247,12 +251,12 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         Some(last) => line(&format!(
             "last run {}: {}",
             time(last.began),
-            word(last.became)
+            word(last.status)
         )),
         None => line("no run yet"),
     }
     if let Some(who) = busy {
-        line(&format!("{who} is at it"));
+        line(&format!("running now: {who}"));
     }
     if let Some(rows) = state.found.new_rows {
         line(&format!("{rows} new rows"));
@@ -261,19 +265,19 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         let moot = event
             .moot
             .as_ref()
-            .map_or_else(String::new, |why| format!(" (moot: {why})"));
+            .map_or_else(String::new, |why| format!(" (will be skipped: {why})"));
         line(&format!("due: {}{moot}", event.why));
     }
     if let Some(why) = refused {
-        line(&format!("nothing starts by itself: {why}"));
+        line(&format!("triggers start no run now: {why}"));
     }
     if let Some(next) = next {
-        line(&format!("next by the clock {}", time(next)));
+        line(&format!("next cron time: {}", time(next)));
     }
     Ok(())
 }
 
-/// Asks for a run of a model; whoever watches it sees to it.
+/// Requests a run of a model from the trainer that watches it.
 pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     let operator = open(common, Some(by), true).await?;
     let model = ModelName::parse(model)?;
@@ -292,12 +296,12 @@ pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     line(&if common.json {
         serde_json::json!(ask).to_string()
     } else {
-        format!("asked, {}", ask.id)
+        format!("requested a run, id {}", ask.id)
     });
     Ok(())
 }
 
-/// Runs as of each of several times.
+/// Trains as of each of several times.
 pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> {
     let run = &arguments.run;
     let mut spec = Spec::read(&run.spec)?;
@@ -306,12 +310,13 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
     }
     if spec.schema.time.is_none() && !spec.has_seen() {
         return Err(Error::invalid(
-            "rows without a time are the same at all times: name it in 'time' of [schema]",
+            "'time' in [schema] is missing; a backfill needs the time of each row",
         ));
     }
     let cron = arguments.cron.as_deref().or(spec.triggers.cron.as_deref());
-    let cron =
-        cron.ok_or_else(|| Error::invalid("no times: give --cron, or 'cron' in [triggers]"))?;
+    let cron = cron.ok_or_else(|| {
+        Error::invalid("no cron pattern; pass --cron, or set 'cron' in [triggers]")
+    })?;
     let to = arguments
         .to
         .as_deref()
@@ -319,7 +324,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         .transpose()?
         .unwrap_or_else(Utc::now)
         .min(Utc::now());
-    // A date is its end; that it is from is its beginning.
+    // `instant` reads a date as the end of the day; a range starts at the beginning.
     let from = instant(&arguments.from)?;
     let from = if arguments.from.len() == "2026-01-01".len() {
         from - TimeDelta::days(1)
@@ -333,13 +338,17 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
             break;
         }
         if times.len() >= TIMES_MAX {
-            return Err(Error::invalid(format!("these are over {TIMES_MAX} times")));
+            return Err(Error::invalid(format!(
+                "the backfill has over {TIMES_MAX} times; shorten the range"
+            )));
         }
         times.push(next);
         after = next;
     }
     if times.is_empty() {
-        return Err(Error::invalid("no time of the pattern lies there"));
+        return Err(Error::invalid(
+            "the pattern has no time between --from and --to",
+        ));
     }
     let setup = Setup::new(run.ortus.as_deref(), &run.common, &run.by, spec.fit.threads).await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
@@ -356,7 +365,9 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         let (ran, ended, kept) = attempt(&trainer, &spec, cause, &history, &mut shown).await;
         shown.bar.finish_and_clear();
         if let Err(error) = kept {
-            note(&format!("ortus-trainer: the run is not kept: {error}"));
+            note(&format!(
+                "ortus-trainer: the record of the run cannot be stored: {error}"
+            ));
         }
         say(&ran, &run.common);
         tell(run.mlflow.as_deref(), &ran).await;

@@ -1,11 +1,10 @@
-//! What passes between the trainer and a program: a folder with the rows and a
-//! description in, a model with what it predicted out. The target of the rows
-//! that it is judged by is not handed over.
+//! The files between the trainer and a training program: rows and a description
+//! in, a model with predictions out. The targets of the test rows are not passed.
 
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
 use super::super::parity::Parity;
-use super::super::spec::{Handed, Spec};
+use super::super::spec::{RowFormat, Spec};
 use super::super::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
@@ -17,48 +16,48 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The format of what is handed over.
+/// The version of the exchange format.
 const FORMAT: u32 = 1;
-/// The largest metrics.
+/// The largest metrics file.
 const METRICS_BYTES_MAX: u64 = 1 << 20;
-/// The column of weights.
+/// The name of the column of weights.
 const WEIGHT: &str = "ortus.weight";
 
-/// What the program says of its model, all of it optional.
+/// The report of the program on its model; every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Said {
-    /// Measures of its own, for the record.
+pub(crate) struct ProgramReport {
+    /// Metrics of its own, for the record.
     pub metrics: BTreeMap<String, f64>,
-    /// How much features count.
+    /// Feature importances.
     pub importances: BTreeMap<String, f64>,
-    /// The features in the order of the model's columns, where it has other columns than inputs.
+    /// The features in the order of the model's columns, if they are not its inputs.
     pub features: Vec<String>,
     pub notes: Vec<String>,
 }
 
-/// What it predicted of the rows that it is judged by.
+/// The program's predictions of the test rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claims {
-    /// A value of each row.
+pub(crate) struct ProgramPredictions {
+    /// The value of each row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<f64>,
-    /// The place of each row's class.
+    /// The index of each row's class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<u32>,
-    /// Row by row the classes' probabilities, where it tells them.
+    /// The probabilities of the classes, row by row, if the program writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<f32>,
 }
 
-/// What it handed back.
-pub(crate) struct Back {
+/// The result of a training program.
+pub(crate) struct ProgramOutput {
     pub model: Bytes,
-    pub said: Said,
-    pub claims: Claims,
+    pub said: ProgramReport,
+    pub claims: ProgramPredictions,
 }
 
-/// Fills the folder that a program finds.
+/// Writes the folder that a program reads.
 pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::unavailable(format!("write to {}", folder.display())).with_source(e)
@@ -66,8 +65,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     std::fs::create_dir_all(folder.join("out")).map_err(failed)?;
     let classes = rows.target.classes();
     let end = match spec.program.rows {
-        Handed::Parquet => "parquet",
-        Handed::Csv => "csv",
+        RowFormat::Parquet => "parquet",
+        RowFormat::Csv => "csv",
     };
     for (name, part, is_told) in [
         ("train", &fold.train, true),
@@ -76,8 +75,8 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     ] {
         let table = table(spec, rows, part, is_told);
         let bytes = match spec.program.rows {
-            Handed::Parquet => columnar::write(&table, &columnar::Notes::new())?,
-            Handed::Csv => csv(&table)?,
+            RowFormat::Parquet => columnar::write(&table, &columnar::Notes::new())?,
+            RowFormat::Csv => csv(&table)?,
         };
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
@@ -166,24 +165,29 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
         .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
 }
 
-/// A missing number is an empty cell.
+/// Writes a cell; a missing number is an empty one.
 fn missing(word: String) -> String {
     if word == "NaN" { String::new() } else { word }
 }
 
-/// Reads what a program left. Refuses what is not there, too large, or not what
-/// was asked for.
-pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) -> Result<Back> {
+/// Reads the output of a program. Refuses files that are absent, too large or
+/// malformed.
+pub(super) fn take_back(
+    folder: &Path,
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+) -> Result<ProgramOutput> {
     let most = spec.program.output_max as u64;
     let read = |name: &str, most: u64| -> Result<Vec<u8>> {
         let path = folder.join("out").join(name);
         let none = |e: std::io::Error| {
             Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
         };
-        // A link might lead anywhere.
+        // A symbolic link could point anywhere.
         let meta = std::fs::symlink_metadata(&path).map_err(none)?;
         if !meta.is_file() {
-            return Err(Error::invalid(format!("out/{name} is no file")));
+            return Err(Error::invalid(format!("out/{name} is not a file")));
         }
         if meta.len() > most {
             return Err(Error::too_large(format!(
@@ -197,11 +201,10 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         "model.onnx",
         most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
     )?);
-    let said: Said = match read("metrics.json", METRICS_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
-            Error::invalid(format!("out/metrics.json is not what is asked for: {e}"))
-        })?,
-        Err(_) if !folder.join("out/metrics.json").exists() => Said::default(),
+    let said: ProgramReport = match read("metrics.json", METRICS_BYTES_MAX) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| Error::invalid(format!("out/metrics.json is malformed: {e}")))?,
+        Err(_) if !folder.join("out/metrics.json").exists() => ProgramReport::default(),
         Err(error) => return Err(error),
     };
     let known = |name: &&String| rows.frame.column(name).is_none();
@@ -212,21 +215,21 @@ pub(super) fn take_back(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         .find(known)
     {
         return Err(Error::invalid(format!(
-            "out/metrics.json names '{}', which is no feature",
+            "out/metrics.json names '{}', which is not a feature",
             short(name)
         )));
     }
     let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
-    Ok(Back {
+    Ok(ProgramOutput {
         model,
         said,
         claims,
     })
 }
 
-/// Reads predictions: `value`, or `label` and, where they are told, `p0`, `p1` …
+/// Reads predictions: `value`, or `label` and optionally `p0`, `p1` …
 /// in the order of the classes.
-fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
+fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions> {
     let refuse = |why: String| Error::invalid(format!("out/predictions.csv: {why}"));
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|e| refuse(e.to_string()))?.clone();
@@ -239,25 +242,32 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         .collect();
     if !scores.is_empty() && Some(scores.len()) != classes.map(<[String]>::len) {
         return Err(refuse(
-            "has the probabilities of some classes only".to_owned(),
+            "must have the probabilities of all classes, or of none".to_owned(),
         ));
     }
-    let mut claims = Claims::default();
+    let mut claims = ProgramPredictions::default();
     let mut found = 0;
     for (row, record) in reader.records().enumerate() {
         let record = record.map_err(|e| refuse(e.to_string()))?;
         let cell = |at: usize| record.get(at).unwrap_or_default().trim();
         let number = |at: usize| {
             let word = cell(at);
-            word.parse::<f64>()
-                .map_err(|_| refuse(format!("row {row} holds '{}', no number", short(word))))
+            word.parse::<f64>().map_err(|_| {
+                refuse(format!(
+                    "row {row} holds '{}', which is not a number",
+                    short(word)
+                ))
+            })
         };
         match classes {
             None => claims.values.push(number(at)?),
             Some(names) => {
                 let class = names.iter().position(|name| name == cell(at));
                 let class = class.ok_or_else(|| {
-                    refuse(format!("row {row} holds '{}', no class", short(cell(at))))
+                    refuse(format!(
+                        "row {row} holds '{}', which is not a class",
+                        short(cell(at))
+                    ))
                 })?;
                 claims.classes.push(class as u32);
                 for score in &scores {
@@ -268,24 +278,24 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<Claims> {
         found += 1;
     }
     if found != count {
-        return Err(refuse(format!("has {found} rows; {count} are judged by")));
+        return Err(refuse(format!(
+            "has {found} rows; the test part has {count}"
+        )));
     }
     Ok(claims)
 }
 
-/// Holds what a program predicted against what its model answers. Refuses a
+/// Compares the predictions of a program with those of its model. Refuses a
 /// difference beyond `within`, and another class unless the two are tied.
-/// `places` are those of the classes among the model's.
+/// `places` are the indices of the classes in the model.
 pub(crate) fn compare(
-    claims: &Claims,
-    (answers, places): (&[Option<Answer>], &[usize]),
+    claims: &ProgramPredictions,
+    answers: &[Option<Answer>],
+    places: &[usize],
     within: f64,
 ) -> Result<Parity> {
-    let refuse = |row: usize, how: String| {
-        Err(Error::precondition(format!(
-            "row {row} of those that it is judged by: {how}"
-        )))
-    };
+    let refuse =
+        |row: usize, how: String| Err(Error::precondition(format!("test row {row}: {how}")));
     let mut parity = Parity {
         rows: answers.len(),
         worst: 0.0,
@@ -296,18 +306,21 @@ pub(crate) fn compare(
         (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
     for (row, answer) in answers.iter().enumerate() {
         match answer {
-            None => return refuse(row, "the model has no answer".to_owned()),
+            None => return refuse(row, "the model has no prediction".to_owned()),
             Some(Answer::Value(found)) => {
                 let Some(claimed) = claims.values.get(row) else {
-                    return refuse(row, "a class was predicted".into());
+                    return refuse(
+                        row,
+                        "the program predicted a class, the model a value".into(),
+                    );
                 };
                 let apart =
                     (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
-                // What is no number is not near either.
+                // NaN is not close to anything.
                 if apart.is_nan() || apart > within {
                     return refuse(
                         row,
-                        format!("the model answers {found}, the program predicted {claimed}"),
+                        format!("the model predicts {found}, the program predicted {claimed}"),
                     );
                 }
                 parity.worst = parity.worst.max(apart);
@@ -318,7 +331,10 @@ pub(crate) fn compare(
                     .get(row)
                     .and_then(|class| places.get(*class as usize));
                 let Some(claimed) = claimed else {
-                    return refuse(row, "a value was predicted".into());
+                    return refuse(
+                        row,
+                        "the program predicted a value, the model a class".into(),
+                    );
                 };
                 let claimed = *claimed as u32;
                 let width = claims.scores.len() / claims.classes.len().max(1);
@@ -334,7 +350,7 @@ pub(crate) fn compare(
                         return refuse(
                             row,
                             format!(
-                                "the model answers the probability {a}, the program predicted {b}"
+                                "the model predicts the probability {a}, the program predicted {b}"
                             ),
                         );
                     }
@@ -346,7 +362,9 @@ pub(crate) fn compare(
                 if *found != claimed && !is_tied {
                     return refuse(
                         row,
-                        format!("the model answers class {found}, the program predicted {claimed}"),
+                        format!(
+                            "the model predicts class {found}, the program predicted {claimed}"
+                        ),
                     );
                 }
             }
@@ -361,38 +379,38 @@ mod tests {
 
     #[test]
     fn what_a_program_predicted_must_be_what_its_model_answers() {
-        let values = Claims {
+        let values = ProgramPredictions {
             values: vec![1.0, 2.0],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
-        assert!(compare(&values, (&answers(1.0, 2.000_01), &[0, 1]), 1e-4).is_ok());
+        assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
         assert!(
-            compare(&values, (&answers(1.0, 2.1), &[0, 1]), 1e-4)
+            compare(&values, &answers(1.0, 2.1), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("row 1"))
         );
-        assert!(compare(&values, (&answers(f64::NAN, 2.0), &[0, 1]), 1e-4).is_err());
-        assert!(compare(&values, (&[None, None], &[0, 1]), 1e-4).is_err());
-        let classes = Claims {
+        assert!(compare(&values, &answers(f64::NAN, 2.0), &[0, 1], 1e-4).is_err());
+        assert!(compare(&values, &[None, None], &[0, 1], 1e-4).is_err());
+        let classes = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.4, 0.6],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
         let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
-        assert!(compare(&classes, (&class(1, &[0.4, 0.6]), &[0, 1]), 1e-4).is_ok());
-        assert!(compare(&classes, (&class(1, &[0.45, 0.55]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
+        assert!(compare(&classes, &class(1, &[0.45, 0.55]), &[0, 1], 1e-4).is_err());
         assert!(
-            compare(&classes, (&class(0, &[0.4, 0.6]), &[0, 1]), 1e-4)
+            compare(&classes, &class(0, &[0.4, 0.6]), &[0, 1], 1e-4)
                 .is_err_and(|e| e.message.contains("class 0"))
         );
-        let tied = Claims {
+        let tied = ProgramPredictions {
             classes: vec![1],
             scores: vec![0.5, 0.5],
-            ..Claims::default()
+            ..ProgramPredictions::default()
         };
-        assert!(compare(&tied, (&class(0, &[0.5, 0.5]), &[0, 1]), 1e-4).is_ok());
-        let turned = compare(&classes, (&class(0, &[0.6, 0.4]), &[1, 0]), 1e-4);
+        assert!(compare(&tied, &class(0, &[0.5, 0.5]), &[0, 1], 1e-4).is_ok());
+        let turned = compare(&classes, &class(0, &[0.6, 0.4]), &[1, 0], 1e-4);
         assert!(turned.is_ok(), "the model has its classes in another order");
-        assert!(compare(&values, (&class(0, &[1.0]), &[0, 1]), 1e-4).is_err());
+        assert!(compare(&values, &class(0, &[1.0]), &[0, 1], 1e-4).is_err());
     }
 }

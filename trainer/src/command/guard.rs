@@ -1,35 +1,36 @@
-//! Keeps watch over a program that is not ours, from a process of its own: sets
-//! limits, keeps to a deadline, takes what it says without end and keeps the
-//! last of it, and leaves nothing of it behind, not even what it started and
-//! left alone. Ends the program when the trainer ends.
+//! Runs a program that is not ours under a guard: a child process of the
+//! trainer that sets limits, keeps the deadline, keeps the last part of the
+//! program's output, and kills every process that the program leaves behind.
+//! The program ends when the trainer ends.
+//!
+//! How processes are started, waited for and killed is `ortus::sandbox`'s.
 
 use ortus::core::error::{Error, Result};
-use ortus::sandbox::limits;
+use ortus::sandbox::output::{Kept, Output};
+use ortus::sandbox::supervise::{self, Supervised};
+use ortus::sandbox::{limits, tree};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The hidden subcommand that it is started with.
+/// The hidden subcommand that the guard is started with.
 pub(crate) const SUBCOMMAND: &str = "guard";
-/// The last bytes of what the program says that are kept, of each of two streams.
-const SAID_MAX: usize = 8 << 10;
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long whatever it left is ended; a bomb of forks may outrun that.
-const CLEARING: Duration = Duration::from_secs(20);
-/// How long the last words of what ended are waited for.
-const HEARING: Duration = Duration::from_secs(5);
+/// The last bytes that are kept of each of the program's two output streams.
+const OUTPUT_BYTES_MAX: usize = 8 << 10;
+/// Time limit on killing what the program left; a fork bomb may outrun it.
+const KILL_WAIT: Duration = Duration::from_secs(20);
+/// Time limit on reading the last output of an ended program.
+const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 /// The longest order and verdict.
-const WORDS_MAX: u64 = 4 << 20;
+const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
-/// What is to be run.
+/// What to run, and its limits.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     pub program: Vec<String>,
@@ -40,86 +41,50 @@ pub(super) struct Order {
     pub file_max: u64,
 }
 
-/// How it ended.
+/// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ended {
     Code(i32),
     Signal(i32),
-    /// It was ended: it took longer than it may.
+    /// It was killed: it took longer than its deadline, or the trainer ended.
     Late,
     /// It could not be started.
     NotStarted,
 }
 
-/// What came of it.
+/// The guard's report.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub ended: Ended,
-    /// The last that it said.
+    /// The last part of the program's output, or why it could not be started.
     pub said: String,
-    /// How much it said.
+    /// Length of the whole output.
     pub said_bytes: usize,
-    /// Processes that it had left, which were ended.
+    /// Processes that the program left running, which were killed.
     pub left: usize,
     pub seconds: f64,
 }
 
 /// Runs an order under a guard. The program has ended when this returns.
 pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
-    let failed = |what: &str| {
-        let what = format!("{what} the guard of a program");
-        move |e: std::io::Error| Error::unavailable(what).with_source(e)
-    };
     // Our environment may hold credentials, and the program runs as the same user.
     limits::hide();
-    let mut child = Command::new(ortus::onnx::first_run::OWN_PROGRAM)
-        .arg(SUBCOMMAND)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        // What interrupts the trainer at a terminal must not end the guard: it has to clear away.
-        .process_group(0)
-        .spawn()
-        .map_err(failed("start"))?;
-    let mut input = child
-        .stdin
-        .take()
-        .ok_or_else(|| Error::internal("a guard has no input"))?;
-    let output = child
-        .stdout
-        .take()
-        .ok_or_else(|| Error::internal("a guard has no output"))?;
-    let mut text =
-        serde_json::to_vec(order).map_err(|e| Error::internal("write an order").with_source(e))?;
-    text.push(b'\n');
-    let told = input.write_all(&text).and_then(|()| input.flush());
-    // The input stays open: its end tells the guard that we are gone.
-    let hearing = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        output.take(WORDS_MAX).read_to_end(&mut said).map(|_| said)
-    });
-    let until = Instant::now() + order.deadline + CLEARING + HEARING * 2;
-    while !hearing.is_finished() && Instant::now() < until {
-        std::thread::sleep(LOOK);
-    }
-    drop(input);
-    if !hearing.is_finished() {
-        // It was stopped or is stuck; what it guards ends with it.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Error::late(
-            "the guard of a program did not end in time, and was ended",
-        ));
-    }
-    let status = child.wait().map_err(failed("wait for"))?;
-    told.map_err(failed("tell"))?;
-    let heard = hearing
-        .join()
-        .map_err(|_| Error::internal("hear the guard of a program"))?;
-    let said = heard.map_err(failed("hear"))?;
-    let verdict = serde_json::from_slice(&said)
+    let line = supervise::request_line(order)?;
+    let request = supervise::Request {
+        input: &[&line],
+        timeout: order.deadline + KILL_WAIT + OUTPUT_WAIT * 2,
+        answer_bytes_max: MESSAGE_BYTES_MAX,
+    };
+
+    let answer = supervise::exchange(&mut guard_command(), &request)
+        .map_err(|e| Error::unavailable("run the guard of a program").with_source(e))?;
+
+    // A guard that is killed takes its program with it.
+    let status = answer
+        .status
+        .ok_or_else(|| Error::late("the guard of a program did not end in time, and was killed"))?;
+    let verdict = serde_json::from_slice(&answer.output)
         .ok()
         .filter(|_| status.success());
     verdict.ok_or_else(|| {
@@ -129,181 +94,112 @@ pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
     })
 }
 
-/// The guard's side.
-pub(crate) fn run() -> Result<()> {
-    let malformed = || Error::invalid("a guard was given an order that is not known");
-    let mut input = BufReader::new(std::io::stdin());
-    let mut line = Vec::new();
-    input
-        .by_ref()
-        .take(WORDS_MAX)
-        .read_until(b'\n', &mut line)
-        .map_err(|_| malformed())?;
-    let order: Order = serde_json::from_slice(&line).map_err(|_| malformed())?;
-    let is_alone = Arc::new(AtomicBool::new(false));
-    let trainer_ended = is_alone.clone();
-    std::thread::spawn(move || {
-        let _ = input.read_to_end(&mut Vec::new());
-        trainer_ended.store(true, Ordering::Relaxed);
-    });
-    limits::adopt()?;
-    let verdict = watch(&order, &is_alone);
-    let text = serde_json::to_vec(&verdict)
-        .map_err(|e| Error::internal("print a verdict").with_source(e))?;
-    std::io::stdout()
-        .write_all(&text)
-        .map_err(|e| Error::internal("print a verdict").with_source(e))
+fn guard_command() -> Command {
+    let mut command = Command::new(supervise::OWN_PROGRAM);
+    command
+        .arg(SUBCOMMAND)
+        .env_clear()
+        .stderr(Stdio::inherit())
+        // An interrupt of the trainer at a terminal must not end the guard: it has to clean up.
+        .process_group(0);
+    command
 }
 
-fn watch(order: &Order, is_alone: &AtomicBool) -> Verdict {
+/// Runs as the guard.
+pub(crate) fn run() -> Result<()> {
+    let mut input = BufReader::new(io::stdin());
+    let order: Order = supervise::read_request(&mut input, MESSAGE_BYTES_MAX)?;
+
+    let trainer_ended = Arc::new(AtomicBool::new(false));
+    let ended = trainer_ended.clone();
+    std::thread::spawn(move || {
+        // The trainer keeps this open for as long as it runs.
+        let _ = input.read_to_end(&mut Vec::new());
+        ended.store(true, Ordering::Relaxed);
+    });
+
+    limits::adopt_orphans()?;
+    supervise::write_answer(&guard(&order, &trainer_ended))
+}
+
+fn guard(order: &Order, trainer_ended: &AtomicBool) -> Verdict {
     let begun = Instant::now();
+    let mut program = match Supervised::spawn(&mut program_command(order)) {
+        Ok(program) => program,
+        Err(error) => return Verdict::not_started(&error),
+    };
+    let streams = program.child();
+    let output = streams.stdout.take().map(keep_last);
+    let errors = streams.stderr.take().map(keep_last);
+
+    let status = program.wait(order.deadline, || trainer_ended.load(Ordering::Relaxed));
+    let seconds = begun.elapsed().as_secs_f64();
+    let ended = status.ok().flatten().map_or(Ended::Late, Ended::of);
+
+    // The program itself is killed first, so that only what it left is counted.
+    drop(program);
+    let left = tree::kill_descendants(KILL_WAIT);
+
+    let until = Instant::now() + OUTPUT_WAIT;
+    let output = finish(output, until);
+    let errors = finish(errors, until);
+    Verdict {
+        ended,
+        said: text(&output) + &text(&errors),
+        said_bytes: output.total_bytes + errors.total_bytes,
+        left,
+        seconds,
+    }
+}
+
+fn program_command(order: &Order) -> Command {
     let (program, arguments) = order
         .program
         .split_first()
         .map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
+
     let mut command = Command::new(program);
-    limits::bound(&mut command, order.memory_max, order.file_max);
-    let started = command
+    command
         .args(arguments)
         .current_dir(&order.folder)
         .env_clear()
         .envs(&order.env)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) => {
-            let said = error.to_string();
-            return Verdict {
-                ended: Ended::NotStarted,
-                said,
-                said_bytes: 0,
-                left: 0,
-                seconds: 0.0,
-            };
+        .stderr(Stdio::piped());
+    limits::limit_command(&mut command, order.memory_max, order.file_max);
+    command
+}
+
+fn keep_last(stream: impl Read + Send + 'static) -> Output {
+    Output::tail(stream, OUTPUT_BYTES_MAX)
+}
+
+fn finish(output: Option<Output>, until: Instant) -> Kept {
+    output
+        .and_then(|output| output.finish(until))
+        .unwrap_or_default()
+}
+
+fn text(kept: &Kept) -> String {
+    String::from_utf8_lossy(&kept.bytes).into_owned()
+}
+
+impl Verdict {
+    fn not_started(error: &io::Error) -> Self {
+        Self {
+            ended: Ended::NotStarted,
+            said: error.to_string(),
+            said_bytes: 0,
+            left: 0,
+            seconds: 0.0,
         }
-    };
-    drop(command);
-    let heard = Arc::new(AtomicUsize::new(0));
-    let output = child
-        .stdout
-        .take()
-        .map(|stream| listen(stream, heard.clone()));
-    let errors = child
-        .stderr
-        .take()
-        .map(|stream| listen(stream, heard.clone()));
-    let ended = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break of(status),
-            Ok(None) if begun.elapsed() < order.deadline && !is_alone.load(Ordering::Relaxed) => {
-                std::thread::sleep(LOOK);
-            }
-            _ => break Ended::Late,
-        }
-    };
-    let seconds = begun.elapsed().as_secs_f64();
-    // Of one that ended by itself whatever is there now was left.
-    let left = clear().saturating_sub(usize::from(ended == Ended::Late));
-    let until = Instant::now() + HEARING;
-    let text = |listened: Option<JoinHandle<VecDeque<u8>>>| {
-        let listened = listened.filter(|thread| {
-            // What could not be ended may hold the stream open for ever.
-            while !thread.is_finished() && Instant::now() < until {
-                std::thread::sleep(LOOK);
-            }
-            thread.is_finished()
-        });
-        let bytes: Vec<u8> = listened
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default()
-            .into();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    let said = text(output) + &text(errors);
-    Verdict {
-        ended,
-        said,
-        said_bytes: heard.load(Ordering::Relaxed),
-        left,
-        seconds,
     }
 }
 
-fn of(status: ExitStatus) -> Ended {
-    status
-        .signal()
-        .map_or_else(|| Ended::Code(status.code().unwrap_or(-1)), Ended::Signal)
-}
-
-/// Takes all that is said and keeps the last of it.
-fn listen(
-    mut stream: impl Read + Send + 'static,
-    heard: Arc<AtomicUsize>,
-) -> JoinHandle<VecDeque<u8>> {
-    std::thread::spawn(move || {
-        let mut kept = VecDeque::new();
-        let mut part = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut part) {
-            heard.fetch_add(count, Ordering::Relaxed);
-            kept.extend(&part[..count]);
-            kept.drain(..kept.len().saturating_sub(SAID_MAX));
-        }
-        kept
-    })
-}
-
-/// Ends every process below this one, until there is none; says how many there were.
-fn clear() -> usize {
-    let until = Instant::now() + CLEARING;
-    let mut ended = std::collections::BTreeSet::new();
-    loop {
-        let below = below(std::process::id());
-        below.iter().for_each(|process| limits::end(*process));
-        ended.extend(below);
-        // Children of one that is ended come to us; they are found the next time.
-        if !limits::reap() || Instant::now() > until {
-            return ended.len();
-        }
-        std::thread::sleep(Duration::from_millis(1));
+impl Ended {
+    fn of(status: ExitStatus) -> Self {
+        let code = Self::Code(status.code().unwrap_or(-1));
+        status.signal().map_or(code, Self::Signal)
     }
-}
-
-/// The processes below one, the dead that nobody took leave of left out.
-fn below(root: u32) -> Vec<i32> {
-    let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // The name in brackets may hold anything; what follows it does not.
-        let Some((_, rest)) = stat.rsplit_once(')') else {
-            continue;
-        };
-        let mut words = rest.split_whitespace();
-        let is_dead = words.next() == Some("Z");
-        let Some(parent) = words.next().and_then(|word| word.parse().ok()) else {
-            continue;
-        };
-        children.entry(parent).or_default().push((process, is_dead));
-    }
-    let (mut found, mut next) = (Vec::new(), vec![root.cast_signed()]);
-    while let Some(parent) = next.pop() {
-        for (process, is_dead) in children.remove(&parent).unwrap_or_default() {
-            next.push(process);
-            if !is_dead {
-                found.push(process);
-            }
-        }
-    }
-    found
 }

@@ -26,19 +26,20 @@ const LABELS_BYTES_MAX: u64 = 1 << 30;
 const FILES_MAX: usize = 100_000;
 /// Rows at which a file is closed.
 const PART_ROWS: usize = 250_000;
-/// What is added to the columns of a captured file.
+/// The columns that are added to those of a captured file.
 const ADDED: [&str; 3] = ["truth", "truth_time", "version"];
 
-/// Joins what was known at a time, and leaves it as files in a folder. Refuses
+/// Joins captured predictions with the labels known at a time, as files in a folder. Refuses
 /// files of more than `bytes_max` together.
 pub(super) async fn stage(
     source: &CaptureSource,
     records: &Records,
     as_of: DateTime<Utc>,
-    (into, bytes_max): (&Path, u64),
+    into: &Path,
+    bytes_max: u64,
 ) -> Result<Staged> {
     let from = as_of - source.back;
-    let mut labels = Labels::read(records, (from, as_of), bytes_max).await?;
+    let mut labels = Labels::read(records, from, as_of, bytes_max).await?;
     let window = Window {
         model: source.model.clone(),
         version: None,
@@ -49,10 +50,10 @@ pub(super) async fn stage(
     keys.retain(|key| is_older(key, as_of));
     if keys.len() > FILES_MAX {
         return Err(Error::overloaded(format!(
-            "these are over {FILES_MAX} captured files; look back fewer days"
+            "there are over {FILES_MAX} captured files; reduce 'days' of the source"
         )));
     }
-    // The newest file says which columns there are: a model whose inputs changed is another. Names tell the time.
+    // The newest file decides the columns, because the inputs of a model may change. File names hold the time.
     keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
     let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
     let (mut files, mut tables) = (Vec::new(), Vec::new());
@@ -63,7 +64,7 @@ pub(super) async fn stage(
         bytes_read += bytes.len() as u64;
         if bytes_read > bytes_max {
             return Err(Error::too_large(format!(
-                "captured files are over {bytes_max} bytes, 'staged_max' in [data]"
+                "the captured files exceed {bytes_max} bytes, 'staged_max' in [data]"
             )));
         }
         let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
@@ -73,7 +74,7 @@ pub(super) async fn stage(
             others += 1;
             continue;
         }
-        let joined = join(&captured, &mut labels, (from, as_of))?;
+        let joined = join(&captured, &mut labels, from, as_of)?;
         if joined.rows > 0 {
             files.push(SourceFile {
                 path: key,
@@ -95,7 +96,7 @@ pub(super) async fn stage(
     tables.reverse();
     let (paths, rows_digest) = write(tables, into)?;
     let note =
-        format!("{others} captured files have other columns than the newest and are left out");
+        format!("{others} captured files have other columns than the newest file and are not used");
     let notes = if others > 0 { vec![note] } else { Vec::new() };
     Ok(Staged {
         tables: paths,
@@ -105,9 +106,9 @@ pub(super) async fn stage(
         stamps: Vec::new(),
     })
 }
-/// Writes tables one behind another into few files, and says what they hold.
+/// Writes tables into few files; returns their paths and the digest of their rows.
 fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> {
-    // Truths that are numbers here and words in another file are words.
+    // Labels that are numbers in one file and text in another are text.
     if tables
         .iter_mut()
         .any(|t| matches!(truth(t), Some(Column::Words(_))))
@@ -138,7 +139,7 @@ fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether a file was named by then: names tell when.
+/// Whether a file was written by a time, which its name holds.
 fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
     let name = key
         .rsplit('/')
@@ -153,7 +154,7 @@ fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
     })
 }
 
-/// The label of each row; of several the one taken last.
+/// The label of each row; the last one, if there are several.
 struct Labels {
     of: HashMap<(Uuid, u32), Taken>,
     files: Vec<(SourceFile, bool)>,
@@ -162,14 +163,15 @@ struct Labels {
 struct Taken {
     label: Label,
     time: DateTime<Utc>,
-    /// The file that it is of.
+    /// The index of its file.
     file: usize,
 }
 
 impl Labels {
     async fn read(
         records: &Records,
-        (from, as_of): (DateTime<Utc>, DateTime<Utc>),
+        from: DateTime<Utc>,
+        as_of: DateTime<Utc>,
         bytes_max: u64,
     ) -> Result<Self> {
         let listed: Vec<(String, _)> = records.list(LABELS).try_collect().await?;
@@ -196,7 +198,7 @@ impl Labels {
             bytes_read += bytes.len() as u64;
             if bytes_read > bytes_max {
                 return Err(Error::too_large(format!(
-                    "labels are over {bytes_max} bytes, 'staged_max' in [data]"
+                    "the labels exceed {bytes_max} bytes, 'staged_max' in [data]"
                 )));
             }
             let lines = line::read(&bytes).map_err(|e| e.context(&key))?;
@@ -228,7 +230,7 @@ impl Labels {
         Ok(labels)
     }
 
-    /// The label of a row, whose file is then one that was used.
+    /// Returns the label of a row, and marks its file as used.
     fn take(&mut self, prediction: Uuid, row: u32) -> Option<(Label, DateTime<Utc>)> {
         let taken = self.of.get(&(prediction, row))?;
         self.files[taken.file].1 = true;
@@ -243,19 +245,20 @@ impl Labels {
     }
 }
 
-/// The truth of a joined table, which is the first of what was added.
+/// The label column of a joined table, the first of the added ones.
 fn truth(table: &mut Table) -> Option<&mut Column> {
     let at = table.columns.len().checked_sub(ADDED.len())?;
     Some(&mut table.columns[at].1)
 }
 
-/// The rows of a file that have a label, with it.
+/// Returns the rows of a captured file that have a label, with it.
 fn join(
     captured: &Captured,
     labels: &mut Labels,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
 ) -> Result<Table> {
-    let damaged = || Error::precondition("a captured file lacks the columns that every one has");
+    let damaged = || Error::precondition("a captured file lacks required columns; it is damaged");
     let Some(Column::I32(numbers)) = captured.table.column(OWN[1]) else {
         return Err(damaged());
     };

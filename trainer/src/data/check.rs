@@ -1,5 +1,5 @@
-//! Looks at rows before time is spent on them: are there enough, are they new
-//! enough, are they there twice, does a column give the target away?
+//! Checks rows before time is spent on them: enough rows, recent rows, no
+//! duplicates, no column that leaks the target.
 
 use super::super::frame::{MISSING, Values};
 use super::super::spec::Spec;
@@ -10,14 +10,14 @@ use ortus::observe::quality::measure::area_of;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Rows that are looked at for leaks.
+/// The most rows that are checked for leaks.
 const LEAK_ROWS: usize = 20_000;
-/// Rows of a class below which it is not looked at.
+/// The fewest rows of a class to check for leaks.
 const HITS_MIN: f64 = 10.0;
-/// How far a clock may be ahead.
+/// The accepted clock skew.
 const AHEAD: i64 = 3_600 * 1_000_000;
 
-/// Refuses rows that cannot be learned from; tells what a person should know.
+/// Refuses rows that cannot be trained on; returns notes for a person.
 pub(crate) fn check(
     spec: &Spec,
     rows: &Rows,
@@ -26,7 +26,7 @@ pub(crate) fn check(
     let mut notes = Vec::new();
     if rows.len() < spec.data.rows_min {
         return Err(Error::invalid(format!(
-            "there are {} rows with a target, under {}, 'rows_min' in [data]",
+            "{} rows have a target, fewer than {}, 'rows_min' in [data]",
             rows.len(),
             spec.data.rows_min
         )));
@@ -57,24 +57,24 @@ pub(crate) fn check(
     let share = twice as f64 / rows.len() as f64;
     if share > spec.data.duplicates_max {
         return Err(Error::invalid(format!(
-            "{twice} of {} rows are there more than once, over 'duplicates_max' in [data], {}: split apart, they would tell on each other",
+            "{twice} of {} rows are duplicates, over 'duplicates_max' in [data], {}; a duplicate in both parts of a split leaks its target",
             rows.len(),
             spec.data.duplicates_max
         )));
     }
     if twice > 0 {
-        notes.push(format!("{twice} rows are there more than once"));
+        notes.push(format!("{twice} rows are duplicates"));
     }
     for (at, column) in rows.frame.columns.iter().enumerate() {
         let name = short(&column.name);
         if is_constant(&column.values) {
-            notes.push(format!("'{name}' is the same in every row"));
+            notes.push(format!("'{name}' has one value in all rows"));
             continue;
         }
         let told = told(rows, at);
         if told > spec.data.leak_max {
             return Err(Error::invalid(format!(
-                "'{name}' alone tells the target ({told:.4}, over 'leak_max' in [data], {}): is it known only afterwards? Name it in 'ignore' of [schema]",
+                "'{name}' alone predicts the target ({told:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
                 spec.data.leak_max
             )));
         }
@@ -91,7 +91,7 @@ fn is_constant(values: &Values) -> bool {
     }
 }
 
-/// Rows that are the same as one before, target and time included.
+/// The number of rows that repeat an earlier one, target and time included.
 fn duplicates(rows: &Rows) -> usize {
     let mut seen = HashSet::with_capacity(rows.len());
     let target = rows.target.numbers();
@@ -111,9 +111,9 @@ fn duplicates(rows: &Rows) -> usize {
     rows.len() - (0..rows.len()).filter(is_new).count()
 }
 
-/// How well one column tells the target, from 0.5 to 1: the area under its
-/// curve, of the class it tells best; of values, the chance that it orders two
-/// rows as the target does. A category is as good as the mean of its other rows.
+/// How well one column predicts the target, from 0.5 to 1: its AUC, for the class
+/// it predicts best; for regression, the probability that it orders two rows as
+/// the target does. A category counts as the mean target of its other rows.
 fn told(rows: &Rows, at: usize) -> f64 {
     let step = rows.len().div_ceil(LEAK_ROWS).max(1);
     let chosen: Vec<usize> = (0..rows.len()).step_by(step).collect();
@@ -134,7 +134,7 @@ fn told(rows: &Rows, at: usize) -> f64 {
         }
     };
     let one = |target: &Vec<f64>| {
-        // Of a handful of rows of a class any column tells them by chance.
+        // With few rows of a class, any column predicts it by chance.
         if matches!(rows.target, Target::Classes { .. }) && target.iter().sum::<f64>() < HITS_MIN {
             return 0.5;
         }
@@ -147,8 +147,8 @@ fn told(rows: &Rows, at: usize) -> f64 {
             }
         };
         match &rows.target {
-            // Without its own row a category's mean falls where the row's target rises:
-            // only the way that is meant counts.
+            // A category's mean without its own row falls as the row's target rises, so only
+            // one direction counts.
             Target::Classes { .. } if is_word => area(&values, target),
             Target::Classes { .. } => area(&values, target).max(1.0 - area(&values, target)),
             Target::Values(_) if is_word => {
@@ -175,8 +175,8 @@ fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
     codes.iter().zip(target).map(one).collect()
 }
 
-/// The area under the curve of values for those with target 1; missing ones are
-/// below all others.
+/// The AUC of values for rows with target 1; missing values rank
+/// lowest.
 fn area(values: &[f64], target: &[f64]) -> f64 {
     let rows = values
         .iter()
@@ -185,7 +185,7 @@ fn area(values: &[f64], target: &[f64]) -> f64 {
     area_of(rows.collect()).unwrap_or(0.5)
 }
 
-/// A value to be put in order; a missing one is below all others.
+/// A sort key; a missing value ranks lowest.
 fn there(value: f64) -> f64 {
     if value.is_nan() {
         f64::NEG_INFINITY
@@ -194,7 +194,7 @@ fn there(value: f64) -> f64 {
     }
 }
 
-/// Places in order from 0, the middle one for equal values.
+/// Ranks from 0, with the mean rank for equal values.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));

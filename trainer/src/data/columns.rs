@@ -1,4 +1,4 @@
-//! From the batches of a query to whole columns, by what they hold.
+//! Converts the batches of a query to whole columns, by type.
 
 use super::super::frame::{Coder, Column, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};
@@ -7,22 +7,22 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMic
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 
-/// A column of the query's answer.
+/// A column of the query's result.
 pub(super) struct Gathered {
     pub name: String,
     pub values: Raw,
-    /// Whether it was of truth values.
+    /// Whether it held booleans.
     pub was_truth: bool,
-    /// Whether it was of whole numbers.
+    /// Whether it held integers.
     pub was_whole: bool,
 }
 
-/// What it holds.
+/// Its values.
 pub(super) enum Raw {
-    /// NaN where it is missing.
+    /// NaN if missing.
     Numbers(Vec<f64>),
     Words(Words),
-    /// Microseconds since 1970; `i64::MIN` where it is missing.
+    /// Microseconds since 1970; `i64::MIN` if missing.
     Times(Vec<i64>),
 }
 
@@ -39,13 +39,13 @@ enum Grown {
     Times(Vec<i64>),
 }
 
-/// Whole numbers up to which FP64 tells all apart.
+/// The largest integer up to which FP64 is exact.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// The time that stands for none.
+/// The value of a missing time.
 pub(super) const NO_TIME: i64 = i64::MIN;
 
 impl Growing {
-    /// Begins a column. Refuses types that no model takes.
+    /// Starts a column. Refuses types that a model cannot take.
     pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
         let values = match plain(kind) {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
@@ -58,7 +58,7 @@ impl Growing {
             kind if kind.is_numeric() => Grown::Numbers(Vec::new()),
             _ => {
                 return Err(Error::invalid(format!(
-                    "column '{}' is of type {kind}, which no model takes; leave it out of the query or make a number or a word of it",
+                    "column '{}' is of type {kind}, which a model cannot take; leave it out of the query, or convert it to a number or text",
                     short(name)
                 )));
             }
@@ -123,7 +123,7 @@ impl Growing {
     }
 }
 
-/// The type behind a dictionary.
+/// The type of a dictionary's values.
 fn plain(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, of) => plain(of),
@@ -131,7 +131,7 @@ fn plain(kind: &DataType) -> &DataType {
     }
 }
 
-/// Whole numbers as words.
+/// Converts integers to text.
 pub(super) fn in_words(all: &[f64]) -> Words {
     let mut coder = Coder::default();
     for value in all {
@@ -146,13 +146,13 @@ pub(super) fn in_words(all: &[f64]) -> Words {
 }
 
 impl Gathered {
-    /// As a feature: a number as FP32, a word as it is.
+    /// Converts to a feature: a number as FP32, text as it is.
     pub(super) fn feature(self, is_category: bool) -> Result<Column> {
         let name = self.name;
         let values = match self.values {
             Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
                 return Err(Error::invalid(format!(
-                    "'{}' holds whole numbers beyond 2^53; CAST it to VARCHAR in the query",
+                    "'{}' holds integers beyond 2^53; CAST it to VARCHAR in the query",
                     short(&name)
                 )));
             }
@@ -160,14 +160,14 @@ impl Gathered {
             Raw::Words(words) => Values::Words(words),
             Raw::Numbers(_) if is_category => {
                 return Err(Error::invalid(format!(
-                    "'{}' is no category: it is not of whole numbers",
+                    "'{}' cannot be a category: it is not text and not integers",
                     short(&name)
                 )));
             }
             Raw::Numbers(all) => Values::Numbers(all.into_iter().map(|v| v as f32).collect()),
             Raw::Times(_) => {
                 return Err(Error::invalid(format!(
-                    "'{}' is a time, which no model takes: make a number of it in the query, or name it in 'time' or 'ignore' of [schema]",
+                    "'{}' is a time, which a model cannot take; convert it to a number in the query, or name it in 'time' or 'ignore' of [schema]",
                     short(&name)
                 )));
             }
@@ -175,7 +175,7 @@ impl Gathered {
         Ok(Column { name, values })
     }
 
-    /// As times; a number is seconds since 1970.
+    /// Converts to times; a number is seconds since 1970.
     pub(super) fn times(self) -> Result<Vec<i64>> {
         let name = short(&self.name).to_owned();
         let times = match self.values {
@@ -192,7 +192,7 @@ impl Gathered {
             }
             Raw::Words(_) => {
                 return Err(Error::invalid(format!(
-                    "'{name}' is no time; CAST it to a TIMESTAMP in the query"
+                    "'{name}' is not a time; CAST it to TIMESTAMP in the query"
                 )));
             }
         };
@@ -204,7 +204,7 @@ impl Gathered {
         }
     }
 
-    /// As groups; rows without one are a group each.
+    /// Converts to groups; each row without one is a group of its own.
     pub(super) fn groups(self) -> Vec<u32> {
         let mut words = match self.values {
             Raw::Words(words) => words,
@@ -223,12 +223,12 @@ impl Gathered {
         words.codes
     }
 
-    /// As weights.
+    /// Converts to weights.
     pub(super) fn weights(self) -> Result<Vec<f32>> {
         let name = short(&self.name).to_owned();
         let Raw::Numbers(all) = self.values else {
             return Err(Error::invalid(format!(
-                "'{name}', the weight, is no number"
+                "'{name}', the weight, is not a number"
             )));
         };
         match all
@@ -236,7 +236,7 @@ impl Gathered {
             .position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30))
         {
             Some(row) => Err(Error::invalid(format!(
-                "'{name}' of row {row} is {}, no weight",
+                "'{name}' of row {row} is {}; a weight must be a finite number of 0 or more",
                 all[row]
             ))),
             None if all.iter().all(|w| *w == 0.0) => {

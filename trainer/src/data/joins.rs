@@ -1,6 +1,6 @@
-//! Joins by time: to each row what was known of it at its time, and nothing that
-//! came to be known later. Written as SQL, so that sorts too large for memory go
-//! to disk.
+//! Point-in-time joins: each row gets what was known at its time, and nothing that
+//! became known later. Written as SQL, so that sorts too large for memory use the
+//! disk.
 
 use super::super::spec::{Join, Joins};
 use datafusion::arrow::datatypes::DataType;
@@ -10,16 +10,16 @@ use datafusion::prelude::SessionContext;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
 
-/// Names that no column has.
+/// Reserved column names.
 const BASE: &str = "ortus.base";
 const ROW: &str = "ortus.row";
 const ID: &str = "ortus.id";
 const AT: &str = "ortus.at";
 const SIDE: &str = "ortus.side";
 
-/// Joins sources to the answer of the query, one after another, each row with the
-/// newest of the same keys that was known at the row's time. The columns come
-/// under the source's name, as `NAME_column`.
+/// Joins sources to the result of the query, one after another: each row with the
+/// newest row of the same keys that was known at its time. The columns are named
+/// after the source, as `NAME_column`.
 pub(super) async fn join(
     context: &SessionContext,
     frame: DataFrame,
@@ -29,13 +29,11 @@ pub(super) async fn join(
     let broken =
         |e: datafusion::error::DataFusionError| Error::invalid(super::query_error::message(&e));
     let at = moment(&frame, time, "the query's answer")?;
-    // The same rows in the same order, however often they are read.
+    // Cached, so that rows keep their order however often they are read.
     let mut frame = frame.cache().await.map_err(broken)?;
     for (name, join) in &joins.0 {
         let about = |e: Error| e.context(format_args!("[data.joins.{name}]"));
-        frame = one(context, frame, (name, join), &at)
-            .await
-            .map_err(about)?;
+        frame = one(context, frame, name, join, &at).await.map_err(about)?;
     }
     Ok(frame)
 }
@@ -43,7 +41,8 @@ pub(super) async fn join(
 async fn one(
     context: &SessionContext,
     frame: DataFrame,
-    (name, join): (&str, &Join),
+    name: &str,
+    join: &Join,
     at: &str,
 ) -> Result<DataFrame> {
     let broken =
@@ -82,7 +81,7 @@ async fn one(
         .collect();
     if let Some((_, taken)) = added.iter().find(|(_, new)| own.contains(new)) {
         return Err(Error::invalid(format!(
-            "the answer has a column '{}' already",
+            "the joined table has a column '{}' already; rename it in the source",
             short(taken)
         )));
     }
@@ -92,8 +91,15 @@ async fn one(
     context
         .register_table(TableReference::bare(BASE), frame.into_view())
         .map_err(broken)?;
-    let sql = statement((name, join), (&own, &added), (at, &known));
-    let joined = context.sql(&sql).await.map_err(broken)?;
+    let statement = Statement {
+        name,
+        join,
+        own: &own,
+        added: &added,
+        at,
+        known: &known,
+    };
+    let joined = context.sql(&statement.sql()).await.map_err(broken)?;
     joined.cache().await.map_err(broken)
 }
 
@@ -101,7 +107,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A column as a moment. Refuses one that is none.
+/// Returns the SQL of a column as a timestamp. Refuses a column that is not a time.
 fn moment(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
     let field = frame.schema().field_with_unqualified_name(column);
     let field = field
@@ -116,63 +122,84 @@ fn moment(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
             quoted(column)
         )),
         kind => Err(Error::invalid(format!(
-            "'{}' of {of} is {kind}, no time; CAST it to a TIMESTAMP",
+            "'{}' of {of} is of type {kind}, which is not a time; CAST it to TIMESTAMP",
             short(column)
         ))),
     }
 }
 
-fn statement(
-    (name, join): (&str, &Join),
-    (own, added): (&[String], &[(String, String)]),
-    (at, known): (&str, &str),
-) -> String {
-    let list = |all: &[String]| all.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
-    let keys = list(&join.on);
-    let [row, id, moment, side] = [ROW, ID, AT, SIDE].map(quoted);
-    let present = join
-        .on
-        .iter()
-        .map(|k| format!("{} IS NOT NULL", quoted(k)))
-        .collect::<Vec<_>>()
-        .join(" AND ");
-    let lag = join.lag.as_micros();
-    // Numbers in the order of time: the largest so far is the newest.
-    let numbered = format!(
-        "SELECT *, row_number() OVER (ORDER BY {moment}) AS {id} FROM (SELECT *, {known} + INTERVAL '{lag} microseconds' AS {moment} \
+/// A join by time, to be written as SQL.
+struct Statement<'s> {
+    /// The source to join.
+    name: &'s str,
+    join: &'s Join,
+    /// The columns of the rows.
+    own: &'s [String],
+    /// The columns of the source, with their names in the result.
+    added: &'s [(String, String)],
+    /// The time of a row, as an expression.
+    at: &'s str,
+    /// The time at which a row of the source became known, as an expression.
+    known: &'s str,
+}
+
+impl Statement<'_> {
+    fn sql(&self) -> String {
+        let Self {
+            name,
+            join,
+            own,
+            added,
+            at,
+            known,
+        } = *self;
+        let list = |all: &[String]| all.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
+        let keys = list(&join.on);
+        let [row, id, moment, side] = [ROW, ID, AT, SIDE].map(quoted);
+        let present = join
+            .on
+            .iter()
+            .map(|k| format!("{} IS NOT NULL", quoted(k)))
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        let lag = join.lag.as_micros();
+        // Rows are numbered in the order of time, so the largest number so far is the newest.
+        let numbered = format!(
+            "SELECT *, row_number() OVER (ORDER BY {moment}) AS {id} FROM (SELECT *, {known} + INTERVAL '{lag} microseconds' AS {moment} \
          FROM {} WHERE {present}) WHERE {moment} IS NOT NULL",
-        quoted(name)
-    );
-    let rows = format!(
-        "SELECT *, {at} AS {moment}, row_number() OVER () AS {row} FROM {}",
-        quoted(BASE)
-    );
-    let both = format!(
-        "SELECT {keys}, {moment}, {row}, CAST(NULL AS BIGINT) AS {id}, 1 AS {side} FROM b \
+            quoted(name)
+        );
+        let rows = format!(
+            "SELECT *, {at} AS {moment}, row_number() OVER () AS {row} FROM {}",
+            quoted(BASE)
+        );
+        let both = format!(
+            "SELECT {keys}, {moment}, {row}, CAST(NULL AS BIGINT) AS {id}, 1 AS {side} FROM b \
          UNION ALL SELECT {keys}, {moment}, NULL AS {row}, CAST({id} AS BIGINT) AS {id}, 0 AS {side} FROM s"
-    );
-    let found = format!(
-        "SELECT {row}, max({id}) OVER (PARTITION BY {keys} ORDER BY {moment}, {side} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS {id} \
+        );
+        let found = format!(
+            "SELECT {row}, max({id}) OVER (PARTITION BY {keys} ORDER BY {moment}, {side} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS {id} \
          FROM ({both})"
-    );
-    let in_time = match join.within {
-        Some(within) => format!(
-            "b.{moment} - s.{moment} <= INTERVAL '{} microseconds'",
-            within.as_micros()
-        ),
-        None => "TRUE".to_owned(),
-    };
-    let own = own.iter().map(|c| format!("b.{0} AS {0}", quoted(c)));
-    let added = added.iter().map(|(from, to)| {
+        );
+        let in_time = match join.within {
+            Some(within) => format!(
+                "b.{moment} - s.{moment} <= INTERVAL '{} microseconds'",
+                within.as_micros()
+            ),
+            None => "TRUE".to_owned(),
+        };
+        let own = own.iter().map(|c| format!("b.{0} AS {0}", quoted(c)));
+        let added = added.iter().map(|(from, to)| {
+            format!(
+                "CASE WHEN {in_time} THEN s.{} END AS {}",
+                quoted(from),
+                quoted(to)
+            )
+        });
         format!(
-            "CASE WHEN {in_time} THEN s.{} END AS {}",
-            quoted(from),
-            quoted(to)
-        )
-    });
-    format!(
-        "WITH b AS ({rows}), s AS ({numbered}), m AS (SELECT {row}, {id} FROM ({found}) WHERE {row} IS NOT NULL) \
+            "WITH b AS ({rows}), s AS ({numbered}), m AS (SELECT {row}, {id} FROM ({found}) WHERE {row} IS NOT NULL) \
          SELECT {} FROM b LEFT JOIN m ON b.{row} = m.{row} LEFT JOIN s ON s.{id} = m.{id} ORDER BY b.{row}",
-        own.chain(added).collect::<Vec<_>>().join(", ")
-    )
+            own.chain(added).collect::<Vec<_>>().join(", ")
+        )
+    }
 }

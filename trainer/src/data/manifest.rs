@@ -4,44 +4,50 @@
 use chrono::{DateTime, Utc};
 use ortus::core::hash::Digest;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Where rows came from, exactly enough to see whether they are the same.
+/// The files and the query that rows came from. Fields stand in alphabetical
+/// order, because records of runs have always been written that way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Manifest {
+    /// The time that counts as now: rows of later times are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// The columns of the result and their types.
+    pub columns: Vec<(String, String)>,
+    /// The number of files of each source of which `sources` lists only the first.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files_in_all: BTreeMap<String, usize>,
+    pub rows: usize,
     pub sources: Vec<Source>,
     pub sql: String,
-    pub rows: usize,
-    /// The answer's columns and their types.
-    pub columns: Vec<(String, String)>,
-    /// The time that counts as now: what came later is not among the rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<DateTime<Utc>>,
-    /// The first and the last time, where there is such a column.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The first and the last time of the rows, if they have a time column.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 /// A table of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Source {
-    pub name: String,
     pub files: Vec<SourceFile>,
-    /// What was made of the files, where that is what counts.
+    pub name: String,
+    /// The digest of the rows, for a source whose files change while its rows stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<Digest>,
 }
 
-/// One of them.
+/// A file of a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SourceFile {
-    /// Relative to the specification where it can be.
-    pub path: String,
-    pub digest: Digest,
     pub bytes: u64,
+    pub digest: Digest,
+    /// Relative to the specification if possible.
+    pub path: String,
 }
 
 impl Manifest {
-    /// The same for the same files and query, wherever they lie.
+    /// Returns the digest, which is the same for the same files and query, wherever the files are.
     pub(crate) fn digest(&self) -> Digest {
         let files = self.sources.iter().map(|s| {
             let all: Vec<String> = match s.rows_digest {

@@ -1,5 +1,5 @@
-//! Files by name, and a query over them. DataFusion plans and runs it within a
-//! limit of memory; the answer is gathered batch by batch within a limit of rows.
+//! Files as tables, and the query over them. DataFusion plans and runs it within a
+//! memory limit; the result is read batch by batch within a limit of rows.
 
 use super::super::spec::Spec;
 use super::super::spec::capture_source::CaptureSource;
@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Rows of a CSV file by which the types of its columns are found.
+/// The rows of a CSV file from which column types are inferred.
 const LOOK_ROWS: usize = 100_000;
 
-/// Reads what the query answers.
+/// Reads the result of the query.
 pub(super) async fn read(
     spec: &Spec,
     reach: &Reach,
@@ -44,7 +44,7 @@ pub(super) async fn read(
     } = prepare(spec, reach).await?;
     let gathered = query(&context, &manifest.sql, spec, reach).await?;
     staged::unchanged(&stamps)?;
-    // What was copied had to be there until now.
+    // The copied files had to exist until now.
     drop(staging);
     manifest.rows = gathered.1;
     let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
@@ -52,13 +52,13 @@ pub(super) async fn read(
     Ok((columns, manifest, notes))
 }
 
-/// Counts what the query answers: rows with a target, of a later time than `after`.
+/// Counts rows of the query's result that have a target and a later time than `after`.
 pub(super) async fn count(
     spec: &Spec,
     reach: &Reach,
     after: Option<DateTime<Utc>>,
 ) -> Result<usize> {
-    // What was captured may have no label yet: then there is nothing new.
+    // Captured predictions may have no labels yet; then no rows are new.
     let prepared = match prepare(spec, reach).await {
         Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
@@ -81,7 +81,7 @@ pub(super) async fn count(
                 .filter(column(name).gt(moment(&frame, name, after)?))
                 .map_err(broken)?;
         }
-        // What is still to come is not there yet.
+        // Rows of the future are not known yet.
         frame = frame
             .clone()
             .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
@@ -90,7 +90,7 @@ pub(super) async fn count(
     frame.count().await.map_err(broken)
 }
 
-/// A time as a column of times has it.
+/// A time as a literal of the column's type.
 fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
     let broken = |e: datafusion::error::DataFusionError| {
         Error::invalid(format!("the query: {}", message(&e)))
@@ -104,7 +104,7 @@ fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> 
     })?;
     let micros = time.timestamp_micros();
     match kind.data_type() {
-        // As the data are read: seconds.
+        // Numbers are seconds, as where the data are read.
         kind if kind.is_numeric() => Ok(lit(micros as f64 / 1e6)),
         kind => {
             let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
@@ -120,7 +120,7 @@ fn only_reads() -> SQLOptions {
         .with_allow_statements(false)
 }
 
-/// Makes the sources tables of a planner; files that were copied live as long as
+/// Registers the sources as tables; copied files live as long as
 /// the folder.
 async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     let context = context(spec)?;
@@ -161,24 +161,25 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     })
 }
 
-/// A planner with the sources as tables.
+/// A session with the sources as tables.
 struct Prepared {
     context: SessionContext,
     manifest: Manifest,
     notes: Vec<String>,
     stamps: Vec<(PathBuf, staged::Stamp)>,
-    /// Where what was copied lies.
+    /// The folder of copied files.
     staging: TempDir,
 }
 
 async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Staged> {
     if let Some(source) = CaptureSource::parse(at)? {
         let records = reach.records.as_ref();
-        let records = records
-            .ok_or_else(|| Error::invalid("captured predictions lie in a registry: name it"))?;
+        let records = records.ok_or_else(|| {
+            Error::invalid("captured predictions are stored in a registry; pass --registry")
+        })?;
         let as_of = reach.as_of.unwrap_or(reach.now);
         let bytes_max = spec.data.staged_max as u64;
-        return captured::stage(&source, records, as_of, (into, bytes_max)).await;
+        return captured::stage(&source, records, as_of, into, bytes_max).await;
     }
     match at.split_once("://") {
         Some(("file", path)) => staged::local(&spec.folder, path),
@@ -187,14 +188,14 @@ async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Sta
     }
 }
 
-/// A planner that keeps rows in their order and itself within its memory.
+/// A session that keeps the order of rows, within a limit of memory.
 fn context(spec: &Spec) -> Result<SessionContext> {
     let failed = |e| Error::internal(format!("prepare to read data: {e}"));
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_limit(spec.data.memory_max, 1.0)
         .build()
         .map_err(failed)?;
-    // One part: the same files and query give the same rows in the same order.
+    // One partition, so that the same files and query give the same order of rows.
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(8_192);
@@ -206,12 +207,12 @@ fn context(spec: &Spec) -> Result<SessionContext> {
     Ok(SessionContext::new_with_state(state.build()))
 }
 
-/// Makes a table of the files. Refuses files whose columns differ.
+/// Registers files as a table. Refuses files whose columns differ.
 async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Result<()> {
     let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
     let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
         return Err(Error::invalid(
-            "its files are not all Parquet, all CSV or all JSON lines, by their names",
+            "its files must all be Parquet, all CSV or all JSON lines, by their file name extensions",
         ));
     };
     let mut first: Option<(SchemaRef, &PathBuf)> = None;
@@ -220,7 +221,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
         let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let whole = whole
             .to_str()
-            .ok_or_else(|| Error::invalid("a file's name is not UTF-8"))?;
+            .ok_or_else(|| Error::invalid("the file name is not UTF-8"))?;
         let alone = if files.len() == 1 {
             name.to_owned()
         } else {
@@ -300,7 +301,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
     Ok(())
 }
 
-/// Whether two files have the same columns; numbers of all kinds are alike.
+/// Checks that two files have the same columns; all numeric types are alike.
 fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
     for field in one.fields() {
         let Some((_, found)) = other.column_with_name(field.name()) else {
@@ -328,7 +329,7 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
 
 type Typed = (Gathered, (String, String));
 
-/// A column by its very name.
+/// A column by its exact name.
 fn column(name: &str) -> Expr {
     col(datafusion::common::Column::new_unqualified(name))
 }
@@ -351,7 +352,7 @@ async fn query(
         .sql_with_options(sql, only_reads())
         .await
         .map_err(broken)?;
-    // What came later must not be seen at all: not as a class, not in a join.
+    // Later rows must not be seen at all: not as a class, not in a join.
     let frame = match (&spec.schema.time, reach.as_of) {
         (Some(time), Some(as_of)) => {
             let until = moment(&frame, time, as_of)?;
@@ -370,7 +371,7 @@ async fn query(
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(Error::invalid(format!(
-            "the query answers two columns '{}'; name them apart with AS",
+            "the query returns two columns named '{}'; rename one with AS",
             short(twice[0])
         )));
     }
@@ -386,7 +387,7 @@ async fn query(
         rows += batch.num_rows();
         if rows > rows_max {
             return Err(Error::overloaded(format!(
-                "the query answers over {rows_max} rows, 'rows_max' in [data]"
+                "the query returns over {rows_max} rows, 'rows_max' in [data]"
             )));
         }
         columns

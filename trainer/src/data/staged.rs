@@ -1,5 +1,5 @@
-//! Where the files of a source lie, brought within reach: a file or folder as it
-//! is, objects of a bucket copied beside each other.
+//! The files of a source, made local: a file or folder as it is, objects of a
+//! bucket copied into a folder.
 
 use super::manifest::SourceFile;
 use futures_util::stream::TryStreamExt;
@@ -32,26 +32,26 @@ impl Format {
     }
 }
 
-/// The error of a file that cannot be read.
+/// Returns the error for a file that cannot be read.
 pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
     Error::invalid(format!("{} cannot be read", path.display())).with_source(error)
 }
 
-/// A source within reach.
+/// A source as local files.
 pub(super) struct Staged {
-    /// Files that hold its rows.
+    /// The files that hold its rows.
     pub tables: Vec<PathBuf>,
-    /// What those were made of.
+    /// The original files.
     pub files: Vec<SourceFile>,
-    /// What they hold, where that is less than what those were made of.
+    /// The digest of the rows, if they are fewer than those of the original files.
     pub rows_digest: Option<Digest>,
-    /// What was left out, for a person.
+    /// Notes for a person, such as files that were left out.
     pub notes: Vec<String>,
-    /// How files that are read in place looked when they were measured.
+    /// The metadata of files that are read in place, as of their digests.
     pub stamps: Vec<(PathBuf, Stamp)>,
 }
 
-/// How a file looks from outside.
+/// The metadata of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(u64, u64, Option<std::time::SystemTime>);
 
@@ -66,7 +66,7 @@ impl Stamp {
     }
 }
 
-/// Refuses files that are no longer what was measured.
+/// Refuses files that changed since their digests were computed.
 pub(super) fn unchanged(stamps: &[(PathBuf, Stamp)]) -> Result<()> {
     match stamps
         .iter()
@@ -80,7 +80,7 @@ pub(super) fn unchanged(stamps: &[(PathBuf, Stamp)]) -> Result<()> {
     }
 }
 
-/// The files of a source, sorted: one, or all of a folder.
+/// Returns the files of a source, sorted: one, or all of a folder.
 pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
     let path = folder.join(at);
     let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
@@ -140,7 +140,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
     })
 }
 
-/// Files that are hidden, or being written, as tools for tables name them.
+/// Whether a file is hidden or still being written, by the naming of table formats.
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
@@ -153,7 +153,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
         let meta = store
             .head("")
             .await?
-            .ok_or_else(|| Error::invalid(format!("{store} is not there")))?;
+            .ok_or_else(|| Error::invalid(format!("{store} does not exist")))?;
         vec![(String::new(), meta.bytes)]
     } else {
         let listed: Vec<_> = store.list("").try_collect().await?;

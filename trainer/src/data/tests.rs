@@ -124,7 +124,7 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
     assert_ne!(
         run(&spec).expect("reads").manifest.digest(),
         same,
-        "other data"
+        "different data"
     );
     let said = |sql: &str| {
         let mut spec = spec.clone();
@@ -181,7 +181,8 @@ fn files_that_differ_are_refused_with_what_differs() {
     );
     write("4.jsonl", "{}");
     assert!(
-        run(&spec(folder.path(), ".", &[])).is_err_and(|e| e.message.contains("not all Parquet"))
+        run(&spec(folder.path(), ".", &[]))
+            .is_err_and(|e| e.message.contains("must all be Parquet"))
     );
     assert!(
         run(&spec(folder.path(), "absent.csv", &[]))
@@ -191,15 +192,18 @@ fn files_that_differ_are_refused_with_what_differs() {
 
 #[test]
 fn a_target_that_cannot_be_learned_is_refused() {
-    assert!(refused("a,y\n1,x\n2,x\n", &[]).contains("there is nothing to learn"));
+    assert!(refused("a,y\n1,x\n2,x\n", &[]).contains("training needs two classes"));
     assert!(refused("a,b\n1,2\n", &[]).contains("no column 'y', the target; it has a, b"));
-    assert!(refused("y\n1\n2\n", &[]).contains("no column to predict from"));
-    assert!(refused("label,y\n1,0\n2,1\n", &[]).contains("cannot be called 'label'"));
-    assert!(refused("a,y\n1,0.5\n2,1\n", &[("task", "classification")]).contains("no class"));
-    assert!(refused("a,y\n1,red\n2,blue\n", &[("task", "regression")]).contains("holds words"));
+    assert!(refused("y\n1\n2\n", &[]).contains("no feature column"));
+    assert!(refused("label,y\n1,0\n2,1\n", &[]).contains("the feature name 'label' is reserved"));
+    assert!(
+        refused("a,y\n1,0.5\n2,1\n", &[("task", "classification")])
+            .contains("which is not a class")
+    );
+    assert!(refused("a,y\n1,red\n2,blue\n", &[("task", "regression")]).contains("holds text"));
     assert!(
         refused("a,y\n1,1e300\n2,1\n", &[("task", "regression")])
-            .contains("beyond what FP32 holds")
+            .contains("beyond the range of FP32")
     );
     assert!(refused("a,y\n1,\n2,\n3,0\n4,1\n5,\n", &[]).contains("3 of 5 rows have no 'y'"));
     assert!(
@@ -208,7 +212,7 @@ fn a_target_that_cannot_be_learned_is_refused() {
     );
     assert!(
         refused("at,y\n2026-01-01T00:00:00,0\n2026-01-01T00:00:00,1\n", &[])
-            .contains("is a time, which no model takes")
+            .contains("is a time, which a model cannot take")
     );
     assert!(refused("", &[]).contains("rows.csv"));
     let few = of("a,y\n1,3\n2,4\n3,3\n", &[]).expect("reads");
@@ -268,7 +272,7 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
         })
         .collect();
     let leak = of(&format!("a,b,y\n{leak}"), &[]).expect("reads");
-    assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone tells the target")));
+    assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone predicts the target")));
     let one: String = (0..4_000)
         .map(|i| format!("{},{},{}\n", i, if i == 77 { "USD" } else { "EUR" }, i % 2))
         .collect();
@@ -281,13 +285,11 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
         .map(|i| format!("{},1,{}\n", i % 50, i % 2))
         .collect();
     let twice = of(&format!("a,b,y\n{twice}"), &[]).expect("reads");
-    assert!(
-        look(&twice, &spec).is_err_and(|e| e.contains("250 of 300 rows are there more than once"))
-    );
+    assert!(look(&twice, &spec).is_err_and(|e| e.contains("250 of 300 rows are duplicates")));
     spec.data.duplicates_max = 1.0;
     let notes = look(&twice, &spec).expect("allowed");
     assert!(
-        notes.iter().any(|n| n == "'b' is the same in every row"),
+        notes.iter().any(|n| n == "'b' has one value in all rows"),
         "{notes:?}"
     );
     let mut timed = of(&format!("a,b,y\n{text}"), &[]).expect("reads");

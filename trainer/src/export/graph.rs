@@ -1,9 +1,9 @@
-//! Builds an ONNX graph node by node, and names what has no name.
+//! Builds an ONNX graph node by node, and names intermediate tensors.
 
 use crate::proto::onnx_export as o;
 use prost::Message;
 
-/// The operator sets that are used.
+/// The operator sets.
 const OPSET: i64 = 18;
 const ML_OPSET: i64 = 5;
 const IR_VERSION: i64 = 10;
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Text = 8,
 }
 
-/// A setting of an operator.
+/// An attribute of an operator.
 pub(super) struct Setting(o::AttributeProto);
 
 impl From<i64> for Setting {
@@ -84,17 +84,24 @@ impl From<o::TensorProto> for Setting {
     }
 }
 
-/// A graph that grows.
+/// A graph under construction.
 #[derive(Default)]
 pub(super) struct Graph {
     graph: o::GraphProto,
     named: usize,
 }
 
+/// An operator of ONNX: its domain, empty for ONNX's own, and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Operator<'o> {
+    pub domain: &'o str,
+    pub op: &'o str,
+}
+
 impl Graph {
     fn fresh(&mut self, what: &str) -> String {
         self.named += 1;
-        // No feature's name begins so: an input would be hidden by it.
+        // No feature name starts like this, so that no input is shadowed.
         format!("ortus/{what}/{}", self.named)
     }
 
@@ -106,7 +113,7 @@ impl Graph {
         self.graph.output.push(declare(name, kind, dims));
     }
 
-    /// Adds an operator; gives its output's name.
+    /// Adds an operator; returns the name of its output.
     pub(super) fn node(
         &mut self,
         op: &str,
@@ -116,7 +123,7 @@ impl Graph {
         self.node_of("", op, inputs, settings)
     }
 
-    /// … of another domain.
+    /// Adds an operator of another domain; returns the name of its output.
     pub(super) fn node_of(
         &mut self,
         domain: &str,
@@ -125,11 +132,11 @@ impl Graph {
         settings: &[(&str, Setting)],
     ) -> String {
         let output = self.fresh(op);
-        self.name_of((domain, op), inputs, settings, &output);
+        self.name_of(Operator { domain, op }, inputs, settings, &output);
         output
     }
 
-    /// Adds an operator whose output has a name.
+    /// Adds an operator with a given name of its output.
     pub(super) fn name(
         &mut self,
         op: &str,
@@ -137,12 +144,12 @@ impl Graph {
         settings: &[(&str, Setting)],
         output: &str,
     ) {
-        self.name_of(("", op), inputs, settings, output);
+        self.name_of(Operator { domain: "", op }, inputs, settings, output);
     }
 
     pub(super) fn name_of(
         &mut self,
-        (domain, op): (&str, &str),
+        operator: Operator<'_>,
         inputs: &[&str],
         settings: &[(&str, Setting)],
         output: &str,
@@ -151,6 +158,7 @@ impl Graph {
             name: Some((*name).to_owned()),
             ..setting.0.clone()
         };
+        let Operator { domain, op } = operator;
         self.graph.node.push(o::NodeProto {
             input: inputs.iter().map(|s| (*s).to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -161,7 +169,7 @@ impl Graph {
         });
     }
 
-    /// Adds numbers that are fixed; gives their name.
+    /// Adds a constant of floats; returns its name.
     pub(super) fn floats(&mut self, values: &[f32], dims: &[i64]) -> String {
         let name = self.fresh("fixed");
         self.graph.initializer.push(o::TensorProto {
@@ -171,7 +179,7 @@ impl Graph {
         name
     }
 
-    /// … whole ones.
+    /// Adds a constant of integers; returns its name.
     pub(super) fn whole(&mut self, values: &[i64], dims: &[i64]) -> String {
         let name = self.fresh("fixed");
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -182,7 +190,7 @@ impl Graph {
         name
     }
 
-    /// The bytes of the model.
+    /// Returns the model as bytes.
     pub(super) fn finish(mut self, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
         self.graph.name = Some("ortus".to_owned());
         let opset = |domain: &str, version| o::OperatorSetIdProto {

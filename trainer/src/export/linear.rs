@@ -1,4 +1,4 @@
-//! Weights as a graph: numbers brought to their scale, categories looked up.
+//! Exports weights: numbers are standardised, categories looked up in a table.
 
 use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
 use super::super::fit::encode::{FAR, Term};
@@ -7,7 +7,7 @@ use super::super::fit::mlp::Mlp;
 use super::graph::Graph;
 use super::{Input, inputs};
 
-/// Adds the weights; gives the scores' name.
+/// Adds the weights; returns the name of the scores.
 pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -> String {
     let width = linear.base.len() as i64;
     let mut sum = graph.floats(&linear.base, &[1, width]);
@@ -35,13 +35,13 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
         else {
             continue;
         };
-        let found = look_up(graph, (weights, known), &input.name, width);
+        let found = look_up(graph, weights, known, &input.name, width);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
     sum
 }
 
-/// Adds a perceptron; gives the scores' name.
+/// Adds a perceptron; returns the name of the scores.
 pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> String {
     let mut found = scores(graph, &mlp.first, features);
     for layer in &mlp.layers {
@@ -55,7 +55,7 @@ pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> 
     found
 }
 
-/// Numbers on their scales, times their weights; missing ones by weights of their own.
+/// Adds scaled numbers times their weights; missing values have weights of their own.
 fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> String {
     let count = places.len() as i64;
     let (mut means, mut spreads, mut weights, mut missing) =
@@ -94,10 +94,11 @@ fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> 
     graph.node("Add", &[&sum, &without], &[])
 }
 
-/// A category's weights by its place in a table: the known ones, others, missing.
+/// Adds the lookup of a category's weights: known ones, others, missing.
 fn look_up(
     graph: &mut Graph,
-    (weights, known): (&[Vec<f32>], &[String]),
+    weights: &[Vec<f32>],
+    known: &[String],
     input: &str,
     width: i64,
 ) -> String {

@@ -1,11 +1,11 @@
-//! Trees as one `TreeEnsemble`: tests of numbers and of sets of categories,
-//! missing numbers where they belong. Thresholds are FP32 as they were learned,
-//! so that every row takes the same way.
+//! Exports trees as one `TreeEnsemble`: branches on numbers and on subsets of
+//! categories; missing values follow the learned default branch. Thresholds are
+//! the FP32 values of the fit, so that every row takes the same branches.
 
 use super::super::fit::trees::{Booster, Branch, Choice, Side, Tree};
 use super::graph::{Graph, bytes, floats};
 
-/// The operator's words for tests.
+/// The modes of a node in the operator.
 const NOT_ABOVE: u8 = 0;
 const MEMBER: u8 = 6;
 
@@ -34,8 +34,8 @@ impl Ensemble {
         self.leaf_scores
             .extend(std::iter::repeat_n(score as i64, tree.leaves.len()));
         if tree.nodes.is_empty() {
-            // A tree begins with a test, even where it makes no difference; where both
-            // sides are one leaf, ONNX Runtime 1.28 answers otherwise.
+            // A tree starts with a branch, even if it makes no difference; if both sides are
+            // one leaf, ONNX Runtime 1.28 predicts wrongly.
             self.leaf_weights.extend(&tree.leaves);
             self.leaf_scores.push(score as i64);
             self.node(
@@ -79,14 +79,14 @@ impl Ensemble {
                 let is_member = |code: &u8| members[usize::from(code >> 6)] >> (code & 63) & 1 == 1;
                 self.members
                     .extend((0..=u8::MAX).filter(is_member).map(f32::from));
-                // Sets follow one another with this between them.
+                // The separator between sets.
                 self.members.push(f32::NAN);
             }
         }
     }
 }
 
-/// Adds the trees; gives the scores' name.
+/// Adds the trees; returns the name of the scores.
 pub(super) fn scores(
     graph: &mut Graph,
     booster: &Booster,
@@ -100,7 +100,7 @@ pub(super) fn scores(
         ensemble.add(tree, at % width);
     }
     if booster.trees.is_empty() {
-        // Every row has the same scores; the operator wants a tree all the same.
+        // Every row has the same scores, but the operator needs a tree.
         debug_assert!(features > 0);
         ensemble.add(
             &Tree {

@@ -1,25 +1,25 @@
-//! Columns as bytes: a number becomes the part of its range that it lies in, a
-//! category its code. What trees are grown on: an eighth of the memory of
-//! numbers, and sums over parts instead of over values.
+//! Columns as bytes: a number becomes the bin of its range, a category its code.
+//! Trees are grown on bins, which take a quarter of the memory of FP32 numbers and
+//! turn sums over values into sums over bins.
 
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};
 use rayon::prelude::*;
 
-/// Parts of a number's range.
+/// The most bins of a number.
 pub(crate) const PARTS_MAX: usize = 255;
-/// Rows from which the parts are found.
+/// The most rows from which bin edges are found.
 const SAMPLE_MAX: usize = 200_000;
 
-/// How a feature becomes a byte.
+/// The bins of a feature.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cut {
-    /// A number's part is that of the first edge that is not below it.
+    /// The bin of a number is that of the first edge that is not below it.
     Number(Vec<f32>),
     Category,
 }
 
-/// Rows as bytes, one after another.
+/// Binned rows, one byte for each feature.
 pub(crate) struct Binned {
     pub rows: usize,
     pub cuts: Vec<Cut>,
@@ -28,12 +28,12 @@ pub(crate) struct Binned {
 }
 
 impl Cut {
-    /// Finds the parts of a feature from some rows.
+    /// Finds the bins of a feature from some rows.
     pub(crate) fn find(frame: &Frame, at: usize, rows: &[u32]) -> Self {
         let Values::Numbers(all) = &frame.columns[at].values else {
             return Self::Category;
         };
-        // Evenly through the rows, whatever their order.
+        // Rows are sampled evenly, whatever their order.
         let step = rows.len().div_ceil(SAMPLE_MAX).max(1);
         let mut values: Vec<f32> = rows
             .iter()
@@ -45,7 +45,7 @@ impl Cut {
         Self::Number(edges(&values))
     }
 
-    /// The part of a number.
+    /// The bin of a number.
     pub(crate) fn part(&self, value: f32) -> u8 {
         match self {
             Self::Number(_) if value.is_nan() => ABSENT,
@@ -55,8 +55,8 @@ impl Cut {
     }
 }
 
-/// Edges between sorted values, so that parts hold about as many each. A value
-/// of many rows has a part of its own.
+/// Finds edges between sorted values, so that bins hold about as many rows each. A
+/// frequent value has a bin of its own.
 fn edges(values: &[f32]) -> Vec<f32> {
     let mut distinct: Vec<(f32, usize)> = Vec::new();
     for value in values {
@@ -75,7 +75,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
         held += count;
         let share = left as f64 / parts as f64;
         let few = distinct.len() <= PARTS_MAX;
-        // A heavy value that comes next begins a part of its own.
+        // A frequent value that follows starts a bin of its own.
         if few
             || held as f64 >= share
             || (*next_count as f64 >= share && held as f64 >= share / 2.0)
@@ -92,7 +92,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
     edges
 }
 
-/// A number that is not below `low` and is below `high`, halfway if there is one.
+/// An edge between two values: halfway, or `low` if there is no number between.
 fn between(low: f32, high: f32) -> f32 {
     let middle = low / 2.0 + high / 2.0;
     if middle >= low && middle < high {
@@ -103,7 +103,7 @@ fn between(low: f32, high: f32) -> f32 {
 }
 
 impl Binned {
-    /// Makes bytes of some rows.
+    /// Bins some rows.
     pub(crate) fn of(frame: &Frame, features: &[Feature], cuts: Vec<Cut>, rows: &[u32]) -> Self {
         let width = cuts.len();
         let mut bytes = vec![0; rows.len() * width];
@@ -142,7 +142,7 @@ impl Binned {
         }
     }
 
-    /// The bytes of a row.
+    /// The bins of a row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let width = self.cuts.len();
         &self.bytes[row * width..][..width]

@@ -1,47 +1,54 @@
-//! Rows as weights are multiplied with: numbers brought to one scale, whether
-//! each is missing, and the place of each category among the weights.
+//! Encodes rows for linear models and perceptrons: standardised numbers, missing
+//! indicators, and the place of each category among the weights.
 
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};
 use serde::{Deserialize, Serialize};
 
-/// No number counts for more than so many standard deviations.
+/// Standardised numbers are clipped to this many standard deviations.
 pub(crate) const FAR: f32 = 1e4;
-/// The place of a category that has no weight.
+/// The place of an unknown category, which has no weight.
 const NOWHERE: u32 = u32::MAX;
 
-/// What one feature adds, weight by weight.
+/// The weights of a feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Term {
-    /// A number less its mean, over its spread; the mean where it is missing.
+    /// The weights of a standardised number, and of its being missing.
     Number {
         mean: f32,
         spread: f32,
         weights: Vec<f32>,
         missing: Vec<f32>,
     },
-    /// By code, those of no row too; one that is missing has a weight of its own.
+    /// The weights of each category by code, with one for a missing category.
     Category(Vec<Vec<f32>>),
 }
 
-/// Mean and spread of a number; none of a category.
+/// Rows with their targets.
+pub(crate) struct Labelled<'r> {
+    pub frame: &'r Frame,
+    pub targets: &'r [f32],
+    pub weights: Option<&'r [f32]>,
+}
+
+/// The mean and standard deviation of a number; none for a category.
 pub(super) type Scale = Option<(f32, f32)>;
 
 /// Rows, encoded.
 pub(super) struct Encoded {
     pub rows: usize,
-    /// Row by row: numbers on one scale, then whether each is missing.
+    /// Row by row: standardised numbers, then whether each is missing.
     numbers: Vec<f32>,
     width: usize,
     /// Row by row: the place of each category among the weights.
     categories: Vec<u32>,
     category_width: usize,
-    /// Places that weights have.
+    /// The number of weights of a score.
     pub size: usize,
 }
 
-/// Mean and spread of what is there of each number.
+/// The mean and standard deviation of each number, missing values excluded.
 pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
     let of = |values: &Values| {
         let Values::Numbers(all) = values else {
@@ -63,7 +70,7 @@ pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
     frame.columns.iter().map(|c| of(&c.values)).collect()
 }
 
-/// A number on its scale; 0 where it is missing.
+/// The standardised number; 0 if missing.
 pub(super) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
     if value.is_nan() {
         0.0
@@ -129,7 +136,7 @@ impl Encoded {
     }
 }
 
-/// Weights by place as what each feature adds; `of` gives those of a place.
+/// Groups weights by feature; `of` returns the weights of a place.
 pub(super) fn terms(
     features: &[Feature],
     scales: &[Scale],
@@ -163,7 +170,7 @@ pub(super) fn terms(
     features.iter().zip(scales).map(one).collect()
 }
 
-/// Adds what each feature of a row adds: numbers, and categories by code.
+/// Adds the contribution of each feature of a row to the scores.
 pub(super) fn add(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     for (value, term) in row.iter().zip(terms) {
         match term {
@@ -192,7 +199,7 @@ pub(super) fn add(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     }
 }
 
-/// How large what is added is, sign aside: what rounding is measured by.
+/// Adds the absolute contributions, which bound the rounding error.
 pub(super) fn size(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     for (value, term) in row.iter().zip(terms) {
         let (x, weights) = match term {
@@ -211,7 +218,7 @@ pub(super) fn size(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     }
 }
 
-/// How much each feature moves what is added; together one, if any does.
+/// The importance of each feature, as a share of all contributions.
 pub(super) fn importances(terms: &[Term]) -> Vec<f64> {
     let most = |weights: &[f32]| weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
     let of = |term: &Term| match term {

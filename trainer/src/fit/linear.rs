@@ -1,36 +1,35 @@
-//! Linear and logistic regression: numbers brought to one scale, a weight for
-//! each category and for each number that is missing, weights shrunk (Hoerl and
-//! Kennard 1970). The best weights are found by limited-memory BFGS (Liu and
-//! Nocedal 1989) on the exact sum over all rows.
+//! Linear and logistic regression: standardised numbers, a weight for each category
+//! and for each missing number, L2 regularisation (Hoerl and Kennard 1970). Weights
+//! are fitted by limited-memory BFGS (Liu and Nocedal 1989) on the exact sum over
+//! all rows.
 
 use super::super::features::Feature;
-use super::super::frame::Frame;
-use super::encode::{self, Encoded, Term};
+use super::encode::{self, Encoded, Labelled, Term};
 use super::trees::loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Rows that one thread takes at a time.
+/// Rows of a block that one thread computes.
 const BLOCK: usize = 4_096;
-/// Checkpoints at most.
+/// The most iterations.
 const STEPS_MAX: usize = 2_000;
-/// Checkpoints that are remembered.
+/// Earlier iterations that approximate the Hessian.
 const MEMORY: usize = 12;
-/// Checkpoints one after another that change nothing.
+/// Iterations in a row without progress, after which the fit ends.
 const STALLS_MAX: usize = 8;
 
 /// Weights, feature by feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Linear {
-    /// What every row begins with, score by score.
+    /// The bias of each score.
     pub base: Vec<f32>,
     pub terms: Vec<Term>,
-    /// Whether the best weights were reached.
+    /// Whether the fit converged.
     pub converged: bool,
 }
 
-/// Rows, and what is made of them.
+/// A regression problem: rows, loss and penalty.
 struct Problem<'p> {
     rows: Encoded,
     targets: &'p [f32],
@@ -40,13 +39,12 @@ struct Problem<'p> {
 }
 
 /// Fits weights to rows of a frame.
-pub(crate) fn fit(
-    frame: &Frame,
-    features: &[Feature],
-    (targets, weights): (&[f32], Option<&[f32]>),
-    loss: Loss,
-    l2: f64,
-) -> Linear {
+pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2: f64) -> Linear {
+    let Labelled {
+        frame,
+        targets,
+        weights,
+    } = *labelled;
     let scales = encode::scales(frame);
     let scored = loss.scores();
     let problem = Problem {
@@ -75,26 +73,26 @@ pub(crate) fn fit(
 }
 
 impl Problem<'_> {
-    /// The loss over all rows with what weights cost, and its slope.
+    /// The loss over all rows with the penalty of the weights, and its gradient.
     fn value(&self, at: &[f64]) -> (f64, Vec<f64>) {
         let (scored, stride) = (self.loss.scores(), self.rows.size + 1);
         let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.rows.div_ceil(BLOCK))
             .into_par_iter()
             .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows.rows)))
             .collect();
-        let (mut value, mut slope) = (0.0, vec![0.0; at.len()]);
+        let (mut value, mut gradient) = (0.0, vec![0.0; at.len()]);
         for (part, parts) in blocks {
             value += part;
-            slope.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
+            gradient.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
         }
         for score in 0..scored {
             for place in 0..self.rows.size {
                 let weight = at[score * stride + place];
                 value += self.l2 / 2.0 * weight * weight;
-                slope[score * stride + place] += self.l2 * weight;
+                gradient[score * stride + place] += self.l2 * weight;
             }
         }
-        (value, slope)
+        (value, gradient)
     }
 
     fn block(&self, at: &[f64], rows: std::ops::Range<usize>) -> (f64, Vec<f64>) {
@@ -123,11 +121,11 @@ impl Problem<'_> {
         let weights = self.weights.map(|w| &w[rows.clone()]);
         let whole = weights.map_or(rows.len() as f64, |w| w.iter().map(|w| f64::from(*w)).sum());
         let value = self.loss.mean(targets, weights, &scores) * whole;
-        let mut slope = vec![0.0; at.len()];
+        let mut gradient = vec![0.0; at.len()];
         for (place, row) in rows.clone().enumerate() {
             let weight = weights.map_or(1.0, |w| f64::from(w[place]));
             let mut answer = self.loss.answer(&scores[place * scored..][..scored]);
-            // Of two classes one is scored.
+            // Of two classes only the second has a score.
             if self.loss == Loss::Logistic {
                 answer.remove(0);
             }
@@ -137,36 +135,36 @@ impl Problem<'_> {
                     _ => f64::from(targets[place]),
                 };
                 let pull = weight * (found - truth);
-                let slope = &mut slope[score * stride..][..stride];
-                slope[stride - 1] += pull;
+                let gradient = &mut gradient[score * stride..][..stride];
+                gradient[stride - 1] += pull;
                 self.rows
                     .numbers(row)
                     .iter()
-                    .zip(slope.iter_mut())
+                    .zip(gradient.iter_mut())
                     .for_each(|(x, s)| *s += pull * f64::from(*x));
                 self.rows
                     .categories(row)
-                    .for_each(|place| slope[place] += pull);
+                    .for_each(|place| gradient[place] += pull);
             }
         }
-        (value, slope)
+        (value, gradient)
     }
 }
 
-/// Finds the lowest point of a convex function that tells its slope; whether it
+/// Minimises a convex function that returns its gradient; whether the minimum
 /// was reached.
 fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec<f64>, bool) {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let steep = |slope: &[f64]| slope.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
-    let (mut here, mut slope) = value(&at);
-    let enough = 1e-9 * steep(&slope).max(1.0);
+    let largest = |gradient: &[f64]| gradient.iter().fold(0.0_f64, |most, s| most.max(s.abs()));
+    let (mut here, mut gradient) = value(&at);
+    let enough = 1e-9 * largest(&gradient).max(1.0);
     let mut known: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     let mut stalls = 0;
     for _ in 0..STEPS_MAX {
-        if steep(&slope) <= enough {
+        if largest(&gradient) <= enough {
             return (at, true);
         }
-        let mut way: Vec<f64> = slope.iter().map(|s| -s).collect();
+        let mut way: Vec<f64> = gradient.iter().map(|s| -s).collect();
         let mut parts = Vec::with_capacity(known.len());
         for (step, turn, along) in known.iter().rev() {
             let part = dot(step, &way) / along;
@@ -175,7 +173,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
         }
         let size = match known.back() {
             Some((_, turn, along)) => along / dot(turn, turn),
-            None => 1.0 / steep(&slope).max(1.0),
+            None => 1.0 / largest(&gradient).max(1.0),
         };
         way.iter_mut().for_each(|w| *w *= size);
         for ((step, turn, along), part) in known.iter().zip(parts.into_iter().rev()) {
@@ -184,13 +182,13 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 .zip(step)
                 .for_each(|(w, s)| *w += (part - back) * s);
         }
-        let down = dot(&slope, &way);
+        let down = dot(&gradient, &way);
         if down >= 0.0 {
-            // What is remembered misleads; go straight down.
+            // The approximation does not descend; take the gradient instead.
             known.clear();
-            way = slope.iter().map(|s| -s).collect();
+            way = gradient.iter().map(|s| -s).collect();
         }
-        let down = dot(&slope, &way);
+        let down = dot(&gradient, &way);
         let mut length = 1.0;
         let next = loop {
             let there: Vec<f64> = at.iter().zip(&way).map(|(a, w)| a + length * w).collect();
@@ -203,12 +201,12 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 break None;
             }
         };
-        // As low as numbers go.
+        // The loss cannot fall further in FP64.
         let Some((there, found, turned)) = next else {
-            return (at, steep(&slope) <= enough * 1e4);
+            return (at, largest(&gradient) <= enough * 1e4);
         };
         let step: Vec<f64> = there.iter().zip(&at).map(|(t, a)| t - a).collect();
-        let turn: Vec<f64> = turned.iter().zip(&slope).map(|(t, s)| t - s).collect();
+        let turn: Vec<f64> = turned.iter().zip(&gradient).map(|(t, s)| t - s).collect();
         let along = dot(&step, &turn);
         if along > 1e-14 * dot(&turn, &turn) {
             known.push_back((step, turn, along));
@@ -216,15 +214,15 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
                 known.pop_front();
             }
         }
-        // Checkpoints that go nowhere any more, for the value is as exact as numbers are.
+        // Iterations make no progress, because the loss is as exact as FP64 allows.
         stalls = if here - found <= f64::EPSILON * 4.0 * here.abs() {
             stalls + 1
         } else {
             0
         };
-        (at, here, slope) = (there, found, turned);
+        (at, here, gradient) = (there, found, turned);
         if stalls >= STALLS_MAX {
-            return (at, steep(&slope) <= enough * 1e4);
+            return (at, largest(&gradient) <= enough * 1e4);
         }
     }
     (at, false)
@@ -238,15 +236,15 @@ impl Linear {
         scores
     }
 
-    /// How large the sums are that the scores of a row are made of: what
-    /// rounding is measured by.
+    /// The sums of absolute terms of each score, which bound its rounding
+    /// error.
     pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
         let mut sizes: Vec<f64> = self.base.iter().map(|b| f64::from(b.abs())).collect();
         encode::size(&self.terms, row, &mut sizes);
         sizes
     }
 
-    /// How much each feature moves the scores; together one, if any does.
+    /// The importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         encode::importances(&self.terms)
     }
@@ -254,7 +252,7 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::frame::{Coder, Column, Values};
+    use super::super::super::frame::{Coder, Column, Frame, Values};
     use super::*;
 
     #[test]
@@ -278,7 +276,12 @@ mod tests {
         let features: Vec<Feature> = (0..2)
             .map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3]))
             .collect();
-        let fitted = fit(&frame, &features, (&y, None), Loss::Squared, 1.0);
+        let rows = Labelled {
+            frame: &frame,
+            targets: &y,
+            weights: None,
+        };
+        let fitted = fit(&rows, &features, Loss::Squared, 1.0);
         assert!(fitted.converged);
         let weight = |at: usize| match &fitted.terms[at] {
             Term::Number { weights, .. } => weights[0],
@@ -335,7 +338,12 @@ mod tests {
         let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();
         let all = super::super::trees::rows(&frame, &features);
         for (loss, classes) in [(Loss::Logistic, 1), (Loss::Softmax(2), 2)] {
-            let fitted = fit(&frame, &features, (&y, None), loss, 1.0);
+            let rows = Labelled {
+                frame: &frame,
+                targets: &y,
+                weights: None,
+            };
+            let fitted = fit(&rows, &features, loss, 1.0);
             assert!(fitted.converged);
             let right = (0..6_000).filter(|row| {
                 let scores = fitted.scores(&all[row * 2..][..2]);

@@ -1,7 +1,6 @@
-//! Gradient-boosted trees, grown leaf by leaf on histograms of bytes (Friedman
-//! 2001; Ke et al. 2017): numbers with missing values, categories as they are,
-//! values, two classes or more. The same rows and options give the same trees,
-//! however many threads there are.
+//! Gradient-boosted trees, grown leaf by leaf on histograms (Friedman 2001; Ke et
+//! al. 2017): missing values, native categories, regression, two or more classes.
+//! The same rows and options give the same trees on any number of threads.
 
 mod grow;
 mod histogram;
@@ -18,25 +17,25 @@ use loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How trees are grown.
+/// The settings of a fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Options {
-    /// Rounds at most; each grows a tree, or one for each class of more than two.
+    /// The most rounds; a round grows a tree, or one for each of more than two classes.
     pub rounds_max: usize,
-    /// Rounds without a better validation loss after which it ends.
+    /// The most rounds without a better loss on the stopping rows.
     pub patience: usize,
     pub learning_rate: f64,
     pub leaves_max: usize,
     pub depth_max: usize,
     pub leaf_rows_min: usize,
-    /// Added to the curvature of a leaf.
+    /// L2 regularisation: added to the Hessian of a leaf.
     pub l2: f64,
     pub curvature_min: f64,
-    /// Added to the curvature of a category where categories are sorted.
+    /// Added to the Hessian of a category when categories are sorted.
     pub category_smooth: f64,
-    /// Rows below which a category is not told apart in a leaf.
+    /// The fewest rows of a category to be split off in a leaf.
     pub category_rows_min: usize,
-    /// The most categories on one side of a test.
+    /// The most categories on one side of a split.
     pub category_set_max: usize,
 }
 
@@ -58,7 +57,7 @@ impl Default for Options {
     }
 }
 
-/// A side of a branch.
+/// A side of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
@@ -73,18 +72,18 @@ pub(crate) struct Tree {
     pub leaves: Vec<f32>,
 }
 
-/// A branch with its test.
+/// A branch with its condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub feature: usize,
     pub choice: Choice,
     pub left: Branch,
     pub right: Branch,
-    /// How much lower the loss got.
+    /// The gain: how much the split lowered the loss.
     pub gain: f64,
 }
 
-/// Where a side leads.
+/// The child on a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Branch {
@@ -92,13 +91,13 @@ pub(crate) enum Branch {
     Leaf(usize),
 }
 
-/// What goes left.
+/// The condition of the left side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Choice {
-    /// Numbers that are not above it, and missing ones as it says.
+    /// Numbers up to a threshold; missing values follow the learned default branch.
     UpTo { threshold: f32, missing: Side },
-    /// Categories by code, a bit each.
+    /// A subset of categories, a bit for each code.
     OneOf([u64; 4]),
 }
 
@@ -116,7 +115,7 @@ impl Choice {
 }
 
 impl Tree {
-    /// What it says of a row: numbers, and categories by code.
+    /// The leaf value of a row.
     pub(crate) fn value(&self, row: &[f32]) -> f32 {
         let mut at = if self.nodes.is_empty() {
             Branch::Leaf(0)
@@ -139,33 +138,33 @@ impl Tree {
     }
 }
 
-/// A trained model: scores before they become a value or probabilities.
+/// Boosted trees, which return scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Booster {
-    /// What every row begins with, score by score.
+    /// The initial score of each row.
     pub base: Vec<f32>,
-    /// Round by round, one for each score.
+    /// The trees, round by round, one for each score.
     pub trees: Vec<Tree>,
 }
 
-/// Rows to learn from, or to stop by.
+/// Training or stopping rows.
 pub(crate) struct Sample<'s> {
     pub data: &'s Binned,
-    /// The value, or the class.
+    /// The value, or the index of the class.
     pub targets: &'s [f32],
     pub weights: Option<&'s [f32]>,
 }
 
-/// What a round came to, for whoever watches.
+/// The progress of a fit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub number: usize,
     pub of: usize,
-    /// Of the rows to stop by, where there are any.
+    /// The loss on the stopping rows, if there are any.
     pub loss: Option<f64>,
 }
 
-/// Fits trees; stops by other rows where there are any.
+/// Fits trees, with early stopping if there are stopping rows.
 pub(crate) fn fit(
     train: &Sample<'_>,
     stop: Option<&Sample<'_>>,
@@ -232,7 +231,7 @@ pub(crate) fn fit(
             Some(_) => {}
             None => best.1 = number,
         }
-        // Where no tree parts anything, none ever will.
+        // If no tree of a round splits, no later one does.
         if booster.trees[(number - 1) * width..]
             .iter()
             .all(|t| t.nodes.is_empty())
@@ -276,7 +275,7 @@ impl Booster {
         scores
     }
 
-    /// How much each feature lowered the loss; together one, if any did.
+    /// The importance of each feature: its share of the gain of all splits.
     pub(crate) fn importances(&self, features: usize) -> Vec<f64> {
         let mut gains = vec![0.0; features];
         for node in self.trees.iter().flat_map(|t| &t.nodes) {
@@ -290,7 +289,7 @@ impl Booster {
     }
 }
 
-/// Rows as a model sees them, one after another: numbers, and categories by code.
+/// Rows as a model sees them: numbers, and categories by code.
 pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
     let width = features.len();
     let mut values = vec![0.0; frame.rows * width];

@@ -5,7 +5,7 @@ use super::{Job, earlier};
 use crate::command::{self, Code};
 use crate::context::{Outcome, Watcher};
 use crate::data::{self, Rows};
-use crate::judge::Wrong;
+use crate::judge::LossMeasure;
 use crate::spec::{Algorithm, Spec};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -68,7 +68,7 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
 
 /// The measure that gates look at. Refuses one that is not of these answers, and
 /// slices that are no feature, before time is spent.
-pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<Wrong> {
+pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
     if let Some(name) = spec
         .gates
         .slices
@@ -77,10 +77,10 @@ pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<Wrong> {
     {
         let name = ortus::core::model::short(name);
         return Err(Error::invalid(format!(
-            "'slices' in [gates] names '{name}', which is no feature"
+            "'slices' in [gates] names '{name}', which is not a feature"
         )));
     }
-    Wrong::parse(
+    LossMeasure::parse(
         spec.gates.measure.as_deref(),
         rows.target.classes().is_some(),
     )

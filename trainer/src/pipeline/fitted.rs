@@ -9,16 +9,16 @@ use crate::evaluation;
 use crate::fitted_model::{self, FittedModel};
 use crate::history::History;
 use crate::judge::judge;
+use crate::record::{Metrics, OriginSummary};
 use crate::split::Fold;
 use ortus::core::error::Result;
-use serde_json::{Value, json};
 
 /// A split with the model that was fitted to it.
 pub(super) struct Fitted {
     pub split: Split,
     pub model: FittedModel,
     /// Metrics of the models of earlier origins.
-    pub origins: Vec<Value>,
+    pub origins: Vec<OriginSummary>,
     pub steps: Checkpoints,
 }
 
@@ -38,7 +38,7 @@ impl Fitted {
         let records = job.trainer.records();
         let manifest = &split.rows().manifest;
         History::new(records.clone(), job.name.clone())
-            .keep_data(&manifest.digest(), &json!(manifest))
+            .keep_data(&manifest.digest(), manifest)
             .await?;
         let steps = Checkpoints::of(records.clone(), &job.name, &split.dataset.run);
         // Checkpoints that are left over only take space.
@@ -52,7 +52,7 @@ impl Fitted {
         let origins = fitting.earlier_origins(watcher).await?;
         let step = Step {
             key: "fit".to_owned(),
-            what: format!("learning from {} rows", split.summary.train),
+            what: format!("fitting to {} rows", split.summary.train),
         };
         let model = fitting.fit(&step, &split.fold, watcher).await?;
 
@@ -83,7 +83,7 @@ impl Fitting<'_> {
     ) -> Result<FittedModel> {
         let kept = self.steps.done(&step.key).await?;
         if let Some(model) = kept.as_ref().and_then(FittedModel::read) {
-            watcher.step(&format!("{}: done before", step.what));
+            watcher.step(&format!("{}: done by an earlier attempt", step.what));
             return Ok(model);
         }
 
@@ -95,7 +95,7 @@ impl Fitting<'_> {
             Ok(kept) => Ok(FittedModel::read(&kept).unwrap_or(model)),
             Err(error) => {
                 watcher.step(&format!(
-                    "the fitted model is not kept, and a resumed run fits it again: {error}"
+                    "the fitted model cannot be stored, so a resumed run fits it again: {error}"
                 ));
                 Ok(model)
             }
@@ -103,27 +103,27 @@ impl Fitting<'_> {
     }
 
     /// Evaluates models of earlier origins, which shows whether the last result was luck.
-    async fn earlier_origins(&self, watcher: &mut dyn Watcher) -> Result<Vec<Value>> {
+    async fn earlier_origins(&self, watcher: &mut dyn Watcher) -> Result<Vec<OriginSummary>> {
         let (job, split) = (self.job, self.split);
         let mut origins = Vec::new();
         for (at, fold) in split.earlier.iter().enumerate() {
             let step = Step {
                 key: format!("origin-{at}"),
-                what: format!("learning, origin {} of {}", at + 1, split.earlier.len() + 1),
+                what: format!("fitting, origin {} of {}", at + 1, split.earlier.len() + 1),
             };
             let model = self.fit(&step, fold, watcher).await?;
 
             let graph = model.graph(job.spec, "");
             let columns = model.columns(job.spec, split.rows());
-            let mut asked = evaluation::open(job.trainer, graph, None, &columns)?;
+            let mut predictor = evaluation::open(job.trainer, graph, None, &columns)?;
             let frame = split.rows().frame.take(&fold.test);
             let target = split.rows().target.take(&fold.test);
-            let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
-            origins.push(json!({
-                "train": fold.train.len(),
-                "test": fold.test.len(),
-                "metrics": evaluation.measures,
-            }));
+            let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
+            origins.push(OriginSummary {
+                metrics: Metrics::from(&evaluation.measures),
+                test: fold.test.len(),
+                train: fold.train.len(),
+            });
         }
         Ok(origins)
     }

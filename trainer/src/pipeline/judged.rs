@@ -10,19 +10,19 @@ use crate::evaluation::{self, Champion};
 use crate::evidence;
 use crate::gate::{self, Gate, Verdict};
 use crate::history::History;
+use crate::record::{Metrics, RunRecord};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
-use serde_json::{Value, json};
 
 /// The most files of the data that a record lists.
-const FILES_TOLD: usize = 2_000;
+const FILES_MAX: usize = 2_000;
 
 /// The verdict on a model, with its record and page.
 pub(super) struct Judged {
     verdict: Verdict,
     /// The champion that the model was compared with.
     pub champion: Option<Version>,
-    pub record: Value,
+    pub record: RunRecord,
     pub page: String,
 }
 
@@ -33,7 +33,7 @@ impl Judged {
         proven: &Proven,
         watcher: &mut dyn Watcher,
     ) -> Result<Self> {
-        watcher.step(&format!("judging by {} rows", proven.frame.rows));
+        watcher.step(&format!("evaluating on {} rows", proven.frame.rows));
         let measure = proven.split().measure;
         let champion = evaluation::champion(
             job.trainer,
@@ -46,22 +46,22 @@ impl Judged {
         let against = champion
             .as_ref()
             .map(|c| c.evaluation.as_ref().map_err(|e| e.message.as_str()));
-        let bench = proven.bench();
-        let own = gate::judge(&job.spec.gates, &bench, &proven.evaluation, against);
+        let rows = proven.test_rows();
+        let own = gate::judge(&job.spec.gates, &rows, &proven.evaluation, against);
         let gates = [proven.gates.clone(), own].concat();
 
         let record = record(job, proven, &gates, champion.as_ref());
         let beside = champion.as_ref().and_then(|c| c.evaluation.as_ref().ok());
         let page = evidence::page(
             &record,
-            &bench,
+            &rows,
             &proven.evaluation,
             beside,
             job.spec.gates.confidence,
         );
         let history = History::new(job.trainer.records(), job.name.clone());
         if let Err(error) = history.keep_page(proven.run(), &page).await {
-            watcher.step(&format!("the evidence page is not kept: {error}"));
+            watcher.step(&format!("the evidence page cannot be stored: {error}"));
         }
         Ok(Self {
             verdict: gate::whole(&gates),
@@ -89,53 +89,58 @@ impl Judged {
 }
 
 /// Writes everything about a run.
-fn record(job: &Job<'_>, proven: &Proven, gates: &[Gate], champion: Option<&Champion>) -> Value {
+fn record(
+    job: &Job<'_>,
+    proven: &Proven,
+    gates: &[Gate],
+    champion: Option<&Champion>,
+) -> RunRecord {
     let (spec, split) = (job.spec, proven.split());
-    let dataset = &split.dataset;
+    let (dataset, model) = (&split.dataset, &proven.fitted.model);
     let champion_metrics = champion
         .and_then(|c| c.evaluation.as_ref().ok())
-        .map(|evaluation| &evaluation.measures);
-    json!({
-        "model": spec.model.name,
-        "run": dataset.run.to_string(),
-        "trigger": job.trainer.trigger,
-        "algorithm": algorithm(spec),
-        "code": dataset.code,
-        "data": shortened(&dataset.rows.manifest),
-        "data_digest": dataset.rows.manifest.digest().to_string(),
-        "notes": dataset.rows.notes,
-        "split": split.summary,
-        "origins": proven.fitted.origins,
-        "parity": proven.parity,
-        "gates": gates,
-        "verdict": gate::whole(gates),
-        "metrics": proven.evaluation.measures,
-        "own_metrics": proven.fitted.model.told(),
-        "champion_metrics": champion_metrics,
-        "parent": champion.map(|c| c.version.number()),
-        "companion": proven.companion.as_ref().map(|(_, summary)| summary),
-        "importances": proven.fitted.model.importances(),
-        "spec": spec.canonical(),
-        "seed": spec.fit.seed,
-        "trainer": format!("ortus-trainer {}", env!("CARGO_PKG_VERSION")),
-    })
+        .map(|evaluation| Metrics::from(&evaluation.measures));
+    let companion = proven.companion.as_ref().map(|(_, summary)| *summary);
+
+    RunRecord {
+        algorithm: algorithm(spec).to_owned().into(),
+        champion_metrics: champion_metrics.into(),
+        code: dataset.code.clone().into(),
+        companion: companion.into(),
+        data: shortened(&dataset.rows.manifest).into(),
+        data_digest: dataset.rows.manifest.digest().to_string().into(),
+        gates: gates.to_vec().into(),
+        importances: model.importances().into(),
+        metrics: Metrics::from(&proven.evaluation.measures).into(),
+        model: spec.model.name.clone().into(),
+        notes: dataset.rows.notes.clone().into(),
+        origins: proven.fitted.origins.clone().into(),
+        own_metrics: model.own_metrics().into(),
+        parent: champion.map(|c| c.version.number()).into(),
+        parity: proven.parity.clone().into(),
+        run: dataset.run.to_string().into(),
+        seed: spec.fit.seed.into(),
+        spec: spec.canonical().into(),
+        split: split.summary.clone().into(),
+        trainer: format!("ortus-trainer {}", env!("CARGO_PKG_VERSION")).into(),
+        trigger: job.trainer.trigger.map(str::to_owned).into(),
+        verdict: gate::whole(gates).into(),
+        ..RunRecord::default()
+    }
 }
 
 /// The manifest for a record: the first files of a source of many. The whole
 /// manifest is kept under its digest.
-fn shortened(manifest: &Manifest) -> Value {
+fn shortened(manifest: &Manifest) -> Manifest {
     let mut manifest = manifest.clone();
-    let most = FILES_TOLD / manifest.sources.len().max(1);
-    let mut files = serde_json::Map::new();
+    let files_max = FILES_MAX / manifest.sources.len().max(1);
+
     for source in &mut manifest.sources {
-        if source.files.len() > most {
-            files.insert(source.name.clone(), source.files.len().into());
-            source.files.truncate(most);
+        let files = source.files.len();
+        if files > files_max {
+            manifest.files_in_all.insert(source.name.clone(), files);
+            source.files.truncate(files_max);
         }
     }
-    let mut told = json!(manifest);
-    if !files.is_empty() {
-        told["files_in_all"] = files.into();
-    }
-    told
+    manifest
 }

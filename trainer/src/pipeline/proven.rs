@@ -7,20 +7,20 @@ use super::split::Split;
 use crate::context::Watcher;
 use crate::data::Target;
 use crate::frame::Frame;
-use crate::gate::{Bench, Gate, Verdict};
-use crate::judge::{Asked, Evaluation, judge};
+use crate::gate::{Gate, Slice, TestRows, Verdict};
+use crate::judge::{Evaluation, Predictor, judge};
 use crate::parity::Parity;
+use crate::record::CompanionSummary;
 use crate::{companion, evaluation};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::core::hash::Digest;
-use serde_json::Value;
 
 /// A fitted model with its graph and what was measured of it.
 pub(super) struct Proven {
     pub fitted: Fitted,
     pub graph: Bytes,
-    pub asked: Asked,
+    pub predictor: Predictor,
     pub columns: Vec<String>,
     pub parity: Option<Parity>,
     /// The gates that need no champion.
@@ -30,28 +30,28 @@ pub(super) struct Proven {
     pub target: Target,
     pub evaluation: Evaluation,
     /// The companion model, and its summary for the record.
-    pub companion: Option<(Bytes, Value)>,
+    pub companion: Option<(Bytes, CompanionSummary)>,
     cluster: Vec<u32>,
-    parts: Vec<(String, Vec<u32>)>,
+    slices: Vec<Slice>,
 }
 
 impl Proven {
     /// Exports the model and measures the graph.
     pub(super) fn prove(job: &Job<'_>, fitted: Fitted, watcher: &mut dyn Watcher) -> Result<Self> {
-        watcher.step("exporting, and comparing the graph with the fitted model");
+        watcher.step("exporting the model, and comparing the graph with it");
         let Fitted { split, model, .. } = &fitted;
         let (rows, fold) = (split.rows(), &split.fold);
         let graph = model.graph(job.spec, &split.dataset.run.to_string());
         let columns = model.columns(job.spec, rows);
-        let mut asked = evaluation::open(job.trainer, graph.clone(), None, &columns)?;
+        let mut predictor = evaluation::open(job.trainer, graph.clone(), None, &columns)?;
         // A program's model may have one input for each column.
-        let columns = asked.columns.clone();
+        let columns = predictor.columns.clone();
 
-        let parity = model.parity(job.spec, &mut asked, rows, fold);
-        let bears_nothing = model.bears_nothing();
+        let parity = model.parity(job.spec, &mut predictor, rows, fold);
+        let must_predict_missing_row = model.must_predict_missing_row();
         let gates = vec![
             parity_gate(&parity),
-            evaluation::robust(&mut asked, rows, fold, bears_nothing),
+            evaluation::robust(&mut predictor, rows, fold, must_predict_missing_row),
             evaluation::mechanical(
                 job.trainer.operator.prober.as_ref(),
                 &graph,
@@ -62,14 +62,14 @@ impl Proven {
         let frame = rows.frame.take(&fold.test);
         let target = rows.target.take(&fold.test);
         let cluster = evaluation::clusters(rows, fold);
-        let parts = evaluation::parts(job.spec, rows, fold);
-        let evaluation = judge(&mut asked, &frame, &target, split.measure)?;
-        let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut asked)?;
+        let slices = evaluation::slices(job.spec, rows, fold);
+        let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
+        let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut predictor)?;
         Ok(Self {
             parity: parity.ok(),
             fitted,
             graph,
-            asked,
+            predictor,
             columns,
             gates,
             frame,
@@ -77,7 +77,7 @@ impl Proven {
             evaluation,
             companion,
             cluster,
-            parts,
+            slices,
         })
     }
 
@@ -91,11 +91,11 @@ impl Proven {
     }
 
     /// The test rows as gates see them.
-    pub(super) fn bench(&self) -> Bench<'_> {
-        Bench {
-            wrong: self.split().measure,
+    pub(super) fn test_rows(&self) -> TestRows<'_> {
+        TestRows {
+            measure: self.split().measure,
             cluster: &self.cluster,
-            parts: self.parts.clone(),
+            slices: self.slices.clone(),
         }
     }
 }
@@ -105,7 +105,7 @@ fn parity_gate(parity: &Result<Parity>) -> Gate {
         Ok(p) => Gate::plain(
             "parity",
             Verdict::Pass,
-            format!("{} rows, at most {:.1e} apart", p.rows, p.worst),
+            format!("{} rows, largest difference {:.1e}", p.rows, p.worst),
         ),
         Err(e) => Gate::plain("parity", Verdict::Fail, e.message.clone()),
     }

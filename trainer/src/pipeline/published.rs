@@ -8,20 +8,24 @@ use crate::context::{Outcome, Watcher};
 use crate::gate::Verdict;
 use crate::lease::Lease;
 use crate::package::{self, Graphs};
+use crate::record::{Field, RunRecord};
 use crate::scratch;
 use crate::spec::Policy;
-use ortus::core::error::Result;
+use ortus::core::error::{Error, Result};
+use ortus::core::hash::Digest;
 use ortus::core::model::Alias;
 use ortus::registry::commands::push::{Push, Pushed};
 use ortus::registry::entry::Evidence;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A version in the registry.
 pub(super) struct Published(Pushed);
 
 impl Published {
-    /// Publishes a model that passed. Returns none if the champion changed meanwhile.
+    /// Publishes a model that passed. Returns none if the champion changed during the run.
     pub(super) async fn publish(
         job: &Job<'_>,
         proven: &mut Proven,
@@ -37,7 +41,7 @@ impl Published {
                 Ok(Some(Self(pushed)))
             }
             Err(_) if job.trainer.champion_of(&job.name).await? != judged.champion => {
-                watcher.step("the champion changed meanwhile");
+                watcher.step("the champion changed during the run; comparing again");
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -46,8 +50,8 @@ impl Published {
 
     pub(super) fn outcome(&self, judged: Judged) -> Outcome {
         let mut record = judged.record;
-        record["version"] = self.0.version.into();
-        record["waiting"] = self.0.waiting.into();
+        record.version = self.0.version.into();
+        record.waiting = self.0.waiting.into();
         Outcome {
             version: Some(self.0.version),
             new: self.0.new,
@@ -63,8 +67,11 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     write(job, proven, judged, folder.path())?;
 
     let (spec, champion) = (job.spec, judged.champion);
-    let mut lineage = object(&judged.record);
-    let metrics = lineage.remove("metrics").unwrap_or_default();
+    // The manifest has a place of its own for metrics.
+    let lineage = RunRecord {
+        metrics: Field::Absent,
+        ..judged.record.clone()
+    };
     let push = Push {
         path: folder.path().to_owned(),
         alias: match spec.publish.policy {
@@ -73,27 +80,29 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
             Policy::Canary if champion.is_some() => Some(Alias::parse("canary")?),
             Policy::Canary | Policy::Champion => Some(Alias::champion()),
         },
-        share: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
+        weight: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
         features: proven.columns.clone(),
         licence: spec.model.licence.clone().unwrap_or_default(),
         parent: champion,
-        lineage,
-        evaluation: object(&metrics),
+        lineage: object(&lineage)?,
+        evaluation: object(&judged.record.metrics)?,
         allow_signature_change: spec.publish.allow_signature_change,
         run: Some(*proven.run()),
-        over: Some(champion),
-        evidence: vec![evidence(&judged.record, &judged.page)],
+        expected_champion: Some(champion),
+        evidence: vec![evidence(&judged.record, &judged.page)?],
         ..Push::default()
     };
     job.trainer.operator.push(&job.name, &push, &|_| {}).await
 }
 
 fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> Result<()> {
-    let Proven { fitted, asked, .. } = proven;
+    let Proven {
+        fitted, predictor, ..
+    } = proven;
     let (rows, fold) = (fitted.split.rows(), &fitted.split.fold);
     let held_out = [&fold.stop[..], &fold.test].concat();
-    let baseline = package::baseline(asked, rows, &held_out, &fitted.model.importances())?;
-    let golden = package::golden(asked, rows, &fold.test)?;
+    let baseline = package::baseline(predictor, rows, &held_out, &fitted.model.importances())?;
+    let golden = package::golden(predictor, rows, &fold.test)?;
     let card = package::card(job.spec, &judged.record);
     let graphs = Graphs {
         model: &proven.graph,
@@ -108,20 +117,36 @@ fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> 
     )
 }
 
-fn object(value: &Value) -> serde_json::Map<String, Value> {
-    value.as_object().cloned().unwrap_or_default()
+/// A part of the record as the registry's log holds it.
+fn object(part: &impl Serialize) -> Result<Map<String, Value>> {
+    match serde_json::to_value(part) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Ok(Map::new()),
+        Err(error) => Err(Error::internal("write the record of the run").with_source(error)),
+    }
 }
 
-/// What stands beside the version in the log.
-fn evidence(record: &Value, page: &str) -> Evidence {
-    let gates = record["gates"].as_array().into_iter().flatten();
-    let verdicts: serde_json::Map<String, Value> = gates
-        .filter_map(|gate| Some((gate["name"].as_str()?.to_owned(), gate["verdict"].clone())))
-        .collect();
-    let report = ortus::core::hash::Digest::of(page.as_bytes()).to_string();
-    let values = json!({"run": record["run"], "trigger": record["trigger"], "gates": verdicts, "report": report});
-    Evidence {
+/// The part of the record that stands beside the version in the log.
+#[derive(Serialize)]
+struct EvidenceValues<'e> {
+    gates: BTreeMap<&'e str, Verdict>,
+    report: Digest,
+    run: &'e Field<String>,
+    trigger: &'e Field<String>,
+}
+
+fn evidence(record: &RunRecord, page: &str) -> Result<Evidence> {
+    let gates = record.gates().iter();
+    let values = EvidenceValues {
+        gates: gates
+            .map(|gate| (gate.name.as_str(), gate.verdict))
+            .collect(),
+        report: Digest::of(page.as_bytes()),
+        run: &record.run,
+        trigger: &record.trigger,
+    };
+    Ok(Evidence {
         kind: "trained".to_owned(),
-        values: values.as_object().cloned().unwrap_or_default(),
-    }
+        values: object(&values)?,
+    })
 }

@@ -3,20 +3,20 @@
 use super::Job;
 use super::dataset::{Dataset, gate_measure};
 use crate::data::Rows;
-use crate::judge::Wrong;
-use crate::split::{self, Fold, Told};
+use crate::judge::LossMeasure;
+use crate::split::{self, Fold, SplitSummary};
 use ortus::core::error::{Error, Result};
 
 /// A dataset with its folds.
 pub(super) struct Split {
     pub dataset: Dataset,
     /// The measure that gates compare.
-    pub measure: Wrong,
+    pub measure: LossMeasure,
     /// The fold of the model that is published.
     pub fold: Fold,
     /// Folds of earlier origins.
     pub earlier: Vec<Fold>,
-    pub summary: Told,
+    pub summary: SplitSummary,
 }
 
 impl Split {

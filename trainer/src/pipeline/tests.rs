@@ -5,7 +5,7 @@ use super::key;
 use crate::command::Code;
 use crate::data::{Manifest, Rows, Target};
 use crate::frame::{Coder, Column, Frame, Values};
-use crate::judge::{Asked, Wrong, judge};
+use crate::judge::{LossMeasure, Predictor, judge};
 use crate::spec::{Algorithm, Spec};
 use crate::{export, learn, package, parity, split};
 use bytes::Bytes;
@@ -103,16 +103,16 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
             &SessionOptions::single(),
         )
         .expect("opens");
-    let mut asked =
-        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
-    let parity = parity::check(&model, &mut asked, &rows.frame, PARITY, 11).expect("the same");
+    let mut predictor =
+        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+    let parity = parity::check(&model, &mut predictor, &rows.frame, PARITY, 11).expect("the same");
     assert_eq!(parity.rows, PARITY);
-    let wrong = Wrong::parse(None, rows.target.classes().is_some()).expect("a measure");
+    let wrong = LossMeasure::parse(None, rows.target.classes().is_some()).expect("a measure");
     let (frame, target) = (
         rows.frame.take(&folds[0].test),
         rows.target.take(&folds[0].test),
     );
-    let measures = judge(&mut asked, &frame, &target, wrong)
+    let measures = judge(&mut predictor, &frame, &target, wrong)
         .expect("of its kind")
         .measures;
     let (name, least) = if rows.target.classes().is_some() {
@@ -125,8 +125,9 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
         "{:?}: {measures:?}",
         spec.fit.algorithm
     );
-    assert!(package::answers_nothing(&mut asked, rows).expect("asked"));
-    let otherwise = package::alone_otherwise(&mut asked, rows, &folds[0].test).expect("asked");
+    assert!(package::predicts_missing_row(&mut predictor, rows).expect("predicted"));
+    let otherwise =
+        package::batch_dependence(&mut predictor, rows, &folds[0].test).expect("predicted");
     assert_eq!(otherwise, None, "{:?}", spec.fit.algorithm);
 }
 
@@ -202,9 +203,9 @@ fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
             &SessionOptions::single(),
         )
         .expect("opens");
-    let mut asked =
-        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
-    parity::check(&model, &mut asked, &rows.frame, 1_000, 11).expect("the same");
+    let mut predictor =
+        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+    parity::check(&model, &mut predictor, &rows.frame, 1_000, 11).expect("the same");
     assert!((model.answer(&[0.0, 0.0, 0.0])[0] - 3.5).abs() < 1e-6);
 }
 
@@ -273,7 +274,7 @@ fn a_tree_of_one_leaf_counts_among_others() {
             &SessionOptions::single(),
         )
         .expect("opens");
-    let mut asked =
-        Asked::new(&graph, &export::columns(&model.features), session).expect("a table");
-    parity::check(&model, &mut asked, &rows.frame, 2_000, 11).expect("the same");
+    let mut predictor =
+        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+    parity::check(&model, &mut predictor, &rows.frame, 2_000, 11).expect("the same");
 }

@@ -1,21 +1,21 @@
-//! Reads `train.toml` into its tree; a refusal names the file, the line and what
-//! was probably meant.
+//! Reads `train.toml` into its tree; an error names the file, the line and the
+//! nearest known key.
 
 use super::Join;
 use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
     Triggers, Values,
 };
-use ortus::config::text::{Source, nearest, plain};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::short;
+use ortus::core::settings::text::{Source, nearest, plain};
 use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 /// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The table of tables, each of a source's name.
+/// The table whose keys are names of sources.
 const JOINS: &str = "data.joins";
 /// The tables of the file.
 const TABLES: &[&str] = &[
@@ -66,7 +66,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Spec> {
     Ok(spec)
 }
 
-/// Reads a table and those in it.
+/// Reads a table and its subtables.
 fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) -> Result<()> {
     for (key, value) in found {
         let at = key.span().start;
@@ -153,21 +153,21 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
     }
 }
 
-/// Sets one setting by its whole name. Refuses unknown ones, and those that do
-/// more than change what is learned.
+/// Sets a setting by its full name. Refuses unknown settings, and settings
+/// outside of [fit] and [schema].
 pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
     let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
     if path != "fit" && !path.starts_with("fit.") && path != "schema" {
-        return Err("a name such as \"fit.trees.leaves_max\": only settings of [fit] and [schema] are tried".to_owned());
+        return Err("a name such as \"fit.trees.leaves_max\"; a sweep varies only settings of [fit] and [schema]".to_owned());
     }
     match set(spec, path, key, value) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!(
-            "a setting that there is; unknown setting '{}'",
+            "the name of a setting; '{}' is unknown",
             short(name)
         )),
         Err(must) => Err(format!(
-            "of legal values: {} for '{}', it must be {must}",
+            "a list of valid values; {} for '{}' must be {must}",
             short(&value.to_string()),
             short(name)
         )),

@@ -1,8 +1,7 @@
-//! The tables of `train.toml`: each setting once, with its meaning, default and
-//! range.
+//! The tables of `train.toml`: each setting with its meaning, default and range.
 
 use super::Text;
-use ortus::config::form::{Line, Size};
+use ortus::core::settings::form::{Line, Size};
 use ortus::{choice, section};
 use std::time::Duration;
 
@@ -201,7 +200,7 @@ section! {
 
 choice! {
     /// The file format of the rows for a program.
-    Handed {
+    RowFormat {
         /// Parquet.
         Parquet = "parquet",
         /// CSV with a header.
@@ -219,7 +218,7 @@ section! {
         /// Environment variables passed to the program, in addition to `PATH` and `LANG`.
         env: Vec<String> as Line = Vec::new();
         /// The file format of the rows; default `parquet`.
-        rows: Handed = Handed::Parquet;
+        rows: RowFormat = RowFormat::Parquet;
         /// The longest time of the program, 1 s to 30 d; default 1 h.
         deadline: Duration = Duration::from_secs(3_600), in Duration::from_secs(1)..=30 * DAY;
         /// The most address space of each process, 64 MiB to 16 TiB; default 16 GiB.

@@ -7,19 +7,19 @@ fn at(text: &str) -> DateTime<Utc> {
     format!("2026-03-{text}Z").parse().expect("a time")
 }
 
-fn ran(began: &str, became: Became, events: &[&str], record: serde_json::Value) -> Ran {
-    let events = events.iter().map(|e| (*e).to_owned()).collect();
+fn ran(began: &str, status: RunStatus, events: &[&str], record: serde_json::Value) -> RecordedRun {
+    let events = events.iter().map(|e| EventKey::parse(e)).collect();
     let trigger = "the clock".to_owned();
     let apart = false;
-    Ran {
+    RecordedRun {
         model: "m".to_owned(),
         began: at(began),
         seconds: 600.0,
         trigger,
         events,
         apart,
-        became,
-        record,
+        status,
+        record: serde_json::from_value(record).expect("a record"),
     }
 }
 
@@ -47,27 +47,28 @@ fn alarm_of(time: &str, version: u64) -> Kept {
     }
 }
 
-fn keys(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|e| e.key.as_str()).collect()
+fn keys(events: &[Event]) -> Vec<String> {
+    events.iter().map(|e| e.key.to_string()).collect()
 }
 
 /// Deals with all that is due as the trainer would; says what was done.
-fn deal(triggers: &Triggers, runs: &mut Vec<Ran>, found: &Found) -> Vec<String> {
+fn deal(triggers: &Triggers, runs: &mut Vec<RecordedRun>, found: &Found) -> Vec<String> {
     let mut done = Vec::new();
     loop {
         let past = Past::of(runs.iter(), found.now);
         let events = due(triggers, &past, found).expect("due");
-        let (events, became, word) = match decide(triggers, &past, events, found.now) {
+        let (events, status, word) = match decide(triggers, &past, events, found.now) {
             Decision::Nothing | Decision::Wait(..) => return done,
-            Decision::Run(events) => (events, Became::Published, "run".to_owned()),
-            Decision::Skip(events, why) => (events, Became::Skipped, format!("skip, {why}")),
+            Decision::Run(events) => (events, RunStatus::Published, "run".to_owned()),
+            Decision::Skip(events, why) => (events, RunStatus::Skipped, format!("skip, {why}")),
         };
         done.push(format!("{word}: {}", keys(&events).join(" ")));
         let record = json!({"spec": "a", "data": {"rows": 10}});
-        let events: Vec<&str> = keys(&events);
-        runs.push(Ran {
+        let events = keys(&events);
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        runs.push(RecordedRun {
             began: found.now,
-            ..ran("01T00:00:00", became, &events, record)
+            ..ran("01T00:00:00", status, &events, record)
         });
     }
 }
@@ -97,7 +98,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
     assert_eq!(
         late,
         [
-            "skip, missed; one run stands for all that were: cron-20260302T030000Z cron-20260303T030000Z",
+            "skip, missed; one run is made for all missed times: cron-20260302T030000Z cron-20260303T030000Z",
             "run: cron-20260304T030000Z"
         ]
     );
@@ -108,7 +109,9 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
     let late = deal(&skipping, &mut runs, &found("06T12:00:00"));
     assert_eq!(
         late,
-        ["skip, missed; nobody watched at that time: cron-20260305T030000Z cron-20260306T030000Z"]
+        [
+            "skip, missed; no trainer watched at that time: cron-20260305T030000Z cron-20260306T030000Z"
+        ]
     );
     assert_eq!(
         deal(&skipping, &mut runs, &found("07T03:00:30")),
@@ -134,7 +137,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
     let done = deal(&triggers, &mut runs, &look);
     assert_eq!(done.len(), 2, "{done:?}");
     assert!(
-        done[0].starts_with("skip, it is about version 1; version 2 is champion"),
+        done[0].starts_with("skip, the alarm is about version 1, and version 2 is champion"),
         "{done:?}"
     );
     assert!(
@@ -169,7 +172,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
         .extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
     let done = deal(&triggers, &mut runs, &look);
     assert!(
-        done.len() == 2 && done[0].starts_with("skip, a run that passed began after it"),
+        done.len() == 2 && done[0].starts_with("skip, a run that began after the alarm"),
         "{done:?}"
     );
     assert!(
@@ -191,16 +194,18 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         alarms: vec![alarm_of("01T09:58:00", 2)],
         ..found("01T10:00:00")
     };
-    let mut runs: Vec<Ran> = Vec::new();
+    let mut runs: Vec<RecordedRun> = Vec::new();
     let mut began = Vec::new();
     while look.now < at("03T10:00:00") {
         let past = Past::of(runs.iter(), look.now);
         let events = due(&triggers, &past, &look).expect("due");
         if let Decision::Run(events) = decide(&triggers, &past, events, look.now) {
             began.push(look.now.format("%dT%H:%M").to_string());
-            runs.push(Ran {
+            let events = keys(&events);
+            let events: Vec<&str> = events.iter().map(String::as_str).collect();
+            runs.push(RecordedRun {
                 began: look.now,
-                ..ran("01T00:00:00", Became::Failed, &keys(&events), json!({}))
+                ..ran("01T00:00:00", RunStatus::Failed, &events, json!({}))
             });
         }
         look.now += TimeDelta::minutes(10);
@@ -210,11 +215,11 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         began,
         ["01T10:00", "01T12:10", "01T16:20", "02T00:30", "02T16:40"]
     );
-    runs.push(ran("03T11:00:00", Became::Published, &[], json!({})));
+    runs.push(ran("03T11:00:00", RunStatus::Published, &[], json!({})));
     look.now = at("06T10:00:00");
     let done = deal(&triggers, &mut runs, &look);
     assert!(
-        done.len() == 1 && done[0].starts_with("skip, a run that passed began after it"),
+        done.len() == 1 && done[0].starts_with("skip, a run that began after the alarm"),
         "{done:?}"
     );
 }
@@ -227,7 +232,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
         ..Triggers::default()
     };
     let record = json!({"spec": "a", "data": {"rows": 10, "time": ["2026-03-01T00:00:00Z", "2026-03-01T09:00:00Z"]}});
-    let mut runs = vec![ran("01T10:00:00", Became::Failed, &[], record)];
+    let mut runs = vec![ran("01T10:00:00", RunStatus::Failed, &[], record)];
     let mut look = Found {
         new_rows: Some(150),
         spec: spec("b"),
@@ -246,7 +251,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
     assert!(
         matches!(decide(&triggers, &past, events, look.now), Decision::Wait(both, _) if both.len() == 2)
     );
-    let ask = Ask {
+    let ask = RunRequest {
         id: "1".to_owned(),
         time: look.now,
         actor: "me".to_owned(),
@@ -278,8 +283,8 @@ fn a_day_has_so_many_runs_and_so_much_time() {
         runs_max: 2,
         ..Triggers::default()
     };
-    let mut runs: Vec<Ran> = (1..=2)
-        .map(|h| ran(&format!("01T0{h}:00:00"), Became::Failed, &[], json!({})))
+    let mut runs: Vec<RecordedRun> = (1..=2)
+        .map(|h| ran(&format!("01T0{h}:00:00"), RunStatus::Failed, &[], json!({})))
         .collect();
     let look = |time: &str, now: &str| Found {
         alarms: vec![alarm_of(time, 2)],
@@ -303,6 +308,6 @@ fn a_day_has_so_many_runs_and_so_much_time() {
     let past = Past::of(runs.iter(), at("02T02:30:01"));
     assert!(
         refused(&triggers, &past, at("02T02:30:01"))
-            .is_some_and(|why| why.contains("'time_max' is 600 s"))
+            .is_some_and(|why| why.contains("'time_max' in [triggers] is 600 s"))
     );
 }

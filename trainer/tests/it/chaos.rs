@@ -5,6 +5,7 @@ use crate::place::{Place, table, trainer};
 use crate::support::optional::{is_long, run};
 use crate::support::ortus;
 use crate::support::registry::{copy, files};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -141,18 +142,21 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
             .expect("runs");
         let came_through = output.status.success();
         assert!(
-            came_through || output.status.signal() == Some(libc::SIGABRT),
+            came_through || output.status.signal() == Some(Signal::ABORT.as_raw()),
             "{output:?}"
         );
         assert!(versions(&url).len() <= 1);
         let said = settle(&url, &file, &event);
-        gone_on_with += usize::from(said.contains("done before"));
+        gone_on_with += usize::from(said.contains("done by an earlier attempt"));
         let all = runs(&url);
         assert_eq!(
             (versions(&url).len(), dealt(&all, &event)),
             (1, 1),
             "killed at {at}: {all:?}"
         );
+        let mut steps = Vec::new();
+        files(&records_of(&place).join("steps"), &mut steps);
+        assert!(steps.is_empty(), "killed at {at}: {steps:?}");
         if came_through {
             break;
         }
@@ -289,9 +293,14 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     );
 }
 
-/// What runs wrote down on the way and have not taken back.
+/// The trainer's records of the model.
+fn records_of(place: &Place) -> PathBuf {
+    place.registry.store().join("ns/default/records/train/m")
+}
+
+/// Pins and checkpoints that runs have not removed.
 fn left_behind(place: &Place) -> Vec<PathBuf> {
-    let train = place.registry.store().join("ns/default/records/train/m");
+    let train = records_of(place);
     let mut left = Vec::new();
     files(&train.join("pins"), &mut left);
     files(&train.join("steps"), &mut left);

@@ -48,7 +48,7 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
     assert!(
         record["trigger"]
             .as_str()
-            .is_some_and(|t| t.contains("an alarm: ")),
+            .is_some_and(|t| t.contains("alarm: ")),
         "{record}"
     );
     let gates = record["gates"].as_array().expect("gates");

@@ -14,17 +14,26 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
-/// A stream drifts, and the trainer mends it.
+/// What gates refuse, and how rows are split.
+mod gates;
+
+/// Exported graphs and the companion model.
+mod exports;
+
+/// Rows and registry in a bucket.
+mod buckets;
+
+/// Drift, an alarm, retraining and recovery.
 mod looped;
 
-/// What starts a run, and what keeps it from running twice.
+/// Triggers start a run, each once.
 mod watch;
 
 /// Trainers killed at any moment.
 mod chaos;
 
-/// Settings that are tried, and MLflow.
+/// Hyperparameter search, and MLflow.
 mod experiments;
 
-/// Programs of the user's own that learn.
+/// Training programs of the user.
 mod program;

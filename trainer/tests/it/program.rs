@@ -51,19 +51,19 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             "sleep 1000",
             "deadline = \"1s\"\n",
-            "took over 1 s, 'deadline' in [fit.command]",
+            "ran over 1 s, 'deadline' in [fit.command]",
         ),
         (
             "echo the disk is full >&2; exit 4",
             "",
-            "the program, whose last words are 'the disk is full',: ended with 4",
+            "the training program (last output: 'the disk is full'): exited with 4",
         ),
         (
             "exit 75",
             "attempts = 2\n",
-            "asked 2 times to be tried again",
+            "exited with 75 (try again) 2 times",
         ),
-        ("kill -9 $$", "", "was ended by signal 9"),
+        ("kill -9 $$", "", "was killed by signal 9"),
         ("true", "", "wrote no out/model.onnx"),
         (
             "echo nothing > out/model.onnx",
@@ -78,7 +78,7 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             &format!("cp '{other}' out/model.onnx; {predict}"),
             "",
-            "it takes 13 columns",
+            "the model takes 13 columns",
         ),
         (
             &format!("cp '{other}' out/model.onnx; echo value > out/predictions.csv"),
@@ -88,24 +88,24 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             &format!("cp '{other}' out/model.onnx; echo label > out/predictions.csv"),
             "",
-            "has 0 rows; 80 are judged by",
+            "has 0 rows; the test part has 80",
         ),
         (
             &format!("{predict}; ln -s /etc/passwd out/model.onnx"),
             "",
-            "out/model.onnx is no file",
+            "out/model.onnx is not a file",
         ),
         (
             &format!(
                 "{predict}; echo x > out/model.onnx; echo '{{\"metric\": 1}}' > out/metrics.json"
             ),
             "",
-            "out/metrics.json is not what is asked for",
+            "out/metrics.json is malformed",
         ),
         (
             &format!("{predict}; head -c 3000000 /dev/zero > out/model.onnx"),
             "output_max = \"1MiB\"\n",
-            "the program",
+            "the training program",
         ),
     ] {
         let (code, said, error) = place.run(&shell(&place, line, more));
@@ -117,7 +117,7 @@ fn programs_that_misbehave_are_ended_and_told_of() {
     let hungry = "python3 -c 'b = bytearray(1 << 30); print(len(b))' || exit 5";
     let (code, _, error) = place.run(&shell(&place, hungry, "memory_max = \"256MiB\"\n"));
     assert!(
-        code == 1 && error.contains("MemoryError") && error.contains("ended with 5"),
+        code == 1 && error.contains("MemoryError") && error.contains("exited with 5"),
         "{error}"
     );
     // More than fits an error is in the record.
@@ -166,7 +166,7 @@ fn what_a_program_starts_says_and_sees_is_bounded() {
         "(trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM; sleep {survivor}; true' &) ; exit 4"
     );
     let (code, _, error) = place.run(&shell(&place, &line, ""));
-    assert!(code == 1 && error.contains("ended with 4"), "{error}");
+    assert!(code == 1 && error.contains("exited with 4"), "{error}");
     assert_eq!(running(survivor), 0, "it survives");
 
     let begun = Instant::now();

@@ -115,7 +115,7 @@ fn runs_start_by_what_the_specification_says_once() {
     // Nothing ran yet: all rows are new.
     let (code, did) = once(&place, &file);
     assert_eq!((code, became(&did)), (0, vec!["published"]), "{did:?}");
-    assert_eq!(did[0]["trigger"], json!("2000 rows are new"));
+    assert_eq!(did[0]["trigger"], json!("2000 new rows"));
     assert_eq!(once(&place, &file), (0, Vec::new()), "none are new");
 
     place.write("rows.csv", &table(2_500, 0.0));
@@ -131,7 +131,7 @@ fn runs_start_by_what_the_specification_says_once() {
         "{now}"
     );
     assert!(
-        now["due"][0]["why"] == json!("500 rows are new") && now["waits"].is_string(),
+        now["due"][0]["why"] == json!("500 new rows") && now["waits"].is_string(),
         "{now}"
     );
 
@@ -152,7 +152,7 @@ fn runs_start_by_what_the_specification_says_once() {
     assert_eq!(became(&did), ["published"], "{did:?}");
     assert_eq!(
         did[0]["trigger"],
-        json!("ada asked: a new year; 500 rows are new")
+        json!("requested by ada: a new year; 500 new rows")
     );
     assert_eq!(did[0]["record"]["parent"], json!(1));
 
@@ -272,7 +272,7 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
     }
     let run = |list: &[Value]| {
         list.iter()
-            .find(|ran| ran["trigger"] == json!("an alarm: drift of 'age', version 1"))
+            .find(|ran| ran["trigger"] == json!("alarm: drift of 'age', version 1"))
             .cloned()
     };
     let ran = eventually("a run", || run(&runs(&place)));
@@ -293,7 +293,7 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
         runs(&place).into_iter().find(|ran| {
             ran["record"]["reason"]
                 == json!(format!(
-                    "it is about version 7; version {champion} is champion"
+                    "the alarm is about version 7, and version {champion} is champion"
                 ))
         })
     });

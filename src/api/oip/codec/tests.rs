@@ -135,11 +135,11 @@ fn parameters_are_honoured_or_refused() {
     );
     refused(
         with("priority", ParameterChoice::Uint64Param(256)),
-        "over 255",
+        "at most 255",
     );
     refused(
         with("timeout", ParameterChoice::StringParam("1".into())),
-        "'timeout' is not a whole number",
+        "'timeout' must be a non-negative integer",
     );
     refused(
         with("sequence_id", ParameterChoice::Int64Param(1)),
@@ -201,7 +201,7 @@ proptest! {
             model: ModelName::parse("m").expect("legal"), version: Version::new(3).expect("legal"), id: "i".into(),
             prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], trace: None, timing: Timing::default(),
         };
-        let wire = encode(response, raw);
+        let wire = encode(&response, if raw { Contents::Raw } else { Contents::Typed });
         prop_assert!(!raw || wire.raw_output_contents.len() == 1);
         let output = wire.outputs[0].clone();
         let again = ModelInferRequest {

@@ -284,8 +284,13 @@ fn answers_take_the_form_of_the_request() {
 
 #[test]
 fn status_and_metadata_print_every_field_and_int64_as_text() {
-    let body: Value =
-        serde_json::from_slice(&status_body(&[(7, "AVAILABLE", 0, "OK", String::new())])).unwrap();
+    let line = StatusLine {
+        version: 7,
+        state: "AVAILABLE",
+        code: "OK",
+        message: String::new(),
+    };
+    let body: Value = serde_json::from_slice(&status_body(&[line])).unwrap();
     let status = json!({"error_code": "OK", "error_message": ""});
     assert_eq!(
         body,

@@ -98,6 +98,7 @@ fn a_wish_counts_more_and_must_fit() {
         output: name.map(str::to_owned),
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
     };
+
     let found = find(
         &one,
         &wish(Some(Kind::Classification), None, &["no", "yes"]),
@@ -144,6 +145,7 @@ fn labels_name_classes_as_people_write_them() {
         label: None,
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
     };
+
     let check = |classes: &[&str], label: &str, expected| {
         assert_eq!(task(classes).class(label), expected, "{label}")
     };

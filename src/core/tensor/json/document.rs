@@ -1,9 +1,8 @@
-//! JSON text known to be valid, walked in place. Owns no tree and no copy: a
-//! body is checked once by `serde_json`, without recursion, and every value
-//! after that is a slice of it. Knows nothing of tensors.
+//! JSON text, walked in place. `serde_json` checks a body once, without recursion;
+//! every value after that is a slice of it, so there is no tree and no copy.
+//! Knows nothing of tensors.
 
-use crate::core::error::{Error, Result};
-use crate::core::model::short;
+use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -135,6 +134,7 @@ impl<'a> Iterator for Values<'a> {
         ) {
             self.at += 1;
         }
+
         if matches!(bytes[self.at], b']' | b'}') {
             return None;
         }
@@ -185,6 +185,7 @@ pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
             break;
         }
     }
+
     at
 }
 
@@ -215,5 +216,6 @@ fn malformed(body: &[u8], error: &serde_json::Error) -> Error {
     } else {
         ""
     };
+
     Error::invalid(format!("the body is not valid JSON: {error}{hint}"))
 }

@@ -144,6 +144,7 @@ fn malformed_json_is_refused_and_not_echoed() {
     ] {
         assert!(read(text, DType::I8).is_err(), "{text}");
     }
+
     assert!(Json::parse(b"\"\xff\"").is_err());
     let long = format!("\"{}\"", "x".repeat(10_000));
     check(DType::I8, &long, "no INT8");
@@ -156,6 +157,7 @@ fn a_key_given_twice_is_refused_and_null_is_absent() {
             .unwrap()
             .fields("it", ["a", "b"])
     };
+
     assert_eq!(
         fields(r#"{"a":null,"x":[{"a":1}],"b" : 2}"#)
             .unwrap()

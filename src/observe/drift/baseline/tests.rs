@@ -98,8 +98,8 @@ fn what_does_not_hold_together_is_refused_by_column() {
             "\"design_effect\":0.5",
             "'amount' has a design effect below 1",
         ),
-        ("[0.9,1.0]", "[0.05,1.0]", "no curve"),
-        ("[0.9,1.0]", "[0.9,1.5]", "no curve"),
+        ("[0.9,1.0]", "[0.05,1.0]", "must be a curve"),
+        ("[0.9,1.0]", "[0.9,1.5]", "must be a curve"),
     ] {
         assert!(good.contains(from), "{from} is not in {good}");
         let error = Baseline::read(good.replacen(from, to, 1).as_bytes()).expect_err(to);

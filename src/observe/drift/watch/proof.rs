@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use super::tests::{RULES, Random};
+use super::tests::{Random, settings};
 use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Dim, TensorSpec};
@@ -161,9 +161,9 @@ fn live(
     for window in 0..windows {
         let hour = window as f64 / 12.0;
         let rows = world.rows(ROWS, season(hour), wrong);
-        watch.observe(&rows, &[], &RULES);
+        watch.observe(&rows, &[], &settings());
         now += Duration::from_secs(300);
-        let begun = watch.advance(now, 480_000 + hour as u64, &RULES);
+        let begun = watch.advance(now, 480_000 + hour as u64, &settings());
         alarms.extend(
             begun
                 .into_iter()

@@ -4,7 +4,7 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::Strings;
-use crate::observe::drift::alarm::{Against, Thresholds};
+use crate::observe::drift::alarm::Against;
 use std::time::Duration;
 
 /// Numbers in [0, 1) that look random and are always the same.
@@ -26,21 +26,9 @@ impl Random {
     }
 }
 
-pub(super) const RULES: Rules = Rules {
-    window_rows: 1_000,
-    window_min: Duration::from_secs(10),
-    window_max: Duration::from_secs(300),
-    false_alarms_per_month: 1.0,
-    thresholds: Thresholds {
-        ks: 0.05,
-        wasserstein: 0.1,
-        psi: 0.1,
-        js: 0.1,
-        largest: 0.03,
-        missing: 0.01,
-    },
-    own_rows: 5_000,
-};
+pub(super) fn settings() -> MonitorSettings {
+    MonitorSettings::default()
+}
 
 fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
     let dims = std::iter::once(Dim::Dynamic).chain(width.map(Dim::Fixed));
@@ -108,9 +96,9 @@ impl Stream {
             let outputs = [Tensor::from_f32(vec![100], &answers).expect("fits")];
             self.watch.contracts.count(Side::Input, &inputs);
             self.watch.contracts.count(Side::Output, &outputs);
-            self.watch.observe(&inputs, &outputs, &RULES);
+            self.watch.observe(&inputs, &outputs, &settings());
             self.now += Duration::from_secs(1);
-            let alarms = self.watch.advance(self.now, self.hour, &RULES);
+            let alarms = self.watch.advance(self.now, self.hour, &settings());
             begun.extend(
                 alarms
                     .into_iter()
@@ -162,7 +150,7 @@ fn baseline() -> Baseline {
 fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
     let mut stream = Stream::new(Some(baseline()));
     assert_eq!(stream.send(1_000, &usual), Vec::<String>::new());
-    let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
+    let report = serde_json::to_value(stream.watch.report(&settings())).expect("JSON");
     assert_eq!(
         (&report["rows"], &report["windows"], &report["alarms"]),
         (&100_000.into(), &100.into(), &0.into())
@@ -183,7 +171,7 @@ fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
     );
     // The shift ends: so does the alarm, in its time.
     stream.send(1_000, &usual);
-    let raised = |stream: &Stream| stream.watch.report(&RULES).alarms;
+    let raised = |stream: &Stream| stream.watch.report(&settings()).alarms;
     assert_eq!(raised(&stream), 0);
 }
 
@@ -202,7 +190,7 @@ fn new_words_missing_values_and_other_units_are_seen() {
             "{alarm} is not among {begun:?}"
         );
     }
-    let report = serde_json::to_value(stream.watch.report(&RULES)).expect("JSON");
+    let report = serde_json::to_value(stream.watch.report(&settings())).expect("JSON");
     let column = |name: &str| {
         let all = report["columns"].as_array().expect("columns");
         all.iter()
@@ -231,7 +219,7 @@ fn new_words_missing_values_and_other_units_are_seen() {
 #[test]
 fn a_version_without_a_baseline_makes_one_of_its_first_rows() {
     let mut stream = Stream::new(None);
-    let source = |stream: &Stream| stream.watch.report(&RULES).baseline;
+    let source = |stream: &Stream| stream.watch.report(&settings()).baseline;
     stream.send(49, &usual);
     assert_eq!(source(&stream), BaselineSource::Gathering);
     stream.send(1, &usual);
@@ -249,7 +237,7 @@ fn the_same_hour_of_last_week_is_another_baseline() {
     let mut stream = Stream::new(Some(baseline()));
     stream.send(20, &usual);
     let tested = |stream: &Stream| {
-        let report = stream.watch.report(&RULES);
+        let report = stream.watch.report(&settings());
         report
             .columns
             .iter()
@@ -275,20 +263,20 @@ fn the_same_hour_of_last_week_is_another_baseline() {
 #[test]
 fn rows_come_first_and_time_second_in_closing_a_window() {
     let mut stream = Stream::new(Some(baseline()));
-    let closed = |stream: &Stream| stream.watch.report(&RULES).windows;
+    let closed = |stream: &Stream| stream.watch.report(&settings()).windows;
     stream.send(9, &usual);
     assert_eq!(closed(&stream), 0, "900 rows");
     stream.send(1, &usual);
     assert_eq!(closed(&stream), 1);
     stream.send(1, &usual);
     stream.now += Duration::from_secs(298);
-    stream.watch.advance(stream.now, stream.hour, &RULES);
+    stream.watch.advance(stream.now, stream.hour, &settings());
     assert_eq!(closed(&stream), 1, "not yet five minutes");
     stream.now += Duration::from_secs(1);
-    stream.watch.advance(stream.now, stream.hour, &RULES);
+    stream.watch.advance(stream.now, stream.hour, &settings());
     assert_eq!(closed(&stream), 2, "a hundred rows, and five minutes");
     stream.now += Duration::from_secs(3_600);
-    stream.watch.advance(stream.now, stream.hour, &RULES);
+    stream.watch.advance(stream.now, stream.hour, &settings());
     assert_eq!(closed(&stream), 2, "no rows, no window");
 }
 
@@ -300,7 +288,7 @@ fn rows_that_were_not_sampled_are_held_to_the_contract_alone() {
         Tensor::strings(vec![1], Strings::from_parts(["purple"]).expect("text")).expect("fits"),
     ];
     stream.watch.contracts.count(Side::Input, &inputs);
-    let report = stream.watch.report(&RULES);
+    let report = stream.watch.report(&settings());
     assert_eq!((report.rows, report.sampled_rows), (1, 0));
     let counted: u64 = report
         .columns
@@ -391,12 +379,12 @@ fn ten_thousand_features_are_watched_within_bounds() {
     for features in [Vec::new(), features] {
         let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
         let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
-        let rules = Rules {
+        let settings = MonitorSettings {
             own_rows: 100,
-            ..RULES
+            ..settings()
         };
-        (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &rules));
-        let report = watch.report(&rules);
+        (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &settings));
+        let report = watch.report(&settings);
         // Eighteen sums, and the tensor itself, which is held to the contract.
         assert_eq!(
             (report.columns.len(), report.columns[0].name.as_str()),

@@ -24,6 +24,7 @@ async fn retire_by_a_clock_off_by(log: &Log, days: i64) {
         }],
         evidence: Vec::new(),
     };
+
     log.store
         .create(&log.entry_key(entry.seq), entry.write(None))
         .await

@@ -46,6 +46,7 @@ fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
             "{error} does not say {part:?}"
         );
     };
+
     refused(
         &WRITTEN.replace("  onnx:", "  sklearn:"),
         "no flavour `onnx`, only python_function, sklearn",

@@ -1,5 +1,5 @@
-//! Grows one tree: parts the leaf that gains most, until there are enough or
-//! none gains anything. Works on bytes; the tree it gives tests numbers.
+//! Grows one tree: splits the leaf with the largest gain, until there are enough
+//! leaves or no split gains. Works on bins; the tree it returns has thresholds.
 
 use super::super::bins::{Binned, Cut};
 use super::histogram::Histogram;
@@ -7,31 +7,31 @@ use super::split::{self, Found, Test, Total};
 use super::{Branch, Choice, Node, Options, Side, Tree};
 use rayon::prelude::*;
 
-/// Rows from which parting them is shared among threads.
+/// The fewest rows to partition on several threads.
 const SHARED_ROWS: usize = 65_536;
 
-/// A leaf that may be parted yet.
+/// A leaf that may still be split.
 struct Leaf {
-    /// Where its rows are.
+    /// The range of its rows.
     from: usize,
     to: usize,
     total: Total,
     depth: usize,
     sums: Histogram,
     best: Option<Found>,
-    /// The branch that leads here.
+    /// The branch above the leaf.
     parent: Option<(usize, Side)>,
 }
 
 /// A grown tree, and the rows of each leaf.
 pub(super) struct Grown {
     pub tree: Tree,
-    /// The parts of every branch's test, for rows that are bytes.
+    /// The split of each branch, for binned rows.
     pub tests: Vec<Test>,
     pub leaves: Vec<std::ops::Range<usize>>,
 }
 
-/// Grows a tree over the rows given, and leaves them in the order of its leaves.
+/// Grows a tree on some rows, and orders them by leaf.
 pub(super) fn grow(
     data: &Binned,
     rows: &mut [u32],
@@ -121,7 +121,7 @@ pub(super) fn grow(
             } else {
                 split::find(&sums, &data.cuts, total, options)
             };
-            // What cannot be parted needs no sums.
+            // A leaf that cannot be split needs no histogram.
             let sums = if best.is_some() {
                 sums
             } else {
@@ -143,7 +143,7 @@ pub(super) fn grow(
         let number = tree.leaves.len();
         link(&mut tree, leaf.parent, Branch::Leaf(number));
         let [g, h] = leaf.total.sums;
-        // Rows that weigh nothing, or are as sure as numbers can be, want nothing.
+        // Rows with a Hessian of 0 have the leaf value 0.
         let wanted = if h + options.l2 > 0.0 {
             -g / (h + options.l2)
         } else {
@@ -170,11 +170,11 @@ fn link(tree: &mut Tree, parent: Option<(usize, Side)>, child: Branch) {
     }
 }
 
-/// The test as a number or a category sees it.
+/// The condition on values, from that on bins.
 fn choice(test: &Test, cut: &Cut) -> Choice {
     match (test, cut) {
         (Test::UpTo(last, missing), Cut::Number(edges)) => {
-            // Behind the last edge lies whatever is not missing.
+            // The last bin holds every larger number.
             let threshold = edges
                 .get(usize::from(*last))
                 .copied()
@@ -189,7 +189,7 @@ fn choice(test: &Test, cut: &Cut) -> Choice {
     }
 }
 
-/// Puts the rows that go left first, each side in its order; tells how many.
+/// Partitions rows, the left side first, and keeps their order; returns the number on the left.
 fn part(data: &Binned, rows: &mut [u32], found: &Found) -> usize {
     let is_left = |row: &u32| found.test.is_left(data.row(*row as usize)[found.feature]);
     let halves =

@@ -1,13 +1,13 @@
-//! Sums of gradients over the parts of every feature. Rows are added in fixed
-//! blocks and blocks in their order, so that the sums are the same to the last
-//! bit however many threads there are.
+//! Sums of gradients over the bins of every feature. Rows are added in fixed blocks
+//! and blocks in their order, so that the sums are the same to the last bit on any
+//! number of threads.
 
 use super::super::bins::Binned;
 use rayon::prelude::*;
 
-/// Gradient and curvature of a row, or their sums.
+/// The gradient and Hessian of a row, or their sums.
 pub(super) type Pair = [f64; 2];
-/// The sums of one feature, part by part.
+/// The histogram of a feature, bin by bin.
 pub(super) type Parts = [Pair; 256];
 
 /// Rows of a block; fewer are added by one thread.
@@ -15,12 +15,12 @@ const BLOCK_ROWS: usize = 16_384;
 /// The most blocks: each has a histogram of its own.
 const BLOCKS_MAX: usize = 16;
 
-/// The sums of every feature.
+/// The histograms of all features.
 #[derive(Clone)]
 pub(super) struct Histogram(pub Vec<Parts>);
 
 impl Histogram {
-    /// Sums up some rows.
+    /// Adds up some rows.
     pub(super) fn of(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
         let blocks = (rows.len() / BLOCK_ROWS).clamp(1, BLOCKS_MAX);
         if blocks == 1 {
@@ -57,7 +57,7 @@ impl Histogram {
         sums
     }
 
-    /// What is left of these sums without those of some of their rows.
+    /// Subtracts the histogram of some of the rows.
     pub(super) fn without(mut self, part: &Self) -> Self {
         for (all, part) in self.0.iter_mut().zip(&part.0) {
             for (sum, less) in all.iter_mut().zip(part) {

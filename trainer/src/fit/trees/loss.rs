@@ -1,24 +1,24 @@
-//! What is made small: its mean over rows, and its slope and curvature by the
+//! Loss functions: the mean over rows, and the gradient and the Hessian by the
 //! score of each. Pure.
 
 use rayon::prelude::*;
 
-/// Rows that one thread takes at a time.
+/// Rows of a block that one thread computes.
 const BLOCK: usize = 16_384;
 
-/// A loss, by what is predicted.
+/// A loss function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// Half the squared error of a value.
+    /// Half the squared error, for regression.
     Squared,
-    /// The logarithm of the probability of the right one of two classes.
+    /// The log loss of two classes.
     Logistic,
-    /// … of more classes.
+    /// The log loss of more classes.
     Softmax(usize),
 }
 
 impl Loss {
-    /// Scores of a row.
+    /// The number of scores of a row.
     pub(crate) fn scores(self) -> usize {
         match self {
             Self::Squared | Self::Logistic => 1,
@@ -26,7 +26,7 @@ impl Loss {
         }
     }
 
-    /// The best scores that are the same for every row.
+    /// The constant scores with the lowest loss.
     pub(crate) fn base(self, targets: &[f32], weights: Option<&[f32]>) -> Vec<f64> {
         let weight = |row: usize| weights.map_or(1.0, |w| f64::from(w[row]));
         let whole: f64 = (0..targets.len()).map(weight).sum();
@@ -49,7 +49,7 @@ impl Loss {
         }
     }
 
-    /// Slope and curvature of every row, score by score.
+    /// The gradient and Hessian of every row, score by score.
     pub(crate) fn gradients(
         self,
         targets: &[f32],
@@ -68,13 +68,13 @@ impl Loss {
                             let row = block * BLOCK + at;
                             let weight = weights.map_or(1.0, |w| f64::from(w[row]));
                             let (target, score) = (f64::from(targets[row]), scores[row]);
-                            let (slope, curvature) = if self == Self::Squared {
+                            let (gradient, hessian) = if self == Self::Squared {
                                 (score - target, 1.0)
                             } else {
                                 let p = sigmoid(score);
                                 (p - target, p * (1.0 - p))
                             };
-                            *out = [(weight * slope) as f32, (weight * curvature) as f32];
+                            *out = [(weight * gradient) as f32, (weight * hessian) as f32];
                         }
                     });
             }
@@ -84,15 +84,15 @@ impl Loss {
                     .par_chunks_mut(width)
                     .with_min_len(1_024)
                     .for_each(softmax);
-                // As if each class had a coordinate of its own: they have one less.
+                // Scaled, because the classes have one degree of freedom less than scores.
                 let more = classes as f64 / (classes as f64 - 1.0);
                 all.par_iter_mut().enumerate().for_each(|(class, out)| {
                     for (row, out) in out.iter_mut().enumerate() {
                         let weight = weights.map_or(1.0, |w| f64::from(w[row]));
                         let p = shares[row * width + class];
-                        let slope = p - f64::from(u8::from(targets[row] as usize == class));
+                        let gradient = p - f64::from(u8::from(targets[row] as usize == class));
                         *out = [
-                            (weight * slope) as f32,
+                            (weight * gradient) as f32,
                             (weight * more * p * (1.0 - p)) as f32,
                         ];
                     }
@@ -102,7 +102,7 @@ impl Loss {
         all
     }
 
-    /// The mean over rows.
+    /// The mean loss of rows.
     pub(crate) fn mean(self, targets: &[f32], weights: Option<&[f32]>, scores: &[f64]) -> f64 {
         let width = self.scores();
         let block = |(rows, scores): (&[f32], &[f64]), from: usize| {
@@ -142,7 +142,7 @@ impl Loss {
         }
     }
 
-    /// What scores mean: the value, or a probability for each class.
+    /// Converts scores to the value, or to a probability for each class.
     pub(crate) fn answer(self, scores: &[f64]) -> Vec<f64> {
         match self {
             Self::Squared => scores.to_vec(),
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slopes_and_curvatures_are_those_of_the_mean() {
+    fn gradients_and_hessians_are_those_of_the_mean() {
         for (loss, targets) in [
             (Loss::Squared, [0.5_f32, -1.0, 2.0]),
             (Loss::Logistic, [0.0, 1.0, 1.0]),
@@ -192,11 +192,11 @@ mod tests {
                         moved[row * width + at] += by;
                         loss.mean(&targets, Some(&weights), &moved) * 3.5
                     };
-                    let slope = (mean(1e-5) - mean(-1e-5)) / 2e-5;
+                    let gradient = (mean(1e-5) - mean(-1e-5)) / 2e-5;
                     let found = f64::from(gradients[at][row][0]);
                     assert!(
-                        (slope - found).abs() < 1e-4,
-                        "{loss:?} {row} {at}: {slope} {found}"
+                        (gradient - found).abs() < 1e-4,
+                        "{loss:?} {row} {at}: {gradient} {found}"
                     );
                 }
             }

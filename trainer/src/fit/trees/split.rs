@@ -1,39 +1,38 @@
-//! The best way to part a leaf's rows in two, given the sums over each
-//! feature's parts. Pure.
+//! The best split of a leaf, given the histograms of its features. Pure.
 
 use super::super::super::features::ABSENT;
 use super::super::bins::Cut;
 use super::histogram::{Histogram, Pair, Parts};
 use super::{Options, Side};
 
-/// What a leaf's rows come to.
+/// The sums of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Total {
     pub sums: Pair,
     pub rows: usize,
 }
 
-/// A way to part rows.
+/// A split of a leaf.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Found {
     pub gain: f64,
     pub feature: usize,
     pub test: Test,
-    /// The sums of those that go left.
+    /// The sums of the left side.
     pub left: Pair,
 }
 
-/// Which rows go left, by their part.
+/// The condition of the left side, on bins.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
-    /// Parts up to this one; missing ones as it says.
+    /// Bins up to a threshold; missing values follow the learned default branch.
     UpTo(u8, Side),
-    /// These codes.
+    /// A subset of categories.
     OneOf([u64; 4]),
 }
 
 impl Test {
-    /// Whether a row of this part goes left.
+    /// Whether a row of this bin goes left.
     pub(super) fn is_left(&self, part: u8) -> bool {
         match self {
             Self::UpTo(_, side) if part == ABSENT => *side == Side::Left,
@@ -43,7 +42,7 @@ impl Test {
     }
 }
 
-/// Finds the best way over all features; none where no way is worth it.
+/// Finds the split with the largest gain over all features; none if no split gains.
 pub(super) fn find(
     sums: &Histogram,
     cuts: &[Cut],
@@ -71,7 +70,7 @@ pub(super) fn find(
         .with_min_len(8)
         .map(one)
         .collect();
-    // The first of equals, whatever thread found it first.
+    // Of equal gains the first feature wins, whichever thread found it.
     found
         .into_iter()
         .flatten()
@@ -86,12 +85,12 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    /// What parting is worth: how much lower the loss gets; none where a side
-    /// would have too little.
+    /// The gain of a split: how much it lowers the loss; none if a side would be too
+    /// small.
     fn gain(&self, left: Pair) -> Option<f64> {
         let all = self.total.sums;
         let right = [all[0] - left[0], all[1] - left[1]];
-        // How many rows there are follows from the curvature, closely enough.
+        // The number of rows is estimated from the Hessian.
         let rows = |sums: Pair| sums[1] / all[1] * self.total.rows as f64 + 0.5;
         let least = self.options.leaf_rows_min as f64;
         let enough = |sums: Pair| sums[1] >= self.options.curvature_min && rows(sums) >= least;
@@ -119,11 +118,11 @@ impl Search<'_> {
 
     fn number(&self, count: usize) -> Option<Found> {
         let missing = self.parts[usize::from(ABSENT)];
-        // What is left of differences of sums is no row.
+        // A remainder of rounding is not a row.
         let has_missing = missing[1] > 1e-9 * self.total.sums[1];
         let mut best = None;
         let mut left = [0.0; 2];
-        // The last one parts what is there from what is missing.
+        // The last threshold separates present values from missing ones.
         let last = if has_missing { count } else { count - 1 };
         for part in 0..last {
             left = [left[0] + self.parts[part][0], left[1] + self.parts[part][1]];
@@ -135,7 +134,7 @@ impl Search<'_> {
                     self.better(&mut best, with, || Test::UpTo(at, Side::Left));
                 }
             } else {
-                // Nobody said where a missing one belongs: with the many.
+                // Without missing values in training, the larger side is the default branch.
                 let side = if left[1] * 2.0 >= self.total.sums[1] {
                     Side::Left
                 } else {
@@ -147,8 +146,8 @@ impl Search<'_> {
         best
     }
 
-    /// Sorts categories by what they want, and parts them as if they were
-    /// numbers (Fisher 1958); those of few rows stay together.
+    /// Sorts categories by gradient over Hessian, and splits them like ordered
+    /// numbers (Fisher 1958); rare categories stay together.
     fn category(&self) -> Option<Found> {
         let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
         let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);

@@ -1,7 +1,6 @@
-//! How each kind of setting is read from a TOML value and written back. A
-//! refusal says what the value must be, as the end of "it must be …".
+//! How each type of setting is read from a TOML value and written back. An error names the
+//! accepted values, as the end of the sentence "it must be …".
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -9,19 +8,19 @@ use std::time::Duration;
 
 use toml::Value;
 
-/// One way to write a `T`.
+/// One way to write a `T` in TOML.
 pub trait Form<T> {
-    /// Reads a value, or says what it must be.
+    /// Reads a value. The error names the accepted values.
     fn read(value: &Value) -> Result<T, String>;
     /// Writes a value; `None` where the setting is unset.
     fn write(setting: &T) -> Option<Value>;
 
-    /// Writes a value as a person would; `None` where the setting is unset.
+    /// Writes a value in its shortest form; `None` where the setting is unset.
     fn text(setting: &T) -> Option<String> {
         Self::write(setting).map(|value| value.to_string())
     }
 
-    /// Says which values are accepted, in the words of a refusal.
+    /// Describes the accepted values, in the words of the error.
     fn accepts() -> String {
         // No setting is a date, so every form refuses one.
         let date = toml::value::Datetime {
@@ -47,7 +46,7 @@ pub struct KeyReference {
     pub text: &'static str,
 }
 
-/// Writes both ends of a range as a person would.
+/// Writes both ends of a range in their shortest form.
 pub fn range_text<T, F: Form<T>>(range: &RangeInclusive<T>) -> Option<(String, String)> {
     Some((F::text(range.start())?, F::text(range.end())?))
 }
@@ -58,14 +57,8 @@ pub struct Plain;
 /// A number of bytes: an integer, or a string such as `"64MiB"`.
 pub struct Size;
 
-/// As [`Size`]; 0 stands for a quarter of this machine's memory.
-pub(crate) struct MemoryShare;
-
 /// One line of text.
 pub struct Line;
-
-/// A filter of the log.
-pub(crate) struct Level;
 
 /// Checks that a setting lies within its range.
 pub fn within<T: PartialOrd>(
@@ -92,8 +85,8 @@ macro_rules! integers {
     ($($type:ty),*) => {$(
         impl Form<$type> for Plain {
             fn read(value: &Value) -> Result<$type, String> {
-                let number = value.as_integer().ok_or("a whole number")?;
-                number.try_into().map_err(|_| format!("a whole number from 0 to {}", <$type>::MAX))
+                let number = value.as_integer().ok_or("an integer")?;
+                number.try_into().map_err(|_| format!("an integer from 0 to {}", <$type>::MAX))
             }
 
             fn write(setting: &$type) -> Option<Value> {
@@ -119,28 +112,6 @@ macro_rules! integers {
     )*};
 }
 integers!(u32, usize);
-
-impl Form<usize> for MemoryShare {
-    fn read(value: &Value) -> Result<usize, String> {
-        let bytes = <Size as Form<usize>>::read(value)?;
-        Ok(if bytes == 0 {
-            super::memory::quarter()
-        } else {
-            bytes
-        })
-    }
-
-    fn write(setting: &usize) -> Option<Value> {
-        <Size as Form<usize>>::write(setting)
-    }
-
-    fn text(setting: &usize) -> Option<String> {
-        if *setting == super::memory::quarter() {
-            return Some("0".into());
-        }
-        <Size as Form<usize>>::text(setting)
-    }
-}
 
 impl Form<f64> for Plain {
     fn read(value: &Value) -> Result<f64, String> {
@@ -197,7 +168,7 @@ impl Form<PathBuf> for Plain {
 impl Form<Duration> for Plain {
     fn read(value: &Value) -> Result<Duration, String> {
         value.as_str().and_then(duration).ok_or_else(|| {
-            "a duration in a string: a whole number and us, ms, s, m, h or d, such as \"250ms\" or \"10s\"".into()
+            "a duration in a string: an integer and us, ms, s, m, h or d, such as \"250ms\" or \"10s\"".into()
         })
     }
 
@@ -242,44 +213,6 @@ where
     }
 }
 
-impl Form<BTreeMap<String, u64>> for Plain {
-    fn read(value: &Value) -> Result<BTreeMap<String, u64>, String> {
-        labels(value).ok_or_else(|| {
-            "a table of at most 256 labels and their versions such as { stable = 3 }; a label is 1 to 128 characters \
-             of A-Z a-z 0-9 _ . - and not a number, a version is 1 or greater"
-                .into()
-        })
-    }
-
-    fn write(setting: &BTreeMap<String, u64>) -> Option<Value> {
-        let version = |n: &u64| Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
-        // Written even if empty, for an empty table may cover a lower layer's labels.
-        Some(Value::Table(
-            setting
-                .iter()
-                .map(|(label, n)| (label.clone(), version(n)))
-                .collect(),
-        ))
-    }
-}
-
-impl Form<String> for Level {
-    fn read(value: &Value) -> Result<String, String> {
-        let text = value
-            .as_str()
-            .filter(|text| crate::observe::logging::filter(text).is_ok());
-        text.map(String::from).ok_or_else(|| {
-            "off, error, warn, info, debug or trace, for everything or for a target, such as \
-             \"info,ortus::batch=debug\""
-                .into()
-        })
-    }
-
-    fn write(setting: &String) -> Option<Value> {
-        Some(Value::String(setting.clone()))
-    }
-}
-
 impl Form<String> for Line {
     fn read(value: &Value) -> Result<String, String> {
         let text = value
@@ -314,7 +247,7 @@ impl Form<Vec<String>> for Plain {
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
         let all = all.and_then(|all| all.iter().map(legal).collect());
         all.ok_or_else(|| {
-            format!("a list of at most {NAMES_MAX} names such as [\"fraud\", \"churn\"]")
+            format!("a list of at most {NAMES_MAX} model names such as [\"fraud\", \"churn\"]")
         })
     }
 
@@ -325,7 +258,7 @@ impl Form<Vec<String>> for Plain {
     }
 }
 
-/// Words of any kind, such as the names of columns.
+/// Texts such as names of columns.
 impl Form<Vec<String>> for Line {
     fn read(value: &Value) -> Result<Vec<String>, String> {
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
@@ -335,7 +268,7 @@ impl Form<Vec<String>> for Line {
                 .collect()
         });
         all.ok_or_else(|| {
-            format!("a list of at most {NAMES_MAX} words such as [\"age\", \"colour\"]")
+            format!("a list of at most {NAMES_MAX} texts such as [\"age\", \"colour\"]")
         })
     }
 
@@ -344,27 +277,8 @@ impl Form<Vec<String>> for Line {
     }
 }
 
-/// The most names in a list.
+/// Most texts in a list.
 const NAMES_MAX: usize = 10_000;
-
-/// The most labels of a model.
-const LABELS_MAX: usize = 256;
-
-fn labels(value: &Value) -> Option<BTreeMap<String, u64>> {
-    let table = value.as_table().filter(|table| table.len() <= LABELS_MAX)?;
-    let legal = |label: &str| {
-        crate::core::model::ModelName::parse(label).is_ok()
-            && !label.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let one = |(label, version): (&String, &Value)| {
-        let version = version
-            .as_integer()
-            .and_then(|n| u64::try_from(n).ok())
-            .filter(|n| *n > 0)?;
-        legal(label).then(|| (label.clone(), version))
-    };
-    table.iter().map(one).collect()
-}
 
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = amount(text)?;

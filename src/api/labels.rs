@@ -1,7 +1,10 @@
-//! Labels over HTTP and gRPC: to the one form that `feedback` takes, and back.
+//! Ground-truth labels over HTTP and gRPC: reads them for `observe::labels`,
+//! which checks, stores and counts them, and answers with its receipt.
 
 use super::Front;
-use super::rest::{Call, Reply};
+use super::body::Metered;
+use super::rest::call::Call;
+use super::rest::reply::Reply;
 use super::status;
 use crate::core::error::{Error, Result};
 use crate::observe::labels::Feedback;
@@ -12,24 +15,25 @@ use crate::proto::feedback::feedback_server;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// What takes labels here.
-pub(super) fn desk(front: &Front) -> Result<&Arc<Feedback>> {
-    let off = || {
+/// Returns what takes labels. Refuses where labels are switched off.
+pub(super) fn labels(front: &Front) -> Result<&Arc<Feedback>> {
+    front.labels.as_ref().ok_or_else(|| {
         Error::precondition(
-            "labels are not taken here: feedback.enabled or monitor.enabled is false",
+            "labels are not accepted: feedback.enabled or monitor.enabled is false; set both to true",
         )
-    };
-    front.feedback.as_ref().ok_or_else(off)
+    })
 }
 
-/// Answers `POST /v1/feedback`: 200 where any label was taken or known.
-pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Result<Reply> {
-    let desk = desk(call.front)?;
+/// Answers `POST /v1/feedback`: 200 where any label was accepted or known.
+pub(super) async fn answer(call: &Call<'_>, body: Metered) -> Result<Reply> {
+    let labels = labels(call.front)?;
     let body = call.body(body).await?;
-    let labels_max = desk.labels_max();
-    let receipt = desk
+    let labels_max = labels.labels_max();
+
+    let receipt = labels
         .take_aside(move || given::read(&body, labels_max))
         .await?;
+
     let mut reply = Reply::json(receipt.to_json().to_string());
     if let Some(kind) = receipt.error() {
         reply.status = status::http(kind);
@@ -39,18 +43,20 @@ pub(super) async fn answer(call: &Call<'_>, body: super::body::Metered) -> Resul
 
 /// The service; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Desk(pub Arc<Front>);
+pub(super) struct LabelService(pub Arc<Front>);
 
 #[tonic::async_trait]
-impl feedback_server::Feedback for Desk {
+impl feedback_server::Feedback for LabelService {
     async fn give(
         &self,
         request: Request<p::GiveRequest>,
     ) -> Result<Response<p::GiveReply>, Status> {
-        let labels = request.into_inner().labels;
-        let receipt = desk(&self.0)?
-            .take_aside(move || Ok(labels.into_iter().map(read).collect()))
+        let given = request.into_inner().labels;
+
+        let receipt = labels(&self.0)?
+            .take_aside(move || Ok(given.into_iter().map(read).collect()))
             .await?;
+
         if let (Some(kind), Some(first)) = (receipt.error(), receipt.refused.first()) {
             let (index, message) = (first.index, &first.error.message);
             return Err(Error::new(kind, format!("label {index}: {message}")).into());
@@ -81,21 +87,22 @@ fn read(label: p::Label) -> Result<Given> {
 
 fn reply(receipt: &Receipt) -> p::GiveReply {
     let json = receipt.to_json();
-    let told = json["errors"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let errors = told.iter().map(|e| p::Refusal {
-        index: e["index"].as_u64().unwrap_or(0),
-        code: text(&e["code"]),
-        message: text(&e["message"]),
-    });
+    let errors = json["errors"].as_array().map(Vec::as_slice);
+    let errors = errors.unwrap_or_default().iter();
+
     p::GiveReply {
         accepted: receipt.accepted as u64,
         joined: receipt.joined as u64,
         duplicates: receipt.duplicates as u64,
         refused: receipt.refused.len() as u64,
-        errors: errors.collect(),
+        errors: errors.map(refusal).collect(),
+    }
+}
+
+fn refusal(error: &serde_json::Value) -> p::Refusal {
+    p::Refusal {
+        index: error["index"].as_u64().unwrap_or(0),
+        code: error["code"].as_str().unwrap_or_default().to_owned(),
+        message: error["message"].as_str().unwrap_or_default().to_owned(),
     }
 }

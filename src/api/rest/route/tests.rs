@@ -97,16 +97,3 @@ fn tensorflow_serving_paths() {
         check("POST", bad, "Err(Malformed)");
     }
 }
-
-#[test]
-fn gzip_is_accepted_unless_its_weight_is_zero() {
-    for (value, expected) in [
-        ("gzip", true),
-        ("br, GZIP;q=0.5", true),
-        ("gzip;q=0", false),
-        ("identity", false),
-        ("", false),
-    ] {
-        assert_eq!(accepts_gzip(value), expected, "{value}");
-    }
-}

@@ -1,5 +1,4 @@
-//! The text of a configuration: where something stands in it, and what was
-//! probably meant.
+//! Messages about the text of a configuration: the line of a fault, and the nearest known key.
 
 use crate::core::error::Error;
 use crate::core::model::short;
@@ -27,24 +26,24 @@ impl Source<'_> {
         format!("{}:{line}", self.name)
     }
 
-    /// Refuses what stands at a byte of the text.
+    /// Makes an error about the line of a byte.
     pub fn refuse(self, at: usize, fault: impl fmt::Display) -> Error {
         Error::invalid(format!("{}: {fault}", self.origin(at)))
     }
 }
 
-/// A value without its place.
+/// Removes the position from a value.
 pub fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
     Value::deserialize(value.into_deserializer()).map_err(|fault| fault.message().to_owned())
 }
 
-/// Names the key that was probably meant, or all of them where none is near.
+/// Suggests the nearest key, or lists all keys if none is near.
 pub fn nearest(given: &str, keys: &[&str]) -> String {
     let far = |key: &&&str| strsim::levenshtein(short(given), key);
     match keys.iter().min_by_key(far) {
         Some(key) if far(&key) <= key.len().max(given.len()) / 2 => {
             format!("; did you mean '{key}'?")
         }
-        _ => format!("; known are {}", keys.join(", ")),
+        _ => format!("; the known ones are {}", keys.join(", ")),
     }
 }

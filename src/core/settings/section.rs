@@ -7,7 +7,7 @@
 #[macro_export]
 macro_rules! setting_form {
     () => {
-        $crate::config::form::Plain
+        $crate::core::settings::form::Plain
     };
     ($form:ty) => {
         $form
@@ -31,8 +31,8 @@ macro_rules! setting_key {
 #[macro_export]
 macro_rules! setting_read {
     ($value:ident, $type:ty, $form:ty $(, $range:expr)?) => {{
-        let setting = <$form as $crate::config::form::Form<$type>>::read($value)?;
-        $($crate::config::form::within(&setting, &$range, <$form as $crate::config::form::Form<$type>>::write)?;)?
+        let setting = <$form as $crate::core::settings::form::Form<$type>>::read($value)?;
+        $($crate::core::settings::form::within(&setting, &$range, <$form as $crate::core::settings::form::Form<$type>>::write)?;)?
         setting
     }};
 }
@@ -42,11 +42,11 @@ macro_rules! setting_read {
 #[macro_export]
 macro_rules! setting_reference {
     ($default:expr, $key:expr, $type:ty, $form:ty, $text:expr $(, $range:expr)?) => {
-        $crate::config::form::KeyReference {
+        $crate::core::settings::form::KeyReference {
             key: $key,
-            accepts: <$form as $crate::config::form::Form<$type>>::accepts(),
-            default: <$form as $crate::config::form::Form<$type>>::text(&$default),
-            range: None $(.or($crate::config::form::range_text::<$type, $form>(&$range)))?,
+            accepts: <$form as $crate::core::settings::form::Form<$type>>::accepts(),
+            default: <$form as $crate::core::settings::form::Form<$type>>::text(&$default),
+            range: None $(.or($crate::core::settings::form::range_text::<$type, $form>(&$range)))?,
             text: $text,
         }
     };
@@ -82,7 +82,7 @@ macro_rules! section {
 
             /// Describes every key, in order.
             #[allow(dead_code, reason = "not every section has a reference page")]
-            pub(crate) fn reference() -> Vec<$crate::config::form::KeyReference> {
+            pub(crate) fn reference() -> Vec<$crate::core::settings::form::KeyReference> {
                 let defaults = Self::default();
                 vec![$($crate::setting_reference!(
                     defaults.$field, $crate::setting_key!($field $($key)?), $type,
@@ -104,7 +104,7 @@ macro_rules! section {
             #[allow(dead_code, reason = "not every section is written back")]
             pub(crate) fn to_table(&self) -> toml::Table {
                 let mut table = toml::Table::new();
-                $(if let Some(value) = <$crate::setting_form!($($form)?) as $crate::config::form::Form<$type>>::write(&self.$field) {
+                $(if let Some(value) = <$crate::setting_form!($($form)?) as $crate::core::settings::form::Form<$type>>::write(&self.$field) {
                     table.insert($crate::setting_key!($field $($key)?).into(), value);
                 })*
                 table
@@ -171,7 +171,7 @@ macro_rules! choice {
 #[macro_export]
 macro_rules! words {
     ($name:ident {$( $variant:ident = $word:literal ),*}) => {
-        impl $crate::config::form::Form<$name> for $crate::config::form::Plain {
+        impl $crate::core::settings::form::Form<$name> for $crate::core::settings::form::Plain {
             fn read(value: &toml::Value) -> Result<$name, String> {
                 match value.as_str() {
                     $(Some($word) => Ok($name::$variant),)*

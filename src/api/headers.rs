@@ -1,0 +1,124 @@
+//! The request and response headers of the data listeners, and what they mean:
+//! the trace, the routing key and the deadline of a request.
+
+use crate::core::error::{Error, Result};
+use crate::core::request::Deadline;
+use crate::core::request::trace::Context;
+use http::HeaderMap;
+use std::time::{Duration, Instant};
+
+/// The request header with the caller's trace.
+const TRACE_HEADER: &str = "traceparent";
+/// The response header with the span of the prediction.
+pub(crate) const TRACED_HEADER: &str = "traceresponse";
+/// The response header with the version that served.
+pub(crate) const VERSION_HEADER: &str = "ortus-model-version";
+/// The response header with the prediction id.
+pub(crate) const PREDICTION_HEADER: &str = "ortus-prediction-id";
+/// The request header with a timeout, in any protocol.
+const TIMEOUT_HEADER: &str = "ortus-timeout-ms";
+/// The digits of the longest timeout.
+const TIMEOUT_DIGITS_MAX: usize = 12;
+/// The request header whose value decides where split traffic goes.
+const ROUTE_KEY_HEADER: &str = "ortus-route-key";
+
+/// Reads the trace that a request is part of.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<Context> {
+    Context::parse(headers.get(TRACE_HEADER)?.to_str().ok()?)
+}
+
+/// Reads the key by which split traffic is routed; empty where there is none.
+pub(crate) fn route_key(headers: &HeaderMap) -> &[u8] {
+    headers
+        .get(ROUTE_KEY_HEADER)
+        .map_or(&[], http::HeaderValue::as_bytes)
+}
+
+/// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.
+pub(crate) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<Deadline>> {
+    if let Some(value) = headers.get("grpc-timeout") {
+        let timeout = value.to_str().ok().and_then(grpc_timeout).ok_or_else(|| {
+            Error::invalid("grpc-timeout must be 1 to 8 digits and a unit (H, M, S, m, u or n)")
+        })?;
+        return Ok(Some(Deadline::after(arrived, timeout)));
+    }
+
+    if let Some(value) = headers.get(TIMEOUT_HEADER) {
+        let timeout = value.to_str().ok().and_then(milliseconds).ok_or_else(|| {
+            Error::invalid(format!(
+                "{TIMEOUT_HEADER} must be a positive integer of at most {TIMEOUT_DIGITS_MAX} digits"
+            ))
+        })?;
+        return Ok(Some(Deadline::after(arrived, timeout)));
+    }
+
+    Ok(None)
+}
+
+/// Returns the earlier of a header's deadline and the `timeout` parameter's.
+pub(crate) fn earlier(
+    of_header: Option<Deadline>,
+    timeout_us: Option<u64>,
+    arrived: Instant,
+) -> Option<Deadline> {
+    let of_body = timeout_us.map(|us| Deadline::after(arrived, Duration::from_micros(us)));
+    of_header.into_iter().chain(of_body).min()
+}
+
+fn milliseconds(value: &str) -> Option<Duration> {
+    if value.len() > TIMEOUT_DIGITS_MAX || !value.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+
+    let ms = value.parse().ok().filter(|ms| *ms > 0)?;
+    Some(Duration::from_millis(ms))
+}
+
+fn grpc_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+
+    let n: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(n * 3600),
+        "M" => Duration::from_secs(n * 60),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(header: &'static str, value: &'static str, expected: Option<u128>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header, http::HeaderValue::from_static(value));
+        let now = Instant::now();
+        let got = deadline(&headers, now).map(|d| d.map(|d| (d.0 - now).as_nanos()));
+        assert_eq!(got.ok().flatten(), expected, "{header}: {value}");
+    }
+
+    #[test]
+    fn timeouts_are_read_in_every_unit_and_the_malformed_are_refused() {
+        check("grpc-timeout", "1S", Some(1_000_000_000));
+        check("grpc-timeout", "20m", Some(20_000_000));
+        check("grpc-timeout", "300000u", Some(300_000_000));
+        check("grpc-timeout", "7n", Some(7));
+        check("grpc-timeout", "1M", Some(60_000_000_000));
+        check("grpc-timeout", "99999999H", Some(24 * 3600 * 1_000_000_000));
+        for bad in ["", "S", "-1S", "1", "1s", "123456789S", "1.5S", " 1S"] {
+            check("grpc-timeout", bad, None);
+        }
+        check(TIMEOUT_HEADER, "250", Some(250_000_000));
+        for bad in ["0", "-1", "x", "", "9999999999999"] {
+            check(TIMEOUT_HEADER, bad, None);
+        }
+        assert!(deadline(&HeaderMap::new(), Instant::now()).is_ok_and(|d| d.is_none()));
+    }
+}

@@ -1,0 +1,182 @@
+//! The path of a prediction request, the same in every protocol: resolve the
+//! servable, read the deadline, decode, predict, encode, and name the version
+//! in the answer's headers. Counts a refused request once. Knows no protocol:
+//! a handler passes in what it read and how it encodes.
+
+use super::headers::{
+    PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, deadline, earlier, route_key, trace,
+};
+use crate::core::error::{Error, Result};
+use crate::core::model::Signature;
+use crate::core::request::{Deadline, Protocol, Request, Response, Target};
+use crate::core::tensor::Tensor;
+use crate::serve::predict::{Predicted, Predictor};
+use crate::serve::servable::Servable;
+use http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// When a request's headers arrived; travels with a gRPC request.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived(pub Instant);
+
+impl Arrived {
+    /// Reads it from a request's extensions; now, where it is not there.
+    pub(crate) fn of(extensions: &http::Extensions) -> Instant {
+        extensions.get().map_or_else(Instant::now, |Self(at)| *at)
+    }
+}
+
+/// A prediction request of which only the headers were read.
+pub(crate) struct Inbound<'c> {
+    pub predictor: &'c Predictor,
+    pub protocol: Protocol,
+    pub headers: &'c HeaderMap,
+    pub arrived: Instant,
+}
+
+/// A prediction request with the servable that will answer it.
+pub(crate) struct Admitted<'c> {
+    inbound: Inbound<'c>,
+    target: Target,
+    servable: Arc<Servable>,
+    deadline: Option<Deadline>,
+}
+
+/// What a protocol reads from a request besides its target.
+#[derive(Debug)]
+pub(crate) struct Decoded<F> {
+    /// The client's own id.
+    pub id: String,
+    /// 0 is the default and most urgent.
+    pub priority: u8,
+    /// Triton's `timeout` parameter.
+    pub timeout_us: Option<u64>,
+    /// The routing key, where it becomes known only with the body.
+    pub route_key: Option<String>,
+    /// Named tensors, in the order sent.
+    pub inputs: Vec<(String, Tensor)>,
+    /// The outputs selected; empty selects all.
+    pub outputs: Vec<String>,
+    /// How the client wants the answer encoded.
+    pub form: F,
+}
+
+/// An answer whose headers can be set.
+pub(crate) trait AnswerHeaders {
+    fn headers_mut(&mut self) -> &mut HeaderMap;
+}
+
+impl<M> AnswerHeaders for tonic::Response<M> {
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.metadata_mut().as_mut()
+    }
+}
+
+impl<'c> Inbound<'c> {
+    /// Resolves the target and reads the deadline. Comes before the tensors are
+    /// decoded, so that refusing costs little.
+    pub(crate) fn admit(self, target: Result<Target>) -> Result<Admitted<'c>> {
+        match self.resolve(target) {
+            Ok((target, servable, deadline)) => Ok(Admitted {
+                inbound: self,
+                target,
+                servable,
+                deadline,
+            }),
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    fn resolve(&self, target: Result<Target>) -> Result<(Target, Arc<Servable>, Option<Deadline>)> {
+        let target = match route_key(self.headers) {
+            [] => target?,
+            key => target?.routed_by(key),
+        };
+        let servable = self.predictor.resolve(&target)?;
+        let deadline = deadline(self.headers, self.arrived)?;
+
+        Ok((target, servable, deadline))
+    }
+
+    fn refused(&self, error: Error) -> Error {
+        self.predictor.refused(self.protocol, &error);
+        error
+    }
+}
+
+impl Admitted<'_> {
+    /// The tensors that the servable takes and answers.
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.servable.signature
+    }
+
+    /// Predicts and encodes; names the version and the prediction in the
+    /// answer's headers.
+    pub(crate) async fn predict<F, T: AnswerHeaders>(
+        self,
+        decoded: Result<Decoded<F>>,
+        encode: impl FnOnce(&Response, F) -> Result<T>,
+    ) -> Result<T> {
+        let predictor = self.inbound.predictor;
+        let (servable, request, form) = self.request(decoded)?;
+
+        let predicted = predictor
+            .predict_encoded(&servable, request, |response| encode(response, form))
+            .await?;
+
+        let Predicted {
+            response,
+            encoded: mut answer,
+        } = predicted;
+        stamp(answer.headers_mut(), &response);
+        Ok(answer)
+    }
+
+    fn request<F>(self, decoded: Result<Decoded<F>>) -> Result<(Arc<Servable>, Request, F)> {
+        let decoded = decoded.map_err(|error| self.inbound.refused(error))?;
+        let servable = match &decoded.route_key {
+            // The header comes first.
+            Some(key) if self.target.key.is_none() => {
+                let target = self.target.routed_by(key.as_bytes());
+                let routed = self.inbound.predictor.resolve(&target);
+                routed.map_err(|error| self.inbound.refused(error))?
+            }
+            _ => self.servable,
+        };
+
+        let Inbound {
+            protocol,
+            headers,
+            arrived,
+            ..
+        } = self.inbound;
+        let request = Request {
+            id: decoded.id,
+            protocol,
+            arrived,
+            deadline: earlier(self.deadline, decoded.timeout_us, arrived),
+            priority: decoded.priority,
+            inputs: decoded.inputs,
+            outputs: decoded.outputs,
+            trace: trace(headers),
+        };
+        Ok((servable, request, decoded.form))
+    }
+}
+
+/// Names the version that served, the prediction and its trace.
+fn stamp(headers: &mut HeaderMap, response: &Response) {
+    headers.insert(VERSION_HEADER, response.version.number().into());
+
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let id = response.prediction_id.hyphenated();
+    if let Ok(id) = HeaderValue::from_str(id.encode_lower(&mut buffer)) {
+        headers.insert(PREDICTION_HEADER, id);
+    }
+
+    let trace = response.trace.as_deref().map(HeaderValue::from_str);
+    if let Some(Ok(trace)) = trace {
+        headers.insert(TRACED_HEADER, trace);
+    }
+}

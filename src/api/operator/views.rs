@@ -1,0 +1,165 @@
+//! What the operator listener shows of the served models: their state, drift,
+//! performance and the parts of their report. Reads only.
+
+use crate::api::Front;
+use crate::api::labels::labels;
+use crate::api::oip::describe;
+use crate::core::error::{Error, Result};
+use crate::core::model::{ModelName, Version};
+use crate::observe::drift::observer::Monitor;
+use crate::observe::report::drift::{DriftReport, VersionDrift};
+use crate::observe::report::model::ModelReport;
+use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
+use crate::proto::inference::repository_index_response::ModelIndex;
+use crate::serve::route::Table;
+use crate::serve::servable::{Batching, Servable};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The hours that a report covers unless the request says otherwise.
+const REPORT_HOURS: u64 = 24 * 7;
+
+/// Lists every version known, and what serves it.
+pub(super) fn models(front: &Front) -> Value {
+    let table = front.predictor.routes().table();
+    let index = describe::index(&front.manager.status(), false);
+    let models: Vec<Value> = index.iter().map(|entry| model(entry, &table)).collect();
+
+    json!({"models": models, "entry": table.entry})
+}
+
+fn model(entry: &ModelIndex, table: &Table) -> Value {
+    let mut shown = json!({
+        "name": entry.name,
+        "version": entry.version,
+        "state": entry.state,
+        "reason": entry.reason,
+    });
+    if let Some(servable) = servable(entry, table) {
+        show_servable(&mut shown, servable);
+    }
+    shown
+}
+
+fn servable<'t>(entry: &ModelIndex, table: &'t Table) -> Option<&'t Servable> {
+    let version = entry.version.parse().ok().and_then(Version::new)?;
+    let routes = table.models.get(entry.name.as_str())?;
+    routes.versions.get(&version).map(AsRef::as_ref)
+}
+
+fn show_servable(shown: &mut Value, servable: &Servable) {
+    shown["digest"] = servable.digest.to_string().into();
+    shown["provider"] = servable.provider.into();
+    shown["lanes"] = servable.lanes.into();
+    shown["batching"] = match &servable.batching {
+        Batching::Joined => json!({"joined": true}),
+        Batching::Alone(reason) => json!({"joined": false, "reason": reason}),
+    };
+    shown["batch_rows_max"] = servable.options.batch_rows_max.into();
+    shown["queue_rows_max"] = servable.options.queue_rows_max.into();
+    shown["queue_rows"] = servable.metrics.queue_rows.get().into();
+    shown["requests_in_flight"] = servable.metrics.in_flight.get().into();
+}
+
+/// Shows the drift of a model's versions, or of one.
+pub(super) fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<DriftReport> {
+    let monitor = monitor(front)?;
+    let name = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+
+    let found = monitor.report(&name, version);
+    if found.is_empty() {
+        return Err(not_served(&name, version));
+    }
+    Ok(DriftReport { versions: found })
+}
+
+/// Shows everything that the report page of a model needs.
+pub(super) fn report(
+    front: &Front,
+    name: &str,
+    version: Option<&str>,
+    hours: Option<&str>,
+) -> Result<ModelReport> {
+    let monitor = monitor(front)?;
+    let model = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+    let hours = hours.map_or(Ok(REPORT_HOURS), whole_hours)?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+
+    let since = now.saturating_sub(hours.saturating_mul(3600));
+    let watched = monitor.charted(&model, version, since);
+    if watched.is_empty() {
+        return Err(not_served(&model, version));
+    }
+    let labels = front.labels.as_ref();
+    let measured = labels.map(|labels| labels.report(&model, version));
+    let times = front.metrics.times(model.as_str());
+
+    Ok(ModelReport {
+        time: now,
+        hours,
+        watched,
+        measured: measured.unwrap_or_default(),
+        times,
+    })
+}
+
+fn whole_hours(text: &str) -> Result<u64> {
+    text.parse()
+        .map_err(|_| Error::invalid("hours must be a non-negative integer"))
+}
+
+/// Shows the performance of a model's versions, or of one: measured on labels,
+/// and estimated from scores.
+pub(super) fn performance(
+    front: &Front,
+    name: &str,
+    version: Option<&str>,
+) -> Result<PerformanceReport> {
+    let labels = labels(front)?;
+    let name = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+
+    let measured = labels.report(&name, version);
+    let monitor = front.monitor.as_ref();
+    let watched = monitor
+        .map(|monitor| monitor.report(&name, version))
+        .unwrap_or_default();
+    let estimated: Vec<VersionEstimate> = watched.into_iter().filter_map(estimated).collect();
+    if measured.is_empty() && estimated.is_empty() {
+        return Err(Error::not_found(format!(
+            "model '{name}' has neither labels nor an estimated performance"
+        )));
+    }
+
+    Ok(PerformanceReport {
+        measured,
+        estimated,
+    })
+}
+
+/// Takes the estimate of one version out of its drift report.
+fn estimated(report: VersionDrift) -> Option<VersionEstimate> {
+    report.estimated.as_ref()?;
+    Some(VersionEstimate {
+        version: report.version,
+        digest: report.digest,
+        estimated: report.estimated,
+    })
+}
+
+fn monitor(front: &Front) -> Result<&Monitor> {
+    front.monitor.as_deref().ok_or_else(|| {
+        Error::precondition("monitoring is off: monitor.enabled is false; set it to true")
+    })
+}
+
+fn not_served(name: &ModelName, version: Option<Version>) -> Error {
+    let version = version.map_or_else(String::new, |v| format!("version {v} of "));
+    Error::not_found(format!(
+        "{version}model '{name}' is not served here; GET /v1/models lists what is"
+    ))
+}

@@ -1,0 +1,36 @@
+//! A REST request whose body is still arriving.
+
+use crate::api::body::{self, Metered};
+use crate::api::inbound::Inbound;
+use crate::api::{Charge, Front};
+use crate::core::error::Result;
+use crate::core::request::Protocol;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::time::Instant;
+
+/// What a handler needs of a request.
+pub(crate) struct Call<'c> {
+    pub front: &'c Front,
+    pub headers: &'c HeaderMap,
+    pub arrived: Instant,
+    pub charge: &'c Charge,
+}
+
+impl<'c> Call<'c> {
+    /// The start of a prediction's path.
+    pub(crate) fn inbound(&self, protocol: Protocol) -> Inbound<'c> {
+        Inbound {
+            predictor: &self.front.predictor,
+            protocol,
+            headers: self.headers,
+            arrived: self.arrived,
+        }
+    }
+
+    /// Collects and decompresses the body.
+    pub(crate) async fn body(&self, body: Metered) -> Result<Bytes> {
+        let bytes = body::collect(body, self.front.limits.message_bytes_max).await?;
+        body::decoded(self.headers, bytes, self.front, self.charge)
+    }
+}

@@ -1,0 +1,151 @@
+//! REST: from a method and a path to the call that they name. Pure functions;
+//! the calls are answered elsewhere.
+
+#[cfg(test)]
+mod tests;
+
+use crate::core::model::Version;
+use crate::core::request::Selector;
+use http::Method;
+
+/// The call that a path names. Model names are decoded once and not yet checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Live,
+    Ready,
+    Server,
+    Models,
+    Metadata(String, String),
+    ModelReady(String, String),
+    Infer(String, String),
+    Config(String, String),
+    Statistics(String, String),
+    Index,
+    Load(String),
+    Unload(String),
+    TfsPredict(String, Selector),
+    TfsStatus(String, Option<Selector>),
+    TfsMetadata(String, Selector),
+    Labels,
+}
+
+/// Why there is no route.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// 404.
+    Unknown,
+    /// 405, and the method that the path takes.
+    Method(&'static str),
+    /// 400, as TensorFlow Serving answers under /v1.
+    Malformed,
+}
+
+/// Reads a method and a path.
+pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
+    let all: Option<Vec<String>> = path.split('/').skip(1).map(decoded).collect();
+    let all = all.ok_or(NoRoute::Malformed)?;
+    let segments: Vec<&str> = all.iter().map(String::as_str).collect();
+
+    let (wanted, found) = match segments.as_slice() {
+        ["v2"] => ("GET", Route::Server),
+        ["v2", "health", "live"] => ("GET", Route::Live),
+        ["v2", "health", "ready"] => ("GET", Route::Ready),
+        ["v2", "models"] => ("GET", Route::Models),
+        ["v2", "models", "stats"] => ("GET", Route::Statistics(String::new(), String::new())),
+        ["v2", "models", name] => ("GET", Route::Metadata((*name).to_owned(), String::new())),
+        ["v2", "models", name, "versions", version] => (
+            "GET",
+            Route::Metadata((*name).to_owned(), (*version).to_owned()),
+        ),
+        ["v2", "models", name, verb] => of_model(name, "", verb)?,
+        ["v2", "models", name, "versions", version, verb] => of_model(name, version, verb)?,
+        ["v2", "repository", "index"] => ("POST", Route::Index),
+        ["v2", "repository", "models", name, "load"] => ("POST", Route::Load((*name).to_owned())),
+        ["v2", "repository", "models", name, "unload"] => {
+            ("POST", Route::Unload((*name).to_owned()))
+        }
+        ["v1", "feedback"] => ("POST", Route::Labels),
+        [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => return under_v1(method, rest),
+        _ => return Err(NoRoute::Unknown),
+    };
+
+    if method.as_str() == wanted || (wanted == "GET" && method == Method::HEAD) {
+        Ok(found)
+    } else {
+        Err(NoRoute::Method(wanted))
+    }
+}
+
+fn decoded(segment: &str) -> Option<String> {
+    let bytes = percent_encoding::percent_decode_str(segment);
+    bytes.decode_utf8().ok().map(|text| text.into_owned())
+}
+
+fn of_model(name: &str, version: &str, verb: &str) -> Result<(&'static str, Route), NoRoute> {
+    let (name, version) = (name.to_owned(), version.to_owned());
+    Ok(match verb {
+        "ready" => ("GET", Route::ModelReady(name, version)),
+        "infer" => ("POST", Route::Infer(name, version)),
+        "config" => ("GET", Route::Config(name, version)),
+        "stats" => ("GET", Route::Statistics(name, version)),
+        _ => return Err(NoRoute::Unknown),
+    })
+}
+
+/// TensorFlow Serving's paths, whose fixed words match in any case.
+fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
+    let [models, rest @ ..] = segments else {
+        return Err(NoRoute::Malformed);
+    };
+    if !models.eq_ignore_ascii_case("models") {
+        return Err(NoRoute::Malformed);
+    }
+    let (rest, metadata) = match rest {
+        [inner @ .., last] if last.eq_ignore_ascii_case("metadata") && !inner.is_empty() => {
+            (inner, true)
+        }
+        all => (all, false),
+    };
+    let (name, kind, value) = match rest {
+        [name] => (*name, "", ""),
+        [name, kind, value] => (*name, *kind, *value),
+        _ => return Err(NoRoute::Malformed),
+    };
+    let (name, value, verb) = if kind.is_empty() {
+        let (name, verb) = before_verb(name);
+        (name, value, verb)
+    } else {
+        let (value, verb) = before_verb(value);
+        (name, value, verb)
+    };
+    let name = name.to_owned();
+
+    let selector = match kind.to_ascii_lowercase().as_str() {
+        "" => None,
+        "versions" => Some(Selector::Exact(
+            Version::parse(value).map_err(|_| NoRoute::Malformed)?,
+        )),
+        "labels" if !value.is_empty() => Some(Selector::Label(value.to_owned())),
+        _ => return Err(NoRoute::Malformed),
+    };
+    match (method.as_str(), verb.as_deref(), metadata) {
+        ("POST", Some("predict"), false) => Ok(Route::TfsPredict(
+            name,
+            selector.unwrap_or(Selector::Latest),
+        )),
+        ("GET" | "HEAD", None, true) => Ok(Route::TfsMetadata(
+            name,
+            selector.unwrap_or(Selector::Latest),
+        )),
+        ("GET" | "HEAD", None, false) => Ok(Route::TfsStatus(name, selector)),
+        _ => Err(NoRoute::Malformed),
+    }
+}
+
+/// Splits `name:verb`; the verb in lower case.
+fn before_verb(text: &str) -> (&str, Option<String>) {
+    match text.rsplit_once(':') {
+        Some((name, verb)) => (name, Some(verb.to_ascii_lowercase())),
+        None => (text, None),
+    }
+}

@@ -1,0 +1,102 @@
+//! Output of a child process, read on a thread of its own so that a full pipe
+//! never blocks the child, and kept only up to a limit. Does not interpret it.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a reader is checked for its end.
+const CHECK: Duration = Duration::from_millis(1);
+
+/// What was kept of one stream.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The bytes that were kept.
+    pub bytes: Vec<u8>,
+    /// How many bytes the stream carried, as far as it was read.
+    pub total_bytes: usize,
+}
+
+/// A stream that is being read.
+#[derive(Debug)]
+pub struct Output(JoinHandle<Kept>);
+
+impl Output {
+    /// Reads the first `bytes_max` bytes of a stream and ignores the rest.
+    pub fn head(stream: impl Read + Send + 'static, bytes_max: u64) -> Self {
+        Self(std::thread::spawn(move || read_head(stream, bytes_max)))
+    }
+
+    /// Reads a stream to its end and keeps the last `bytes_max` bytes.
+    pub fn tail(stream: impl Read + Send + 'static, bytes_max: usize) -> Self {
+        Self(std::thread::spawn(move || read_tail(stream, bytes_max)))
+    }
+
+    /// Returns what was kept, or `None` where the stream did not end by
+    /// `until`: a process that could not be killed may hold it open for ever.
+    pub fn finish(self, until: Instant) -> Option<Kept> {
+        while !self.0.is_finished() && Instant::now() < until {
+            std::thread::sleep(CHECK);
+        }
+        if !self.0.is_finished() {
+            return None;
+        }
+        self.0.join().ok()
+    }
+}
+
+fn read_head(stream: impl Read, bytes_max: u64) -> Kept {
+    let mut bytes = Vec::new();
+    // A stream that breaks ends there; the exit status of the process says why.
+    let _ = stream.take(bytes_max).read_to_end(&mut bytes);
+    Kept {
+        total_bytes: bytes.len(),
+        bytes,
+    }
+}
+
+fn read_tail(mut stream: impl Read, bytes_max: usize) -> Kept {
+    let mut last = VecDeque::new();
+    let mut total_bytes = 0;
+    let mut part = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut part) {
+        total_bytes += count;
+        last.extend(&part[..count]);
+        last.drain(..last.len().saturating_sub(bytes_max));
+    }
+
+    Kept {
+        bytes: last.into(),
+        total_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn head_keeps_the_first_bytes_and_tail_the_last() {
+        let text: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+
+        let head = Output::head(std::io::Cursor::new(text.clone()), 3);
+        let head = head.finish(soon()).expect("a cursor ends");
+        assert_eq!((head.bytes.as_slice(), head.total_bytes), (&text[..3], 3));
+
+        let tail = Output::tail(std::io::Cursor::new(text.clone()), 3);
+        let tail = tail.finish(soon()).expect("a cursor ends");
+        assert_eq!(tail.bytes, &text[text.len() - 3..]);
+        assert_eq!(tail.total_bytes, text.len());
+    }
+
+    #[test]
+    fn a_stream_that_stays_open_is_given_up() {
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        assert!(Output::tail(reader, 3).finish(Instant::now()).is_none());
+    }
+}

@@ -1,0 +1,210 @@
+//! Runs that pass their limit, in the watchdog's virtual time: they are
+//! terminated, and lanes that hang are replaced.
+
+use super::*;
+use crate::core::error::Kind;
+use crate::onnx::runtime::fake::Flag;
+use crate::serve::batch::watch::{HANG_GRACE, RUN_GRACE};
+use crate::serve::batch::watchdog::{REPLACEMENTS_MAX, look};
+use std::sync::mpsc;
+
+/// A moment after the limit of every run that was submitted with `LONG`.
+fn late() -> Instant {
+    Instant::now() + LONG + RUN_GRACE
+}
+
+/// Looks twice: the first look terminates a run, the second finds it hung.
+fn look_until_hung(batcher: &Batcher) {
+    let late = late();
+    look(&batcher.shared, late);
+    look(&batcher.shared, late + HANG_GRACE);
+}
+
+/// A batcher whose lane hangs until a token comes; the lanes that replace it
+/// follow `replacement`, where there is one, and else hang too.
+struct Hanging {
+    batcher: Batcher,
+    runs: Arc<Mutex<Vec<usize>>>,
+    tokens: mpsc::Sender<()>,
+    end: oneshot::Receiver<()>,
+}
+
+impl Hanging {
+    fn start(replacement: Option<Script>, options: Options) -> Self {
+        let (tokens, gate) = mpsc::channel();
+        let script = Script::Gate(Arc::new(Mutex::new(gate)));
+        let runs = Arc::<Mutex<Vec<usize>>>::default();
+        let session = FakeSession {
+            script: script.clone(),
+            runs: Arc::clone(&runs),
+        };
+        let (mut parts, end) = parts(session, options);
+        let script = replacement.unwrap_or(script);
+        let seen = Arc::clone(&runs);
+        parts.reopen = Box::new(move || {
+            Ok(Box::new(FakeSession {
+                script: script.clone(),
+                runs: Arc::clone(&seen),
+            }))
+        });
+        let batcher = Batcher::start(parts).expect("starts");
+        Self {
+            batcher,
+            runs,
+            tokens,
+            end,
+        }
+    }
+
+    fn hung(&self) -> i64 {
+        self.batcher.shared.metrics.lanes_hung.get()
+    }
+
+    /// Waits until so many lanes hang.
+    async fn until_hung(&self, count: i64) {
+        while self.hung() != count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_beyond_its_limit_is_terminated_and_the_next_is_not() {
+    let flag = Arc::<Flag>::default();
+    let (batcher, runs) = batcher(Script::Endless(flag), options());
+    for count in 1..=2 {
+        let submitted = batcher.submit(submission(&[1.0], LONG));
+        let watch = async {
+            until_running(&runs, count).await;
+            look(&batcher.shared, Instant::now());
+            assert_eq!(
+                batcher.shared.metrics.runs_terminated.get(),
+                count as u64 - 1,
+                "terminated before its limit"
+            );
+            look(&batcher.shared, late());
+        };
+        let (answer, ()) = tokio::join!(submitted, watch);
+
+        let error = answer.expect_err("terminated");
+        assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");
+        assert!(error.message.contains("was terminated"), "{error}");
+        assert_eq!(batcher.shared.metrics.runs_terminated.get(), count as u64);
+    }
+    assert_eq!(batcher.shared.metrics.lanes_hung.get(), 0);
+}
+
+#[tokio::test]
+async fn a_hung_lane_is_replaced_and_ends_when_its_run_does() {
+    let hanging = Hanging::start(Some(Script::Echo), options());
+    let batcher = &hanging.batcher;
+    let submitted = batcher.submit(submission(&[1.0], LONG));
+    let rest = async {
+        until_running(&hanging.runs, 1).await;
+        look_until_hung(batcher);
+        assert_eq!(hanging.hung(), 1);
+        assert!(batcher.is_running());
+
+        let other = batcher.submit(submission(&[2.0], LONG)).await;
+        assert_eq!(floats(&other.expect("served").outputs[0]), [2.0]);
+
+        hanging.tokens.send(()).expect("the hung run listens");
+        hanging.until_hung(0).await;
+    };
+    let (answer, ()) = tokio::join!(submitted, rest);
+
+    assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+    let again = batcher.submit(submission(&[3.0], LONG)).await;
+    assert_eq!(floats(&again.expect("served").outputs[0]), [3.0]);
+    drop(hanging.batcher);
+    assert!(hanging.end.await.is_err(), "both lanes end");
+}
+
+#[tokio::test]
+async fn beyond_the_limit_of_replacements_it_is_unavailable_until_a_run_ends() {
+    let hanging = Hanging::start(None, options());
+    let batcher = &hanging.batcher;
+    let mut waiting = Vec::new();
+    for count in 1..=REPLACEMENTS_MAX + 1 {
+        let mut submitted = Box::pin(batcher.submit(submission(&[1.0], LONG)));
+        let started = tokio::select! {
+            answer = &mut submitted => panic!("answered: {answer:?}"),
+            () = until_running(&hanging.runs, count) => batcher.problem(),
+        };
+        assert_eq!(started, None, "{count}");
+        waiting.push(submitted);
+        look_until_hung(batcher);
+        assert_eq!(hanging.hung(), count as i64);
+    }
+
+    let refused = batcher.submit(submission(&[2.0], LONG)).await;
+    let error = refused.expect_err("no lane is left");
+    assert_eq!(error.kind, Kind::Unavailable);
+    assert!(error.message.contains("'m:1' is unavailable"), "{error}");
+    assert_eq!(batcher.problem(), Some(error.message));
+
+    for _ in 0..=REPLACEMENTS_MAX {
+        hanging.tokens.send(()).expect("the hung runs listen");
+    }
+    hanging.until_hung(0).await;
+    assert_eq!(batcher.problem(), None);
+    hanging.tokens.send(()).expect("the lane listens");
+    let again = batcher.submit(submission(&[3.0], LONG)).await;
+    assert_eq!(floats(&again.expect("served").outputs[0]), [3.0]);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_again_makes_it_unavailable() {
+    let (batcher, runs, token) = gated(options());
+    let submitted = batcher.submit(submission(&[1.0], LONG));
+    let rest = async {
+        until_running(&runs, 1).await;
+        look_until_hung(&batcher);
+        while batcher.problem().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let refused = batcher.submit(submission(&[2.0], LONG)).await;
+        assert_eq!(refused.expect_err("refused").kind, Kind::Unavailable);
+        token.send(()).expect("the hung run listens");
+    };
+    let (answer, ()) = tokio::join!(submitted, rest);
+
+    assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+    assert_eq!(batcher.problem(), None);
+}
+
+#[test]
+fn a_run_in_place_that_hangs_is_replaced_and_is_the_last_in_place() {
+    let in_place = Options {
+        in_place: true,
+        ..options()
+    };
+    let hanging = Hanging::start(Some(Script::Echo), in_place);
+    let runtime = || {
+        let built = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        built.expect("a runtime")
+    };
+    std::thread::scope(|scope| {
+        let io = scope.spawn(|| {
+            let submitted = hanging.batcher.submit(submission(&[1.0], LONG));
+            runtime().block_on(submitted)
+        });
+        runtime().block_on(async {
+            until_running(&hanging.runs, 1).await;
+            look_until_hung(&hanging.batcher);
+            assert!(!hanging.batcher.shared.is_in_place());
+            let other = hanging.batcher.submit(submission(&[2.0], LONG)).await;
+            assert_eq!(floats(&other.expect("served").outputs[0]), [2.0]);
+            assert_eq!(hanging.hung(), 1);
+        });
+
+        hanging.tokens.send(()).expect("the hung run listens");
+        let answer = io.join().expect("the I/O thread comes back");
+        assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+        assert_eq!(hanging.hung(), 0);
+    });
+    drop(hanging.batcher);
+    assert!(hanging.end.blocking_recv().is_err());
+}

@@ -1,0 +1,81 @@
+//! The order of the queue and its limit.
+
+use super::*;
+
+fn entry(rows: usize, load: u32) -> Entry<u32> {
+    Entry {
+        rows,
+        pushed: Instant::now(),
+        load,
+    }
+}
+
+fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
+    entries.into_iter().map(|e| e.load).collect()
+}
+
+#[test]
+fn line_is_by_priority_then_deadline_then_arrival() {
+    let start = Instant::now();
+    let at = |ms: u32| Deadline(start + MS * ms);
+    let mut queue = Queue::new(100);
+    let class = Class::new();
+    for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
+        assert!(
+            queue
+                .push(&class, priority, at(deadline), entry(1, load))
+                .is_ok()
+        );
+    }
+    assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
+    assert_eq!(queue.rows(), 0);
+}
+
+#[test]
+fn queue_is_full_at_its_row_limit() {
+    let at = Deadline(Instant::now() + MS);
+    let mut queue = Queue::new(4);
+    assert!(queue.push(&Class::new(), 0, at, entry(3, 1)).is_ok());
+    assert_eq!(queue.push(&Class::new(), 0, at, entry(2, 2)).err(), Some(2));
+    assert!(queue.push(&Class::new(), 0, at, entry(1, 3)).is_ok());
+    assert_eq!(queue.push(&Class::new(), 0, at, entry(1, 4)).err(), Some(4));
+}
+
+#[test]
+fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
+    let start = Instant::now();
+    let mut queue = Queue::new(100);
+    let (wide, narrow) = (vec![9], vec![3]);
+    for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
+        assert!(
+            queue
+                .push(class, 0, Deadline(start + MS * ms), entry(1, load))
+                .is_ok()
+        );
+    }
+    let head = queue.head(8).expect("three wait");
+    assert_eq!(
+        (head.class.clone(), head.members.len()),
+        (narrow.clone(), 1)
+    );
+    assert_eq!(loads(queue.take(&narrow, 1)), [2]);
+    assert_eq!(queue.head(8).map(|h| h.members.len()), Some(2));
+    assert_eq!(loads(queue.take(&wide, 8)), [3, 1]);
+}
+
+#[test]
+fn the_late_leave_the_line_and_the_cancelled_too() {
+    let start = Instant::now();
+    let at = |ms: u32| Deadline(start + MS * ms);
+    let mut queue = Queue::new(100);
+    let class = Class::new();
+    for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
+        assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
+    }
+    assert_eq!(queue.expire(start + MS * 10), [2, 3]);
+    assert_eq!(queue.rows(), 4);
+    let rank = queue.push(&class, 0, at(30), entry(1, 5)).expect("room");
+    assert_eq!(queue.remove(&class, rank), Some(5));
+    assert_eq!(queue.remove(&class, rank), None);
+    assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
+}

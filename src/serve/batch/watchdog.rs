@@ -1,0 +1,156 @@
+//! Watches the runs of every servable from one thread of the process. Terminates
+//! runs that pass their limit, and replaces lanes that hang.
+//!
+//! A hung lane keeps its thread, its session and its memory until its run ends,
+//! so the number of replacements is limited: beyond [`REPLACEMENTS_MAX`] the
+//! servable is unavailable until a hung run ends.
+
+use super::hung::Hung;
+use super::lane::{self, Slot};
+use super::watch::{Finding, HANG_GRACE, RUN_GRACE};
+use super::{Batcher, Shared};
+use crate::core::error::{Error, Result};
+use parking_lot::Mutex;
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Lanes of one servable that may be hung and replaced at a time.
+pub(crate) const REPLACEMENTS_MAX: usize = 4;
+
+/// How often the watchdog looks at the runs.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+type Watched = Arc<Mutex<Vec<Weak<Shared>>>>;
+
+/// The way to the watchdog's thread. Dropping it ends the thread.
+pub(crate) struct Watchdog {
+    watched: Watched,
+    _end: Sender<Infallible>,
+}
+
+impl Watchdog {
+    /// Starts the thread.
+    pub(crate) fn start() -> Result<Self> {
+        let watched = Watched::default();
+        let (end, ended) = channel();
+        let seen = Arc::clone(&watched);
+        std::thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || watch(&seen, &ended))
+            .map_err(|e| Error::internal("start the watchdog").with_source(e))?;
+
+        Ok(Self { watched, _end: end })
+    }
+
+    /// Watches a batcher until it and its lanes have ended.
+    pub(crate) fn watch(&self, batcher: &Batcher) {
+        self.watched.lock().push(Arc::downgrade(&batcher.shared));
+    }
+}
+
+fn watch(watched: &Watched, ended: &Receiver<Infallible>) {
+    while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let now = Instant::now();
+        // Held for a moment: looking does not wait for a run.
+        watched.lock().retain(|batcher| {
+            let batcher = batcher.upgrade();
+            batcher.inspect(|shared| look(shared, now)).is_some()
+        });
+    }
+}
+
+/// Looks at every run of one servable.
+pub(super) fn look(shared: &Arc<Shared>, now: Instant) {
+    for (at, slot) in shared.slots.load().iter().enumerate() {
+        // Taken first: a run that ends at this moment is counted after this.
+        let mut hung = shared.hung.lock();
+        match slot.watch.look(now) {
+            Finding::Nothing => {}
+            Finding::Terminated => {
+                shared.metrics.runs_terminated.inc();
+                tracing::warn!(
+                    servable = shared.name,
+                    grace_s = RUN_GRACE.as_secs(),
+                    "run terminated: it passed the latest deadline of its batch and the grace period"
+                );
+            }
+            Finding::Hung => {
+                hung.count += 1;
+                shared.metrics.lanes_hung.inc();
+                replace(shared, at, slot, &mut hung);
+            }
+        }
+    }
+}
+
+/// Starts a new lane for a hung one, where the limit allows.
+fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
+    let is_in_place = slot.watch.is_in_place();
+    if is_in_place {
+        // An I/O thread serves other clients too: none must hang again.
+        shared
+            .slow_in_place
+            .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
+    }
+    let is_replaced = hung.count <= REPLACEMENTS_MAX;
+    tracing::error!(
+        servable = shared.name,
+        on_io_thread = is_in_place,
+        hung = hung.count,
+        replacements_max = REPLACEMENTS_MAX,
+        grace_s = HANG_GRACE.as_secs(),
+        "lane hangs: its run did not end within the grace period after it was terminated; {}",
+        if is_replaced {
+            "a new lane replaces it"
+        } else {
+            "the limit of replacements is reached, the version is unavailable until a run ends"
+        }
+    );
+    if !is_replaced {
+        give_up(shared, slot, hung);
+        return;
+    }
+
+    let (new_shared, new_slot) = (Arc::clone(shared), Arc::clone(slot));
+    let started = std::thread::Builder::new()
+        .name(format!("lane {}", shared.name))
+        .spawn(move || serve_instead(&new_shared, at, &new_slot));
+    if let Err(error) = started {
+        tracing::error!(servable = shared.name, %error, "the thread of a new lane cannot start");
+        give_up(shared, slot, hung);
+    }
+}
+
+/// Opens a session in place of a hung one, and serves where the hung run holds
+/// the thread of its lane too.
+fn serve_instead(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>) {
+    let opened = (shared.reopen)();
+
+    let mut hung = shared.hung.lock();
+    if !slot.watch.is_hung() {
+        // The run ended while the session was opened: its lane goes on.
+        return;
+    }
+    match opened {
+        Ok(session) => shared.put(at, session),
+        Err(error) => {
+            tracing::error!(servable = shared.name, %error, "the session of a new lane cannot be opened");
+            give_up(shared, slot, &mut hung);
+            return;
+        }
+    }
+    drop(hung);
+
+    if !slot.watch.is_in_place() {
+        lane::serve(shared, at);
+    }
+}
+
+fn give_up(shared: &Shared, slot: &Slot, hung: &mut Hung) {
+    slot.is_stuck.store(true, Ordering::Relaxed);
+    hung.stuck += 1;
+    shared.stuck.store(hung.stuck, Ordering::Relaxed);
+}

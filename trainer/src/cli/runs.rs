@@ -1,0 +1,105 @@
+//! The commands `run`, `runs` and `explain`: trains once, lists runs, and shows
+//! the result of a run.
+
+use super::experiments::tell;
+use super::setup::{Setup, history, history_of};
+use super::show::{Shown, show, word};
+use super::{NOT_PASSED, RunArguments};
+use crate::record::text_of;
+use crate::recorded_run::{Cause, attempt};
+use crate::spec::Spec;
+use ortus::cli::monitor;
+use ortus::cli::print::{Table, line, note};
+use ortus::cli::registry::arguments::Common;
+use ortus::core::error::Result;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
+    let spec = Spec::read(&arguments.spec)?;
+    let setup = Setup::new(
+        arguments.ortus.as_deref(),
+        &arguments.common,
+        &arguments.by,
+        spec.fit.threads,
+    )
+    .await?;
+    let mut shown = Shown::new(arguments.common.json);
+    let trainer = setup.trainer(chrono::Utc::now());
+    let history = history_of(&setup.operator, &spec.model.name)?;
+    let (ran, ended, kept) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
+    shown.bar.finish_and_clear();
+    if let Err(error) = kept {
+        note(&format!(
+            "ortus-trainer: the record of the run cannot be stored: {error}"
+        ));
+    }
+    tell(arguments.mlflow.as_deref(), &ran).await;
+    let outcome = ended?;
+    if outcome.new {
+        ortus::cli::registry::nudge(&setup.operator, &arguments.by).await;
+    }
+    if arguments.common.json {
+        line(&serde_json::json!(ran).to_string());
+    } else {
+        show(&ran);
+    }
+    Ok(if outcome.version.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_PASSED)
+    })
+}
+
+pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
+    let all = history(model, common).await?.all().await?;
+    if common.json {
+        line(&serde_json::json!(all).to_string());
+        return Ok(());
+    }
+    let mut table = Table::new(&["began", "run", "status", "version", "seconds", "why"]);
+    for ran in &all {
+        let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
+        let version = text_of(&ran.record.version);
+        let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let short = &key[..key.len().min(12)];
+        table.row(&[
+            &began,
+            short,
+            word(ran.status),
+            &version,
+            &format!("{:.1}", ran.seconds),
+            &ran.trigger,
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+pub(super) async fn explain(
+    model: &str,
+    run: &str,
+    html: Option<&Path>,
+    common: &Common,
+) -> Result<()> {
+    let history = history(model, common).await?;
+    let ran = history.find(run).await?;
+    if let Some(file) = html {
+        return monitor::write(file, &history.page(ran.key()).await?);
+    }
+    if common.json {
+        line(&serde_json::json!(ran).to_string());
+        return Ok(());
+    }
+    show(&ran);
+    let data = ran.record.data.value().into_iter();
+    for source in data.flat_map(|data| &data.sources) {
+        for file in &source.files {
+            line(&format!(
+                "data: {} {} ({})",
+                source.name, file.path, file.digest
+            ));
+        }
+    }
+    Ok(())
+}

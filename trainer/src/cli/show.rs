@@ -1,0 +1,98 @@
+//! Prints runs, and the progress of a run.
+
+use crate::context::Watcher;
+use crate::fit::trees::Round;
+use crate::history::{RecordedRun, RunStatus};
+use indicatif::{ProgressBar, ProgressStyle};
+use ortus::cli::print::{Table, line, note};
+
+/// Shows steps, and a bar of rounds with the loss.
+pub(super) struct Shown {
+    pub bar: ProgressBar,
+    is_quiet: bool,
+}
+
+impl Shown {
+    pub(super) fn new(is_quiet: bool) -> Self {
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
+        Self {
+            bar: ProgressBar::new(0).with_style(style),
+            is_quiet,
+        }
+    }
+}
+
+impl Watcher for Shown {
+    fn step(&mut self, what: &str) {
+        if !self.is_quiet {
+            self.bar.suspend(|| note(&format!("ortus-trainer: {what}")));
+        }
+    }
+
+    fn round(&mut self, round: Round) {
+        self.bar.set_length(round.of as u64);
+        self.bar.set_position(round.number as u64);
+        self.bar.set_message(
+            round
+                .loss
+                .map_or_else(String::new, |loss| format!("loss {loss:.5}")),
+        );
+    }
+}
+
+pub(super) fn show(ran: &RecordedRun) {
+    let record = &ran.record;
+    let version = record
+        .version
+        .value()
+        .map_or_else(String::new, |v| format!(" version {v}"));
+    line(&format!(
+        "{}: {}{version} after {:.1} s",
+        ran.model,
+        word(ran.status),
+        ran.seconds
+    ));
+    if !ran.key().is_empty() {
+        line(&format!("run {}", ran.key()));
+    }
+    for why in [&record.error, &record.said, &record.reason] {
+        if let Some(why) = why.value() {
+            line(why);
+        }
+    }
+    if record.waiting.value() == Some(&true) {
+        line("the version waits for approvals before its alias can move");
+    }
+
+    if !record.gates().is_empty() {
+        let mut table = Table::new(&["gate", "verdict", "why"]);
+        for gate in record.gates() {
+            let verdict = gate.verdict.word().replace('_', " ");
+            table.row(&[&gate.name, &verdict, &gate.reason]);
+        }
+        table.print();
+    }
+    let shown: Vec<String> = record
+        .metrics()
+        .map(|(name, value)| format!("{name} {value:.5}"))
+        .collect();
+    if !shown.is_empty() {
+        line(&shown.join("  "));
+    }
+    for text in record.notes() {
+        line(&format!("note: {text}"));
+    }
+}
+
+pub(super) fn word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Published => "published",
+        RunStatus::Equal => "an earlier run published",
+        RunStatus::Failed => "a gate failed",
+        RunStatus::Inconclusive => "a gate was inconclusive",
+        RunStatus::Broken => "ended with an error",
+        RunStatus::Skipped => "skipped",
+        RunStatus::Tried => "tried",
+    }
+}

@@ -1,0 +1,291 @@
+//! The record of a run: key, data, split, gates, metrics and settings. Written by
+//! the pipeline and by the sweep, read by the history, the pages and the commands.
+//!
+//! Fields stand in alphabetical order, because records have always been written
+//! that way. A field that a run does not reach is absent; one that it reached
+//! without a value is null. Both survive reading and writing.
+
+use crate::command::Code;
+use crate::data::Manifest;
+use crate::gate::{Gate, Verdict};
+use crate::parity::Parity;
+use crate::split::SplitSummary;
+use ortus::observe::quality::measure::Measures;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A field of a record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Field<T> {
+    /// The record does not have the field.
+    #[default]
+    Absent,
+    /// The record has the field, without a value.
+    Null,
+    Value(T),
+}
+
+impl<T> Field<T> {
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// The value, if there is one.
+    pub(crate) fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// The field with null in place of an absent one.
+    pub(crate) fn or_null(self) -> Self {
+        match self {
+            Self::Absent => Self::Null,
+            field => field,
+        }
+    }
+}
+
+impl<T> From<T> for Field<T> {
+    fn from(value: T) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<T> From<Option<T>> for Field<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Self::Value)
+    }
+}
+
+impl<T: Serialize> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.into())
+    }
+}
+
+/// Everything about a run. Records of earlier versions may have other fields,
+/// which are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunRecord {
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub algorithm: Field<String>,
+    /// The champion's metrics on the same test rows.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub champion_metrics: Field<Metrics>,
+    /// The files of the training program.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub code: Field<Vec<Code>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub companion: Field<CompanionSummary>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub data: Field<Manifest>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub data_digest: Field<String>,
+    /// Why the run ended before its verdict.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub error: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub gates: Field<Vec<Gate>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub importances: Field<Vec<Importance>>,
+    /// The mean loss of a trial of a sweep.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub loss: Field<f64>,
+    /// The measure of a trial's loss.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub measure: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub metrics: Field<Metrics>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub model: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub notes: Field<Vec<String>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub origins: Field<Vec<OriginSummary>>,
+    /// The metrics that a training program reported.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub own_metrics: Field<Metrics>,
+    /// The version of the champion that the model was compared with.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub parent: Field<u64>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub parity: Field<Parity>,
+    /// Why a due run was skipped, or why the record is short.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub reason: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub run: Field<String>,
+    /// The last output of the training program.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub said: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub seed: Field<u32>,
+    /// The specification in its canonical form.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub spec: Field<String>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub split: Field<SplitSummary>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub trainer: Field<String>,
+    /// Why the run was started.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub trigger: Field<String>,
+    /// The settings of a trial.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub values: Field<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub verdict: Field<Verdict>,
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub version: Field<u64>,
+    /// Whether the version waits for approvals.
+    #[serde(skip_serializing_if = "Field::is_absent")]
+    pub waiting: Field<bool>,
+}
+
+impl RunRecord {
+    /// The key of the run; empty if the run did not get one.
+    pub(crate) fn key(&self) -> &str {
+        self.run.value().map_or("", String::as_str)
+    }
+
+    /// The record of a run that was skipped.
+    pub(crate) fn skipped(reason: String) -> Self {
+        Self {
+            reason: reason.into(),
+            ..Self::default()
+        }
+    }
+
+    /// What is kept of a record that is too large to be read back.
+    pub(crate) fn shortened(&self) -> Self {
+        Self {
+            reason: "the record is too large to be stored".to_owned().into(),
+            run: self.run.clone().or_null(),
+            spec: self.spec.clone().or_null(),
+            verdict: self.verdict.clone().or_null(),
+            version: self.version.clone().or_null(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn gates(&self) -> &[Gate] {
+        self.gates.value().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn importances(&self) -> &[Importance] {
+        self.importances.value().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn notes(&self) -> &[String] {
+        self.notes.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// The metrics of the test rows, by name.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.metrics.value().into_iter().flat_map(Metrics::iter)
+    }
+
+    /// The rows of the parts of the split: train, stop, test.
+    pub(crate) fn split_rows(&self) -> String {
+        self.split.value().map_or_else(
+            || "-, -, -".to_owned(),
+            |split| format!("{}, {}, {}", split.train, split.stop, split.test),
+        )
+    }
+
+    /// What the rows were split by.
+    pub(crate) fn split_by(&self) -> String {
+        self.split
+            .value()
+            .map_or_else(|| "-".to_owned(), |split| split.by.clone())
+    }
+}
+
+/// A field for a person: its value, or a dash.
+pub(crate) fn text_of<T: ToString>(field: &Field<T>) -> String {
+    field
+        .value()
+        .map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+/// Metrics by name. JSON has no infinity and no NaN, so null stands for them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+}
+
+impl From<&Measures> for Metrics {
+    fn from(measures: &Measures) -> Self {
+        let owned = measures.iter().map(|(name, v)| ((*name).to_owned(), *v));
+        Self(owned.collect())
+    }
+}
+
+impl From<BTreeMap<String, f64>> for Metrics {
+    fn from(metrics: BTreeMap<String, f64>) -> Self {
+        Self(metrics)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metrics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+        let all = all
+            .into_iter()
+            .map(|(name, v)| (name, v.unwrap_or(f64::NAN)));
+        Ok(Self(all.collect()))
+    }
+}
+
+/// How much a feature contributes: its name and its share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Importance(
+    pub String,
+    #[serde(deserialize_with = "number_or_nan")] pub f64,
+);
+
+/// The errors that the companion model predicts for the test rows, beside the
+/// errors that the model makes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CompanionSummary {
+    #[serde(deserialize_with = "number_or_nan")]
+    pub estimated_mae: f64,
+    #[serde(deserialize_with = "number_or_nan")]
+    pub mae: f64,
+    /// The rows that it learned from.
+    pub rows: usize,
+}
+
+/// The model of an earlier origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OriginSummary {
+    pub metrics: Metrics,
+    pub test: usize,
+    pub train: usize,
+}
+
+/// Reads a number; null stands for one that JSON does not have.
+pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests;
