@@ -17,6 +17,7 @@ use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use route::{OperatorRoute, Query};
+use serde::Serialize;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,15 +71,28 @@ async fn rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
             front.manager.nudge();
             json!({})
         }
-        OperatorRoute::Drift(name) => views::drift(front, &name, version)?,
-        OperatorRoute::Performance(name) => views::performance(front, &name, version)?,
-        OperatorRoute::Report(name) => views::report(front, &name, version, query.value("hours"))?,
+        OperatorRoute::Drift(name) => {
+            return Ok(Reply::json(to_json(&views::drift(front, &name, version)?)));
+        }
+        OperatorRoute::Performance(name) => {
+            let report = views::performance(front, &name, version)?;
+            return Ok(Reply::json(to_json(&report)));
+        }
+        OperatorRoute::Report(name) => {
+            let report = views::report(front, &name, version, query.value("hours"))?;
+            return Ok(Reply::json(to_json(&report)));
+        }
         OperatorRoute::Registry(call) => {
             let body = collect(body).await?;
             return registry::answer(front, call, &query, &body).await;
         }
     };
     Ok(Reply::json(value.to_string()))
+}
+
+/// Writes a report as JSON.
+fn to_json(report: &impl Serialize) -> String {
+    serde_json::to_string(report).expect("plain data is JSON")
 }
 
 /// Collects a body within the limits of an operator's request.

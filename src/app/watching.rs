@@ -8,12 +8,14 @@ use crate::core::request::id::Mint;
 use crate::observe::alarms::Alarms;
 use crate::observe::capture::settings::{CaptureFormat, CaptureSettings};
 use crate::observe::capture::{self, Capture};
-use crate::observe::drift::event::Alarm;
 use crate::observe::drift::observer::{self, Monitor, Tap};
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::fleet;
 use crate::observe::labels::{self, Feedback};
 use crate::observe::metrics::Metrics;
+use crate::observe::report::alarm::{
+    AlarmEvent, DRIFT_KIND, DriftAlarm, PERFORMANCE_KIND, PerformanceAlarm,
+};
 use crate::observe::traces::Tracer;
 use crate::registry::servers;
 use crate::storage::layout::Records;
@@ -83,12 +85,8 @@ pub(super) fn start(
         .filter(|_| config.feedback.enabled)
         .map(|records| {
             let told = told.clone();
-            let sink = move |worse: &labels::Worse| {
-                told.tell(
-                    "ortus.performance.alarm",
-                    (&worse.model, worse.version),
-                    serde_json::json!(worse),
-                );
+            let sink = move |alarm: PerformanceAlarm| {
+                told.tell(PERFORMANCE_KIND, AlarmEvent::Performance(alarm));
             };
             let place = (records, Arc::clone(mint));
             Feedback::start(
@@ -120,12 +118,8 @@ pub(super) fn start(
         taps.push(events(config, metrics, background)?);
     }
     let server = told.server.clone();
-    let tell = move |alarm: Alarm| {
-        told.tell(
-            "ortus.drift.alarm",
-            (&alarm.model, alarm.version),
-            serde_json::json!(alarm),
-        );
+    let tell = move |alarm: DriftAlarm| {
+        told.tell(DRIFT_KIND, AlarmEvent::Drift(Box::new(alarm)));
     };
     let monitor = Monitor::start(
         observer::Options {
@@ -260,13 +254,16 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&self, kind: &str, (model, version): (&str, u64), alarm: serde_json::Value) {
-        self.webhook
-            .iter()
-            .for_each(|w| w.send(kind, &format!("{model}:{version}"), &alarm));
-        self.kept
-            .iter()
-            .for_each(|k| k.keep((kind, model), &self.server, alarm.clone()));
+    fn tell(&self, kind: &str, alarm: AlarmEvent) {
+        if let Some(webhook) = &self.webhook {
+            let model = alarm.model().unwrap_or_default();
+            let version = alarm.version().unwrap_or_default();
+            webhook.send(kind, &format!("{model}:{version}"), &alarm);
+        }
+
+        if let Some(kept) = &self.kept {
+            kept.keep(kind, &self.server, alarm);
+        }
     }
 }
 

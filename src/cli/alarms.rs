@@ -1,12 +1,15 @@
-//! `alarms`: what servers kept of their alarms, for whoever looks later.
+//! `alarms`: the alarm log in the store.
 
 use super::print::{Table, line, note};
 use super::{block_on, load};
 use crate::core::error::{Error, Result};
-use crate::observe::alarms;
+use crate::observe::alarms::{self, Kept};
+use crate::observe::report::alarm::AlarmEvent;
+use crate::observe::report::drift::DriftTest;
 use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -54,6 +57,12 @@ impl Place {
     }
 }
 
+/// The output of `--json`.
+#[derive(Serialize)]
+struct Listing {
+    alarms: Vec<Kept>,
+}
+
 /// Lists them.
 pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
     let records = arguments.place.open()?;
@@ -61,41 +70,53 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
         .since
         .unwrap_or_else(|| Utc::now() - TimeDelta::days(30));
     let (found, damaged) = block_on(alarms::list(&records, arguments.model.as_deref(), since))?;
+
     if damaged > 0 {
         note(&format!(
-            "{damaged} alarms are damaged, or of a newer ortus, and passed over"
+            "{damaged} alarms were skipped: they are damaged, or written by a newer ortus"
         ));
     }
     if arguments.json {
-        line(&serde_json::json!({"alarms": found}).to_string());
+        let listing = Listing { alarms: found };
+        line(&serde_json::to_string(&listing).expect("plain data is JSON"));
         return Ok(());
     }
+
     let mut table = Table::new(&[
         "time", "model", "kind", "what", "value", "at least", "matters", "server",
     ]);
-    for kept in &found {
-        let (alarm, test) = (&kept.alarm, &kept.alarm["test"]);
-        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let number = |value: &serde_json::Value| {
-            value
-                .as_f64()
-                .map_or_else(String::new, |v| format!("{v:.4}"))
-        };
-        let what = match alarm["column"].as_str() {
-            Some(column) => format!("{column} {}", word(&test["metric"])),
-            None => format!("{} of {} rows lost", alarm["lost"], alarm["rows"]),
-        };
-        table.row(&[
-            &kept.time.format("%Y-%m-%d %H:%M:%S").to_string(),
-            &format!("{}:{}", kept.model, alarm["version"]),
-            &kept.kind,
-            &what,
-            &number(&test["value"]),
-            &number(&test["lower"]),
-            &number(&test["threshold"]),
-            &kept.server,
-        ]);
-    }
+    found.iter().for_each(|kept| add(&mut table, kept));
     table.print();
     Ok(())
+}
+
+/// Adds an alarm.
+fn add(table: &mut Table, kept: &Kept) {
+    let what = match &kept.alarm {
+        AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.word()),
+        AlarmEvent::Performance(alarm) => {
+            format!("{} of {} rows wrong", alarm.lost, alarm.rows)
+        }
+        AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
+    };
+    let version = kept
+        .alarm
+        .version()
+        .map_or_else(|| "?".to_owned(), |v| v.to_string());
+    let number = |of: fn(&DriftTest) -> f64| {
+        kept.alarm
+            .test()
+            .map_or_else(String::new, |test| format!("{:.4}", of(test)))
+    };
+
+    table.row(&[
+        &kept.time.format("%Y-%m-%d %H:%M:%S").to_string(),
+        &format!("{}:{version}", kept.model),
+        &kept.kind,
+        &what,
+        &number(|test| test.value),
+        &number(|test| test.lower),
+        &number(|test| test.threshold),
+        &kept.server,
+    ]);
 }

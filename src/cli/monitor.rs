@@ -8,11 +8,11 @@ use crate::client;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Kind, Wish};
 use crate::observe::profile::Profile;
+use crate::observe::report::drift::{ColumnDrift, DriftReport, DriftTest, VersionDrift};
 use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -158,10 +158,8 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
     }
-    let answer: Answer = serde_json::from_slice(&body).map_err(|e| {
-        Error::internal("the server's answer is not what it should be").with_source(e)
-    })?;
-    answer.versions.iter().for_each(show);
+    let report: DriftReport = read(&body)?;
+    report.versions.iter().for_each(show);
     Ok(())
 }
 
@@ -176,92 +174,71 @@ pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    versions: Vec<Version>,
+/// Reads a report that a server answered.
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|e| {
+        Error::internal("the server's answer is not a report that this version of ortus can read")
+            .with_source(e)
+    })
 }
 
-#[derive(Deserialize)]
-struct Version {
-    model: String,
-    version: u64,
-    baseline: String,
-    baseline_rows: u64,
-    rows: u64,
-    windows: u64,
-    alarms: usize,
-    columns: Vec<Column>,
-}
-
-#[derive(Deserialize)]
-struct Column {
-    name: String,
-    side: String,
-    contract: std::collections::BTreeMap<String, u64>,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-struct Test {
-    metric: String,
-    against: String,
-    span: u32,
-    value: f64,
-    lower: f64,
-    threshold: f64,
-    rows: u64,
-    alarm: bool,
-}
-
-/// Prints the newest window of each column, and whatever is in alarm.
-fn show(version: &Version) {
-    let Version {
-        model,
-        version: number,
-        baseline,
-        baseline_rows,
-        rows,
-        windows,
-        alarms,
-        columns,
-    } = version;
+/// Prints the newest window of each column, and every test in alarm.
+fn show(report: &VersionDrift) {
     line(&format!(
-        "{model}:{number}  {rows} rows, {windows} windows against the {baseline} baseline of {baseline_rows} rows; {alarms} alarms"
+        "{}:{}  {} rows, {} windows against the {} baseline of {} rows; {} alarms",
+        report.model,
+        report.version,
+        report.rows,
+        report.windows,
+        report.baseline.name(),
+        report.baseline_rows,
+        report.alarms
     ));
+
     let mut table = Table::new(&[
         "column", "side", "metric", "against", "rows", "value", "at least", "matters", "alarm",
     ]);
-    for column in columns {
+    for column in &report.columns {
         for test in column.tests.iter().filter(|t| t.alarm || t.span <= 1) {
-            let number = |n: f64| format!("{n:.4}");
-            table.row(&[
-                &column.name,
-                &column.side,
-                &test.metric,
-                &test.against,
-                &test.rows.to_string(),
-                &number(test.value),
-                &number(test.lower),
-                &number(test.threshold),
-                if test.alarm { "ALARM" } else { "" },
-            ]);
+            add(&mut table, column, test);
         }
     }
     table.print();
-    for column in columns {
-        let broken: Vec<String> = column
-            .contract
-            .iter()
-            .filter(|(_, n)| **n > 0)
-            .map(|(kind, n)| format!("{n} {kind}"))
-            .collect();
-        if !broken.is_empty() {
-            line(&format!(
-                "{} ({}): {}",
-                column.name,
-                column.side,
-                broken.join(", ")
-            ));
-        }
+
+    report.columns.iter().for_each(show_contract);
+}
+
+/// Adds the last result of a test.
+fn add(table: &mut Table, column: &ColumnDrift, test: &DriftTest) {
+    table.row(&[
+        &column.name,
+        column.side.word(),
+        test.metric.word(),
+        test.against.word(),
+        &test.rows.to_string(),
+        &format!("{:.4}", test.value),
+        &format!("{:.4}", test.lower),
+        &format!("{:.4}", test.threshold),
+        if test.alarm { "ALARM" } else { "" },
+    ]);
+}
+
+/// Prints how often a column violated its contract, if it did.
+fn show_contract(column: &ColumnDrift) {
+    let violations: Vec<String> = column
+        .contract
+        .counts()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+
+    if !violations.is_empty() {
+        line(&format!(
+            "{} ({}): {}",
+            column.name,
+            column.side.word(),
+            violations.join(", ")
+        ));
     }
 }

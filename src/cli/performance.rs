@@ -1,12 +1,13 @@
-//! How good a model is, as its labels and its scores say: asked of a running
-//! server.
+//! `performance`: the measured and estimated performance of a served model.
 
 use super::print::{Table, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
+use crate::observe::report::performance::{
+    EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance,
+};
 use clap::Args;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
 #[derive(Args)]
@@ -21,56 +22,7 @@ pub(super) struct PerformanceArguments {
     json: bool,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    measured: Vec<Measured>,
-    estimated: Vec<Estimated>,
-}
-
-#[derive(Deserialize)]
-struct Measured {
-    model: String,
-    version: u64,
-    window_days: u64,
-    window: Summary,
-    days: Vec<Summary>,
-    slices: Vec<Part>,
-    alarm: bool,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    from: String,
-    predicted_rows: u64,
-    labelled_rows: u64,
-    maturity: Option<f64>,
-    measures: BTreeMap<String, f64>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    slice: String,
-    part: String,
-    rows: u64,
-    measures: BTreeMap<String, f64>,
-}
-
-#[derive(Deserialize)]
-struct Estimated {
-    version: u64,
-    estimated: Option<Estimate>,
-}
-
-#[derive(Deserialize)]
-struct Estimate {
-    rows: u64,
-    measures: BTreeMap<String, f64>,
-    margin: Option<f64>,
-    calibrated: Option<bool>,
-    assumption: String,
-}
-
-/// Asks a server.
+/// Shows the performance of a served model.
 pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let query = version.map_or_else(String::new, |v| format!("?version={v}"));
@@ -80,39 +32,40 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
     }
-    let answer: Answer = serde_json::from_slice(&body).map_err(|e| {
-        Error::internal("the server's answer is not what it should be").with_source(e)
-    })?;
-    answer.measured.iter().for_each(show);
-    for Estimated { version, estimated } in &answer.estimated {
-        let Some(estimate) = estimated else { continue };
-        let Estimate {
-            rows,
-            measures,
-            margin,
-            calibrated,
-            assumption,
-        } = estimate;
-        let from = match calibrated {
-            Some(true) => "calibrated scores",
-            Some(false) => "scores as they are, for there is no calibration",
-            None => "the errors that the companion expects",
-        };
-        line(&format!(
-            "{name}:{version}  estimated without labels, from {from} of {rows} rows"
-        ));
-        let of = if calibrated.is_some() {
-            "accuracy"
-        } else {
-            "mae"
-        };
-        let margin = margin.map_or_else(String::new, |m| format!("  ({of} ± {m:.4})"));
-        line(&format!("  {}{margin}", words(measures)));
-        line(&format!("  {assumption}"));
+
+    let report: PerformanceReport = monitor::read(&body)?;
+    report.measured.iter().for_each(show);
+    for version in &report.estimated {
+        if let Some(estimate) = &version.estimated {
+            show_estimate(name.as_str(), version.version, estimate);
+        }
     }
     Ok(())
 }
 
+/// Prints an estimate and what it assumes.
+fn show_estimate(model: &str, version: u64, estimate: &EstimatedPerformance) {
+    let (source, measure) = match estimate.calibrated {
+        Some(true) => ("calibrated scores", "accuracy"),
+        Some(false) => (
+            "uncalibrated scores (the baseline has no calibration)",
+            "accuracy",
+        ),
+        None => ("the companion model's expected errors", "mae"),
+    };
+    let margin = estimate
+        .margin
+        .map_or_else(String::new, |m| format!("  ({measure} ± {m:.4})"));
+
+    line(&format!(
+        "{model}:{version}  estimated without labels, from {source} of {} rows",
+        estimate.rows
+    ));
+    line(&format!("  {}{margin}", words(&estimate.measures)));
+    line(&format!("  {}", estimate.assumption));
+}
+
+/// Writes measures in a line.
 fn words(measures: &BTreeMap<String, f64>) -> String {
     let all: Vec<String> = measures
         .iter()
@@ -121,55 +74,58 @@ fn words(measures: &BTreeMap<String, f64>) -> String {
     all.join("  ")
 }
 
-fn show(measured: &Measured) {
-    let Measured {
-        model,
-        version,
-        window_days,
-        window,
-        days,
-        slices,
-        alarm,
-    } = measured;
-    let share = |maturity: Option<f64>| {
-        maturity.map_or_else(|| "-".to_owned(), |m| format!("{:.1} %", m * 100.0))
-    };
+/// Writes the share of rows with a label.
+fn share(maturity: Option<f64>) -> String {
+    maturity.map_or_else(|| "-".to_owned(), |m| format!("{:.1} %", m * 100.0))
+}
+
+/// Prints performance measured with labels.
+fn show(measured: &MeasuredPerformance) {
+    let window = &measured.window;
     line(&format!(
-        "{model}:{version}  {} labelled rows of the last {window_days} days, maturity {}{}",
+        "{}:{}  {} labelled rows of the last {} days, maturity {}{}",
+        measured.model,
+        measured.version,
         window.labelled_rows,
+        measured.window_days,
         share(window.maturity),
-        if *alarm {
-            "  ALARM: it loses more than it did"
+        if measured.alarm {
+            "  ALARM: more errors than the baseline allows"
         } else {
             ""
         }
     ));
     line(&format!("  {}", words(&window.measures)));
+
     let mut table = Table::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
-    for day in days {
-        let rows = [
-            day.predicted_rows.to_string(),
-            day.labelled_rows.to_string(),
-        ];
+    for day in &measured.days {
         table.row(&[
             &day.from,
-            &rows[0],
-            &rows[1],
+            &day.predicted_rows.to_string(),
+            &day.labelled_rows.to_string(),
             &share(day.maturity),
             &words(&day.measures),
         ]);
     }
     table.print();
-    if !slices.is_empty() {
-        let mut table = Table::new(&["slice", "part", "rows", "measures"]);
-        for part in slices {
-            table.row(&[
-                &part.slice,
-                &part.part,
-                &part.rows.to_string(),
-                &words(&part.measures),
-            ]);
-        }
-        table.print();
+
+    show_slices(&measured.slices);
+}
+
+/// Prints the performance of each slice, if there are any.
+fn show_slices(slices: &[SlicePerformance]) {
+    if slices.is_empty() {
+        return;
     }
+
+    let mut table = Table::new(&["slice", "part", "rows", "measures"]);
+    for slice in slices {
+        table.row(&[
+            &slice.slice,
+            &slice.part,
+            &slice.rows.to_string(),
+            &words(&slice.measures),
+        ]);
+    }
+    table.print();
 }

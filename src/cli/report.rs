@@ -1,4 +1,4 @@
-//! `report`: one page about a model, of a running server.
+//! `report`: writes the HTML page about a served model.
 
 use super::print::line;
 use super::registry::split_target;
@@ -40,7 +40,7 @@ fn hours(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
-/// Asks a server and writes the page.
+/// Writes the page.
 pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let version = version.map_or_else(String::new, |v| format!("&version={v}"));
@@ -49,7 +49,7 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
         arguments.window
     );
     let body = block_on(monitor::ask(&arguments.server, &path))?;
-    let page = crate::observe::report::render(&body)?;
+    let page = crate::observe::report::render(&monitor::read(&body)?);
     let output = &arguments.output;
     std::fs::write(output, page)
         .map_err(|e| Error::precondition(format!("write {}", output.display())).with_source(e))?;

@@ -40,7 +40,7 @@ impl Webhook {
     }
 
     /// Queues an event of a kind, about a subject; never waits.
-    pub(crate) fn send(&self, kind: &str, subject: &str, data: &serde_json::Value) {
+    pub(crate) fn send(&self, kind: &str, subject: &str, data: &impl serde::Serialize) {
         let event = serde_json::json!({
             "specversion": "1.0",
             "id": uuid::Uuid::now_v7(),

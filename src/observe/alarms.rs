@@ -1,14 +1,14 @@
-//! Alarms as evidence: one object each in the store, that an auditor and the
-//! trainer read. Rate-limited: a test that goes off again and again is one
-//! alarm an hour.
+//! The alarm log: one object for each alarm in the store, which the trainer and
+//! `ortus alarms` read. Owns their format and a rate limit: a test that alarms
+//! again and again is one alarm an hour. Raises no alarm.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, hex};
+use crate::observe::report::alarm::AlarmEvent;
 use crate::storage::layout::Records;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use tokio::sync::mpsc;
 
 /// The format written, and the newest that is read.
 pub const FORMAT: u32 = 1;
-/// The same alarm is not written again within this.
+/// Repetitions of an alarm within this are not written.
 const QUIET: Duration = Duration::from_secs(3600);
-/// Alarms of an hour, of all models together.
+/// Alarms written in an hour, of all models together.
 const HOUR_MAX: usize = 120;
-/// Alarms waiting.
+/// Alarms waiting to be written.
 const WAITING_MAX: usize = 256;
 /// The largest alarm.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// An alarm, as it is kept.
+/// An alarm of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -39,11 +39,19 @@ pub struct Kept {
     pub time: DateTime<Utc>,
     /// Name of the server that raised it.
     pub server: String,
-    /// Everything that is needed to judge it.
-    pub alarm: Value,
+    /// The event. It is written with its keys in alphabetical order: the trainer's
+    /// run keys are digests of these bytes.
+    #[serde(serialize_with = "sorted")]
+    pub alarm: AlarmEvent,
 }
 
-/// The way to where alarms are kept.
+fn sorted<S: serde::Serializer>(alarm: &AlarmEvent, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::to_value(alarm)
+        .map_err(serde::ser::Error::custom)?
+        .serialize(serializer)
+}
+
+/// Hands alarms to the task that writes them.
 #[derive(Clone)]
 pub(crate) struct Alarms(mpsc::Sender<Kept>);
 
@@ -59,26 +67,26 @@ impl Alarms {
                 }
                 if let Err(error) = write(&records, &kept).await {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(model = kept.model, %error, cause, "an alarm is not kept");
+                    tracing::error!(model = kept.model, %error, cause, "an alarm cannot be written");
                 }
             }
         });
         Self(alarms)
     }
 
-    /// Keeps an alarm if there is room; never waits.
-    pub(crate) fn keep(&self, (kind, model): (&str, &str), server: &str, alarm: Value) {
-        let (kind, model, server) = (kind.to_owned(), model.to_owned(), server.to_owned());
+    /// Queues an alarm. Never waits: it is dropped, with a message in the log, if the
+    /// queue is full.
+    pub(crate) fn keep(&self, kind: &str, server: &str, alarm: AlarmEvent) {
         let kept = Kept {
             format: FORMAT,
-            kind,
-            model,
+            kind: kind.to_owned(),
+            model: alarm.model().unwrap_or_default().to_owned(),
             time: Utc::now(),
-            server,
+            server: server.to_owned(),
             alarm,
         };
         if self.0.try_send(kept).is_err() {
-            tracing::error!("an alarm is not kept: the store is slower than they come");
+            tracing::error!("an alarm was dropped: the store is too slow");
         }
     }
 }
@@ -87,7 +95,7 @@ async fn write(records: &Records, kept: &Kept) -> Result<()> {
     put(records, kept, &uuid::Uuid::now_v7().to_string()).await
 }
 
-/// Keeps an alarm that came from elsewhere, once for each name that it came with.
+/// Writes an alarm that another program sent, once for each of its ids.
 pub async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
     let id = hex(&Digest::of(id.as_bytes()).0[..16]);
     put(records, kept, &id).await
@@ -102,7 +110,7 @@ async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
 }
 
 /// Reads the alarms of a model, or of all, since a time; the oldest first.
-/// Those that are damaged or of another format are passed over, and counted.
+/// Damaged ones, and those of another format, are skipped and counted.
 pub(crate) async fn list(
     records: &Records,
     model: Option<&str>,
@@ -116,10 +124,10 @@ pub(crate) async fn list(
     Ok((alarms, damaged))
 }
 
-/// Alarms by the names of their objects; none of one that is damaged.
+/// Alarms by the keys of their objects; `None` where one is damaged.
 pub type Known = BTreeMap<String, Option<Kept>>;
 
-/// Reads what is new beside what is known, and forgets what is older than `since`.
+/// Reads new alarms into `known`, and removes those older than `since`.
 pub async fn refresh(
     records: &Records,
     model: Option<&str>,
@@ -152,7 +160,7 @@ pub async fn refresh(
     Ok(())
 }
 
-/// What was written lately.
+/// The rate limit.
 #[derive(Default)]
 struct Limit {
     last: HashMap<String, Instant>,
@@ -163,14 +171,8 @@ impl Limit {
     fn admits(&mut self, kept: &Kept, now: Instant) -> bool {
         self.last.retain(|_, at| now.duration_since(*at) < QUIET);
         self.hour.retain(|at| now.duration_since(*at) < QUIET);
-        let Kept {
-            kind, model, alarm, ..
-        } = kept;
-        let test = &alarm["test"];
-        let key = format!(
-            "{kind} {model} {} {} {} {}",
-            alarm["digest"], alarm["column"], test["metric"], test["against"]
-        );
+        let Kept { kind, model, .. } = kept;
+        let key = format!("{kind} {model} {}", subject(&kept.alarm));
         if self.hour.len() >= HOUR_MAX || self.last.contains_key(&key) {
             return false;
         }
@@ -180,25 +182,62 @@ impl Limit {
     }
 }
 
+/// Names what an alarm is about: alarms with the same name are repetitions.
+fn subject(alarm: &AlarmEvent) -> String {
+    match alarm {
+        AlarmEvent::Drift(alarm) => format!(
+            "{} {} {} {}",
+            alarm.digest,
+            alarm.column,
+            alarm.test.metric.word(),
+            alarm.test.against.word()
+        ),
+        AlarmEvent::Performance(alarm) => alarm.digest.clone(),
+        AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::observe::drift::alarm::{Against, Metric};
+    use crate::observe::drift::layout::Side;
+    use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
+    use crate::observe::report::drift::{BaselineSource, DriftTest};
 
     fn kept(column: &str) -> Kept {
-        let alarm = json!({"digest": "d", "column": column, "test": {"metric": "ks", "against": "training"}});
-        let (kind, model, server) = (
-            "ortus.drift.alarm".to_owned(),
-            "m".to_owned(),
-            "s".to_owned(),
-        );
+        let test = DriftTest {
+            metric: Metric::Ks,
+            against: Against::Training,
+            span: 1,
+            value: 0.4,
+            lower: 0.3,
+            threshold: 0.05,
+            rows: 1_000,
+            effective_rows: 1_000.0,
+            baseline_rows: 5_000,
+            alarm: true,
+        };
+        let alarm = DriftAlarm {
+            model: "m".to_owned(),
+            version: 1,
+            digest: "d".to_owned(),
+            column: column.to_owned(),
+            side: Side::Input,
+            time: Utc::now(),
+            baseline: BaselineSource::Training,
+            importance: None,
+            test,
+            alpha: 1e-6,
+            servers: None,
+        };
         Kept {
             format: FORMAT,
-            kind,
-            model,
+            kind: DRIFT_KIND.to_owned(),
+            model: "m".to_owned(),
             time: Utc::now(),
-            server,
-            alarm,
+            server: "s".to_owned(),
+            alarm: AlarmEvent::Drift(Box::new(alarm)),
         }
     }
 
@@ -245,7 +284,7 @@ mod tests {
             let old = Utc::now() - chrono::TimeDelta::hours(1);
             let (found, damaged) = list(&records, Some("m"), old).await.expect("listed");
             assert_eq!(
-                (found.len(), damaged, found[0].alarm["column"].as_str()),
+                (found.len(), damaged, found[0].alarm.column()),
                 (1, 1, Some("a"))
             );
             assert_eq!(list(&records, None, old).await.expect("listed").0.len(), 2);

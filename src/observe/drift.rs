@@ -8,7 +8,6 @@ pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod contract;
 pub(crate) mod distance;
-pub(crate) mod event;
 pub(crate) mod history;
 pub(crate) mod layout;
 pub(crate) mod observer;

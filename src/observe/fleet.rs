@@ -7,12 +7,13 @@
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::observe::drift::event::Alarm;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
 use crate::observe::drift::watch::{Subject, Watch};
 use crate::observe::metrics::monitor::FleetSeries;
+use crate::observe::report::alarm::DriftAlarm;
+use crate::observe::report::drift::FleetState;
 use crate::storage::layout::Records;
 use crate::storage::store::Created;
 use futures_util::stream::TryStreamExt;
@@ -37,7 +38,7 @@ const BYTES_MAX: u64 = 256 << 20;
 const STATE: &str = "windows/state.json";
 
 /// Told of every alarm of the fleet; must not block.
-pub(crate) type Sink = Box<dyn Fn(Alarm) + Send + Sync>;
+pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send + Sync>;
 
 /// What a server needs to take part.
 pub(crate) struct Member {
@@ -121,20 +122,13 @@ impl Merger {
             }
         }
         if let Some(state) = records.get(STATE, BYTES_MAX).await?
-            && let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state)
+            && let Ok(state) = serde_json::from_slice::<FleetState>(&state)
         {
-            let servers = state["servers"].as_u64().unwrap_or(1);
-            let reports = state["versions"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let alarms = reports.iter().filter_map(|r| {
-                Some((
-                    r["model"].as_str()?,
-                    r["version"].as_u64()?,
-                    r["alarms"].as_u64()?,
-                ))
-            });
+            let servers = state.servers;
+            let alarms = state
+                .versions
+                .iter()
+                .map(|r| (r.model.as_str(), r.version, r.alarms as u64));
             self.member.series.set(servers, alarms);
             monitor.show_fleet(state, servers);
         }
@@ -197,21 +191,21 @@ impl Merger {
             .records
             .create(&merged_key(slot), body.into())
             .await?;
-        let reports: Vec<_> = self
-            .watches
-            .values()
-            .map(|w| serde_json::json!(w.report(&self.member.settings)))
-            .collect();
-        let state = serde_json::json!({
-            "slot": slot, "slot_seconds": self.member.slot.as_secs(), "servers": servers.max(1),
-            "merger": self.member.server, "versions": reports
-        });
-        self.member
-            .records
-            .overwrite(STATE, state.to_string().into())
-            .await?;
+        let state = FleetState {
+            slot,
+            slot_seconds: self.member.slot.as_secs(),
+            servers: (servers as u64).max(1),
+            merger: self.member.server.clone(),
+            versions: self
+                .watches
+                .values()
+                .map(|w| w.report(&self.member.settings))
+                .collect(),
+        };
+        let body = serde_json::to_vec(&state).expect("plain data is JSON");
+        self.member.records.overwrite(STATE, body.into()).await?;
         for alarm in alarms {
-            let Alarm {
+            let DriftAlarm {
                 model,
                 version,
                 column,
@@ -227,7 +221,7 @@ impl Merger {
                 servers,
                 "fleet drift alarm"
             );
-            (self.member.sink)(Alarm {
+            (self.member.sink)(DriftAlarm {
                 servers: Some(servers),
                 ..alarm
             });
@@ -236,7 +230,7 @@ impl Merger {
     }
 
     /// Adds a merged stretch to the tests of the versions that serve here.
-    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<Alarm> {
+    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<DriftAlarm> {
         let subjects = monitor.subjects();
         let name_of =
             |s: &Arc<Subject>| name(s.model.as_str(), s.version.number(), &s.digest.to_string());
@@ -265,7 +259,7 @@ impl Merger {
             begun.extend(
                 alarms
                     .into_iter()
-                    .map(|(place, reading)| Alarm::of(&report, place, reading)),
+                    .map(|(place, test)| DriftAlarm::of(&report, place, test)),
             );
         }
         begun

@@ -18,9 +18,10 @@ use crate::core::request::id::Mint;
 use crate::observe::capture::find::Finder;
 use crate::observe::drift::observer::{Answered, Tap};
 use crate::observe::metrics::Metrics;
-use crate::observe::quality::sequential::Won;
+use crate::observe::report::alarm::PerformanceAlarm;
+use crate::observe::report::performance::MeasuredPerformance;
 use crate::storage::layout::Records;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use given::{Given, Receipt, Refused};
 use line::Line;
 use log::{Log, Reader};
@@ -41,19 +42,8 @@ pub(crate) struct Options {
     pub false_alarms_per_month: f64,
 }
 
-/// A model that loses more than it may.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Worse {
-    pub model: String,
-    pub version: u64,
-    pub digest: String,
-    pub time: DateTime<Utc>,
-    #[serde(flatten)]
-    pub won: Won,
-}
-
 /// Told of every model that loses more than it may; must not block.
-pub(crate) type Sink = Box<dyn Fn(&Worse) + Send + Sync>;
+pub(crate) type Sink = Box<dyn Fn(PerformanceAlarm) + Send + Sync>;
 
 /// Takes labels.
 pub(crate) struct Feedback {
@@ -231,14 +221,15 @@ impl Feedback {
         }
         state.is_betting = true;
         std::mem::drop(state);
-        for one in worse {
-            let Worse {
+        for alarm in worse {
+            let PerformanceAlarm {
                 model,
                 version,
-                won,
+                rows,
+                lost,
+                allowed,
                 ..
-            } = &one;
-            let (rows, lost, allowed) = (won.rows, won.lost, won.allowed);
+            } = &alarm;
             tracing::warn!(
                 model,
                 version,
@@ -247,7 +238,7 @@ impl Feedback {
                 allowed,
                 "performance alarm: the error share is higher than in the baseline"
             );
-            (self.sink)(&one);
+            (self.sink)(alarm);
         }
         found
     }
@@ -269,12 +260,12 @@ impl Feedback {
         }
     }
 
-    /// What is known of a model's versions, or of one, as JSON.
+    /// Returns the measured performance of a model's versions, or of one.
     pub(crate) fn report(
         &self,
         model: &ModelName,
         version: Option<Version>,
-    ) -> Vec<serde_json::Value> {
+    ) -> Vec<MeasuredPerformance> {
         self.lock().report(model, version)
     }
 }

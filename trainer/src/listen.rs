@@ -12,9 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ortus::core::error::{Error, Kind, Result};
 use ortus::observe::alarms::{self, Kept};
+use ortus::observe::report::alarm::{AlarmEvent, DRIFT_KIND, PERFORMANCE_KIND};
 use ortus::storage::layout::Records;
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const CONNECTIONS_MAX: usize = 64;
 /// The time limit of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The accepted event types.
-const KINDS: [&str; 2] = ["ortus.drift.alarm", "ortus.performance.alarm"];
+const KINDS: [&str; 2] = [DRIFT_KIND, PERFORMANCE_KIND];
 
 /// A received event.
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ struct Event {
     #[serde(rename = "type")]
     kind: String,
     time: Option<DateTime<Utc>>,
-    data: Value,
+    data: AlarmEvent,
 }
 
 /// The destination of events.
@@ -149,7 +149,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
             KINDS.join(", ")
         )));
     }
-    let model = event.data["model"].as_str().unwrap_or_default().to_owned();
+    let model = event.data.model().unwrap_or_default().to_owned();
     if !inbox.models.contains(&model) {
         return Err(Error::not_found(format!(
             "'{}' is not watched by this trainer",

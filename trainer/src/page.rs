@@ -92,36 +92,25 @@ pub(crate) fn render(run: &Run) -> String {
     parts(&mut body, &run.parts);
     body.push_str("<div class=\"plots\">");
     for figure in &run.figures {
-        let names: Vec<String> = figure.lines.iter().map(|line| escape(&line.name)).collect();
         let series = figure
             .lines
             .iter()
-            .zip(&names)
             .zip(COLOURS)
-            .map(|((line, name), class)| Series {
-                name,
+            .map(|(line, class)| Series {
+                name: &line.name,
                 class,
                 points: line.points.clone(),
                 is_dots: !line.is_joined,
             });
         let series: Vec<Series<'_>> = series.collect();
-        let ends = (escape(&figure.ends.0), escape(&figure.ends.1));
-        body.push_str(&lines(
-            &escape(&figure.title),
-            &series,
-            (&ends.0, &ends.1),
-            None,
-        ));
+        let (left, right) = &figure.ends;
+        body.push_str(&lines(&figure.title, &series, left, right, None).into_string());
     }
     if !run.errors.is_empty() {
-        let labels: Vec<String> = run.errors.iter().map(|(label, _)| escape(label)).collect();
+        let labels: Vec<String> = run.errors.iter().map(|(label, _)| label.clone()).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
-        body.push_str(&bars(
-            "Prediction errors, as shares of rows",
-            &labels,
-            &[],
-            &shares,
-        ));
+        let title = "Prediction errors, as shares of rows";
+        body.push_str(&bars(title, &labels, &[], &shares).into_string());
     }
     importances(&mut body, record);
     body.push_str("</div>");
@@ -185,9 +174,9 @@ fn parts(body: &mut String, parts: &[Part]) {
     body.push_str("<h2>Comparison with the champion</h2><p class=\"quiet\">Loss of this model minus loss of the champion, row by row, with the confidence bounds that gates use. Below 0 is better.</p>");
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
-        .map(|p| (escape(&format!("{} ({} rows)", p.name, p.rows)), p.worse))
+        .map(|p| (format!("{} ({} rows)", p.name, p.rows), p.worse))
         .collect();
-    body.push_str(&intervals("difference of loss", &drawn));
+    body.push_str(&intervals("difference of loss", &drawn).into_string());
 }
 
 fn importances(body: &mut String, record: &RunRecord) {
@@ -198,14 +187,14 @@ fn importances(body: &mut String, record: &RunRecord) {
     let shown = &all[..all.len().min(FEATURES_MAX)];
     let labels: Vec<String> = shown
         .iter()
-        .map(|Importance(feature, _)| escape(feature))
+        .map(|Importance(feature, _)| feature.clone())
         .collect();
     let shares: Vec<f64> = shown.iter().map(|Importance(_, share)| *share).collect();
-    body.push_str(&bars("Feature importance", &labels, &[], &shares));
+    body.push_str(&bars("Feature importance", &labels, &[], &shares).into_string());
     let rows = labels
         .iter()
         .zip(&shares)
-        .map(|(label, share)| vec![label.clone(), number(*share)]);
+        .map(|(label, share)| vec![escape(label), number(*share)]);
     body.push_str("</div><h3>Feature importance</h3><div>");
     table(body, rows);
 }

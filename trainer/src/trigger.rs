@@ -297,8 +297,8 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         "ortus.performance.alarm" if triggers.loss => Kind::Loss,
         _ => return None,
     };
-    let version = kept.alarm["version"].as_u64();
-    let column = kept.alarm["column"].as_str().map_or_else(String::new, |c| {
+    let version = kept.alarm.version();
+    let column = kept.alarm.column().map_or_else(String::new, |c| {
         format!(" of '{}'", ortus::core::model::short(c))
     });
     let what = if kind == Kind::Drift {

@@ -297,16 +297,14 @@ impl operator_server::Operator for Operator {
 
     async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(
-            views::drift(&self.0, &model, some(version).as_deref())?.to_string(),
-        ))
+        let report = views::drift(&self.0, &model, some(version).as_deref())?;
+        Ok(document(super::to_json(&report)))
     }
 
     async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        Ok(document(
-            views::performance(&self.0, &model, some(version).as_deref())?.to_string(),
-        ))
+        let report = views::performance(&self.0, &model, some(version).as_deref())?;
+        Ok(document(super::to_json(&report)))
     }
 
     async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {

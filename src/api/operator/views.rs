@@ -7,6 +7,9 @@ use crate::api::oip::describe;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
+use crate::observe::report::drift::{DriftReport, VersionDrift};
+use crate::observe::report::model::ModelReport;
+use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
 use crate::proto::inference::repository_index_response::ModelIndex;
 use crate::serve::route::Table;
 use crate::serve::servable::{Batching, Servable};
@@ -59,7 +62,7 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
 }
 
 /// Shows the drift of a model's versions, or of one.
-pub(super) fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+pub(super) fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<DriftReport> {
     let monitor = monitor(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
@@ -68,7 +71,7 @@ pub(super) fn drift(front: &Front, name: &str, version: Option<&str>) -> Result<
     if found.is_empty() {
         return Err(not_served(&name, version));
     }
-    Ok(json!({"versions": found}))
+    Ok(DriftReport { versions: found })
 }
 
 /// Shows everything that the report page of a model needs.
@@ -77,7 +80,7 @@ pub(super) fn report(
     name: &str,
     version: Option<&str>,
     hours: Option<&str>,
-) -> Result<Value> {
+) -> Result<ModelReport> {
     let monitor = monitor(front)?;
     let model = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
@@ -87,7 +90,7 @@ pub(super) fn report(
         .map_or(0, |d| d.as_secs());
 
     let since = now.saturating_sub(hours.saturating_mul(3600));
-    let watched = monitor.pictures(&model, version, since);
+    let watched = monitor.charted(&model, version, since);
     if watched.is_empty() {
         return Err(not_served(&model, version));
     }
@@ -95,13 +98,13 @@ pub(super) fn report(
     let measured = labels.map(|labels| labels.report(&model, version));
     let times = front.metrics.times(model.as_str());
 
-    Ok(json!({
-        "time": now,
-        "hours": hours,
-        "watched": watched,
-        "measured": measured.unwrap_or_default(),
-        "times": times,
-    }))
+    Ok(ModelReport {
+        time: now,
+        hours,
+        watched,
+        measured: measured.unwrap_or_default(),
+        times,
+    })
 }
 
 fn whole_hours(text: &str) -> Result<u64> {
@@ -111,7 +114,11 @@ fn whole_hours(text: &str) -> Result<u64> {
 
 /// Shows the performance of a model's versions, or of one: measured on labels,
 /// and estimated from scores.
-pub(super) fn performance(front: &Front, name: &str, version: Option<&str>) -> Result<Value> {
+pub(super) fn performance(
+    front: &Front,
+    name: &str,
+    version: Option<&str>,
+) -> Result<PerformanceReport> {
     let labels = labels(front)?;
     let name = ModelName::parse(name)?;
     let version = version.map(Version::parse).transpose()?;
@@ -121,24 +128,27 @@ pub(super) fn performance(front: &Front, name: &str, version: Option<&str>) -> R
     let watched = monitor
         .map(|monitor| monitor.report(&name, version))
         .unwrap_or_default();
-    let estimated: Vec<Value> = watched.into_iter().filter_map(estimated).collect();
+    let estimated: Vec<VersionEstimate> = watched.into_iter().filter_map(estimated).collect();
     if measured.is_empty() && estimated.is_empty() {
         return Err(Error::not_found(format!(
             "model '{name}' has neither labels nor an estimated performance"
         )));
     }
 
-    Ok(json!({"measured": measured, "estimated": estimated}))
+    Ok(PerformanceReport {
+        measured,
+        estimated,
+    })
 }
 
 /// Takes the estimate of one version out of its drift report.
-fn estimated(mut report: Value) -> Option<Value> {
-    let estimated = report.get_mut("estimated")?.take();
-    Some(json!({
-        "version": report["version"].take(),
-        "digest": report["digest"].take(),
-        "estimated": estimated,
-    }))
+fn estimated(report: VersionDrift) -> Option<VersionEstimate> {
+    report.estimated.as_ref()?;
+    Some(VersionEstimate {
+        version: report.version,
+        digest: report.digest,
+        estimated: report.estimated,
+    })
 }
 
 fn monitor(front: &Front) -> Result<&Monitor> {

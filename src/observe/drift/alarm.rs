@@ -3,6 +3,7 @@
 
 use super::distance::Measured;
 use super::settings::MonitorSettings;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Base windows that are summed up into one that is tested.
@@ -11,13 +12,17 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 /// Hours of a month: so often the same hour of the week before is compared.
 const HOURS: f64 = 720.0;
 
-/// What is measured of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+/// Distance measures between a window and its baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Metric {
+pub enum Metric {
+    /// Kolmogorov-Smirnov statistic.
     Ks,
+    /// Wasserstein distance in interquartile ranges.
     Wasserstein,
+    /// Population stability index.
     Psi,
+    /// Jensen-Shannon distance.
     Js,
     /// The largest difference of a category's share.
     Largest,
@@ -51,13 +56,23 @@ impl Metric {
 }
 
 /// What a window is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Against {
-    /// What the model was made of, or its own first rows.
+pub enum Against {
+    /// The baseline: of training, or of the version's own first rows.
     Training,
     /// The same hour of the week before.
     LastWeek,
+}
+
+impl Against {
+    /// Returns its name in reports.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::LastWeek => "last_week",
+        }
+    }
 }
 
 /// Computes the significance level of each test: the accepted false alarms, divided among all

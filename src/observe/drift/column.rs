@@ -10,7 +10,7 @@ use super::settings::MonitorSettings;
 use super::sketch::Counted;
 use super::window::Tally;
 use crate::core::tensor::Tensor;
-use serde::Serialize;
+use crate::observe::report::drift::{ColumnHistogram, DriftTest, Hints};
 use std::collections::BTreeMap;
 
 /// Fewer rows are no window to test.
@@ -19,25 +19,6 @@ const ROWS_MIN: u64 = 30;
 const WEEK: u64 = 168;
 /// Values of a window that are kept to see its scale.
 const KEPT: usize = 128;
-
-/// What a test last came to.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Reading {
-    pub metric: Metric,
-    pub against: Against,
-    /// Base windows that were summed up; 0 for an hour.
-    pub span: u32,
-    pub value: f64,
-    /// What it is at least, with the certainty of the promise.
-    pub lower: f64,
-    pub threshold: f64,
-    /// Rows of the window, what they say as independent rows would, and rows of
-    /// the baseline.
-    pub rows: u64,
-    pub effective_rows: f64,
-    pub baseline_rows: u64,
-    pub alarm: bool,
-}
 
 /// A column that is watched.
 pub(crate) struct Watched {
@@ -55,39 +36,13 @@ pub(crate) struct Watched {
     hour: Tally,
     week: BTreeMap<u64, Tally>,
     keeps_week: bool,
-    tests: BTreeMap<(Against, u32, Metric), (Verdicts, Reading)>,
+    tests: BTreeMap<(Against, u32, Metric), (Verdicts, DriftTest)>,
     kept: Vec<f64>,
     pub hints: Hints,
 }
 
 /// Base windows that a picture shows, about.
 const RECENT_WINDOWS: u64 = 64;
-
-/// A column's cells, then and now.
-#[derive(Serialize)]
-pub(crate) struct Picture<'c> {
-    pub name: &'c str,
-    pub side: super::layout::Side,
-    pub importance: Option<f64>,
-    /// Between the cells of numbers.
-    pub edges: &'c [f64],
-    /// Each has a cell; then come the others that are known, and the unseen.
-    pub words: Vec<&'c str>,
-    pub before: &'c [u64],
-    pub before_missing: u64,
-    pub now: &'c [u32],
-    pub now_missing: u32,
-}
-
-/// What looks wrong with a window, without a test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Hints {
-    /// Every value of the last window was the same, and not so in the baseline.
-    pub constant: bool,
-    /// The last window is this power of ten times the baseline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
-}
 
 impl Watched {
     /// Watches a column from now on.
@@ -139,7 +94,7 @@ impl Watched {
         closed: u64,
         settings: &MonitorSettings,
         alpha: f64,
-    ) -> Vec<Reading> {
+    ) -> Vec<DriftTest> {
         self.hints = self.look();
         self.kept.clear();
         self.hour.add(&self.open);
@@ -169,7 +124,7 @@ impl Watched {
         number: u64,
         settings: &MonitorSettings,
         alpha: f64,
-    ) -> Vec<Reading> {
+    ) -> Vec<DriftTest> {
         let tally = std::mem::replace(&mut self.hour, Tally::new(self.cells.len()));
         let mut begun = Vec::new();
         if let Some(before) = self
@@ -196,7 +151,7 @@ impl Watched {
         tally: &Tally,
         (counts, missing): (&[u64], u64),
         (settings, alpha): (&MonitorSettings, f64),
-    ) -> Vec<Reading> {
+    ) -> Vec<DriftTest> {
         if tally.rows() < ROWS_MIN {
             return Vec::new();
         }
@@ -237,7 +192,7 @@ impl Watched {
             let (verdicts, reading) = test.or_insert_with(|| {
                 let Measured { value, lower } = measured;
                 let alarm = false;
-                let reading = Reading {
+                let reading = DriftTest {
                     metric: *metric,
                     against,
                     span,
@@ -252,7 +207,7 @@ impl Watched {
                 (Verdicts::default(), reading)
             });
             let begins = verdicts.take(measured, threshold);
-            *reading = Reading {
+            *reading = DriftTest {
                 value: measured.value,
                 lower: measured.lower,
                 rows,
@@ -312,25 +267,26 @@ impl Watched {
         Hints { constant, scale }
     }
 
-    /// What there was and what there is, cell by cell.
-    pub(crate) fn picture(&self) -> Picture<'_> {
+    /// Returns the distribution in the baseline and in the last windows.
+    pub(crate) fn histogram(&self) -> ColumnHistogram {
         let (edges, words) = match &self.baseline.values {
-            Values::Numbers(numbers) => (numbers.edges.as_slice(), Vec::new()),
+            Values::Numbers(numbers) => (numbers.edges.clone(), Vec::new()),
             Values::Words(listed) => (
-                &[][..],
-                listed.words.iter().map(|(word, _)| word.as_str()).collect(),
+                Vec::new(),
+                listed.words.iter().map(|(word, _)| word.clone()).collect(),
             ),
         };
-        Picture {
-            name: &self.place.name,
+
+        ColumnHistogram {
+            name: self.place.name.clone(),
             side: self.place.side,
             importance: self.baseline.importance,
             edges,
             words,
-            before: &self.counts,
+            before: self.counts.clone(),
             before_missing: self.baseline.missing,
-            now: &self.recent.counts,
-            now_missing: self.recent.missing,
+            now: self.recent.counts.iter().map(|n| u64::from(*n)).collect(),
+            now_missing: self.recent.missing.into(),
         }
     }
 
@@ -360,7 +316,7 @@ impl Watched {
     }
 
     /// What the tests last came to.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = &Reading> {
+    pub(crate) fn readings(&self) -> impl Iterator<Item = &DriftTest> {
         self.tests.values().map(|(_, reading)| reading)
     }
 

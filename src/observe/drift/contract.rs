@@ -9,23 +9,42 @@ use crate::core::model::Signature;
 use crate::core::tensor::{DType, Data, Tensor};
 use half::{bf16, f16};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How often a column broke the contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Breaches {
+/// Values of a column that violate the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Breaches {
+    /// NaN.
     pub nan: u64,
+    /// Infinite.
     pub infinite: u64,
+    /// Below the range of the baseline.
     pub below: u64,
+    /// Above it.
     pub above: u64,
+    /// Categories that the baseline does not have.
     pub unseen: u64,
+    /// Empty strings.
     pub empty: u64,
 }
 
 impl Breaches {
+    /// Returns the counts with their names in reports and metrics.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 6] {
+        [
+            ("nan", self.nan),
+            ("infinite", self.infinite),
+            ("below", self.below),
+            ("above", self.above),
+            ("unseen", self.unseen),
+            ("empty", self.empty),
+        ]
+    }
+
     fn add(&mut self, other: Self) {
         self.nan += other.nan;
         self.infinite += other.infinite;

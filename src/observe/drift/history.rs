@@ -1,29 +1,15 @@
 //! Distances over time: one point for each base window. When there are too many points, neighbours
 //! are merged. Bounded. Owns no clock.
 
-use serde::Serialize;
+use crate::observe::report::drift::WindowDrift;
 
 /// Points kept; half of them go when there are as many.
 const POINTS_MAX: usize = 512;
 
-/// What a window came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Point {
-    /// Seconds since 1970.
-    pub time: u64,
-    pub rows: u64,
-    pub alarms: usize,
-    /// Of each column: the distance of its cells (KS, or of words the largest
-    /// difference), and PSI; none where there were too few rows.
-    pub columns: Vec<Option<(f32, f32)>>,
-    /// The accuracy that the scores say, or the mean absolute error of values.
-    pub estimated: Option<f64>,
-}
-
 /// The points.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    points: Vec<Point>,
+    points: Vec<WindowDrift>,
     /// One of so many windows is kept; 0 stands for each.
     every: u64,
     seen: u64,
@@ -31,7 +17,7 @@ pub(crate) struct History {
 
 impl History {
     /// Adds a window.
-    pub(crate) fn add(&mut self, point: Point) {
+    pub(crate) fn add(&mut self, point: WindowDrift) {
         self.seen += 1;
         if !self.seen.is_multiple_of(self.every.max(1)) {
             return;
@@ -48,7 +34,7 @@ impl History {
     }
 
     /// The points since a time.
-    pub(crate) fn since(&self, time: u64) -> &[Point] {
+    pub(crate) fn since(&self, time: u64) -> &[WindowDrift] {
         &self.points[self.points.partition_point(|p| p.time < time)..]
     }
 }
@@ -61,7 +47,7 @@ mod tests {
     fn a_long_history_is_thinned_evenly() {
         let mut history = History::default();
         for time in 1..=10_000 {
-            history.add(Point {
+            history.add(WindowDrift {
                 time,
                 rows: 1,
                 alarms: 0,

@@ -17,12 +17,26 @@ pub(crate) const PLACES_MAX: usize = 2_048;
 /// Parts that a wide row is cut into, and directions it is projected on.
 const PARTS: usize = 8;
 
-/// Whether a column is of what is asked or of what is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+/// Whether a column belongs to the inputs or to the outputs.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Side {
+pub enum Side {
+    /// Of the inputs.
     Input,
+    /// Of the outputs.
     Output,
+}
+
+impl Side {
+    /// Returns its name in reports.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
 }
 
 /// What of a row a column is.

@@ -5,7 +5,6 @@
 mod shown;
 
 use super::contract::Contracts;
-use super::event::Alarm;
 use super::layout::Side;
 use super::settings::MonitorSettings;
 use super::share::{Work, next_share};
@@ -19,6 +18,9 @@ use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::MonitorMetrics;
 use crate::observe::quality::answer::{Answer, answers};
 use crate::observe::quality::companion::Companion;
+use crate::observe::report::alarm::DriftAlarm;
+use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
+use crate::observe::report::model::VersionReport;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -63,7 +65,7 @@ struct Shared {
     sampled_up_to: AtomicU64,
     ended: AtomicBool,
     /// Servers that count, and what was merged of them.
-    fleet: Mutex<(u64, serde_json::Value)>,
+    fleet: Mutex<(u64, Option<FleetState>)>,
     options: Options,
     metrics: Arc<Metrics>,
     taps: Vec<Tap>,
@@ -110,7 +112,7 @@ pub(crate) struct Answered<'o> {
 pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
 
 /// Told of every alarm that begins; must not block.
-pub(crate) type Sink = Box<dyn Fn(Alarm) + Send>;
+pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send>;
 
 impl Monitor {
     /// Starts the thread.
@@ -128,7 +130,7 @@ impl Monitor {
             next: AtomicU64::new(0),
             sampled_up_to: AtomicU64::new(u64::MAX),
             ended: AtomicBool::new(false),
-            fleet: Mutex::new((1, serde_json::Value::Null)),
+            fleet: Mutex::new((1, None)),
             options,
             metrics,
             taps,
@@ -169,23 +171,30 @@ impl Monitor {
         })
     }
 
-    /// What is known of a version, as JSON; none where it is not watched.
-    pub(crate) fn report(
-        &self,
-        model: &ModelName,
-        version: Option<Version>,
-    ) -> Vec<serde_json::Value> {
-        self.look(model, version, None)
+    /// Returns the drift reports of a model's versions, or of one.
+    pub(crate) fn report(&self, model: &ModelName, version: Option<Version>) -> Vec<VersionDrift> {
+        let watches = self.shared.watches.lock();
+        chosen(&watches, model, version)
+            .into_iter()
+            .map(|observed| self.document(observed))
+            .collect()
     }
 
-    /// The same with what a page about it shows, since a time.
-    pub(crate) fn pictures(
+    /// Returns the same with the charts of the HTML page, since a time.
+    pub(crate) fn charted(
         &self,
         model: &ModelName,
         version: Option<Version>,
         since: u64,
-    ) -> Vec<serde_json::Value> {
-        self.look(model, version, Some(since))
+    ) -> Vec<VersionReport> {
+        let watches = self.shared.watches.lock();
+        chosen(&watches, model, version)
+            .into_iter()
+            .map(|observed| VersionReport {
+                drift: self.document(observed),
+                shown: observed.watch.charts(since),
+            })
+            .collect()
     }
 
     /// What was counted since this was last asked, of every version.
@@ -209,47 +218,44 @@ impl Monitor {
     }
 
     /// Shows what was merged of so many servers, who share the promise.
-    pub(crate) fn show_fleet(&self, merged: serde_json::Value, servers: u64) {
-        *self.shared.fleet.lock() = (servers.max(1), merged);
+    pub(crate) fn show_fleet(&self, merged: FleetState, servers: u64) {
+        *self.shared.fleet.lock() = (servers.max(1), Some(merged));
     }
 
-    fn look(
-        &self,
-        model: &ModelName,
-        version: Option<Version>,
-        since: Option<u64>,
-    ) -> Vec<serde_json::Value> {
-        let watches = self.shared.watches.lock();
-        let of = |o: &&Observed| {
-            o.watch.subject.model == *model && version.is_none_or(|v| o.watch.subject.version == v)
-        };
-        let mut found: Vec<&Observed> = watches.values().filter(of).collect();
-        found.sort_by_key(|o| o.watch.subject.version);
-        let (share, settings) = (self.shared.share(), self.shared.settings());
+    /// Returns the report of a version, with the fleet's beside it.
+    fn document(&self, observed: &Observed) -> VersionDrift {
+        let mut report = observed.watch.report(&self.shared.settings());
+        report.sample_share = Some(self.shared.share());
+        report.dropped_requests = Some(observed.series.dropped.get());
+
         let fleet = self.shared.fleet.lock();
-        let whole = |o: &Observed| {
-            let mut report = serde_json::json!(o.watch.report(&settings));
-            report["sample_share"] = share.into();
-            report["dropped_requests"] = o.series.dropped.get().into();
-            let same = |v: &serde_json::Value, key: &str| v[key] == report[key];
-            let of = |v: &&serde_json::Value| {
-                ["model", "version", "digest"]
-                    .iter()
-                    .all(|key| same(v, key))
-            };
-            if let Some(merged) = fleet.1["versions"]
-                .as_array()
-                .and_then(|all| all.iter().find(of))
-            {
-                report["fleet"] = serde_json::json!({"servers": fleet.0, "merged": merged});
-            }
-            if let Some(since) = since {
-                report["shown"] = o.watch.pictures(since);
-            }
-            report
+        let same = |merged: &&VersionDrift| {
+            merged.model == report.model
+                && merged.version == report.version
+                && merged.digest == report.digest
         };
-        found.into_iter().map(whole).collect()
+        let merged = fleet.1.iter().flat_map(|state| &state.versions).find(same);
+        report.fleet = merged.map(|merged| FleetDrift {
+            servers: fleet.0,
+            merged: Box::new(merged.clone()),
+        });
+        report
     }
+}
+
+/// Finds the watches of a model's versions, or of one, oldest version first.
+fn chosen<'w>(
+    watches: &'w HashMap<u64, Observed>,
+    model: &ModelName,
+    version: Option<Version>,
+) -> Vec<&'w Observed> {
+    let is_chosen = |observed: &&Observed| {
+        let subject = &observed.watch.subject;
+        subject.model == *model && version.is_none_or(|v| subject.version == v)
+    };
+    let mut found: Vec<&Observed> = watches.values().filter(is_chosen).collect();
+    found.sort_by_key(|observed| observed.watch.subject.version);
+    found
 }
 
 impl Drop for Monitor {
@@ -439,10 +445,10 @@ fn tick(shared: &Shared, sink: &Sink) {
         begun.extend(
             alarms
                 .into_iter()
-                .map(|(place, reading)| Alarm::of(&report, place, reading)),
+                .map(|(place, test)| DriftAlarm::of(&report, place, test)),
         );
-        if let Some(estimated) = &report.estimated {
-            observed.series.estimate(&estimated.estimate.measures);
+        if let Some(estimate) = &observed.watch.estimated {
+            observed.series.estimate(&estimate.measures);
         }
         let columns = shown::columns(&report, shared.options.settings.columns_shown);
         let alarms = report.alarms;
@@ -452,7 +458,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         observed.watch.remember(seconds, alarms);
     }
     for alarm in begun {
-        let Alarm {
+        let DriftAlarm {
             model,
             version,
             column,

@@ -10,9 +10,9 @@ mod tests;
 use super::alarm::significance;
 use super::baseline::Baseline;
 use super::cells::cut;
-use super::column::{Reading, Watched};
+use super::column::Watched;
 use super::contract::Contracts;
-use super::history::{History, Point};
+use super::history::History;
 use super::layout::{self, Place, Side, Value, each_value};
 use super::profile::{Series, profile};
 use super::settings::MonitorSettings;
@@ -27,7 +27,7 @@ use crate::observe::quality::answer::Answer;
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::companion::Errors;
 use crate::observe::quality::estimate::{Estimate, Estimator};
-use serde::Serialize;
+use crate::observe::report::drift::{BaselineSource, DriftCharts, DriftTest, WindowDrift};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,18 +70,6 @@ impl Subject {
     }
 }
 
-/// What windows are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Source {
-    /// A baseline that came with the version.
-    Training,
-    /// One of the version's own first rows.
-    Own,
-    /// Those are being gathered.
-    Gathering,
-}
-
 /// A version under watch.
 pub(crate) struct Watch {
     pub subject: Arc<Subject>,
@@ -90,7 +78,7 @@ pub(crate) struct Watch {
     /// Counted where requests are served.
     pub contracts: Arc<Contracts>,
     columns: Vec<Watched>,
-    source: Source,
+    source: BaselineSource,
     baseline_rows: u64,
     /// Values of the first rows, place by place, while they are gathered.
     gathered: Vec<Series>,
@@ -123,7 +111,7 @@ impl Watch {
                 threads,
             )),
             columns: Vec::new(),
-            source: Source::Gathering,
+            source: BaselineSource::Gathering,
             baseline_rows: 0,
             gathered: places.iter().map(empty).collect(),
             gathered_rows: 0,
@@ -142,12 +130,12 @@ impl Watch {
             subject: Arc::new(subject),
         };
         if let Some(baseline) = watch.subject.baseline.clone() {
-            watch.begin(&baseline, Source::Training);
+            watch.begin(&baseline, BaselineSource::Training);
         }
         Ok(watch)
     }
 
-    fn begin(&mut self, baseline: &Baseline, source: Source) {
+    fn begin(&mut self, baseline: &Baseline, source: BaselineSource) {
         let mut heeded: Vec<f64> = baseline
             .inputs
             .iter()
@@ -201,7 +189,7 @@ impl Watch {
                 column.take(tensor);
             }
         }
-        if self.source == Source::Gathering {
+        if self.source == BaselineSource::Gathering {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
                 of(place)
                     .into_iter()
@@ -251,7 +239,7 @@ impl Watch {
             performance: BTreeMap::new(),
         };
         self.contracts.begin(&self.places, &baseline);
-        self.begin(&baseline, Source::Own);
+        self.begin(&baseline, BaselineSource::Own);
         self.window_rows = 0;
     }
 
@@ -262,7 +250,7 @@ impl Watch {
         now: Instant,
         hour: u64,
         settings: &MonitorSettings,
-    ) -> Vec<(Place, Reading)> {
+    ) -> Vec<(Place, DriftTest)> {
         let age = now.saturating_duration_since(self.opened);
         let full =
             self.window_rows >= u64::from(settings.window_rows) && age >= settings.window_min;
@@ -286,7 +274,7 @@ impl Watch {
     /// with it: only then do all servers count in the same cells.
     pub(crate) fn sketch(&mut self) -> Option<Sketch> {
         let rows = std::mem::take(&mut self.untold_rows);
-        if self.source != Source::Training || rows == 0 {
+        if self.source != BaselineSource::Training || rows == 0 {
             return None;
         }
         Some(Sketch {
@@ -327,7 +315,7 @@ impl Watch {
         &mut self,
         now: Instant,
         settings: &MonitorSettings,
-    ) -> Vec<(Place, Reading)> {
+    ) -> Vec<(Place, DriftTest)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
@@ -355,7 +343,7 @@ impl Watch {
         let estimated = told
             .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
             .copied();
-        self.history.add(Point {
+        self.history.add(WindowDrift {
             time,
             rows: self.sampled_rows,
             alarms,
@@ -364,14 +352,15 @@ impl Watch {
         });
     }
 
-    /// What a page about it shows, since a time.
-    pub(crate) fn pictures(&self, since: u64) -> serde_json::Value {
-        serde_json::json!({
-            "pictures": self.columns.iter().map(Watched::picture).collect::<Vec<_>>(),
-            "history": self.history.since(since),
-            "calibration": self.subject.baseline.as_ref().map(|b| &b.calibration),
-            "performance": self.subject.baseline.as_ref().map(|b| &b.performance),
-        })
+    /// Returns the charts of the HTML page, since a time.
+    pub(crate) fn charts(&self, since: u64) -> DriftCharts {
+        let baseline = self.subject.baseline.as_ref();
+        DriftCharts {
+            pictures: self.columns.iter().map(Watched::histogram).collect(),
+            history: self.history.since(since).to_vec(),
+            calibration: baseline.map(|b| b.calibration.clone()),
+            performance: baseline.map(|b| b.performance.clone()),
+        }
     }
 }
 

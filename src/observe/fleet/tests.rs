@@ -158,7 +158,7 @@ struct Server {
     monitor: Arc<Monitor>,
     observer: observer::Observer,
     merger: Merger,
-    alarms: Arc<Mutex<Vec<Alarm>>>,
+    alarms: Arc<Mutex<Vec<DriftAlarm>>>,
     random: Random,
 }
 
@@ -177,7 +177,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
     };
     let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
         .expect("starts");
-    let alarms: Arc<Mutex<Vec<Alarm>>> = Arc::default();
+    let alarms: Arc<Mutex<Vec<DriftAlarm>>> = Arc::default();
     let told = Arc::clone(&alarms);
     let member = Member {
         records: records.clone(),
@@ -223,7 +223,7 @@ impl Server {
         let report = self
             .monitor
             .report(&ModelName::parse("m").expect("legal"), None);
-        report[0]["windows"].as_u64().unwrap_or(0)
+        report.first().map_or(0, |r| r.windows)
     }
 }
 
@@ -246,27 +246,16 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
             two.merger.turn(&monitors.1, slot).await.expect("a turn");
         }
         // The stretch before the last is merged; hysteresis asks for two of three.
-        let told: Vec<Alarm> = one.alarms.lock().clone();
+        let told: Vec<DriftAlarm> = one.alarms.lock().clone();
         assert_eq!(told.len(), 4, "each metric that moved: {told:?}");
         assert_eq!((told[0].servers, two.told()), (Some(2), 0));
         let shown = two
             .monitor
             .report(&ModelName::parse("m").expect("legal"), None)
             .remove(0);
-        assert_eq!(
-            (
-                &shown["fleet"]["servers"],
-                &shown["fleet"]["merged"]["rows"].is_u64()
-            ),
-            (&2.into(), &true)
-        );
-        assert!(
-            shown["fleet"]["merged"]["alarms"]
-                .as_u64()
-                .is_some_and(|n| n == 4),
-            "{}",
-            shown["fleet"]["merged"]["alarms"]
-        );
+        let fleet = shown.fleet.expect("merged");
+        assert_eq!((fleet.servers, fleet.merged.alarms), (2, 4));
+        assert!(fleet.merged.sampled_rows > 0);
         // The one that merged is gone; the other knows what was merged before, and alarms once.
         drop(one);
         for slot in 13..16 {

@@ -1,9 +1,9 @@
 //! The state of labels and their predictions. Owns no clock, no store and no task.
 
+use super::Options;
 use super::given::Given;
 use super::line::{FORMAT, Joined, Line};
 use super::recent::{Kept, Recent};
-use super::{Options, Worse};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
@@ -11,8 +11,10 @@ use crate::core::request::id::{Mint, minted};
 use crate::observe::capture::find::Found as Captured;
 use crate::observe::metrics::feedback::Shown;
 use crate::observe::quality::answer::Truth;
-use crate::observe::quality::book::{Book, Row, Taken};
+use crate::observe::quality::book::{Book, Row, Summary, Taken};
 use crate::observe::quality::sequential::Trial;
+use crate::observe::report::alarm::PerformanceAlarm;
+use crate::observe::report::performance::MeasuredPerformance;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, UNIX_EPOCH};
@@ -68,7 +70,7 @@ struct Open {
 }
 
 /// What is found out while lines are applied: those joined, and models that lose.
-pub(super) type Found<'f> = (&'f mut Vec<Line>, &'f mut Vec<Worse>);
+pub(super) type Found<'f> = (&'f mut Vec<Line>, &'f mut Vec<PerformanceAlarm>);
 
 impl State {
     /// Starts with nothing.
@@ -368,7 +370,7 @@ impl State {
         line: &Line,
         joined: &Joined,
         options: &Options,
-        worse: &mut Vec<Worse>,
+        worse: &mut Vec<PerformanceAlarm>,
     ) -> Taken {
         let Ok(of) = joined.key() else {
             return Taken::Same;
@@ -402,12 +404,17 @@ impl State {
                     (options.false_alarms_per_month, options.settings.loss_margin);
                 let trial = open.trial.as_mut().filter(|_| is_betting);
                 let won = trial.and_then(|t| t.take((&joined.answer, truth), now, alarms, margin));
-                worse.extend(won.map(|won| Worse {
+                worse.extend(won.map(|won| PerformanceAlarm {
                     model: joined.model.clone(),
                     version: joined.version,
                     digest: joined.digest.clone(),
                     time: line.time,
-                    won,
+                    span_hours: won.span_hours,
+                    rows: won.rows,
+                    lost: won.lost,
+                    allowed: won.allowed,
+                    evidence: won.evidence,
+                    alpha: won.alpha,
                 }));
             }
         }
@@ -449,33 +456,49 @@ impl State {
         None
     }
 
-    /// What is known of a model's versions, or of one, as JSON.
+    /// Returns the measured performance of a model's versions, or of one.
     pub(super) fn report(
         &self,
         model: &ModelName,
         version: Option<Version>,
-    ) -> Vec<serde_json::Value> {
+    ) -> Vec<MeasuredPerformance> {
         let now = u64::try_from(Utc::now().timestamp() / 3600).unwrap_or(0);
-        let of = |((m, _), open): &(&(ModelName, Digest), &Open)| {
-            m == model && version.is_none_or(|v| v.number() == open.book.version)
-        };
-        let one = |((model, digest), open): (&(ModelName, Digest), &Open)| {
-            let trial = open.trial.as_ref();
-            serde_json::json!({
-                "model": model.as_str(),
-                "version": open.book.version,
-                "digest": digest.to_string(),
-                "window_days": DAYS,
-                "window": open.book.summary(now.saturating_sub(DAYS * 24), now + 1),
-                "days": open.book.cohorts(24, COHORTS_MAX),
-                "slices": open.book.parts(),
-                "reliability": open.book.reliability(),
-                "loss_allowed": trial.and_then(|t| t.allowed),
-                "alarm": trial.is_some_and(|t| t.alarm.is_some()),
-                "pending_labels": self.pending.len(),
+        self.books
+            .iter()
+            .filter(|((name, _), open)| {
+                name == model && version.is_none_or(|v| v.number() == open.book.version)
             })
-        };
-        self.books.iter().filter(of).map(one).collect()
+            .map(|((name, digest), open)| MeasuredPerformance {
+                pending_labels: self.pending.len(),
+                ..measured(name, *digest, open, now)
+            })
+            .collect()
+    }
+}
+
+/// Describes the labelled rows of a version, at an hour.
+fn measured(model: &ModelName, digest: Digest, open: &Open, now: u64) -> MeasuredPerformance {
+    let trial = open.trial.as_ref();
+    MeasuredPerformance {
+        model: model.to_string(),
+        version: open.book.version,
+        digest: digest.to_string(),
+        window_days: DAYS,
+        window: open
+            .book
+            .summary(now.saturating_sub(DAYS * 24), now + 1)
+            .report(),
+        days: open
+            .book
+            .cohorts(24, COHORTS_MAX)
+            .iter()
+            .map(Summary::report)
+            .collect(),
+        slices: open.book.parts(),
+        reliability: open.book.reliability(),
+        loss_allowed: trial.and_then(|t| t.allowed),
+        alarm: trial.is_some_and(|t| t.alarm.is_some()),
+        pending_labels: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::answer::{Answer, Truth};
 use super::measure::{Measures, measure};
-use serde::Serialize;
+use crate::observe::report::performance::{CohortPerformance, SlicePerformance, named};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -42,12 +42,9 @@ struct Cohort {
     labelled: BTreeMap<(Uuid, u32), Row>,
 }
 
-/// What some hours come to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The rows of some hours.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Summary {
-    /// The first hour and the one after the last, as hours since 1970.
-    #[serde(skip)]
-    pub hours: (u64, u64),
     pub from: String,
     pub predicted_rows: u64,
     pub labelled_rows: u64,
@@ -56,13 +53,17 @@ pub(crate) struct Summary {
     pub measures: Measures,
 }
 
-/// The rows of one part of a slice.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Part {
-    pub slice: String,
-    pub part: String,
-    pub rows: usize,
-    pub measures: Measures,
+impl Summary {
+    /// Returns it as reports have it.
+    pub(crate) fn report(&self) -> CohortPerformance {
+        CohortPerformance {
+            from: self.from.clone(),
+            predicted_rows: self.predicted_rows,
+            labelled_rows: self.labelled_rows,
+            maturity: self.maturity,
+            measures: named(&self.measures),
+        }
+    }
 }
 
 /// How a row was taken.
@@ -165,7 +166,6 @@ impl Book {
         let predicted: u64 = cohorts().map(|c| c.predicted).sum();
         let own = rows().filter(|r| r.is_own).count();
         Summary {
-            hours: (from, to),
             from: time(from),
             predicted_rows: predicted,
             labelled_rows: rows().count() as u64,
@@ -216,18 +216,18 @@ impl Book {
     }
 
     /// Every part of every slice, over all the hours.
-    pub(crate) fn parts(&self) -> Vec<Part> {
+    pub(crate) fn parts(&self) -> Vec<SlicePerformance> {
         let mut found: BTreeMap<(usize, &str), Vec<&Row>> = BTreeMap::new();
         for row in self.hours.values().flat_map(|c| c.labelled.values()) {
             for (slice, part) in row.parts.iter().enumerate().take(self.slices.len()) {
                 found.entry((slice, part)).or_default().push(row);
             }
         }
-        let part = |((slice, part), rows): ((usize, &str), Vec<&Row>)| Part {
+        let part = |((slice, part), rows): ((usize, &str), Vec<&Row>)| SlicePerformance {
             slice: self.slices[slice].clone(),
             part: part.to_owned(),
             rows: rows.len(),
-            measures: measure(rows.iter().map(|row| (&row.answer, row.truth))),
+            measures: named(&measure(rows.iter().map(|row| (&row.answer, row.truth)))),
         };
         found.into_iter().map(part).collect()
     }

@@ -42,17 +42,15 @@ struct Sums {
 }
 
 /// What is estimated of some rows.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Estimate {
     pub rows: u64,
     pub measures: Measures,
     /// The accuracy, or mean absolute error, of as many labelled rows lies within
     /// this of the estimate 95 times of 100, if the assumption holds; none where
     /// nothing says how far errors are spread.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
     /// Of scores, whether there was a curve for them; as they are where not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<bool>,
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Trial {
 }
 
 /// A bet that was won.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Won {
     /// Hours over which rows were counted.
     pub span_hours: u64,

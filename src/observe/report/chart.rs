@@ -1,7 +1,7 @@
-//! Plots as SVG: bars side by side, and lines over time. Scales, ticks and
-//! labels; text is escaped by whoever gives it.
+//! Charts as SVG: bars side by side, lines over time, and intervals. Owns scales,
+//! ticks and labels; knows nothing of what is drawn.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 180.0;
@@ -9,20 +9,23 @@ const LEFT: f64 = 46.0;
 const BOTTOM: f64 = 26.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 8.0;
+/// The area that is drawn in.
+const INNER_WIDTH: f64 = WIDTH - LEFT - RIGHT;
+const INNER_HEIGHT: f64 = HEIGHT - TOP - BOTTOM;
 
-/// A line of a plot.
+/// A line of a chart.
 pub struct Series<'s> {
-    /// Name, shown in the legend.
+    /// Name, shown as a tooltip.
     pub name: &'s str,
     /// One of the page's colours.
     pub class: &'s str,
     /// Points in order of x.
     pub points: Vec<(f64, f64)>,
-    /// Whether points are marked, and not joined.
+    /// Whether points are marked instead of joined.
     pub is_dots: bool,
 }
 
-/// A number as people read it.
+/// Writes a number with the digits that a person reads.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -36,131 +39,123 @@ pub fn number(value: f64) -> String {
     }
 }
 
-fn frame(title: &str, body: &str) -> String {
-    format!(
-        "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">{body}</svg><figcaption>{title}</figcaption></figure>"
-    )
-}
+/// Draws shares of rows cell by cell, before and now.
+pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Markup {
+    let shares = before.iter().chain(now).copied();
+    let top = shares.fold(0.0, f64::max).max(1e-9);
+    let step = INNER_WIDTH / labels.len().max(1) as f64;
+    // As many labels as there is room for.
+    let every = labels.len().div_ceil(6).max(1);
 
-/// Shares of rows, cell by cell, before and now.
-pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> String {
-    let top = before
-        .iter()
-        .chain(now)
-        .copied()
-        .fold(0.0, f64::max)
-        .max(1e-9);
-    let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
-    let step = width / labels.len().max(1) as f64;
-    let mut body = axis(0.0, top);
-    for (at, label) in labels.iter().enumerate() {
-        let x = LEFT + at as f64 * step;
-        for (share, class, shift) in [(before.get(at), "before", 0.08), (now.get(at), "now", 0.5)] {
-            let share = share.copied().unwrap_or(0.0);
-            let tall = share / top * height;
-            let _ = write!(
-                body,
-                "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\"><title>{label}: {} %</title></rect>",
-                x + shift * step,
-                TOP + height - tall,
-                step * 0.42,
-                number(share * 100.0)
-            );
+    let body = html! {
+        (axis(0.0, top))
+        @for (at, label) in labels.iter().enumerate() {
+            @let x = LEFT + at as f64 * step;
+            (bar("before", x + 0.08 * step, 0.42 * step, label, share_of(before, at), top))
+            (bar("now", x + 0.5 * step, 0.42 * step, label, share_of(now, at), top))
+            @if at % every == 0 {
+                text x=(tenths(x)) y=(HEIGHT - 8.0) { (label.chars().take(12).collect::<String>()) }
+            }
         }
-        // As many labels as there is room for.
-        if at % labels.len().div_ceil(6).max(1) == 0 {
-            let short: String = label.chars().take(12).collect();
-            let _ = write!(
-                body,
-                "<text x=\"{x:.1}\" y=\"{}\">{short}</text>",
-                HEIGHT - 8.0
-            );
-        }
-    }
+    };
     frame(title, &body)
 }
 
-/// Lines over the same axis; `ends` name what is at its left and right.
+fn share_of(shares: &[f64], at: usize) -> f64 {
+    shares.get(at).copied().unwrap_or(0.0)
+}
+
+/// Draws lines over the same axis; `left` and `right` name its ends, and `level`
+/// is a threshold.
 pub fn lines(
     title: &str,
     series: &[Series<'_>],
-    (left, right): (&str, &str),
+    left: &str,
+    right: &str,
     level: Option<f64>,
-) -> String {
-    let all = || series.iter().flat_map(|s| &s.points);
-    let fold = |of: fn(&(f64, f64)) -> f64, start, pick: fn(f64, f64) -> f64| {
-        all().map(of).fold(start, pick)
+) -> Markup {
+    let Some(scale) = Scale::of(series, level) else {
+        return frame(title, &html! { text x="60" y="90" { "no data" } });
     };
-    let (x0, x1) = (
-        fold(|p| p.0, f64::INFINITY, f64::min),
-        fold(|p| p.0, f64::NEG_INFINITY, f64::max),
-    );
-    let top = fold(|p| p.1, level.unwrap_or(0.0), f64::max).max(1e-9) * 1.05;
-    let low = fold(|p| p.1, 0.0, f64::min);
-    if !x0.is_finite() {
-        return frame(title, "<text x=\"60\" y=\"90\">nothing yet</text>");
-    }
-    let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
-    let x = |v: f64| {
-        LEFT + if x1 > x0 {
-            (v - x0) / (x1 - x0) * width
-        } else {
-            width / 2.0
+
+    let body = html! {
+        (axis(scale.low, scale.high))
+        @if let Some(level) = level {
+            @let y = tenths(scale.y(level));
+            line class="level" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y) y2=(y) {}
         }
+        @for one in series { (line(one, &scale)) }
+        text x=(LEFT) y=(HEIGHT - 8.0) { (left) }
+        text class="end" x=(WIDTH - RIGHT) y=(HEIGHT - 8.0) { (right) }
     };
-    let y = |v: f64| TOP + height - (v - low) / (top - low) * height;
-    let mut body = axis(low, top);
-    if let Some(level) = level {
-        let at = y(level);
-        let _ = write!(
-            body,
-            "<line class=\"level\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>",
-            WIDTH - RIGHT
-        );
-    }
-    for Series {
-        name,
-        class,
-        points,
-        is_dots,
-    } in series
-    {
-        if *is_dots || points.len() == 1 {
-            for (px, py) in points {
-                let _ = write!(
-                    body,
-                    "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"><title>{name}: {}</title></circle>",
-                    x(*px),
-                    y(*py),
-                    number(*py)
-                );
-            }
-            continue;
-        }
-        let path: Vec<String> = points
-            .iter()
-            .map(|(px, py)| format!("{:.1},{:.1}", x(*px), y(*py)))
-            .collect();
-        let _ = write!(
-            body,
-            "<polyline class=\"{class}\" points=\"{}\"><title>{name}</title></polyline>",
-            path.join(" ")
-        );
-    }
-    let _ = write!(
-        body,
-        "<text x=\"{LEFT}\" y=\"{0}\">{left}</text><text class=\"end\" x=\"{1}\" y=\"{0}\">{right}</text>",
-        HEIGHT - 8.0,
-        WIDTH - RIGHT
-    );
     frame(title, &body)
 }
 
-/// Intervals one below another around naught, each with its name.
-pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> String {
+fn line(series: &Series<'_>, scale: &Scale) -> Markup {
+    let path: Vec<String> = series
+        .points
+        .iter()
+        .map(|(x, y)| format!("{:.1},{:.1}", scale.x(*x), scale.y(*y)))
+        .collect();
+
+    html! {
+        @if series.is_dots || series.points.len() == 1 {
+            @for (x, y) in &series.points {
+                circle class=(series.class) cx=(tenths(scale.x(*x))) cy=(tenths(scale.y(*y))) r="3" {
+                    title { (series.name) ": " (number(*y)) }
+                }
+            }
+        } @else {
+            polyline class=(series.class) points=(path.join(" ")) { title { (series.name) } }
+        }
+    }
+}
+
+/// How values become places.
+struct Scale {
+    first: f64,
+    last: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Scale {
+    /// Fits all points; `None` where there are none.
+    fn of(series: &[Series<'_>], level: Option<f64>) -> Option<Self> {
+        let points = || series.iter().flat_map(|s| &s.points);
+        let first = points().map(|p| p.0).fold(f64::INFINITY, f64::min);
+        let last = points().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
+        let low = points().map(|p| p.1).fold(0.0, f64::min);
+        let high = points().map(|p| p.1).fold(level.unwrap_or(0.0), f64::max);
+
+        first.is_finite().then(|| Self {
+            first,
+            last,
+            low,
+            high: high.max(1e-9) * 1.05,
+        })
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        if self.last > self.first {
+            LEFT + (value - self.first) / (self.last - self.first) * INNER_WIDTH
+        } else {
+            LEFT + INNER_WIDTH / 2.0
+        }
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        TOP + INNER_HEIGHT - (value - self.low) / (self.high - self.low) * INNER_HEIGHT
+    }
+}
+
+/// Draws intervals (low, mean, high) one below another around zero, each with its
+/// name.
+pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> Markup {
     const ROW: f64 = 20.0;
     const NAMES: f64 = 260.0;
     const WIDE: f64 = 820.0;
+
     let finite = || {
         rows.iter()
             .flat_map(|(_, (low, _, high))| [*low, *high])
@@ -168,55 +163,62 @@ pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> String {
     };
     let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
     let span = (high - low).max(1e-9) * 1.1;
-    let x =
-        |v: f64| NAMES + (v.clamp(low, high) - low + span * 0.045) / span * (WIDE - NAMES - 10.0);
+    let inner = WIDE - NAMES - 10.0;
+    let x = |v: f64| tenths(NAMES + (v.clamp(low, high) - low + span * 0.045) / span * inner);
     let tall = ROW * rows.len() as f64 + 24.0;
-    let mut body = format!(
-        "<line class=\"level\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"0\" y2=\"{1:.1}\"/>",
-        x(0.0),
-        tall - 20.0
-    );
-    for (at, (name, (low, mean, high))) in rows.iter().enumerate() {
-        let y = ROW * (at as f64 + 0.6);
-        let _ = write!(
-            body,
-            "<text x=\"0\" y=\"{:.1}\">{name}</text><polyline class=\"now\" points=\"{:.1},{y:.1} {:.1},{y:.1}\"/><circle class=\"now\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{} from {} to {}</title></circle>",
-            y + 4.0,
-            x(*low),
-            x(*high),
-            x(*mean),
-            number(*mean),
-            number(*low),
-            number(*high)
-        );
+
+    html! {
+        figure {
+            svg viewBox=(format!("0 0 {WIDE} {tall}")) style=(format!("max-width:{WIDE}px"))
+                role="img" aria-label=(title) {
+                line class="level" x1=(x(0.0)) x2=(x(0.0)) y1="0" y2=(tenths(tall - 20.0)) {}
+                @for (at, (name, (low, mean, high))) in rows.iter().enumerate() {
+                    @let y = ROW * (at as f64 + 0.6);
+                    text x="0" y=(tenths(y + 4.0)) { (name) }
+                    polyline class="now" points=(format!("{},{y:.1} {},{y:.1}", x(*low), x(*high))) {}
+                    circle class="now" cx=(x(*mean)) cy=(tenths(y)) r="3.5" {
+                        title { (number(*mean)) " from " (number(*low)) " to " (number(*high)) }
+                    }
+                }
+                text x=(NAMES) y=(tenths(tall - 4.0)) { (number(low)) }
+                text class="end" x=(WIDE) y=(tenths(tall - 4.0)) { (number(high)) }
+            }
+            figcaption { (title) }
+        }
     }
-    let _ = write!(
-        body,
-        "<text x=\"{NAMES}\" y=\"{0:.1}\">{1}</text><text class=\"end\" x=\"{WIDE}\" y=\"{0:.1}\">{2}</text>",
-        tall - 4.0,
-        number(low),
-        number(high)
-    );
-    format!(
-        "<figure><svg viewBox=\"0 0 {WIDE} {tall}\" style=\"max-width:{WIDE}px\" role=\"img\" aria-label=\"{title}\">{body}</svg><figcaption>{title}</figcaption></figure>"
-    )
 }
 
-/// The left axis with three ticks.
-fn axis(low: f64, top: f64) -> String {
-    let height = HEIGHT - TOP - BOTTOM;
-    let mut body = String::new();
-    for part in 0..3 {
-        let share = f64::from(part) / 2.0;
-        let y = TOP + height * (1.0 - share);
-        let _ = write!(
-            body,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"end\" x=\"{}\" y=\"{:.1}\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 4.0,
-            y + 4.0,
-            number(low + (top - low) * share)
-        );
+fn bar(class: &str, x: f64, width: f64, label: &str, share: f64, top: f64) -> Markup {
+    let height = share / top * INNER_HEIGHT;
+    html! {
+        rect class=(class) x=(tenths(x)) y=(tenths(TOP + INNER_HEIGHT - height))
+            width=(tenths(width)) height=(tenths(height)) {
+            title { (label) ": " (number(share * 100.0)) " %" }
+        }
     }
-    body
+}
+
+fn frame(title: &str, body: &Markup) -> Markup {
+    html! {
+        figure {
+            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) { (body) }
+            figcaption { (title) }
+        }
+    }
+}
+
+/// Draws the left axis with three ticks.
+fn axis(low: f64, top: f64) -> Markup {
+    html! {
+        @for share in [0.0, 0.5, 1.0] {
+            @let y = TOP + INNER_HEIGHT * (1.0 - share);
+            line class="grid" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(tenths(y)) y2=(tenths(y)) {}
+            text class="end" x=(LEFT - 4.0) y=(tenths(y + 4.0)) { (number(low + (top - low) * share)) }
+        }
+    }
+}
+
+/// Writes a coordinate.
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
 }

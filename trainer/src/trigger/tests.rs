@@ -42,7 +42,8 @@ fn alarm_of(time: &str, version: u64) -> Kept {
         model: "m".to_owned(),
         time: at(time),
         server: "s".to_owned(),
-        alarm: json!({"version": version, "column": "age"}),
+        alarm: serde_json::from_value(json!({"version": version, "column": "age"}))
+            .expect("an alarm"),
     }
 }
 

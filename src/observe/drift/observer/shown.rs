@@ -1,19 +1,18 @@
 //! Which columns have metric series of their own, and their values.
 
 use crate::observe::drift::alarm::{Against, SPANS};
-use crate::observe::drift::watch::report::{ColumnReport, Report};
 use crate::observe::metrics::monitor::Shown;
+use crate::observe::report::drift::{ColumnDrift, VersionDrift};
 
 /// Selects at most `most` columns: those of the highest feature importance first.
-pub(super) fn columns<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>> {
-    let mut columns: Vec<&ColumnReport<'_>> = report.columns.iter().collect();
+pub(super) fn columns<'r>(report: &'r VersionDrift, most: usize) -> Vec<Shown<'r>> {
+    let mut columns: Vec<&'r ColumnDrift> = report.columns.iter().collect();
     columns.sort_by(|a, b| {
         b.importance
             .unwrap_or(0.0)
             .total_cmp(&a.importance.unwrap_or(0.0))
     });
-    let show = |c: &&'r ColumnReport<'_>| {
-        let breaches = c.contract;
+    let show = |c: &'r ColumnDrift| {
         let newest = c
             .tests
             .iter()
@@ -21,18 +20,11 @@ pub(super) fn columns<'r>(report: &'r Report<'_>, most: usize) -> Vec<Shown<'r>>
         let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
         Shown {
             column: &c.name,
-            breaches: [
-                ("nan", breaches.nan),
-                ("infinite", breaches.infinite),
-                ("below", breaches.below),
-                ("above", breaches.above),
-                ("unseen", breaches.unseen),
-                ("empty", breaches.empty),
-            ],
+            breaches: c.contract.counts(),
             distances: newest
                 .map(|t| (t.metric.word(), t.value, raised(t.metric)))
                 .collect(),
         }
     };
-    columns.iter().take(most).map(show).collect()
+    columns.into_iter().take(most).map(show).collect()
 }

@@ -221,9 +221,9 @@ fn a_version_without_a_baseline_makes_one_of_its_first_rows() {
     let mut stream = Stream::new(None);
     let source = |stream: &Stream| stream.watch.report(&settings()).baseline;
     stream.send(49, &usual);
-    assert_eq!(source(&stream), Source::Gathering);
+    assert_eq!(source(&stream), BaselineSource::Gathering);
     stream.send(1, &usual);
-    assert_eq!(source(&stream), Source::Own);
+    assert_eq!(source(&stream), BaselineSource::Own);
     assert_eq!(stream.send(300, &usual), Vec::<String>::new());
     let begun = stream.send(300, &|random| {
         let (x, word) = usual(random);

@@ -1,0 +1,114 @@
+//! The performance report of served versions, as `GET /v1/models/NAME/performance`
+//! answers it. Owns its JSON form; does not measure anything.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The answer to `GET /v1/models/NAME/performance`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PerformanceReport {
+    /// Versions with labels, or predictions that may receive some.
+    pub measured: Vec<MeasuredPerformance>,
+    /// Versions whose performance is estimated without labels.
+    pub estimated: Vec<VersionEstimate>,
+}
+
+/// The estimated performance of one version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionEstimate {
+    /// Number of the version.
+    pub version: u64,
+    /// Digest of the model file.
+    #[serde(default)]
+    pub digest: String,
+    /// The estimate.
+    #[serde(default)]
+    pub estimated: Option<EstimatedPerformance>,
+}
+
+/// Performance that is estimated without labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EstimatedPerformance {
+    /// Rows of the window.
+    pub rows: u64,
+    /// Measures by name.
+    pub measures: BTreeMap<String, f64>,
+    /// Half the width of the 95 % interval of accuracy or mean absolute error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// Of a classifier: whether its scores were calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<bool>,
+    /// What the estimate assumes.
+    #[serde(default)]
+    pub assumption: String,
+}
+
+/// The performance of one version, measured with labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredPerformance {
+    /// Name of the model.
+    pub model: String,
+    /// Number of the version.
+    pub version: u64,
+    /// Digest of the model file.
+    #[serde(default)]
+    pub digest: String,
+    /// Length of the window.
+    pub window_days: u64,
+    /// Predictions of the window.
+    pub window: CohortPerformance,
+    /// Predictions of each day.
+    pub days: Vec<CohortPerformance>,
+    /// Labelled rows by the values of the slice columns.
+    pub slices: Vec<SlicePerformance>,
+    /// Of ten ranges of scores: mean score, share of rows that were right, rows.
+    #[serde(default)]
+    pub reliability: Vec<(f64, f64, u64)>,
+    /// Share of rows that may be wrong without an alarm.
+    #[serde(default)]
+    pub loss_allowed: Option<f64>,
+    /// Whether the model is wrong more often than that.
+    pub alarm: bool,
+    /// Labels that wait for their prediction.
+    #[serde(default)]
+    pub pending_labels: usize,
+}
+
+/// The performance of the predictions of a period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CohortPerformance {
+    /// Start of the period, to the hour.
+    pub from: String,
+    /// Rows that this server predicted.
+    #[serde(default)]
+    pub predicted_rows: u64,
+    /// Rows with a label.
+    pub labelled_rows: u64,
+    /// Share of the predicted rows that have a label.
+    #[serde(default)]
+    pub maturity: Option<f64>,
+    /// Measures by name.
+    pub measures: BTreeMap<String, f64>,
+}
+
+/// The performance of the rows with one value of a slice column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlicePerformance {
+    /// Name of the column.
+    pub slice: String,
+    /// The value, or range of values.
+    pub part: String,
+    /// Rows with a label.
+    pub rows: usize,
+    /// Measures by name.
+    pub measures: BTreeMap<String, f64>,
+}
+
+/// Returns measures with owned names.
+pub(crate) fn named(measures: &BTreeMap<&'static str, f64>) -> BTreeMap<String, f64> {
+    measures
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .collect()
+}

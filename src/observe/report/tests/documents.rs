@@ -1,0 +1,340 @@
+//! The JSON of reports and alarms: golden files that earlier versions wrote, and
+//! the published schemas. Golden files are never edited.
+
+use crate::observe::alarms::Kept;
+use crate::observe::drift::alarm::{Against, Metric};
+use crate::observe::drift::contract::Breaches;
+use crate::observe::drift::layout::Side;
+use crate::observe::report::alarm::{AlarmEvent, DriftAlarm, PerformanceAlarm};
+use crate::observe::report::drift::{
+    BaselineSource, ColumnDrift, DriftReport, DriftTest, FleetDrift, Hints, VersionDrift,
+};
+use crate::observe::report::model::ModelReport;
+use crate::observe::report::performance::{
+    CohortPerformance, EstimatedPerformance, MeasuredPerformance, PerformanceReport,
+    SlicePerformance, VersionEstimate,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const ALARM: &str = include_str!("../../../../docs/schemas/alarm.json");
+const DRIFT: &str = include_str!("../../../../docs/schemas/drift.json");
+const PERFORMANCE: &str = include_str!("../../../../docs/schemas/performance.json");
+
+fn golden<T: Serialize + DeserializeOwned>(text: &str) {
+    let read: T = serde_json::from_str(text).expect("an older document is read");
+    let written = serde_json::to_value(&read).expect("JSON");
+    let before: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(written, before);
+}
+
+#[test]
+fn reports_of_earlier_versions_are_read_and_written_without_a_change() {
+    golden::<DriftReport>(include_str!("../golden/drift-1.json"));
+    golden::<PerformanceReport>(include_str!("../golden/performance-1.json"));
+    golden::<ModelReport>(include_str!("../golden/report-1.json"));
+}
+
+#[test]
+fn alarms_of_earlier_versions_are_written_byte_for_byte() {
+    for text in [
+        include_str!("../golden/alarm-drift-1.json"),
+        include_str!("../golden/alarm-performance-1.json"),
+    ] {
+        let kept: Kept = serde_json::from_str(text).expect("an alarm");
+        assert!(!matches!(kept.alarm, AlarmEvent::Other(_)), "{kept:?}");
+        let written = serde_json::to_string(&kept).expect("JSON");
+        assert_eq!(written, text.trim_end());
+    }
+}
+
+#[test]
+fn an_alarm_of_an_unknown_form_is_kept_as_it_came() {
+    for alarm in [
+        json!({"version": 2, "column": "age"}),
+        json!({"model": "m", "version": 2, "reason": {"score": [1.5, "x"]}}),
+    ] {
+        let event: AlarmEvent = serde_json::from_value(alarm.clone()).expect("an alarm");
+        assert_eq!(event.version(), Some(2));
+        assert_eq!(serde_json::to_value(&event).expect("JSON"), alarm);
+    }
+}
+
+#[test]
+fn an_answer_of_an_older_server_with_fewer_keys_is_read() {
+    let report: DriftReport = serde_json::from_value(json!({"versions": [{
+        "model": "m", "version": 1, "baseline": "training", "baseline_rows": 5, "rows": 4,
+        "windows": 3, "alarms": 0, "columns": [{
+            "name": "age", "side": "input", "contract": {"nan": 1}, "tests": [{
+                "metric": "ks", "against": "training", "span": 1, "value": null, "lower": 0.1,
+                "threshold": 0.2, "rows": 2, "alarm": false
+            }]
+        }]
+    }]}))
+    .expect("a report");
+    let column = &report.versions[0].columns[0];
+    assert_eq!((column.contract.nan, column.contract.above), (1, 0));
+    assert!(column.tests[0].value.is_nan(), "JSON has no NaN");
+
+    let report: PerformanceReport = serde_json::from_value(json!({"measured": [{
+        "model": "m", "version": 1, "window_days": 7, "days": [], "slices": [], "alarm": false,
+        "window": {"from": "2025-11-16T12:00Z", "labelled_rows": 5, "measures": {}}
+    }], "estimated": [{"version": 1, "estimated": null}]}))
+    .expect("a report");
+    assert_eq!(report.measured[0].window.maturity, None);
+}
+
+fn measures() -> BTreeMap<String, f64> {
+    BTreeMap::from([("accuracy".to_owned(), 0.5)])
+}
+
+fn test() -> DriftTest {
+    DriftTest {
+        metric: Metric::Ks,
+        against: Against::LastWeek,
+        span: 0,
+        value: 0.5,
+        lower: 0.25,
+        threshold: 0.125,
+        rows: 10,
+        effective_rows: 8.0,
+        baseline_rows: 20,
+        alarm: true,
+    }
+}
+
+/// A report with every optional member, or with none.
+fn drift(is_full: bool) -> VersionDrift {
+    let estimated = EstimatedPerformance {
+        rows: 10,
+        measures: measures(),
+        margin: is_full.then_some(0.1),
+        calibrated: is_full.then_some(true),
+        assumption: "holds if".to_owned(),
+    };
+    let column = ColumnDrift {
+        name: "age".to_owned(),
+        side: Side::Input,
+        importance: is_full.then_some(0.5),
+        contract: Breaches::default(),
+        hints: Hints {
+            constant: false,
+            scale: is_full.then_some(10.0),
+        },
+        tests: vec![test()],
+    };
+
+    VersionDrift {
+        model: "m".to_owned(),
+        version: 1,
+        digest: "sha256:00".to_owned(),
+        baseline: BaselineSource::Own,
+        baseline_rows: 20,
+        rows: 30,
+        sampled_rows: 30,
+        windows: 3,
+        alpha: 0.01,
+        alarms: 1,
+        estimated: is_full.then_some(estimated),
+        columns: vec![column],
+        sample_share: is_full.then_some(1.0),
+        dropped_requests: is_full.then_some(0),
+        fleet: None,
+    }
+}
+
+fn full_drift() -> DriftReport {
+    let merged = Box::new(drift(false));
+    let fleet = Some(FleetDrift { servers: 2, merged });
+    let versions = vec![VersionDrift {
+        fleet,
+        ..drift(true)
+    }];
+    DriftReport { versions }
+}
+
+fn full_performance() -> PerformanceReport {
+    let cohort = CohortPerformance {
+        from: "2025-11-16T12:00Z".to_owned(),
+        predicted_rows: 10,
+        labelled_rows: 5,
+        maturity: Some(0.5),
+        measures: measures(),
+    };
+    let slice = SlicePerformance {
+        slice: "age".to_owned(),
+        part: "> 3".to_owned(),
+        rows: 5,
+        measures: measures(),
+    };
+    let measured = MeasuredPerformance {
+        model: "m".to_owned(),
+        version: 1,
+        digest: "sha256:00".to_owned(),
+        window_days: 7,
+        window: cohort.clone(),
+        days: vec![cohort],
+        slices: vec![slice],
+        reliability: vec![(0.5, 0.5, 10)],
+        loss_allowed: Some(0.1),
+        alarm: false,
+        pending_labels: 0,
+    };
+
+    PerformanceReport {
+        measured: vec![measured],
+        estimated: vec![VersionEstimate {
+            version: 1,
+            digest: "sha256:00".to_owned(),
+            estimated: drift(true).estimated,
+        }],
+    }
+}
+
+fn kept(alarm: AlarmEvent) -> Kept {
+    Kept {
+        format: 1,
+        kind: "ortus.drift.alarm".to_owned(),
+        model: "m".to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        server: "s".to_owned(),
+        alarm,
+    }
+}
+
+fn drift_alarm(servers: Option<usize>) -> AlarmEvent {
+    AlarmEvent::Drift(Box::new(DriftAlarm {
+        model: "m".to_owned(),
+        version: 1,
+        digest: "sha256:00".to_owned(),
+        column: "age".to_owned(),
+        side: Side::Output,
+        time: chrono::DateTime::UNIX_EPOCH,
+        baseline: BaselineSource::Training,
+        importance: None,
+        test: test(),
+        alpha: 0.01,
+        servers,
+    }))
+}
+
+fn performance_alarm() -> AlarmEvent {
+    AlarmEvent::Performance(PerformanceAlarm {
+        model: "m".to_owned(),
+        version: 1,
+        digest: "sha256:00".to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        span_hours: 24,
+        rows: 10,
+        lost: 5,
+        allowed: 0.1,
+        evidence: 30.0,
+        alpha: 0.01,
+    })
+}
+
+/// Follows a reference, and the variant of the same properties.
+fn resolve<'s>(schema: &'s Value, whole: &'s Value, value: &Value) -> &'s Value {
+    if let Some(to) = schema["$ref"].as_str() {
+        return whole.pointer(&to[1..]).expect("a definition");
+    }
+    let Some(variants) = schema["oneOf"].as_array() else {
+        return schema;
+    };
+    let has_required = |variant: &&Value| {
+        let mut required = variant["required"].as_array().expect("a list").iter();
+        required.all(|key| value.get(key.as_str().expect("a key")).is_some())
+    };
+    variants.iter().find(has_required).expect("a variant")
+}
+
+fn keys(object: &Value) -> BTreeSet<&str> {
+    let members = object.as_object().expect("an object");
+    members.keys().map(String::as_str).collect()
+}
+
+/// Compares the properties of a schema with the members of a document: all of
+/// them where the document has every optional member, else those required.
+fn same(schema: &Value, whole: &Value, value: &Value, is_full: bool) {
+    let required = schema["required"].as_array();
+    let schema = resolve(schema, whole, value);
+    if let Value::Array(items) = value {
+        let is_tuple = schema["items"]["prefixItems"].is_array();
+        for item in items.iter().filter(|_| !is_tuple) {
+            same(&schema["items"], whole, item, is_full);
+        }
+        return;
+    }
+    let (Value::Object(_), Value::Object(properties)) = (value, &schema["properties"]) else {
+        return;
+    };
+
+    let known = keys(&schema["properties"]);
+    let all_required = schema["required"].as_array().into_iter().chain(required);
+    let least: BTreeSet<&str> = all_required
+        .flatten()
+        .map(|key| key.as_str().expect("a key"))
+        .collect();
+    let has = keys(value);
+    if is_full {
+        assert_eq!(has, known, "{schema}");
+    } else {
+        assert!(least.is_subset(&has) && has.is_subset(&known), "{schema}");
+    }
+    for (key, property) in properties
+        .iter()
+        .filter(|(key, _)| has.contains(key.as_str()))
+    {
+        // A merged report has no members of its own server.
+        same(property, whole, &value[key], is_full && key != "fleet");
+    }
+}
+
+fn check(schema: &str, value: &impl Serialize, is_full: bool) {
+    let schema: Value = serde_json::from_str(schema).expect("a schema");
+    let value = serde_json::to_value(value).expect("JSON");
+    same(&schema, &schema, &value, is_full);
+}
+
+#[test]
+fn each_property_of_a_schema_is_a_field_and_each_field_a_property() {
+    check(DRIFT, &full_drift(), true);
+    check(PERFORMANCE, &full_performance(), true);
+    check(ALARM, &kept(drift_alarm(Some(2))), true);
+    check(ALARM, &kept(performance_alarm()), true);
+}
+
+#[test]
+fn a_report_without_optional_members_has_what_its_schema_requires() {
+    let own = VersionDrift {
+        sample_share: Some(1.0),
+        dropped_requests: Some(0),
+        ..drift(false)
+    };
+    let versions = vec![own];
+    check(DRIFT, &DriftReport { versions }, false);
+    check(ALARM, &kept(drift_alarm(None)), false);
+}
+
+#[test]
+fn golden_documents_have_what_their_schemas_require() {
+    let text = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
+    check(DRIFT, &text(include_str!("../golden/drift-1.json")), false);
+    check(
+        PERFORMANCE,
+        &text(include_str!("../golden/performance-1.json")),
+        false,
+    );
+    check(
+        ALARM,
+        &text(include_str!("../golden/alarm-drift-1.json")),
+        false,
+    );
+    check(
+        ALARM,
+        &text(include_str!("../golden/alarm-performance-1.json")),
+        false,
+    );
+}
