@@ -63,7 +63,7 @@ pub(crate) enum Checked {
     /// Skipped runs, and the run, if there was one.
     Did(
         Vec<RecordedRun>,
-        Option<(Box<RecordedRun>, Result<Outcome>)>,
+        Option<Box<(RecordedRun, Result<Outcome>)>>,
     ),
 }
 
@@ -280,7 +280,7 @@ impl Watch {
                         if !ran.events.is_empty() {
                             pinned.done().await;
                         }
-                        return Ok(Checked::Did(skipped, Some((Box::new(ran), ended))));
+                        return Ok(Checked::Did(skipped, Some(Box::new((ran, ended)))));
                     }
                 };
             let record = RunRecord::skipped(why);

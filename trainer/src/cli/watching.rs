@@ -179,7 +179,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
         Checked::Did(skipped, ran) => (skipped, ran),
     };
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
-    let Some((ran, ended)) = ran else {
+    let Some((ran, ended)) = ran.map(|ran| *ran) else {
         return Ok(true);
     };
     say(&ran, &arguments.common);
