@@ -51,8 +51,8 @@ pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Mark
         (axis(0.0, top))
         @for (at, label) in labels.iter().enumerate() {
             @let x = LEFT + at as f64 * step;
-            (bar("before", x + 0.08 * step, 0.42 * step, label, share_of(before, at), top))
-            (bar("now", x + 0.5 * step, 0.42 * step, label, share_of(now, at), top))
+            (bar(&Bar { class: "before", x: x + 0.08 * step, width: 0.42 * step, share: share_of(before, at) }, label, top))
+            (bar(&Bar { class: "now", x: x + 0.5 * step, width: 0.42 * step, share: share_of(now, at) }, label, top))
             @if at % every == 0 {
                 text x=(tenths(x)) y=(HEIGHT - 8.0) { (label.chars().take(12).collect::<String>()) }
             }
@@ -188,12 +188,21 @@ pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> Markup {
     }
 }
 
-fn bar(class: &str, x: f64, width: f64, label: &str, share: f64, top: f64) -> Markup {
-    let height = share / top * INNER_HEIGHT;
+/// A bar of a chart: where it stands, and the share that it shows.
+struct Bar {
+    class: &'static str,
+    x: f64,
+    width: f64,
+    share: f64,
+}
+
+fn bar(bar: &Bar, label: &str, top: f64) -> Markup {
+    let height = bar.share / top * INNER_HEIGHT;
+
     html! {
-        rect class=(class) x=(tenths(x)) y=(tenths(TOP + INNER_HEIGHT - height))
-            width=(tenths(width)) height=(tenths(height)) {
-            title { (label) ": " (number(share * 100.0)) " %" }
+        rect class=(bar.class) x=(tenths(bar.x)) y=(tenths(TOP + INNER_HEIGHT - height))
+            width=(tenths(bar.width)) height=(tenths(height)) {
+            title { (label) ": " (number(bar.share * 100.0)) " %" }
         }
     }
 }
