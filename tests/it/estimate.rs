@@ -273,7 +273,8 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     let text =
         run(ortus().args(["performance", "value", "--server", &server.operator])).expect("answers");
     assert!(
-        text.contains("errors that the companion expects") && text.contains("(mae ±"),
+        text.contains("from the companion model's expected errors of 3000 rows")
+            && text.contains("(mae ±"),
         "{text}"
     );
     assert!(

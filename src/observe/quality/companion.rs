@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// What is printed beside every estimate.
-pub(crate) const ASSUMPTION: &str = "holds if rows of a kind are as hard as they were for the companion; concept drift does not show";
+pub(crate) const ASSUMPTION: &str = "valid while errors depend on the inputs as they did in the training data of the companion model; concept drift does not show";
 
 /// Which of a model's tensors a companion takes, in its own order.
 #[derive(Clone, Debug, PartialEq, Eq)]
