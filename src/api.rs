@@ -85,6 +85,7 @@ impl Charge {
                 "{max} bytes of requests are in flight already; retry"
             )));
         }
+
         Ok(())
     }
 }

@@ -102,6 +102,7 @@ impl App {
             config.runtime.offline,
             say,
         )?;
+
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -110,12 +111,14 @@ impl App {
             .build()
             .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
         let metrics = Metrics::new()?;
+
         let mint = Arc::new(Mint::new());
         let Watching {
             monitor,
             feedback,
             capture,
         } = watching::start(config, &metrics, &mint, &background)?;
+
         let predictor = Arc::new(Predictor::new(predict::Parts {
             routes: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -123,6 +126,7 @@ impl App {
             tracer: watching::tracer(config, &metrics, &background)?,
             slow: Some(config.log.slow).filter(|slow| !slow.is_zero()),
         })?);
+
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
             control: control(config),
@@ -133,6 +137,7 @@ impl App {
             monitor: monitor.clone(),
             predictor: Arc::clone(&predictor),
         })?;
+
         let front = Arc::new(Front {
             predictor,
             manager,
@@ -149,6 +154,7 @@ impl App {
             labels: feedback,
             in_flight: Budget::default(),
         });
+
         let signals = background.block_on(async { Signals::install() })?;
         let reporter = tonic_health::server::HealthReporter::new();
         let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
@@ -161,6 +167,7 @@ impl App {
         } else {
             config.server.io_threads
         };
+
         let listening = listen::start(
             listen::DataAddresses {
                 http: config.server.http,
@@ -171,6 +178,7 @@ impl App {
             &router,
             &stop,
         )?;
+
         let ops = background.block_on(side(config.server.ops, "ops", &front, ops::answer))?;
         let operator = background.block_on(side(
             config.server.operator,
@@ -178,6 +186,7 @@ impl App {
             &front,
             operator::answer,
         ))?;
+
         let mut ready = front.predictor.follow_ready();
         // The manager says ready once; it can only fail to by panicking.
         background
@@ -189,11 +198,13 @@ impl App {
             ops,
             operator,
         };
+
         let known = Addresses {
             http: ports.http.to_string(),
             grpc: ports.grpc.to_string(),
             operator: ports.operator.to_string(),
         };
+
         // Set once, here; other servers of the fleet see it from now on.
         let _ = addresses.set(known);
         Ok(Self {
@@ -237,6 +248,7 @@ impl App {
             )),
             _ => None,
         });
+
         (ready, refused.collect())
     }
 
@@ -260,6 +272,7 @@ impl App {
             std::thread::sleep(WATCHED);
             capture.lock().finish();
         }
+
         self.background.shutdown_timeout(Duration::from_secs(1));
         // The last hold on the manager; its thread ends when it is gone. A hung
         // I/O thread holds it too: then the manager never ends.
@@ -272,6 +285,7 @@ impl App {
                 "runs did not finish before the server stopped"
             );
         }
+
         match (cut, ended) {
             (0, true) => Ok(()),
             (0, false) => Err(Error::unavailable(
@@ -306,6 +320,7 @@ fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
             _ => return true,
         }
     }
+
     false
 }
 
@@ -376,6 +391,7 @@ pub(crate) fn open_session(
         config.runtime.offline,
         say,
     )?;
+
     let whole = path.canonicalize().map_err(unreadable)?;
     let folder = whole.parent().map(Path::to_owned);
     let source = crate::onnx::runtime::Source {
@@ -391,6 +407,7 @@ pub(crate) fn open_session(
         spinning: false,
         providers: vec![cpu],
     };
+
     let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
     Ok((graph, session))
 }

@@ -246,6 +246,7 @@ pub fn run_as<P: Parser>(
             };
         }
     };
+
     match run(parsed) {
         Ok(code) => code,
         Err(error) => {
@@ -304,6 +305,7 @@ fn run(command: Command) -> Result<ExitCode> {
             );
         }
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -321,6 +323,7 @@ fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config
             .as_ref()
             .map(|p| text(p.display().to_string())),
     );
+
     put(
         "runtime.offline",
         common.offline.then_some(toml::Value::Boolean(true)),
@@ -338,6 +341,7 @@ fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config
             .and_then(|mut t| t.remove("v"));
         flags.push((key.to_owned(), parsed.unwrap_or_else(|| text(value))));
     }
+
     Config::load(common.config.as_deref(), std::env::vars(), flags)
 }
 
@@ -349,6 +353,7 @@ fn serve(arguments: &Serve) -> Result<()> {
         "models.directory",
         arguments.models.as_ref().map(|p| p.display().to_string()),
     );
+
     put("registry.url", arguments.registry.clone());
     put("registry.namespace", arguments.namespace.clone());
     put(
@@ -366,6 +371,7 @@ fn serve(arguments: &Serve) -> Result<()> {
             .as_ref()
             .map(|p| p.display().to_string()),
     );
+
     put("models.control", arguments.model_control.clone());
     if !arguments.model.is_empty() {
         flags.push((
@@ -373,6 +379,7 @@ fn serve(arguments: &Serve) -> Result<()> {
             toml::Value::Array(arguments.model.iter().map(text).collect()),
         ));
     }
+
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
     let mut app = App::start(&config, &note)?;
@@ -385,6 +392,7 @@ fn serve(arguments: &Serve) -> Result<()> {
             Error::precondition("write the file that server.ports_file names").with_source(e)
         })?;
     }
+
     let (ready, refused) = app.standing();
     line(&format!(
         "ready: {ready} versions serve, {} refused; http {} grpc {} ops {} operator {}",
@@ -394,6 +402,7 @@ fn serve(arguments: &Serve) -> Result<()> {
         ports.ops,
         ports.operator
     ));
+
     app.wait_for_signal();
     app.stop()
 }
@@ -414,6 +423,7 @@ fn runtime_status(common: &Common) -> Result<ExitCode> {
         };
         table.row(&[place.origin, &place.path.display().to_string(), &verdict]);
     }
+
     table.print();
     if !found {
         note("ortus: no ONNX Runtime found; run `ortus runtime install` to download it");

@@ -160,6 +160,7 @@ pub(crate) fn decoded(
             "the body decompresses beyond {ratio} times its size or {max} bytes"
         )));
     }
+
     read.map_err(|e| {
         Error::invalid("the body is not what its content-encoding says").with_source(e)
     })?;

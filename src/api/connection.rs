@@ -1,6 +1,9 @@
 //! Serves one connection over HTTP/1 or HTTP/2: the limits of both, and the
 //! timeouts that close it. Owns no listener.
 
+#[cfg(test)]
+mod tests;
+
 use super::limits::Limits;
 use super::stop::Stop;
 use http::{Request, Response};
@@ -66,6 +69,7 @@ pub(super) async fn serve<F>(
             Ok::<_, Infallible>(answer)
         }
     });
+
     let builder = builder(&limits);
     let mut connection = std::pin::pin!(builder.serve_connection(watched, service));
     let mut gently = std::pin::pin!(stop.gently.cancelled());
@@ -163,6 +167,7 @@ impl Clocks {
                 (sight.begun, sight.reads, now, None);
             return Verdict::Stay;
         }
+
         // Bytes without a request: on HTTP/1 they are the start of headers.
         if !sight.is_h2 && sight.reads != self.reads {
             let since = *self.head_since.get_or_insert(now);
@@ -170,6 +175,7 @@ impl Clocks {
                 return Verdict::Cut;
             }
         }
+
         if now - self.quiet_since >= self.idle_timeout {
             Verdict::Leave
         } else {
@@ -222,6 +228,7 @@ impl AsyncRead for Watched {
             let is_h2 = buffer.filled()[before..].starts_with(b"PRI");
             self.activity.is_h2.store(is_h2, Ordering::Relaxed);
         }
+
         polled
     }
 }
@@ -249,85 +256,5 @@ impl AsyncWrite for Watched {
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Looks at 5 s, 10 s, … with idle after 20 s and headers within 10 s.
-    fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
-        let start = Instant::now();
-        let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
-        let period = header_timeout / 2;
-        let mut clocks = Clocks {
-            period,
-            idle_timeout,
-            header_timeout,
-            begun: 0,
-            reads: 0,
-            quiet_since: start,
-            head_since: None,
-        };
-        let at = |i: usize| start + period * (u32::try_from(i).expect("few") + 1);
-        let seen: Vec<Verdict> = sights
-            .iter()
-            .enumerate()
-            .map(|(i, (active, begun, reads))| {
-                clocks.look(
-                    &Sight {
-                        active: *active,
-                        begun: *begun,
-                        reads: *reads,
-                        is_h2,
-                    },
-                    at(i),
-                )
-            })
-            .collect();
-        assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn an_idle_connection_is_closed_gracefully() {
-        use Verdict::{Leave, Stay};
-        check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
-        check(
-            &[
-                (false, 1, 1),
-                (false, 1, 1),
-                (false, 1, 1),
-                (false, 1, 1),
-                (false, 1, 1),
-            ],
-            false,
-            &[Stay, Stay, Stay, Stay, Leave],
-        );
-        check(
-            &[(true, 1, 1); 6],
-            false,
-            &[Stay, Stay, Stay, Stay, Stay, Stay],
-        );
-    }
-
-    #[test]
-    fn headers_that_trickle_are_cut_on_http_1_alone() {
-        use Verdict::{Cut, Leave, Stay};
-        check(
-            &[(false, 0, 1), (false, 0, 2), (false, 0, 3)],
-            false,
-            &[Stay, Stay, Cut],
-        );
-        check(
-            &[(false, 1, 1), (false, 1, 2), (false, 1, 3), (false, 1, 4)],
-            false,
-            &[Stay, Stay, Stay, Cut],
-        );
-        check(
-            &[(false, 0, 1), (false, 0, 2), (false, 0, 3), (false, 0, 4)],
-            true,
-            &[Stay, Stay, Stay, Leave],
-        );
     }
 }

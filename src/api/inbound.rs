@@ -151,6 +151,7 @@ impl Admitted<'_> {
             arrived,
             ..
         } = self.inbound;
+
         let request = Request {
             id: decoded.id,
             protocol,
@@ -161,6 +162,7 @@ impl Admitted<'_> {
             outputs: decoded.outputs,
             trace: trace(headers),
         };
+
         Ok((servable, request, decoded.form))
     }
 }

@@ -73,6 +73,7 @@ fn read(label: p::Label) -> Result<Given> {
         Some(p::label::Label::Truth(truth)) => truth.into(),
         None => return Err(Error::invalid("label is missing")),
     };
+
     let time = match label.time.as_str() {
         "" => None,
         text => Some(given::time(text)?),

@@ -2,6 +2,9 @@
 //! thread, each with its own listener on every port; an accepted connection
 //! goes to the thread with the fewest, so that a few long-lived ones spread.
 
+#[cfg(test)]
+mod tests;
+
 use super::serve::Router;
 use super::stop::Stop;
 use super::{Front, connection};
@@ -54,6 +57,7 @@ impl Listening {
                 tracing::error!("an I/O thread panicked");
             }
         }
+
         Vec::new()
     }
 
@@ -179,6 +183,7 @@ impl IoThread {
                 return;
             }
         };
+
         runtime.block_on(async move {
             let listeners = listen(http).and_then(|h| Ok((h, listen(grpc)?)));
             let (http, grpc) = match listeners {
@@ -261,6 +266,7 @@ impl IoThread {
                 }
             }
         }
+
         std::future::pending::<()>().await;
     }
 
@@ -272,6 +278,7 @@ impl IoThread {
             index: self.index,
             front: Arc::clone(&self.front),
         };
+
         self.front.metrics.connections.inc();
         let router = Arc::clone(&self.router);
         let answer = move |request| {
@@ -315,36 +322,9 @@ fn share(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
+
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     socket.listen(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    #[test]
-    fn a_thread_that_hangs_is_named_and_not_waited_for() {
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let (end, ended) = std::sync::mpsc::channel();
-        let report = EndReport(end);
-        let thread = std::thread::Builder::new()
-            .name("io 0".to_owned())
-            .spawn(move || {
-                let _report = report;
-                let _ = held.recv();
-            });
-        let listening = Listening {
-            http: (Ipv4Addr::LOCALHOST, 0).into(),
-            grpc: (Ipv4Addr::LOCALHOST, 0).into(),
-            threads: vec![thread.expect("starts")],
-            ended,
-        };
-
-        assert_eq!(listening.join(Instant::now()), ["io 0"]);
-        drop(release);
-    }
 }

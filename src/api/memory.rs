@@ -47,6 +47,7 @@ pub(crate) fn share(meminfo: &str, group: &str) -> usize {
         .and_then(|kib| kib.trim().parse::<usize>().ok())
         .and_then(|kib| kib.checked_mul(1024));
     let group = group.trim().parse::<usize>().ok();
+
     let least = total.into_iter().chain(group).min();
     least
         .map_or(UNKNOWN_BYTES, |bytes| bytes / 4)

@@ -20,8 +20,9 @@ fn check_served(name: &str, idle: bool) -> Result<()> {
     if unserved && !idle {
         return Err(Error::unimplemented(format!(
             "parameter '{}' is not served here",
-            crate::core::model::short(name)
+            crate::core::error::short(name)
         )));
     }
+
     Ok(())
 }

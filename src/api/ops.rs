@@ -23,6 +23,7 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
             "try /metrics, /livez or /readyz\n".into(),
         ),
     };
+
     let mut response = Response::new(Body::new(Full::new(body)));
     *response.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -7,8 +7,9 @@ pub(crate) mod route;
 
 use super::body::Metered;
 use super::{Charge, Front, labels, oip, tfs};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, short};
+use crate::core::model::ModelName;
 use crate::core::request::{Protocol, Selector, Target};
 use call::Call;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -31,12 +32,14 @@ pub(crate) async fn answer(
         arrived,
         charge,
     };
+
     let path = parts.uri.path();
     let protocol = if path.starts_with("/v2") {
         Protocol::OipRest
     } else {
         Protocol::TfsRest
     };
+
     let missing_host =
         parts.version == http::Version::HTTP_11 && !parts.headers.contains_key(header::HOST);
     let reply = if missing_host {
@@ -49,6 +52,7 @@ pub(crate) async fn answer(
             Err(none) => no_route(front, protocol, &none, &parts.method),
         }
     };
+
     reply.into_http(&parts.headers)
 }
 
@@ -74,6 +78,7 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
         Route::Unload(name) => oip::rest::unload(call.front, &name).await,
         other => oip::rest::describe(call.front, &other),
     };
+
     result.unwrap_or_else(|error| Reply::error(&error))
 }
 
@@ -96,6 +101,7 @@ fn no_route(front: &Front, protocol: Protocol, none: &NoRoute, method: &Method) 
             short(method.as_str())
         )),
     };
+
     front.predictor.refused(protocol, &error);
     let mut reply = Reply::error(&error);
     if let NoRoute::Method(wanted) = none {
@@ -104,5 +110,6 @@ fn no_route(front: &Front, protocol: Protocol, none: &NoRoute, method: &Method) 
             .headers
             .insert(header::ALLOW, HeaderValue::from_static(wanted));
     }
+
     reply
 }

@@ -65,18 +65,21 @@ impl Router {
         let feedback = FeedbackServer::new(LabelService(Arc::clone(&front)))
             .max_decoding_message_size(max.min(labels.max(LABEL_BYTES_MAX)));
         let feedback = feedback.accept_compressed(Gzip);
+
         let plain = Servers {
             oip,
             predict,
             model,
             feedback,
         };
+
         let gzip = Servers {
             oip: plain.oip.clone().send_compressed(Gzip),
             predict: plain.predict.clone().send_compressed(Gzip),
             model: plain.model.clone().send_compressed(Gzip),
             feedback: plain.feedback.clone().send_compressed(Gzip),
         };
+
         Self {
             front,
             plain,
@@ -94,6 +97,7 @@ impl Router {
             // A malformed timeout is refused by the protocol, in its own form.
             _ => arrived + self.front.limits.read_timeout,
         };
+
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
         let request = Request::from_parts(parts, Metered::new(body, Arc::clone(&charge), until));
@@ -123,6 +127,7 @@ impl Router {
             }
             _ => Ok(rest::answer(&self.front, request, arrived, &charge).await),
         };
+
         drop(charge);
         answer.unwrap_or_else(|never: Infallible| match never {})
     }

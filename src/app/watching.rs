@@ -63,6 +63,7 @@ pub(super) fn start(
         .map(|url| Webhook::start(url, background))
         .transpose()?;
     let records = records(config)?;
+
     if let Some(records) = records.clone() {
         // So that the first ids are the fleet's too; a store that is away does not hold the start up for long.
         match background
@@ -72,6 +73,7 @@ pub(super) fn start(
             _ => drop(background.spawn(learn_key(records, Arc::clone(mint)))),
         }
     }
+
     let server = servers::name();
     let told = Told {
         webhook,
@@ -80,6 +82,7 @@ pub(super) fn start(
             .map(|r| Alarms::start(r, background.handle())),
         server,
     };
+
     let feedback = records
         .clone()
         .filter(|_| config.feedback.enabled)
@@ -112,6 +115,7 @@ pub(super) fn start(
         }
         _ => None,
     };
+
     let mut taps: Vec<Tap> = feedback.iter().map(Feedback::tap).collect();
     taps.extend(capture.iter().map(Capture::tap));
     if config.capture.share > 0.0 && config.capture.format == CaptureFormat::CloudEvents {
@@ -130,6 +134,7 @@ pub(super) fn start(
         Box::new(tell.clone()),
         taps,
     )?;
+
     if let Some(records) = records.filter(|_| is_shared(config)) {
         let member = fleet::Member {
             records,
@@ -144,6 +149,7 @@ pub(super) fn start(
         };
         fleet::start(member, &monitor, background.handle())?;
     }
+
     Ok(Watching {
         monitor: Some(monitor),
         feedback,
@@ -167,6 +173,7 @@ pub(super) fn tracer(
         metrics.spans_dropped.clone(),
         background.handle(),
     )?;
+
     Ok(Some(tracer))
 }
 
@@ -187,6 +194,7 @@ fn keep(
                 .map(drop)
         })
     };
+
     background.spawn(sweep(records.clone(), config.capture.clone()));
     let mint = Arc::clone(mint);
     Capture::start(
@@ -232,11 +240,13 @@ fn events(config: &Config, metrics: &Arc<Metrics>, background: &Runtime) -> Resu
             body: event.body,
         })
     };
+
     if !config.capture.drop.is_empty() || !config.capture.hash.is_empty() {
         return Err(Error::invalid(
             "capture.drop and capture.hash are for Parquet: events carry requests whole",
         ));
     }
+
     Ok(capture::events::tap(
         &config.capture,
         Arc::clone(metrics),
@@ -306,6 +316,7 @@ pub(crate) fn records(config: &Config) -> Result<Option<Records>> {
             .map(|store| Some(Records::of(store, namespace)))
             .map_err(failed);
     }
+
     let folder = state_folder();
     let opened = folder
         .as_ref()
@@ -331,6 +342,7 @@ fn state_folder() -> Option<PathBuf> {
             .filter(|v| !v.is_empty())
             .map(PathBuf::from)
     };
+
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
     state.map(|state| state.join("ortus/records"))
 }

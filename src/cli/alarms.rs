@@ -53,6 +53,7 @@ impl Place {
             },
             Vec::new(),
         )?;
+
         crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
             "{damaged} alarms were skipped: they are damaged, or written by a newer ortus"
         ));
     }
+
     if arguments.json {
         let listing = Listing { alarms: found };
         line(&serde_json::to_string(&listing).expect("plain data is JSON"));
@@ -99,6 +101,7 @@ fn add(table: &mut Table, kept: &Kept) {
         }
         AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
     };
+
     let version = kept
         .alarm
         .version()

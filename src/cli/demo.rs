@@ -52,6 +52,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
             SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         )?;
     }
+
     let any = |key: &str| (key.to_owned(), text("127.0.0.1:0"));
     let mut flags = vec![
         any("server.http"),
@@ -59,6 +60,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
         any("server.ops"),
         any("server.operator"),
     ];
+
     flags.push((
         "models.directory".to_owned(),
         text(copy.path().display().to_string()),
@@ -77,6 +79,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
         app.standing().0,
         start.elapsed().as_millis()
     ));
+
     let mut held = app.standing().1.is_empty() && app.standing().0 == examples.len();
     for reason in app.standing().1 {
         note(&format!("refused: {reason}"));
@@ -98,6 +101,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
             ExitCode::FAILURE
         });
     }
+
     hand_over(&app.ports, &from);
     app.wait_for_signal();
     app.stop()?;
@@ -133,6 +137,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     folders.retain(|path| path.join("sample.json").is_file());
+
     folders.sort();
     let mut all = Vec::new();
     for folder in folders {
@@ -155,6 +160,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
             folder,
         });
     }
+
     Ok(all)
 }
 
@@ -165,6 +171,7 @@ fn outputs(answer: &[u8]) -> Result<Named> {
         #[serde(borrow)]
         outputs: &'a serde_json::value::RawValue,
     }
+
     let parsed: Answer<'_> = serde_json::from_slice(answer)
         .map_err(|e| Error::invalid("the server's response is not JSON").with_source(e))?;
     // An output has the form of an input.
@@ -180,6 +187,7 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
     } else {
         example.folder.join("next")
     };
+
     let staging = served.join(format!(".{}-{version}", example.name));
     let target = served.join(&example.name);
     let put = || -> std::io::Result<()> {
@@ -193,6 +201,7 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
             .set_modified(written)?;
         fs::rename(&staging, target.join(version))
     };
+
     put().map_err(|e| Error::precondition("copy a model").with_source(e))
 }
 
@@ -224,6 +233,7 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
         held &= good_http && good_grpc;
         table.row(&[&example.name, over_http, over_grpc]);
     }
+
     table.print();
     Ok(held)
 }
@@ -250,6 +260,7 @@ impl Seen {
                 return;
             }
         };
+
         self.answers[slot] += 1;
         if !verdict(&outputs, golden).0 {
             self.wrong += 1;
@@ -276,6 +287,7 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         };
         put.and_then(|()| Ok((join(http)?, join(grpc)?)))
     })?;
+
     let mut held = true;
     for (protocol, seen) in [("http", &seen_http), ("grpc", &seen_grpc)] {
         let [old, new] = seen.answers;
@@ -285,6 +297,7 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
             example.name, seen.lost, seen.wrong
         ));
     }
+
     if !held {
         note(&format!(
             "{} was not swapped within {} ms",
@@ -292,6 +305,7 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
             start.elapsed().as_millis()
         ));
     }
+
     Ok(held)
 }
 
@@ -317,6 +331,7 @@ async fn stream_http(ports: &Ports, example: &Example) -> Result<Seen> {
             answer.and_then(|(headers, body)| Ok((version(&headers), outputs(&body)?))),
         );
     }
+
     Ok(seen)
 }
 
@@ -328,6 +343,7 @@ async fn stream_grpc(ports: &Ports, example: &Example) -> Result<Seen> {
         let answer = client::infer(&mut grpc, request).await;
         seen.count(example, answer.map(|a| (a.version, a.outputs)));
     }
+
     Ok(seen)
 }
 

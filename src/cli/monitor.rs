@@ -98,6 +98,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         }
         (None, None) => return Err(Error::invalid("give --onnx or --model")),
     };
+
     let config = load(
         &super::Common {
             config: arguments.common.config.clone(),
@@ -105,6 +106,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         },
         Vec::new(),
     )?;
+
     let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
     let profile = Profile {
         data: &arguments.data,
@@ -120,6 +122,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
             classes: arguments.classes.clone(),
         },
     };
+
     let baseline = profile.make(&graph, session.as_mut())?;
     write(&arguments.output, &baseline.write())?;
     let text = format!(
@@ -129,16 +132,19 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         baseline.inputs.len(),
         baseline.outputs.len()
     );
+
     let json = serde_json::json!({
         "path": arguments.output, "rows": baseline.rows, "performance": baseline.performance,
         "inputs": baseline.inputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
         "outputs": baseline.outputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
     });
+
     line(&if arguments.common.json {
         json.to_string()
     } else {
         text
     });
+
     Ok(())
 }
 
@@ -203,6 +209,7 @@ fn show(report: &VersionDrift) {
             add(&mut table, column, test);
         }
     }
+
     table.print();
 
     report.columns.iter().for_each(show_contract);

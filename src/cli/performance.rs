@@ -40,6 +40,7 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
             show_estimate(name.as_str(), version.version, estimate);
         }
     }
+
     Ok(())
 }
 
@@ -53,6 +54,7 @@ fn show_estimate(model: &str, version: u64, estimate: &EstimatedPerformance) {
         ),
         None => ("the companion model's expected errors", "mae"),
     };
+
     let margin = estimate
         .margin
         .map_or_else(String::new, |m| format!("  ({measure} ± {m:.4})"));
@@ -95,6 +97,7 @@ fn show(measured: &MeasuredPerformance) {
             ""
         }
     ));
+
     line(&format!("  {}", words(&window.measures)));
 
     let mut table = Table::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
@@ -107,6 +110,7 @@ fn show(measured: &MeasuredPerformance) {
             &words(&day.measures),
         ]);
     }
+
     table.print();
 
     show_slices(&measured.slices);
@@ -127,5 +131,6 @@ fn show_slices(slices: &[SlicePerformance]) {
             &words(&slice.measures),
         ]);
     }
+
     table.print();
 }

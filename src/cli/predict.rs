@@ -16,6 +16,7 @@ pub(super) async fn models(arguments: &Models) -> Result<()> {
     if !status.is_success() {
         return Err(client::refusal(status, &body));
     }
+
     if arguments.json {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
@@ -27,6 +28,7 @@ pub(super) async fn models(arguments: &Models) -> Result<()> {
         state: String,
         reason: String,
     }
+
     let lines: Vec<Line> = serde_json::from_slice(&body).map_err(|e| {
         Error::internal("the server's list of models cannot be read").with_source(e)
     })?;
@@ -48,6 +50,7 @@ pub(super) async fn predict(arguments: &Predict) -> Result<()> {
             .await?;
         return print::answer(&headers, &answer, arguments.json);
     }
+
     let inputs = oip_json::decode(&body, None)?.inputs;
     let mut client = client::grpc(arguments.server.as_deref().unwrap_or("127.0.0.1:8001")).await?;
     let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
@@ -81,6 +84,7 @@ fn input(argument: &str) -> Result<serde_json::Value> {
             "--input must be NAME:TYPE:SHAPE:VALUES, such as x:FP32:1,3:0.5,1,2; got \"{argument}\""
         ))
     };
+
     let mut parts = argument.splitn(4, ':');
     let mut part = || parts.next().ok_or_else(malformed);
     let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
@@ -94,6 +98,7 @@ fn input(argument: &str) -> Result<serde_json::Value> {
         "BYTES" => Ok(serde_json::Value::from(v)),
         _ => serde_json::from_str(v.trim()).map_err(|_| malformed()),
     };
+
     let data: Vec<serde_json::Value> = values.split(',').map(value).collect::<Result<_>>()?;
     Ok(serde_json::json!({"name": name, "datatype": datatype, "shape": shape, "data": data}))
 }

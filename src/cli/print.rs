@@ -58,11 +58,13 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         #[serde(borrow)]
         data: Option<&'a serde_json::value::RawValue>,
     }
+
     #[derive(serde::Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
         outputs: Vec<Output<'a>>,
     }
+
     let body: Body<'_> = serde_json::from_str(&text).map_err(|e| {
         Error::internal("the server's response is not JSON of the Open Inference Protocol")
             .with_source(e)
@@ -74,11 +76,13 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
             .unwrap_or("?")
             .to_owned()
     };
+
     line(&format!(
         "version {}  prediction {}",
         header("ortus-model-version"),
         header("ortus-prediction-id")
     ));
+
     let mut table = Table::new(&["output", "datatype", "shape", "data"]);
     for o in &body.outputs {
         let data = o.data.map_or("", |d| d.get());
@@ -89,6 +93,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
             &shorten(data),
         ]);
     }
+
     table.print();
     Ok(())
 }
@@ -100,6 +105,7 @@ pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
         crate::core::tensor::json::write_elements(&mut text, tensor, false);
         String::from_utf8_lossy(&text).into_owned()
     };
+
     if json {
         let outputs: Vec<String> = answer
             .outputs
@@ -120,6 +126,7 @@ pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
         ));
         return Ok(());
     }
+
     line(&format!(
         "version {}  prediction {}",
         answer.version, answer.prediction_id
@@ -133,6 +140,7 @@ pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
             &shorten(&data(t)),
         ]);
     }
+
     table.print();
     Ok(())
 }

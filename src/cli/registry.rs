@@ -354,6 +354,7 @@ pub async fn nudge(operator: &Operator, by: &By) {
             .map(|server| server.addresses.operator)
             .collect()
     };
+
     let (named, addresses) = match by.nudge.as_slice() {
         [] => (false, fleet().await),
         named => (true, named.to_vec()),
@@ -405,6 +406,7 @@ pub fn config(common: &Common) -> Result<Config> {
                 .map(|v| (key.to_owned(), toml::Value::String(v))),
         );
     };
+
     put("registry.url", &common.registry);
     put("registry.namespace", &common.namespace);
     load(
@@ -430,6 +432,7 @@ fn user() -> String {
             .find(|l| l.split(':').nth(2) == Some(id.as_str()))?;
         Some(line.split(':').next()?.to_owned())
     };
+
     named
         .or_else(listed)
         .unwrap_or_else(|| "unknown".to_owned())
@@ -454,6 +457,7 @@ fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
     } else {
         text.to_owned()
     });
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -477,6 +481,7 @@ async fn say(
         }
         return Ok(ExitCode::from(WAITING));
     }
+
     let entry = changed
         .seq
         .map_or_else(|| "no change".to_owned(), |seq| format!("entry {seq}"));

@@ -60,6 +60,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
             ))
         })
     });
+
     let to = arguments.to.unwrap_or_else(Utc::now);
     let from = arguments.from.unwrap_or(to - chrono::TimeDelta::days(1));
     let window = Window {
@@ -68,6 +69,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<u8> {
         from,
         to,
     };
+
     let records = arguments.place.open()?;
     let mut found = block_on(send(arguments, &records, &window))?;
     print(arguments, &mut found)?;
@@ -105,6 +107,7 @@ async fn send(
             (asked, answer, begun.elapsed())
         }
     };
+
     let mut found = Comparison::default();
     let mut under_way = FuturesUnordered::new();
     let count =
@@ -115,6 +118,7 @@ async fn send(
             Err(error) => found.failed(&asked.id, &error),
         };
     let mut begun = 0;
+
     'files: for key in window.files(records).await? {
         let Some(file) = open(records, &key).await? else {
             continue;
@@ -146,6 +150,7 @@ async fn send(
             }
         }
     }
+
     while let Some(done) = under_way.next().await {
         count(&mut found, done);
     }
@@ -157,6 +162,7 @@ async fn send(
             window.to.to_rfc3339()
         )));
     }
+
     Ok(found)
 }
 
@@ -169,6 +175,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
         line(&json.to_string());
         return Ok(());
     }
+
     let Comparison {
         sent,
         same,
@@ -179,6 +186,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
         examples,
         ..
     } = found;
+
     line(&format!(
         "{sent} sent: {same} the same, {different} different, {failed} failed; {skipped} cannot be sent; p50 {middle} µs, p99 {late} µs"
     ));
@@ -188,6 +196,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
         "largest difference",
         "mean difference",
     ]);
+
     for (name, output) in outputs {
         let number = |n: f64| format!("{n:.3e}");
         table.row(&[
@@ -197,6 +206,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
             &number(output.difference_mean),
         ]);
     }
+
     table.print();
     examples.iter().for_each(|example| line(example));
     Ok(())

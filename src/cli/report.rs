@@ -34,6 +34,7 @@ fn hours(text: &str) -> Result<u64, String> {
         "w" => 7 * 24,
         _ => return Err(wrong()),
     };
+
     number
         .checked_mul(unit)
         .filter(|n| (1..=24 * 366).contains(n))

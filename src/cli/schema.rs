@@ -36,6 +36,7 @@ pub(super) fn schema(name: Option<&str>) -> Result<()> {
             names.join(", ")
         ))
     })?;
+
     line(text.trim_end());
     Ok(())
 }

@@ -38,6 +38,7 @@ pub(crate) fn start(
         let channel = endpoint.timeout(SEND).connect_lazy();
         run(TraceServiceClient::new(channel), outbox, dropped).await;
     });
+
     Ok(())
 }
 
@@ -83,6 +84,7 @@ fn request(spans: impl Iterator<Item = Span>) -> p::ExportTraceServiceRequest {
             attribute("service.version", Value::Text(version.to_owned())),
         ],
     };
+
     let scope = p::Scope {
         name: "ortus".to_owned(),
         version: version.to_owned(),

@@ -36,6 +36,7 @@ impl Webhook {
                 }
             }
         });
+
         Ok(Self(events))
     }
 
@@ -51,6 +52,7 @@ impl Webhook {
             "datacontenttype": "application/json",
             "data": data,
         });
+
         let headers = vec![("content-type", "application/cloudevents+json".to_owned())];
         let body = event.to_string().into_bytes();
 

@@ -14,8 +14,9 @@ use super::{
     CaptureSettings, Config, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings,
     Records, Registry, Runtime, Server, TraceSettings,
 };
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, short};
+use crate::core::model::ModelName;
 use crate::core::settings::text::{Source, nearest, plain};
 
 /// File that is read if none is named.
@@ -120,6 +121,7 @@ fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
             ));
         }
     }
+
     entries.sort_by_key(|(at, _)| *at);
     Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }
@@ -154,6 +156,7 @@ fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
         }
         tables.push((section, table));
     }
+
     Ok(tables)
 }
 
@@ -176,6 +179,7 @@ fn models<'a>(
             table,
         ));
     }
+
     Ok(())
 }
 
@@ -240,6 +244,7 @@ impl Config {
             value,
             ..
         } = entry;
+
         let mut known = self.set(section, key, value);
         if known.is_err()
             && let Some(otherwise) = &entry.otherwise
@@ -247,6 +252,7 @@ impl Config {
             // The first error is the clearer one: it names the value as it was written.
             known = self.set(section, key, otherwise).or(known);
         }
+
         let fault = match known {
             Ok(true) => return Ok(()),
             Ok(false) => {
@@ -261,6 +267,7 @@ impl Config {
                 short(&value.to_string())
             ),
         };
+
         Err(Error::invalid(format!("{}: {fault}", entry.origin)))
     }
 
@@ -293,6 +300,7 @@ impl Config {
                 .unwrap_or_default();
             Error::invalid(format!("{origin}{fault}"))
         };
+
         let limits = &self.limits;
         if limits.bytes_in_flight_max < limits.message_bytes_max {
             let fault = format!(
@@ -306,18 +314,21 @@ impl Config {
                 fault,
             ));
         }
+
         if let Some((one, other)) = self.server.clash() {
             let fault = format!(
                 "'{other}' in [server] is the same address as '{one}'; each listener needs its own"
             );
             return Err(refused(&Section::Server, &[other, one], fault));
         }
+
         let rows = ["queue_rows_max", "batch_rows_max"];
         let agree = |model: super::model::Model, section: Section| {
             model
                 .check()
                 .map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))
         };
+
         agree(self.defaults.clone().resolve(), Section::Defaults)?;
         self.model
             .keys()
@@ -334,6 +345,7 @@ impl Server {
             ("ops", self.ops),
             ("operator", self.operator),
         ];
+
         all.iter().enumerate().find_map(|(at, (other, b))| {
             let meets = |(_, a): &&(&str, std::net::SocketAddr)| {
                 let any = a.ip().is_unspecified() || b.ip().is_unspecified();

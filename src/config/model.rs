@@ -75,6 +75,7 @@ impl Model {
                 self.queue_rows_max, self.batch_rows_max
             )));
         }
+
         Ok(())
     }
 }
@@ -100,6 +101,7 @@ impl Form<Option<Kind>> for TaskWord {
             Some(Kind::Regression) => "regression",
             Some(Kind::Neither) => "none",
         };
+
         Some(Value::String(word.into()))
     }
 }
@@ -187,6 +189,7 @@ fn provider(value: &Value) -> Option<Provider> {
             options: BTreeMap::new(),
         });
     };
+
     if !table.keys().all(|key| key == "name" || key == "options") {
         return None;
     }
@@ -198,6 +201,7 @@ fn provider(value: &Value) -> Option<Provider> {
             .clone(),
         None => Table::new(),
     };
+
     let options = options
         .into_iter()
         .map(|(key, value)| Some((key, option(value)?)));
@@ -240,11 +244,13 @@ impl Form<Vec<Provider>> for Plain {
         let providers = providers.ok_or(
             "a list of \"cpu\", \"cuda\", \"tensorrt\" or { name = \"cuda\", options = { device_id = \"0\" } }",
         )?;
+
         let unreached = |(at, one): (usize, &Provider)| {
             providers[..at]
                 .iter()
                 .any(|before| before.kind == one.kind || before.kind == ProviderKind::Cpu)
         };
+
         if providers.iter().enumerate().any(unreached) {
             return Err("a list that names each provider once, with \"cpu\" last".into());
         }
@@ -290,5 +296,6 @@ fn labels(value: &Value) -> Option<BTreeMap<String, Version>> {
         }
         labels.insert(label.clone(), version(value)?);
     }
+
     Some(labels)
 }

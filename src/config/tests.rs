@@ -179,6 +179,7 @@ fn effective_values_round_trip() {
         "[models.defaults]\ndeadline = '2s'\n[model.'a.b']\nlabels = { x = 1 }\nversions = 'all'\n[model.c]\nlanes = 3",
         "model.m.providers = [{ name = 'tensorrt', options = { a = \"q'\\\"\" } }, 'cuda']\nmodel.m.versions = [9223372036854775807]",
     ];
+
     for text in texts
         .into_iter()
         .chain(["models.defaults.labels.a = 1\nmodel.m.labels = {}"])
@@ -225,6 +226,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
         "drop",
         "endpoint",
     ];
+
     let count = |name: &str, keys: &[&str]| {
         let section = table[name].as_table().unwrap();
         let missing = keys.iter().filter(|key| !section.contains_key(**key));
@@ -233,6 +235,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
             "{name}: {missing:?}"
         );
     };
+
     count("server", Server::KEYS);
     count("limits", Limits::KEYS);
     count("models", Models::KEYS);

@@ -2,6 +2,9 @@
 //! retry, wait), its message names the field at fault, its source is for the
 //! log only.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// What a caller can do about an error, with the names of gRPC.
@@ -190,30 +193,4 @@ impl std::error::Error for Error {
 /// Cuts a name that a client sent to a length that suits an error message.
 pub fn short(name: &str) -> &str {
     &name[..name.floor_char_boundary(64)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn message_is_one_clean_line_of_at_most_1_kib() {
-        let error = Error::invalid(format!("a\nb\u{1b}[31m{}", "ü".repeat(2000)));
-        assert!(error.message.len() <= MESSAGE_BYTES_MAX);
-        assert!(error.message.starts_with("a b [31m"));
-        assert!(error.message.ends_with('…'));
-        assert_eq!(Error::invalid("x".repeat(1024)).message.len(), 1024);
-    }
-
-    #[test]
-    fn display_does_not_repeat_the_source() {
-        let error = Error::internal("load m:1")
-            .with_source("disk on fire")
-            .context("start");
-        assert_eq!(error.to_string(), "start: load m:1");
-        assert_eq!(
-            std::error::Error::source(&error).map(ToString::to_string),
-            Some("disk on fire".into())
-        );
-    }
 }

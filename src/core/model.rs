@@ -5,8 +5,7 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 
-pub use crate::core::error::short;
-
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Tensor};
 use std::fmt;
@@ -32,6 +31,7 @@ impl ModelName {
                 "the model name is not 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . - without a leading dot"
             )));
         }
+
         Ok(Self(name.into()))
     }
 
@@ -105,6 +105,7 @@ impl Alias {
                 "an alias is 1 to {ALIAS_BYTES_MAX} characters of a-z 0-9 _ - that begin with a letter"
             )));
         }
+
         Ok(Self(alias.into()))
     }
 

@@ -79,6 +79,7 @@ impl Target {
                 (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
             }))
         });
+
         self
     }
 }
@@ -154,11 +155,13 @@ impl Request {
                 "the request id is over {ID_BYTES_MAX} bytes; send a shorter one"
             )));
         }
+
         if inputs > INPUTS_MAX {
             return Err(Error::invalid(format!(
                 "{inputs} inputs are over the limit of {INPUTS_MAX}"
             )));
         }
+
         Ok(())
     }
 }

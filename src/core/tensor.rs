@@ -226,6 +226,7 @@ impl Strings {
                 return Err(Error::invalid(format!("string {i} contains a NUL byte")));
             }
         }
+
         Ok(self)
     }
 
@@ -255,6 +256,7 @@ impl Strings {
             out.extend_from_slice(&(text.len() as u32).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
         }
+
         out.into()
     }
 
@@ -317,6 +319,7 @@ impl Tensor {
                 bytes[i]
             )));
         }
+
         Ok(Self {
             dtype,
             shape,

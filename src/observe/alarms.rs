@@ -2,6 +2,9 @@
 //! `ortus alarms` read. Owns their format and a rate limit: a test that alarms
 //! again and again is one alarm an hour. Raises no alarm.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, hex};
 use crate::observe::report::alarm::AlarmEvent;
@@ -71,6 +74,7 @@ impl Alarms {
                 }
             }
         });
+
         Self(alarms)
     }
 
@@ -85,6 +89,7 @@ impl Alarms {
             server: server.to_owned(),
             alarm,
         };
+
         if self.0.try_send(kept).is_err() {
             tracing::error!("an alarm was dropped: the store is too slow");
         }
@@ -157,6 +162,7 @@ pub async fn refresh(
             );
         }
     }
+
     Ok(())
 }
 
@@ -194,109 +200,5 @@ fn subject(alarm: &AlarmEvent) -> String {
         ),
         AlarmEvent::Performance(alarm) => alarm.digest.clone(),
         AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::drift::alarm::{Against, Metric};
-    use crate::observe::drift::layout::Side;
-    use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
-    use crate::observe::report::drift::{BaselineSource, DriftTest};
-
-    fn kept(column: &str) -> Kept {
-        let test = DriftTest {
-            metric: Metric::Ks,
-            against: Against::Training,
-            span: 1,
-            value: 0.4,
-            lower: 0.3,
-            threshold: 0.05,
-            rows: 1_000,
-            effective_rows: 1_000.0,
-            baseline_rows: 5_000,
-            alarm: true,
-        };
-        let alarm = DriftAlarm {
-            model: "m".to_owned(),
-            version: 1,
-            digest: "d".to_owned(),
-            column: column.to_owned(),
-            side: Side::Input,
-            time: Utc::now(),
-            baseline: BaselineSource::Training,
-            importance: None,
-            test,
-            alpha: 1e-6,
-            servers: None,
-        };
-        Kept {
-            format: FORMAT,
-            kind: DRIFT_KIND.to_owned(),
-            model: "m".to_owned(),
-            time: Utc::now(),
-            server: "s".to_owned(),
-            alarm: AlarmEvent::Drift(Box::new(alarm)),
-        }
-    }
-
-    #[test]
-    fn the_same_alarm_is_one_an_hour_and_all_together_have_a_limit() {
-        let (mut limit, now) = (Limit::default(), Instant::now());
-        assert!(
-            limit.admits(&kept("a"), now)
-                && !limit.admits(&kept("a"), now)
-                && limit.admits(&kept("b"), now)
-        );
-        assert!(limit.admits(&kept("a"), now + QUIET), "an hour later");
-        let mut limit = Limit::default();
-        let admitted = (0..500)
-            .filter(|i| limit.admits(&kept(&i.to_string()), now))
-            .count();
-        assert_eq!(admitted, HOUR_MAX);
-    }
-
-    #[test]
-    fn alarms_are_kept_and_read_by_model_and_time() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let records =
-                Records::open(&folder.path().display().to_string(), "default").expect("opens");
-            write(&records, &kept("a")).await.expect("written");
-            write(
-                &records,
-                &Kept {
-                    model: "n".to_owned(),
-                    ..kept("a")
-                },
-            )
-            .await
-            .expect("written");
-            records
-                .create("alarms/model=m/9999-damaged.json", "{".into())
-                .await
-                .expect("written");
-            let old = Utc::now() - chrono::TimeDelta::hours(1);
-            let (found, damaged) = list(&records, Some("m"), old).await.expect("listed");
-            assert_eq!(
-                (found.len(), damaged, found[0].alarm.column()),
-                (1, 1, Some("a"))
-            );
-            assert_eq!(list(&records, None, old).await.expect("listed").0.len(), 2);
-            let later = Utc::now() + chrono::TimeDelta::hours(1);
-            assert_eq!(
-                list(&records, Some("n"), later)
-                    .await
-                    .expect("listed")
-                    .0
-                    .len(),
-                0
-            );
-        });
     }
 }

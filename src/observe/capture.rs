@@ -86,6 +86,7 @@ impl Capture {
             bytes: AtomicUsize::new(0),
             metrics,
         });
+
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("capture".to_owned())
@@ -123,6 +124,7 @@ impl Capture {
             bytes: held,
             metrics,
         } = &*self.shared;
+
         if (number(answered.prediction) as f64) >= settings.share * u64::MAX as f64 {
             return;
         }
@@ -143,6 +145,7 @@ impl Capture {
             outputs: answered.outputs.to_vec(),
             bytes,
         };
+
         if self
             .queue
             .as_ref()
@@ -210,6 +213,7 @@ impl Keeper {
                 self.close(|_| true);
             }
         }
+
         self.close(|_| true);
     }
 
@@ -224,6 +228,7 @@ impl Keeper {
             subject.digest,
             since.as_secs() / 3600,
         );
+
         let settings = &self.shared.settings;
         let open = self.open.entry(key).or_insert_with(|| {
             let sheet = Sheet::new(&taken.subject, settings);
@@ -240,12 +245,14 @@ impl Keeper {
                 since: Instant::now(),
             })
         });
+
         let leads = taken.subject.signature.leads_with_dynamic();
         let rows = if leads {
             taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
         } else {
             1
         };
+
         let is_even = open
             .as_ref()
             .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
@@ -264,6 +271,7 @@ impl Keeper {
         else {
             unreachable!("every sheet begins with these columns");
         };
+
         let id = taken.prediction.to_string();
         ids.extend((0..rows).map(|_| id.clone()));
         numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
@@ -274,6 +282,7 @@ impl Keeper {
             rows,
             &fleet.unwrap_or_default(),
         );
+
         open.table.rows += rows;
         open.bytes += taken.bytes;
     }

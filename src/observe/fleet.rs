@@ -107,6 +107,7 @@ impl Merger {
             format: FORMAT,
             versions: monitor.sketches(),
         };
+
         let body = serde_json::to_vec(&told).expect("plain data is JSON");
         records
             .create(
@@ -115,12 +116,14 @@ impl Merger {
             )
             .await?;
         let due = ended.saturating_sub(1);
+
         if self.leads(due).await? {
             self.merge(monitor, due).await?;
             if due.is_multiple_of(SWEEP_EVERY) {
                 self.sweep(due).await?;
             }
         }
+
         if let Some(state) = records.get(STATE, BYTES_MAX).await?
             && let Ok(state) = serde_json::from_slice::<FleetState>(&state)
         {
@@ -132,6 +135,7 @@ impl Merger {
             self.member.series.set(servers, alarms);
             monitor.show_fleet(state, servers);
         }
+
         Ok(())
     }
 
@@ -155,6 +159,7 @@ impl Merger {
             .try_collect()
             .await?;
         let mut versions: BTreeMap<String, Sketch> = BTreeMap::new();
+
         let mut servers = 0;
         for (key, _) in listed {
             let Some(told) = self.read(&key).await? else {
@@ -165,6 +170,7 @@ impl Merger {
                 .into_iter()
                 .for_each(|sketch| add(&mut versions, sketch));
         }
+
         // Who merges again after others did reads what they merged; who does for the
         // first time, or after long, begins where the longest window does.
         let from = match self.merged {
@@ -174,12 +180,14 @@ impl Merger {
                 (slot - slot % LONGEST).saturating_sub(REPLAYED)
             }
         };
+
         for before in from..slot {
             if let Some(past) = self.read(&merged_key(before)).await? {
                 // Whoever merged it told of its alarms.
                 drop(self.test(monitor, before, &past.versions));
             }
         }
+
         self.merged = Some(slot);
         let merged = Sketches {
             format: FORMAT,
@@ -202,6 +210,7 @@ impl Merger {
                 .map(|w| w.report(&self.member.settings))
                 .collect(),
         };
+
         let body = serde_json::to_vec(&state).expect("plain data is JSON");
         self.member.records.overwrite(STATE, body.into()).await?;
         for alarm in alarms {
@@ -226,6 +235,7 @@ impl Merger {
                 ..alarm
             });
         }
+
         Ok(())
     }
 
@@ -237,6 +247,7 @@ impl Merger {
         let subjects: HashMap<String, Arc<Subject>> =
             subjects.into_iter().map(|s| (name_of(&s), s)).collect();
         self.watches.retain(|of, _| subjects.contains_key(of));
+
         let mut begun = Vec::new();
         for sketch in versions {
             let Some(subject) = subjects.get(&of(sketch)) else {
@@ -262,6 +273,7 @@ impl Merger {
                     .map(|(place, test)| DriftAlarm::of(&report, place, test)),
             );
         }
+
         begun
     }
 
@@ -305,6 +317,7 @@ impl Merger {
                 }
             }
         }
+
         Ok(())
     }
 }
@@ -356,6 +369,7 @@ pub(crate) fn start(
             "a stretch of the fleet's windows has no length",
         ));
     }
+
     runtime.spawn(take_part(member, Arc::downgrade(monitor)));
     Ok(())
 }

@@ -97,6 +97,7 @@ impl Feedback {
             sink,
             runtime: runtime.clone(),
         });
+
         runtime.spawn(follow(Arc::downgrade(&feedback), records));
         runtime.spawn(show(Arc::downgrade(&feedback)));
         if let Some(folder) = feedback.options.settings.drop.clone() {
@@ -174,6 +175,7 @@ impl Feedback {
                 given.len()
             )));
         }
+
         if self.lock().is_under_way(&given) {
             tokio::time::sleep(UNDER_WAY).await;
         }
@@ -189,6 +191,7 @@ impl Feedback {
                 }
             }
         }
+
         if !lines.is_empty() {
             let context = |e: Error| e.context("store the labels");
             self.log.append(lines.clone()).await.map_err(context)?;
@@ -203,6 +206,7 @@ impl Feedback {
             .feedback
             .count("pending", receipt.accepted - receipt.joined);
         self.metrics.feedback.count("joined", receipt.joined);
+
         let found = self.apply(&lines, Since::Start);
         // A prediction may become known while its label is put down.
         self.put_joined(found).await;
@@ -240,6 +244,7 @@ impl Feedback {
             );
             (self.sink)(alarm);
         }
+
         found
     }
 

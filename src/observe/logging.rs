@@ -78,6 +78,7 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
             .with_filter(filter)
             .boxed(),
     };
+
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|source| Error::precondition("the log is already started").with_source(source))
 }
@@ -89,9 +90,10 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
     let refused = |part: &str| {
         Error::invalid(format!(
             "the log level must be off, error, warn, info, debug, trace or TARGET=LEVEL; got '{}'",
-            crate::core::model::short(part)
+            crate::core::error::short(part)
         ))
     };
+
     // `Targets` would take a misspelt level for a target, and silence the rest.
     for part in level.split(',') {
         let (target, threshold) = part.split_once('=').unwrap_or(("all", part));
@@ -99,6 +101,7 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
             return Err(refused(part));
         }
     }
+
     let mut targets: Targets = level
         .parse()
         .map_err(|source| refused(level).with_source(source))?;

@@ -99,6 +99,7 @@ impl Metrics {
                 ),
             )
         };
+
         let timed = &["model", "version", "protocol"];
         let built = Self {
             requests: counter(
@@ -229,6 +230,7 @@ impl Metrics {
             holders: Mutex::default(),
             catalogue: r,
         };
+
         built.catalogue.adopt(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
@@ -263,6 +265,7 @@ impl Metrics {
                 *sum = (bucket.upper_bound(), sum.1 + bucket.cumulative_count());
             }
         }
+
         times
     }
 
@@ -307,6 +310,7 @@ impl Metrics {
             .entry((model.clone(), version))
             .or_default() += 1;
         let v = version.to_string();
+
         let labels = &[model.as_str(), v.as_str()];
         Arc::new(ServableMetrics {
             queue_rows: self.queue_rows.with_label_values(labels),
@@ -359,6 +363,7 @@ impl Metrics {
                 .shadow
                 .remove_label_values(&[labels[0], labels[1], outcome]);
         }
+
         for protocol in Protocol::ALL {
             let _ =
                 self.request_seconds

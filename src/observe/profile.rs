@@ -4,9 +4,10 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Task, Wish};
-use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Strings, Tensor, View};
 use crate::observe::drift::baseline::{Baseline, Calibration, FORMAT};
 use crate::observe::drift::layout::{self, Side, each_value};
@@ -72,6 +73,7 @@ impl Making {
                     .zip(truths.iter().copied()),
             );
         }
+
         for (place, series) in self.places.iter().zip(&mut self.series) {
             let side = if place.side == Side::Input {
                 inputs
@@ -95,6 +97,7 @@ impl Making {
             };
             side.push(profile(&place.name, series));
         }
+
         let named = self
             .places
             .iter()
@@ -145,6 +148,7 @@ impl Profile<'_> {
             );
             at += rows;
         }
+
         let file = self.data.file_name().unwrap_or_default().to_string_lossy();
         Ok(making.finish(table.rows, &format!("{} rows of {file}", table.rows)))
     }
@@ -163,6 +167,7 @@ impl Profile<'_> {
                 "the task cannot be detected from the graph; give --task and --score-output",
             )
         })?;
+
         let one = |row: usize| {
             let label = match column.cell(row) {
                 Some(Cell::Whole(v)) => Label::Number(v as f64),
@@ -179,6 +184,7 @@ impl Profile<'_> {
                 .truth(&task)
                 .map_err(|e| e.context(format_args!("row {row}")))
         };
+
         let truths = (0..table.rows).map(one).collect::<Result<_>>()?;
         Ok(Some((task, truths)))
     }
@@ -197,6 +203,7 @@ impl Profile<'_> {
                 .map(str::to_owned)
                 .collect()
         };
+
         let chosen: Vec<String> = if !self.features.is_empty() {
             self.features.clone()
         } else if widths.iter().all(|w| *w == 1) && by_name.iter().all(known) {
@@ -204,6 +211,7 @@ impl Profile<'_> {
         } else {
             rest()
         };
+
         if let Some(missing) = chosen.iter().find(|name| !known(name)) {
             let has: Vec<&str> = table.names().collect();
             return Err(Error::invalid(format!(
@@ -212,12 +220,14 @@ impl Profile<'_> {
                 short(&has.join(", "))
             )));
         }
+
         if chosen.len() != wanted {
             return Err(Error::invalid(format!(
                 "the model takes {wanted} columns, the table gives {}: name them with --features, or leave others out with --ignore",
                 chosen.len()
             )));
         }
+
         Ok(chosen)
     }
 }
@@ -232,6 +242,7 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
             .iter()
             .filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)))
     };
+
     let measures = measure(rows());
     if measures.is_empty() {
         return BTreeMap::new();
@@ -241,6 +252,7 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     named.insert("rows".to_owned(), rows().count() as f64);
+
     let off = |row: (&Answer, Truth)| {
         if let (Answer::Value(v), Truth::Value(t)) = row {
             Some((v - t).abs())
@@ -248,6 +260,7 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
             None
         }
     };
+
     let mut errors: Vec<f64> = rows().filter_map(off).collect();
     errors.sort_unstable_by(f64::total_cmp);
     if !errors.is_empty() {
@@ -267,6 +280,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
     } else {
         0..task.classes.len()
     };
+
     let one = |class: usize| {
         let rows = judged.iter().filter_map(|row| match row {
             (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
@@ -285,6 +299,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
             points: curve.points().to_vec(),
         })
     };
+
     looked_at.filter_map(one).collect()
 }
 
@@ -296,6 +311,7 @@ pub fn width(spec: &TensorSpec) -> Result<usize> {
             spec.name
         ))
     };
+
     let dims = spec.shape.as_ref().ok_or_else(vague)?;
     let sizes: Option<Vec<usize>> = dims
         .iter()
@@ -355,6 +371,7 @@ fn tensors(
         }
         Tensor::fixed(spec.dtype, shape, bytes.into())
     };
+
     signature.inputs.iter().map(one).collect()
 }
 
@@ -371,6 +388,7 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
             return Err(Error::invalid("takes numbers, the table has words"));
         }
     };
+
     match dtype {
         DType::F32 => bytes.extend((value as f32).to_le_bytes()),
         DType::F64 => bytes.extend(value.to_le_bytes()),
@@ -386,6 +404,7 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
             bytes.extend(&whole.to_le_bytes()[..width]);
         }
     }
+
     Ok(())
 }
 

@@ -39,6 +39,7 @@ pub fn document(title: &str, body: &Markup) -> String {
             body { main { (body) } }
         }
     };
+
     page.into_string() + "\n"
 }
 

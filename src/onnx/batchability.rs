@@ -136,6 +136,7 @@ fn run_alone(
         }
         alone.push(outputs);
     }
+
     Ok(alone)
 }
 
@@ -194,12 +195,14 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
         })
         .collect();
     let count = crate::core::tensor::elements(&shape).filter(|n| *n <= 1 << 26);
+
     let count = count.ok_or_else(|| {
         Error::precondition(format!(
             "input '{}' is too large for made-up inputs; fix its dynamic axes",
             spec.name
         ))
     })?;
+
     // The same inputs in every run: golden rows and verdicts must not change.
     let mut random = SplitMix(seed);
 

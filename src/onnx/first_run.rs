@@ -161,6 +161,7 @@ impl Prober {
             rows: COMPANION_ROWS,
             golden: GoldenRows::Skip,
         };
+
         self.check(&subject)
             .map(drop)
             .map_err(|e| e.context("the companion model"))
@@ -192,6 +193,7 @@ impl Prober {
             subject.rows,
             self.memory_bytes
         );
+
         Digest::of(all.as_bytes()).hex()
     }
 
@@ -255,6 +257,7 @@ impl Prober {
         for name in ENVIRONMENT_KEPT {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+
         command
     }
 }

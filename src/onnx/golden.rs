@@ -5,8 +5,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Signature, short};
+use crate::core::model::Signature;
 use crate::core::request::INPUTS_MAX;
 use crate::core::tensor::compare::{Tolerance, difference};
 use crate::core::tensor::json::document::Json;
@@ -225,6 +226,7 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
         "a tensor",
         ["name", "datatype", "shape", "data", "raw"],
     )?;
+
     let lacks = |what: &str| Error::invalid(format!("a tensor has no {what}"));
     let name = name
         .ok_or_else(|| lacks("name"))?
@@ -279,6 +281,7 @@ fn only<'j, const N: usize>(
             )));
         }
     }
+
     value.fields(what, names)
 }
 

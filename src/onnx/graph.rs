@@ -60,6 +60,7 @@ impl Graph {
             .map_err(|e| Error::unavailable("look at the model").with_source(e))?
             .len();
         check_size(length)?;
+
         Self::read(outline::read(file)?.into())
     }
 
@@ -77,6 +78,7 @@ impl Graph {
             .graph
             .ok_or_else(|| Error::invalid("not an ONNX model: it has no graph"))?;
         let mut census = Census::default();
+
         census.graph(&graph)?;
         census.functions(&model.functions)?;
         if model.opset_import.is_empty() || model.opset_import.len() > OPSETS_MAX {
@@ -223,9 +225,10 @@ impl Census {
             .iter()
             .filter(|e| e.key.as_deref() == Some("location"));
         let location = locations.next().and_then(|e| e.value.as_deref());
+
         // Readers differ in which of two locations counts.
         let (Some(location), None) = (location, locations.next()) else {
-            let name = crate::core::model::short(tensor.name.as_deref().unwrap_or_default());
+            let name = crate::core::error::short(tensor.name.as_deref().unwrap_or_default());
             return Err(Error::invalid(format!(
                 "external data of tensor '{name}' does not have one location"
             )));
@@ -266,6 +269,7 @@ impl Census {
         if index.len() < functions.len() {
             return Err(Error::invalid("a function is defined twice"));
         }
+
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for (i, function) in functions.iter().enumerate() {
             let mut body = Self::default();
@@ -303,7 +307,7 @@ fn relative(location: &str) -> Result<PathBuf> {
     let refuse = |why: &str| {
         Err(Error::invalid(format!(
             "external data location '{}' {why}",
-            crate::core::model::short(location)
+            crate::core::error::short(location)
         )))
     };
 

@@ -67,6 +67,7 @@ impl Log {
         } else {
             String::new()
         };
+
         self.key(&format!("blobs/sha256/{}/{hex}{again}", &hex[..2]))
     }
 
@@ -77,6 +78,7 @@ impl Log {
             bytes: bytes.len() as u64,
             generation,
         };
+
         if !self.is_whole(&blob).await? {
             self.store.overwrite(&self.blob_key(&blob), bytes).await?;
         }
@@ -176,6 +178,7 @@ impl Log {
             .await?
             .ok_or_else(|| damaged("is missing"))?;
         let mut context = Hasher::default();
+
         let mut total = 0;
         while let Some(part) = stream.try_next().await? {
             total += part.len() as u64;
@@ -203,6 +206,7 @@ impl Log {
                 blob.digest
             )));
         }
+
         let mut all = Vec::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
         self.copy_blob(blob, &mut all, &|_| {}).await?;
         Ok(all.into())

@@ -100,7 +100,7 @@ pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
 fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
     let model = state.model(name)?;
     model.find(which).ok_or_else(|| {
-        let which = crate::core::model::short(which);
+        let which = crate::core::error::short(which);
         Error::not_found(format!("'{name}' has no version or alias '{which}'"))
     })
 }
@@ -126,6 +126,7 @@ impl<'p> NewFolder<'p> {
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let make = || std::fs::create_dir_all(parent).and_then(|()| tempfile::tempdir_in(parent));
+
         Ok(Self {
             staged: make().map_err(|e| unwritable(into, e))?,
             into,

@@ -86,6 +86,7 @@ impl Directory {
             ))
             .with_source(e)
         })?;
+
         Ok(Self {
             root,
             settle,
@@ -134,6 +135,7 @@ impl Directory {
             self.settle,
             Now { time: now, instant },
         );
+
         // Their files could not be seen: a refusal would outlast the failure.
         for name in unseen {
             catalog
@@ -158,6 +160,7 @@ impl Directory {
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
         let loaded = read::load(&root, folder, &entry.model_path);
+
         // A change explains a failure better than the failure itself.
         match walk::fingerprint(&root, folder) {
             Ok(files) if files == entry.files => loaded,
@@ -199,6 +202,7 @@ fn look(
         .and_then(|c| c.model_filename.as_deref())
         .unwrap_or(MODEL_FILE);
     let mut versions = BTreeMap::new();
+
     for file_name in walk::names(folder)?
         .into_iter()
         .filter(|n| n.as_os_str() != CONFIG_FILE)
@@ -238,6 +242,7 @@ fn look(
             },
         );
     }
+
     Ok(ModelEntry {
         versions,
         config,

@@ -301,6 +301,7 @@ impl Entry {
             #[serde(default)]
             writer: String,
         }
+
         let what = format!("entry {seq}");
         let envelope: Envelope<'_> = text::read(bytes, &what)?;
         let head: Head = text::read(envelope.entry.get().as_bytes(), &what)?;
@@ -308,9 +309,10 @@ impl Entry {
             return Err(Error::precondition(format!(
                 "entry {seq} is of format {}, this ortus reads format {FORMAT}; it was written by {}, use that or newer",
                 head.format,
-                crate::core::model::short(&head.writer)
+                crate::core::error::short(&head.writer)
             )));
         }
+
         let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
         if entry.seq != seq {
             return Err(Error::precondition(format!(
@@ -318,16 +320,18 @@ impl Entry {
                 entry.seq
             )));
         }
+
         if let Some(forged) = envelope
             .signatures
             .iter()
             .find(|s| !sign::is_valid(s, envelope.entry.get().as_bytes()))
         {
-            let key = crate::core::model::short(&forged.key);
+            let key = crate::core::error::short(&forged.key);
             return Err(Error::precondition(format!(
                 "entry {seq} has a signature that is not by the key it names, {key}"
             )));
         }
+
         Ok(Read {
             entry,
             signatures: envelope.signatures,
@@ -343,11 +347,13 @@ impl Entry {
                 "the actor is not 1 to {ACTOR_BYTES_MAX} bytes of one line"
             )));
         }
+
         if reason.len() > REASON_BYTES_MAX || reason.chars().any(|c| c.is_control() && c != '\n') {
             return Err(Error::invalid(format!(
                 "the reason is over {REASON_BYTES_MAX} bytes or has control characters"
             )));
         }
+
         Ok(())
     }
 }

@@ -204,6 +204,7 @@ impl Model {
             .filter(|(_, v)| **v == version)
             .map(|(a, _)| a.to_string());
         let champion = (self.champion() == Some(version)).then(|| "champion".to_owned());
+
         let weights = self
             .traffic
             .keys()
@@ -239,6 +240,7 @@ impl State {
             generations,
             ..
         } = tried;
+
         match result {
             Ok(()) => {
                 models

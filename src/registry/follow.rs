@@ -131,6 +131,7 @@ impl Follower {
             .build()
             .map_err(|e| Error::internal("build the follower's runtime").with_source(e))?;
         let cache = Cache::open(&options.cache, &log)?;
+
         let kept = cache.state(options.is_strict());
         let known = kept.is_some();
         let mut follower = Self {
@@ -191,6 +192,7 @@ impl Follower {
                 }
             }
         })?;
+
         self.applied();
         Ok(())
     }
@@ -220,6 +222,7 @@ impl Follower {
             };
             tokio::time::timeout(LOOK_MAX, look).await
         });
+
         let new = next.filter(|state| state.seq > self.state.seq);
         let is_new = new.is_some();
         if let Some(state) = new {
@@ -256,6 +259,7 @@ impl Follower {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(%error, cause, seq = self.state.seq, "registry cannot be followed; serving continues with the last state");
         }
+
         self.refused = Some(error.message.clone());
     }
 
@@ -309,6 +313,7 @@ impl Follower {
             &self.trust,
             &self.admitted,
         );
+
         for (name, model) in &self.state.models {
             if !self.options.models.is_empty() && !self.options.models.contains(name) {
                 continue;
@@ -362,6 +367,7 @@ impl Follower {
             .map_err(|e| Error::unavailable("read a cached model").with_source(e))?;
         // The graph shares the bytes: a model may take 2 GiB.
         let graph = Graph::read(bytes.clone())?;
+
         if Declared::of(&graph.signature) != folder.manifest.signature {
             return Err(Error::precondition(
                 "the graph does not declare what its manifest says",
@@ -411,6 +417,7 @@ impl Follower {
                 .chain(split)
                 .filter_map(|v| m.versions.get(&v))
         });
+
         let keep: BTreeSet<Digest> = pointed
             .map(|r| r.manifest)
             .chain(serving.iter().copied())

@@ -80,6 +80,7 @@ impl Checkpoint {
             format: u32,
             state: &'s State,
         }
+
         text::write(&Borrowed {
             format: FORMAT,
             state,
@@ -95,6 +96,7 @@ impl Checkpoint {
                 read.format
             )));
         }
+
         Ok(read.state)
     }
 }
@@ -147,6 +149,7 @@ impl Log {
         else {
             return Ok(false);
         };
+
         state.apply(Entry::read(&bytes, seq)?)?;
         Ok(true)
     }

@@ -174,6 +174,7 @@ impl Declared {
                 .filter(known)
                 .map(|new| format!("input '{}' is new", new.name)),
         );
+
         for old in &before.outputs {
             match self.outputs.iter().find(|t| t.name == old.name) {
                 None => broken.push(format!("output '{}' is gone", old.name)),
@@ -288,8 +289,9 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
     if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
         return Err(Error::precondition(format!(
             "the path '{}' leaves the version's folder, or is not a plain relative path",
-            crate::core::model::short(path)
+            crate::core::error::short(path)
         )));
     }
+
     Ok(())
 }

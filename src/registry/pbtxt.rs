@@ -81,6 +81,7 @@ impl ModelConfig {
             config.check()?;
             Ok(config)
         };
+
         read().map_err(|e: Error| e.context("config.pbtxt"))
     }
 
@@ -125,6 +126,7 @@ impl ModelConfig {
             "optimization" | "parameters" | "metric_tags" => {}
             _ => return unsupported(field),
         }
+
         Ok(())
     }
 
@@ -144,6 +146,7 @@ impl ModelConfig {
                 _ => return unsupported(field),
             }
         }
+
         Ok(())
     }
 
@@ -159,6 +162,7 @@ impl ModelConfig {
                 _ => return unsupported(field),
             }
         }
+
         if !(1..=LANES_MAX).contains(&count) {
             return refuse(whole, format!("has a count that is not 1 to {LANES_MAX}"));
         }
@@ -173,11 +177,13 @@ impl ModelConfig {
                 );
             }
         }
+
         for gpu in gpus {
             if !self.gpus.contains(&gpu) {
                 self.gpus.push(gpu);
             }
         }
+
         Ok(())
     }
 
@@ -187,11 +193,13 @@ impl ModelConfig {
                 "field 'instance_group' asks for over {LANES_MAX} instances"
             )));
         }
+
         let max = if self.unbatched {
             Some(1)
         } else {
             self.batch_rows_max
         };
+
         if let Some(rows) = self
             .warmup_rows
             .iter()
@@ -201,18 +209,20 @@ impl ModelConfig {
                 "field 'model_warmup' has batch_size {rows}, over max_batch_size"
             )));
         }
+
         for (role, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
             let twice = tensors
                 .iter()
                 .enumerate()
                 .find(|(i, t)| tensors[..*i].iter().any(|u| u.name == t.name));
             if let Some((_, tensor)) = twice {
-                let name = crate::core::model::short(&tensor.name);
+                let name = crate::core::error::short(&tensor.name);
                 return Err(Error::invalid(format!(
                     "field '{role}' declares '{name}' twice"
                 )));
             }
         }
+
         Ok(())
     }
 }
@@ -227,6 +237,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &Field) -> Result<()> {
             return refuse(field, format!("is given over {TENSORS_MAX} times"));
         }
     }
+
     Ok(())
 }
 
@@ -245,6 +256,7 @@ fn tensor(whole: &Field, message: &[Field]) -> Result<ConfigTensor> {
             return refuse(field, format!("is not at most {RANK_MAX} lengths or -1"));
         }
     }
+
     match (name, dtype) {
         (Some(name), Some(dtype)) => Ok(ConfigTensor { name, dtype, dims }),
         _ => refuse(whole, "lacks a name or a data_type"),
@@ -318,6 +330,7 @@ fn file_name(field: &Field) -> Result<String> {
     {
         return refuse(field, "is not a plain file name");
     }
+
     Ok(name.to_owned())
 }
 
@@ -343,6 +356,7 @@ fn warmup_rows(warmup: &[Field]) -> Result<u32> {
             _ => return unsupported(field),
         }
     }
+
     Ok(rows)
 }
 
@@ -355,6 +369,7 @@ fn warmup_input(value: &Field) -> Result<()> {
             _ => return unsupported(field),
         }
     }
+
     Ok(())
 }
 
@@ -367,5 +382,6 @@ fn only_off(whole: &Field, switch: &str) -> Result<()> {
             return unsupported(field);
         }
     }
+
     Ok(())
 }

@@ -90,6 +90,7 @@ impl Log {
                 }
             }
         }
+
         fleet.sort_by(|a, b| a.server.cmp(&b.server));
         Ok(fleet)
     }

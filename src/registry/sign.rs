@@ -85,6 +85,7 @@ impl Key {
                 path.display()
             ))
         };
+
         let bytes = small_file(path)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| refuse())?;
         let body = text
@@ -170,6 +171,7 @@ impl Trust {
                 keys: Vec::new(),
             });
         }
+
         let read: Self = text::read(
             &small_file(path)?,
             &format!("the trust file {}", path.display()),
@@ -180,6 +182,7 @@ impl Trust {
                 read.format
             )));
         }
+
         Ok(read)
     }
 
@@ -193,6 +196,7 @@ impl Trust {
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+
         let pretty = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::internal("print trust").with_source(e))?;
         std::io::Write::write_all(&mut staged, &pretty).map_err(failed)?;
@@ -203,6 +207,7 @@ impl Trust {
             .set_permissions(std::fs::Permissions::from_mode(mode))
             .map_err(failed)?;
         staged.as_file().sync_all().map_err(failed)?;
+
         staged.persist(path).map(drop).map_err(|e| failed(e.error))
     }
 
@@ -215,12 +220,14 @@ impl Trust {
                 None => Ok(()),
             };
         }
+
         self.keys.push(Trusted {
             key: key.to_owned(),
             name: name.to_owned(),
             revoked: None,
             reason: String::new(),
         });
+
         Ok(())
     }
 
@@ -265,6 +272,7 @@ impl Trust {
                 Some(_) => drop(keys.insert(signed.key.clone())),
             }
         }
+
         if keys.is_empty() { Err(why) } else { Ok(keys) }
     }
 }

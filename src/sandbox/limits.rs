@@ -37,6 +37,7 @@ impl OwnLimits {
             (Resource::Nofile, OPEN_FILES_MAX),
             (Resource::Cpu, self.cpu_seconds),
         ];
+
         set_limits(&limits).map_err(|e| failed("limit resources", e))?;
         if self.memory_bytes > 0 {
             set_limits(&[(Resource::As, self.memory_bytes)])
@@ -59,6 +60,7 @@ pub fn limit_command(command: &mut Command, memory_bytes: u64, file_bytes: u64) 
             (Resource::Fsize, file_bytes),
         ])
     };
+
     // SAFETY: between fork and exec it makes system calls only; nothing is
     // allocated, and no lock is taken.
     unsafe { command.pre_exec(before_exec) };
@@ -89,6 +91,7 @@ fn set_limits(limits: &[(Resource, u64)]) -> io::Result<()> {
         };
         setrlimit(resource, both)?;
     }
+
     Ok(())
 }
 

@@ -166,12 +166,14 @@ impl Batcher {
             closed: false,
             idle_lanes: 0,
         });
+
         let slots: Vec<_> = parts
             .sessions
             .into_iter()
             .map(|session| Arc::new(Slot::new(session)))
             .collect();
         let lanes = slots.len();
+
         let shared = Arc::new(Shared {
             name: parts.name,
             state,
@@ -186,6 +188,7 @@ impl Batcher {
             stuck: AtomicUsize::new(0),
             _ended: parts.ended,
         });
+
         let batcher = Self {
             shared: Arc::clone(&shared),
         };
@@ -197,6 +200,7 @@ impl Batcher {
                 .spawn(move || lane::serve(&shared, at))
                 .map_err(|e| Error::internal("start a lane").with_source(e))?;
         }
+
         Ok(batcher)
     }
 
@@ -213,6 +217,7 @@ impl Batcher {
             deadline,
             priority,
         } = submission;
+
         let (rows, class) = self.measure(&inputs)?;
         let submitted = Instant::now();
         if submitted + self.shared.options.cost.of(rows) > deadline.0 {
@@ -230,11 +235,13 @@ impl Batcher {
             submitted,
             reply,
         };
+
         let entry = Entry {
             rows: rows.max(1),
             pushed: submitted,
             load: job,
         };
+
         let ticket = self.push(class, priority, entry, !in_place)?;
 
         if in_place {
@@ -323,12 +330,14 @@ impl Batcher {
                 inputs[odd].rows().unwrap_or(0)
             )));
         }
+
         if rows > options.batch_rows_max {
             return Err(Error::invalid(format!(
                 "{rows} rows are over the model's batch_rows_max of {}",
                 options.batch_rows_max
             )));
         }
+
         let class = inputs
             .iter()
             .flat_map(|t| t.shape()[1..].iter().copied())
@@ -371,6 +380,7 @@ impl Drop for Ticket<'_> {
             .queue_rows
             .set(state.queue.rows() as i64);
         drop(state);
+
         drop(gone);
     }
 }

@@ -116,6 +116,7 @@ impl Manager {
             status: Arc::clone(&status),
             control: parts.control,
         };
+
         std::thread::Builder::new()
             .name("manager".to_owned())
             .spawn(move || {
@@ -169,6 +170,7 @@ impl Manager {
                 "models load by themselves here; start with --model-control explicit to decide it",
             ));
         }
+
         let (reply, answer) = oneshot::channel();
         self.commands
             .try_send(command(reply))
@@ -224,6 +226,7 @@ impl Loop {
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break,
             }
         }
+
         self.stop();
     }
 
@@ -278,6 +281,7 @@ impl Loop {
                 "model '{name}' is not in the model directory"
             )));
         };
+
         let failed = versions
             .iter()
             .rev()
@@ -288,6 +292,7 @@ impl Loop {
                 _ => None,
             });
         let serving = versions.values().any(|a| a.state == State::Ready);
+
         match failed {
             Some(error) => Err(error),
             None if serving => Ok(()),
@@ -310,6 +315,7 @@ impl Loop {
         else {
             return;
         };
+
         let names: BTreeSet<ModelName> = catalog
             .models
             .keys()
@@ -321,6 +327,7 @@ impl Loop {
             self.see(&name, entry);
             self.settle(&name, entry);
         }
+
         self.models.retain(|_, versions| !versions.is_empty());
         self.report(&catalog);
         let servables = self

@@ -171,6 +171,7 @@ impl Predictor {
                 observer.offer(prediction_id, inputs, done.outputs.clone());
             }
         }
+
         let outputs = selected(servable, &wanted, done.outputs);
         let output_bytes = outputs.iter().map(|(_, t)| t.bytes() as u64).sum();
         servable.metrics.output_bytes.inc_by(output_bytes);

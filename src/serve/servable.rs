@@ -78,6 +78,7 @@ impl Servable {
             metrics: Arc::clone(&parts.metrics),
             ended,
         })?;
+
         watchdog.watch(&batcher);
         parts.metrics.ready.set(1);
         let output_names = parts
@@ -101,6 +102,7 @@ impl Servable {
             output_names,
             batcher,
         };
+
         Ok((Arc::new(servable), drained))
     }
 

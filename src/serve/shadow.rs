@@ -88,6 +88,7 @@ impl Shadows {
             .chain(outputs)
             .sum();
         let shadow = Arc::clone(&copied.shadow);
+
         if bytes > COPY_BYTES_MAX || self.copies.try_send(copied).is_err() {
             self.metrics
                 .shadowed(&shadow.name, shadow.version, Outcome::Dropped.label());
@@ -123,5 +124,6 @@ async fn compare(copied: Copied) -> Result<Outcome> {
             return Ok(Outcome::Different);
         }
     }
+
     Ok(Outcome::Same)
 }

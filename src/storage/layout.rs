@@ -2,6 +2,9 @@
 //! captured predictions, windows, and the key that signs the fleet's prediction
 //! ids. Does not know the formats of these objects.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::error::{Error, Result};
 use crate::core::request::id::Key;
 use crate::storage::store::{Created, Meta, Store};
@@ -97,45 +100,6 @@ fn parse(bytes: &Bytes) -> Result<Key> {
             "the key of the fleet is damaged; restore the object `key` of the records",
         )
     })?;
+
     Ok(id.into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_of_one_store_share_a_key() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let url = folder.path().join("s").display().to_string();
-            let records = Records::open(&url, "default").expect("opens");
-            let first = records.fleet_key().await.expect("a key");
-            assert_eq!(
-                Records::open(&url, "default")
-                    .expect("opens")
-                    .fleet_key()
-                    .await
-                    .expect("a key"),
-                first
-            );
-            assert_ne!(
-                Records::open(&url, "other")
-                    .expect("opens")
-                    .fleet_key()
-                    .await
-                    .expect("a key"),
-                first
-            );
-            records
-                .overwrite("key", "nonsense".into())
-                .await
-                .expect("written");
-            assert!(records.fleet_key().await.is_err());
-        });
-    }
 }

@@ -142,6 +142,7 @@ impl Table {
         {
             return false;
         }
+
         self.rows += other.rows;
         self.columns
             .iter_mut()
@@ -183,6 +184,7 @@ impl Table {
             .map(|(name, _)| name.as_str())
             .collect();
         names.sort_unstable();
+
         if names.iter().any(|n| n.is_empty()) || names.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(
                 Error::invalid("has a column without a name, or two of one name")
@@ -217,5 +219,6 @@ fn check(rows: usize, columns: usize) -> Result<()> {
             "has over {ROWS_MAX} rows or {CELLS_MAX} cells; take a sample"
         )));
     }
+
     Ok(())
 }

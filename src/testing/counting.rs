@@ -28,11 +28,13 @@ impl Counting {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u32 << 24) as f32
         };
+
         let x = TensorSpec {
             name: "x".into(),
             dtype: DType::F32,
             shape: Some(vec![Dim::Dynamic, Dim::Fixed(columns)]),
         };
+
         let column = |i: usize, values: Vec<f64>| {
             profile(
                 &format!("x[{i}]"),
@@ -42,6 +44,7 @@ impl Counting {
                 },
             )
         };
+
         let inputs = (0..columns).map(|i| {
             column(
                 i,
@@ -51,6 +54,7 @@ impl Counting {
                     .collect(),
             )
         });
+
         let baseline = Baseline {
             format: FORMAT,
             rows: 2_002,
@@ -61,6 +65,7 @@ impl Counting {
             calibration: Vec::new(),
             performance: Default::default(),
         };
+
         let subject = Subject {
             model: crate::registry::commands::conformance::name("m"),
             version: crate::registry::commands::conformance::version(1),
@@ -74,6 +79,7 @@ impl Counting {
             task: None,
             slices: Vec::new(),
         };
+
         let bytes = (0..columns * rows)
             .flat_map(|_| random().to_le_bytes())
             .collect();
@@ -84,6 +90,7 @@ impl Counting {
             own_rows: 1,
             ..MonitorSettings::default()
         };
+
         Self {
             watch: Watch::new(subject, 1, Instant::now()).expect("its own baseline"),
             settings,
@@ -111,6 +118,7 @@ impl Counting {
                 .observe(std::slice::from_ref(&rows), &[], &self.settings);
             done += values;
         }
+
         done as f64 / start.elapsed().as_secs_f64()
     }
 

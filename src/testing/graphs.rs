@@ -21,12 +21,14 @@ pub fn declare(name: &str, number: i32, dims: &[i64]) -> o::ValueInfoProto {
             Value::DimValue(*d)
         }),
     };
+
     let tensor = o::type_proto::Tensor {
         elem_type: Some(number),
         shape: Some(o::TensorShapeProto {
             dim: dims.iter().map(dim).collect(),
         }),
     };
+
     let r#type = o::TypeProto {
         value: Some(o::type_proto::Value::TensorType(tensor)),
     };
@@ -183,6 +185,7 @@ pub fn counting() -> Vec<u8> {
         output: vec![declare("still", BOOL, &[]), declare("next", FLOAT, &[1])],
         ..o::GraphProto::default()
     };
+
     let counts = o::NodeProto {
         attribute: vec![subgraph("body", body)],
         ..node("Loop", &["x", "", "zero"], "y")
@@ -205,12 +208,14 @@ pub fn rarely_slow(width: i64) -> Vec<u8> {
         output: vec![declare(output, FLOAT, &[1, 1])],
         ..o::GraphProto::default()
     };
+
     let slow = vec![
         node("Transpose", &["x"], "column"),
         node("MatMul", &["column", "x"], "square"),
         node("MatMul", &["square", "square"], "product"),
         node("ReduceSum", &["product"], "slow"),
     ];
+
     let quick = vec![node("Identity", &["sum"], "quick")];
     let chooses = o::NodeProto {
         attribute: vec![
@@ -219,6 +224,7 @@ pub fn rarely_slow(width: i64) -> Vec<u8> {
         ],
         ..node("If", &["is_large"], "y")
     };
+
     model(o::GraphProto {
         node: vec![
             node("ReduceSum", &["x"], "sum"),

@@ -123,7 +123,7 @@ const FENCES: &[Fence] = &[
     },
 ];
 
-const LINES_MAX: usize = 700;
+const LINES_MAX: usize = 600;
 
 /// Files that are lists and may be longer.
 const LISTS: &[&str] = &["src/config/tests.rs", "src/observe/metrics.rs"];

@@ -2,6 +2,9 @@
 //! killed resumes. A step is kept under the run key, which covers everything that
 //! the step depends on; the first result that is kept counts for all trainers.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
@@ -63,6 +66,7 @@ impl Checkpoints {
         {
             return Ok(bytes);
         }
+
         if let Some(known) = self.done(step).await? {
             return Ok(known);
         }
@@ -97,69 +101,6 @@ async fn sweep(records: &Records, folder: &str, before: Option<DateTime<Utc>>) -
             .await
             .map_err(|e: Error| e.context("remove a checkpoint"))?;
     }
+
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_done_once_and_a_damaged_one_again() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let records =
-                Records::open(&folder.path().display().to_string(), "default").expect("opens");
-            let model = ModelName::parse("m").expect("a name");
-            let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
-            let steps = Checkpoints::of(records.clone(), &model, &one);
-            assert_eq!(steps.done("fit").await.expect("read"), None);
-            assert_eq!(
-                steps.keep("fit", "first".into()).await.expect("kept"),
-                "first"
-            );
-            assert_eq!(
-                steps.keep("fit", "second".into()).await.expect("kept"),
-                "first",
-                "the first counts"
-            );
-            assert_eq!(
-                Checkpoints::of(records.clone(), &model, &other)
-                    .done("fit")
-                    .await
-                    .expect("read"),
-                None
-            );
-            let key = format!("{}/fit", steps.folder);
-            let mut bytes = records
-                .get(&key, 1 << 20)
-                .await
-                .expect("read")
-                .expect("there")
-                .to_vec();
-            bytes[DIGEST] ^= 1;
-            records
-                .overwrite(&key, bytes.into())
-                .await
-                .expect("written");
-            assert_eq!(steps.done("fit").await.expect("read"), None, "damaged");
-            assert_eq!(
-                steps.keep("fit", "third".into()).await.expect("kept"),
-                "third"
-            );
-            assert_eq!(steps.done("fit").await.expect("read"), Some("third".into()));
-            clear_old(&records, &model, Utc::now())
-                .await
-                .expect("swept");
-            assert!(steps.done("fit").await.expect("read").is_some(), "young");
-            clear_old(&records, &model, Utc::now() + TimeDelta::days(8))
-                .await
-                .expect("swept");
-            assert_eq!(steps.done("fit").await.expect("read"), None);
-        });
-    }
 }

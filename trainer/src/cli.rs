@@ -180,5 +180,6 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Guard => crate::command::guard::run()?,
         Command::ProbeModel => ortus::app::probe_model()?,
     }
+
     Ok(ExitCode::SUCCESS)
 }

@@ -10,9 +10,9 @@ use crate::spec::Spec;
 use crate::split::Fold;
 use exchange::ProgramOutput;
 use guard::{Ended, Order, Verdict, run_guarded};
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
-use ortus::core::model::short;
 use ortus::registry::blob;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +53,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         };
         walk(&path, &mut named).map_err(gone)?;
     }
+
     // A program elsewhere, such as an interpreter, belongs to the machine.
     let beside = spec
         .program
@@ -64,11 +65,13 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
             .map(|word| spec.folder.join(word))
             .filter(|path| path.is_file()),
     );
+
     if named.len() > FILES_MAX {
         return Err(Error::too_large(format!(
             "'files' in [fit.command] names over {FILES_MAX} files"
         )));
     }
+
     let one = |path: &PathBuf| {
         let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
         let (digest, _) = measured.map_err(|e| {
@@ -83,6 +86,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
             digest,
         })
     };
+
     let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
     // Environment variables change the result as well.
     for name in &spec.program.env {
@@ -92,6 +96,7 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
             digest: ortus::core::hash::Digest::of(value.as_bytes()),
         });
     }
+
     all.sort();
     all.dedup();
     Ok(all)
@@ -109,6 +114,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
             walk(&entry, found)?;
         }
     }
+
     Ok(())
 }
 
@@ -146,6 +152,7 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
     } else {
         &spec.folder
     };
+
     let beside = beside.canonicalize().map_err(absent)?;
     let place = |word: &String| {
         let path = beside.join(word);
@@ -155,6 +162,7 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
             word.clone()
         }
     };
+
     // A bare program name is looked up in PATH, not beside the specification.
     let mut words: Vec<String> = spec.program.program.iter().map(place).collect();
     if let (Some(first), Some(named)) = (words.first_mut(), spec.program.program.first())
@@ -162,12 +170,14 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
     {
         first.clone_from(named);
     }
+
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     let passed = ["PATH", "LANG"]
         .into_iter()
         .map(str::to_owned)
         .chain(spec.program.env.iter().cloned());
     env.extend(passed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
+
     let here = folder.display().to_string();
     let own = [
         ("ORTUS_SPEC", format!("{here}/spec.json")),
@@ -175,6 +185,7 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ("TMPDIR", here.clone()),
     ];
+
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     env.entry("HOME".to_owned()).or_insert(here);
     let program = &spec.program;
@@ -208,6 +219,7 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
         }
         Ended::NotStarted => format!("cannot be started: {}", verdict.said),
     };
+
     Err(told(Error::precondition(how), verdict))
 }
 

@@ -43,6 +43,7 @@ pub(super) fn learn_errors(
         manifest: rows.manifest.clone(),
         notes: Vec::new(),
     };
+
     let seed = u64::from(spec.fit.seed);
     let (stop, train): (Vec<u32>, Vec<u32>) =
         (0..own.len() as u32).partition(|row| mix(seed, u64::from(*row)).is_multiple_of(STOP));
@@ -54,6 +55,7 @@ pub(super) fn learn_errors(
         },
         ..spec.clone()
     };
+
     (settings.fit.algorithm, settings.fit.balanced) = (Algorithm::Trees, false);
     let model = learn::learn(
         &settings,
@@ -65,17 +67,20 @@ pub(super) fn learn_errors(
         },
         &mut |_| {},
     )?;
+
     let bytes = Bytes::from(export::export(
         &model,
         "How large the errors of the model beside it are likely to be.",
         &[],
     ));
+
     let mut companion = evaluation::open(
         trainer,
         bytes.clone(),
         None,
         &export::columns(&model.features),
     )?;
+
     let Some(real) = errors_of(rows, &fold.test, predictor)? else {
         return Ok(None);
     };
@@ -87,12 +92,14 @@ pub(super) fn learn_errors(
             0.0
         }
     });
+
     let n = real.len().max(1) as f64;
     let summary = CompanionSummary {
         estimated_mae: expected.sum::<f64>() / n,
         mae: real.iter().sum::<f64>() / n,
         rows: fold.stop.len(),
     };
+
     Ok(Some((bytes, summary)))
 }
 

@@ -18,8 +18,8 @@ use crate::tensors;
 use chrono::{DateTime, Utc};
 use columns::Gathered;
 pub(crate) use manifest::Manifest;
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 use ortus::storage::layout::Records;
 
 /// What can be read beside files, and up to which time.
@@ -144,6 +144,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
         times: Vec::new(),
         unfit: Vec::new(),
     };
+
     for column in &gathered {
         match &column.values {
             columns::Raw::Times(all) => {
@@ -162,6 +163,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
             _ => {}
         }
     }
+
     looked.unfit.retain(|name| *name != spec.schema.target);
     Ok(looked)
 }
@@ -178,6 +180,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             short(&has)
         ))
     };
+
     let mut take = |name: &str, what: &str| -> Result<Gathered> {
         let at = gathered
             .iter()
@@ -185,6 +188,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             .ok_or_else(|| missing(name, what))?;
         Ok(gathered.remove(at))
     };
+
     let mut notes = Vec::new();
     let target = take(&schema.target, "target")?;
     let time = schema
@@ -205,6 +209,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
     for name in &schema.ignore {
         take(name, "column to ignore")?;
     }
+
     let features = if schema.features.is_empty() {
         std::mem::take(&mut gathered)
     } else {
@@ -214,6 +219,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             .map(|name| take(name, "feature"))
             .collect::<Result<_>>()?
     };
+
     if let Some(name) = schema
         .categories
         .iter()
@@ -221,11 +227,13 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
     {
         return Err(missing(name, "category"));
     }
+
     if features.is_empty() {
         return Err(Error::invalid(
             "the data has no feature column; add columns, or shorten 'ignore' in [schema]",
         ));
     }
+
     if let Some(taken) = features
         .iter()
         .find(|f| RESERVED.contains(&f.name.as_str()) || f.name.is_empty())
@@ -235,6 +243,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             short(&taken.name)
         )));
     }
+
     let count = manifest.rows;
     let columns = features.into_iter().map(|f| {
         let is_category = schema.categories.contains(&f.name);
@@ -250,6 +259,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
             spec.data.unlabelled_max
         )));
     }
+
     let frame = Frame {
         columns,
         rows: count,
@@ -263,6 +273,7 @@ fn shape(spec: &Spec, mut gathered: Vec<Gathered>, manifest: Manifest) -> Result
         manifest,
         notes: Vec::new(),
     };
+
     if unlabelled > 0 {
         notes.push(format!("{unlabelled} rows without a target are not used"));
         rows = rows.take(&labelled);
@@ -295,6 +306,7 @@ fn learned(spec: &Spec, target: Gathered) -> Result<(Target, Vec<u32>)> {
         (Task::Auto, _) => Task::Classification,
         (task, _) => task,
     };
+
     match (task, target.values) {
         (Task::Regression, columns::Raw::Numbers(all)) => {
             if let Some(row) = all
@@ -355,6 +367,7 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
         .collect();
     // Numbers first and by their size, then words by their letters.
     let number = |word: &String| word.parse::<f64>().ok();
+
     names.sort_by(|a, b| match (number(a), number(b)) {
         (Some(x), Some(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
         (x, y) => x.is_none().cmp(&y.is_none()).then_with(|| a.cmp(b)),
@@ -374,6 +387,7 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
         }
         names.clone_from(&spec.schema.classes);
     }
+
     match names.len() {
         0 => {
             return Err(Error::invalid(format!(
@@ -393,12 +407,14 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<(Target, Vec<u32>)>
         }
         _ => {}
     }
+
     let place = |word: &String| {
         names
             .iter()
             .position(|n| n == word)
             .map_or(MISSING, |at| at as u32)
     };
+
     let places: Vec<u32> = words.list.iter().map(place).collect();
     let of: Vec<u32> = words
         .codes

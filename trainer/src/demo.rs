@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
         }
         None => temporary.path().to_owned(),
     };
+
     let place = Place {
         folder,
         is_offline: arguments.offline,
@@ -81,6 +82,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
             "the demonstration failed"
         });
     }
+
     Ok(if held {
         ExitCode::SUCCESS
     } else {
@@ -121,6 +123,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
             "{time},{amount:.4},{hour:.3},{age:.2},{country},{fraud}"
         );
     }
+
     place.write("history.csv", &rows)?;
     let first = specification("[data.sources]\nhistory = \"history.csv\"\n", "", "");
     let first = place.write("first.toml", &first)?.display().to_string();
@@ -133,6 +136,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         "[gates]\nregression_max = 0.0\n",
         "[triggers]\ndrift = true\nloss = true\ncooldown = \"3s\"\npoll = \"300ms\"\nruns_max = 40\n",
     );
+
     let next = place.write("train.toml", &next)?.display().to_string();
     let registry = place.registry();
 
@@ -144,6 +148,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         "--reason",
         "the first model",
     ])?;
+
     say(&format!(
         "version 1 is trained on {HISTORY} payments and is champion"
     ));
@@ -159,6 +164,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         "--ports-file",
         &ports,
     ];
+
     for listener in ["--http", "--grpc", "--ops", "--operator"] {
         serve.extend([listener, "127.0.0.1:0"]);
     }
@@ -172,6 +178,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         "monitor.cpu_share=0.5",
         "monitor.fleet_window=0s",
     ];
+
     serve.extend(set.into_iter().flat_map(|s| ["--set", s]));
     let _server = place.start(&serve, "server.log")?;
     let http = listening(Path::new(&ports)).await?;
@@ -187,6 +194,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         seen: Seen::default(),
         unlabelled: VecDeque::new(),
     };
+
     for _ in 0..CALM {
         stream.step().await;
     }
@@ -196,6 +204,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         stream.seen.rows,
         before * 100.0
     ));
+
     stream.world.has_changed = true;
     stream.seen.latest.clear();
     let (changed, mut worst, mut recovered, mut swapped) =
@@ -225,6 +234,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
             recovered = Some(changed.elapsed());
         }
     }
+
     let seen = &stream.seen;
     let after = seen.accuracy();
     say(&format!(
@@ -233,6 +243,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         after * 100.0,
         worst * 100.0
     ));
+
     for ((version, changed), (rows, right)) in &seen.versions {
         let when = if *changed { "after" } else { "before" };
         say(&format!(
@@ -240,6 +251,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
             *right as f64 / *rows as f64 * 100.0
         ));
     }
+
     say(&format!("{} requests failed", seen.lost));
     let id = seen.last_id.clone();
     // Captured files are written once a second.
@@ -286,6 +298,7 @@ async fn listening(file: &Path) -> Result<String> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+
     Err(Error::late("the server did not become ready"))
 }
 

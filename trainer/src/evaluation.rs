@@ -40,6 +40,7 @@ pub(super) fn open(
         },
         &SessionOptions::single(),
     )?;
+
     Predictor::new(&graph, columns, session)
 }
 
@@ -82,6 +83,7 @@ pub(super) async fn champion(
             measure,
         )
     };
+
     Ok(Some(Champion {
         version,
         evaluation: judged.await,
@@ -143,6 +145,7 @@ pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
         found.sort_by_key(|slice| std::cmp::Reverse(slice.rows.len()));
         all.extend(found.into_iter().take(SLICES_MAX));
     }
+
     all
 }
 
@@ -157,6 +160,7 @@ fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
         .filter(|v| !v.is_nan())
         .collect();
     sorted.sort_unstable_by(f32::total_cmp);
+
     let mut edges: Vec<f32> = (1..4)
         .filter_map(|q| sorted.get(sorted.len() * q / 4).copied())
         .collect();
@@ -208,6 +212,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
             "no server program was given to load it",
         );
     };
+
     let subject = Subject {
         digest: *run,
         bytes,
@@ -216,6 +221,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
         rows: 64,
         golden: GoldenRows::Skip,
     };
+
     match prober.check(&subject) {
         Ok(passed) => {
             let m = passed.measured;

@@ -1,6 +1,9 @@
 //! The evidence page of a run: curves of predictions against labels for the model
 //! and the champion, and the comparison slice by slice.
 
+#[cfg(test)]
+mod tests;
+
 use crate::gate::{Slice, TestRows};
 use crate::interval::mean;
 use crate::judge::Evaluation;
@@ -43,6 +46,7 @@ pub(super) fn page(
             None
         }
     });
+
     match classes {
         Some(classes) => {
             // Of two classes the last is the positive one; of more, the first three are drawn.
@@ -122,6 +126,7 @@ pub(super) fn page(
             run.errors = errors(&pairs);
         }
     }
+
     if let Some(champion) = champion {
         run.parts = comparisons(rows, model, champion, confidence);
     }
@@ -144,6 +149,7 @@ fn scores(judged: &Evaluation, class: usize) -> Scored {
         }
         _ => None,
     };
+
     let mut all: Scored = judged
         .answers
         .iter()
@@ -151,6 +157,7 @@ fn scores(judged: &Evaluation, class: usize) -> Scored {
         .filter_map(one)
         .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
+
     all
 }
 
@@ -169,6 +176,7 @@ fn counts(scores: &Scored) -> Vec<(usize, usize)> {
             found.push((of, others));
         }
     }
+
     found
 }
 
@@ -221,6 +229,7 @@ fn calibration(scores: &Scored) -> Points {
             bin.2 + 1,
         );
     }
+
     bins.iter()
         .filter(|bin| bin.2 > 0)
         .map(|(score, of, rows)| (score / *rows as f64, of / *rows as f64))
@@ -235,6 +244,7 @@ fn values(judged: &Evaluation) -> Points {
         }
         _ => None,
     };
+
     judged
         .answers
         .iter()
@@ -294,38 +304,4 @@ fn comparisons(
         }
     })
     .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn curves_are_those_of_the_scores() {
-        let scores = vec![(0.9, true), (0.8, false), (0.8, true), (0.1, false)];
-        assert_eq!(
-            roc(&scores),
-            [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]
-        );
-        assert_eq!(
-            precision(&scores),
-            [(0.5, 1.0), (1.0, 2.0 / 3.0), (1.0, 0.5)]
-        );
-        let found = calibration(&scores);
-        assert_eq!(found.len(), 3);
-        assert!((found[1].0 - 0.8).abs() < 1e-12 && (found[1].1 - 0.5).abs() < 1e-12);
-        assert!(roc(&Scored::new()).is_empty() && errors(&[]).is_empty());
-        let spread: Vec<(f64, f64)> = (0..1_000)
-            .map(|at| (0.0, f64::from(at) / 1_000.0))
-            .collect();
-        let shares = errors(&spread);
-        assert!(
-            shares.len() == BINS && (shares.iter().map(|s| s.1).sum::<f64>() - 1.0).abs() < 1e-9
-        );
-        assert!(
-            shares[1..9].iter().all(|s| (s.1 - 0.098).abs() < 0.01),
-            "{shares:?}"
-        );
-        assert!(thinned((0..10_000).map(|at| (f64::from(at), 0.0)).collect()).len() <= POINTS + 1);
-    }
 }

@@ -41,6 +41,7 @@ pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
             features: numbers,
         });
     }
+
     all.extend(words.into_iter().map(alone));
     all
 }
@@ -68,11 +69,13 @@ pub(crate) fn signature(model: &Model) -> Signature {
         dtype,
         shape: rows(more),
     };
+
     let input = |input: &Input| {
         let is_word = model.features[input.features[0]].categories.is_some();
         let dtype = if is_word { DType::String } else { DType::F32 };
         spec(&input.name, dtype, vec![Dim::Fixed(input.features.len())])
     };
+
     let outputs = match &model.classes {
         None => vec![spec(VALUE, DType::F32, vec![Dim::Fixed(1)])],
         Some(classes) => vec![
@@ -88,6 +91,7 @@ pub(crate) fn signature(model: &Model) -> Signature {
             spec(PROBABILITIES, DType::F32, vec![Dim::Fixed(classes.len())]),
         ],
     };
+
     Signature {
         inputs: inputs(&model.features).iter().map(input).collect(),
         outputs,
@@ -105,6 +109,7 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
         };
         graph.input(&input.name, kind, &dims(input));
     }
+
     let scores = match &model.learned {
         Learned::Trees(booster) => {
             let matrix = matrix(&mut graph, &model.features);
@@ -113,6 +118,7 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
         Learned::Linear(linear) => linear::scores(&mut graph, linear, &model.features),
         Learned::Mlp(mlp) => linear::perceptron(&mut graph, mlp, &model.features),
     };
+
     answer(&mut graph, model, &scores);
     for output in &signature(model).outputs {
         let kind = match output.dtype {
@@ -122,6 +128,7 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
         };
         graph.output(&output.name, kind, &dims(output));
     }
+
     graph.finish(&about.replace(char::is_control, " "), properties)
 }
 
@@ -151,6 +158,7 @@ fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
             graph.node("Concat", &parts, &[("axis", 1.into())])
         }
     };
+
     if order.iter().enumerate().all(|(at, feature)| at == *feature) {
         return joined;
     }
@@ -160,6 +168,7 @@ fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
         .enumerate()
         .for_each(|(at, feature)| places[*feature] = at as i64);
     let places = graph.whole(&places, &[places.len() as i64]);
+
     graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
 }
 
@@ -201,11 +210,13 @@ fn answer(graph: &mut Graph, model: &Model, scores: &str) {
     } else {
         graph.name("Softmax", &[scores], &[("axis", 1.into())], PROBABILITIES);
     }
+
     let place = graph.node(
         "ArgMax",
         &[PROBABILITIES],
         &[("axis", 1.into()), ("keepdims", 0.into())],
     );
+
     let places: Vec<i64> = (0..classes.len() as i64).collect();
     let keys = ("keys_int64s", places.as_slice().into());
     let encoder = Operator {

@@ -53,6 +53,7 @@ pub(crate) fn fit(
             model,
         });
     }
+
     let model = learn::learn(spec, rows, fold, watch)?;
     Ok(FittedModel::Ours(Box::new(model)))
 }
@@ -120,6 +121,7 @@ impl FittedModel {
                 .map(|(name, share)| Importance(name.clone(), *share))
                 .collect(),
         };
+
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
     }
@@ -182,11 +184,13 @@ fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, Strin
             json!(export::columns(&model.features)).to_string(),
         ),
     ];
+
     all.extend(
         model
             .classes
             .as_ref()
             .map(|classes| ("classes", json!(classes).to_string())),
     );
+
     all
 }

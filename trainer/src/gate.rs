@@ -2,6 +2,9 @@
 //! bounds of a confidence interval and not by the mean. Pure: reads and writes
 //! nothing.
 
+#[cfg(test)]
+mod tests;
+
 use crate::interval::{Interval, mean};
 use crate::judge::{Evaluation, LossMeasure};
 use crate::spec::{First, Gates};
@@ -66,6 +69,7 @@ impl Gate {
         } else {
             Verdict::Inconclusive
         };
+
         let reason = format!(
             "{what} {:.6}, interval {:.6} to {:.6}, threshold {threshold:.6}",
             found.mean, found.low, found.high
@@ -149,6 +153,7 @@ pub(crate) fn judge(
             "the first version of the model passes, as 'first' in [gates] says",
         ));
     }
+
     found
 }
 
@@ -178,6 +183,7 @@ fn bound(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
             ..Gate::plain("bound", Verdict::NotGated, reason)
         };
     };
+
     Gate::below("bound", found, bound, name)
 }
 
@@ -200,6 +206,7 @@ fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
         low: (error - noise).max(0.0),
         mean: *error,
     };
+
     let verdict = if *error <= error_max {
         Verdict::Pass
     } else if found.low > error_max {
@@ -207,6 +214,7 @@ fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
     } else {
         Verdict::Inconclusive
     };
+
     Gate {
         interval: Some(found),
         name: "calibration".to_owned(),
@@ -274,6 +282,7 @@ impl Comparison<'_> {
             .map(|row| loss(self.model, *row) - loss(self.champion, *row))
             .collect();
         let sum: f64 = rows.iter().map(|row| loss(self.champion, *row)).sum();
+
         let before = sum / rows.len().max(1) as f64;
         let cluster = rows.iter().map(|row| self.rows.cluster[*row as usize]);
         let cluster: Vec<u32> = cluster.collect();
@@ -291,6 +300,7 @@ impl Comparison<'_> {
                 ..gate
             };
         }
+
         gate
     }
 }
@@ -315,135 +325,4 @@ fn worse_last(one: &Gate, other: &Gate) -> Ordering {
 fn excess(gate: &Gate) -> f64 {
     gate.interval
         .map_or(0.0, |i| i.low - gate.threshold.unwrap_or(0.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(losses: &[f64]) -> Evaluation {
-        Evaluation {
-            losses: losses.to_vec(),
-            ..Evaluation::default()
-        }
-    }
-
-    fn noise(rows: usize, by: f64) -> Vec<f64> {
-        (0..rows)
-            .map(|i| by + ((i * 2_654_435_761) % 1_000) as f64 / 1_000.0)
-            .collect()
-    }
-
-    fn verdicts(
-        gates: &Gates,
-        model: &[f64],
-        champion: &[f64],
-        slices: Vec<Slice>,
-    ) -> Vec<(String, Verdict)> {
-        let cluster: Vec<u32> = (0..model.len() as u32).collect();
-        let rows = TestRows {
-            measure: LossMeasure::AbsoluteError,
-            cluster: &cluster,
-            slices,
-        };
-        let found = judge(gates, &rows, &judged(model), Some(Ok(&judged(champion))));
-        found.into_iter().map(|g| (g.name, g.verdict)).collect()
-    }
-
-    fn of(verdicts: &[(String, Verdict)], name: &str) -> Verdict {
-        verdicts
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| *v)
-            .expect(name)
-    }
-
-    #[test]
-    fn a_model_passes_only_if_the_upper_bound_does() {
-        let gates = Gates {
-            bound: Some(0.6),
-            ..Gates::default()
-        };
-        let at = |by: f64, rows: usize| {
-            of(
-                &verdicts(&gates, &noise(rows, by), &noise(rows, by + 1.0), Vec::new()),
-                "bound",
-            )
-        };
-        assert_eq!(at(0.0, 1_000), Verdict::Pass);
-        assert_eq!(at(0.2, 1_000), Verdict::Fail);
-        assert_eq!(
-            at(0.1, 1_000),
-            Verdict::Inconclusive,
-            "a mean of 0.6 may as well be above"
-        );
-        assert_eq!(at(0.0, 10), Verdict::Inconclusive, "too few rows to tell");
-    }
-
-    #[test]
-    fn a_model_is_compared_with_the_champion_row_by_row() {
-        let gates = Gates {
-            regression_max: 0.02,
-            ..Gates::default()
-        };
-        let champion = noise(2_000, 0.5);
-        let plus = |by: f64| -> Vec<f64> { champion.iter().map(|w| w + by).collect() };
-        let against =
-            |model: &[f64]| of(&verdicts(&gates, model, &champion, Vec::new()), "champion");
-        assert_eq!(against(&champion), Verdict::Pass, "the same predictions");
-        assert_eq!(
-            against(&plus(0.01)),
-            Verdict::Pass,
-            "within the share allowed"
-        );
-        assert_eq!(against(&plus(0.05)), Verdict::Fail);
-        let mixed: Vec<f64> = champion
-            .iter()
-            .enumerate()
-            .map(|(i, w)| w + if i % 2 == 0 { 0.5 } else { -0.46 })
-            .collect();
-        assert_eq!(against(&mixed), Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn one_worse_slice_fails_and_a_gate_without_a_threshold_passes_nothing() {
-        let gates = Gates::default();
-        let champion = noise(2_000, 0.5);
-        let mut model: Vec<f64> = champion.iter().map(|w| w - 0.2).collect();
-        model[..100].iter_mut().for_each(|w| *w += 0.9);
-        let slice = |name: &str, rows: std::ops::Range<u32>| Slice {
-            name: name.to_owned(),
-            rows: rows.collect(),
-        };
-        let slices = vec![slice("a", 0..100), slice("b", 100..2_000)];
-        let found = verdicts(&gates, &model, &champion, slices);
-        assert_eq!(
-            (of(&found, "champion"), of(&found, "slices")),
-            (Verdict::Pass, Verdict::Fail)
-        );
-        assert_eq!(of(&found, "bound"), Verdict::NotGated);
-        let cluster: Vec<u32> = (0..10).collect();
-        let rows = TestRows {
-            measure: LossMeasure::AbsoluteError,
-            cluster: &cluster,
-            slices: Vec::new(),
-        };
-        let alone =
-            |gates: &Gates, champion| whole(&judge(gates, &rows, &judged(&[0.0; 10]), champion));
-        assert_eq!(alone(&gates, None), Verdict::Pass, "the first of its name");
-        assert_eq!(
-            alone(
-                &Gates {
-                    first: First::Refused,
-                    ..Gates::default()
-                },
-                None
-            ),
-            Verdict::Fail
-        );
-        assert_eq!(
-            alone(&gates, Some(Err("it is broken"))),
-            Verdict::Inconclusive
-        );
-    }
 }

@@ -112,6 +112,7 @@ impl History {
             ran.began.timestamp_micros(),
             uuid::Uuid::new_v4().simple()
         );
+
         let body = serde_json::to_vec(ran)
             .map_err(|e| Error::internal("write the record of a run").with_source(e))?;
         let body = if body.len() as u64 > BYTES_MAX {
@@ -123,6 +124,7 @@ impl History {
         } else {
             body
         };
+
         self.records
             .create(&format!("{}/{name}.json", self.folder()), body.into())
             .await
@@ -136,6 +138,7 @@ impl History {
             self.model,
             digest.to_string().trim_start_matches("sha256:")
         );
+
         let text = serde_json::to_vec(manifest)
             .map_err(|e| Error::internal("write the manifest of the data").with_source(e))?;
         self.records.create(&key, text.into()).await.map(drop)
@@ -168,6 +171,7 @@ impl History {
                 bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
             );
         }
+
         Ok(())
     }
 
@@ -201,6 +205,7 @@ impl History {
                 .strip_prefix("sha256:")
                 .is_some_and(|k| k.starts_with(begins))
         };
+
         let mut found: Vec<RecordedRun> = self.all().await?.into_iter().filter(is).collect();
         let keys: std::collections::BTreeSet<String> =
             found.iter().map(|r| r.key().to_owned()).collect();
@@ -211,11 +216,11 @@ impl History {
             (Some(ran), 1) => Ok(ran),
             (Some(_), n) => Err(Error::invalid(format!(
                 "{n} runs begin with '{}'",
-                ortus::core::model::short(begins)
+                ortus::core::error::short(begins)
             ))),
             (None, _) => Err(Error::not_found(format!(
                 "no run begins with '{}'",
-                ortus::core::model::short(begins)
+                ortus::core::error::short(begins)
             ))),
         }
     }

@@ -4,7 +4,8 @@ use crate::data::{self, Reach, Target};
 use crate::frame::Values;
 use crate::spec::Spec;
 use ortus::core::error::Result;
-use ortus::core::model::{ModelName, short};
+use ortus::core::error::short;
+use ortus::core::model::ModelName;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -25,12 +26,14 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
             '-'
         }
     };
+
     let name: String = stem.chars().map(legal).collect();
     let name = if ModelName::parse(&name).is_ok() {
         name
     } else {
         "model".to_owned()
     };
+
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut out = format!(
         "# What is learned, from what, and what it must show. `ortus-trainer plan` says what would run.\n\n[model]\nname = {}\n\n",
@@ -42,6 +45,7 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
         quoted(&at),
         quoted(target)
     );
+
     if let Some(time) = &looked.time {
         let _ = writeln!(out, "time = {}", quoted(time));
     }
@@ -52,12 +56,14 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
         },
         ..spec
     };
+
     let more_times = looked
         .times
         .iter()
         .filter(|t| Some(*t) != looked.time.as_ref())
         .cloned();
     spec.schema.ignore = more_times.chain(looked.unfit.iter().cloned()).collect();
+
     let rows = data::read(&spec, &Reach::files()).await?;
     let mut ignore = spec.schema.ignore.clone();
     let mut remarks = Vec::new();
@@ -77,6 +83,7 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
             _ => {}
         }
     }
+
     let task = match &rows.target {
         Target::Values(_) => "regression",
         Target::Classes { .. } => "classification",
@@ -91,11 +98,13 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
         };
         let _ = writeln!(out, "ignore = [{}]{why}", all.join(", "));
     }
+
     let by = if looked.time.is_some() {
         "time"
     } else {
         "random"
     };
+
     let _ = writeln!(
         out,
         "\n[split]\nby = \"{by}\"\ntest = 0.2\n\n[fit]\nalgorithm = \"trees\"\nseed = 7"

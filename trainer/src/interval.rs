@@ -1,6 +1,9 @@
 //! Confidence intervals of means. Rows of a cluster, such as a group or an hour,
 //! count as one observation (cluster-robust, Liang and Zeger 1986). Pure.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A mean and its confidence bounds. JSON has no infinity, so a bound that is
@@ -51,6 +54,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
             clusters,
         };
     }
+
     let k = clusters as f64;
     let variance = sums.values().map(|s| s * s).sum::<f64>() * k / (k - 1.0) / (n * n);
     let mut reach = student(certainty, k - 1.0) * variance.sqrt();
@@ -60,6 +64,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
         let most = values.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
         reach = -(1.0 - certainty).ln() / k * if most > 0.0 { most } else { 1.0 };
     }
+
     Interval {
         mean,
         low: mean - reach,
@@ -89,6 +94,7 @@ fn normal(certainty: f64) -> f64 {
         }
         0.5 + sum * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
     };
+
     let (mut low, mut high) = (-8.0, 8.0);
     for _ in 0..80 {
         let middle = (low + high) / 2.0;
@@ -98,67 +104,6 @@ fn normal(certainty: f64) -> f64 {
             high = middle
         }
     }
+
     (low + high) / 2.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_those_of_the_tables() {
-        assert!((normal(0.95) - 1.644_853_627).abs() < 1e-6 && (normal(0.5)).abs() < 1e-9);
-        for (certainty, freedom, expected) in [
-            (0.95, 10.0, 1.812),
-            (0.975, 5.0, 2.571),
-            (0.99, 30.0, 2.457),
-        ] {
-            let found = student(certainty, freedom);
-            assert!(
-                (found - expected).abs() < 0.02,
-                "{certainty} {freedom}: {found}"
-            );
-        }
-    }
-
-    #[test]
-    fn bounds_hold_as_often_as_they_say_and_clusters_are_not_mistaken_for_rows() {
-        let mut state = 5_u64;
-        let mut random = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
-        };
-        let (mut held, mut naive) = (0, 0);
-        for _ in 0..2_000 {
-            // 40 groups of 25 rows that have most in common.
-            let (mut values, mut cluster) = (Vec::new(), Vec::new());
-            for group in 0..40 {
-                let common = random();
-                for _ in 0..25 {
-                    values.push(common + 0.2 * random());
-                    cluster.push(group);
-                }
-            }
-            held += usize::from(mean(&values, &cluster, 0.95).high >= 0.0);
-            let rows: Vec<u32> = (0..1_000).collect();
-            naive += usize::from(mean(&values, &rows, 0.95).high >= 0.0);
-        }
-        let (held, naive) = (held as f64 / 2_000.0, naive as f64 / 2_000.0);
-        assert!((held - 0.95).abs() < 0.02, "{held}");
-        assert!(naive < 0.75, "as if rows were apart: {naive}");
-    }
-
-    #[test]
-    fn of_few_clusters_nothing_is_sure_and_of_none_that_was_wrong_little() {
-        let found = mean(&[1.0, 2.0], &[0, 0], 0.95);
-        assert!(found.low == f64::NEG_INFINITY && found.high == f64::INFINITY);
-        let rows: Vec<u32> = (0..10).collect();
-        let found = mean(&[0.0; 10], &rows, 0.95);
-        assert!(
-            (0.25..0.35).contains(&found.high),
-            "ten right ones of ten: {found:?}"
-        );
-    }
 }

@@ -3,9 +3,10 @@
 
 use crate::data::Target;
 use crate::frame::{Frame, Values};
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::task::{Classification, Task, Wish};
-use ortus::core::model::{Dim, Signature, TensorSpec, short};
+use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
 use ortus::observe::profile::width;
 use ortus::observe::quality::answer::{Answer, Truth, answers};
@@ -55,6 +56,7 @@ impl Predictor {
                 )));
             }
         };
+
         Ok(Self {
             signature,
             task,
@@ -86,6 +88,7 @@ impl Predictor {
             all.extend(found);
             from = rows.end;
         }
+
         Ok(all)
     }
 
@@ -145,6 +148,7 @@ impl Predictor {
             };
             Tensor::fixed(spec.dtype, shape, bytes.into())
         };
+
         self.signature.inputs.iter().map(one).collect()
     }
 }

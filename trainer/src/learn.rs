@@ -42,16 +42,19 @@ pub(crate) fn learn(
         Algorithm::Linear => Learned::Linear(fit.linear()),
         Algorithm::Command => return Err(Error::internal("a training program fits its own model")),
     };
+
     let model = Model {
         features: fit.features,
         classes,
         learned,
     };
+
     if spec.fit.algorithm == Algorithm::Mlp && !model.converged() {
         return Err(Error::precondition(
             "the fit found no weights that are better than chance; lower 'rate' in [fit.mlp]",
         ));
     }
+
     Ok(model)
 }
 
@@ -89,6 +92,7 @@ impl Fit<'_> {
         let binned =
             |part: &[u32]| Binned::of(&self.rows.frame, &self.features, cuts.clone(), part);
         let (train, stop) = (binned(&self.fold.train), binned(&self.fold.stop));
+
         let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
 
         let train = Sample {
@@ -96,11 +100,13 @@ impl Fit<'_> {
             targets: &train_part.targets,
             weights: train_part.weights.as_deref(),
         };
+
         let stop = Sample {
             data: &stop,
             targets: &stop_part.targets,
             weights: stop_part.weights.as_deref(),
         };
+
         trees::fit(&train, Some(&stop), self.loss, &options(self.spec), watch)
     }
 

@@ -3,6 +3,9 @@
 //! does no harm: a run has one version, and a version is published only over the
 //! champion that it was compared with.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use futures_util::stream::TryStreamExt;
@@ -67,12 +70,14 @@ pub(crate) async fn take(
             _ => {}
         }
     }
+
     let number = last.map_or(1, |last| last.number + 1);
     let own = Held {
         holder: holder.to_owned(),
         nonce: uuid::Uuid::new_v4().to_string(),
         released: false,
     };
+
     if records.create(&name(folder, number), text(&own)).await? == Created::Exists {
         // It may be ours, if the response of an earlier attempt was lost.
         match read(records, folder, number).await? {
@@ -84,6 +89,7 @@ pub(crate) async fn take(
             }
         }
     }
+
     // Numbers below the last are removed; one that is created late is not the last.
     if look(records, folder, &clock)
         .await?
@@ -92,6 +98,7 @@ pub(crate) async fn take(
     {
         return Ok(Taken::Others("another".to_owned()));
     }
+
     if let Some(old) = number.checked_sub(2) {
         records.delete(&name(folder, old)).await?;
     }
@@ -148,12 +155,14 @@ async fn look(
         .map(|(_, meta)| meta.modified)
         .unwrap_or_default();
     let number = |key: &str| key.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
+
     let all = listed.iter().filter_map(|(key, meta)| {
         Some(Found {
             number: number(key)?,
             modified: meta.modified,
         })
     });
+
     Ok((all.max_by_key(|found| found.number), now))
 }
 
@@ -194,6 +203,7 @@ impl Lease {
                 ..held
             });
         });
+
         Self {
             lost,
             end: Some(end),
@@ -216,127 +226,5 @@ impl Drop for Lease {
         if let Some(renewing) = self.renewing.take() {
             let _ = renewing.join();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_holds_it_until_it_is_released_or_silent() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let records =
-                Records::open(&folder.path().display().to_string(), "default").expect("opens");
-            let time = Duration::from_secs(1);
-            let ask = async |who: &str| take(&records, "lease", who, time).await.expect("asked");
-            let Taken::Ours(first) = ask("a").await else {
-                panic!("nobody has it")
-            };
-            assert!(matches!(ask("b").await, Taken::Others(who) if who == "a"));
-            // It is renewed for as long as it is held.
-            tokio::time::sleep(time * 2).await;
-            assert!(matches!(ask("b").await, Taken::Others(_)));
-            assert_eq!(
-                holder(&records, "lease", Duration::from_secs(1))
-                    .await
-                    .expect("asked")
-                    .as_deref(),
-                Some("a")
-            );
-            drop(first);
-            assert_eq!(
-                holder(&records, "lease", Duration::from_secs(1))
-                    .await
-                    .expect("asked"),
-                None
-            );
-            let Taken::Ours(mut second) = ask("b").await else {
-                panic!("released")
-            };
-            // One that is killed says nothing more.
-            let silent = second.renewing.take();
-            std::mem::forget(second);
-            drop(silent);
-            let gone = Held {
-                holder: "b".to_owned(),
-                nonce: "x".to_owned(),
-                released: false,
-            };
-            records
-                .overwrite(&name("lease", 3), text(&gone))
-                .await
-                .expect("written");
-            assert!(matches!(ask("c").await, Taken::Others(_)));
-            tokio::time::sleep(time + Duration::from_millis(200)).await;
-            assert!(matches!(ask("c").await, Taken::Ours(_)), "its time passed");
-        });
-    }
-
-    #[test]
-    fn of_many_who_ask_at_once_one_gets_it() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let records =
-                Records::open(&folder.path().display().to_string(), "default").expect("opens");
-            let names: Vec<String> = (0..8).map(|at| format!("t{at}")).collect();
-            let all = names
-                .iter()
-                .map(|name| take(&records, "lease", name, Duration::from_secs(60)));
-            let taken = futures_util::future::join_all(all).await;
-            let ours = taken
-                .iter()
-                .filter(|t| matches!(t, Ok(Taken::Ours(_))))
-                .count();
-            assert_eq!(ours, 1);
-        });
-    }
-
-    #[test]
-    fn a_holder_that_was_passed_over_is_told() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let records =
-                Records::open(&folder.path().display().to_string(), "default").expect("opens");
-            let Taken::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
-                .await
-                .expect("asked")
-            else {
-                panic!("nobody has it")
-            };
-            let other = Held {
-                holder: "b".to_owned(),
-                nonce: "x".to_owned(),
-                released: false,
-            };
-            records
-                .create(&name("lease", 2), text(&other))
-                .await
-                .expect("created");
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            assert!(lease.check().is_err());
-            drop(lease);
-            assert_eq!(
-                holder(&records, "lease", Duration::from_secs(1))
-                    .await
-                    .expect("asked")
-                    .as_deref(),
-                Some("b"),
-                "it is left alone"
-            );
-        });
     }
 }

@@ -68,11 +68,13 @@ pub(crate) fn start(
         models,
         told,
     });
+
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
     std::thread::spawn(move || runtime.block_on(accept(socket, inbox)));
+
     Ok(bound)
 }
 
@@ -124,6 +126,7 @@ async fn answer(inbox: &Inbox, request: Request<Incoming>) -> Response<Full<Byte
             )
         }
     };
+
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response
@@ -143,19 +146,22 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
             "the body must be a CloudEvent in structured JSON: {e}"
         ))
     })?;
+
     if !event.specversion.starts_with("1.") || !KINDS.contains(&event.kind.as_str()) {
         return Err(Error::invalid(format!(
             "'type' must be one of {}, and 'specversion' 1.0",
             KINDS.join(", ")
         )));
     }
+
     let model = event.data.model().unwrap_or_default().to_owned();
     if !inbox.models.contains(&model) {
         return Err(Error::not_found(format!(
             "'{}' is not watched by this trainer",
-            ortus::core::model::short(&model)
+            ortus::core::error::short(&model)
         )));
     }
+
     let time = event.time.unwrap_or_else(Utc::now);
     let kept = Kept {
         format: alarms::FORMAT,
@@ -165,6 +171,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
         server: "webhook".to_owned(),
         alarm: event.data,
     };
+
     alarms::keep(&inbox.records, &kept, &event.id).await?;
     // Full: a check is pending already.
     let _ = inbox.told.try_send(());

@@ -54,7 +54,7 @@ impl Tracking {
             }
             Some((scheme, _)) => Err(Error::invalid(format!(
                 "MLflow is told in a folder, or at http:// or https://, not at {}://",
-                ortus::core::model::short(scheme)
+                ortus::core::error::short(scheme)
             ))),
         }
     }
@@ -85,6 +85,7 @@ impl TrackedRun {
                     '_'
                 }
             };
+
             // Names of dots alone are not file names.
             let name = |name: &String| {
                 name.trim_start_matches('.')
@@ -93,6 +94,7 @@ impl TrackedRun {
                     .take(250)
                     .collect::<String>()
             };
+
             let all = all.iter().map(|(key, value)| (name(key), value.clone()));
             all.filter(|(key, _)| !key.is_empty()).collect()
         }
@@ -102,6 +104,7 @@ impl TrackedRun {
             metrics: names(&self.metrics),
             ..self.clone()
         };
+
         told.params
             .values_mut()
             .for_each(|value| *value = cut(value));
@@ -135,6 +138,7 @@ fn write(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
             format!("{} {value} 0\n", told.ended),
         )?;
     }
+
     for (name, value) in told
         .tags
         .iter()
@@ -142,6 +146,7 @@ fn write(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
     {
         std::fs::write(staged.join("tags").join(name), value)?;
     }
+
     let artifacts = folder.join(&run).join("artifacts");
     let artifacts = std::path::absolute(artifacts)?;
     let status = if told.has_failed { 4 } else { 3 };
@@ -157,6 +162,7 @@ fn write(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
         quoted(&told.name),
         told.began
     );
+
     std::fs::write(staged.join("meta.yaml"), meta)?;
     std::fs::rename(&staged, folder.join(&run))?;
     Ok(run)
@@ -176,6 +182,7 @@ fn experiment(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
             return Ok(id.to_owned());
         }
     }
+
     // MLflow's ids are numbers; this one follows from the name.
     let digest = ortus::core::hash::Digest::of(told.experiment.as_bytes());
     let number = digest
@@ -184,6 +191,7 @@ fn experiment(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
         .take(7)
         .fold(0_u64, |n, b| n << 8 | u64::from(*b));
     let id = format!("{}", 100_000_000_000_000_000 + number);
+
     let folder = root.join(&id);
     std::fs::create_dir_all(&folder)?;
     let place = std::path::absolute(&folder)?;
@@ -193,6 +201,7 @@ fn experiment(root: &Path, told: &TrackedRun) -> std::io::Result<String> {
         line,
         told.began
     );
+
     let staged = folder.join(".meta.yaml");
     std::fs::write(&staged, meta)?;
     std::fs::rename(staged, folder.join("meta.yaml"))?;
@@ -221,6 +230,7 @@ mod server {
                 .body(body.to_string()),
             None => client.get(&url),
         };
+
         let lost = |e: reqwest::Error| {
             Error::unavailable("the MLflow server does not answer").with_source(e.without_url())
         };
@@ -258,6 +268,7 @@ mod server {
             percent_encoding::NON_ALPHANUMERIC,
         )
         .collect();
+
         let find = format!("experiments/get-by-name?experiment_name={name}");
         let known = |answer: &Value| {
             answer
@@ -265,6 +276,7 @@ mod server {
                 .and_then(Value::as_str)
                 .map(str::to_owned)
         };
+
         let experiment = match known(&call(client, server, &find, None).await?.1) {
             Some(id) => id,
             None => {
@@ -287,12 +299,14 @@ mod server {
                 }
             }
         };
+
         let tags: Vec<Value> = told
             .tags
             .iter()
             .map(|(key, value)| json!({"key": key, "value": value}))
             .collect();
         let create = json!({"experiment_id": experiment, "start_time": told.began, "run_name": told.name, "tags": tags});
+
         let made = does(client, server, "runs/create", &create).await?;
         let run = made
             .pointer("/run/info/run_id")
@@ -318,6 +332,7 @@ mod server {
             )
             .await?;
         }
+
         for metrics in metrics.chunks(BATCH_MAX) {
             does(
                 client,
@@ -327,11 +342,13 @@ mod server {
             )
             .await?;
         }
+
         let status = if told.has_failed {
             "FAILED"
         } else {
             "FINISHED"
         };
+
         does(
             client,
             server,
@@ -339,6 +356,7 @@ mod server {
             &json!({"run_id": run, "status": status, "end_time": told.ended}),
         )
         .await?;
+
         Ok(run)
     }
 }

@@ -41,6 +41,7 @@ impl Model {
             Learned::Linear(linear) => linear.scores(row),
             Learned::Mlp(mlp) => mlp.scores(row),
         };
+
         self.loss().answer(&scores)
     }
 

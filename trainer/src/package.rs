@@ -43,6 +43,7 @@ pub(crate) fn baseline(
         predictor.columns.clone(),
         Some(predictor.task.clone()),
     );
+
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
         let of: Vec<_> = chosen[part]
             .iter()
@@ -50,6 +51,7 @@ pub(crate) fn baseline(
             .collect();
         making.take(inputs, outputs, &of);
     };
+
     predictor.predict(&frame, &mut take)?;
     let mut baseline = making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()));
     for column in &mut baseline.inputs {
@@ -58,6 +60,7 @@ pub(crate) fn baseline(
             .find(|Importance(name, _)| *name == column.name)
             .map(|Importance(_, share)| *share);
     }
+
     Ok(baseline)
 }
 
@@ -101,6 +104,7 @@ pub(crate) fn batch_dependence(
             }
         }
     }
+
     Ok(None)
 }
 
@@ -117,6 +121,7 @@ pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Re
             }),
         },
     };
+
     let frame = Frame {
         columns: rows.frame.columns.iter().map(missing).collect(),
         rows: 1,
@@ -143,6 +148,7 @@ pub(crate) fn write(
         std::fs::write(&path, bytes)
             .map_err(|e| Error::unavailable(format!("write {}", path.display())).with_source(e))
     };
+
     put(MODEL_PATH, graphs.model)?;
     graphs
         .companion
@@ -178,6 +184,7 @@ pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
             spec.model.licence.clone().unwrap_or_else(|| "-".to_owned()),
         ),
     ];
+
     let _ = writeln!(text, "| | |\n|---|---|");
     for (what, found) in rows {
         let _ = writeln!(text, "| {what} | {found} |");
@@ -203,6 +210,7 @@ pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
             gate.reason.replace('|', "/")
         );
     }
+
     let _ = writeln!(
         text,
         "\n## Feature importance\n\n| feature | importance |\n|---|---|"

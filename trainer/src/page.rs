@@ -1,6 +1,9 @@
 //! The evidence page of a run as HTML: data, metrics beside those of the champion,
 //! gates and plots. One file without external resources.
 
+#[cfg(test)]
+mod tests;
+
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
 use ortus::observe::report::chart::{Series, bars, intervals, lines, number};
@@ -66,6 +69,7 @@ pub(crate) fn render(run: &Run) -> String {
         Some(Verdict::Fail) => ("bad", "A gate failed: nothing was published."),
         _ => ("bad", "A gate was inconclusive: nothing was published."),
     };
+
     let _ = write!(body, "<p class=\"verdict {class}\">{said}</p>");
     let facts = [
         ("trigger", text_of(&record.trigger)),
@@ -75,6 +79,7 @@ pub(crate) fn render(run: &Run) -> String {
         ("data", text_of(&record.data_digest)),
         ("compared with version", text_of(&record.parent)),
     ];
+
     let rows = facts
         .iter()
         .map(|(name, fact)| [(*name).to_owned(), escape(fact)].into());
@@ -86,6 +91,7 @@ pub(crate) fn render(run: &Run) -> String {
         let cells = [name, verdict].map(|cell| escape(&cell.replace('_', " ")));
         [cells.as_slice(), &[escape(&gate.reason)]].concat()
     });
+
     table(&mut body, rows);
 
     measures(&mut body, record);
@@ -106,12 +112,14 @@ pub(crate) fn render(run: &Run) -> String {
         let (left, right) = &figure.ends;
         body.push_str(&lines(&figure.title, &series, left, right, None).into_string());
     }
+
     if !run.errors.is_empty() {
         let labels: Vec<String> = run.errors.iter().map(|(label, _)| label.clone()).collect();
         let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
         let title = "Prediction errors, as shares of rows";
         body.push_str(&bars(title, &labels, &[], &shares).into_string());
     }
+
     importances(&mut body, record);
     body.push_str("</div>");
     let key: String = COLOURS
@@ -129,6 +137,7 @@ pub(crate) fn render(run: &Run) -> String {
         })
         .collect();
     let _ = write!(body, "<p class=\"key quiet\">{key}</p>");
+
     notes(&mut body, record);
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
@@ -158,6 +167,7 @@ fn measures(body: &mut String, record: &RunRecord) {
             shown(champion)
         );
     }
+
     body.push_str("</table>");
 }
 
@@ -190,12 +200,14 @@ fn importances(body: &mut String, record: &RunRecord) {
         .map(|Importance(feature, _)| feature.clone())
         .collect();
     let shares: Vec<f64> = shown.iter().map(|Importance(_, share)| *share).collect();
+
     body.push_str(&bars("Feature importance", &labels, &[], &shares).into_string());
     let rows = labels
         .iter()
         .zip(&shares)
         .map(|(label, share)| vec![escape(label), number(*share)]);
     body.push_str("</div><h3>Feature importance</h3><div>");
+
     table(body, rows);
 }
 
@@ -209,47 +221,4 @@ fn notes(body: &mut String, record: &RunRecord) {
         .map(|n| format!("<li>{}</li>", escape(n)))
         .collect();
     let _ = write!(body, "<h3>Notes</h3><ul>{items}</ul>");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_page_holds_what_happened_and_nothing_that_runs() {
-        let evil = "<script>alert(1)</script>";
-        let record = json!({
-            "model": "m", "run": "sha256:ab", "verdict": "fail", "metrics": {"auc": 0.5}, "champion_metrics": {"auc": 0.75},
-            "gates": [{"name": "bound", "verdict": "fail", "reason": evil}],
-            "importances": [[evil, 0.75], ["b", 0.25]], "notes": [evil],
-        });
-        let figure = Figure {
-            title: evil.to_owned(),
-            lines: vec![Line {
-                name: evil.to_owned(),
-                is_joined: true,
-                points: vec![(0.0, 0.0), (0.5, 0.8), (1.0, 1.0)],
-            }],
-            ends: ("0".to_owned(), evil.to_owned()),
-        };
-        let part = Part {
-            name: evil.to_owned(),
-            rows: 10,
-            worse: (-0.1, 0.0, 0.2),
-        };
-        let page = render(&Run {
-            record: serde_json::from_value(record).expect("a record"),
-            figures: vec![figure],
-            errors: vec![(evil.to_owned(), 1.0)],
-            parts: vec![part],
-        });
-        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-        assert!(
-            page.contains("A gate failed")
-                && page.contains("0.75")
-                && page.matches("<svg").count() == 4,
-            "{page}"
-        );
-    }
 }

@@ -1,6 +1,9 @@
 //! Checks that the graph computes what the fitted model computes: on rows of the
 //! dataset, on values at every boundary, and on values outside of the data.
 
+#[cfg(test)]
+mod tests;
+
 use crate::features::Feature;
 use crate::fit::encode::Term;
 use crate::fit::linear::Linear;
@@ -65,6 +68,7 @@ pub(crate) fn check(
             return Err(differ(model, &frame, row, &flip));
         }
     }
+
     Ok(parity)
 }
 
@@ -84,6 +88,7 @@ impl Answers {
             values: Vec::new(),
             labels: Vec::new(),
         };
+
         let mut odd = None;
         predictor.predict(frame, &mut |_, outputs, rows| {
             if let Some(Data::Fixed(bytes)) = outputs.last().map(Tensor::data) {
@@ -105,6 +110,7 @@ impl Answers {
                 ));
             }
         })?;
+
         odd.map_or(Ok(found), Err)
     }
 
@@ -123,15 +129,17 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
         }
         Data::Strings(all) => all.iter().map(str::to_owned).collect(),
     };
+
     let place = |word: &String| {
         let found = classes.iter().position(|c| c == word);
         found.ok_or_else(|| {
             Error::precondition(format!(
                 "the label '{}' is not a class",
-                ortus::core::model::short(word)
+                ortus::core::error::short(word)
             ))
         })
     };
+
     words.iter().map(place).collect()
 }
 
@@ -155,12 +163,14 @@ fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
             f64::from(booster.base[0].abs()) + booster.trees.iter().map(leaf).sum::<f64>()
         }
     };
+
     if model.classes.is_some() {
         // FP32 sums have a relative error of a few 1e-7, and a probability has that
         // error times its derivative.
         let moves = expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max);
         return 1.0 + 0.05 * sums * moves;
     }
+
     expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
 }
 
@@ -181,6 +191,7 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
             format!("{}={:?}", feature.name, words.get(row).unwrap_or_default())
         }
     };
+
     let all: Vec<String> = frame
         .columns
         .iter()
@@ -215,6 +226,7 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
             values,
         }
     });
+
     Frame {
         columns: columns.collect(),
         rows,
@@ -244,6 +256,7 @@ fn edges(model: &Model) -> Vec<Vec<f32>> {
             }
         }
     }
+
     for edges in &mut all {
         edges.sort_unstable_by(f32::total_cmp);
         edges.dedup();
@@ -264,6 +277,7 @@ fn number(dice: u64, there: f32, edges: &[f32]) -> f32 {
         f32::EPSILON,
         16_777_216.0,
     ];
+
     let pick = (dice >> 16) as usize;
     match dice % 16 {
         0..=5 => there,
@@ -294,125 +308,6 @@ fn bent(words: &Words, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> Words {
             _ => coder.push(words.get(*from)),
         }
     }
+
     coder.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ortus::core::model::task::Task;
-    use ortus::core::tensor::View;
-    use ortus::onnx::runtime::Session;
-
-    /// A session that predicts like the model, but with one mistake.
-    struct Native {
-        model: Model,
-        wrong: fn(&[f32], Vec<f64>) -> Vec<f64>,
-    }
-
-    impl Session for Native {
-        fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-            let ortus::core::tensor::ViewData::Fixed(bytes) = inputs[0].data else {
-                panic!("numbers")
-            };
-            let values: Vec<f32> = bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect();
-            let answers: Vec<f32> = values
-                .iter()
-                .flat_map(|v| (self.wrong)(&[*v], self.model.answer(&[*v])))
-                .map(|v| v as f32)
-                .collect();
-            Ok(vec![Tensor::from_f32(vec![values.len(), 1], &answers)?])
-        }
-        fn provider(&self) -> &'static str {
-            "test"
-        }
-    }
-
-    #[test]
-    fn a_graph_that_is_wrong_at_one_edge_is_found() {
-        let y: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
-        let x = Values::Numbers((0..400).map(|i| i as f32).collect());
-        let frame = Frame {
-            columns: vec![Column {
-                name: "x".to_owned(),
-                values: x,
-            }],
-            rows: 400,
-        };
-        let rows: Vec<u32> = (0..400).collect();
-        let features = vec![Feature::learn(&frame, 0, &rows)];
-        let cuts = vec![crate::fit::bins::Cut::find(&frame, 0, &rows)];
-        let data = crate::fit::bins::Binned::of(&frame, &features, cuts, &rows);
-        let sample = trees::Sample {
-            data: &data,
-            targets: &y,
-            weights: None,
-        };
-        let options = trees::Options {
-            rounds_max: 20,
-            ..trees::Options::default()
-        };
-        let booster = trees::fit(
-            &sample,
-            None,
-            trees::loss::Loss::Squared,
-            &options,
-            &mut |_| {},
-        );
-        let threshold = match booster.trees[0].nodes[0].choice {
-            Choice::UpTo { threshold, .. } => threshold,
-            Choice::OneOf(_) => panic!("a number"),
-        };
-        let model = Model {
-            features,
-            classes: None,
-            learned: Learned::Trees(booster),
-        };
-        let with = |wrong| {
-            let session = Box::new(Native {
-                model: model.clone(),
-                wrong,
-            });
-            let signature = crate::export::signature(&model);
-            let columns = crate::export::columns(&model.features);
-            let mut predictor = Predictor {
-                signature,
-                task: Task::Regression(0),
-                columns,
-                session,
-            };
-            check(&model, &mut predictor, &frame, 20_000, 7)
-        };
-        let right = with(|_, answer| answer).expect("the same");
-        assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
-        assert!(
-            with(|row, answer| if row[0].is_nan() {
-                vec![answer[0] + 0.01]
-            } else {
-                answer
-            })
-            .is_err()
-        );
-        assert!(
-            with(|row, answer| if row[0] == f32::INFINITY {
-                vec![answer[0] + 0.01]
-            } else {
-                answer
-            })
-            .is_err()
-        );
-        assert!(edges(&model)[0].contains(&threshold));
-        let bent = bend(&model, &frame, 20_000, 7);
-        let Values::Numbers(all) = &bent.columns[0].values else {
-            panic!("numbers")
-        };
-        for edge in [threshold, threshold.next_up(), threshold.next_down()] {
-            assert!(all.contains(&edge), "{edge} is among the rows");
-        }
-    }
 }

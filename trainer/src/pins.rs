@@ -47,18 +47,21 @@ impl Pinned {
             .map(|event| event.time)
             .max();
         let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
+
         let keys = events
             .iter()
             .map(|event| format!("train/{model}/pins/{}.json", event.key))
             .collect();
         // Files with earlier times in their names have appeared by then.
         let as_of = of_clock.unwrap_or(now - ARRIVING);
+
         let mut pinned = Self {
             records: records.clone(),
             keys,
             as_of,
             run: None,
         };
+
         for key in &pinned.keys {
             records.create(key, pin_text(as_of, None)?).await?;
             let bytes = records.get(key, BYTES_MAX).await?;
@@ -71,6 +74,7 @@ impl Pinned {
                 .run
                 .or(pin.run.as_deref().and_then(|run| Digest::parse(run).ok()));
         }
+
         Ok(pinned)
     }
 

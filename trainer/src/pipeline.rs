@@ -74,6 +74,7 @@ pub(crate) async fn run(
             return Ok(published.outcome(judged));
         }
     }
+
     Err(Error::unavailable(
         "the champion changed during each of several comparisons; run again",
     ))

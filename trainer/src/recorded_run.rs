@@ -65,6 +65,7 @@ pub(crate) async fn attempt(
         Ok(_) => RunStatus::Inconclusive,
         Err(_) => RunStatus::Broken,
     };
+
     let record = match &ended {
         Ok(outcome) => outcome.record.clone(),
         Err(error) => broken(spec, error),
@@ -74,6 +75,7 @@ pub(crate) async fn attempt(
         mut events,
         apart,
     } = cause;
+
     if matches!(&ended, Err(error) if error.kind == Kind::Unavailable) {
         events.clear();
     }
@@ -88,6 +90,7 @@ pub(crate) async fn attempt(
         status,
         record,
     };
+
     let kept = history.keep(&ran).await;
     (ran, ended, kept)
 }

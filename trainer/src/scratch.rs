@@ -1,6 +1,9 @@
 //! Temporary folders: those of a process lie in one folder, which is removed when
 //! the process is terminated, or by the next process that starts.
 
+#[cfg(test)]
+mod tests;
+
 use ortus::core::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -64,27 +67,5 @@ fn sweep(below: &Path) {
             // A folder of another user is left alone.
             let _ = std::fs::remove_dir_all(entry.path());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_dead_left_goes_and_what_the_living_have_stays() {
-        let below = tempfile::tempdir().expect("a folder");
-        let make = |name: String| {
-            let path = below.path().join(name);
-            std::fs::create_dir_all(path.join("inside")).expect("made");
-            path
-        };
-        let (dead, own, other) = (
-            make(format!("{NAME}4194999")),
-            make(format!("{NAME}{}", std::process::id())),
-            make("another".to_owned()),
-        );
-        sweep(below.path());
-        assert!(!dead.exists() && own.exists() && other.exists());
     }
 }

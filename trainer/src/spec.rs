@@ -8,8 +8,9 @@ mod sections;
 mod tests;
 
 use capture_source::CaptureSource;
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{ModelName, short};
+use ortus::core::model::ModelName;
 use ortus::core::settings::form::Form;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
     pattern.parse().map_err(|e: croner::errors::CronError| {
         Error::invalid(format!(
             "'{}' is not a cron pattern of five fields: {e}",
-            ortus::core::model::short(pattern)
+            ortus::core::error::short(pattern)
         ))
     })
 }
@@ -104,11 +105,13 @@ impl Values {
         {
             return Err(must.to_owned());
         }
+
         let number = |key: &str| {
             table
                 .get(key)
                 .and_then(|v| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)))
         };
+
         let (from, to) = number("from")
             .zip(number("to"))
             .filter(|(from, to)| from < to)
@@ -119,6 +122,7 @@ impl Values {
         if is_log && from <= 0.0 {
             return Err("above 0, for a range that is drawn from by size".to_owned());
         }
+
         let is_whole = [table.get("from"), table.get("to")]
             .iter()
             .flatten()
@@ -221,6 +225,7 @@ impl Spec {
         for (name, join) in &self.joins.0 {
             data.insert(format!("joins.{name}"), Value::Table(join.to_table()));
         }
+
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
@@ -237,6 +242,7 @@ impl Spec {
                 fit.insert("command".to_owned(), Value::Table(program))
             }
         };
+
         // The result is the same on any number of threads.
         fit.remove("threads");
         let tables = [
@@ -248,6 +254,7 @@ impl Spec {
             ("gates", self.gates.to_table()),
             ("publish", self.publish.to_table()),
         ];
+
         root.extend(tables.map(|(name, table)| (name.to_owned(), Value::Table(table))));
         root.to_string()
     }
@@ -268,6 +275,7 @@ impl Spec {
                 "'name' in [model] is missing: the name of the model in the registry".to_owned(),
             );
         }
+
         ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
         if self.schema.target.is_empty() {
             return refuse("'target' in [schema] is missing: the column to predict".to_owned());
@@ -278,6 +286,7 @@ impl Spec {
                     .to_owned(),
             );
         }
+
         for at in self.sources.0.values() {
             CaptureSource::parse(at).map_err(|e| e.context("[data.sources]"))?;
         }
@@ -297,34 +306,40 @@ impl Spec {
                 );
             }
         }
+
         if self.data.sql.is_none() && self.only_source().is_none() {
             return refuse(
                 "'sql' in [data] is missing; more than one source needs a query".to_owned(),
             );
         }
+
         let schema = &self.schema;
         let others = [
             ("time", &schema.time),
             ("group", &schema.group),
             ("weight", &schema.weight),
         ];
+
         for (what, column) in others {
             if column.as_deref() == Some(schema.target.as_str()) {
                 return refuse(format!("'{what}' in [schema] is the target"));
             }
         }
+
         if schema.features.contains(&schema.target) {
             return refuse(format!(
                 "'{}' is both the target and a feature",
                 short(&schema.target)
             ));
         }
+
         let needs = |by, column: &Option<String>, what: &str| match column {
             None if self.split.by == by => refuse(format!(
                 "'by' in [split] is \"{what}\", but '{what}' in [schema] names no column"
             )),
             _ => Ok(()),
         };
+
         needs(SplitBy::Time, &schema.time, "time")?;
         needs(SplitBy::Group, &schema.group, "group")?;
         let is_otherwise = matches!(self.split.by, SplitBy::Random | SplitBy::Group);
@@ -335,18 +350,21 @@ impl Spec {
                     .to_owned(),
             );
         }
+
         if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
             return refuse(
                 "'program' in [fit.command] is missing: the training program and its arguments"
                     .to_owned(),
             );
         }
+
         if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
             return refuse(
                 "'new_rows' in [triggers] needs 'time' in [schema], because captured rows expire"
                     .to_owned(),
             );
         }
+
         if let Some(cron) = &self.triggers.cron {
             self::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
         }

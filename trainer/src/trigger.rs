@@ -147,6 +147,7 @@ impl Past {
                 newest: newest.or(before.and_then(|b| b.newest)),
             });
         }
+
         past
     }
 
@@ -205,6 +206,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             moot: None,
         });
     }
+
     all.extend(times(triggers, past, found)?);
     for kept in &found.alarms {
         all.extend(alarm(triggers, past, found, kept));
@@ -220,6 +222,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             moot: None,
         });
     }
+
     if let (Some(least), Some(rows)) = (triggers.new_rows, found.new_rows)
         && rows >= least
     {
@@ -239,6 +242,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             moot: None,
         });
     }
+
     all.retain(|event| !past.is_done(event));
     all.sort_by_key(|event| (event.kind, event.time));
     Ok(all)
@@ -257,6 +261,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         .filter_map(EventKey::cron_time)
         .max();
     let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
+
     let mut times = std::collections::VecDeque::new();
     while let Ok(next) = cron.find_next_occurrence(&after, false) {
         if next > found.now {
@@ -268,6 +273,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
         }
         after = next;
     }
+
     let grace = TimeDelta::from_std(GRACE.max(triggers.poll * 2)).unwrap_or(TimeDelta::MAX);
     let last = times.back().copied();
     let event = |time: DateTime<Utc>| {
@@ -288,6 +294,7 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
             moot: moot.map(str::to_owned),
         }
     };
+
     Ok(times.into_iter().map(event).collect())
 }
 
@@ -297,15 +304,17 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
         "ortus.performance.alarm" if triggers.loss => Kind::Loss,
         _ => return None,
     };
+
     let version = kept.alarm.version();
     let column = kept.alarm.column().map_or_else(String::new, |c| {
-        format!(" of '{}'", ortus::core::model::short(c))
+        format!(" of '{}'", ortus::core::error::short(c))
     });
     let what = if kind == Kind::Drift {
         "drift"
     } else {
         "losses"
     };
+
     let of = version.map_or_else(String::new, |v| format!(", version {v}"));
     let mut moot = None;
     if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
@@ -320,6 +329,7 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
             "the alarm is about version {version}, and version {champion} is champion"
         ));
     }
+
     let text = serde_json::to_vec(kept).unwrap_or_default();
     Some(Event {
         kind,
@@ -356,6 +366,7 @@ pub(crate) fn decide(
             .collect();
         return Decision::Skip(moot, why);
     }
+
     if events.is_empty() {
         return Decision::Nothing;
     }
@@ -370,6 +381,7 @@ pub(crate) fn decide(
     let Some(Some(why)) = why else {
         return Decision::Run(events);
     };
+
     let (waiting, gone): (Vec<Event>, Vec<Event>) = events.into_iter().partition(Event::stays);
     if gone.is_empty() {
         Decision::Wait(waiting, why)
@@ -402,18 +414,21 @@ fn refused_after(
             cool.format("%Y-%m-%d %H:%M:%S UTC")
         ));
     }
+
     if past.runs >= triggers.runs_max {
         return Some(format!(
             "{} runs within a day, 'runs_max' is {}",
             past.runs, triggers.runs_max
         ));
     }
+
     if past.spent >= triggers.time_max {
         let (spent, most) = (past.spent.as_secs(), triggers.time_max.as_secs());
         return Some(format!(
             "runs took {spent} s within a day, 'time_max' in [triggers] is {most} s"
         ));
     }
+
     None
 }
 

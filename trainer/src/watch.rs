@@ -90,6 +90,7 @@ pub(crate) async fn ask(
             "'actor' and 'reason' together exceed {WORDS_MAX} bytes"
         )));
     }
+
     let id = uuid::Uuid::now_v7().simple().to_string();
     let ask = RunRequest {
         id,
@@ -97,6 +98,7 @@ pub(crate) async fn ask(
         actor: actor.to_owned(),
         reason: reason.to_owned(),
     };
+
     let text =
         serde_json::to_vec(&ask).map_err(|e| Error::internal("write a request").with_source(e))?;
     records
@@ -153,6 +155,7 @@ impl Watch {
         } else {
             since(&records, &model, now).await?
         };
+
         let from = since.max(now - TimeDelta::days(ALARM_DAYS));
         if spec.triggers.drift || spec.triggers.loss {
             alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
@@ -173,6 +176,7 @@ impl Watch {
             champion: champion.map(|version| version.number()),
             new_rows: self.count(spec, seen, &past).await,
         };
+
         let due = trigger::due(&spec.triggers, &past, &found)?;
         Ok(State { past, found, due })
     }
@@ -188,12 +192,14 @@ impl Watch {
         {
             return counted.rows;
         }
+
         let at = Instant::now();
         let reach = Reach {
             records: Some(seen.clone()),
             as_of: None,
             now: Utc::now(),
         };
+
         let newest = past.last.as_ref().and_then(|last| last.newest);
         // An error of counting starts nothing; the next run reports it.
         let all = data::count(spec, &reach, newest).await.ok();
@@ -203,12 +209,14 @@ impl Watch {
             .filter(|_| newest.is_none())
             .map_or(0, |last| last.rows);
         let rows = all.map(|all| all.saturating_sub(known));
+
         self.counted = Some(Counted {
             at: Instant::now(),
             took: at.elapsed(),
             after,
             rows,
         });
+
         rows
     }
 
@@ -229,6 +237,7 @@ impl Watch {
             }
             _ => {}
         }
+
         let lease = match lease::take(
             &records,
             &folder(&model, "lease"),
@@ -240,6 +249,7 @@ impl Watch {
             Taken::Others(who) => return Ok(Checked::Busy(who)),
             Taken::Ours(lease) => lease,
         };
+
         let history = History::new(records.clone(), model.clone());
         let mut skipped = Vec::new();
         // Another may have seen to it meanwhile; and one look may find several things.
@@ -299,6 +309,7 @@ impl Watch {
             history.keep(&ran).await?;
             skipped.push(ran);
         }
+
         Ok(if skipped.is_empty() {
             Checked::Idle
         } else {
@@ -326,6 +337,7 @@ fn words(events: &[Event]) -> String {
             all.push(&event.why);
         }
     }
+
     let told = all
         .iter()
         .take(TOLD_MAX)
@@ -380,5 +392,6 @@ async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<R
                 .filter(|ask| ask.id == id),
         );
     }
+
     Ok(asks)
 }

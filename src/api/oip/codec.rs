@@ -5,8 +5,8 @@
 mod tests;
 
 use crate::api::inbound::Decoded;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 use crate::core::request::{Request, Response};
 use crate::core::tensor::{DType, Data, Strings, Tensor, elements, read_all, shape_from_wire};
 use crate::proto::inference::infer_parameter::ParameterChoice;
@@ -130,11 +130,13 @@ fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tens
         ),
     ]
     .into_iter();
+
     if matches!(dtype, DType::F16 | DType::BF16) {
         return Err(Error::invalid(format!(
             "{dtype} has no typed contents; send raw_input_contents"
         )));
     }
+
     if let Some((field, ..)) = foreign.find(|(_, len, fits)| *len > 0 && !fits) {
         return Err(Error::invalid(format!("{field} does not hold {dtype}")));
     }
@@ -161,6 +163,7 @@ fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tens
         DType::String => return Tensor::strings(shape, Strings::from_parts(c.bytes_contents)?),
         DType::F16 | DType::BF16 => None,
     };
+
     let bytes =
         bytes.ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
     Tensor::fixed(dtype, shape, bytes.into())
@@ -294,6 +297,7 @@ fn contents(tensor: &Tensor) -> InferTensorContents {
             return c;
         }
     };
+
     match tensor.dtype() {
         DType::Bool => c.bool_contents = bytes.iter().map(|b| *b != 0).collect(),
         DType::I8 => c.int_contents = read_all(bytes, |b| i32::from(i8::from_le_bytes(b))),
@@ -308,5 +312,6 @@ fn contents(tensor: &Tensor) -> InferTensorContents {
         DType::F64 => c.fp64_contents = read_all(bytes, f64::from_le_bytes),
         DType::F16 | DType::BF16 | DType::String => {}
     }
+
     c
 }

@@ -69,6 +69,7 @@ fn properties(servable: &Servable, table: &Table) -> HashMap<String, String> {
         ("ortus.batching".to_owned(), batching),
         ("ortus.provider".to_owned(), servable.provider.to_owned()),
     ]);
+
     if let Some(entry) = table.entry {
         properties.insert("ortus.registry.entry".to_owned(), entry.to_string());
     }
@@ -106,11 +107,13 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
         data_type: data_type(spec.dtype) as i32,
         dims: dims(spec, batched),
     };
+
     let output = |spec: &TensorSpec| p::ModelOutput {
         name: spec.name.clone(),
         data_type: data_type(spec.dtype) as i32,
         dims: dims(spec, batched),
     };
+
     let max_batch_size = match batched {
         true => i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX),
         false => 0,
@@ -181,6 +184,7 @@ pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
         "instance_group": groups,
         "default_model_filename": c.default_model_filename,
     });
+
     if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
         value["dynamic_batching"] =
             json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});

@@ -4,8 +4,9 @@ use super::{codec, describe};
 use crate::api::Front;
 use crate::api::headers::route_key;
 use crate::api::inbound::{Arrived, Inbound};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, short};
+use crate::core::model::ModelName;
 use crate::core::request::{Protocol, Target};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
@@ -182,6 +183,7 @@ pub(crate) fn statistics(
         all.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         return Ok(all.into_iter().map(|s| describe::statistics(s)).collect());
     }
+
     let target = Target::parse(name, version)?;
     let servable = table.resolve(&target)?;
     if !version.is_empty() {

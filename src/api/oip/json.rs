@@ -5,8 +5,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Dim, Signature, short};
+use crate::core::model::{Dim, Signature};
 use crate::core::request::{INPUTS_MAX, Request, Response};
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{Elements, Rules, write_elements, write_json};
@@ -52,6 +53,7 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
             body.len()
         )));
     }
+
     let header = Json::parse(&body[..length])?;
     let mut tail = body.slice(length..);
     let [id, given, inputs, outputs] =
@@ -62,6 +64,7 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
         .unwrap_or_default()
         .into_owned();
     let parameters = parameters(given)?;
+
     let inputs = inputs
         .ok_or_else(|| Error::invalid("the request has no inputs"))?
         .array("inputs")?;
@@ -75,6 +78,7 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
             tail.len()
         )));
     }
+
     let outputs = outputs.map(requested).transpose()?.unwrap_or_default();
     Ok(InferRequest {
         id,
@@ -93,6 +97,7 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
             signature.inputs.len()
         )));
     };
+
     let within = |e: Error| e.context(format_args!("input '{}'", spec.name));
     let vague = || within(vague_shape());
     let mut dims = spec.shape.clone().ok_or_else(vague)?;
@@ -110,6 +115,7 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         })
         .collect();
     let known = elements(&fixed).ok_or_else(vague)?;
+
     // A raw body of strings is one string, without its length.
     let count = spec
         .dtype
@@ -120,6 +126,7 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         1 if known > 0 => count / known,
         _ => return Err(vague()),
     };
+
     let shape: Vec<usize> = dims
         .iter()
         .map(|d| if let Dim::Fixed(n) = d { *n } else { free })
@@ -130,6 +137,7 @@ pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(Str
         }
         dtype => Tensor::fixed(dtype, shape, body),
     };
+
     Ok(vec![(spec.name.clone(), tensor.map_err(within)?)])
 }
 
@@ -168,6 +176,7 @@ pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Resu
         write_output(&mut out, name, tensor, raw.as_ref())?;
         parts.extend(raw);
     }
+
     out.extend_from_slice(b"]}");
     let json_bytes = (!parts.is_empty()).then_some(out.len());
     parts.iter().for_each(|part| out.extend_from_slice(part));
@@ -210,6 +219,7 @@ fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Byt
             write_elements(out, tensor, false);
         }
     }
+
     out.push(b'}');
     Ok(())
 }
@@ -224,6 +234,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
         "binary_data_output",
         super::ROUTE_KEY,
     ];
+
     let [priority, timeout, binary, key] = given.fields("parameters", names)?;
     if let Some(priority) = priority {
         read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
@@ -233,6 +244,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
         read.timeout_us =
             Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
     }
+
     read.route_key = key
         .map(|key| key.string("parameter 'route_key'"))
         .transpose()?
@@ -240,6 +252,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
     if let Some(binary) = binary {
         read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
     }
+
     Ok(read)
 }
 
@@ -257,6 +270,7 @@ fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
             )));
         }
     }
+
     Ok(())
 }
 
@@ -319,6 +333,7 @@ fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
             base64: false,
         },
     )?;
+
     let nesting = elements.shape();
     // One list of every element is the flat form of any shape.
     if nesting.len() != 1 && nesting != shape {
@@ -326,6 +341,7 @@ fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
             "data is nested as {nesting:?}, neither flat nor as the shape {shape:?}"
         )));
     }
+
     elements.into_tensor(shape)
 }
 
@@ -336,6 +352,7 @@ fn named(name: Option<Json<'_>>, what: &str) -> Result<String> {
     if name.is_empty() {
         return Err(Error::invalid(format!("{what} has an empty name")));
     }
+
     Ok(name.into_owned())
 }
 
@@ -366,6 +383,7 @@ fn requested(outputs: Json<'_>) -> Result<Vec<(String, Option<bool>)>> {
             "{count} outputs are over the limit of {OUTPUTS_MAX}"
         )));
     }
+
     outputs
         .map(|value| {
             let [name, parameters] = value.fields("an output", ["name", "parameters"])?;

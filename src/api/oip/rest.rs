@@ -8,8 +8,9 @@ use crate::api::inbound::Decoded;
 use crate::api::rest::call::Call;
 use crate::api::rest::reply::Reply;
 use crate::api::rest::route::Route;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, Signature, short};
+use crate::core::model::{ModelName, Signature};
 use crate::core::request::{Protocol, Response, Target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -87,6 +88,7 @@ fn encode_infer(response: &Response, binary: BinaryOutputs) -> Result<Reply> {
         reply.headers.insert(header::CONTENT_TYPE, octets);
         reply.headers.insert(LENGTH_HEADER, length.into());
     }
+
     Ok(reply)
 }
 
@@ -147,6 +149,7 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
         }
         _ => return Err(Error::not_found("no such path")),
     };
+
     Ok(Reply::json(value.to_string()))
 }
 

@@ -49,6 +49,7 @@ impl Operator {
             seq,
             waiting,
         } = registry::change(&self.0, model, verb, &fields).await?;
+
         Ok(Response::new(p::Changed {
             model: name,
             version,
@@ -130,6 +131,7 @@ impl operator_server::Operator for Operator {
             allow_signature_change,
             by: who,
         } = request.into_inner();
+
         self.change(
             &model,
             Verb::Promote,
@@ -154,6 +156,7 @@ impl operator_server::Operator for Operator {
             version,
             by: who,
         } = request.into_inner();
+
         self.change(
             &model,
             Verb::Alias,
@@ -172,6 +175,7 @@ impl operator_server::Operator for Operator {
             weights,
             by: who,
         } = request.into_inner();
+
         self.change(
             &model,
             Verb::Traffic,
@@ -189,6 +193,7 @@ impl operator_server::Operator for Operator {
             version,
             by: who,
         } = request.into_inner();
+
         self.change(
             &model,
             Verb::Retire,
@@ -208,6 +213,7 @@ impl operator_server::Operator for Operator {
             value,
             by: who,
         } = request.into_inner();
+
         self.change(
             &model,
             Verb::Tag,
@@ -228,6 +234,7 @@ impl operator_server::Operator for Operator {
             approve,
             by: who,
         } = request.into_inner();
+
         let verb = if approve { Verb::Approve } else { Verb::Reject };
         self.change(
             &model,
@@ -246,6 +253,7 @@ impl operator_server::Operator for Operator {
             signatures,
             by: who,
         } = request.into_inner();
+
         let signatures = signatures.as_deref().map(sign::Policy::parse).transpose()?;
         let set = registry::policy(
             &self.0,
@@ -256,6 +264,7 @@ impl operator_server::Operator for Operator {
             },
         )
         .await?;
+
         let signatures = set.signatures.word().to_owned();
         Ok(Response::new(p::Policy {
             approvals: set.approvals,
@@ -271,17 +280,20 @@ impl operator_server::Operator for Operator {
             retain_days,
             by: who,
         } = request.into_inner();
+
         let fields = ChangeFields {
             dry_run,
             grace_hours,
             retain_days,
             ..by(who)
         };
+
         let swept = registry::open(&self.0, &fields, true)
             .await?
             .gc(fields.rules())
             .await?;
         let count = |n: usize| n as u64;
+
         let (blobs, young) = (count(swept.blobs), count(swept.young));
         Ok(Response::new(p::Swept {
             blobs,
@@ -346,6 +358,7 @@ pub(super) async fn answer(
         }
     })
     .await;
+
     match answered {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},

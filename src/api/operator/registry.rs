@@ -188,6 +188,7 @@ pub(super) async fn policy(
             "'approvals' or 'signatures' is missing in the request",
         ));
     }
+
     open(front, fields, true)
         .await?
         .require(fields.approvals, fields.signatures, &[])
@@ -223,6 +224,7 @@ pub(super) async fn answer(
         }
         read => look(front, look_of(&read, query)?).await?,
     };
+
     Ok(Reply::json(value.to_string()))
 }
 

@@ -35,6 +35,7 @@ fn model(entry: &ModelIndex, table: &Table) -> Value {
         "state": entry.state,
         "reason": entry.reason,
     });
+
     if let Some(servable) = servable(entry, table) {
         show_servable(&mut shown, servable);
     }

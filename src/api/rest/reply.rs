@@ -1,6 +1,9 @@
 //! A REST answer before it is HTTP: its JSON form, its status for an error, and
 //! gzip where the client accepts it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::api::inbound::AnswerHeaders;
 use crate::api::oip::json::error_body;
 use crate::api::status;
@@ -50,6 +53,7 @@ impl Reply {
                 .headers
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+
         reply
     }
 }
@@ -99,22 +103,4 @@ fn is_accepted_gzip(coding: &str) -> bool {
 fn is_zero_weight(part: &str) -> bool {
     let part = part.replace(' ', "");
     matches!(part.as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_accepted_unless_its_weight_is_zero() {
-        for (value, expected) in [
-            ("gzip", true),
-            ("br, GZIP;q=0.5", true),
-            ("gzip;q=0", false),
-            ("identity", false),
-            ("", false),
-        ] {
-            assert_eq!(accepts_gzip(value), expected, "{value}");
-        }
-    }
 }

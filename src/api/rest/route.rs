@@ -106,11 +106,13 @@ fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
         }
         all => (all, false),
     };
+
     let (name, kind, value) = match rest {
         [name] => (*name, "", ""),
         [name, kind, value] => (*name, *kind, *value),
         _ => return Err(NoRoute::Malformed),
     };
+
     let (name, value, verb) = if kind.is_empty() {
         let (name, verb) = before_verb(name);
         (name, value, verb)
@@ -118,6 +120,7 @@ fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
         let (value, verb) = before_verb(value);
         (name, value, verb)
     };
+
     let name = name.to_owned();
 
     let selector = match kind.to_ascii_lowercase().as_str() {
@@ -128,6 +131,7 @@ fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
         "labels" if !value.is_empty() => Some(Selector::Label(value.to_owned())),
         _ => return Err(NoRoute::Malformed),
     };
+
     match (method.as_str(), verb.as_deref(), metadata) {
         ("POST", Some("predict"), false) => Ok(Route::TfsPredict(
             name,

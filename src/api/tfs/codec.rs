@@ -6,8 +6,9 @@
 mod tests;
 
 use crate::api::inbound::Decoded;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version, short};
+use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::request::{Request, Selector, Target};
 use crate::core::tensor::{
     DType, Data, RANK_MAX, Strings, Tensor, elements, read_all, shape_from_wire,
@@ -39,6 +40,7 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
             "signature '{name}' is unknown; the model has '{SIGNATURE}'"
         )));
     }
+
     let selector = match &spec.version_choice {
         None => Selector::Latest,
         // A wrapper: absent means the latest, 0 is no version.
@@ -57,6 +59,7 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
         }
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
     };
+
     Ok(Target {
         model,
         selector,
@@ -98,6 +101,7 @@ fn tensor_of(proto: TensorProto) -> Result<Tensor> {
             _ => Tensor::fixed(dtype, shape, proto.tensor_content),
         };
     }
+
     let count = elements(&shape).expect("checked by shape_from_wire");
     if dtype == DType::String {
         return strings_of_list(shape, count, &proto.string_val);
@@ -129,6 +133,7 @@ fn tensor_of(proto: TensorProto) -> Result<Tensor> {
         }),
         DType::String => unreachable!("strings are decoded above"),
     }?;
+
     Tensor::fixed(dtype, shape, raw.into())
 }
 
@@ -143,6 +148,7 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
         tensor_shape: Some(shape_proto(dims)),
         ..TensorProto::default()
     };
+
     let raw = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
@@ -153,6 +159,7 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
             return proto;
         }
     };
+
     match tensor.dtype() {
         DType::F32 => proto.float_val = read_all(raw, f32::from_le_bytes),
         DType::F64 => proto.double_val = read_all(raw, f64::from_le_bytes),
@@ -170,6 +177,7 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
         }
         DType::String => unreachable!("strings are not fixed-width"),
     }
+
     proto
 }
 
@@ -229,6 +237,7 @@ fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
             shape.dim.len()
         )));
     }
+
     shape_from_wire(&shape.dim.iter().map(|d| d.size).collect::<Vec<_>>())
 }
 
@@ -253,6 +262,7 @@ impl Fill {
             })?;
             raw.extend_from_slice(&word);
         }
+
         if let Some(last) = raw.last_chunk::<W>().copied().filter(|_| missing > 0) {
             (0..missing).for_each(|_| raw.extend_from_slice(&last));
         }
@@ -268,12 +278,14 @@ impl Fill {
                 "{given} elements are over the {count} of the shape"
             ))
         })?;
+
         // Zeros in place of elements sent under the wrong name would go unseen.
         if missing > 0 && given == 0 {
             return Err(Error::invalid(format!(
                 "the list of {dtype} is empty where the shape takes {count} elements"
             )));
         }
+
         if missing > 0
             && count
                 .checked_mul(width)
@@ -283,6 +295,7 @@ impl Fill {
                 "{count} elements filled from {given} are over the limit of {FILL_BYTES_MAX} bytes"
             )));
         }
+
         Ok(missing)
     }
 }
@@ -310,6 +323,7 @@ fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
             content.len()
         )));
     }
+
     let mut lengths = Vec::with_capacity(count);
     for i in 0..count {
         let length = prost::encoding::decode_varint(&mut content)
@@ -317,6 +331,7 @@ fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
             .and_then(|n| usize::try_from(n).ok());
         lengths.push(length.ok_or_else(|| Error::invalid(format!("string {i} lacks its length")))?);
     }
+
     let mut parts = Vec::with_capacity(count);
     for (i, length) in lengths.into_iter().enumerate() {
         if length > content.len() {
@@ -326,12 +341,14 @@ fn strings_of_content(shape: Vec<usize>, mut content: Bytes) -> Result<Tensor> {
         }
         parts.push(content.split_to(length));
     }
+
     if !content.is_empty() {
         return Err(Error::invalid(format!(
             "{} bytes follow the last string",
             content.len()
         )));
     }
+
     Tensor::strings(shape, Strings::from_parts(parts)?)
 }
 
@@ -355,6 +372,7 @@ fn tensor_info(spec: &TensorSpec) -> TensorInfo {
             unknown_rank: true,
         },
     };
+
     TensorInfo {
         encoding: Some(Encoding::Name(spec.name.clone())),
         dtype: wire_dtype(spec.dtype) as i32,

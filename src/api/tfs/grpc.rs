@@ -3,8 +3,9 @@
 use super::codec::{self, SIGNATURE};
 use crate::api::Front;
 use crate::api::inbound::{Arrived, Inbound};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, Version, short};
+use crate::core::model::{ModelName, Version};
 use crate::core::request::{Protocol, Response as Answered, Selector, Target};
 use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
@@ -50,6 +51,7 @@ impl Tfs {
             )]
             .into(),
         };
+
         let any = prost_types::Any {
             type_url: "type.googleapis.com/tensorflow.serving.SignatureDefMap".to_owned(),
             value: map.encode_to_vec(),
@@ -164,6 +166,7 @@ pub(crate) fn versions(
         }
         Some(Selector::Latest) | None => None,
     };
+
     let status = front.manager.status();
     let of_model = status
         .iter()
@@ -180,6 +183,7 @@ pub(crate) fn versions(
             "Servable not found for request: {which}"
         )));
     }
+
     Ok(found)
 }
 

@@ -5,8 +5,9 @@
 mod tests;
 
 use super::codec::wire_dtype;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Signature, TensorSpec, short};
+use crate::core::model::{Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{
@@ -40,6 +41,7 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String,
             )));
         }
     }
+
     match (instances, inputs) {
         (Some(_), Some(_)) => Err(Error::invalid("both instances and inputs are given")),
         (None, None) => Err(Error::invalid("neither instances nor inputs is given")),
@@ -129,6 +131,7 @@ fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<J
             )));
         }
     }
+
     match slots.iter().position(Option::is_none) {
         Some(at) => Err(Error::invalid(format!(
             "{what} lacks the input '{}'",
@@ -191,12 +194,14 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
         .map(|(name, tensor)| writer(name, tensor))
         .collect();
     let mut out = b"{\"predictions\":[".to_vec();
+
     for row in 0..rows.flatten().unwrap_or(0) {
         if row > 0 {
             out.push(b',');
         }
         write_outputs(&mut out, response, &mut writers, 1);
     }
+
     out.extend_from_slice(b"]}");
     Ok(out)
 }
@@ -208,6 +213,7 @@ fn encode_columns(response: &Response) -> Vec<u8> {
         .map(|(name, tensor)| writer(name, tensor))
         .collect();
     let mut out = b"{\"outputs\":".to_vec();
+
     write_outputs(&mut out, response, &mut writers, 0);
     out.push(b'}');
     out
@@ -227,6 +233,7 @@ fn write_outputs(out: &mut Vec<u8>, response: &Response, writers: &mut [Writer<'
         out.push(b':');
         writer.write(out, &tensor.shape()[axes..]);
     }
+
     out.push(b'}');
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn metadata(front: &Front, name: &str, selector: Selector) -> Result<
         selector,
         key: None,
     })?;
+
     Ok(Reply::json(json::metadata_body(
         servable.name.as_str(),
         servable.version.number(),

@@ -1,5 +1,8 @@
 //! Arguments of the registry's commands, and how targets, weights and times are read.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -389,6 +392,7 @@ pub(crate) fn weight(text: &str) -> Result<(String, u32)> {
             "a traffic weight must be ALIAS=PERCENT or VERSION=PERCENT with an integer; got \"{text}\""
         ))
     };
+
     let (target, percent) = text.split_once('=').ok_or_else(refuse)?;
     Ok((
         target.to_owned(),
@@ -425,47 +429,4 @@ pub fn instant(text: &str) -> Result<DateTime<Utc>> {
             "the time must be a date such as 2026-03-03 or an RFC 3339 time; got \"{text}\""
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_weights_and_dates_are_read_or_refused() {
-        let read = |t: &str| {
-            split_target(t)
-                .map(|(name, which)| (name.to_string(), which))
-                .ok()
-        };
-        assert_eq!(read("fraud"), Some(("fraud".into(), None)));
-        assert_eq!(
-            read("fraud@champion"),
-            Some(("fraud".into(), Some("champion".into())))
-        );
-        assert_eq!(read("fraud:7"), Some(("fraud".into(), Some("7".into()))));
-        assert_eq!((read("fraud:"), read("../x"), read("")), (None, None, None));
-        assert_eq!(weight("champion=90").ok(), Some(("champion".into(), 90)));
-        assert_eq!(weight("7=10%").ok(), Some(("7".into(), 10)));
-        assert!(
-            weight("champion").is_err()
-                && weight("champion=-1").is_err()
-                && weight("a=1.5").is_err()
-        );
-        assert_eq!(
-            instant("2026-03-03")
-                .map(|t| t.to_rfc3339())
-                .ok()
-                .as_deref(),
-            Some("2026-03-03T23:59:59.999+00:00")
-        );
-        assert_eq!(
-            instant("2026-03-03T12:00:00+02:00")
-                .map(|t| t.to_rfc3339())
-                .ok()
-                .as_deref(),
-            Some("2026-03-03T10:00:00+00:00")
-        );
-        assert!(instant("yesterday").is_err());
-    }
 }

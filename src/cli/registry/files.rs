@@ -22,6 +22,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         (Role::Golden, &arguments.golden),
         (Role::Companion, &arguments.companion),
     ];
+
     for (role, path) in given {
         extra.extend(path.clone().map(|path| (role, path)));
     }
@@ -31,6 +32,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
             .ok_or_else(|| Error::invalid(format!("--tag must be KEY=VALUE; got \"{tag}\"")))?;
         Ok((key.to_owned(), value.to_owned()))
     });
+
     let mut push = match (&arguments.from_mlflow, &arguments.path) {
         (Some(folder), _) => Push::of_mlflow(folder)?,
         (None, path) => Push {
@@ -38,6 +40,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
             ..Push::default()
         },
     };
+
     // Arguments override what MLflow recorded.
     push.lineage.extend(
         arguments
@@ -47,6 +50,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
             .transpose()?
             .unwrap_or_default(),
     );
+
     if !arguments.features.is_empty() {
         push.features.clone_from(&arguments.features);
     }
@@ -69,6 +73,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         allow_signature_change: arguments.allow_signature_change,
         ..push
     };
+
     let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
     if !arguments.no_probe {
         operator.prober = Some(crate::app::prober_of(&config(&arguments.common)?, &note)?);
@@ -84,6 +89,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     } else {
         pushed.version.to_string()
     });
+
     if pushed.waiting {
         note(&format!(
             "ortus: version {} is pushed and waits for approvals before it can become champion",
@@ -91,6 +97,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
         ));
         return Ok(ExitCode::from(WAITING));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,6 +155,7 @@ pub(super) async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode>
             &pairs(model.tags.iter().map(|(k, v)| (k, v.clone())).collect()),
         ]);
     }
+
     table.print();
     Ok(ExitCode::SUCCESS)
 }

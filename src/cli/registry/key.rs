@@ -49,5 +49,6 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
             table.print();
         }
     }
+
     Ok(ExitCode::SUCCESS)
 }

@@ -34,6 +34,7 @@ pub(super) fn history(happened: &[Happened], json: bool) -> Result<ExitCode> {
             &change.reason,
         ]);
     }
+
     table.print();
     Ok(ExitCode::SUCCESS)
 }
@@ -55,6 +56,7 @@ pub(super) fn fleet(servers: &[Presence], newest: u64, json: bool) -> Result<Exi
             &server.version,
         ]);
     }
+
     table.print();
     Ok(ExitCode::SUCCESS)
 }

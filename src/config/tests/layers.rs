@@ -88,6 +88,7 @@ fn variable_is_a_toml_value_or_text() {
             Value::from(true),
         ),
     ];
+
     for (name, text, path, value) in cases {
         assert_eq!(
             at(&load("", &[(name, text)], &[]).unwrap(), path),
@@ -104,11 +105,13 @@ fn unknown_variable_or_flag_is_refused_by_name() {
         "1",
         "unknown key 'htpp' in [server]; did you mean 'http'?",
     );
+
     refuse_variable(
         "ORTUS_SEVER__HTTP",
         "1",
         "unknown section 'sever'; did you mean 'server'?",
     );
+
     refuse_variable("ORTUS_SERVER__", "1", "unknown key ''");
     refuse_variable("ORTUS___", "1", "unknown section");
     refuse_variable("ORTUS_MODEL__A B__LANES", "1", "the model name");
@@ -117,6 +120,7 @@ fn unknown_variable_or_flag_is_refused_by_name() {
         "1025",
         "is 1025; it must be from 0 to 1024",
     );
+
     for name in ["ORTUS_HOME", "ORTUS_", "PATH__X", "ortus_server__http"] {
         assert_eq!(
             load("", &[(name, "1")], &[]).unwrap(),
@@ -124,6 +128,7 @@ fn unknown_variable_or_flag_is_refused_by_name() {
             "{name}"
         );
     }
+
     let flag = |path, message: &str| {
         let error = load("", &[], &[(path, Value::Integer(1))]).expect_err(path);
         assert!(
@@ -131,6 +136,7 @@ fn unknown_variable_or_flag_is_refused_by_name() {
             "{error}"
         );
     };
+
     flag(
         "server.htpp",
         "flag server.htpp: unknown key 'htpp' in [server]; did you mean 'http'?",
@@ -155,6 +161,7 @@ fn model_section_covers_the_defaults_key_by_key() {
         [model.'a.b']
         versions = 'latest:2'";
     let config = accept(text);
+
     let fraud = config.model("fraud");
     assert_eq!(
         (fraud.batch_rows_max, fraud.deadline),
@@ -182,6 +189,7 @@ fn model_section_covers_the_defaults_key_by_key() {
             cpu()
         ]
     );
+
     assert_eq!(config.model("a.b").version_policy, VersionPolicy::Latest(2));
     assert_eq!(config.model("other").batch_rows_max, 8);
 
@@ -199,6 +207,7 @@ fn model_section_covers_the_defaults_key_by_key() {
         lanes: Some(2),
         ..ModelOverrides::default()
     };
+
     let merged = set.over(file).resolve();
     assert_eq!((merged.batch_rows_max, merged.lanes), (16, 2));
 }
@@ -211,6 +220,7 @@ fn settings_from_elsewhere_are_checked_too() {
         change(&mut model);
         model.check().expect_err("out of range").message
     };
+
     assert!(
         check(|m| m.batch_rows_max = 0)
             .contains("'batch_rows_max' is 0; it must be from 1 to 65536")

@@ -89,6 +89,7 @@ fn value_of_the_wrong_form_is_refused_with_what_it_must_be() {
         ),
         ("model.\"a b\".lanes = 1", "[model.a b]: the model name"),
     ];
+
     for (text, message) in cases {
         refuse(text, message);
         refuse(text, "ortus.toml:1: ");
@@ -237,6 +238,7 @@ fn range_is_checked_below_at_and_above() {
             Some("'3601s'"),
         ),
     ];
+
     for (path, least, most, below, above) in cases {
         for value in [least, most] {
             let config = accept(&format!("{path} = {value}"));
@@ -246,6 +248,7 @@ fn range_is_checked_below_at_and_above() {
             refuse(&format!("{path} = {value}"), "; it must be from ");
         }
     }
+
     refuse(
         "model.m.deadline = '0s'",
         "'deadline' in [model.m] is \"0s\"; it must be from \"1ms\" to \"3600s\"",

@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Dim, Signature, TensorSpec, short};
+use super::{Dim, Signature, TensorSpec};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::DType;
 
@@ -108,6 +109,7 @@ impl Task {
         let scoring = |at: usize| {
             SCORING.contains(&operator(at)) || SCORES.contains(&outputs[at].name.as_str())
         };
+
         let floats: Vec<usize> = (0..outputs.len())
             .filter(|at| is_float(&outputs[*at]) && width(&outputs[*at]).is_some())
             .collect();
@@ -118,6 +120,7 @@ impl Task {
                 .copied()
                 .filter(|at| floats.len() == 1 && width(&outputs[*at]) == Some(1))
         });
+
         let unfit = |what: &str| {
             Error::precondition(format!("the model is no {what}: no output fits; say which"))
         };
@@ -160,6 +163,7 @@ impl Task {
                 short(&spec.name)
             ))
         })?;
+
         let many = width.max(2);
         let names = |o: &TensorSpec| {
             matches!(
@@ -174,6 +178,7 @@ impl Task {
             .position(|o| names(o) && self::width(o) == Some(1));
         // An output that names the predicted class may name all classes.
         let of = |at: usize| ends.get(at).map(|e| &e.classes).filter(|c| c.len() == many);
+
         let known = of(scores).or_else(|| of(label?)).map_or(&[][..], |c| c);
         let classes = match (wished.len(), known.len()) {
             (0, n) if n == many => known.to_vec(),
@@ -228,6 +233,7 @@ fn width(spec: &TensorSpec) -> Option<usize> {
             None
         }
     };
+
     let sizes: Option<Vec<usize>> = dims.iter().skip(1).map(fixed).collect();
     sizes.and_then(|sizes| crate::core::tensor::elements(&sizes))
 }

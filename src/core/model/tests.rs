@@ -31,6 +31,7 @@ fn versions_are_positive_integers_without_leading_zero() {
             .number(),
         i64::MAX as u64
     );
+
     for bad in [
         "",
         "0",
@@ -134,5 +135,6 @@ fn selected_outputs_must_exist_once() {
             .message
             .contains("y, z")
     );
+
     assert!(signature.select(&["z".into(), "z".into()]).is_err());
 }

@@ -2,6 +2,9 @@
 //! can make. A label for an invented id is refused without a search.
 //! Owns no store; the key is passed in.
 
+#[cfg(test)]
+mod tests;
+
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
@@ -92,46 +95,4 @@ fn build(key: &Key, ms: u64, own: u64) -> Uuid {
     code.write_u64(high);
     code.write_u64(low);
     Uuid::from_u64_pair(high, low | code.finish() >> (64 - CODE_BITS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn ids_are_of_version_7_differ_and_tell_their_time() {
-        let mint = Mint::new();
-        let before = SystemTime::now() - Duration::from_millis(1);
-        let ids: Vec<Uuid> = (0..10_000).map(|_| mint.mint()).collect();
-        assert!(
-            ids.iter()
-                .all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122)
-        );
-        assert!(
-            ids.iter()
-                .all(|id| minted(*id).is_some_and(|t| t >= before && t <= SystemTime::now()))
-        );
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
-        assert_eq!(minted(Uuid::new_v4()), None);
-    }
-
-    #[test]
-    fn only_the_fleet_makes_its_ids() {
-        let (mint, sister, stranger) = (Mint::new(), Mint::new(), Mint::new());
-        sister.adopt([7; 16]);
-        mint.adopt([7; 16]);
-        let ids: Vec<Uuid> = (0..1_000).map(|_| mint.mint()).collect();
-        assert!(
-            ids.iter()
-                .all(|id| mint.is_ours(*id) && sister.is_ours(*id))
-        );
-        assert!(!ids.iter().any(|id| stranger.is_ours(*id)));
-        assert!((0..1_000).all(|_| !mint.is_ours(Uuid::now_v7()) && !mint.is_ours(Uuid::new_v4())));
-        // A change of any bit makes it invalid.
-        for bit in 0..128 {
-            let other = Uuid::from_u128(ids[0].as_u128() ^ 1 << bit);
-            assert!(!mint.is_ours(other), "bit {bit}");
-        }
-    }
 }

@@ -28,6 +28,7 @@ pub trait Form<T> {
             time: None,
             offset: None,
         };
+
         Self::read(&Value::Datetime(date)).err().unwrap_or_default()
     }
 }
@@ -74,6 +75,7 @@ pub fn within<T: PartialOrd>(
             .map(|value| value.to_string())
             .unwrap_or_default()
     };
+
     Err(format!(
         "from {} to {}",
         text(range.start()),
@@ -192,6 +194,7 @@ impl Form<Duration> for Plain {
             _ if seconds.is_multiple_of(60) => (seconds / 60, "m"),
             _ => (seconds, "s"),
         };
+
         Some(format!("\"{count}{unit}\""))
     }
 }
@@ -244,6 +247,7 @@ impl Form<Vec<String>> for Plain {
                 .filter(|n| crate::core::model::ModelName::parse(n).is_ok())
                 .map(str::to_owned)
         };
+
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
         let all = all.and_then(|all| all.iter().map(legal).collect());
         all.ok_or_else(|| {
@@ -267,6 +271,7 @@ impl Form<Vec<String>> for Line {
                 .map(|v| <Self as Form<String>>::read(v).ok())
                 .collect()
         });
+
         all.ok_or_else(|| {
             format!("a list of at most {NAMES_MAX} texts such as [\"age\", \"colour\"]")
         })
@@ -302,6 +307,7 @@ fn bytes(text: &str) -> Option<u64> {
         "GiB" => 1 << 30,
         _ => return None,
     };
+
     number.checked_mul(factor)
 }
 
@@ -312,6 +318,7 @@ fn size_text(bytes: u64) -> String {
             return format!("\"{}{unit}\"", bytes / factor);
         }
     }
+
     bytes.to_string()
 }
 

@@ -1,7 +1,7 @@
 //! Messages about the text of a configuration: the line of a fault, and the nearest known key.
 
 use crate::core::error::Error;
-use crate::core::model::short;
+use crate::core::error::short;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::fmt;

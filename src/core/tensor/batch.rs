@@ -25,6 +25,7 @@ impl Stack {
             .next()
             .expect("a batch has at least one member");
         self.shape.clear();
+
         self.shape.extend_from_slice(first.shape());
         self.shape[0] = parts.clone().map(|t| t.shape()[0]).sum();
         self.dtype = Some(first.dtype());

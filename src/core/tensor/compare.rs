@@ -22,6 +22,7 @@ impl Tolerance {
             DType::BF16 => 4e-2,
             _ => 1e-4,
         };
+
         Self {
             relative,
             absolute: relative / 10.0,

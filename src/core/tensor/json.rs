@@ -98,6 +98,7 @@ impl Elements {
                 self.count
             )));
         }
+
         match self.rules.dtype {
             DType::String => Tensor::strings(shape, Strings::from_prefixed(self.raw.into())?),
             dtype => Tensor::fixed(dtype, shape, self.raw.into()),
@@ -246,6 +247,7 @@ fn truth(raw: &mut Vec<u8>, text: &str) -> bool {
         "false" => 0,
         _ => return false,
     };
+
     raw.push(value);
     true
 }
@@ -317,6 +319,7 @@ impl<'a> Writer<'a> {
             ),
             Data::Strings(strings) => Source::Strings(Box::new(strings.iter())),
         };
+
         Self {
             dtype: tensor.dtype(),
             text,
@@ -336,6 +339,7 @@ impl<'a> Writer<'a> {
             }
             self.write(out, rest);
         }
+
         out.push(b']');
     }
 
@@ -408,6 +412,7 @@ fn write_token(out: &mut Vec<u8>, value: f64) {
     } else {
         "-Infinity"
     };
+
     out.extend_from_slice(token.as_bytes());
 }
 

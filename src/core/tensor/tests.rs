@@ -38,6 +38,7 @@ fn scalars_and_zero_length_dimensions_are_tensors() {
             .rows(),
         None
     );
+
     let empty = Tensor::fixed(DType::I64, vec![0, 1 << 40], Bytes::new());
     assert_eq!(empty.expect("no element").bytes(), 0);
 }
@@ -118,6 +119,7 @@ proptest! {
                 Tensor::from_f32(vec![*n, width], &all).expect("fits")
             }
         }).collect();
+
         let whole = stacked(&parts);
         let back = split(&whole, &rows).expect("rows add up");
         for (part, again) in parts.iter().zip(&back) {

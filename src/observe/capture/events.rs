@@ -89,6 +89,7 @@ fn body(answered: &Answered<'_>, side: &str, specs: &[TensorSpec], tensors: &[Te
         write_elements(&mut out, tensor, false);
         out.push(b'}');
     }
+
     out.extend_from_slice(b"]}");
     out
 }

@@ -172,6 +172,7 @@ impl Captured {
                 "the capture file is of format {format}; this version of Ortus reads format {FORMAT}"
             )));
         }
+
         let head: Head = serde_json::from_str(note).map_err(malformed)?;
         ModelName::parse(&head.model)?;
         make_unsigned(&head.sheet, &mut table);
@@ -185,6 +186,7 @@ impl Captured {
         let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {
             return Err(damaged());
         };
+
         let Some(Column::Time(times)) = self.table.column(OWN[2]) else {
             return Err(damaged());
         };
@@ -203,6 +205,7 @@ impl Captured {
             });
             at += rows.len();
         }
+
         Ok(requests)
     }
 

@@ -51,6 +51,7 @@ pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(S
             return Ok(Some((file.head.model, file.head.version)));
         }
     }
+
     Ok(None)
 }
 
@@ -73,6 +74,7 @@ impl Finder {
                 .or_default()
                 .insert(*id);
         }
+
         if by_hour.is_empty() {
             self.missed.clear();
             return Ok(found);
@@ -114,6 +116,7 @@ impl Finder {
                 }
             }
         }
+
         self.missed
             .retain(|key, _| listed.iter().any(|(k, _)| k == key));
         // Those that nobody waits for any more need no place.
@@ -151,5 +154,6 @@ fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, Found>>
             },
         );
     }
+
     Ok(found)
 }

@@ -1,6 +1,9 @@
 //! Replay of captured predictions: selects the files of a period and compares new outputs with the
 //! captured ones. Sends nothing itself.
 
+#[cfg(test)]
+mod tests;
+
 use super::file::{Captured, FILE_BYTES_MAX, FOLDER, folder, part};
 use super::sweep::hour;
 use crate::core::error::{Error, Result};
@@ -43,12 +46,14 @@ impl Window {
                 .is_some_and(|hour| hour < self.to && hour + TimeDelta::hours(1) > self.from);
             of_version && in_time && key.starts_with(FOLDER)
         };
+
         let mut keys: Vec<String> = listed
             .into_iter()
             .map(|(key, _)| key)
             .filter(wanted)
             .collect();
         keys.sort_by(|a, b| (hour(a), a).cmp(&(hour(b), b)));
+
         Ok(keys)
     }
 
@@ -123,6 +128,7 @@ impl Comparison {
                 first.get_or_insert(format!("{id}: output '{name}' is {how}"));
             }
         }
+
         match first {
             None => self.same += 1,
             Some(how) => {
@@ -221,45 +227,5 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
             .map(|b| i32::from_le_bytes(*b).into())
             .collect(),
         _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_compared_output_by_output() {
-        let y = |v: f32| {
-            vec![(
-                "y".to_owned(),
-                Tensor::from_f32(vec![1], &[v]).expect("fits"),
-            )]
-        };
-        let mut found = Comparison::default();
-        found.answered("a", &y(1.0), &y(1.000_001), Duration::from_micros(10));
-        found.answered("b", &y(1.0), &y(1.5), Duration::from_micros(30));
-        found.answered("c", &y(1.0), &[], Duration::from_micros(20));
-        found.failed("d", &Error::unavailable("gone"));
-        found.skipped("e", &Error::precondition("hashed"));
-        assert_eq!(
-            (
-                found.sent,
-                found.same,
-                found.different,
-                found.failed,
-                found.skipped
-            ),
-            (4, 1, 2, 1, 1)
-        );
-        let output = &found.outputs["y"];
-        assert_eq!((output.different, output.difference_max), (2, 0.5));
-        assert!((output.difference_mean - 0.25).abs() < 1e-6);
-        assert_eq!((found.time_us(0.5), found.time_us(1.0)), (20, 30));
-        assert!(
-            found.examples[0].contains("b: output 'y' is 1.5 and not 1"),
-            "{:?}",
-            found.examples
-        );
     }
 }

@@ -3,8 +3,9 @@
 //! that the settings name.
 
 use super::settings::CaptureSettings;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Dim, TensorSpec, short};
+use crate::core::model::{Dim, TensorSpec};
 use crate::core::request::id::Key;
 use crate::core::tensor::{DType, Data, Strings, Tensor};
 use crate::observe::drift::layout::{Part, Place, Side, WIDE};
@@ -162,6 +163,7 @@ impl Sheet {
                 });
             }
         }
+
         let sheet = Self { tensors };
         let named = |column: &str| {
             subject.features.iter().any(|f| f == column) || places.iter().any(|p| p.name == column)
@@ -172,6 +174,7 @@ impl Sheet {
                     .kept()
                     .any(|k| k.column.trim_start_matches("input.") == column)
         };
+
         for rule in settings.drop.iter().chain(&settings.hash) {
             if let Some((_, column)) = rule.split_once('/').filter(|(m, c)| *m == model && !has(c))
             {
@@ -181,6 +184,7 @@ impl Sheet {
                 )));
             }
         }
+
         Ok(sheet)
     }
 
@@ -198,6 +202,7 @@ impl Sheet {
             (OWN[1].to_owned(), Column::I32(Vec::new())),
             (OWN[2].to_owned(), Column::Time(Vec::new())),
         ];
+
         for Spread { datatype, form, .. } in &self.tensors {
             let dtype = DType::from_name(datatype).unwrap_or(DType::F64);
             match form {
@@ -224,6 +229,7 @@ impl Sheet {
                 }
             }
         }
+
         Table { columns, rows: 0 }
     }
 
@@ -235,6 +241,7 @@ impl Sheet {
             }
             Form::Whole(_) => true,
         };
+
         let all = inputs.len() + outputs.len() == self.tensors.len();
         rows > 0
             && all
@@ -260,6 +267,7 @@ impl Sheet {
             .skip(OWN.len())
             .map(|(_, column)| column);
         let mut next = || columns.next().expect("the sheet made these columns");
+
         let tensors = inputs.iter().chain(outputs);
         for (spread, tensor) in self.tensors.iter().zip(tensors) {
             match &spread.form {
@@ -348,6 +356,7 @@ impl Spread {
             };
             table.column(&kept.column).ok_or_else(gone)
         };
+
         match &self.form {
             Form::Columns(row, kept) => {
                 let columns: Vec<&Column> = kept.iter().map(column).collect::<Result<_>>()?;
@@ -438,6 +447,7 @@ fn push(column: &mut Column, tensor: &Tensor, (at, width): (usize, usize)) {
         (Data::Strings(_), _) => return,
         (Data::Fixed(bytes), _) => bytes,
     };
+
     let size = tensor.dtype().element_bytes().unwrap_or(1);
     let each = bytes
         .chunks_exact(size * width)
@@ -454,6 +464,7 @@ fn push(column: &mut Column, tensor: &Tensor, (at, width): (usize, usize)) {
         let n = i64::from_le_bytes(word);
         if signed { n << unused >> unused } else { n }
     };
+
     match column {
         Column::F32(all) => all.extend(each.map(|b| match tensor.dtype() {
             DType::F16 => f16::from_le_bytes([b[0], b[1]]).to_f32(),

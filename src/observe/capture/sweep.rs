@@ -30,6 +30,7 @@ pub(crate) async fn sweep(
         .await?;
     // The newest first; names within an hour are in the order of time.
     files.sort_by(|a, b| (hour(&b.0), &b.0).cmp(&(hour(&a.0), &a.0)));
+
     let oldest = now
         - TimeDelta::from_std(settings.retention).unwrap_or(TimeDelta::MAX)
         - TimeDelta::hours(1);
@@ -44,6 +45,7 @@ pub(crate) async fn sweep(
             swept.kept_bytes += bytes;
         }
     }
+
     Ok(swept)
 }
 

@@ -61,6 +61,7 @@ fn start(settings: CaptureSettings, written: &Written) -> (Arc<Mutex<Capture>>, 
         files.lock().push((key.to_owned(), bytes.into()));
         Ok(())
     });
+
     let capture = Capture::start(
         settings,
         Arc::clone(&metrics),
@@ -68,6 +69,7 @@ fn start(settings: CaptureSettings, written: &Written) -> (Arc<Mutex<Capture>>, 
         Box::new(|| Some([7; 16])),
     )
     .expect("starts");
+
     (capture, metrics)
 }
 
@@ -85,6 +87,7 @@ fn show(
         answers: &[],
         parts: &[],
     };
+
     Capture::tap(capture)(&answered);
     prediction
 }
@@ -125,6 +128,7 @@ fn unsigned_values_over_63_bits_are_kept_unsigned_and_read_from_older_files() {
             *column = Column::I64(all.iter().map(|v| v.cast_signed()).collect());
         }
     }
+
     let older = file.head.write(&file.table).expect("written");
     let older = Captured::read(older.into()).expect("reads");
     assert_eq!(older.table.column("x"), Some(&unsigned));
@@ -149,6 +153,7 @@ fn every_datatype_reads_back_to_the_bit() {
             spec("y", DType::F16, &[-1]),
         ],
     );
+
     let tensor = |dtype: DType| match dtype {
         DType::String => {
             let words = ["", "é", "x\"y", "plain"];
@@ -167,6 +172,7 @@ fn every_datatype_reads_back_to_the_bit() {
             Tensor::fixed(dtype, vec![2, 2], bytes.into()).expect("fits")
         }
     };
+
     let inputs: Vec<Tensor> = dtypes.iter().map(|d| tensor(*d)).collect();
     let image = Tensor::from_f32(vec![2, 3, 4], &[1.5; 24]).expect("fits");
     let y = Tensor::fixed(DType::F16, vec![2], Bytes::from_static(&[0, 60, 0, 188])).expect("fits");
@@ -184,6 +190,7 @@ fn every_datatype_reads_back_to_the_bit() {
         ),
         (1, id, 0..2)
     );
+
     for ((name, back), tensor) in file
         .inputs(&requests[0])
         .expect("whole")
@@ -197,6 +204,7 @@ fn every_datatype_reads_back_to_the_bit() {
             "{name}"
         );
     }
+
     let outputs: Vec<Tensor> = file
         .outputs(&requests[0])
         .expect("whole")
@@ -204,6 +212,7 @@ fn every_datatype_reads_back_to_the_bit() {
         .map(|(_, t)| t)
         .collect();
     assert_eq!(outputs, [image, y]);
+
     assert!(
         written.files.lock()[0]
             .0
@@ -223,6 +232,7 @@ fn what_is_to_be_left_out_is_nowhere_in_the_file() {
         ],
         vec![spec("y", DType::F32, &[-1])],
     );
+
     let words =
         |w: &str| Tensor::strings(vec![1], Strings::from_parts([w]).expect("text")).expect("fits");
     let x = Tensor::from_f32(vec![1, 2], &[1.0, 2.0]).expect("fits");
@@ -232,6 +242,7 @@ fn what_is_to_be_left_out_is_nowhere_in_the_file() {
         hash: vec!["name".to_owned()],
         ..settings()
     };
+
     let written = Written::default();
     let (capture, _) = start(settings, &written);
     show(
@@ -242,6 +253,7 @@ fn what_is_to_be_left_out_is_nowhere_in_the_file() {
             std::slice::from_ref(&y),
         ),
     );
+
     capture.lock().finish();
     let bytes = written.files.lock()[0].1.clone();
     let has = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
@@ -271,6 +283,7 @@ fn two_models_of_the_same_bytes_keep_to_their_own_rules() {
             ..one.as_ref().clone()
         })
     };
+
     let word =
         Tensor::strings(vec![1], Strings::from_parts(["123-45"]).expect("text")).expect("fits");
     let y = Tensor::from_f32(vec![1], &[3.0]).expect("fits");
@@ -287,6 +300,7 @@ fn two_models_of_the_same_bytes_keep_to_their_own_rules() {
             (std::slice::from_ref(&word), std::slice::from_ref(&y)),
         );
     }
+
     capture.lock().finish();
     for file in read(&written) {
         assert_eq!(
@@ -296,6 +310,7 @@ fn two_models_of_the_same_bytes_keep_to_their_own_rules() {
             file.head.model
         );
     }
+
     assert_eq!(read(&written).len(), 2);
 }
 
@@ -306,6 +321,7 @@ fn a_column_of_a_tensor_that_is_kept_whole_leaves_out_all_of_it() {
         vec![spec("x", DType::F32, &[1, 2])],
         vec![spec("y", DType::F32, &[1])],
     );
+
     let one = Arc::new(Subject {
         features: vec!["age".to_owned(), "ssn".to_owned()],
         ..one.as_ref().clone()
@@ -358,6 +374,7 @@ fn a_rule_that_names_nothing_keeps_nothing() {
         &subject,
         (std::slice::from_ref(&x), std::slice::from_ref(&x)),
     );
+
     capture.lock().finish();
     assert!(written.files.lock().is_empty());
     assert!(text(&metrics).contains("ortus_capture_dropped_total{reason=\"refused\"} 1"));
@@ -381,6 +398,7 @@ fn a_stalled_store_costs_samples_and_no_time() {
         },
         &written,
     );
+
     let begun = Instant::now();
     for _ in 0..2_000 {
         show(
@@ -389,11 +407,13 @@ fn a_stalled_store_costs_samples_and_no_time() {
             (std::slice::from_ref(&x), std::slice::from_ref(&y)),
         );
     }
+
     assert!(
         begun.elapsed() < Duration::from_secs(2),
         "{:?}",
         begun.elapsed()
     );
+
     assert!(capture.lock().shared.bytes.load(Ordering::Relaxed) <= 1 << 20);
     assert!(text(&metrics).contains("ortus_capture_dropped_total{reason=\"full\"}"));
     written.stalls.store(false, Ordering::Relaxed);
@@ -423,11 +443,13 @@ fn files_are_closed_when_they_are_full_and_a_large_request_is_not_kept() {
         },
         &written,
     );
+
     show(
         &capture,
         &subject,
         (&[word(100 << 20)], std::slice::from_ref(&y)),
     );
+
     for _ in 0..25 {
         show(&capture, &subject, (&[word(10)], std::slice::from_ref(&y)));
     }

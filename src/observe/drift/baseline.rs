@@ -5,8 +5,8 @@
 mod tests;
 
 use super::cells::{Edges, WORDS_MAX, Words};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -185,6 +185,7 @@ impl Baseline {
                 head.format
             )));
         }
+
         let read: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         let mut names = BTreeSet::new();
         if read.inputs.len() + read.outputs.len() > COLUMNS_MAX {
@@ -192,6 +193,7 @@ impl Baseline {
                 "the baseline must have at most {COLUMNS_MAX} columns"
             )));
         }
+
         for column in read.inputs.iter().chain(&read.outputs) {
             let wrong = |why: &str| {
                 Error::precondition(format!(
@@ -204,6 +206,7 @@ impl Baseline {
             }
             column.check().map_err(wrong)?;
         }
+
         for calibration in &read.calibration {
             let rises = calibration.points.windows(2).all(|p| p[0].0 < p[1].0);
             let legal = calibration
@@ -216,6 +219,7 @@ impl Baseline {
                 ));
             }
         }
+
         Ok(read)
     }
 }
@@ -252,6 +256,7 @@ impl Column {
                 }
             }
         }
+
         Ok(())
     }
 

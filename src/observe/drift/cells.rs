@@ -1,6 +1,9 @@
 //! Cells of a histogram, fixed by the baseline. Numbers fall between edges; a value that many rows
 //! share has a cell of its own. Texts fall into the known ones or into "unseen". Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,6 +42,7 @@ impl Edges {
         {
             edges.extend([below(run[0]), run[0]]);
         }
+
         edges.retain(|e| e.is_finite());
         edges.sort_unstable_by(f64::total_cmp);
         edges.dedup_by(|a, b| a == b);
@@ -94,6 +98,7 @@ impl Words {
                 .iter()
                 .map(|word| (word.as_str().into(), counted.len())),
         );
+
         Self {
             counted: counted.len(),
             known: Arc::new(known.collect()),
@@ -114,70 +119,12 @@ impl Words {
         } else {
             self.unseen()
         };
+
         self.known.get(word).copied().unwrap_or(unlisted)
     }
 
     /// The cell of words that the baseline never saw.
     pub(crate) fn unseen(&self) -> usize {
         self.counted + 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn every_value_of_few_is_a_cell_of_its_own() {
-        let sorted = [1.0, 1.0, 2.0, 2.0, 2.0, 5.0];
-        let edges = Edges::cut(&sorted, f64::next_down);
-        let cells: Vec<usize> = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0]
-            .map(|v| edges.cell(v))
-            .to_vec();
-        let mut distinct = cells.clone();
-        distinct.dedup();
-        assert_eq!(distinct, cells, "each has another cell, in order");
-        assert_eq!((cells[0], cells[6]), (0, edges.cells() - 1));
-    }
-
-    #[test]
-    fn words_are_counted_lumped_or_unseen() {
-        let texts = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let words = Words::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
-        assert_eq!(
-            ["a", "b", "rare", "new"].map(|w| words.cell(w)),
-            [0, 1, 2, 3]
-        );
-        assert_eq!((words.cells(), words.unseen()), (4, 3));
-        let long = "\u{e9}".repeat(1_000_000);
-        let words = Words::new(&texts(&[cut(&long)]), &[], false);
-        assert_eq!(
-            (
-                words.cell(&long),
-                words.cell(&long[2..]),
-                words.cell(&long[..10])
-            ),
-            (0, 0, 2)
-        );
-        assert_eq!(
-            Words::new(&texts(&["a"]), &[], true).cell("new"),
-            1,
-            "nobody can say that it was not there"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn cells_cover_the_line_and_hold_what_they_should(mut values in prop::collection::vec(-1e6..1e6_f64, 1..500)) {
-            values.sort_unstable_by(f64::total_cmp);
-            let edges = Edges::cut(&values, f64::next_down);
-            prop_assert!(Edges::new(edges.all().to_vec()).is_some());
-            let mut counts = vec![0_usize; edges.cells()];
-            values.iter().for_each(|v| counts[edges.cell(*v)] += 1);
-            prop_assert_eq!((counts[0], counts[edges.cells() - 1]), (0, 0), "nothing of the baseline lies beyond it");
-            let mass = values.len() / CELLS + 1;
-            prop_assert!(counts.iter().all(|n| *n <= mass + 1), "{counts:?}");
-        }
     }
 }

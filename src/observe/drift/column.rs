@@ -76,6 +76,7 @@ impl Watched {
             kept,
             ..
         } = self;
+
         each_value(place, tensor, |value| {
             open.take(cells, &value);
             if kept.len() < KEPT
@@ -113,6 +114,7 @@ impl Watched {
                 begun.extend(self.test((Against::Training, span), &tally, of, (settings, alpha)));
             }
         }
+
         self.open.clear();
         begun
     }
@@ -136,12 +138,14 @@ impl Watched {
             let of = (counts.as_slice(), u64::from(before.missing));
             begun = self.test((Against::LastWeek, 0), &tally, of, (settings, alpha));
         }
+
         // A clock that was set back or forth leaves hours that nobody asks for.
         self.week
             .retain(|hour, _| *hour < number && number - hour < WEEK);
         if self.keeps_week {
             self.week.insert(number, tally);
         }
+
         begun
     }
 
@@ -219,6 +223,7 @@ impl Watched {
                 begun.push(reading.clone());
             }
         }
+
         begun
     }
 
@@ -257,6 +262,7 @@ impl Watched {
                 .then(|| (a / b).log10())
                 .filter(|p| (p - p.round()).abs() < NEAR)
         };
+
         let middle = power(quantile(&self.kept, 0.5).abs(), numbers.median.abs());
         let spread = power(iqr, numbers.iqr)
             .map(f64::round)
@@ -297,6 +303,7 @@ impl Watched {
                 .get(&(Against::Training, SPANS[0], metric))
                 .map(|(_, r)| r.value as f32)
         };
+
         Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
     }
 

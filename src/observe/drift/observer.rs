@@ -3,6 +3,8 @@
 //! not fit are dropped and counted.
 
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use super::contract::Contracts;
 use super::layout::Side;
@@ -135,6 +137,7 @@ impl Monitor {
             metrics,
             taps,
         });
+
         shared.metrics.monitor.sample_share.set(1.0);
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -163,6 +166,7 @@ impl Monitor {
                 companion,
             },
         );
+
         Ok(Observer {
             shared: Arc::clone(&self.shared),
             watch: id,
@@ -234,6 +238,7 @@ impl Monitor {
                 && merged.version == report.version
                 && merged.digest == report.digest
         };
+
         let merged = fleet.1.iter().flat_map(|state| &state.versions).find(same);
         report.fleet = merged.map(|merged| FleetDrift {
             servers: fleet.0,
@@ -294,6 +299,7 @@ impl Observer {
             outputs,
             bytes,
         };
+
         let fits = before + bytes <= self.shared.options.settings.queue_bytes_max;
         if !fits || self.shared.offers.try_send(offer).is_err() {
             self.shared
@@ -350,6 +356,7 @@ impl Shared {
         } else {
             (share * u64::MAX as f64) as u64
         };
+
         self.sampled_up_to.store(up_to, Ordering::Relaxed);
         self.metrics.monitor.sample_share.set(share);
     }
@@ -395,6 +402,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
         outputs,
         ..
     } = offer;
+
     let answers = watch
         .subject
         .task
@@ -414,6 +422,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
             }
         }
     }
+
     if !shared.taps.is_empty() {
         let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
         let subject = &watch.subject;
@@ -457,6 +466,7 @@ fn tick(shared: &Shared, sink: &Sink) {
             .set((report.rows, report.sampled_rows), alarms, &columns);
         observed.watch.remember(seconds, alarms);
     }
+
     for alarm in begun {
         let DriftAlarm {
             model,
@@ -478,24 +488,5 @@ fn tick(shared: &Shared, sink: &Sink) {
             "drift alarm"
         );
         sink(alarm);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {
-        let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
-        assert!(ids.iter().all(|id| number(*id) == number(*id)));
-        let sampled = ids
-            .iter()
-            .filter(|id| number(**id) <= u64::MAX / 10)
-            .count();
-        assert!(
-            (800..1_200).contains(&sampled),
-            "{sampled} of a tenth of 10,000"
-        );
     }
 }

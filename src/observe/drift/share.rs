@@ -1,5 +1,8 @@
 //! The CPU share of the monitor, and the sampling share that keeps it within its limit.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 /// The least share of requests that is sampled.
@@ -17,6 +20,7 @@ pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
     } else {
         share
     };
+
     next.clamp(SHARE_MIN, 1.0)
 }
 
@@ -37,6 +41,7 @@ impl Work {
             .and_then(|ns| ns.parse().ok())
             .map_or(Duration::ZERO, Duration::from_nanos);
         let stat = read("/proc/self/stat");
+
         // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
         let fields = stat
             .rsplit_once(") ")
@@ -61,26 +66,5 @@ impl Work {
             self.all.saturating_sub(before.all),
         );
         (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_share_falls_to_what_is_allowed_and_rises_again() {
-        // Each sampled request costs the same: what is taken follows the share.
-        let settle = |mut share: f64, cost: f64| {
-            for _ in 0..100 {
-                share = next_share(share, share * cost, 0.05);
-            }
-            share
-        };
-        assert_eq!(settle(1.0, 0.01), 1.0);
-        let busy = settle(1.0, 0.5);
-        assert!((0.05..=0.101).contains(&busy), "{busy}");
-        assert_eq!(settle(busy, 0.01), 1.0);
-        assert_eq!(settle(1.0, 1e6), SHARE_MIN, "it never stops looking");
     }
 }

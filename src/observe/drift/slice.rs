@@ -1,6 +1,9 @@
 //! Slices of rows by the value of one input column: its categories, or the quartiles of its numbers
 //! in the baseline. Bounded.
 
+#[cfg(test)]
+mod tests;
+
 use super::baseline::{Column, Values};
 use super::cells::cut;
 use super::layout::{Place, Value, each_value};
@@ -43,6 +46,7 @@ impl Slicer {
             }
             None => {}
         }
+
         Self { place, cuts, words }
     }
 
@@ -60,6 +64,7 @@ impl Slicer {
             }
             OTHER.to_owned()
         };
+
         each_value(place, tensor, |value| {
             parts.push(match value {
                 Value::Number(v) if v.is_nan() => "missing".to_owned(),
@@ -69,6 +74,7 @@ impl Slicer {
                 Value::Word(text) => word(cut(text)),
             });
         });
+
         parts
     }
 }
@@ -81,62 +87,5 @@ fn number(cuts: &[f64], value: f64) -> String {
         (None, Some(high)) => format!("≤ {high:.4}"),
         (Some(low), Some(high)) => format!("{low:.4} to {high:.4}"),
         (Some(low), None) => format!("> {low:.4}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::tensor::{DType, Strings};
-    use crate::observe::drift::layout::{Part, Side};
-    use crate::observe::drift::profile::{Series, profile};
-
-    fn place(dtype: DType) -> Place {
-        Place {
-            name: "a".to_owned(),
-            side: Side::Input,
-            tensor: 0,
-            part: Part::Element(0),
-            dtype,
-        }
-    }
-
-    #[test]
-    fn numbers_fall_into_quarters_of_the_baseline() {
-        let values = (0..1_000).map(f64::from).collect();
-        let column = profile(
-            "a",
-            &Series::Numbers {
-                values,
-                single: false,
-            },
-        );
-        let mut slicer = Slicer::new(place(DType::F32), Some(&column));
-        assert_eq!(slicer.cuts.len(), 3);
-        let tensor = Tensor::from_f32(vec![4, 1], &[-5.0, 400.0, 5_000.0, f32::NAN]).expect("fits");
-        let parts = slicer.parts(&[tensor]);
-        assert!(
-            parts[0].starts_with('≤') && parts[1].contains(" to ") && parts[2].starts_with('>'),
-            "{parts:?}"
-        );
-        assert_eq!(parts[3], "missing");
-        assert_eq!(
-            Slicer::new(place(DType::F32), None)
-                .parts(&[Tensor::from_f32(vec![1], &[1.0]).expect("fits")]),
-            ["all"]
-        );
-    }
-
-    #[test]
-    fn words_are_parts_until_there_are_too_many() {
-        let mut slicer = Slicer::new(place(DType::String), None);
-        let words: Vec<String> = (0..20).map(|i| format!("w{i}")).collect();
-        let tensor =
-            Tensor::strings(vec![20, 1], Strings::from_parts(&words).expect("text")).expect("fits");
-        let parts = slicer.parts(&[tensor]);
-        assert_eq!(
-            (parts[0].as_str(), parts[15].as_str(), parts[16].as_str()),
-            ("w0", "w15", OTHER)
-        );
     }
 }

@@ -18,10 +18,11 @@ use super::profile::{Series, profile};
 use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::task::Task;
-use crate::core::model::{ModelName, Signature, Version, short};
+use crate::core::model::{ModelName, Signature, Version};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::quality::answer::Answer;
 use crate::observe::quality::calibrate::Curve;
@@ -62,6 +63,7 @@ impl Subject {
         } else {
             &self.features
         };
+
         let places = layout::places(&self.signature, features);
         if let Some(baseline) = &self.baseline {
             layout::check(baseline, &places)?;
@@ -129,6 +131,7 @@ impl Watch {
             remembered: 0,
             subject: Arc::new(subject),
         };
+
         if let Some(baseline) = watch.subject.baseline.clone() {
             watch.begin(&baseline, BaselineSource::Training);
         }
@@ -142,11 +145,13 @@ impl Watch {
             .filter_map(|c| c.importance)
             .collect();
         heeded.sort_unstable_by(|a, b| b.total_cmp(a));
+
         let least = heeded
             .get(WEEK_COLUMNS_MAX)
             .copied()
             .unwrap_or(f64::NEG_INFINITY);
         let mut kept = 0;
+
         for place in &self.places {
             let columns = if place.side == Side::Input {
                 &baseline.inputs
@@ -162,6 +167,7 @@ impl Watch {
             self.columns
                 .push(Watched::new(place.clone(), column.clone(), keeps_week));
         }
+
         self.gathered = Vec::new();
         (self.source, self.baseline_rows) = (source, baseline.rows);
     }
@@ -184,11 +190,13 @@ impl Watch {
             }
             .get(place.tensor)
         };
+
         for column in &mut self.columns {
             if let Some(tensor) = of(&column.place) {
                 column.take(tensor);
             }
         }
+
         if self.source == BaselineSource::Gathering {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
                 of(place)
@@ -228,6 +236,7 @@ impl Watch {
             };
             side.push(profile(&place.name, series));
         }
+
         let baseline = Baseline {
             format: super::baseline::FORMAT,
             rows: self.gathered_rows as u64,
@@ -238,6 +247,7 @@ impl Watch {
             calibration: Vec::new(),
             performance: BTreeMap::new(),
         };
+
         self.contracts.begin(&self.places, &baseline);
         self.begin(&baseline, BaselineSource::Own);
         self.window_rows = 0;
@@ -267,6 +277,7 @@ impl Watch {
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
             }
         }
+
         begun
     }
 
@@ -377,6 +388,7 @@ fn estimator(subject: &Subject) -> Option<Estimator> {
             format!("{scores}[{class}]")
         }
     };
+
     let known = subject.baseline.iter().flat_map(|b| &b.calibration);
     let curves = known.filter_map(|curve| {
         let class = (0..task.classes.len())
@@ -384,6 +396,7 @@ fn estimator(subject: &Subject) -> Option<Estimator> {
             .find(|class| of(*class) == curve.output)?;
         Some((class, Curve::new(curve.points.clone())?))
     });
+
     Some(Estimator::new(task, &curves.collect()))
 }
 
@@ -406,6 +419,7 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
             .find(|c| c.name == *name);
         Ok(Slicer::new(place.clone(), column))
     };
+
     subject.slices.iter().map(one).collect()
 }
 

@@ -1,6 +1,9 @@
 //! Counts of one interval, column by column. They are added row by row, then window by window.
 //! Owns no clock.
 
+#[cfg(test)]
+mod tests;
+
 use super::baseline::Cells;
 use super::layout::Value;
 
@@ -49,6 +52,7 @@ impl Tally {
             .zip(&other.counts)
             .for_each(|(a, b)| *a = a.saturating_add(*b));
         self.missing = self.missing.saturating_add(other.missing);
+
         self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
     }
 
@@ -102,47 +106,10 @@ fn digits(value: i64, text: &mut [u8; 20]) -> &str {
             break;
         }
     }
+
     if value < 0 {
         at -= 1;
         text[at] = b'-';
     }
     std::str::from_utf8(&text[at..]).expect("digits are ASCII")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::drift::cells::{Edges, Words};
-
-    #[test]
-    fn whole_numbers_are_found_by_their_digits() {
-        for value in [0, 7, -1, 120, i64::MAX, i64::MIN] {
-            assert_eq!(digits(value, &mut [0; 20]), value.to_string());
-        }
-        let words = Words::new(&["-1".to_owned(), "120".to_owned()], &[], false);
-        let cells = Cells::Words(words);
-        let cell = |v| find(&cells, &Value::Whole(v));
-        assert_eq!((cell(-1), cell(120), cell(5)), (Some(0), Some(1), Some(3)));
-    }
-
-    #[test]
-    fn windows_add_up_to_what_they_were_made_of() {
-        let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
-        let mut whole = Tally::new(3);
-        let mut parts = [Tally::new(3), Tally::new(3)];
-        for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY]
-            .into_iter()
-            .enumerate()
-        {
-            whole.take(&cells, &Value::Number(v));
-            parts[i % 2].take(&cells, &Value::Number(v));
-        }
-        let [mut sum, other] = parts;
-        sum.add(&other);
-        assert_eq!(sum, whole);
-        assert_eq!(
-            (whole.rows(), whole.present(), whole.ends),
-            (5, 4, (-1.0, 2.0))
-        );
-    }
 }

@@ -46,6 +46,7 @@ fn subject() -> Subject {
         dtype: DType::F32,
         shape: Some(vec![Dim::Dynamic, Dim::Fixed(1)]),
     };
+
     let baseline = Baseline {
         format: BASELINE,
         rows: 20_000,
@@ -62,6 +63,7 @@ fn subject() -> Subject {
         calibration: Vec::new(),
         performance: BTreeMap::new(),
     };
+
     Subject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(1).expect("legal"),
@@ -98,6 +100,7 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
         false_alarms_per_month: 0.5 / SERVERS as f64,
         ..settings()
     };
+
     let (mut together, mut alone) = (None, None);
     for slot in 1..=slots {
         let mut merged = BTreeMap::new();
@@ -113,6 +116,7 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
             together = together.or(Some(slot));
         }
     }
+
     (together, alone)
 }
 
@@ -175,6 +179,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         },
         tapped_share: 0.0,
     };
+
     let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
         .expect("starts");
     let alarms: Arc<Mutex<Vec<DriftAlarm>>> = Arc::default();
@@ -187,6 +192,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         sink: Box::new(move |alarm| told.lock().push(alarm)),
         series: metrics.monitor.fleet(),
     };
+
     let observer = monitor.watch(subject(), None).expect("watched");
     Server {
         monitor,
@@ -206,12 +212,14 @@ impl Server {
             vec![self.random.rows(400, shift)],
             Vec::new(),
         );
+
         for _ in 0..500 {
             if self.windows() > before {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+
         panic!("no window closed");
     }
 

@@ -52,6 +52,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter_map(Result::ok);
     let now = SystemTime::now();
+
     let settled = |entry: &std::fs::DirEntry| {
         let Ok(meta) = entry.metadata() else {
             return false;
@@ -63,6 +64,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
             .unwrap_or_default();
         meta.is_file() && age >= SETTLE
     };
+
     let is_table = |path: &PathBuf| {
         path.extension()
             .is_some_and(|e| e == "parquet" || e == "csv")
@@ -73,6 +75,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .filter(is_table)
         .collect();
     files.sort();
+
     files
 }
 
@@ -113,6 +116,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
         );
         at += count;
     }
+
     tracing::info!(file = %file.display(), accepted, duplicates, refused, "label file imported");
     Ok(
         serde_json::json!({"accepted": accepted, "duplicates": duplicates, "refused": refused, "errors": errors}),
@@ -153,6 +157,7 @@ pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
         };
         Given::of_parts(&ids.word(at), row, label, None)
     };
+
     Ok((0..table.rows).map(one).collect())
 }
 
@@ -167,6 +172,7 @@ fn put_away(folder: &Path, file: &Path, note: &serde_json::Value) -> std::io::Re
     if taken.join(&name).exists() {
         name = format!("{}-{name}", uuid::Uuid::now_v7());
     }
+
     std::fs::rename(file, taken.join(&name))?;
     std::fs::write(taken.join(format!("{name}.json")), note.to_string())
 }

@@ -1,7 +1,10 @@
 //! Labels in requests, and the response that says which were accepted.
 
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::short;
 use crate::core::error::{Error, Kind, Result};
-use crate::core::model::short;
 use crate::observe::quality::answer::Label;
 use chrono::{DateTime, Utc};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -52,6 +55,7 @@ impl Given {
                 short(id)
             ))
         })?;
+
         Ok(Self {
             id,
             row,
@@ -74,6 +78,7 @@ impl Given {
                 short(unknown)
             )));
         }
+
         let id = members.get("prediction_id").and_then(Value::as_str);
         let id =
             id.ok_or_else(|| Error::invalid("prediction_id must be a string and is required"))?;
@@ -84,6 +89,7 @@ impl Given {
                 .and_then(|n| u32::try_from(n).ok())
                 .ok_or_else(|| Error::invalid("row must be a non-negative integer"))?,
         };
+
         let label = members
             .get("label")
             .ok_or_else(|| Error::invalid("label is required"))?;
@@ -91,6 +97,7 @@ impl Given {
             None | Some(Value::Null) => None,
             Some(text) => Some(time(text.as_str().unwrap_or_default())?),
         };
+
         Self::of_parts(id, row, Label::of_json(label)?, time)
     }
 }
@@ -157,6 +164,7 @@ impl<'d> Visitor<'d> for Body {
             }
             labels = Some(members.next_value_seed(List(self))?);
         }
+
         labels.ok_or_else(|| A::Error::missing_field("labels"))
     }
 }
@@ -193,6 +201,7 @@ impl<'d> Visitor<'d> for List {
             }
             labels.push(Given::of_json(&label));
         }
+
         Ok(labels)
     }
 }
@@ -219,93 +228,5 @@ impl Receipt {
             .first()
             .filter(|_| self.accepted + self.duplicates == 0)?;
         Some(first.error.kind)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "019aa0b2-0000-7abc-8def-0123456789ab";
-
-    fn check(label: &str, expected: Result<Given, &str>) {
-        let body = format!("{{\"labels\":[{label}]}}");
-        let mut read = read(body.as_bytes(), 10).expect("a list");
-        match (read.remove(0), expected) {
-            (Ok(given), Ok(expected)) => assert_eq!(given, expected),
-            (Err(error), Err(part)) => assert!(
-                error.message.contains(part),
-                "{error} does not say {part:?}"
-            ),
-            (found, expected) => panic!("{label} is {found:?}, not {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn labels_are_read_and_what_is_wrong_is_named() {
-        let id = Uuid::parse_str(ID).expect("an id");
-        let label = Label::Number(1.0);
-        let given = |row| Given {
-            id,
-            row,
-            label: label.clone(),
-            time: None,
-        };
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1}}"),
-            Ok(given(0)),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"row\":3,\"label\":1,\"time\":null}}"),
-            Ok(given(3)),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"row\":-1,\"label\":1}}"),
-            Err("row"),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"row\":1.5,\"label\":1}}"),
-            Err("row"),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\"}}"),
-            Err("label is required"),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"label\":null}}"),
-            Err("must be a number, a string or a boolean"),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"lable\":2}}"),
-            Err("lable"),
-        );
-        check(
-            &format!("{{\"prediction_id\":\"{ID}\",\"label\":1,\"time\":\"yesterday\"}}"),
-            Err("time"),
-        );
-        check(
-            "{\"prediction_id\":\"x\",\"label\":1}",
-            Err("must be the id of a prediction"),
-        );
-        check("{\"label\":1}", Err("prediction_id"));
-        check("7", Err("must be an object"));
-    }
-
-    #[test]
-    fn bodies_that_are_no_lists_are_refused() {
-        for bad in [
-            "",
-            "[]",
-            "{}",
-            "{\"labels\":1}",
-            "{\"labels\":[],\"more\":1}",
-            "{\"labels\":[}",
-        ] {
-            assert!(read(bad.as_bytes(), 10).is_err(), "{bad}");
-        }
-        assert!(read(b"{\"labels\":[]}", 10).expect("a list").is_empty());
-        assert!(
-            read(b"{\"labels\":[0,0]}", 2).is_ok() && read(b"{\"labels\":[0,0,0]}", 2).is_err()
-        );
     }
 }

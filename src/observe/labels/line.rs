@@ -124,6 +124,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>> {
         }
         serde_json::from_slice(line).map_err(malformed)
     };
+
     bytes
         .split(|b| *b == b'\n')
         .enumerate()
@@ -163,6 +164,7 @@ mod tests {
                 "{error} does not say {part:?}"
             );
         };
+
         refused(&GOLDEN.replace("\"format\":1", "\"format\":2"), "format 2");
         refused(&GOLDEN[..GOLDEN.len() / 2], "line");
         refused(

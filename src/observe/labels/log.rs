@@ -79,6 +79,7 @@ async fn put(records: &Records, lines: &[Line]) -> Result<()> {
         hour(Utc::now()),
         uuid::Uuid::now_v7()
     );
+
     match records.create(&key, line::write(lines)).await? {
         // A name of its own: what is there can only be this, written by an attempt before.
         Created::Yes | Created::Exists => Ok(()),
@@ -110,6 +111,7 @@ impl Reader {
                 .collect(),
             _ => vec![FOLDER.to_owned()],
         };
+
         for below in folders {
             let listed: Vec<_> = records.list(&below).try_collect().await?;
             let fresh = |key: &String| {
@@ -117,6 +119,7 @@ impl Reader {
             };
             new.extend(listed.into_iter().map(|(key, _)| key).filter(fresh));
         }
+
         new.sort();
         for key in new {
             // What was read counts; the rest is new the next time too.
@@ -129,6 +132,7 @@ impl Reader {
             }
             self.read.insert(key);
         }
+
         // What can no longer be listed need not be known.
         self.read.retain(|key| folder(key) >= oldest);
         Ok(())

@@ -34,6 +34,7 @@ impl Kept {
                 0
             }
         };
+
         let words: usize = answered
             .parts
             .iter()

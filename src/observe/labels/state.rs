@@ -105,6 +105,7 @@ impl State {
                 .into_iter()
                 .for_each(|oldest| drop(self.books.remove(&oldest)));
         }
+
         let open = self.books.entry(key).or_insert_with(|| Open {
             book: Book::new(version, slices.to_vec(), rows_max),
             trial: None,
@@ -112,6 +113,7 @@ impl State {
             used: 0,
             changed: true,
         });
+
         open.used = self.turn;
         open
     }
@@ -127,6 +129,7 @@ impl State {
             &subject.slices,
             options.settings.rows_max,
         );
+
         open.book.predicted(hour_of(id), rows);
         if open.trial.is_none() {
             let measured = subject.baseline.as_ref().map(|b| (&b.performance, b.rows));
@@ -134,6 +137,7 @@ impl State {
                 .map(|(measured, rows)| Trial::new(measured, rows, options.settings.loss_margin));
             open.trial = Some(trial.unwrap_or_default());
         }
+
         self.recent.add(id, kept);
     }
 
@@ -144,6 +148,7 @@ impl State {
                 .and_then(|t| t.elapsed().ok())
                 .is_some_and(|age| age < super::UNDER_WAY)
         };
+
         given
             .iter()
             .flatten()
@@ -165,11 +170,13 @@ impl State {
             label,
             time,
         } = given;
+
         if !mint.is_ours(*id) {
             return Err(Error::not_found(format!(
                 "prediction_id '{id}' is not of a prediction of this fleet"
             )));
         }
+
         let made: DateTime<Utc> = minted(*id).unwrap_or(UNIX_EPOCH).into();
         let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
         if made > now + SKEW || time.is_some_and(|time| time > now + SKEW) {
@@ -182,6 +189,7 @@ impl State {
                 made.format("%Y-%m-%d")
             )));
         }
+
         let joined = self.join(*id, *row, label)?;
         let (key, hour) = ((*id, *row), hour_of(*id));
         match &joined {
@@ -211,6 +219,7 @@ impl State {
             }
             None => {}
         }
+
         // No two have one time: of two labels of a request for one row, the later holds.
         self.last = (self.last + TimeDelta::microseconds(1)).max(now);
         let time = self.last;
@@ -222,6 +231,7 @@ impl State {
             time,
             joined,
         };
+
         Ok(Judged::New(Box::new(line)))
     }
 
@@ -242,11 +252,13 @@ impl State {
                 "row {row} is out of range; the prediction has {rows} rows, counted from 0"
             ))
         })?;
+
         let answer = answer.clone().ok_or_else(|| {
             Error::precondition(format!(
                 "the prediction of row {row} is not a number and cannot have a label"
             ))
         })?;
+
         let subject = &kept.subject;
         let task = subject.task.as_ref().ok_or_else(|| {
             Error::precondition("the task of the model is unknown; set task in its configuration")
@@ -280,6 +292,7 @@ impl State {
             self.count(line, joined, options, worse);
             return;
         }
+
         // Made here, and taken by another: this is who knows it.
         match self.join(line.prediction_id, line.row, &line.label) {
             Ok(Some(joined)) => {
@@ -305,6 +318,7 @@ impl State {
                 .and_then(|t| t.elapsed().ok())
                 .is_some_and(|age| age >= CAPTURED)
         };
+
         self.pending
             .keys()
             .map(|(id, _)| *id)
@@ -338,12 +352,14 @@ impl State {
                 ..line.clone()
             });
         }
+
         // What was found and does not fit never will; what does waits until it is put down.
         let fits = |key: &(Uuid, u32)| {
             joined
                 .iter()
                 .any(|l: &Line| (l.prediction_id, l.row) == *key)
         };
+
         self.pending
             .retain(|key, _| !found.contains_key(&key.0) || fits(key));
         joined
@@ -355,6 +371,7 @@ impl State {
             Some(_) => {}
             None => self.order.push_back(key),
         }
+
         self.pending.insert(key, line);
         while self.order.len() > PENDING_MAX {
             let oldest = self
@@ -394,6 +411,7 @@ impl State {
             is_own,
             time_us: line.time.timestamp_micros(),
         };
+
         let taken = open.book.label(hour, (id, line.row), row);
         match taken {
             Taken::Same | Taken::Dropped => return taken,
@@ -418,6 +436,7 @@ impl State {
                 }));
             }
         }
+
         open.changed = true;
         taken
     }
@@ -436,6 +455,7 @@ impl State {
                 open.changed = true;
             }
         }
+
         // One at a time: whoever waits for the state must not wait for all of them.
         let next = self
             .books
@@ -453,6 +473,7 @@ impl State {
                 alarm: open.trial.as_ref().is_some_and(|t| t.alarm.is_some()),
             });
         }
+
         None
     }
 

@@ -47,6 +47,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         sink,
         &runtime,
     );
+
     let classes = ["no", "yes"].map(str::to_owned).to_vec();
     let task = Task::Classification(Classification {
         scores: 0,
@@ -54,6 +55,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         label: None,
         classes,
     });
+
     let subject = Subject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(3).expect("legal"),
@@ -67,6 +69,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         task: Some(task),
         slices: vec!["colour".to_owned()],
     };
+
     Desk {
         feedback,
         mint,
@@ -92,6 +95,7 @@ impl Desk {
             answers: &answers,
             parts: &parts,
         };
+
         (self.feedback.tap())(&answered);
         prediction
     }
@@ -121,6 +125,7 @@ impl Desk {
             expected,
             "{receipt:?}"
         );
+
         let said = receipt
             .refused
             .first()
@@ -143,6 +148,7 @@ impl Desk {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+
         panic!("{what}: {}", self.window());
     }
 }
@@ -153,6 +159,7 @@ fn run(test: impl AsyncFnOnce(&std::path::Path)) {
         .enable_all()
         .build();
     let folder = tempfile::tempdir().expect("a folder");
+
     runtime.expect("a runtime").block_on(test(folder.path()));
 }
 

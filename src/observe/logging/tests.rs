@@ -13,6 +13,7 @@ fn check(level: &str, target: &str, loudest: Option<Level>) {
         Level::WARN,
         Level::ERROR,
     ];
+
     let found = all.into_iter().find(|at| filter.would_enable(target, at));
     assert_eq!(found, loudest, "{target} under {level}");
 }
@@ -33,6 +34,7 @@ fn level_admits_what_it_names_and_holds_the_runtime_to_warnings() {
         "ortus::batch",
         Some(Level::DEBUG),
     );
+
     check("info,ortus::batch=debug", "ortus::app", Some(Level::INFO));
     check("warn,ortus=trace", "ortus::app", Some(Level::TRACE));
 }

@@ -149,6 +149,7 @@ pub(crate) fn rules() -> String {
             "  - alert: {name}\n    expr: {expr}\n    for: {hold}\n    labels:\n      severity: {severity}\n    annotations:\n      summary: {summary}\n      description: {what}"
         );
     }
+
     out
 }
 
@@ -233,6 +234,7 @@ pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
         }
         y += of_row.len().div_ceil(3) * 8;
     }
+
     let filter = |name: &str| {
         json!({
             "name": name, "label": name, "type": "query", "multi": true, "includeAll": true, "refresh": 2, "sort": 1,
@@ -240,6 +242,7 @@ pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
             "query": {"query": format!("label_values(ortus_model_ready, {name})"), "refId": name}
         })
     };
+
     let whole = json!({
         "uid": format!("ortus-{name}"), "title": title, "tags": ["ortus"], "editable": true, "schemaVersion": 39,
         "version": 1, "refresh": "30s", "time": {"from": "now-6h", "to": "now"}, "timezone": "utc",
@@ -249,6 +252,7 @@ pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
         ]},
         "panels": panels
     });
+
     let mut text = serde_json::to_string_pretty(&whole).expect("plain data is JSON");
     text.push('\n');
     Some(text)
@@ -265,6 +269,7 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
         labels,
         help,
     } = family;
+
     let has = |label: &str| labels.iter().any(|l| l == label);
     let filters: Vec<String> = ["model", "version"]
         .iter()
@@ -272,6 +277,7 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
         .map(|l| format!("{l}=~\"${l}\""))
         .collect();
     let selected = format!("{{{}}}", filters.join(","));
+
     let by = labels.join(", ");
     let legend = labels
         .iter()
@@ -299,6 +305,7 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
             })
             .into(),
     };
+
     let unit = match name {
         n if n.ends_with("_seconds") => "s",
         n if n.ends_with("bytes_total") => "Bps",
@@ -306,6 +313,7 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
         n if n.ends_with("_ratio") => "percentunit",
         _ => "short",
     };
+
     let targets = queries.iter().zip('A'..).map(|((expr, legend), letter)| {
         json!({"refId": letter, "expr": expr, "legendFormat": legend, "datasource": source()})
     });

@@ -85,6 +85,7 @@ impl Families {
                 .with_label_values(&[served[0], served[1], metric])
                 .set(*value);
         }
+
         self.rows
             .with_label_values(&served)
             .set(i64::try_from(shown.rows).unwrap_or(i64::MAX));

@@ -274,6 +274,7 @@ impl Drop for MonitorMetrics {
         ] {
             let _ = family.remove_label_values(&[model, version]);
         }
+
         let _ = self.families.alarms.remove_label_values(&[model, version]);
         for metric in &self.estimated {
             let _ = self
@@ -281,12 +282,14 @@ impl Drop for MonitorMetrics {
                 .estimated
                 .remove_label_values(&[model, version, metric]);
         }
+
         for (column, kind) in self.counted.keys() {
             let _ = self
                 .families
                 .breaches
                 .remove_label_values(&[model, version, column, kind]);
         }
+
         for (column, metric) in &self.measured {
             let _ = self
                 .families

@@ -1,6 +1,9 @@
 //! Statistics of one version in the form of Triton's statistics call. A finished batch adds to them
 //! without taking a lock.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +61,7 @@ impl Statistics {
             u64::try_from(now.as_millis()).unwrap_or(0),
             Ordering::Relaxed,
         );
+
         self.batches.add(rows, gather, run);
     }
 
@@ -150,28 +154,4 @@ impl Batches {
 
 fn ns(took: Duration) -> u64 {
     u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_counted_by_many_threads_at_once_are_all_there_by_size() {
-        let statistics = Statistics::default();
-        let sizes = [1, 65, 129, 7];
-        let (gather, run) = (Duration::from_nanos(2), Duration::from_nanos(3));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for rows in sizes.into_iter().cycle().take(4_000) {
-                        statistics.ran(rows, gather, run);
-                    }
-                });
-            }
-        });
-        let expected = sizes.map(|rows| (rows, [4_000, 8_000, 12_000]));
-        assert_eq!(statistics.batches(), BTreeMap::from(expected));
-        assert_eq!(statistics.rows(), 4_000 * sizes.iter().sum::<u64>());
-    }
 }

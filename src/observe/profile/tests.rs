@@ -38,6 +38,7 @@ fn graph() -> Graph {
         output: vec![declare("y", FLOAT, &[-1])],
         ..Default::default()
     });
+
     Graph::read(bytes.into()).expect("a graph")
 }
 
@@ -52,6 +53,7 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
         label: None,
         task: Wish::default(),
     };
+
     profile.make(&graph(), &mut Sum)
 }
 
@@ -94,16 +96,19 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
             "{error} does not say {part:?}"
         );
     };
+
     refused(
         "a,b,c\n1,2,3\n",
         &[],
         "takes 2 columns, the table gives 3: name them with --features",
     );
+
     refused(
         "a,b\n1,2\n",
         &["a", "z"],
         "no column 'z'; its columns are a, b",
     );
+
     refused("a,b\n1,x\n", &[], "takes numbers, the table has words");
 }
 
@@ -125,6 +130,7 @@ fn a_person_may_say_what_the_answers_mean() {
             .make(&graph(), &mut Sum)
             .map(|b| b.performance.keys().cloned().collect::<Vec<_>>())
     };
+
     let measured = |wish| make(wish).map_err(|e| e.message);
     assert!(
         measured(Wish::default()).is_ok_and(|m| m.contains(&"mae".to_owned())),
@@ -136,6 +142,7 @@ fn a_person_may_say_what_the_answers_mean() {
         output: Some("y".to_owned()),
         classes: vec!["0".to_owned(), "1".to_owned()],
     };
+
     assert!(measured(classes).is_ok_and(|m| m.contains(&"accuracy".to_owned())));
     let wrong = Wish {
         output: Some("z".to_owned()),

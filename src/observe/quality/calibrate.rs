@@ -1,6 +1,9 @@
 //! Calibration: how often a score was right, as a non-decreasing curve. It is fitted by isotonic
 //! regression (pool adjacent violators) and interpolated linearly.
 
+#[cfg(test)]
+mod tests;
+
 /// The most points of a curve.
 const POINTS_MAX: usize = 256;
 
@@ -21,6 +24,7 @@ impl Curve {
             .map(|(score, hit)| (*score, f64::from(u8::from(*hit))))
             .collect();
         sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+
         // Blocks of the same share: rows, hits, lowest and highest score.
         let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
         for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
@@ -34,6 +38,7 @@ impl Curve {
                 blocks.push(whole);
             }
         }
+
         let ends = |b: &(f64, f64, f64, f64)| [(b.2, b.1 / b.0), (b.3, b.1 / b.0)];
         let mut points: Vec<(f64, f64)> = blocks.iter().flat_map(ends).collect();
         points.dedup_by(|a, b| a.0 == b.0);
@@ -69,51 +74,5 @@ fn thin(points: &mut Vec<(f64, f64)>) {
         *points = (0..POINTS_MAX)
             .map(|i| points[i * last / (POINTS_MAX - 1)])
             .collect();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_curve_never_falls_and_pools_what_would() {
-        let rows = [
-            (0.1, false),
-            (0.2, true),
-            (0.3, false),
-            (0.4, true),
-            (0.9, true),
-        ];
-        let curve = Curve::fit(&rows).expect("a curve");
-        assert_eq!(
-            curve.points(),
-            [(0.1, 0.0), (0.2, 0.5), (0.3, 0.5), (0.4, 1.0), (0.9, 1.0)]
-        );
-        let near =
-            |score: f64, share: f64| assert!((curve.at(score) - share).abs() < 1e-12, "{score}");
-        [(0.0, 0.0), (0.25, 0.5), (0.35, 0.75), (2.0, 1.0)]
-            .into_iter()
-            .for_each(|(s, p)| near(s, p));
-        assert!(Curve::fit(&[]).is_none());
-        assert_eq!(
-            Curve::fit(&[(0.5, true), (0.5, false)])
-                .expect("a curve")
-                .at(0.1),
-            0.5,
-            "ties are one point"
-        );
-    }
-
-    #[test]
-    fn a_curve_has_a_limit_of_points() {
-        let rows: Vec<(f64, bool)> = (0..10_000)
-            .map(|i| (f64::from(i) / 1e4, i % 100 < i / 100))
-            .collect();
-        let curve = Curve::fit(&rows).expect("a curve");
-        assert!(curve.points().len() <= POINTS_MAX);
-        assert!(
-            (0..100).all(|i| (curve.at(f64::from(i) / 100.0) - f64::from(i) / 100.0).abs() < 0.05)
-        );
     }
 }

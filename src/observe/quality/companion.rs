@@ -2,11 +2,15 @@
 //! version, predicts the absolute error of each row. The estimate holds while rows of one kind are
 //! as difficult as in training, which inputs alone cannot show.
 
+#[cfg(test)]
+mod tests;
+
 use super::answer::column;
 use super::estimate::Estimate;
 use super::measure::Measures;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Tensor, View};
 use crate::observe::drift::layout::Side;
 use crate::onnx::graph::Graph;
@@ -30,6 +34,7 @@ impl Wiring {
                 "the companion model must hold its weights in its own file",
             ));
         }
+
         Self::find(model, &graph.signature)
     }
 
@@ -59,6 +64,7 @@ impl Wiring {
             }
             takes.push((side, at));
         }
+
         let is_number =
             |o: &TensorSpec| matches!(o.dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64);
         match companion.outputs.as_slice() {
@@ -135,6 +141,7 @@ impl Companion {
             }
             .get(*at)
         };
+
         let given: Option<Vec<View<'_>>> = self
             .wiring
             .0
@@ -144,6 +151,7 @@ impl Companion {
         let given = given
             .ok_or_else(|| Error::internal("a request has fewer tensors than its signature"))?;
         let rows = inputs.first().and_then(Tensor::rows);
+
         let answered = self.session.run(&given)?;
         let values = answered
             .first()
@@ -203,151 +211,5 @@ impl Errors {
             margin,
             calibrated: None,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::onnx::runtime::fake::{FakeSession, Script};
-
-    fn spec(name: &str, dtype: DType, dims: &[usize]) -> TensorSpec {
-        let fixed = dims.iter().map(|d| Dim::Fixed(*d));
-        TensorSpec {
-            name: name.to_owned(),
-            dtype,
-            shape: Some(std::iter::once(Dim::Dynamic).chain(fixed).collect()),
-        }
-    }
-
-    fn model() -> Signature {
-        let inputs = vec![
-            spec("x", DType::F32, &[3]),
-            spec("kind", DType::String, &[1]),
-        ];
-        Signature {
-            inputs,
-            outputs: vec![spec("y", DType::F32, &[1])],
-        }
-    }
-
-    fn echo(script: Script) -> Companion {
-        let asks = Signature {
-            inputs: vec![spec("y", DType::F32, &[1])],
-            outputs: vec![spec("e", DType::F32, &[1])],
-        };
-        let wiring = Wiring::find(&model(), &asks).expect("fits");
-        Companion::new(
-            Box::new(FakeSession {
-                script,
-                runs: std::sync::Arc::default(),
-            }),
-            wiring,
-        )
-    }
-
-    fn request(values: &[f32]) -> (Vec<Tensor>, Vec<Tensor>) {
-        let x =
-            Tensor::from_f32(vec![values.len(), 3], &vec![0.0; 3 * values.len()]).expect("fits");
-        (
-            vec![x],
-            vec![Tensor::from_f32(vec![values.len(), 1], values).expect("fits")],
-        )
-    }
-
-    #[test]
-    fn it_takes_what_the_model_takes_and_answers_and_nothing_else() {
-        let find = |inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>| {
-            Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
-        };
-        let one = || vec![spec("error", DType::F32, &[1])];
-        let takes = find(
-            vec![spec("y", DType::F32, &[1]), spec("x", DType::F32, &[3])],
-            one(),
-        );
-        assert_eq!(takes, Ok(Wiring(vec![(Side::Output, 0), (Side::Input, 0)])));
-        assert_eq!(
-            find(
-                vec![spec("x", DType::F32, &[3])],
-                vec![spec("e", DType::F64, &[])]
-            )
-            .map(|w| w.0.len()),
-            Ok(1)
-        );
-        let refused = |inputs, outputs, why: &str| {
-            let found = find(inputs, outputs).expect_err("does not fit");
-            assert!(found.contains(why), "{found}");
-        };
-        refused(
-            vec![spec("z", DType::F32, &[3])],
-            one(),
-            "'z', which is neither",
-        );
-        refused(
-            vec![spec("x", DType::F64, &[3])],
-            one(),
-            "another type or shape",
-        );
-        refused(
-            vec![spec("x", DType::F32, &[4])],
-            one(),
-            "another type or shape",
-        );
-        refused(
-            vec![spec("x", DType::F32, &[3])],
-            vec![spec("e", DType::F32, &[2])],
-            "one floating-point number",
-        );
-        refused(
-            vec![spec("x", DType::F32, &[3])],
-            vec![spec("e", DType::I64, &[1])],
-            "one floating-point number",
-        );
-        refused(
-            vec![spec("x", DType::F32, &[3])],
-            [one(), one()].concat(),
-            "nothing else",
-        );
-    }
-
-    #[test]
-    fn expected_errors_are_averaged_over_rows_and_start_again() {
-        let then = BTreeMap::from([("mae".to_owned(), 3.0), ("rmse".to_owned(), 5.0)]);
-        let (mut companion, mut errors) = (echo(Script::Echo), Errors::new(Some(&then)));
-        for values in [&[1.0, 2.0][..], &[9.0, -1.0, f32::NAN, f32::INFINITY]] {
-            let (inputs, outputs) = request(values);
-            let (expected, failure) = companion.expect(&inputs, &outputs);
-            assert!(failure.is_none());
-            expected.into_iter().for_each(|e| errors.take(e));
-        }
-        let estimate = errors.close().expect("rows");
-        assert_eq!(
-            (estimate.rows, estimate.measures["mae"]),
-            (4, 3.0),
-            "no error is below nothing or endless"
-        );
-        let margin = estimate.margin.expect("a spread");
-        assert!((margin - 1.96 * 4.0 / 2.0).abs() < 1e-12, "{margin}");
-        assert_eq!(errors.close(), None);
-        assert_eq!(Errors::new(None).spread, None, "nobody said");
-    }
-
-    #[test]
-    fn a_run_that_fails_says_nothing_and_why_only_once() {
-        let mut companion = echo(Script::FailOn(7.0));
-        let (inputs, outputs) = request(&[7.0]);
-        let (expected, why) = companion.expect(&inputs, &outputs);
-        assert!(expected.is_empty() && why.is_some());
-        assert!(
-            companion.expect(&inputs, &outputs).1.is_none(),
-            "told already"
-        );
-        let (inputs, _) = request(&[1.0, 2.0]);
-        let (_, outputs) = request(&[1.0]);
-        let (expected, why) = echo(Script::Echo).expect(&inputs, &outputs);
-        assert!(
-            expected.is_empty()
-                && why.is_some_and(|e| e.message.contains("one value for each row"))
-        );
     }
 }

@@ -2,6 +2,9 @@
 //! model is right. The estimate holds while P(y | score) is as in training, which inputs alone
 //! cannot show; whoever prints an estimate prints that assumption with it.
 
+#[cfg(test)]
+mod tests;
+
 use super::answer::Answer;
 use super::calibrate::Curve;
 use super::measure::{Counts, Measures};
@@ -64,12 +67,14 @@ impl Estimator {
         } else {
             (0..width).collect()
         };
+
         let sums = || Sums {
             decided: 0,
             right: 0.0,
             of_class: 0.0,
             bins: Box::new([(0, 0.0); BINS]),
         };
+
         Self {
             curves: (0..width)
                 .map(|class| curves.get(&class).cloned())
@@ -118,6 +123,7 @@ impl Estimator {
             let share = at(1, *positive);
             return vec![1.0 - share, share];
         }
+
         let mut shares: Vec<f64> = scores
             .iter()
             .take(self.curves.len())
@@ -125,6 +131,7 @@ impl Estimator {
             .map(|(class, score)| at(class, *score))
             .collect();
         let whole: f64 = shares.iter().sum();
+
         if whole > 0.0 {
             shares.iter_mut().for_each(|share| *share /= whole);
         }
@@ -154,6 +161,7 @@ impl Estimator {
         {
             measures.insert("auc", areas.iter().sum::<f64>() / classes);
         }
+
         for sums in &mut self.sums {
             (sums.decided, sums.right, sums.of_class) = (0, 0.0, 0.0);
             sums.bins.fill((0, 0.0));
@@ -163,6 +171,7 @@ impl Estimator {
             .iter()
             .all(|class| self.curves[*class].is_some());
         let margin = Some(1.96 * variance.sqrt() / n);
+
         Some(Estimate {
             rows,
             measures,
@@ -201,95 +210,7 @@ impl Sums {
             won += of_class * (below + others / 2.0);
             below += others;
         }
+
         (self.of_class > 0.0 && below > 0.0).then(|| won / (self.of_class * below))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::quality::answer::Truth;
-    use crate::observe::quality::measure::measure;
-
-    fn task(classes: usize) -> Classification {
-        let classes = (0..classes).map(|c| c.to_string()).collect();
-        Classification {
-            scores: 0,
-            is_single: false,
-            label: None,
-            classes,
-        }
-    }
-
-    /// Numbers between 0 and 1 that look random.
-    fn random(state: &mut u64) -> f64 {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f64 / f64::from(1 << 24)
-    }
-
-    #[test]
-    fn scores_that_mean_what_they_say_estimate_what_labels_measure() {
-        let mut state = 7;
-        let mut estimator = Estimator::new(&task(2), &BTreeMap::new());
-        let mut rows = Vec::new();
-        for _ in 0..50_000 {
-            let p = random(&mut state);
-            let answer = Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
-            estimator.take(&answer);
-            rows.push((answer, Truth::Class(usize::from(random(&mut state) < p))));
-        }
-        let real = measure(rows.iter().map(|(a, t)| (a, *t)));
-        let estimate = estimator.close().expect("rows");
-        for (name, value) in &estimate.measures {
-            assert!(
-                (value - real[name]).abs() < 0.01,
-                "{name}: {value} for {}",
-                real[name]
-            );
-        }
-        assert!(
-            (estimate.measures["accuracy"] - real["accuracy"]).abs()
-                < estimate.margin.expect("a margin")
-        );
-        assert_eq!(estimate.calibrated, Some(false));
-        assert_eq!(estimator.close(), None, "it starts again");
-    }
-
-    #[test]
-    fn scores_have_a_part_whatever_they_are() {
-        assert!(bin(0.1) < bin(0.5) && bin(0.5) < bin(0.999_999) && bin(0.999_999) < bin(1.0));
-        assert_eq!(
-            (bin(1.000_000_1), bin(-0.1), bin(f64::NAN)),
-            (bin(1.0), bin(0.0), 0)
-        );
-    }
-
-    #[test]
-    fn a_curve_corrects_scores_that_boast() {
-        let mut state = 7;
-        let boast = |p: f64| 0.5 + (p - 0.5).signum() * (0.5 * (2.0 * (p - 0.5).abs()).sqrt());
-        let mut draw = || {
-            let p = random(&mut state);
-            (boast(p), random(&mut state) < p)
-        };
-        let made_of: Vec<(f64, bool)> = (0..50_000).map(|_| draw()).collect();
-        let curve = Curve::fit(&made_of).expect("a curve");
-        let seen: Vec<(f64, bool)> = (0..20_000).map(|_| draw()).collect();
-        let estimate = |curves: &BTreeMap<usize, Curve>| {
-            let mut estimator = Estimator::new(&task(2), curves);
-            let answer =
-                |p: f64| Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
-            seen.iter().for_each(|(p, _)| estimator.take(&answer(*p)));
-            estimator.close().expect("rows").measures["accuracy"]
-        };
-        let real =
-            seen.iter().filter(|(p, hit)| (*p >= 0.5) == *hit).count() as f64 / seen.len() as f64;
-        assert!((estimate(&BTreeMap::from([(1, curve)])) - real).abs() < 0.01);
-        assert!(
-            (estimate(&BTreeMap::new()) - real).abs() > 0.05,
-            "what it says of itself is another thing"
-        );
     }
 }

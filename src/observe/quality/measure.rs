@@ -2,6 +2,9 @@
 //! those of the last (positive) class; with more, each class is measured against the others and the
 //! results are averaged.
 
+#[cfg(test)]
+mod tests;
+
 use super::answer::{Answer, Truth};
 use std::collections::BTreeMap;
 
@@ -31,6 +34,7 @@ pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures 
             _ => {}
         }
     }
+
     if classes.is_empty() {
         regression(&values)
     } else {
@@ -60,6 +64,7 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
     } else {
         (0..width).collect()
     };
+
     let mut measures = Measures::from([
         (
             "accuracy",
@@ -71,12 +76,14 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
         ),
         ("ece", calibration_error(rows)),
     ]);
+
     let square =
         |r: &Judged<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
     measures.insert(
         "brier",
         mean(&|r| looked_at.iter().map(|c| square(r, *c)).sum()),
     );
+
     let counted: Vec<Counts> = looked_at
         .iter()
         .map(|class| Counts::of(rows, *class))
@@ -84,6 +91,7 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
     let average =
         |of: fn(&Counts) -> f64| counted.iter().map(of).sum::<f64>() / counted.len() as f64;
     measures.insert("precision", average(Counts::precision));
+
     measures.insert("recall", average(Counts::recall));
     measures.insert("f1", average(Counts::f1));
     let areas: Option<Vec<f64>> = looked_at.iter().map(|class| area(rows, *class)).collect();
@@ -153,6 +161,7 @@ pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
         below += others;
         of_class += hits;
     }
+
     (below > 0.0 && of_class > 0.0).then(|| won / (below * of_class))
 }
 
@@ -167,6 +176,7 @@ fn calibration_error(rows: &[Judged<'_>]) -> f64 {
         bins[at].0 += score;
         bins[at].1 += f64::from(u8::from(row.class == row.truth));
     }
+
     bins.iter()
         .map(|(score, right)| (score - right).abs())
         .sum::<f64>()
@@ -184,6 +194,7 @@ fn regression(rows: &[(f64, f64)]) -> Measures {
             .sum::<f64>()
             / n
     };
+
     let squared = mean(&|v, t| (t - v).powi(2));
     let centre = mean(&|_, t| t);
     let spread = mean(&|_, t| (t - centre).powi(2));
@@ -196,6 +207,7 @@ fn regression(rows: &[(f64, f64)]) -> Measures {
             }
         })
     };
+
     let mut measures = Measures::from([
         ("mae", mean(&|v, t| (t - v).abs())),
         ("rmse", squared.sqrt()),
@@ -203,80 +215,9 @@ fn regression(rows: &[(f64, f64)]) -> Measures {
         ("quantile_loss_10", pinball(0.1)),
         ("quantile_loss_90", pinball(0.9)),
     ]);
+
     if spread > 0.0 {
         measures.insert("r2", 1.0 - squared / spread);
     }
     measures
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of_classes(rows: &[(u32, &[f32], usize)]) -> Measures {
-        let answers: Vec<(Answer, Truth)> = rows
-            .iter()
-            .map(|(class, scores, truth)| {
-                (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth))
-            })
-            .collect();
-        measure(answers.iter().map(|(a, t)| (a, *t)))
-    }
-
-    fn check(measures: &Measures, name: &str, expected: f64) {
-        let found = measures.get(name).copied().unwrap_or(f64::NAN);
-        assert!(
-            (found - expected).abs() < 1e-7,
-            "{name} is {found}, not {expected}"
-        );
-    }
-
-    #[test]
-    fn two_classes_are_measured_by_the_positive_one() {
-        let m = of_classes(&[
-            (1, &[0.2, 0.8], 1),
-            (1, &[0.4, 0.6], 0),
-            (0, &[0.7, 0.3], 1),
-            (0, &[0.9, 0.1], 0),
-        ]);
-        check(&m, "accuracy", 0.5);
-        check(&m, "precision", 0.5);
-        check(&m, "recall", 0.5);
-        check(&m, "f1", 0.5);
-        check(&m, "auc", 0.75);
-        check(&m, "brier", (0.04 + 0.36 + 0.49 + 0.01) / 4.0);
-        check(
-            &m,
-            "log_loss",
-            -(0.8_f64.ln() + 0.4_f64.ln() + 0.3_f64.ln() + 0.9_f64.ln()) / 4.0,
-        );
-    }
-
-    #[test]
-    fn what_has_no_meaning_is_left_out() {
-        let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
-        assert!(!m.contains_key("auc"), "there is only one class");
-        assert!(measure(std::iter::empty()).is_empty());
-        let value = Answer::Value(1.0);
-        assert!(
-            measure([(&value, Truth::Class(1))].into_iter()).is_empty(),
-            "a value has no class"
-        );
-        assert!(!measure([(&value, Truth::Value(2.0))].into_iter()).contains_key("r2"));
-    }
-
-    #[test]
-    fn values_are_measured_by_their_errors() {
-        let rows = [
-            (Answer::Value(1.0), 2.0),
-            (Answer::Value(3.0), 2.0),
-            (Answer::Value(5.0), 8.0),
-        ];
-        let m = measure(rows.iter().map(|(a, t)| (a, Truth::Value(*t))));
-        check(&m, "mae", 5.0 / 3.0);
-        check(&m, "rmse", (11.0_f64 / 3.0).sqrt());
-        check(&m, "bias", -1.0);
-        check(&m, "quantile_loss_90", (0.9 + 0.1 + 2.7) / 3.0);
-        check(&m, "r2", 1.0 - 11.0 / 24.0);
-    }
 }

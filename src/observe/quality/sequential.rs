@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod tests;
 
 use super::answer::{Answer, Truth};
 use crate::observe::drift::profile::quantile;
@@ -44,6 +46,7 @@ impl Bet {
             let share = 1.0 / (1.0 + (-other).exp());
             lost * (share / allowed).ln() + kept * ((1.0 - share) / (1.0 - allowed)).ln()
         };
+
         let highest = (0..BETS).map(bet).fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = (0..BETS).map(|i| (bet(i) - highest).exp()).sum();
         highest + (sum / f64::from(BETS)).ln()
@@ -125,6 +128,7 @@ impl Trial {
             (Answer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
             _ => return None,
         };
+
         let Some(allowed) = self.allowed else {
             self.learn(loss, matches!(answer, Answer::Value(_)), margin);
             return None;
@@ -154,6 +158,7 @@ impl Trial {
                 });
             }
         }
+
         won
     }
 
@@ -170,91 +175,7 @@ impl Trial {
         } else {
             first.iter().sum::<f64>() / first.len() as f64
         };
+
         self.allowed = Some(allowed(lost, OWN_ROWS, margin));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows_until(alpha: f64, allowed: f64, share: f64, most: u64, seed: u64) -> Option<u64> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut bet = Bet::default();
-        (1..=most).find(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let lost = ((state >> 11) as f64 / (1_u64 << 53) as f64) < share;
-            bet.take(lost, allowed) >= -alpha.ln()
-        })
-    }
-
-    #[test]
-    fn a_model_that_loses_no_more_is_accused_as_rarely_as_promised() {
-        let accused = |share| {
-            (0..400)
-                .filter(|seed| rows_until(0.05, 0.1, share, 4_000, *seed).is_some())
-                .count()
-        };
-        // 20 of 400 by chance at most; 35 is that and three and a half deviations.
-        assert!(accused(0.1) <= 35, "{}", accused(0.1));
-        assert!(accused(0.08) <= accused(0.1));
-    }
-
-    #[test]
-    fn a_model_that_loses_more_is_found_the_sooner_the_more() {
-        let median = |share| {
-            let mut found: Vec<u64> = (0..51)
-                .map(|seed| rows_until(0.001, 0.1, share, 20_000, seed).unwrap_or(u64::MAX))
-                .collect();
-            found.sort_unstable();
-            found[25]
-        };
-        let (little, much) = (median(0.13), median(0.3));
-        assert!(
-            little < 4_000 && much < 100 && much < little,
-            "{little} {much}"
-        );
-    }
-
-    #[test]
-    fn a_trial_learns_what_it_may_lose_and_tells_of_a_loss_once() {
-        let mut trial = Trial::default();
-        let mut state = 9_u64;
-        let mut give = |trial: &mut Trial, off: f64, rows: u64, hour: u64| {
-            (0..rows)
-                .filter_map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1_442_695_040_888_963_407);
-                    let error = (state >> 40) as f64 / f64::from(1 << 24) * off;
-                    trial.take((&Answer::Value(error), Truth::Value(0.0)), hour, 1.0, 0.02)
-                })
-                .collect::<Vec<_>>()
-        };
-        assert!(give(&mut trial, 1.0, OWN_ROWS, 0).is_empty() && trial.allowed.is_some());
-        assert!(
-            give(&mut trial, 1.0, 5_000, 1).is_empty(),
-            "nothing changed"
-        );
-        let won = give(&mut trial, 2.0, 2_000, 24);
-        assert_eq!(won.len(), 1, "told once: {won:?}");
-        assert!(
-            won[0].rows < 500 && trial.alarm == Some((24, 48)),
-            "{won:?}"
-        );
-        give(&mut trial, 1.0, 1, 48);
-        assert!(
-            trial.alarm.is_none_or(|(span, _)| span > 24),
-            "the day is over"
-        );
-    }
-
-    #[test]
-    fn a_small_baseline_allows_more() {
-        assert!(allowed(0.1, 100, 0.0) > allowed(0.1, 10_000, 0.0));
-        assert!((allowed(0.1, 1_000_000, 0.02) - 0.12).abs() < 0.001);
-        assert!(allowed(0.0, 10, 0.0) > 0.0 && allowed(1.0, 10, 1.0) < 1.0);
     }
 }

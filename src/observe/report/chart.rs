@@ -58,6 +58,7 @@ pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Mark
             }
         }
     };
+
     frame(title, &body)
 }
 
@@ -88,6 +89,7 @@ pub fn lines(
         text x=(LEFT) y=(HEIGHT - 8.0) { (left) }
         text class="end" x=(WIDTH - RIGHT) y=(HEIGHT - 8.0) { (right) }
     };
+
     frame(title, &body)
 }
 
@@ -161,6 +163,7 @@ pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> Markup {
             .flat_map(|(_, (low, _, high))| [*low, *high])
             .filter(|v| v.is_finite())
     };
+
     let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
     let span = (high - low).max(1e-9) * 1.1;
     let inner = WIDE - NAMES - 10.0;

@@ -12,6 +12,7 @@ fn report() -> Value {
         json!({"name": name, "side": side, "contract": {"nan": 0, "above": 3},
         "hints": {"constant": false}, "tests": [test]})
     };
+
     let picture = |name: &str, side: &str| {
         json!({"name": name, "side": side, "importance": null, "edges": [1.0, 2.0],
         "words": [], "before": [0, 10, 0], "before_missing": 0, "now": [5, 5, 0], "now_missing": 2})
@@ -69,6 +70,7 @@ fn a_page_says_what_the_report_says() {
             "Calibration",
         ],
     );
+
     let page = page(&report());
     assert!(
         !page.contains("m<b>") && page.contains("m&lt;b&gt;"),

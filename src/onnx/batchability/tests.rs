@@ -13,6 +13,7 @@ fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, 
         whole("pair", &[-1, 2]),
         whole("zero", &[0]),
     ];
+
     let graph = GraphProto {
         node: nodes,
         input: vec![input],
@@ -51,6 +52,7 @@ fn rows_that_stand_alone_are_batchable() {
         y(&[-1, 3]),
         "batchable",
     );
+
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[-1, -1]),
@@ -71,6 +73,7 @@ fn rows_that_influence_each_other_are_not() {
         y(&[-1, 3]),
         "changes with the rows beside it",
     );
+
     let running = vec![node("CumSum", &["x", "zero"], "y")];
     expect(
         running,
@@ -98,12 +101,14 @@ fn a_fixed_or_absent_batch_axis_is_not() {
         y(&[2, 3]),
         "leads with a dynamic axis",
     );
+
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[]),
         y(&[]),
         "leads with a dynamic axis",
     );
+
     expect(
         vec![node("ReduceMean", &["x", "first"], "y")],
         x(&[-1, 3]),

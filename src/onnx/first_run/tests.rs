@@ -29,6 +29,7 @@ fn a_verdict_is_believed_only_from_a_child_that_ended_well() {
         passed,
         "crashed with signal 11",
     );
+
     refused(Some(Signal::XCPU.as_raw()), b"", "used up its time");
     refused(None, passed, "took over 3s");
 }

@@ -51,6 +51,7 @@ fn a_session_that_answers_otherwise_is_found() {
         vec![floats(&[2.0, 4.0])],
     )
     .expect("small");
+
     let said = |golden: &Golden, factor| {
         golden
             .check(&signature, &mut Times(factor), 9)
@@ -165,6 +166,7 @@ proptest! {
                 Tensor::fixed(dtype, vec![bits.len()], bytes.into())
             }
         }.expect("fits");
+
         let signature = Signature { inputs: vec![spec("x", dtype)], outputs: vec![spec("y", dtype)] };
         let made = Golden::made(&signature, vec![tensor.clone()], vec![tensor]).expect("small");
         // NaN is not equal to itself: bytes are.

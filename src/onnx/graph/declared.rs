@@ -2,8 +2,9 @@
 //! and outputs. Knows ONNX's numbers for datatypes; decides nothing else.
 
 use super::GraphProto;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Dim, Signature, TensorSpec, short};
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, RANK_MAX};
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::onnx::{ValueInfoProto, type_proto};

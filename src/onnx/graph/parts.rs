@@ -153,6 +153,7 @@ pub(super) fn varint(rest: &mut &[u8]) -> Result<u64> {
             return Ok(value);
         }
     }
+
     Err(truncated())
 }
 
@@ -162,6 +163,7 @@ pub(super) fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
         .filter(|n| *n <= rest.len())
         .ok_or_else(truncated)?;
     let (body, after) = rest.split_at(length);
+
     *rest = after;
     Ok(body)
 }

@@ -180,12 +180,14 @@ fn subgraphs_and_functions_are_looked_into() {
         ];
         m.functions = vec![function("f", &["g"]), function("g", &["Custom"])];
     });
+
     let operators: Vec<String> = read
         .operators
         .iter()
         .map(|(d, o)| format!("{d}:{o}"))
         .collect();
     assert_eq!(operators, [":If", ":Relu", "own:Custom"]);
+
     assert_eq!(
         read.external,
         [PathBuf::from("a.bin"), PathBuf::from("b/w.bin")]
@@ -252,73 +254,87 @@ fn unsound_graphs_are_refused() {
         InvalidArgument,
         "0 operator sets",
     );
+
     refuse(|m| graph(m).output.clear(), InvalidArgument, "no output");
     refuse(
         |m| graph(m).node[0].op_type = None,
         InvalidArgument,
         "no operator",
     );
+
     refuse(
         |m| graph(m).input.push(value("x", 1, None)),
         InvalidArgument,
         "input 'x' is declared twice",
     );
+
     refuse(
         |m| graph(m).output.push(value("y", 1, None)),
         InvalidArgument,
         "output 'y' is declared twice",
     );
+
     refuse(
         |m| graph(m).output[0] = value("", 1, None),
         InvalidArgument,
         "the name of an output",
     );
+
     refuse(
         |m| graph(m).input[0].r#type = None,
         FailedPrecondition,
         "input 'x': has no type",
     );
+
     refuse(
         |m| graph(m).input[0] = value("x", 14, None),
         FailedPrecondition,
         "element type 14",
     );
+
     refuse(
         |m| graph(m).input[0] = value("x", 0, None),
         FailedPrecondition,
         "element type 0",
     );
+
     let with = |v| move |m: &mut ModelProto| graph(m).output[1] = typed("p", v);
     refuse(
         with(type_proto::Value::SequenceType(opaque())),
         FailedPrecondition,
         "output 'p': is a sequence, not a tensor; turn ZipMap off",
     );
+
     refuse(
         with(type_proto::Value::MapType(opaque())),
         FailedPrecondition,
         "ZipMap",
     );
+
     refuse(
         with(type_proto::Value::OptionalType(opaque())),
         FailedPrecondition,
         "is an optional",
     );
+
     refuse(
         with(type_proto::Value::SparseTensorType(opaque())),
         FailedPrecondition,
         "sparse",
     );
+
     refuse(
         |m| m.functions = vec![function("f", &["f"])],
         InvalidArgument,
         "circle",
     );
+
     refuse(
         |m| m.functions = vec![function("f", &["g"]), function("g", &["f"])],
         InvalidArgument,
         "circle",
     );
+
     refuse(
         |m| m.functions = vec![function("f", &[]), function("f", &[])],
         InvalidArgument,
@@ -354,6 +370,7 @@ fn external_data_stays_beside_the_model() {
         Kind::InvalidArgument,
         "does not have one location",
     );
+
     let mut two = external("a");
     two.external_data.extend(external("b").external_data);
     refuse(

@@ -83,6 +83,7 @@ impl Session for FakeSession {
                 }
             }
         }
+
         inputs.iter().map(owned).collect()
     }
 

@@ -2,6 +2,9 @@
 //! into the user's cache. Refuses what is not ONNX Runtime, too old, or built
 //! for another machine.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use std::fs;
@@ -46,12 +49,14 @@ pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
             path: path.to_owned(),
         });
     }
+
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
         all.push(Place {
             origin: "ORT_DYLIB_PATH",
             path: path.into(),
         });
     }
+
     if let Some(folder) = std::env::current_exe()
         .ok()
         .and_then(|exe| exe.parent().map(Path::to_owned))
@@ -65,12 +70,14 @@ pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
             path: folder.join("../lib").join(FILE),
         });
     }
+
     if let Some(path) = cached() {
         all.push(Place {
             origin: "user cache",
             path,
         });
     }
+
     all
 }
 
@@ -81,6 +88,7 @@ pub(crate) fn user_cache() -> Option<PathBuf> {
             .filter(|h| !h.is_empty())
             .map(|h| PathBuf::from(h).join(".cache"))
     };
+
     let base = std::env::var_os("XDG_CACHE_HOME")
         .filter(|c| !c.is_empty())
         .map(PathBuf::from)
@@ -112,6 +120,7 @@ pub(crate) fn locate(
                 .map_err(|e| Error::internal("resolve the library's path").with_source(e));
         }
     }
+
     if offline {
         let tried: Vec<String> = places(configured)
             .iter()
@@ -123,6 +132,7 @@ pub(crate) fn locate(
             tried.join(", ")
         )));
     }
+
     install(say)
 }
 
@@ -141,18 +151,21 @@ pub(crate) fn check(path: &Path) -> Result<u32> {
             "{shown} is not a shared library"
         )));
     }
+
     let machine = u16::from_le_bytes([head[18], head[19]]);
     let wanted = if cfg!(target_arch = "aarch64") {
         183
     } else {
         62
     };
+
     if head[4] != 2 || machine != wanted {
         return Err(Error::precondition(format!(
             "{shown} is built for another machine than {}",
             std::env::consts::ARCH
         )));
     }
+
     match ort::util::probe(path) {
         None => Err(Error::precondition(format!(
             "{shown} is not ONNX Runtime 1.x, or one of its own libraries is missing"
@@ -172,12 +185,14 @@ pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
         check(&target)?;
         return Ok(target);
     }
+
     let arch = std::env::consts::ARCH;
     let (_, hash) = PACKAGES.iter().find(|(a, _)| *a == arch).ok_or_else(|| {
         Error::precondition(format!(
             "there is no pinned ONNX Runtime for {arch}; set ORT_DYLIB_PATH"
         ))
     })?;
+
     say(&format!(
         "fetching ONNX Runtime {PINNED} (about 20 MB) with pip into {}",
         target.display()
@@ -194,6 +209,7 @@ pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
         format!("onnxruntime=={PINNED} --hash=sha256:{hash}\n"),
     )
     .map_err(io("write to the cache"))?;
+
     download(&wanted, staging.path(), arch)?;
     let package = unpack(staging.path())?;
     let library = fs::read(&package).map_err(io("read the unpacked library"))?;
@@ -234,6 +250,7 @@ fn download(requirements: &Path, into: &Path, arch: &str) -> Result<()> {
     .arg(requirements)
     .arg("-d")
     .arg(into);
+
     run(
         pip,
         "fetch ONNX Runtime with `python3 -m pip download` (is pip installed, is there a network?)",
@@ -249,6 +266,7 @@ fn unpack(folder: &Path) -> Result<PathBuf> {
         .find(|path| path.extension().is_some_and(|e| e == "whl"))
         .ok_or_else(|| Error::precondition("pip fetched no package"))?;
     let mut unzip = Command::new("python3");
+
     unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder);
     run(unzip, "unpack the fetched package")?;
     let library = folder
@@ -268,6 +286,7 @@ fn run(mut command: Command, what: &str) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
+
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said
         .lines()
@@ -276,44 +295,4 @@ fn run(mut command: Command, what: &str) -> Result<()> {
         .unwrap_or("no reason given")
         .to_owned();
     Err(Error::precondition(format!("{what}: {last}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(bytes: &[u8], part: &str) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(FILE);
-        fs::write(&path, bytes).expect("written");
-        let error = check(&path).expect_err("must be refused");
-        assert!(error.message.contains(part), "{error}");
-    }
-
-    #[test]
-    fn what_is_not_onnx_runtime_for_this_machine_is_refused() {
-        refused(b"", "cannot be read");
-        refused(
-            b"not a library at all, but long enough",
-            "is not a shared library",
-        );
-        let mut elf = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x08\0";
-        refused(&elf, "another machine");
-        elf[18] = if cfg!(target_arch = "aarch64") {
-            183
-        } else {
-            62
-        };
-        refused(&elf, "is not ONNX Runtime");
-    }
-
-    #[test]
-    fn offline_without_a_library_says_what_to_do() {
-        let nowhere = Path::new("/nonexistent/libonnxruntime.so");
-        let error = locate(Some(nowhere), true, &|_| {}).expect_err("absent");
-        assert!(
-            error.message.starts_with("config runtime.library: "),
-            "{error}"
-        );
-    }
 }

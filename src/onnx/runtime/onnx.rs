@@ -43,6 +43,7 @@ impl OnnxRuntime {
             .build()
             .map_err(|e| refuse(e.to_string()))?;
         environment.set_log_level(LogLevel::Warning);
+
         Ok(Self(ENVIRONMENT.get_or_init(|| environment)))
     }
 
@@ -72,6 +73,7 @@ impl OnnxRuntime {
                 )
                 .map_err(|e| unfit(e.to_string()))?;
         }
+
         provider::register(builder, chosen)?
             .commit_from_memory(&source.bytes)
             .map_err(|e| unfit(e.to_string()))
@@ -95,6 +97,7 @@ impl Engine for OnnxRuntime {
                 }
             }
         }
+
         Err(refused.unwrap_or_else(|| Error::invalid("no execution provider is listed")))
     }
 
@@ -206,6 +209,7 @@ fn failure(error: &ort::Error, on_cpu: bool) -> Error {
         ))
         .with_source(text);
     }
+
     Error::internal("the execution provider failed").with_source(text)
 }
 
@@ -217,6 +221,7 @@ fn to_value<'v>(view: &View<'v>, scratch: &'v mut Vec<u128>) -> ort::Result<Sess
             return Ok(ort::value::Tensor::from_string_array((view.shape, all.as_slice()))?.into());
         }
     };
+
     macro_rules! typed {
         ($t:ty) => {{
             let elements: &[$t] = match bytemuck::checked::try_cast_slice(bytes) {
@@ -226,6 +231,7 @@ fn to_value<'v>(view: &View<'v>, scratch: &'v mut Vec<u128>) -> ort::Result<Sess
             Ok(TensorRef::from_array_view((view.shape, elements))?.into())
         }};
     }
+
     match view.dtype {
         DType::Bool => typed!(bool),
         DType::U8 => typed!(u8),
@@ -270,6 +276,7 @@ fn from_value(value: &DynValue) -> Result<Tensor> {
             )
         }};
     }
+
     match ty {
         TensorElementType::Bool => {
             let (_, elements) = value.try_extract_tensor::<bool>().map_err(unfit)?;

@@ -45,6 +45,7 @@ pub(crate) fn register(builder: SessionBuilder, provider: &Provider) -> Result<S
         ProviderKind::Cuda => configured(ep::CUDA::default(), &provider.options)?,
         ProviderKind::Tensorrt => configured(ep::TensorRT::default(), &provider.options)?,
     };
+
     builder.with_execution_providers([dispatch.error_on_failure()]).map_err(|error| {
         let name = provider.kind.name();
         Error::precondition(format!(
@@ -68,5 +69,6 @@ where
         }
         provider = provider.with_arbitrary_config(key, value);
     }
+
     Ok(provider.into())
 }

@@ -54,6 +54,7 @@ impl Operator {
             .map(|(seq, why)| format!("entry {seq}: {why}"))
             .collect();
         let records = state.models.values().flat_map(|m| m.versions.values());
+
         let mut blobs: BTreeSet<Blob> = BTreeSet::new();
         for record in records.filter(|r| r.retired.is_none()) {
             blobs.extend(record.blobs.iter().copied());

@@ -83,6 +83,7 @@ impl Operator {
             "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
         }))
         .map_err(|e| Error::internal("print a bundle").with_source(e))?;
+
         let digest = Digest::of(&image);
         let index = json!({
             "schemaVersion": 2,
@@ -91,6 +92,7 @@ impl Operator {
                 "annotations": {"org.opencontainers.image.ref.name": format!("{name}:{version}")},
             }],
         });
+
         staged.write(&format!("blobs/sha256/{}", digest.hex()), &image)?;
         staged.write("index.json", index.to_string().as_bytes())?;
         staged.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -160,6 +162,7 @@ impl Operator {
             allow_signature_change: true,
             ..Push::default()
         };
+
         self.push(name.unwrap_or(&manifest.model), &push, progress)
             .await
     }
@@ -213,6 +216,7 @@ impl Bundle<'_> {
                 image.config.media_type
             )));
         }
+
         Manifest::read(&self.read_blob(&image.config.digest, MANIFEST_BYTES_MAX)?)
     }
 

@@ -91,6 +91,7 @@ pub(crate) async fn push(
         alias,
         ..Push::default()
     };
+
     let pushed = operator
         .push(&name(model), &push, &|_| {})
         .await

@@ -74,6 +74,7 @@ impl Operator {
             .log
             .key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
         let now = self.log.store.self_test(&probe).await?;
+
         // From the first entry: a checkpoint may be wrong, and this deletes.
         let mut state = State::default();
         self.log.catch_up(&mut state).await?;
@@ -204,6 +205,7 @@ impl Operator {
             let meta = meta.ok_or_else(|| Error::precondition(format!("entry {seq} is gone")))?;
             Ok::<_, Error>((seq, meta.modified))
         });
+
         Ok(Retention {
             now,
             retain,
@@ -231,6 +233,7 @@ impl Operator {
                 modified: meta.modified,
             })
         });
+
         found.collect()
     }
 }
@@ -267,6 +270,7 @@ impl Retention {
                 .get(&entry)
                 .is_none_or(|since| is_within(*since, self.retain, self.now))
         };
+
         !self.retain.is_zero() && lately()
     }
 }

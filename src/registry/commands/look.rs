@@ -53,6 +53,7 @@ impl Operator {
             Some((key, "")) => tags.contains_key(key),
             Some((key, value)) => tags.get(key).is_some_and(|v| v == value),
         };
+
         let listed = state
             .models
             .iter()
@@ -100,6 +101,7 @@ impl Operator {
                 .map(|(a, _)| a)
                 .collect::<Vec<_>>()
         );
+
         shown["manifest"] = json!(self.manifest(record).await?);
         shown["evidence"] = json!(record.evidence);
         shown["verdicts"] = json!(record.verdicts);

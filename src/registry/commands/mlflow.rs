@@ -5,8 +5,8 @@
 mod tests;
 
 use super::push::Push;
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 use crate::registry::manifest::MODEL_PATH;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -76,6 +76,7 @@ fn read(text: &str) -> Result<Push> {
             short(&e.to_string())
         ))
     })?;
+
     let flavor = description.flavors.get("onnx").ok_or_else(|| {
         let others: Vec<&str> = description.flavors.keys().map(String::as_str).collect();
         Error::invalid(format!(
@@ -83,6 +84,7 @@ fn read(text: &str) -> Result<Push> {
             short(&others.join(", "))
         ))
     })?;
+
     match flavor.data.as_deref() {
         Some(MODEL_PATH) => {}
         other => {
@@ -98,6 +100,7 @@ fn read(text: &str) -> Result<Push> {
         .as_ref()
         .and_then(|s| s.inputs.as_deref());
     let features = inputs.map(columns).transpose()?.unwrap_or_default();
+
     let facts = [
         ("run_id", description.run_id),
         ("model_uuid", description.model_uuid),
@@ -105,6 +108,7 @@ fn read(text: &str) -> Result<Push> {
         ("utc_time_created", description.utc_time_created),
         ("artifact_path", description.artifact_path),
     ];
+
     let run: Map<String, Value> = facts
         .into_iter()
         .filter_map(|(k, v)| Some((k.to_owned(), v?.into())))

@@ -250,6 +250,7 @@ impl Operator {
         let path = path.ok_or_else(|| {
             Error::invalid(format!("{} holds no model.onnx", push.path.display()))
         })?;
+
         let graph = Graph::read_file(&mut open(&path)?)?;
         mark_weights(&mut files, &graph)?;
 

@@ -199,6 +199,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
             format!("{}, pushed by {}", m.digest, m.pushed_by),
         ),
     ];
+
     if !m.verdicts.is_empty() {
         facts.push(("approvals", m.verdicts.join(", ")));
     }
@@ -210,6 +211,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
             .iter()
             .map(|evidence| ("evidence", evidence.to_string())),
     );
+
     (
         format!("{}: {how} version {} ({from})", m.model, m.to),
         facts,
@@ -223,6 +225,7 @@ pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
         plain(namespace),
         moves.len()
     );
+
     for (heading, facts) in moves.iter().map(in_words) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n## {}\n\n", plain(&heading));
@@ -242,6 +245,7 @@ pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
          <h1>{title}</h1>\n<p>{} changes.</p>\n",
         moves.len()
     );
+
     for (heading, facts) in moves.iter().map(in_words) {
         let _ = writeln!(page, "<section>\n<h2>{}</h2>\n<dl>", escaped(&heading));
         for (name, fact) in facts {
@@ -265,6 +269,7 @@ fn plain(text: &str) -> String {
         c if c.is_control() => " ".to_owned(),
         c => c.to_string(),
     };
+
     text.chars().map(escape).collect()
 }
 
@@ -276,5 +281,6 @@ fn escaped(text: &str) -> String {
         '"' => "&quot;".to_owned(),
         c => c.to_string(),
     };
+
     text.chars().map(escape).collect()
 }

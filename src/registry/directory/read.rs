@@ -3,9 +3,9 @@
 //! meanwhile.
 
 use super::{Loaded, walk};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Hasher;
-use crate::core::model::short;
 use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
@@ -29,6 +29,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
             .map_err(|e| walk::failed("look at the model", e))?
             .len(),
     )?;
+
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
     let beside = |name: &str, bytes_max| -> Result<Option<Bytes>> {

@@ -161,12 +161,14 @@ fn only_models_and_versions_are_listed() {
             .collect::<Vec<_>>(),
         ["m"]
     );
+
     let versions: Vec<u64> = catalog.models["m"]
         .versions
         .keys()
         .map(|v| v.number())
         .collect();
     assert_eq!(versions, [1, 12]);
+
     assert_eq!(bench.directory.ignored, 9);
 }
 
@@ -244,6 +246,7 @@ fn links_count_only_inside_the_directory() {
             .collect::<Vec<_>>(),
         ["blobs", "m"]
     );
+
     assert_eq!(
         catalog.models["m"]
             .versions
@@ -252,6 +255,7 @@ fn links_count_only_inside_the_directory() {
             .collect::<Vec<_>>(),
         [1]
     );
+
     let entry = bench.version();
     bench
         .directory
@@ -336,6 +340,7 @@ fn configuration_is_read_and_names_the_file() {
         b"default_model_filename: \"net.onnx\" max_batch_size: 4",
         OLD,
     );
+
     bench.write("m/1/net.onnx", b"x", OLD);
     bench.write("m/2/model.onnx", b"x", OLD);
     let entry = bench.entry("m");
@@ -362,6 +367,7 @@ fn refused_configuration_is_a_problem_until_it_is_corrected() {
         "{:?}",
         bad.problem
     );
+
     assert_eq!(bad.config, good.config);
     // Its versions look different, so that what was refused is tried again.
     assert_ne!(bad.versions, good.versions);
@@ -374,17 +380,20 @@ fn refused_configuration_is_a_problem_until_it_is_corrected() {
             .problem
             .is_some_and(|p| p.contains("UTF-8"))
     );
+
     bench.write(
         "m/config.pbtxt",
         &b" ".repeat(CONFIG_BYTES_MAX as usize),
         OLD,
     );
+
     assert_eq!(bench.entry("m").problem, None);
     bench.write(
         "m/config.pbtxt",
         &b" ".repeat(CONFIG_BYTES_MAX as usize + 1),
         OLD,
     );
+
     assert!(
         bench
             .entry("m")

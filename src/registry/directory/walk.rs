@@ -23,6 +23,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
             .map(|e| Ok(e?.file_name()))
             .collect()
     };
+
     match list() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|e| failed("list a folder", e)),

@@ -131,6 +131,7 @@ fn manifest() -> Manifest {
             bytes: 20,
         },
     ];
+
     manifest.features = vec!["amount".to_owned()];
     manifest.licence = "MIT".to_owned();
     manifest.parent = Some(version(6));

@@ -42,6 +42,7 @@ impl Trial<'_> {
                 "the namespace asks for signed changes, and this one is not signed",
             ));
         }
+
         entry
             .ops
             .iter()
@@ -148,6 +149,7 @@ impl Trial<'_> {
             Policy::Require if self.owners.is_empty() => keys.to_vec(),
             Policy::Require => std::mem::take(&mut self.owners),
         };
+
         if signatures == Policy::Require && self.owners.is_empty() {
             return Err(Error::denied(
                 "who asks for signed changes signs this one too",
@@ -282,6 +284,7 @@ impl Trial<'_> {
             from,
             model.aliases.get(alias).copied(),
         )?;
+
         match version {
             Some(version) => drop(model.aliases.insert(alias.clone(), version)),
             None => drop(model.aliases.remove(alias)),
@@ -425,6 +428,7 @@ impl Trial<'_> {
             .vouched
             .extend(counting.into_iter().map(|key| (key, approve)));
         record.verdicts.insert(actor.to_owned(), approve);
+
         Ok(())
     }
 

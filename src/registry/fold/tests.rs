@@ -182,6 +182,7 @@ fn traffic_goes_to_what_is_there_and_adds_up() {
         "ann",
         vec![push(1, &[]), promote(1, None), push(2, &[])],
     );
+
     assert!(
         apply(
             &mut state,
@@ -190,6 +191,7 @@ fn traffic_goes_to_what_is_there_and_adds_up() {
         )
         .is_some()
     );
+
     assert_eq!(
         apply(&mut state, "ann", vec![challenger(Some(2), None)]),
         None
@@ -206,6 +208,7 @@ fn traffic_goes_to_what_is_there_and_adds_up() {
         ),
         None
     );
+
     assert!(
         apply(&mut state, "ann", vec![challenger(None, Some(2))])
             .is_some_and(|w| w.contains("traffic goes to"))
@@ -264,6 +267,7 @@ fn a_version_stands_once_among_the_champions_to_go_back_to() {
         "ann",
         vec![push(1, &[]), promote(1, None), push(2, &[])],
     );
+
     apply(&mut state, "ann", vec![promote(2, Some(1))]);
     apply(&mut state, "ann", vec![promote(1, Some(2))]);
     assert_eq!(state.models["m"].champions, [version(2), version(1)]);
@@ -315,6 +319,7 @@ fn a_training_run_has_one_version() {
         ),
         None
     );
+
     assert!(
         apply(&mut state, "ann", vec![of(2, 7)]).is_some(),
         "retired or not"

@@ -79,6 +79,7 @@ impl Cache {
                 .map_err(|e| e.error)?;
             Ok(())
         };
+
         put().map_err(failed)
     }
 
@@ -110,6 +111,7 @@ impl Cache {
             )
             .await?;
         let manifest = Manifest::read(&bytes)?;
+
         for file in &manifest.files {
             log.fetch_blob(
                 &record.blob(file.digest, file.bytes),

@@ -1,6 +1,9 @@
 //! Which versions the aliases of a model point at in this server: those of the log,
 //! if the keys that are trusted here approved them. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::catalog::Pointers;
 use crate::registry::fold::{Model, Record, State};
@@ -56,6 +59,7 @@ impl<'t> Approvers<'t> {
                 .iter()
                 .filter(|(key, _)| self.trust.counts(key))
         };
+
         let given = counted().filter(|(_, yes)| **yes).count();
         needed == 0 || (given as u64 >= u64::from(needed) && counted().all(|(_, yes)| *yes))
     }
@@ -81,6 +85,7 @@ pub(super) fn pointers(
         .filter(|v| model.is_live(*v))
         .filter(approved);
     let (champion, previous) = (champions.next(), champions.next());
+
     let mut aliases = model.all_aliases();
     for (alias, version) in [(Alias::champion(), champion), (Alias::previous(), previous)] {
         aliases.remove(&alias);
@@ -95,6 +100,7 @@ pub(super) fn pointers(
     let admitted = |v: &Version| {
         Some(*v) == champion || record(*v).is_some_and(|r| approvers.may_have_weight(r))
     };
+
     let traffic = if split.iter().all(|(v, _)| admitted(v)) {
         split
     } else {
@@ -116,6 +122,7 @@ pub(super) fn pointers(
         .map(|(alias, v)| (alias.to_string(), v))
         .collect();
     let refused = model.champion().filter(|v| champion != Some(*v));
+
     (
         Pointers {
             champion,
@@ -125,82 +132,4 @@ pub(super) fn pointers(
         },
         refused,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::hash::Digest;
-    use crate::registry::commands::conformance::{name, version};
-    use crate::registry::sign::Key;
-
-    /// A model whose champions, oldest first, have these verdicts by trusted (a,
-    /// b) and strange (x) keys; tells champion, previous and who is refused.
-    fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
-        let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
-        let public = |name: &str| {
-            keys.iter()
-                .find(|(n, _)| *n == name)
-                .expect("a key")
-                .1
-                .clone()
-        };
-
-        let mut trust = Trust {
-            format: 1,
-            ..Trust::default()
-        };
-
-        for name in ["a", "b"] {
-            trust.add(&public(name), name).expect("trusted");
-        }
-        let mut model = Model::default();
-        for (i, verdicts) in verdicts.iter().enumerate() {
-            let number = version(i as u64 + 1);
-            let record = serde_json::json!({
-                "manifest": Digest::of(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
-                "vouched": verdicts.iter().map(|(key, yes)| (public(key), *yes)).collect::<std::collections::BTreeMap<_, _>>(),
-            });
-            model
-                .versions
-                .insert(number, serde_json::from_value(record).expect("a record"));
-            model.champions.push(number);
-        }
-
-        let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
-        let (pointers, refused) = pointers(&name("m"), &model, None, &approvers);
-        let number = |v: Option<Version>| v.map(Version::number);
-        let alias = |name: &str| pointers.aliases.get(name).copied();
-        assert_eq!(pointers.champion, alias("champion"));
-        (
-            number(pointers.champion),
-            number(alias("previous")),
-            number(refused),
-        )
-    }
-
-    #[test]
-    fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve() {
-        let (yes, no, strange): (&[_], &[_], &[_]) = (&[("a", true)], &[], &[("x", true)]);
-        assert_eq!(
-            check(&[yes, no], 0),
-            (Some(2), Some(1), None),
-            "nothing is asked for"
-        );
-        assert_eq!(check(&[yes, strange], 1), (Some(1), None, Some(2)));
-        assert_eq!(check(&[yes, strange, no], 1), (Some(1), None, Some(3)));
-        // What a rollback would go to, and what stands in for a champion that does not load.
-        assert_eq!(check(&[yes, strange, yes], 1), (Some(3), Some(1), None));
-        assert_eq!(check(&[strange, no], 1), (None, None, Some(2)));
-        assert_eq!(check(&[yes, yes], 2), (None, None, Some(2)));
-        // A trusted no stands against any yes, a strange one does not.
-        assert_eq!(
-            check(&[yes, &[("a", true), ("b", false)]], 1),
-            (Some(1), None, Some(2))
-        );
-        assert_eq!(
-            check(&[yes, &[("a", true), ("x", false)]], 1),
-            (Some(2), Some(1), None)
-        );
-    }
 }

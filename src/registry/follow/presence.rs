@@ -47,6 +47,7 @@ impl Follower {
             };
             tokio::time::timeout(LOOK_MAX, announce).await
         });
+
         if !matches!(announced, Ok(Ok(()))) {
             tracing::debug!("this server was not published to the fleet");
         }

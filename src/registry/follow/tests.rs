@@ -75,6 +75,7 @@ impl Followed {
             approvals,
             addresses: Arc::default(),
         };
+
         Follower::open(self.log.clone(), options, now)
     }
 }
@@ -127,6 +128,7 @@ fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
             .bytes,
         good
     );
+
     std::fs::remove_file(&copy).expect("removed");
     assert_eq!(
         follower
@@ -135,6 +137,7 @@ fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
             .bytes,
         good
     );
+
     // The store is gone: what is whole in the cache is enough.
     std::fs::remove_dir_all(followed._folder.path().join("store")).expect("removed");
     assert!(follower.read(&name("m"), version(1)).is_ok());
@@ -154,24 +157,28 @@ fn the_last_entry_is_looked_at_now_and_then() {
             .join("store/ns/n/log/00000000000000000001.json"),
     )
     .expect("removed");
+
     let looks: Vec<Look> = (0..RECHECK).map(|_| follower.look(now, false)).collect();
     assert_eq!(
         looks.iter().filter(|l| **l == Look::Failed).count(),
         1,
         "{looks:?}"
     );
+
     assert!(
         follower
             .standing()
             .refused
             .is_some_and(|why| why.contains("is gone"))
     );
+
     assert!(
         followed
             .follow(now)
             .is_ok_and(|again| again.standing().refused.is_some()),
         "it goes on from its cache"
     );
+
     std::fs::remove_dir_all(&followed.cache).expect("removed");
     let fresh = followed.follow(now).expect("an empty log can be followed");
     assert_eq!(fresh.standing(), Standing::default());
@@ -211,6 +218,7 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
             .champions = vec![version(1)];
         operator.log.checkpoint_now(&forged).await.expect("written");
     });
+
     let champion = |signatures, approvals| {
         let follower = followed
             .follow_with(Instant::now(), signatures, approvals)
@@ -223,6 +231,7 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
         Some(version(1)),
         "it is believed, as documented"
     );
+
     // What a server that believed it left in the cache is not believed either.
     assert_eq!(champion(Policy::Require, 0), Some(version(2)));
     assert_eq!(champion(Policy::None, 1), Some(version(2)));
@@ -250,6 +259,7 @@ fn a_server_may_ask_for_approvals_that_the_log_does_not() {
             .champion,
         None
     );
+
     assert_eq!(wanted(&mut follower, now), Vec::<u64>::new());
 }
 
@@ -275,6 +285,7 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
         };
         bob.judge(&name("m"), "1", true).await.expect("approved");
     });
+
     let now = Instant::now();
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
     follower.options.trust = Some(path.clone());
@@ -299,6 +310,7 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
         .revoke(&key.public(), "left", chrono::Utc::now())
         .expect("revoked");
     trust.write(&path).expect("written");
+
     assert_eq!(champion(&mut follower), Some(version(1)));
     followed.push(2.0);
     followed.by(async |_| {
@@ -308,6 +320,7 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
         };
         bob.judge(&name("m"), "2", true).await.expect("approved");
     });
+
     follower.look(now, true);
     assert_eq!(champion(&mut follower), Some(version(1)));
 }

@@ -38,6 +38,7 @@ impl Follower {
         } else {
             self.options.signatures
         };
+
         own.max(self.state.signatures)
     }
 
@@ -61,6 +62,7 @@ impl Follower {
             .transpose()?
             .unwrap_or_default();
         let bytes = statement(self.log.namespace(), name, &record.manifest);
+
         let Err(why) = trust.vouching(&record.signatures, &bytes) else {
             return Ok(());
         };
@@ -76,6 +78,7 @@ impl Follower {
             why,
             "no trusted key vouches for the version"
         );
+
         Ok(())
     }
 }

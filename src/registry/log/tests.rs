@@ -51,6 +51,7 @@ fn add(state: &State) -> Result<Change> {
         .get(&model)
         .and_then(|m| m.versions.last_key_value());
     let next = last.map_or(1, |(v, _)| v.number() + 1);
+
     let version = Version::new(next).expect("legal");
     let manifest = Digest::of(&next.to_le_bytes());
     Ok(vec![Op::Version {
@@ -79,6 +80,7 @@ async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
         .await
         .expect("no fault yet");
     store.plan(faults);
+
     let second = log.commit(first.state, &author(), None, &add).await;
     assert!(store.is_through(), "{faults:?}");
     let mut whole = State::default();
@@ -131,6 +133,7 @@ async fn a_stale_view_of_anothers_entry_is_caught_by_the_create() {
         .await
         .expect("another's");
     store.plan(&[Fault::Stale]);
+
     let third = log
         .commit(first, &author(), None, &add)
         .await
@@ -147,6 +150,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         .expect("committed")
         .state;
     let model = ModelName::parse("m").expect("legal");
+
     let wrong = |op: Op| {
         let (log, state) = (log.clone(), state.clone());
         async move {
@@ -167,6 +171,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         .await
         .is_err()
     );
+
     assert!(
         wrong(Op::Promote {
             model: model.clone(),
@@ -176,6 +181,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         .await
         .is_err()
     );
+
     assert!(
         wrong(Op::Rollback {
             model: model.clone(),
@@ -185,6 +191,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         .await
         .is_err()
     );
+
     let alias = Alias::parse("challenger").expect("legal");
     assert!(
         wrong(Op::Alias {
@@ -196,6 +203,7 @@ async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
         .await
         .is_err()
     );
+
     let long = Author {
         actor: "a\nb".to_owned(),
         reason: String::new(),
@@ -238,26 +246,31 @@ async fn a_fork_a_gap_and_a_future_format_are_refused() {
             .await
             .contains("says that it is number 1")
     );
+
     assert!(
         second(renumbered.clone())
             .await
             .contains("forked or rolled back")
     );
+
     assert!(
         second(renumbered.replace("\"format\":1", "\"format\":2"))
             .await
             .contains("written by ortus")
     );
+
     assert!(
         second(renumbered.replace("\"actor\"", "\"author\""))
             .await
             .contains("unknown field")
     );
+
     assert!(
         second(renumbered[..renumbered.len() / 2].to_owned())
             .await
             .contains("malformed")
     );
+
     assert_eq!(state.seq, 1);
     log.store.delete(&log.entry_key(2)).await.expect("deleted");
     assert!(!log.advance(&mut state).await.expect("nothing new"));
@@ -284,6 +297,7 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
         .expect("read")
         .expect("a checkpoint");
     let forged = String::from_utf8_lossy(&good).replacen("\"seq\":64", "\"seq\":65", 1);
+
     for bad in [&good[..good.len() / 2], b"", forged.as_bytes()] {
         log.store
             .overwrite(&key, bad.to_vec().into())
@@ -313,6 +327,7 @@ async fn an_entry_signed_in_anothers_name_is_refused() {
         .expect("committed")
         .state;
     let read = log.entry(1).await.expect("read").expect("there");
+
     assert_eq!(read.signatures[0].key, ann.public());
     // Eve signs, and says that it was Ann.
     let mut entry = read.entry.clone();
@@ -325,6 +340,7 @@ async fn an_entry_signed_in_anothers_name_is_refused() {
         .await
         .expect("written");
     let error = log.load().await.expect_err("forged");
+
     assert!(error.message.contains("not by the key it names"), "{error}");
 }
 

@@ -3,8 +3,8 @@
 //! name; the interpreter lists them.
 
 use super::syntax::{Field, Value};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 
 /// Refuses a field, naming it and its line.
 pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T> {
@@ -34,6 +34,7 @@ pub(super) fn once<'a>(fields: &'a [Field], repeatable: &[&str]) -> Result<&'a [
             return refuse(field, "is given twice");
         }
     }
+
     Ok(fields)
 }
 

@@ -1,8 +1,8 @@
 //! Protobuf's text format as a tree of named values with line numbers. Knows
 //! no field; the interpreter decides what a tree means.
 
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 
 /// The largest text.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -41,6 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
             text.len()
         )));
     }
+
     let mut parser = Parser {
         tokens: Tokens {
             rest: text,
@@ -49,6 +50,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
         next: (1, Token::End),
         depth: 0,
     };
+
     parser.advance()?;
     let fields = parser.fields()?;
     match parser.next.1 {
@@ -93,6 +95,7 @@ impl Parser<'_> {
             Token::Mark(c) => format!("'{c}'"),
             Token::End => "the end".to_owned(),
         };
+
         Error::invalid(format!(
             "line {}: {wanted} is expected, not {found}",
             self.next.0
@@ -117,6 +120,7 @@ impl Parser<'_> {
             });
             self.skip(&[',', ';'])?;
         }
+
         Ok(fields)
     }
 
@@ -128,6 +132,7 @@ impl Parser<'_> {
                 self.next.0
             )));
         }
+
         let value = match &self.next.1 {
             Token::Mark('{') => self.message('}')?,
             Token::Mark('<') => self.message('>')?,
@@ -145,6 +150,7 @@ impl Parser<'_> {
                 number
             }
         };
+
         self.depth -= 1;
         Ok(value)
     }
@@ -217,6 +223,7 @@ impl Tokens<'_> {
                 )));
             }
         };
+
         Ok((line, token))
     }
 
@@ -264,6 +271,7 @@ impl Tokens<'_> {
                 _ => text.push(c),
             }
         }
+
         Err(Error::invalid(format!(
             "line {}: a string does not end",
             self.line

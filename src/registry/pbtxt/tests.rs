@@ -41,11 +41,13 @@ fn whole_configuration_is_read() {
         optimization { graph { level: 1 } } parameters { key: "k" value { string_value: "a" "b" } }
         metric_tags { key: "team" value: "x" }"#,
     );
+
     let tensor = |name: &str, dtype, dims: &[i64]| ConfigTensor {
         name: name.to_owned(),
         dtype,
         dims: dims.to_vec(),
     };
+
     let expected = ModelConfig {
         batch_rows_max: Some(64),
         unbatched: false,
@@ -62,6 +64,7 @@ fn whole_configuration_is_read() {
             tensor("z", DType::BF16, &[]),
         ],
     };
+
     assert_eq!(config, expected);
 }
 
@@ -80,6 +83,7 @@ fn version_policies_are_read() {
     let versions = |list: &[u64]| {
         VersionPolicy::Specific(list.iter().filter_map(|n| Version::new(*n)).collect())
     };
+
     check("version_policy { all { } }", VersionPolicy::All);
     check("version_policy { latest { } }", VersionPolicy::Latest(1));
     check(
@@ -241,6 +245,7 @@ fn nesting_and_size_are_limited() {
             .message
             .contains("nested deeper than 32")
     );
+
     assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX)).is_ok());
     assert!(parse(&" ".repeat(syntax::TEXT_BYTES_MAX + 1)).is_err());
     let endless = parse(&format!("a: {}", "[".repeat(200_000))).expect_err("deep");
@@ -254,6 +259,7 @@ fn every_prefix_of_a_text_is_answered() {
     for end in 0..text.len() {
         let _ = parse(&text[..end]);
     }
+
     let fields = parse(text).expect("sound");
     assert_eq!(fields[0].value, Value::Str("dig\nx".to_owned()));
     assert_eq!((fields[1].line, fields.len()), (2, 3));

@@ -16,6 +16,7 @@ fn ask(script: &str, timeout: Duration, input: &[&[u8]]) -> Answer {
         timeout,
         answer_bytes_max: 4,
     };
+
     exchange(&mut shell(script), &request).expect("sh starts")
 }
 
@@ -33,6 +34,7 @@ fn a_child_that_takes_too_long_is_killed_with_its_input_unread() {
         Duration::ZERO,
         &[&megabyte],
     );
+
     assert_eq!(answer.status, None);
 }
 

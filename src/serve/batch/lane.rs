@@ -37,6 +37,7 @@ impl Slot {
             watch: Arc::clone(&watch),
             was_hung: false,
         };
+
         Self {
             lane: Mutex::new(Some(lane)),
             watch,
@@ -172,6 +173,7 @@ fn next(shared: &Shared, state: &mut State) -> Step {
     } else {
         1
     };
+
     let limits = Limits {
         rows_max,
         delay: options.batch_delay,
@@ -190,6 +192,7 @@ fn next(shared: &Shared, state: &mut State) -> Step {
             head.class.clone(),
         )
     });
+
     match decision {
         Some((Decision::Run(count), class)) => {
             let batch = state.queue.take(&class, count);
@@ -263,6 +266,7 @@ impl Lane {
                 return false;
             }
         }
+
         false
     }
 
@@ -363,6 +367,7 @@ impl Lane {
                 part.push(tensor);
             }
         }
+
         Ok(Ran {
             parts,
             gather: gathered - start,
@@ -403,5 +408,6 @@ fn is_replaced(shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
         hung = hung.count,
         "the run of a hung lane ended"
     );
+
     !Arc::ptr_eq(&shared.slots.load()[at], slot)
 }

@@ -91,5 +91,6 @@ fn fit(members: &[Member], cost: &Cost, now: Instant, limits: &Limits) -> usize 
         }
         rows = grown;
     }
+
     members.len()
 }

@@ -85,6 +85,7 @@ impl<T> Queue<T> {
             deadline,
             arrival: self.arrivals,
         };
+
         match self.classes.get_mut(class) {
             Some(line) => line.insert(rank, entry),
             None => self
@@ -93,6 +94,7 @@ impl<T> Queue<T> {
                 .or_default()
                 .insert(rank, entry),
         };
+
         Ok(rank)
     }
 
@@ -124,6 +126,7 @@ impl<T> Queue<T> {
                 }
             }
         }
+
         self.classes
             .retain(|class, line| !line.is_empty() || class.is_empty());
         late
@@ -151,6 +154,7 @@ impl<T> Queue<T> {
                 deadline: rank.deadline.0,
             });
         }
+
         Some(Head {
             class,
             members,
@@ -168,6 +172,7 @@ impl<T> Queue<T> {
             .map(|(_, e)| e)
             .collect();
         self.rows -= taken.iter().map(|e| e.rows).sum::<usize>();
+
         if line.is_empty() && !class.is_empty() {
             self.classes.remove(class);
         }

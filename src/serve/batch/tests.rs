@@ -30,6 +30,7 @@ fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()
         metrics: series,
         ended,
     };
+
     (parts, end)
 }
 
@@ -100,6 +101,7 @@ async fn requests_that_wait_together_run_together_and_get_their_own_rows() {
         );
         (one, two)
     };
+
     let (first, (one, two)) = tokio::join!(first, rest);
     assert_eq!(floats(&first.expect("served").outputs[0]), [0.0]);
     let (one, two) = (one.expect("served"), two.expect("served"));
@@ -133,11 +135,13 @@ async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() 
             ..options()
         },
     );
+
     let (one, two, three) = tokio::join!(
         batcher.submit(submission(&[1.0], LONG)),
         batcher.submit(submission(&[2.0, 3.0], LONG)),
         batcher.submit(submission(&[4.0], LONG)),
     );
+
     assert_eq!(floats(&one.expect("served").outputs[0]), [1.0]);
     assert_eq!(floats(&two.expect("served").outputs[0]), [2.0, 3.0]);
     assert_eq!(floats(&three.expect("served").outputs[0]), [4.0]);
@@ -153,6 +157,7 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
             ..options()
         },
     );
+
     let slot = batcher.shared.slot(0);
     let busy = slot.lane.lock();
     let answer = batcher.submit(submission(&[1.0], LONG));
@@ -161,6 +166,7 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
         tokio::task::yield_now().await;
         drop(busy);
     };
+
     let (answer, ()) = tokio::join!(answer, release);
     assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
 }
@@ -174,6 +180,7 @@ fn runs_in_place_that_are_long_in_a_row_end_them_for_good() {
             ..options()
         },
     );
+
     let judge = |ms: u32| {
         lane::judge(&batcher.shared, MS * ms);
         batcher.shared.is_in_place()
@@ -196,6 +203,7 @@ async fn a_cancelled_request_is_never_run() {
         assert_eq!(batcher.shared.state.lock().queue.rows(), 0);
         token.send(()).expect("the lane listens");
     };
+
     let (first, ()) = tokio::join!(first, rest);
     assert!(first.is_ok());
     assert_eq!(*runs.lock(), [1]);
@@ -214,6 +222,7 @@ async fn a_late_request_is_refused_without_running() {
         );
         token.send(()).expect("the lane listens");
     };
+
     let (first, ()) = tokio::join!(first, rest);
     assert!(first.is_ok());
     let passed = batcher.submit(submission(&[1.0], Duration::ZERO)).await;
@@ -247,6 +256,7 @@ async fn a_full_queue_refuses_at_once() {
             .expect("the lane listens");
         waiting.await
     };
+
     let (first, waited) = tokio::join!(first, rest);
     assert!(first.is_ok() && waited.is_ok());
 }
@@ -272,6 +282,7 @@ async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
             .expect_err("panicked");
         assert_eq!(failed.kind, crate::core::error::Kind::Internal);
     }
+
     assert_eq!(*runs.lock(), [1, 1]);
 }
 

@@ -95,6 +95,7 @@ fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
             .slow_in_place
             .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
     }
+
     let is_replaced = hung.count <= REPLACEMENTS_MAX;
     tracing::error!(
         servable = shared.name,
@@ -109,6 +110,7 @@ fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
             "the limit of replacements is reached, the version is unavailable until a run ends"
         }
     );
+
     if !is_replaced {
         give_up(shared, slot, hung);
         return;
@@ -142,6 +144,7 @@ fn serve_instead(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>) {
             return;
         }
     }
+
     drop(hung);
 
     if !slot.watch.is_in_place() {

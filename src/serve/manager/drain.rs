@@ -43,6 +43,7 @@ impl Loop {
             }
             !done
         });
+
         if self.draining.len() < before {
             self.parts.engine.trim();
             self.publish_status();

@@ -83,6 +83,7 @@ impl Loading<'_> {
         } else {
             1
         };
+
         let warm = match &sample {
             Some(sample) => warm(sample, &mut sessions, rows_max)?,
             None => Warm {
@@ -90,6 +91,7 @@ impl Loading<'_> {
                 largest: Duration::MAX,
             },
         };
+
         if let Batching::Alone(reason) = &batching {
             tracing::info!(
                 model = self.name.as_str(),
@@ -121,6 +123,7 @@ impl Loading<'_> {
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
         };
+
         Servable::start(parts, self.watchdog)
     }
 
@@ -199,6 +202,7 @@ impl Loading<'_> {
                 return (Batching::Alone(reason), None);
             }
         };
+
         if !self.settings.batched {
             let reason = "the configuration says so".to_owned();
             return (Batching::Alone(reason), None);
@@ -248,12 +252,14 @@ fn companion(
     else {
         return Ok(None);
     };
+
     let wiring = Wiring::read(&subject.signature, bytes.clone())?;
     if !matches!(subject.task, Some(Task::Regression(_))) {
         return Err(Error::precondition(
             "a companion came with the model, but its answers are not taken for values",
         ));
     }
+
     let session = engine.open(
         &Source {
             bytes,
@@ -261,6 +267,7 @@ fn companion(
         },
         &SessionOptions::single(),
     )?;
+
     Ok(Some(Companion::new(session, wiring)))
 }
 
@@ -290,5 +297,6 @@ fn warm(sample: &Sample, sessions: &mut [Box<dyn Session>], rows_max: usize) -> 
         times.largest = times.largest.min(sample.time(session.as_mut(), rows_max)?);
         times.single = times.single.min(sample.time(session.as_mut(), 1)?);
     }
+
     Ok(times)
 }

@@ -24,6 +24,7 @@ impl Loop {
         let Some(versions) = self.models.get_mut(name) else {
             return;
         };
+
         for version in wanted.difference(&before) {
             if let Some(actual) = versions
                 .get_mut(version)
@@ -53,6 +54,7 @@ impl Loop {
             .map(|(version, _)| *version)
             .collect();
         let before = self.pointing.get(name).cloned().unwrap_or_default();
+
         let next = before.follow(pointers, &serving);
         settings.policy = VersionPolicy::Specific(next.keep(pointers, &serving));
         if next != before {
@@ -70,6 +72,7 @@ impl Loop {
                 .filter_map(|(v, a)| Some((*v, Arc::clone(a.servable.as_ref()?))))
                 .collect()
         };
+
         match self
             .models
             .get(name)
@@ -92,6 +95,7 @@ impl Loop {
                 table.models.remove(name);
             }
         }
+
         self.parts.predictor.routes().publish(table);
     }
 }

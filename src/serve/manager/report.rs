@@ -42,6 +42,7 @@ impl Loop {
         for name in self.models.keys().filter(|name| self.is_wanted(name)) {
             table.models.entry(name.clone()).or_default();
         }
+
         let entry = self.parts.source.entry();
         if table.models.len() != before || table.entry != entry {
             table.entry = entry;
@@ -61,6 +62,7 @@ impl Loop {
             });
             lines.extend(versions);
         }
+
         lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         self.status.store(Arc::new(lines));
     }
@@ -86,6 +88,7 @@ impl Loop {
                 }
             })
         });
+
         lines.collect()
     }
 }

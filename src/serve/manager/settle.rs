@@ -98,6 +98,7 @@ impl Loop {
                 prober.check_companion(companion)?;
             }
         }
+
         let loading = load::Loading {
             name,
             version,
@@ -105,6 +106,7 @@ impl Loop {
             parts: &self.parts,
             watchdog: &self.watchdog,
         };
+
         let made = loading.load(loaded)?;
         let took = start.elapsed();
         made.0.metrics.load_seconds.set(took.as_secs_f64());
@@ -118,6 +120,7 @@ impl Loop {
             lanes,
             "version ready"
         );
+
         Ok(made)
     }
 
@@ -162,6 +165,7 @@ impl Loop {
                 drained,
             });
         }
+
         tracing::info!(
             model = name.as_str(),
             version = version.number(),
@@ -192,6 +196,7 @@ fn known(
         };
         all.insert(*version, known);
     }
+
     all
 }
 

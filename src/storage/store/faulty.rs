@@ -63,6 +63,7 @@ impl Faulty {
         if first.is_some() {
             faults.pop_front();
         }
+
         first
     }
 }

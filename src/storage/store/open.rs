@@ -28,7 +28,7 @@ pub(super) fn open(what: &str, url: &str, create: bool, env: Env<'_>) -> Result<
         }
         Some((scheme, _)) => Err(Error::invalid(format!(
             "the {what} cannot be at {}://; use file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
-            crate::core::model::short(scheme)
+            crate::core::error::short(scheme)
         ))),
     }
 }
@@ -83,6 +83,7 @@ fn bucket(what: &str, url: &str, env: Env<'_>) -> Result<Opened> {
                 .with_source(e)
             })?;
     let mut shown = parsed;
+
     // An address may carry a password; a log may not.
     let _ = shown.set_password(None);
     let _ = shown.set_username("");

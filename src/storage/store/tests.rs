@@ -12,6 +12,7 @@ async fn a_store_that_ignores_conditions_is_refused() {
         .await
         .expect_err("it overwrites");
     assert!(error.message.contains("overwrites"), "{error}");
+
     assert!(
         Store::of(Arc::new(Faulty::default()))
             .self_test("probe/x")
@@ -70,6 +71,7 @@ fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
         .torn("ns", &mut |meta| meta.modified > Utc::now())
         .expect("listed");
     assert!(below.join("abcd#1").exists(), "none is from the future");
+
     store
         .torn("ns", &mut |meta| meta.modified <= Utc::now())
         .expect("removed");
@@ -78,5 +80,6 @@ fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
         .map(|e| e.expect("an entry").file_name())
         .collect();
     left.sort();
+
     assert_eq!(left, ["ab#", "abcd", "abcd#x"]);
 }

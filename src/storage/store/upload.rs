@@ -45,6 +45,7 @@ impl Store {
             source,
             sent,
         };
+
         if bytes_total <= SINGLE_BYTES_MAX {
             let all = upload.read_all()?;
             return self.overwrite(key, all).await;
@@ -81,6 +82,7 @@ impl Upload<'_> {
         if all.len() as u64 != self.bytes_total {
             return Err(changed());
         }
+
         (self.sent)(self.bytes_total);
         Ok(all.into())
     }
@@ -120,6 +122,7 @@ impl Upload<'_> {
         if part.len() != length {
             return Err(changed());
         }
+
         Ok(part)
     }
 

@@ -1,9 +1,12 @@
 //! Parquet: writes flat tables in one row group, compressed with Snappy, and reads
 //! those of other programs. The only file that names `parquet`.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Cell, Column, Table, check};
+use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::short;
 use bytes::Bytes;
 use half::f16;
 use parquet::basic::{
@@ -35,6 +38,7 @@ pub fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
         .iter()
         .map(|(name, column)| field(name, column).map(Arc::new));
     let fields = fields.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+
     let schema = Type::group_type_builder("rows")
         .with_fields(fields)
         .build()
@@ -49,6 +53,7 @@ pub fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
         .set_key_value_metadata(Some(notes))
         .build();
     let mut bytes = Vec::new();
+
     let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties))
         .map_err(failed)?;
     let mut group = writer.next_row_group().map_err(failed)?;
@@ -284,6 +289,7 @@ impl Read {
             });
             self.column = Column::F64(numbers.collect());
         }
+
         match (&mut self.column, value) {
             (Column::Bool(all), Value::Whole(v)) => all.push(*v != 0),
             (Column::I32(all), Value::Whole(v)) => all.push(*v as i32),
@@ -335,62 +341,5 @@ fn micros(value: i64, kind: Kind) -> i64 {
         Kind::Time(ns) if ns >= 1_000 => value.saturating_mul(ns / 1_000),
         Kind::Time(ns) => value.div_euclid(1_000 / ns),
         _ => value,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check_column(column: Column) {
-        let table = Table {
-            rows: column.len(),
-            columns: vec![("a".to_owned(), column)],
-        };
-        let notes = Notes::from([("model".to_owned(), "wine".to_owned())]);
-        let bytes = write(&table, &notes).expect("written");
-        let (read, beside) = read(bytes.into()).expect("read");
-        assert_eq!(read, table);
-        assert_eq!(beside.get("model").map(String::as_str), Some("wine"));
-    }
-
-    #[test]
-    fn every_kind_of_column_reads_back_as_it_was_written() {
-        check_column(Column::Bool(vec![true, false, true]));
-        check_column(Column::I32(vec![i32::MIN, 0, i32::MAX]));
-        check_column(Column::I64(vec![i64::MIN, 0, i64::MAX]));
-        check_column(Column::U64(vec![0, u64::MAX, 1 << 63]));
-        check_column(Column::F32(vec![
-            f32::NEG_INFINITY,
-            -0.0,
-            f32::MIN_POSITIVE,
-        ]));
-        check_column(Column::F64((0..10_000).map(f64::from).collect()));
-        check_column(Column::Time(vec![0, 1_763_900_000_000_000]));
-        check_column(Column::Words(vec![
-            String::new(),
-            "é".to_owned(),
-            "x".repeat(100_000),
-        ]));
-        check_column(Column::Bytes(vec![
-            Bytes::new(),
-            Bytes::from_static(&[0, 255]),
-        ]));
-        check_column(Column::F32(Vec::new()));
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused_and_never_a_panic() {
-        let table = Table {
-            rows: 100,
-            columns: vec![("a".to_owned(), Column::I64((0..100).collect()))],
-        };
-        let whole = write(&table, &Notes::new()).expect("written");
-        for cut in 0..whole.len() {
-            assert!(
-                read(Bytes::copy_from_slice(&whole[..cut])).is_err(),
-                "cut at {cut}"
-            );
-        }
     }
 }

@@ -29,6 +29,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         spec.fit.threads,
     )
     .await?;
+
     let history = history_of(&setup.operator, &spec.model.name)?;
     let known: BTreeSet<String> = history
         .all()
@@ -37,6 +38,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         .map(|ran| ran.key().to_owned())
         .collect();
     let mut shown = Shown::new(arguments.common.json);
+
     let swept = sweep::sweep(
         &setup.trainer(chrono::Utc::now()),
         &spec,
@@ -44,6 +46,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         &mut shown,
     )
     .await;
+
     shown.bar.finish_and_clear();
     let swept = swept?;
     for ran in history
@@ -54,12 +57,14 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     {
         tell(arguments.mlflow.as_deref(), ran).await;
     }
+
     let best = swept.trials.first().filter(|trial| trial.loss.is_some());
     let best = best
         .ok_or_else(|| Error::precondition("no trial could be fitted; see `ortus-trainer runs`"))?;
     if !arguments.common.json {
         list(&swept);
     }
+
     let loss = best.loss.unwrap_or(f64::NAN);
     let trigger = format!(
         "the best of {} tried, {} {loss:.6}: {}",
@@ -67,6 +72,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         swept.measure,
         sweep::words(&best.set)
     );
+
     let cause = Cause {
         trigger,
         ..Cause::manual()
@@ -79,12 +85,14 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         &mut shown,
     )
     .await;
+
     shown.bar.finish_and_clear();
     if let Err(error) = kept {
         note(&format!(
             "ortus-trainer: the record of the run cannot be stored: {error}"
         ));
     }
+
     tell(arguments.mlflow.as_deref(), &ran).await;
     if arguments.common.json {
         let trials = swept
@@ -100,6 +108,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         line(&ran.trigger);
         show(&ran);
     }
+
     let outcome = ended?;
     if outcome.new {
         nudge(&setup.operator, &arguments.by).await;
@@ -119,6 +128,7 @@ fn list(swept: &Swept) {
             .map_or_else(|| "failed".to_owned(), |loss| format!("{loss:.6}"));
         table.row(&[&loss, &sweep::words(&trial.set)]);
     }
+
     table.print();
     if let Some(cut) = &swept.cut {
         line(cut);
@@ -161,6 +171,7 @@ fn told(ran: &RecordedRun) -> TrackedRun {
         ("verdict", verdict),
         ("error", record.error.value().cloned()),
     ];
+
     let tags = tags
         .into_iter()
         .filter_map(|(key, value)| Some((format!("ortus.{key}"), value?)));
@@ -225,12 +236,14 @@ pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common
         line(&all.to_string());
         return Ok(());
     }
+
     let (a, b) = (short_key(&one), short_key(&other));
     line(if is_same {
         "the runs used the same data"
     } else {
         "the runs used different data: their metrics are of different rows"
     });
+
     for (what, all) in [("setting", &set), ("metric", &measured), ("gate", &gates)] {
         if all.is_empty() {
             continue;
@@ -245,6 +258,7 @@ pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common
         }
         table.print();
     }
+
     Ok(())
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
         Some(other) => other.to_string(),
         None => "-".to_owned(),
     };
+
     line(&format!("run {}", say("/run")));
     line(&format!(
         "{} rows of {}, {}",
@@ -63,6 +64,7 @@ pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
         say("/model"),
         say("/data_digest")
     ));
+
     for source in planned["data"]["sources"].as_array().into_iter().flatten() {
         let files = source["files"].as_array().map_or(0, Vec::len);
         line(&format!(
@@ -70,12 +72,14 @@ pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
             source["name"].as_str().unwrap_or_default()
         ));
     }
+
     line(&format!(
         "predicts '{}' ({}) by {}",
         say("/target"),
         say("/task"),
         say("/algorithm")
     ));
+
     line(&format!(
         "split by {}: {} training, {} stopping and {} test rows; {} unused",
         say("/split/by"),
@@ -84,6 +88,7 @@ pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
         say("/split/test"),
         say("/split/left_out")
     ));
+
     for text in planned["notes"].as_array().into_iter().flatten() {
         line(&format!("note: {}", text.as_str().unwrap_or_default()));
     }

@@ -24,6 +24,7 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
         spec.fit.threads,
     )
     .await?;
+
     let mut shown = Shown::new(arguments.common.json);
     let trainer = setup.trainer(chrono::Utc::now());
     let history = history_of(&setup.operator, &spec.model.name)?;
@@ -34,6 +35,7 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
             "ortus-trainer: the record of the run cannot be stored: {error}"
         ));
     }
+
     tell(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
     if outcome.new {
@@ -44,6 +46,7 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     } else {
         show(&ran);
     }
+
     Ok(if outcome.version.is_some() {
         ExitCode::SUCCESS
     } else {
@@ -72,6 +75,7 @@ pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
             &ran.trigger,
         ]);
     }
+
     table.print();
     Ok(())
 }
@@ -101,5 +105,6 @@ pub(super) async fn explain(
             ));
         }
     }
+
     Ok(())
 }

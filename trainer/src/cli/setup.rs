@@ -74,6 +74,7 @@ fn program(named: Option<&Path>) -> Result<PathBuf> {
             own.with_file_name("ortus")
         }
     };
+
     if path.is_file() {
         return Ok(path);
     }

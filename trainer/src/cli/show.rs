@@ -53,6 +53,7 @@ pub(super) fn show(ran: &RecordedRun) {
         word(ran.status),
         ran.seconds
     ));
+
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
     }
@@ -61,6 +62,7 @@ pub(super) fn show(ran: &RecordedRun) {
             line(why);
         }
     }
+
     if record.waiting.value() == Some(&true) {
         line("the version waits for approvals before its alias can move");
     }
@@ -73,6 +75,7 @@ pub(super) fn show(ran: &RecordedRun) {
         }
         table.print();
     }
+
     let shown: Vec<String> = record
         .metrics()
         .map(|(name, value)| format!("{name} {value:.5}"))
@@ -80,6 +83,7 @@ pub(super) fn show(ran: &RecordedRun) {
     if !shown.is_empty() {
         line(&shown.join("  "));
     }
+
     for text in record.notes() {
         line(&format!("note: {text}"));
     }

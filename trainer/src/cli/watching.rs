@@ -80,12 +80,14 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         .collect();
     // A specification that is wrong at the start is an error; later errors are logged, and it is read again.
     let specs: Vec<Spec> = watches.iter().map(Watch::spec).collect::<Result<_>>()?;
+
     let models: BTreeSet<String> = specs.iter().map(|spec| spec.model.name.clone()).collect();
     if models.len() < specs.len() {
         return Err(Error::invalid(
             "two of the specifications name the same model; watch one of them",
         ));
     }
+
     // The most threads that a specification asks for; 0 means all.
     let threads = specs.iter().map(|spec| spec.fit.threads);
     let threads = if threads.clone().any(|threads| threads == 0) {
@@ -93,6 +95,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     } else {
         threads.max().unwrap_or(0)
     };
+
     let setup = Setup::new(
         arguments.ortus.as_deref(),
         &arguments.common,
@@ -100,6 +103,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         threads,
     )
     .await?;
+
     let (told, hears) = crossbeam_channel::bounded(1);
     if let Some(address) = arguments.listen {
         let bound = crate::listen::start(address, setup.seen.clone(), models, told.clone())?;
@@ -150,6 +154,7 @@ impl Pace {
         } else {
             0
         };
+
         let pause = poll
             .saturating_mul(1 << self.failed)
             .min(PAUSE_MAX.max(poll));
@@ -178,6 +183,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
         }
         Checked::Did(skipped, ran) => (skipped, ran),
     };
+
     skipped.iter().for_each(|ran| say(ran, &arguments.common));
     let Some((ran, ended)) = ran.map(|ran| *ran) else {
         return Ok(true);
@@ -218,6 +224,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         .map(|cron| trigger::next(cron, state.found.now))
         .transpose()?;
     let last = state.past.last.as_ref();
+
     if common.json {
         let due = state
             .due
@@ -238,6 +245,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         line(&status.to_string());
         return Ok(());
     }
+
     let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     line(&format!(
         "{}: champion {}",
@@ -247,6 +255,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
             .champion
             .map_or("none".into(), |v| v.to_string())
     ));
+
     match last {
         Some(last) => line(&format!(
             "last run {}: {}",
@@ -255,6 +264,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
         )),
         None => line("no run yet"),
     }
+
     if let Some(who) = busy {
         line(&format!("running now: {who}"));
     }
@@ -268,6 +278,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
             .map_or_else(String::new, |why| format!(" (will be skipped: {why})"));
         line(&format!("due: {}{moot}", event.why));
     }
+
     if let Some(why) = refused {
         line(&format!("triggers start no run now: {why}"));
     }
@@ -286,6 +297,7 @@ pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
     } else {
         &operator.author.reason
     };
+
     let ask = watch::ask(
         &records_of(&operator),
         &model,
@@ -293,11 +305,13 @@ pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
         reason,
     )
     .await?;
+
     line(&if common.json {
         serde_json::json!(ask).to_string()
     } else {
         format!("requested a run, id {}", ask.id)
     });
+
     Ok(())
 }
 
@@ -313,6 +327,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
             "'time' in [schema] is missing; a backfill needs the time of each row",
         ));
     }
+
     let cron = arguments.cron.as_deref().or(spec.triggers.cron.as_deref());
     let cron = cron.ok_or_else(|| {
         Error::invalid("no cron pattern; pass --cron, or set 'cron' in [triggers]")
@@ -326,11 +341,13 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         .min(Utc::now());
     // `instant` reads a date as the end of the day; a range starts at the beginning.
     let from = instant(&arguments.from)?;
+
     let from = if arguments.from.len() == "2026-01-01".len() {
         from - TimeDelta::days(1)
     } else {
         from
     };
+
     let mut times = Vec::new();
     let mut after = from - TimeDelta::milliseconds(1);
     while let Ok(next) = trigger::next(cron, after) {
@@ -345,11 +362,13 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
         times.push(next);
         after = next;
     }
+
     if times.is_empty() {
         return Err(Error::invalid(
             "the pattern has no time between --from and --to",
         ));
     }
+
     let setup = Setup::new(run.ortus.as_deref(), &run.common, &run.by, spec.fit.threads).await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
     let (mut passed, mut broken) = (true, None);
@@ -376,6 +395,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
             Err(error) => broken = Some(error),
         }
     }
+
     match broken {
         Some(error) => Err(error),
         None if passed => Ok(ExitCode::SUCCESS),

@@ -1,14 +1,17 @@
 //! The files between the trainer and a training program: rows and a description
 //! in, a model with predictions out. The targets of the test rows are not passed.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::data::{Rows, Target};
 use super::super::frame::{Frame, Values};
 use super::super::parity::Parity;
 use super::super::spec::{RowFormat, Spec};
 use super::super::split::Fold;
 use bytes::Bytes;
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 use ortus::observe::quality::answer::Answer;
 use ortus::storage::table::{Column, Table, columnar};
 use serde::{Deserialize, Serialize};
@@ -80,6 +83,7 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         };
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
+
     let kind = |values: &Values| match values {
         Values::Numbers(_) => "number",
         Values::Words(_) => "category",
@@ -105,6 +109,7 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         "threads": rayon::current_num_threads(),
         "out": {"model": "out/model.onnx", "metrics": "out/metrics.json", "predictions": "out/predictions.csv"},
     });
+
     std::fs::write(folder.join("spec.json"), order.to_string()).map_err(failed)
 }
 
@@ -125,6 +130,7 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
         };
         all.push((column.name, values));
     }
+
     if is_told {
         let target = match rows.target.take(part) {
             Target::Values(values) => Column::F32(values),
@@ -140,6 +146,7 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
             ));
         }
     }
+
     Table {
         columns: all,
         rows: count,
@@ -160,6 +167,7 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
             )
             .map_err(failed)?;
     }
+
     writer
         .into_inner()
         .map_err(|e| Error::internal("write CSV").with_source(e.into_error()))
@@ -197,6 +205,7 @@ pub(super) fn take_back(
         }
         std::fs::read(&path).map_err(none)
     };
+
     let model = Bytes::from(read(
         "model.onnx",
         most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
@@ -207,6 +216,7 @@ pub(super) fn take_back(
         Err(_) if !folder.join("out/metrics.json").exists() => ProgramReport::default(),
         Err(error) => return Err(error),
     };
+
     let known = |name: &&String| rows.frame.column(name).is_none();
     if let Some(name) = said
         .features
@@ -219,6 +229,7 @@ pub(super) fn take_back(
             short(name)
         )));
     }
+
     let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
     Ok(ProgramOutput {
         model,
@@ -245,6 +256,7 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions>
             "must have the probabilities of all classes, or of none".to_owned(),
         ));
     }
+
     let mut claims = ProgramPredictions::default();
     let mut found = 0;
     for (row, record) in reader.records().enumerate() {
@@ -277,11 +289,13 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions>
         }
         found += 1;
     }
+
     if found != count {
         return Err(refuse(format!(
             "has {found} rows; the test part has {count}"
         )));
     }
+
     Ok(claims)
 }
 
@@ -300,6 +314,7 @@ pub(crate) fn compare(
         rows: answers.len(),
         worst: 0.0,
     };
+
     let all = || claims.values.iter().filter(|v| v.is_finite());
     let mean = all().sum::<f64>() / all().count().max(1) as f64;
     let scale =
@@ -370,47 +385,6 @@ pub(crate) fn compare(
             }
         }
     }
+
     Ok(parity)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_program_predicted_must_be_what_its_model_answers() {
-        let values = ProgramPredictions {
-            values: vec![1.0, 2.0],
-            ..ProgramPredictions::default()
-        };
-        let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
-        assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
-        assert!(
-            compare(&values, &answers(1.0, 2.1), &[0, 1], 1e-4)
-                .is_err_and(|e| e.message.contains("row 1"))
-        );
-        assert!(compare(&values, &answers(f64::NAN, 2.0), &[0, 1], 1e-4).is_err());
-        assert!(compare(&values, &[None, None], &[0, 1], 1e-4).is_err());
-        let classes = ProgramPredictions {
-            classes: vec![1],
-            scores: vec![0.4, 0.6],
-            ..ProgramPredictions::default()
-        };
-        let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
-        assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
-        assert!(compare(&classes, &class(1, &[0.45, 0.55]), &[0, 1], 1e-4).is_err());
-        assert!(
-            compare(&classes, &class(0, &[0.4, 0.6]), &[0, 1], 1e-4)
-                .is_err_and(|e| e.message.contains("class 0"))
-        );
-        let tied = ProgramPredictions {
-            classes: vec![1],
-            scores: vec![0.5, 0.5],
-            ..ProgramPredictions::default()
-        };
-        assert!(compare(&tied, &class(0, &[0.5, 0.5]), &[0, 1], 1e-4).is_ok());
-        let turned = compare(&classes, &class(0, &[0.6, 0.4]), &[1, 0], 1e-4);
-        assert!(turned.is_ok(), "the model has its classes in another order");
-        assert!(compare(&values, &class(0, &[1.0]), &[0, 1], 1e-4).is_err());
-    }
 }

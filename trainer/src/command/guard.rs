@@ -168,6 +168,7 @@ fn program_command(order: &Order) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     limits::limit_command(&mut command, order.memory_max, order.file_max);
+
     command
 }
 

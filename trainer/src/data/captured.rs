@@ -46,6 +46,7 @@ pub(super) async fn stage(
         from,
         to: as_of,
     };
+
     let mut keys = window.files(records).await?;
     keys.retain(|key| is_older(key, as_of));
     if keys.len() > FILES_MAX {
@@ -53,6 +54,7 @@ pub(super) async fn stage(
             "there are over {FILES_MAX} captured files; reduce 'days' of the source"
         )));
     }
+
     // The newest file decides the columns, because the inputs of a model may change. File names hold the time.
     keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
     let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
@@ -84,6 +86,7 @@ pub(super) async fn stage(
             tables.push(joined);
         }
     }
+
     if tables.is_empty() {
         return Err(Error::not_found(format!(
             "no captured prediction of '{}' since {} has a label yet",
@@ -91,6 +94,7 @@ pub(super) async fn stage(
             from.format("%Y-%m-%d %H:%M")
         )));
     }
+
     files.extend(labels.used());
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tables.reverse();
@@ -115,6 +119,7 @@ fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> 
     {
         tables.iter_mut().for_each(in_words);
     }
+
     let (mut paths, mut digests) = (Vec::new(), String::new());
     let mut tables = tables.into_iter();
     let mut next = tables.next();
@@ -132,6 +137,7 @@ fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> 
         digests.push_str(&Digest::of(&bytes).to_string());
         paths.push(path);
     }
+
     Ok((paths, Digest::of(digests.as_bytes())))
 }
 
@@ -147,6 +153,7 @@ fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
         .and_then(|name| name.split('.').next())
         .unwrap_or_default();
     let id = Uuid::parse_str(name).ok().and_then(|id| id.get_timestamp());
+
     id.is_none_or(|stamp| {
         let (seconds, nanos) = stamp.to_unix();
         (seconds.cast_signed(), nanos / 1_000_000)
@@ -184,6 +191,7 @@ impl Labels {
             .filter(is_wanted)
             .collect();
         keys.sort();
+
         let (mut labels, mut bytes_read) = (
             Self {
                 of: HashMap::new(),
@@ -191,6 +199,7 @@ impl Labels {
             },
             0,
         );
+
         for key in keys {
             let Some(bytes) = records.get(&key, LABELS_BYTES_MAX).await? else {
                 continue;
@@ -227,6 +236,7 @@ impl Labels {
                 }
             }
         }
+
         Ok(labels)
     }
 
@@ -280,6 +290,7 @@ fn join(
             }
         }
     }
+
     let mut table = captured.table.take(&rows);
     let numbers = truths.iter().map(|label| {
         if let Label::Number(value) = label {
@@ -288,6 +299,7 @@ fn join(
             None
         }
     });
+
     let truth = match numbers.collect::<Option<Vec<f64>>>() {
         Some(numbers) => Column::F64(numbers),
         None => Column::Words(truths.iter().map(word).collect()),
@@ -298,6 +310,7 @@ fn join(
         Column::Time(times),
         Column::I64(vec![version; rows.len()]),
     ];
+
     let taken: Vec<String> = table.names().map(str::to_owned).collect();
     for (name, column) in ADDED.into_iter().zip(added) {
         let free = if taken.iter().any(|t| t == name) {
@@ -307,6 +320,7 @@ fn join(
         };
         table.columns.push((free, column));
     }
+
     Ok(table)
 }
 

@@ -4,8 +4,8 @@
 use super::super::frame::{MISSING, Values};
 use super::super::spec::Spec;
 use super::{Rows, Target};
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 use ortus::observe::quality::measure::area_of;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -31,6 +31,7 @@ pub(crate) fn check(
             spec.data.rows_min
         )));
     }
+
     if let Some(times) = &rows.time {
         let newest = times.iter().copied().max().unwrap_or_default();
         let now = now.timestamp_micros();
@@ -53,6 +54,7 @@ pub(crate) fn check(
             )));
         }
     }
+
     let twice = duplicates(rows);
     let share = twice as f64 / rows.len() as f64;
     if share > spec.data.duplicates_max {
@@ -62,6 +64,7 @@ pub(crate) fn check(
             spec.data.duplicates_max
         )));
     }
+
     if twice > 0 {
         notes.push(format!("{twice} rows are duplicates"));
     }
@@ -79,6 +82,7 @@ pub(crate) fn check(
             )));
         }
     }
+
     Ok(notes)
 }
 
@@ -108,6 +112,7 @@ fn duplicates(rows: &Rows) -> usize {
         rows.group.as_ref().map(|g| g[*row]).hash(&mut hash);
         seen.insert(hash.finish())
     };
+
     rows.len() - (0..rows.len()).filter(is_new).count()
 }
 
@@ -133,6 +138,7 @@ fn told(rows: &Rows, at: usize) -> f64 {
             }
         }
     };
+
     let one = |target: &Vec<f64>| {
         // With few rows of a class, any column predicts it by chance.
         if matches!(rows.target, Target::Classes { .. }) && target.iter().sum::<f64>() < HITS_MIN {
@@ -157,6 +163,7 @@ fn told(rows: &Rows, at: usize) -> f64 {
             Target::Values(_) => 0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0,
         }
     };
+
     targets.iter().map(one).fold(0.5, f64::max)
 }
 
@@ -205,6 +212,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
         tied.iter().for_each(|at| ranks[*at] = middle);
         from += tied.len();
     }
+
     ranks
 }
 

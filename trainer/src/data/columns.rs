@@ -4,8 +4,8 @@ use super::super::frame::{Coder, Column, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 
 /// A column of the query's result.
 pub(super) struct Gathered {
@@ -63,6 +63,7 @@ impl Growing {
                 )));
             }
         };
+
         Ok(Self {
             name: name.to_owned(),
             kind: kind.clone(),
@@ -103,6 +104,7 @@ impl Growing {
                 );
             }
         }
+
         Ok(())
     }
 
@@ -114,6 +116,7 @@ impl Growing {
             Grown::Words(coder) => Raw::Words(coder.finish()),
             Grown::Times(all) => Raw::Times(all),
         };
+
         Gathered {
             name: self.name,
             values,
@@ -142,6 +145,7 @@ pub(super) fn in_words(all: &[f64]) -> Words {
                 .as_deref(),
         );
     }
+
     coder.finish()
 }
 
@@ -172,6 +176,7 @@ impl Gathered {
                 )));
             }
         };
+
         Ok(Column { name, values })
     }
 
@@ -196,6 +201,7 @@ impl Gathered {
                 )));
             }
         };
+
         match times.iter().filter(|t| **t == NO_TIME).count() {
             0 => Ok(times),
             n => Err(Error::invalid(format!(
@@ -216,6 +222,7 @@ impl Gathered {
                 coder.finish()
             }
         };
+
         let alone = words.list.len() as u32..;
         alone
             .zip(words.codes.iter_mut().filter(|c| **c == super::MISSING))
@@ -231,6 +238,7 @@ impl Gathered {
                 "'{name}', the weight, is not a number"
             )));
         };
+
         match all
             .iter()
             .position(|w| !(w.is_finite() && *w >= 0.0 && *w <= 1e30))

@@ -7,8 +7,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 
 /// Reserved column names.
 const BASE: &str = "ortus.base";
@@ -59,6 +59,7 @@ async fn one(
             .map(|f| f.name().clone())
             .collect()
     };
+
     let (own, theirs) = (columns(&frame), columns(&source));
     for key in &join.on {
         if !own.contains(key) || !theirs.contains(key) {
@@ -73,6 +74,7 @@ async fn one(
             )));
         }
     }
+
     let known = moment(&source, &join.time, "the source")?;
     let added: Vec<(String, String)> = theirs
         .iter()
@@ -85,6 +87,7 @@ async fn one(
             short(taken)
         )));
     }
+
     context
         .deregister_table(TableReference::bare(BASE))
         .map_err(broken)?;
@@ -99,6 +102,7 @@ async fn one(
         at,
         known: &known,
     };
+
     let joined = context.sql(&statement.sql()).await.map_err(broken)?;
     joined.cache().await.map_err(broken)
 }
@@ -153,6 +157,7 @@ impl Statement<'_> {
             at,
             known,
         } = *self;
+
         let list = |all: &[String]| all.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
         let keys = list(&join.on);
         let [row, id, moment, side] = [ROW, ID, AT, SIDE].map(quoted);
@@ -163,12 +168,14 @@ impl Statement<'_> {
             .collect::<Vec<_>>()
             .join(" AND ");
         let lag = join.lag.as_micros();
+
         // Rows are numbered in the order of time, so the largest number so far is the newest.
         let numbered = format!(
             "SELECT *, row_number() OVER (ORDER BY {moment}) AS {id} FROM (SELECT *, {known} + INTERVAL '{lag} microseconds' AS {moment} \
          FROM {} WHERE {present}) WHERE {moment} IS NOT NULL",
             quoted(name)
         );
+
         let rows = format!(
             "SELECT *, {at} AS {moment}, row_number() OVER () AS {row} FROM {}",
             quoted(BASE)
@@ -188,6 +195,7 @@ impl Statement<'_> {
             ),
             None => "TRUE".to_owned(),
         };
+
         let own = own.iter().map(|c| format!("b.{0} AS {0}", quoted(c)));
         let added = added.iter().map(|(from, to)| {
             format!(
@@ -196,6 +204,7 @@ impl Statement<'_> {
                 quoted(to)
             )
         });
+
         format!(
             "WITH b AS ({rows}), s AS ({numbered}), m AS (SELECT {row}, {id} FROM ({found}) WHERE {row} IS NOT NULL) \
          SELECT {} FROM b LEFT JOIN m ON b.{row} = m.{row} LEFT JOIN s ON s.{id} = m.{id} ORDER BY b.{row}",

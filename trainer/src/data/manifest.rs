@@ -56,6 +56,7 @@ impl Manifest {
             };
             (s.name.as_str(), all)
         });
+
         let files: Vec<_> = files.collect();
         let text = match self.as_of {
             None => serde_json::json!([files, self.sql]),

@@ -21,8 +21,8 @@ use datafusion::prelude::{
     SessionContext, col, lit,
 };
 use futures_util::stream::StreamExt;
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -42,6 +42,7 @@ pub(super) async fn read(
         stamps,
         staging,
     } = prepare(spec, reach).await?;
+
     let gathered = query(&context, &manifest.sql, spec, reach).await?;
     staged::unchanged(&stamps)?;
     // The copied files had to exist until now.
@@ -63,6 +64,7 @@ pub(super) async fn count(
         Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(0),
         prepared => prepared?,
     };
+
     let broken = |e: datafusion::error::DataFusionError| {
         Error::invalid(format!("the query: {}", message(&e)))
     };
@@ -87,6 +89,7 @@ pub(super) async fn count(
             .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
             .map_err(broken)?;
     }
+
     frame.count().await.map_err(broken)
 }
 
@@ -102,6 +105,7 @@ fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> 
             short(column)
         ))
     })?;
+
     let micros = time.timestamp_micros();
     match kind.data_type() {
         // Numbers are seconds, as where the data are read.
@@ -146,6 +150,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         notes.extend(staged.notes);
         stamps.extend(staged.stamps);
     }
+
     let only = spec.only_source().map_or("", String::as_str);
     manifest.sql = spec
         .data
@@ -181,6 +186,7 @@ async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Sta
         let bytes_max = spec.data.staged_max as u64;
         return captured::stage(&source, records, as_of, into, bytes_max).await;
     }
+
     match at.split_once("://") {
         Some(("file", path)) => staged::local(&spec.folder, path),
         Some(_) => staged::bucket(at, into, spec.data.staged_max as u64).await,
@@ -200,6 +206,7 @@ fn context(spec: &Spec) -> Result<SessionContext> {
         .with_target_partitions(1)
         .with_batch_size(8_192);
     config.options_mut().sql_parser.enable_ident_normalization = false;
+
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(runtime))
@@ -215,6 +222,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
             "its files must all be Parquet, all CSV or all JSON lines, by their file name extensions",
         ));
     };
+
     let mut first: Option<(SchemaRef, &PathBuf)> = None;
     let mut tables = Vec::new();
     for (at, path) in files.iter().enumerate() {
@@ -280,6 +288,7 @@ async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Re
         }
         tables.push(frame);
     }
+
     if tables.len() == 1 {
         return Ok(());
     }
@@ -317,6 +326,7 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
             ));
         }
     }
+
     match other
         .fields()
         .iter()
@@ -348,6 +358,7 @@ async fn query(
         )),
         _ => Error::invalid(format!("the query: {}", message(&e))),
     };
+
     let frame = context
         .sql_with_options(sql, only_reads())
         .await
@@ -360,12 +371,14 @@ async fn query(
         }
         _ => frame,
     };
+
     let frame = match &spec.schema.time {
         Some(time) if !spec.joins.0.is_empty() => {
             joins::join(context, frame, &spec.joins, time).await?
         }
         _ => frame,
     };
+
     let schema = frame.schema().as_arrow().clone();
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();
@@ -375,12 +388,14 @@ async fn query(
             short(twice[0])
         )));
     }
+
     let mut columns: Vec<Growing> = schema
         .fields()
         .iter()
         .map(|f| Growing::new(f.name(), f.data_type()))
         .collect::<Result<_>>()?;
     let mut stream = frame.execute_stream().await.map_err(broken)?;
+
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(broken)?;
@@ -395,6 +410,7 @@ async fn query(
             .zip(batch.columns())
             .try_for_each(|(column, array)| column.push(array))?;
     }
+
     let types = schema
         .fields()
         .iter()

@@ -109,6 +109,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
             }
         }
     }
+
     found.sort();
     if found.is_empty() {
         return Err(Error::invalid(format!(
@@ -116,6 +117,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
             path.display()
         )));
     }
+
     let stamps = found
         .iter()
         .map(|path| Ok((path.clone(), Stamp::of(path)?)))
@@ -130,6 +132,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
             bytes,
         })
     };
+
     let files = found.iter().map(describe).collect::<Result<_>>()?;
     Ok(Staged {
         tables: found,
@@ -165,23 +168,27 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
             .map(|(key, meta)| (key, meta.bytes))
             .collect()
     };
+
     keys.sort();
     if keys.is_empty() {
         return Err(Error::invalid(format!(
             "{store} holds no Parquet, CSV or JSON-lines file"
         )));
     }
+
     if keys.len() > FILES_MAX {
         return Err(Error::overloaded(format!(
             "{store} holds over {FILES_MAX} files"
         )));
     }
+
     let whole: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
     if whole > bytes_max {
         return Err(Error::too_large(format!(
             "{store} holds {whole} bytes, over {bytes_max}, 'staged_max' in [data]"
         )));
     }
+
     let (mut tables, mut files) = (Vec::new(), Vec::new());
     for (at, (key, expected)) in keys.into_iter().enumerate() {
         let named = if key.is_empty() { url } else { &key };
@@ -207,6 +214,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
         });
         tables.push(path);
     }
+
     Ok(Staged {
         tables,
         files,
@@ -224,6 +232,7 @@ async fn copy(store: &Store, key: &str, path: &Path) -> Result<(Digest, u64)> {
         .await?
         .ok_or_else(|| Error::unavailable(format!("{key} is gone")))?;
     let mut file = std::fs::File::create(path).map_err(failed)?;
+
     while let Some(part) = parts.try_next().await? {
         file.write_all(&part).map_err(failed)?;
     }

@@ -24,6 +24,7 @@ fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
         });
         assert_eq!(set, Ok(true), "{key}");
     }
+
     spec
 }
 
@@ -69,6 +70,7 @@ fn columns_become_what_a_served_model_sees() {
         "{:?}",
         rows.notes
     );
+
     let Values::Numbers(a) = &rows.frame.columns[0].values else {
         panic!("numbers")
     };
@@ -84,6 +86,7 @@ fn columns_become_what_a_served_model_sees() {
             names: vec!["no".to_owned(), "yes".to_owned()]
         }
     );
+
     assert_eq!(
         rows.time,
         Some(vec![1_767_225_600_000_000, 1_767_312_000_000_000])
@@ -101,6 +104,7 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
         "{\"id\":1,\"y\":0.5}\n{\"id\":2,\"y\":1.25}\n",
     )
     .expect("written");
+
     std::fs::write(folder.path().join("b/2.jsonl"), "{\"id\":3,\"y\":2.5}\n").expect("written");
     let mut spec = spec(
         folder.path(),
@@ -110,6 +114,7 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
             "SELECT rows.x / 10 AS x, b.y FROM rows JOIN b ON rows.id = b.id ORDER BY rows.id",
         )],
     );
+
     spec.sources.0.insert("b".to_owned(), "b".to_owned());
     let rows = run(&spec).expect("reads");
     assert_eq!(rows.target, Target::Values(vec![0.5, 1.25, 2.5]));
@@ -126,11 +131,13 @@ fn a_query_joins_and_derives_and_can_change_nothing() {
         same,
         "different data"
     );
+
     let said = |sql: &str| {
         let mut spec = spec.clone();
         spec.data.sql = Some(sql.to_owned());
         run(&spec).err().map(|e| e.message).unwrap_or_default()
     };
+
     assert!(said("SELEC 1").contains("the query:"));
     assert!(said("SELECT z FROM rows").contains("the query:"));
     assert!(said("DROP TABLE rows").contains("the query:"));
@@ -161,6 +168,7 @@ fn files_that_differ_are_refused_with_what_differs() {
             .len(),
         4
     );
+
     write("3.csv", "a,z\n1,0\n");
     let said = run(&spec(folder.path(), ".", &[]))
         .err()
@@ -170,6 +178,7 @@ fn files_that_differ_are_refused_with_what_differs() {
         said.contains("3.csv differ: only the first has 'y'"),
         "{said}"
     );
+
     write("3.csv", "a,y\nred,0\n");
     let said = run(&spec(folder.path(), ".", &[]))
         .err()
@@ -179,6 +188,7 @@ fn files_that_differ_are_refused_with_what_differs() {
         said.contains("'a' is Int64 in the first and Utf8 in the other"),
         "{said}"
     );
+
     write("4.jsonl", "{}");
     assert!(
         run(&spec(folder.path(), ".", &[]))
@@ -221,6 +231,7 @@ fn a_target_that_cannot_be_learned_is_refused() {
         Some(2),
         "few whole numbers are classes"
     );
+
     let many: String = (0..40).map(|i| format!("{i},{i}\n")).collect();
     assert!(
         of(&format!("a,y\n{many}"), &[])
@@ -238,6 +249,7 @@ fn quotes_marks_and_control_characters_are_only_text() {
         &[],
     )
     .expect("reads");
+
     let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["a", "b,c"]);
     assert_eq!(
@@ -272,6 +284,7 @@ fn rows_that_would_mislead_are_refused_before_time_is_spent() {
         })
         .collect();
     let leak = of(&format!("a,b,y\n{leak}"), &[]).expect("reads");
+
     assert!(look(&leak, &spec).is_err_and(|e| e.contains("'b' alone predicts the target")));
     let one: String = (0..4_000)
         .map(|i| format!("{},{},{}\n", i, if i == 77 { "USD" } else { "EUR" }, i % 2))
@@ -315,6 +328,7 @@ fn joined(lag: &str, within: &str, more: &str) -> Result<Rows> {
         "calls.csv",
         "who,day,y\n1,2026-01-10T00:00:00,1\n2,2026-01-10T00:00:00,0\n1,2026-01-20T00:00:00,0\n,2026-01-20T00:00:00,1\n3,2026-01-05T00:00:00,1\n",
     );
+
     write(
         "balances.csv",
         "who,known,amount,kind\n1,2026-01-15T00:00:00,150,b\n1,2026-01-01T00:00:00,100,a\n1,2026-01-10T00:00:00,110,c\n2,2026-01-11T00:00:00,200,d\n,2026-01-01T00:00:00,999,e\n3,2025-11-01T00:00:00,300,f\n",
@@ -343,6 +357,7 @@ fn a_row_is_joined_with_what_was_known_at_its_time() {
             .map(|v| Some(*v).filter(|v| !v.is_nan()))
             .collect()
     };
+
     let (a, b, c, f) = (Some(100.0), Some(110.0), Some(150.0), Some(300.0));
     // The order of the query; what is known at the very moment counts, what comes later and what is nobody's does not.
     assert_eq!(amounts("", ""), [b, None, c, None, f]);
@@ -356,6 +371,7 @@ fn a_row_is_joined_with_what_was_known_at_its_time() {
         };
         assert!(error.contains(why), "{error}");
     };
+
     refused(
         "[data.joins.nothing]\non = [\"who\"]\ntime = \"known\"\n",
         "no source of that name",

@@ -50,6 +50,7 @@ impl Place {
             .open(self.at(log))
             .map_err(failed)?;
         let mut command = Command::new(OWN_PROGRAM);
+
         command
             .args(arguments)
             .stderr(file)
@@ -57,6 +58,7 @@ impl Place {
         if self.is_offline {
             command.env("ORTUS_RUNTIME__OFFLINE", "true");
         }
+
         Ok(command)
     }
 
@@ -75,6 +77,7 @@ impl Place {
                 log.display()
             )));
         }
+
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

@@ -75,6 +75,7 @@ impl Stream {
                 self.seen.lost += 1;
             }
         }
+
         tokio::time::sleep(PAUSE).await;
     }
 
@@ -89,11 +90,13 @@ impl Stream {
             input("age", "FP32", &|p| p.age.into()),
             input("country", "BYTES", &|p| p.country.into()),
         ];
+
         let (headers, body) = self
             .http
             .infer(MODEL, "", json!({"inputs": inputs}).to_string().into())
             .await?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+
         let header = |name: &str| {
             headers
                 .get(name)
@@ -101,6 +104,7 @@ impl Stream {
                 .unwrap_or_default()
                 .to_owned()
         };
+
         let version = header("ortus-model-version").parse().unwrap_or(0);
         let labels = answer["outputs"]
             .as_array()
@@ -116,6 +120,7 @@ impl Stream {
         if labels.len() != payments.len() || version == 0 {
             return Err(Error::internal("the response lacks labels or a version"));
         }
+
         let changed = self.world.has_changed;
         labels.iter().zip(payments).for_each(|(label, p)| {
             self.seen

@@ -37,6 +37,7 @@ impl World {
         } else {
             (3.0 + spread).min(4.9)
         };
+
         let hour = self.uniform() * 24.0;
         let country = ["de", "fr", "nl"]
             [(self.uniform() * if self.has_changed { 3.0 } else { 2.0 }) as usize];

@@ -247,12 +247,14 @@ fn declare(name: &str, kind: Kind, dims: &[i64]) -> o::ValueInfoProto {
             Value::DimValue(*d)
         }),
     };
+
     let tensor = o::type_proto::Tensor {
         elem_type: Some(kind as i32),
         shape: Some(o::TensorShapeProto {
             dim: dims.iter().map(dim).collect(),
         }),
     };
+
     let r#type = o::TypeProto {
         value: Some(o::type_proto::Value::TensorType(tensor)),
     };

@@ -29,6 +29,7 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
         let found = weigh(graph, linear, &places, &joined);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
+
     for input in words {
         let at = input.features[0];
         let (Term::Category(weights), Some(known)) = (&linear.terms[at], &features[at].categories)
@@ -38,6 +39,7 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
         let found = look_up(graph, weights, known, &input.name, width);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
+
     sum
 }
 
@@ -52,6 +54,7 @@ pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> 
         let sum = graph.node("MatMul", &[&positive, &weights], &[]);
         found = graph.node("Add", &[&sum, &base], &[]);
     }
+
     found
 }
 
@@ -74,6 +77,7 @@ fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> 
             missing.extend(without);
         }
     }
+
     let width = linear.base.len() as i64;
     let means = graph.floats(&means, &[1, count]);
     let spreads = graph.floats(&spreads, &[1, count]);
@@ -110,6 +114,7 @@ fn look_up(
         ("values_int64s", places.as_slice().into()),
         ("default_int64", (count as i64).into()),
     ];
+
     let place = graph.node_of("ai.onnx.ml", "LabelEncoder", &[input], &attributes);
     let rows = (0..count).chain([usize::from(OTHER), usize::from(ABSENT)]);
     let table: Vec<f32> = rows

@@ -47,6 +47,7 @@ impl Ensemble {
                 [(leaf, true), (leaf + 1, true)],
             );
         }
+
         for found in &tree.nodes {
             let place = |branch: Branch| match branch {
                 Branch::Node(at) => (node + at as i64, false),
@@ -110,6 +111,7 @@ pub(super) fn scores(
             0,
         );
     }
+
     let list = |values: &[f32]| floats(values, &[values.len() as i64]);
     let mut settings = vec![
         ("aggregate_function", 1.into()),
@@ -130,6 +132,7 @@ pub(super) fn scores(
         ("leaf_targetids", ensemble.leaf_scores.as_slice().into()),
         ("leaf_weights", list(&ensemble.leaf_weights).into()),
     ];
+
     if !ensemble.members.is_empty() {
         settings.push(("membership_values", list(&ensemble.members).into()));
     }

@@ -2,6 +2,9 @@
 //! Trees are grown on bins, which take a quarter of the memory of FP32 numbers and
 //! turn sums over values into sums over bins.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};
 use rayon::prelude::*;
@@ -42,6 +45,7 @@ impl Cut {
             .filter(|v| v.is_finite())
             .collect();
         values.sort_unstable_by(f32::total_cmp);
+
         Self::Number(edges(&values))
     }
 
@@ -66,6 +70,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
             _ => distinct.push((*value, 1)),
         }
     }
+
     let mut edges = Vec::new();
     let (mut held, mut left, mut parts) = (0, values.len(), PARTS_MAX);
     for (at, (value, count)) in distinct.iter().enumerate() {
@@ -89,6 +94,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
             }
         }
     }
+
     edges
 }
 
@@ -117,6 +123,7 @@ impl Binned {
             })
             .collect();
         const BLOCK: usize = 8_192;
+
         bytes
             .par_chunks_mut(BLOCK * width.max(1))
             .zip(rows.par_chunks(BLOCK))
@@ -146,52 +153,5 @@ impl Binned {
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let width = self.cuts.len();
         &self.bytes[row * width..][..width]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_values_have_a_part_each_and_many_have_equal_ones() {
-        let cut = Cut::Number(edges(&[-0.0, 0.0, 1.0, 1.0, 2.0]));
-        let parts: Vec<u8> = [-5.0, 0.0, 0.4, 0.6, 1.0, 2.0, f32::INFINITY]
-            .iter()
-            .map(|v| cut.part(*v))
-            .collect();
-        assert_eq!(parts, [0, 0, 0, 1, 1, 2, 2]);
-        assert_eq!(cut.part(f32::NAN), ABSENT);
-        let values: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
-        let many = Cut::Number(edges(&values));
-        let mut counts = [0_usize; 256];
-        values
-            .iter()
-            .for_each(|v| counts[many.part(*v) as usize] += 1);
-        let filled: Vec<usize> = counts.iter().copied().filter(|c| *c > 0).collect();
-        assert_eq!((filled.len(), counts[ABSENT as usize]), (PARTS_MAX, 0));
-        assert!(filled.iter().all(|c| (35..=45).contains(c)), "{filled:?}");
-    }
-
-    #[test]
-    fn a_value_of_half_the_rows_has_a_part_of_its_own() {
-        let mut values = vec![0.0; 10_000];
-        values.extend((1..=10_000).map(|i| i as f32));
-        let cut = Cut::Number(edges(&values));
-        assert!(cut.part(0.0) == 0 && cut.part(1.0) >= 1);
-        let Cut::Number(edges) = cut else {
-            panic!("a number")
-        };
-        assert!(edges.len() > 200, "{}", edges.len());
-    }
-
-    #[test]
-    fn an_edge_tells_neighbours_apart_to_the_last_bit() {
-        for low in [1.0_f32, 1e-40, -3.5, f32::MAX / 2.0, -f32::MIN_POSITIVE] {
-            let high = low.next_up();
-            let edge = between(low, high);
-            assert!(low <= edge && edge < high, "{low:e} {edge:e} {high:e}");
-        }
-        assert!(between(-f32::MAX, f32::MAX) == 0.0);
     }
 }

@@ -1,6 +1,9 @@
 //! Encodes rows for linear models and perceptrons: standardised numbers, missing
 //! indicators, and the place of each category among the weights.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, Values};
 use serde::{Deserialize, Serialize};
@@ -67,6 +70,7 @@ pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
             },
         ))
     };
+
     frame.columns.iter().map(|c| of(&c.values)).collect()
 }
 
@@ -112,6 +116,7 @@ impl Encoded {
                 (Values::Numbers(_), None) => {}
             }
         }
+
         Self {
             rows: frame.rows,
             numbers,
@@ -167,6 +172,7 @@ pub(super) fn terms(
             Term::Category((0..=u8::MAX).map(weights).collect())
         }
     };
+
     features.iter().zip(scales).map(one).collect()
 }
 
@@ -231,45 +237,4 @@ pub(super) fn importances(terms: &[Term]) -> Vec<f64> {
         all.iter_mut().for_each(|i| *i /= whole);
     }
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::frame::{Coder, Column};
-    use super::*;
-
-    #[test]
-    fn others_and_missing_ones_are_never_one_however_many_categories_there_are() {
-        let mut coder = Coder::default();
-        // As many as are told apart, each twice, and one that is not.
-        for word in (0..254).flat_map(|w| [w, w]) {
-            coder.push(Some(&format!("w{word}")));
-        }
-        coder.push(Some("zzz"));
-        coder.push(None);
-        let column = Column {
-            name: "c".to_owned(),
-            values: Values::Words(coder.finish()),
-        };
-        let frame = Frame {
-            columns: vec![column],
-            rows: 510,
-        };
-        let rows: Vec<u32> = (0..508).collect();
-        let features = vec![Feature::learn(&frame, 0, &rows)];
-        let scales = scales(&frame);
-        let encoded = Encoded::of(&frame, &features, &scales);
-        let places = |row: usize| encoded.categories(row).collect::<Vec<usize>>();
-        assert_eq!((places(508), places(509)), (vec![], vec![254]));
-        let terms = terms(&features, &scales, |place| vec![place as f32 + 1.0]);
-        let value = |code: u8| {
-            let mut sums = [0.0];
-            add(&terms, &[f32::from(code)], &mut sums);
-            sums[0]
-        };
-        assert_eq!(
-            (value(0), value(253), value(features::OTHER), value(ABSENT)),
-            (1.0, 254.0, 0.0, 255.0)
-        );
-    }
 }

@@ -3,6 +3,9 @@
 //! are fitted by limited-memory BFGS (Liu and Nocedal 1989) on the exact sum over
 //! all rows.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::features::Feature;
 use super::encode::{self, Encoded, Labelled, Term};
 use super::trees::loss::Loss;
@@ -45,6 +48,7 @@ pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2:
         targets,
         weights,
     } = *labelled;
+
     let scales = encode::scales(frame);
     let scored = loss.scores();
     let problem = Problem {
@@ -54,6 +58,7 @@ pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2:
         loss,
         l2,
     };
+
     let stride = problem.rows.size + 1;
     let mut start = vec![0.0; stride * scored];
     for (score, base) in loss.base(targets, weights).into_iter().enumerate() {
@@ -65,6 +70,7 @@ pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2:
             .map(|s| found[s * stride + place] as f32)
             .collect()
     };
+
     Linear {
         base: of(stride - 1),
         terms: encode::terms(features, &scales, of),
@@ -81,6 +87,7 @@ impl Problem<'_> {
             .map(|block| self.block(at, block * BLOCK..((block + 1) * BLOCK).min(self.rows.rows)))
             .collect();
         let (mut value, mut gradient) = (0.0, vec![0.0; at.len()]);
+
         for (part, parts) in blocks {
             value += part;
             gradient.iter_mut().zip(&parts).for_each(|(s, p)| *s += p);
@@ -92,6 +99,7 @@ impl Problem<'_> {
                 gradient[score * stride + place] += self.l2 * weight;
             }
         }
+
         (value, gradient)
     }
 
@@ -117,6 +125,7 @@ impl Problem<'_> {
                 scores.push(sum);
             }
         }
+
         let targets = &self.targets[rows.clone()];
         let weights = self.weights.map(|w| &w[rows.clone()]);
         let whole = weights.map_or(rows.len() as f64, |w| w.iter().map(|w| f64::from(*w)).sum());
@@ -147,6 +156,7 @@ impl Problem<'_> {
                     .for_each(|place| gradient[place] += pull);
             }
         }
+
         (value, gradient)
     }
 }
@@ -225,6 +235,7 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
             return (at, largest(&gradient) <= enough * 1e4);
         }
     }
+
     (at, false)
 }
 
@@ -247,120 +258,5 @@ impl Linear {
     /// The importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         encode::importances(&self.terms)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::frame::{Coder, Column, Frame, Values};
-    use super::*;
-
-    #[test]
-    fn the_weights_of_values_are_the_exact_ones() {
-        // Ridge on numbers of one scale has a closed form where they are independent.
-        let x = vec![-1.0_f32, -1.0, 1.0, 1.0];
-        let z = vec![-1.0_f32, 1.0, -1.0, 1.0];
-        let y: Vec<f32> = x
-            .iter()
-            .zip(&z)
-            .map(|(x, z)| 5.0 + 3.0 * x - 2.0 * z)
-            .collect();
-        let numbers = |name: &str, all: &[f32]| Column {
-            name: name.to_owned(),
-            values: Values::Numbers(all.to_vec()),
-        };
-        let frame = Frame {
-            columns: vec![numbers("x", &x), numbers("z", &z)],
-            rows: 4,
-        };
-        let features: Vec<Feature> = (0..2)
-            .map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3]))
-            .collect();
-        let rows = Labelled {
-            frame: &frame,
-            targets: &y,
-            weights: None,
-        };
-        let fitted = fit(&rows, &features, Loss::Squared, 1.0);
-        assert!(fitted.converged);
-        let weight = |at: usize| match &fitted.terms[at] {
-            Term::Number { weights, .. } => weights[0],
-            Term::Category(_) => f32::NAN,
-        };
-        assert!(
-            (weight(0) - 3.0 * 4.0 / 5.0).abs() < 1e-5
-                && (weight(1) + 2.0 * 4.0 / 5.0).abs() < 1e-5
-        );
-        assert!((fitted.base[0] - 5.0).abs() < 1e-5);
-        assert!((fitted.scores(&[f32::NAN, f32::INFINITY])[0]).is_finite());
-    }
-
-    #[test]
-    fn classes_follow_numbers_categories_and_what_is_missing() {
-        let mut state = 3_u64;
-        let mut random = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1 << 24) as f32
-        };
-        let (mut x, mut words, mut y) = (Vec::new(), Coder::default(), Vec::new());
-        for _ in 0..6_000 {
-            let (value, word) = (
-                random() * 4.0 - 2.0,
-                ["a", "b", "c"][(random() * 3.0) as usize],
-            );
-            let is_missing = random() < 0.1;
-            let score = if is_missing { 1.0 } else { value } + if word == "a" { 1.5 } else { 0.0 };
-            y.push(if random() < 1.0 / (1.0 + (-2.0 * score).exp()) {
-                1.0
-            } else {
-                0.0
-            });
-            x.push(if is_missing { f32::NAN } else { value });
-            words.push(Some(word));
-        }
-        let columns = vec![
-            Column {
-                name: "x".to_owned(),
-                values: Values::Numbers(x),
-            },
-            Column {
-                name: "c".to_owned(),
-                values: Values::Words(words.finish()),
-            },
-        ];
-        let frame = Frame {
-            columns,
-            rows: 6_000,
-        };
-        let rows: Vec<u32> = (0..6_000).collect();
-        let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();
-        let all = super::super::trees::rows(&frame, &features);
-        for (loss, classes) in [(Loss::Logistic, 1), (Loss::Softmax(2), 2)] {
-            let rows = Labelled {
-                frame: &frame,
-                targets: &y,
-                weights: None,
-            };
-            let fitted = fit(&rows, &features, loss, 1.0);
-            assert!(fitted.converged);
-            let right = (0..6_000).filter(|row| {
-                let scores = fitted.scores(&all[row * 2..][..2]);
-                let decided = if classes == 1 {
-                    scores[0] > 0.0
-                } else {
-                    scores[1] > scores[0]
-                };
-                decided == (y[*row] > 0.5)
-            });
-            let accuracy = right.count() as f64 / 6_000.0;
-            assert!(accuracy > 0.85, "{loss:?} {accuracy}");
-            assert!(
-                fitted.importances().iter().all(|i| *i > 0.1),
-                "{:?}",
-                fitted.importances()
-            );
-        }
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn fit(
         targets: &targets,
         weights: train.weights,
     };
+
     let stop = Examples {
         rows: &stop_encoded,
         targets: &stop_targets,
@@ -80,6 +81,7 @@ pub(crate) fn fit(
         options.hidden,
         options.loss.scores(),
     ];
+
     let mut network = Network::random(Shape { sizes }, options.seed);
     network.set_score_biases(&options.loss.base(&targets, train.weights));
     let best = descend(network, &train, &stop, options, watch);
@@ -93,6 +95,7 @@ pub(crate) fn fit(
         terms: encode::terms(features, &scales, of_place),
         converged: epoch > 0,
     };
+
     let mut layers: Vec<Layer> = (1..network.shape.layers())
         .map(|layer| network.layer(layer))
         .map(|(weights, base)| Layer {
@@ -103,6 +106,7 @@ pub(crate) fn fit(
     if let Some(last) = layers.last_mut().filter(|_| options.loss == Loss::Squared) {
         scale.restore(last);
     }
+
     Mlp { first, layers }
 }
 
@@ -169,6 +173,7 @@ impl Scale {
                 deviation: 1.0,
             };
         }
+
         let n = targets.len().max(1) as f64;
         let mean = targets.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let squares = targets.iter().map(|v| (f64::from(*v) - mean).powi(2));
@@ -267,6 +272,7 @@ impl Layer {
                 .zip(of)
                 .for_each(|(s, w)| *s += x * weight(*w));
         }
+
         sums
     }
 }

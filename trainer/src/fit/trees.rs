@@ -122,6 +122,7 @@ impl Tree {
         } else {
             Branch::Node(0)
         };
+
         loop {
             match at {
                 Branch::Leaf(leaf) => return self.leaves[leaf],
@@ -185,6 +186,7 @@ pub(crate) fn fit(
             .take(rows * width)
             .collect::<Vec<f64>>()
     };
+
     let (mut scores, mut stop_scores) = (
         start(train.data.rows),
         start(stop.map_or(0, |s| s.data.rows)),
@@ -239,6 +241,7 @@ pub(crate) fn fit(
             break;
         }
     }
+
     booster.trees.truncate(best.1 * width);
     booster
 }
@@ -249,6 +252,7 @@ fn by_bytes(tree: &Tree, tests: &[split::Test], row: &[u8]) -> f32 {
     } else {
         Branch::Node(0)
     };
+
     loop {
         match at {
             Branch::Leaf(leaf) => return tree.leaves[leaf],
@@ -305,5 +309,6 @@ pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
             }
         }
     }
+
     values
 }

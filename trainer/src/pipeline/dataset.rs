@@ -40,6 +40,7 @@ impl Dataset {
         {
             return Ok(Some(outcome));
         }
+
         pinned.note(&self.run).await?;
         Ok(None)
     }
@@ -63,6 +64,7 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
         code,
         data.to_string()
     ]);
+
     ortus::core::hash::Digest::of(parts.to_string().as_bytes())
 }
 
@@ -75,11 +77,12 @@ pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
         .iter()
         .find(|name| rows.frame.column(name).is_none())
     {
-        let name = ortus::core::model::short(name);
+        let name = ortus::core::error::short(name);
         return Err(Error::invalid(format!(
             "'slices' in [gates] names '{name}', which is not a feature"
         )));
     }
+
     LossMeasure::parse(
         spec.gates.measure.as_deref(),
         rows.target.classes().is_some(),

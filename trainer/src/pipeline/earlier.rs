@@ -25,11 +25,13 @@ pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcom
         .lineage(name, Some(&version.number().to_string()))
         .await?;
     let record = lineage.first().map(|step| &step["lineage"]);
+
     // The version exists, whatever its manifest says of the run.
     let mut record: RunRecord = record
         .and_then(|record| RunRecord::deserialize(record).ok())
         .unwrap_or_default();
     record.run = run.to_string().into();
+
     record.version = version.number().into();
 
     Ok(Some(Outcome {

@@ -49,6 +49,7 @@ impl Fitted {
             split: &split,
             steps: &steps,
         };
+
         let origins = fitting.earlier_origins(watcher).await?;
         let step = Step {
             key: "fit".to_owned(),

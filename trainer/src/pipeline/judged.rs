@@ -43,6 +43,7 @@ impl Judged {
             measure,
         )
         .await?;
+
         let against = champion
             .as_ref()
             .map(|c| c.evaluation.as_ref().map_err(|e| e.message.as_str()));
@@ -59,6 +60,7 @@ impl Judged {
             beside,
             job.spec.gates.confidence,
         );
+
         let history = History::new(job.trainer.records(), job.name.clone());
         if let Err(error) = history.keep_page(proven.run(), &page).await {
             watcher.step(&format!("the evidence page cannot be stored: {error}"));
@@ -142,5 +144,6 @@ fn shortened(manifest: &Manifest) -> Manifest {
             source.files.truncate(files_max);
         }
     }
+
     manifest
 }

@@ -72,6 +72,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
         metrics: Field::Absent,
         ..judged.record.clone()
     };
+
     let push = Push {
         path: folder.path().to_owned(),
         alias: match spec.publish.policy {
@@ -92,6 +93,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
         evidence: vec![evidence(&judged.record, &judged.page)?],
         ..Push::default()
     };
+
     job.trainer.operator.push(&job.name, &push, &|_| {}).await
 }
 
@@ -145,6 +147,7 @@ fn evidence(record: &RunRecord, page: &str) -> Result<Evidence> {
         run: &record.run,
         trigger: &record.trigger,
     };
+
     Ok(Evidence {
         kind: "trained".to_owned(),
         values: object(&values)?,

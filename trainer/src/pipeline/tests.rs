@@ -40,6 +40,7 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
                 + dice(row, 6) * 0.1,
         );
     }
+
     let target = if classes == 0 {
         Target::Values(y)
     } else {
@@ -49,6 +50,7 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
             names: (0..classes).map(|c| format!("class {c}")).collect(),
         }
     };
+
     let columns = vec![
         Column {
             name: "a".to_owned(),
@@ -63,6 +65,7 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
             values: Values::Words(words.finish()),
         },
     ];
+
     let frame = Frame { columns, rows };
     let manifest = Manifest {
         rows,
@@ -88,12 +91,14 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
         "a test",
         &[("key", "value".to_owned())],
     ));
+
     let graph = Graph::read(bytes.clone()).expect("reads");
     assert_eq!(
         graph.signature,
         export::signature(&model),
         "it declares what it should"
     );
+
     let session = engine
         .open(
             &Source {
@@ -106,6 +111,7 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
     let mut predictor =
         Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
     let parity = parity::check(&model, &mut predictor, &rows.frame, PARITY, 11).expect("the same");
+
     assert_eq!(parity.rows, PARITY);
     let wrong = LossMeasure::parse(None, rows.target.classes().is_some()).expect("a measure");
     let (frame, target) = (
@@ -120,11 +126,13 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
     } else {
         ("r2", 0.2)
     };
+
     assert!(
         measures[name] > least,
         "{:?}: {measures:?}",
         spec.fit.algorithm
     );
+
     assert!(package::predicts_missing_row(&mut predictor, rows).expect("predicted"));
     let otherwise =
         package::batch_dependence(&mut predictor, rows, &folds[0].test).expect("predicted");
@@ -144,6 +152,7 @@ fn every_exported_graph_is_what_was_learned_to_the_last_edge() {
             2.0
         }
     };
+
     for algorithm in [Algorithm::Trees, Algorithm::Linear, Algorithm::Mlp] {
         let mut spec = Spec::default();
         (
@@ -174,6 +183,7 @@ fn a_model_of_many_features_takes_its_numbers_together() {
             },
         );
     }
+
     let mut spec = Spec::default();
     spec.trees.rounds_max = 40;
     prove(&engine, &rows, &spec);
@@ -206,6 +216,7 @@ fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
     let mut predictor =
         Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
     parity::check(&model, &mut predictor, &rows.frame, 1_000, 11).expect("the same");
+
     assert!((model.answer(&[0.0, 0.0, 0.0])[0] - 3.5).abs() < 1e-6);
 }
 
@@ -218,6 +229,7 @@ fn the_same_inputs_are_the_same_run() {
         }
         .digest()
     };
+
     let spec = Spec::default();
     let one = key(&spec, &[], &manifest("SELECT 1"));
     assert_eq!(key(&spec.clone(), &[], &manifest("SELECT 1")), one);
@@ -258,6 +270,7 @@ fn a_tree_of_one_leaf_counts_among_others() {
             leaves: vec![0.25],
         },
     );
+
     trees.push(Tree {
         nodes: Vec::new(),
         leaves: vec![-1.5],

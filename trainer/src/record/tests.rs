@@ -33,6 +33,7 @@ fn an_absent_field_and_a_null_one_stay_what_they_are() {
         json!({"loss": null, "measure": "mae", "values": {"fit.trees.l2": 0.5}}),
         json!({"parent": null, "parity": null, "trigger": null, "version": null}),
     ];
+
     for text in texts {
         assert_eq!(json!(read(text.clone())), text);
     }

@@ -1,8 +1,9 @@
 //! The address of captured predictions as a data source:
 //! `capture:MODEL` or `capture:MODEL?days=N`.
 
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::{ModelName, short};
+use ortus::core::model::ModelName;
 use std::time::Duration;
 
 /// The scheme of the address.
@@ -29,12 +30,14 @@ impl CaptureSource {
             Some(("days", days)) => days.parse().ok().filter(|days| (1..=3_650).contains(days)),
             _ => None,
         };
+
         let days = days.ok_or_else(|| {
             Error::invalid(format!(
                 "'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days",
                 short(at)
             ))
         })?;
+
         Ok(Some(Self {
             model: ModelName::parse(model)?,
             back: Duration::from_secs(days * 86_400),

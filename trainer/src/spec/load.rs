@@ -6,8 +6,8 @@ use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
     Triggers, Values,
 };
+use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::short;
 use ortus::core::settings::text::{Source, nearest, plain};
 use std::path::Path;
 use toml::Value;
@@ -45,6 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
             "{name} is larger than {FILE_BYTES_MAX} bytes"
         )));
     }
+
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let mut spec = parse(&name, &text)?;
     let folder = path
@@ -52,6 +53,7 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     spec.folder = folder.to_owned();
+
     Ok(spec)
 }
 
@@ -107,6 +109,7 @@ fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) ->
         };
         return Err(source.refuse(at, fault));
     }
+
     Ok(())
 }
 

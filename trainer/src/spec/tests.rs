@@ -63,10 +63,12 @@ fn the_same_meaning_is_the_same_text() {
         read(&same),
         "a default, and what changes nothing"
     );
+
     assert_eq!(
         read(LEAST),
         read(&LEAST.replace("train.csv", "elsewhere/train.csv")),
         "where files lie"
     );
+
     assert_ne!(read(LEAST), read(&format!("{LEAST}[fit]\nseed = 8\n")));
 }

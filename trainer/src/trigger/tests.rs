@@ -80,6 +80,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
         cooldown: Duration::ZERO,
         ..Triggers::default()
     };
+
     let mut runs = Vec::new();
     assert_eq!(
         deal(&triggers, &mut runs, &found("01T02:59:59")),
@@ -94,6 +95,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
         Vec::<String>::new(),
         "once"
     );
+
     let late = deal(&triggers, &mut runs, &found("04T12:00:00"));
     assert_eq!(
         late,
@@ -102,6 +104,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
             "run: cron-20260304T030000Z"
         ]
     );
+
     let skipping = Triggers {
         missed: Missed::Skip,
         ..triggers
@@ -113,6 +116,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
             "skip, missed; no trainer watched at that time: cron-20260305T030000Z cron-20260306T030000Z"
         ]
     );
+
     assert_eq!(
         deal(&skipping, &mut runs, &found("07T03:00:30")),
         ["run: cron-20260307T030000Z"]
@@ -132,6 +136,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
             .map(|(time, version)| alarm_of(time, *version))
             .collect()
     };
+
     let mut look = found("01T10:00:00");
     look.alarms = alarms(&[("01T09:58:00", 2), ("01T09:59:00", 2), ("01T09:59:30", 1)]);
     let done = deal(&triggers, &mut runs, &look);
@@ -149,6 +154,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
         Vec::<String>::new(),
         "dealt with"
     );
+
     look.now = at("01T10:30:00");
     look.alarms
         .extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
@@ -157,6 +163,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
         Vec::<String>::new(),
         "it waits, what is wrong stays wrong"
     );
+
     let past = Past::of(runs.iter(), look.now);
     let waits = decide(
         &triggers,
@@ -164,6 +171,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
         due(&triggers, &past, &look).expect("due"),
         look.now,
     );
+
     assert!(
         matches!(waits, Decision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC")
     );
@@ -190,6 +198,7 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         runs_max: 100,
         ..Triggers::default()
     };
+
     let mut look = Found {
         alarms: vec![alarm_of("01T09:58:00", 2)],
         ..found("01T10:00:00")
@@ -210,11 +219,13 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
         }
         look.now += TimeDelta::minutes(10);
     }
+
     // Each took ten minutes; then one hour, two, four …
     assert_eq!(
         began,
         ["01T10:00", "01T12:10", "01T16:20", "02T00:30", "02T16:40"]
     );
+
     runs.push(ran("03T11:00:00", RunStatus::Published, &[], json!({})));
     look.now = at("06T10:00:00");
     let done = deal(&triggers, &mut runs, &look);
@@ -231,6 +242,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
         spec: true,
         ..Triggers::default()
     };
+
     let record = json!({"spec": "a", "data": {"rows": 10, "time": ["2026-03-01T00:00:00Z", "2026-03-01T09:00:00Z"]}});
     let mut runs = vec![ran("01T10:00:00", RunStatus::Failed, &[], record)];
     let mut look = Found {
@@ -238,6 +250,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
         spec: spec("b"),
         ..found("01T10:30:00")
     };
+
     let past = Past::of(runs.iter(), look.now);
     assert_eq!(
         past.last.as_ref().and_then(|l| l.newest),
@@ -257,6 +270,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
         actor: "me".to_owned(),
         reason: "now".to_owned(),
     };
+
     let asked = Found {
         asks: vec![ask],
         ..look.clone()
@@ -283,6 +297,7 @@ fn a_day_has_so_many_runs_and_so_much_time() {
         runs_max: 2,
         ..Triggers::default()
     };
+
     let mut runs: Vec<RecordedRun> = (1..=2)
         .map(|h| ran(&format!("01T0{h}:00:00"), RunStatus::Failed, &[], json!({})))
         .collect();
@@ -290,6 +305,7 @@ fn a_day_has_so_many_runs_and_so_much_time() {
         alarms: vec![alarm_of(time, 2)],
         ..found(now)
     };
+
     let done = deal(&triggers, &mut runs, &look("01T10:00:00", "01T10:00:01"));
     assert_eq!(done, Vec::<String>::new());
     let past = Past::of(runs.iter(), at("01T10:00:01"));
@@ -305,6 +321,7 @@ fn a_day_has_so_many_runs_and_so_much_time() {
         runs_max: 100,
         ..triggers
     };
+
     let past = Past::of(runs.iter(), at("02T02:30:01"));
     assert!(
         refused(&triggers, &past, at("02T02:30:01"))

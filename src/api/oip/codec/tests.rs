@@ -41,6 +41,7 @@ fn contents_must_be_there_once_and_fit() {
             ..InferTensorContents::default()
         })
     };
+
     assert!(decode(one(input("FP32", &[1], floats(1)), &[])).is_ok());
     refused(one(input("FP32", &[1], floats(1)), &[b"\0\0\0\0"]), "both");
     refused(one(input("FP32", &[1], None), &[]), "neither");
@@ -75,12 +76,14 @@ fn contents_must_be_there_once_and_fit() {
             ..InferTensorContents::default()
         })
     };
+
     let signed = |v| {
         Some(InferTensorContents {
             int_contents: vec![v],
             ..InferTensorContents::default()
         })
     };
+
     for (name, contents, fits) in [
         ("UINT8", unsigned(255), true),
         ("UINT8", unsigned(256), false),
@@ -125,6 +128,7 @@ fn parameters_are_honoured_or_refused() {
             ..ModelInferRequest::default()
         }
     };
+
     let decoded = decode(with("timeout", ParameterChoice::Int64Param(7))).expect("honoured");
     assert_eq!((decoded.timeout_us, decoded.priority), (Some(7), 0));
     assert_eq!(
@@ -133,6 +137,7 @@ fn parameters_are_honoured_or_refused() {
             .priority,
         255
     );
+
     refused(
         with("priority", ParameterChoice::Uint64Param(256)),
         "at most 255",
@@ -156,6 +161,7 @@ fn parameters_are_honoured_or_refused() {
             "{name}"
         );
     }
+
     assert!(decode(with("whatever", ParameterChoice::BoolParam(true))).is_ok());
 }
 
@@ -197,6 +203,7 @@ proptest! {
                 Tensor::fixed(dtype, vec![rows], (0..rows * width).map(|i| byte(i) & mask).collect())
             }
         }.expect("fits");
+
         let response = Response {
             model: ModelName::parse("m").expect("legal"), version: Version::new(3).expect("legal"), id: "i".into(),
             prediction_id: uuid::Uuid::nil(), outputs: vec![("y".into(), tensor.clone())], trace: None, timing: Timing::default(),
@@ -212,6 +219,7 @@ proptest! {
             raw_input_contents: wire.raw_output_contents,
             ..ModelInferRequest::default()
         };
+
         let decoded = decode(again).expect("our own answer");
         prop_assert_eq!(decoded.inputs[0].1.to_raw(), tensor.to_raw());
     }
@@ -227,5 +235,6 @@ fn no_truncation_of_a_message_makes_it_panic() {
             let _ = decode(request);
         }
     }
+
     assert!(decode(ModelInferRequest::decode(&*whole).expect("whole")).is_ok());
 }

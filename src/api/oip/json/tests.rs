@@ -51,12 +51,14 @@ fn data_is_taken_flat_or_nested_to_the_shape() {
             r#""shape":{shape},"datatype":"INT32","data":{data}"#
         ))
     };
+
     check(&x("[2,2]", "[1,2,3,4]"), b"", "x INT32 [2, 2] [1,2,3,4];");
     check(
         &x("[2,2]", "[[1,2],[3,4]]"),
         b"",
         "x INT32 [2, 2] [1,2,3,4];",
     );
+
     check(&x("[]", "5"), b"", "x INT32 [] [5];");
     check(&x("[]", "[5]"), b"", "x INT32 [] [5];");
     check(&x("[0,3]", "[]"), b"", "x INT32 [0, 3] [];");
@@ -66,12 +68,14 @@ fn data_is_taken_flat_or_nested_to_the_shape() {
         b"",
         "neither flat nor as the shape",
     );
+
     check(&x("[2,2]", "[[1,2],[3]]"), b"", "ragged");
     check(
         &x("[2,2]", "[1,2,3]"),
         b"",
         "3 elements do not fill the shape [2, 2]",
     );
+
     check(&x("[2]", "7"), b"", "neither flat");
     check(&x("[2,-1]", "[1,2]"), b"", "negative");
     check(&x("[1.0]", "[1]"), b"", "not an integer");
@@ -81,6 +85,7 @@ fn data_is_taken_flat_or_nested_to_the_shape() {
         b"",
         "rank 17",
     );
+
     check(&x("2", "[1,2]"), b"", "shape must be a JSON array");
     check(&x("[1]", "[1.5]"), b"", "input 'x': element 0 is 1.5");
     check(&x("[1]", "[NaN]"), b"", "NaN and Infinity are not JSON");
@@ -104,36 +109,43 @@ fn bodies_that_are_not_requests_are_refused() {
         b"",
         "",
     );
+
     check(
         &one(r#""shape":[1],"datatype":"FLOAT","data":[1]"#),
         b"",
         "datatype 'FLOAT' is unknown",
     );
+
     check(
         &one(r#""datatype":"FP32","data":[1]"#),
         b"",
         "shape is missing",
     );
+
     check(
         &one(r#""shape":[1],"data":[1]"#),
         b"",
         "datatype is missing",
     );
+
     check(
         &one(r#""shape":[1],"datatype":"FP16","data":[1]"#),
         b"",
         "binary tensor data",
     );
+
     check(
         &one(r#""shape":[1],"datatype":"FP32","data":[1],"data":[1]"#),
         b"",
         "'data' twice",
     );
+
     check(
         &one(&format!(r#""shape":[1],"datatype":"{}""#, "Z".repeat(9999))),
         b"",
         "is unknown",
     );
+
     let many = |n: usize| format!(r#"{{"inputs":[{}]}}"#, vec!["{}"; n].join(","));
     check(&many(INPUTS_MAX), b"", "has no name");
     check(&many(INPUTS_MAX + 1), b"", "257 inputs");
@@ -147,6 +159,7 @@ fn binary_parts_account_for_every_byte() {
             r#""shape":[2],"datatype":"INT16","parameters":{{"binary_data_size":{size}}}"#
         ))
     };
+
     check(&x("4"), &[1, 0, 2, 0], "x INT16 [2] [1,2];");
     check(&x("4"), &[1, 0, 2, 0, 9], "1 bytes follow");
     check(
@@ -154,6 +167,7 @@ fn binary_parts_account_for_every_byte() {
         &[1, 0, 2],
         "binary_data_size is 4, the body has 3 bytes left",
     );
+
     check(&x("3"), &[1, 0, 2], "takes 4 bytes, got 3");
     check(&x("-1"), b"", "not an integer");
     check(&x("18446744073709551616"), b"", "not an integer");
@@ -163,6 +177,7 @@ fn binary_parts_account_for_every_byte() {
         b"",
         "neither data nor",
     );
+
     let both = r#""shape":[1],"datatype":"INT8","data":[1],"parameters":{"binary_data_size":1}"#;
     check(&one(both), &[1], "both data and");
     check(
@@ -170,11 +185,13 @@ fn binary_parts_account_for_every_byte() {
         &[2],
         "neither 0 nor 1",
     );
+
     check(
         &one(r#""shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}"#),
         b"\x09\0\0\0a",
         "beyond",
     );
+
     let body = Bytes::from_static(b"{}");
     assert!(
         decode(&body, Some(3))
@@ -182,6 +199,7 @@ fn binary_parts_account_for_every_byte() {
             .message
             .contains("Inference-Header-Content-Length is 3")
     );
+
     assert!(decode(&body, Some(usize::MAX)).is_err());
     assert!(
         decode(&Bytes::from(x("4")), None)
@@ -210,6 +228,7 @@ fn parameters_are_acted_on_or_refused() {
             b"",
         )
     };
+
     let read = with(r#"{"priority":255,"timeout":9,"binary_data_output":true,"own":"x","n":1.5}"#)
         .unwrap();
     assert_eq!(
@@ -221,6 +240,7 @@ fn parameters_are_acted_on_or_refused() {
             route_key: None
         }
     );
+
     for (parameters, kind, part) in [
         (r#"{"priority":256}"#, Kind::InvalidArgument, "priority"),
         (r#"{"priority":-1}"#, Kind::InvalidArgument, "priority"),
@@ -269,6 +289,7 @@ fn outputs_say_whether_they_are_binary() {
             .message
             .contains("output 'a'")
     );
+
     assert!(
         with(&format!(
             "[{}]",
@@ -276,6 +297,7 @@ fn outputs_say_whether_they_are_binary() {
         ))
         .is_ok()
     );
+
     assert!(
         with(&format!("[{}]", vec!["{}"; OUTPUTS_MAX + 1].join(",")))
             .unwrap_err()
@@ -292,6 +314,7 @@ fn id_is_echoed_and_bounded() {
             b"",
         )
     };
+
     assert_eq!(with(256).unwrap().id.len(), 256);
     assert!(with(257).unwrap_err().message.contains("id is over 256"));
 }
@@ -307,6 +330,7 @@ fn raw_body_is_the_single_input() {
         }],
         outputs: Vec::new(),
     };
+
     let shape = |dtype, dims: &[Dim], len: usize| {
         raw_request(vec![b'a'; len].into(), &signature(dtype, dims))
             .map(|inputs| inputs[0].1.shape().to_vec())

@@ -22,12 +22,14 @@ fn open_inference_paths() {
         "/v2/models/m/versions/3",
         r#"Ok(Metadata("m", "3"))"#,
     );
+
     check("POST", "/v2/models/m/infer", r#"Ok(Infer("m", ""))"#);
     check(
         "POST",
         "/v2/models/m/versions/3/infer",
         r#"Ok(Infer("m", "3"))"#,
     );
+
     check("GET", "/v2/models/stats", r#"Ok(Statistics("", ""))"#);
     check("POST", "/v2/repository/models/m/load", r#"Ok(Load("m"))"#);
     check("GET", "/v2/models/m/infer", r#"Err(Method("POST"))"#);
@@ -43,6 +45,7 @@ fn paths_are_decoded_once_and_never_walked() {
         "/v2/models/%252e%252e",
         r#"Ok(Metadata("%2e%2e", ""))"#,
     );
+
     check("GET", "/v2/models/%ff", "Err(Malformed)");
     for name in ["a/b", "%2e%2e", "..", ""] {
         assert!(
@@ -60,32 +63,38 @@ fn tensorflow_serving_paths() {
         "/v1/models/m:predict",
         r#"Ok(TfsPredict("m", Latest))"#,
     );
+
     check(
         "POST",
         "/V1/MODELS/m:PREDICT",
         r#"Ok(TfsPredict("m", Latest))"#,
     );
+
     check(
         "POST",
         "/v1/models/m/versions/2:predict",
         &format!(r#"Ok(TfsPredict("m", {}))"#, exact(2)),
     );
+
     check(
         "POST",
         "/v1/models/m/labels/stable:predict",
         r#"Ok(TfsPredict("m", Label("stable")))"#,
     );
+
     check("GET", "/v1/models/m", r#"Ok(TfsStatus("m", None))"#);
     check(
         "GET",
         "/v1/models/m/versions/2",
         &format!(r#"Ok(TfsStatus("m", Some({})))"#, exact(2)),
     );
+
     check(
         "GET",
         "/v1/models/m/metadata",
         r#"Ok(TfsMetadata("m", Latest))"#,
     );
+
     for bad in [
         "/v1",
         "/v1/models",

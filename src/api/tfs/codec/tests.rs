@@ -85,6 +85,7 @@ fn content_wins_over_the_list() {
         int_val: vec![9, 9],
         ..proto(dtype, &[2])
     };
+
     check(with(&[1, 2], DataType::DtUint8), Ok((&[2], &[1, 2])));
     check(
         with(&[1, 2, 3], DataType::DtUint8),
@@ -146,6 +147,7 @@ fn fill_is_bounded_before_it_is_allocated() {
             count * 4
         );
     }
+
     check(filled(max + 1), Err("over the limit of 67108864 bytes"));
     check(filled(1 << 58), Err("over the limit"));
     let long = TensorProto {
@@ -175,6 +177,7 @@ fn model_spec_names_a_version_a_label_or_the_latest() {
         };
         target(Some(&spec)).map(|t| t.selector).map_err(|e| e.kind)
     };
+
     let label = |text: &str| Some(VersionChoice::VersionLabel(text.into()));
     let version = |n| Some(VersionChoice::Version(n));
     assert_eq!(of(None, ""), Ok(Selector::Latest));
@@ -210,6 +213,7 @@ fn signature_is_described_with_its_dynamic_axes() {
         dtype: DType::F32,
         shape,
     };
+
     let signature = Signature {
         inputs: vec![spec("x", Some(vec![Dim::Dynamic, Dim::Fixed(4)]))],
         outputs: vec![spec("y", None)],

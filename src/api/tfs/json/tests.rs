@@ -19,6 +19,7 @@ fn signature(inputs: &str) -> Signature {
             shape: Some(vec![Dim::Dynamic, Dim::Fixed(2)]),
         }
     };
+
     Signature {
         inputs: inputs.split(' ').map(spec).collect(),
         outputs: Vec::new(),
@@ -54,47 +55,56 @@ fn rows_are_stacked_along_a_new_first_axis() {
         r#"{"instances":[[1,2],[3,4.5]]}"#,
         "Row x [2, 2] [1.0,2.0,3.0,4.5]",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[{"x":[1,2]},{"x":[3,4]}]}"#,
         "Row x [2, 2] [1.0,2.0,3.0,4.0]",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[1,2,3]}"#,
         "Row x [3] [1.0,2.0,3.0]",
     );
+
     check(
         "a:INT32 b:BOOL",
         r#"{"instances":[{"b":true,"a":1},{"a":2,"b":false}]}"#,
         "Row a [2] [1,2] b [2] [true,false]",
     );
+
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[{"a":[],"b":1}]}"#,
         "Row a [1, 0] [] b [1] [1]",
     );
+
     check(
         "x:FP32",
         r#"{"signature_name":"serving_default","instances":[[1]]}"#,
         "Row x [1, 1] [1.0]",
     );
+
     check("x:FP32", r#"{"instances":[]}"#, "instances is empty");
     check(
         "x:FP32",
         r#"{"instances":1}"#,
         "instances must be a JSON array",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[[1,2],[3]]}"#,
         "input 'x': the nesting is ragged",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[{"x":1},2]}"#,
         "instance 1 must be a JSON object",
     );
+
     check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "no FP32");
     check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
     check(
@@ -102,21 +112,25 @@ fn rows_are_stacked_along_a_new_first_axis() {
         r#"{"instances":[{"a":1}]}"#,
         "instance 0 lacks the input 'b'",
     );
+
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[{"a":1,"a":1,"b":1}]}"#,
         "'a' twice",
     );
+
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[1]}"#,
         "instance 0 must be a JSON object",
     );
+
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[{"a":1,"b":1},{"a":[1],"b":1}]}"#,
         "instance 1: input 'a': the nesting",
     );
+
     check("x:INT32", r#"{"instances":[1.5]}"#, "element 0 is 1.5");
     check("x:FP16", r#"{"instances":[1]}"#, "FP16 has no JSON form");
     let deep = format!(r#"{{"instances":{}1{}}}"#, "[".repeat(17), "]".repeat(17));
@@ -126,6 +140,7 @@ fn rows_are_stacked_along_a_new_first_axis() {
         "[".repeat(250_000),
         "]".repeat(250_000)
     );
+
     check("x:FP32", &deep, "nested deeper than 64");
 }
 
@@ -136,27 +151,32 @@ fn columns_are_whole_tensors() {
         r#"{"inputs":[[1,2]]}"#,
         "Column x [1, 2] [1.0,2.0]",
     );
+
     check(
         "x:FP32",
         r#"{"inputs":{"x":[[1,2]]}}"#,
         "Column x [1, 2] [1.0,2.0]",
     );
+
     check("x:FP32", r#"{"inputs":7}"#, "Column x [] [7.0]");
     check(
         "a:INT8 b:INT8",
         r#"{"inputs":{"b":[1],"a":[2,3]}}"#,
         "Column a [2] [2,3] b [1] [1]",
     );
+
     check(
         "a:INT8 b:INT8",
         r#"{"inputs":{"a":[2,3]}}"#,
         "inputs lacks the input 'b'",
     );
+
     check(
         "a:INT8 b:INT8",
         r#"{"inputs":[1]}"#,
         "inputs must be a JSON object",
     );
+
     check(
         "x:UINT8",
         r#"{"inputs":[300]}"#,
@@ -171,26 +191,31 @@ fn base64_is_for_strings_only() {
         r#"{"instances":[{"b64":"aGk="},{"b64":"YQ=="}]}"#,
         r#"Row s [2] ["hi","a"]"#,
     );
+
     check(
         "s:BYTES",
         r#"{"instances":[{"s":{"b64":"aGk="}},{"s":"b"}]}"#,
         r#"Row s [2] ["hi","b"]"#,
     );
+
     check(
         "s:BYTES",
         r#"{"inputs":{"b64":"aGk="}}"#,
         r#"Column s [] ["hi"]"#,
     );
+
     check(
         "b64:BYTES",
         r#"{"inputs":{"b64":["x"]}}"#,
         r#"Column b64 [1] ["x"]"#,
     );
+
     check(
         "s:BYTES",
         r#"{"inputs":{"b64":"?"}}"#,
         "not standard base64",
     );
+
     check("x:INT8", r#"{"inputs":[{"b64":"aGk="}]}"#, "no INT8");
 }
 
@@ -206,21 +231,25 @@ fn other_bodies_are_refused() {
         r#"{"instances":[1],"inputs":[1]}"#,
         "both instances and inputs",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[1],"instances":[1]}"#,
         "'instances' twice",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[1],"signature_name":"other"}"#,
         "signature 'other' is unknown",
     );
+
     check(
         "x:FP32",
         r#"{"instances":[NaN]}"#,
         "NaN and Infinity are not JSON",
     );
+
     check("x:FP32", r#"{"instances":[1]}]"#, "not valid JSON");
 }
 
@@ -264,6 +293,7 @@ fn answers_take_the_form_of_the_request() {
         text(Form::Column, vec![("y", y()), ("s_bytes", s())]).unwrap(),
         columns
     );
+
     assert_eq!(
         text(Form::Column, vec![("y", f(&[], &[2.0]))]).unwrap(),
         r#"{"outputs":2.0}"#
@@ -278,6 +308,7 @@ fn answers_take_the_form_of_the_request() {
             .message
             .contains("output 'y'")
     );
+
     let uneven = text(Form::Row, vec![("y", y()), ("z", f(&[1], &[1.0]))]).unwrap_err();
     assert!(uneven.kind == Kind::InvalidArgument && uneven.message.contains("output 'z'"));
 }
@@ -290,6 +321,7 @@ fn status_and_metadata_print_every_field_and_int64_as_text() {
         code: "OK",
         message: String::new(),
     };
+
     let body: Value = serde_json::from_slice(&status_body(&[line])).unwrap();
     let status = json!({"error_code": "OK", "error_message": ""});
     assert_eq!(

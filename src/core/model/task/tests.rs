@@ -46,6 +46,7 @@ fn check(outputs: &[(TensorSpec, End)], expected: Short<'_>) {
         }
         Err(value) => Task::Regression(value),
     });
+
     assert_eq!(
         find(outputs, &Wish::default()).expect("nothing is wished"),
         expected
@@ -63,6 +64,7 @@ fn tasks_are_found_by_what_makes_the_outputs() {
         ],
         Some(Ok((1, false, Some(0), &["3", "7"]))),
     );
+
     check(
         &[(f32s("y", Some(3)), end("Softmax", &[]))],
         Some(Ok((0, false, None, &["0", "1", "2"]))),
@@ -78,6 +80,7 @@ fn tasks_are_found_by_what_makes_the_outputs() {
         ],
         Some(Ok((1, false, Some(0), &["0", "1"]))),
     );
+
     check(&[(f32s("y", Some(1)), end("Gemm", &[]))], Some(Err(0)));
     check(&[(f32s("y", Some(5)), end("Gemm", &[]))], None);
     check(&[(f32s("y", Some(1_000)), end("Softmax", &[]))], None);
@@ -104,6 +107,7 @@ fn a_wish_counts_more_and_must_fit() {
         &wish(Some(Kind::Classification), None, &["no", "yes"]),
     )
     .expect("fits");
+
     assert!(
         matches!(found, Some(Task::Classification(c)) if c.is_single && c.class("yes") == Some(1))
     );
@@ -123,6 +127,7 @@ fn a_wish_counts_more_and_must_fit() {
         .is_err(),
         "three of two"
     );
+
     let two = [
         (output("a", DType::F32, Some(1)), end("", &[])),
         (output("b", DType::F32, Some(1)), end("", &[])),

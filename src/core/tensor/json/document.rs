@@ -77,6 +77,7 @@ impl<'a> Json<'a> {
                 return Err(Error::invalid(format!("{what} has the key '{key}' twice")));
             }
         }
+
         Ok(found.map(|value| value.filter(|v| v.0 != "null")))
     }
 
@@ -198,6 +199,7 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
             _ => at += 1,
         }
     }
+
     bytes.len()
 }
 

@@ -10,6 +10,7 @@ fn read(text: &str, dtype: DType) -> Result<Tensor> {
         depth_max: JSON_DEPTH_MAX,
         base64: true,
     };
+
     let elements = Elements::of(Json::parse(text.as_bytes())?, rules)?;
     let shape = elements.shape();
     elements.into_tensor(shape)
@@ -53,17 +54,20 @@ fn numbers_must_be_of_their_datatype() {
         "18446744073709551615",
         "[] [18446744073709551615]",
     );
+
     check(DType::U64, "18446744073709551616", "no UINT64");
     check(
         DType::I64,
         "-9223372036854775808",
         "[] [-9223372036854775808]",
     );
+
     check(
         DType::F32,
         "[1, 2.5, 1e3, -0.0]",
         "[4] [1.0,2.5,1000.0,-0.0]",
     );
+
     check(DType::F32, "1e39", "no FP32");
     check(DType::F32, "1e400", "no FP32");
     check(DType::F64, "1e400", "no FP64");
@@ -89,6 +93,7 @@ fn strings_and_base64_are_strings() {
         r#"{"b64":"","x":1}"#,
         "must be {\"b64\": text}",
     );
+
     check(DType::String, r#"{"b64":"","b64":""}"#, "twice");
     check(DType::String, r#""\ud800""#, "broken \\u escape");
     check(DType::String, r#""\u0000""#, "NUL");
@@ -107,6 +112,7 @@ fn nesting_is_the_shape_and_may_not_be_ragged() {
         " [ [1 ,2] , [3,4],[5,6] ] ",
         "[3, 2] [1,2,3,4,5,6]",
     );
+
     check(DType::I8, "[]", "[0] []");
     check(DType::I8, "[[],[]]", "[2, 0] []");
     check(
@@ -114,6 +120,7 @@ fn nesting_is_the_shape_and_may_not_be_ragged() {
         "[[1],[2,3]]",
         "arrays at depth 1 have 1 and 2 members",
     );
+
     check(DType::I8, "[1,[2]]", "ragged: an array stands");
     check(DType::I8, "[[1],2]", "ragged: an element stands");
     check(DType::I8, "[[],1]", "ragged: an element stands");
@@ -125,6 +132,7 @@ fn nesting_is_the_shape_and_may_not_be_ragged() {
         &nested(JSON_DEPTH_MAX + 1),
         "nested deeper than 64",
     );
+
     check(DType::I8, &nested(250_000), "nested deeper than 64");
     check(DType::I8, &"[".repeat(250_000), "not valid JSON");
 }
@@ -164,12 +172,14 @@ fn a_key_given_twice_is_refused_and_null_is_absent() {
             .map(|v| v.map(Json::text)),
         [None, Some("2")]
     );
+
     assert!(
         fields(r#"{"a":1,"\u0061":2}"#)
             .unwrap_err()
             .message
             .contains("'a' twice")
     );
+
     assert!(
         fields("[1]")
             .unwrap_err()
@@ -185,6 +195,7 @@ fn non_finite_floats_are_tokens_and_nesting_follows_the_shape() {
         &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.1],
     )
     .unwrap();
+
     let mut out = Vec::new();
     write_elements(&mut out, &tensor, true);
     assert_eq!(

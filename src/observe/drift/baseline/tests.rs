@@ -12,12 +12,14 @@ fn baseline() -> Baseline {
         median: 0.125,
         iqr: 0.75,
     };
+
     let listed = Listed {
         words: vec![("red".to_owned(), 20), ("\u{e9}\"".to_owned(), 1)],
         others: vec!["rare".to_owned()],
         other_rows: 3,
         open: true,
     };
+
     let column = |name: &str, values| Column {
         name: name.to_owned(),
         missing: 2,
@@ -25,6 +27,7 @@ fn baseline() -> Baseline {
         design_effect: 1.5,
         values,
     };
+
     Baseline {
         format: 1,
         rows: 33,
@@ -105,6 +108,7 @@ fn what_does_not_hold_together_is_refused_by_column() {
         let error = Baseline::read(good.replacen(from, to, 1).as_bytes()).expect_err(to);
         assert!(error.message.contains(part), "{to}: {error}");
     }
+
     assert!(
         Baseline::read(b"").is_err() && Baseline::read(&good.as_bytes()[..good.len() / 2]).is_err()
     );

@@ -12,6 +12,7 @@ pub(super) fn columns<'r>(report: &'r VersionDrift, most: usize) -> Vec<Shown<'r
             .unwrap_or(0.0)
             .total_cmp(&a.importance.unwrap_or(0.0))
     });
+
     let show = |c: &'r ColumnDrift| {
         let newest = c
             .tests
@@ -26,5 +27,6 @@ pub(super) fn columns<'r>(report: &'r VersionDrift, most: usize) -> Vec<Shown<'r
                 .collect(),
         }
     };
+
     columns.into_iter().take(most).map(show).collect()
 }

@@ -83,6 +83,7 @@ impl World {
                 ["a", "b", "c", "d"][(self.random.next() * 4.0) as usize]
             });
         }
+
         [
             Tensor::fixed(DType::F32, vec![n, COLUMNS], numbers.into()).expect("fits"),
             Tensor::strings(vec![n], Strings::from_parts(&words).expect("text")).expect("fits"),
@@ -99,6 +100,7 @@ impl World {
                     .collect(),
             ),
         };
+
         let signature = Signature {
             inputs: vec![
                 spec("x", DType::F32, Some(COLUMNS)),
@@ -106,6 +108,7 @@ impl World {
             ],
             outputs: Vec::new(),
         };
+
         let mut subject = Subject {
             model: ModelName::parse("m").expect("legal"),
             version: Version::new(1).expect("legal"),
@@ -116,6 +119,7 @@ impl World {
             task: None,
             slices: Vec::new(),
         };
+
         // A day's rows, all of its season.
         let places = subject.places().expect("places");
         let mut series: Vec<Series> = places.iter().map(empty).collect();
@@ -125,11 +129,13 @@ impl World {
                 each_value(place, &rows[place.tensor], |value| push(series, &value));
             }
         }
+
         // The season makes neighbours alike; the baseline's rows are shuffled by hour here.
         let columns = places.iter().zip(&series).map(|(p, s)| Column {
             design_effect: 1.0,
             ..profile(&p.name, s)
         });
+
         subject.baseline = Some(Baseline {
             format: super::super::baseline::FORMAT,
             rows: 24_000,
@@ -140,6 +146,7 @@ impl World {
             calibration: Vec::new(),
             performance: BTreeMap::new(),
         });
+
         Watch::new(subject, 1, now).expect("its own baseline")
     }
 }
@@ -173,6 +180,7 @@ fn live(
             return ((window + 1) * ROWS, alarms);
         }
     }
+
     (windows * ROWS, alarms)
 }
 
@@ -186,6 +194,7 @@ fn a_month_without_drift_raises_no_more_false_alarms_than_promised() {
         let (_, begun) = live(&mut world, &mut watch, days * 288, Wrong::Nothing, false);
         alarms.extend(begun);
     }
+
     let months = seeds as f64 * days as f64 / 30.0;
     // The upper end of a Poisson mean, at 95 %: exact for none, and by its normal limit for more.
     let k = alarms.len() as f64;
@@ -194,11 +203,13 @@ fn a_month_without_drift_raises_no_more_false_alarms_than_promised() {
     } else {
         k + 1.645 * k.sqrt() + 1.645_f64.powi(2)
     };
+
     println!(
         "A/A: {seeds} seeds of {days} days, {COLUMNS} columns and a word: {} alarms; at most {:.3} a month at 95 %",
         alarms.len(),
         upper / months
     );
+
     assert!(
         if is_long() {
             upper / months <= 1.0
@@ -223,6 +234,7 @@ fn what_is_wrong_is_found_and_where() {
         (Wrong::Missing, Some(16_000)),
         (Wrong::Swapped, Some(3_000)),
     ];
+
     for (wrong, within) in cases {
         let (mut took, mut elsewhere) = (Vec::new(), 0);
         for seed in 0..seeds {

@@ -26,6 +26,7 @@ impl Watch {
                 tests: column.readings().cloned().collect(),
             });
         }
+
         // Those that no test looks at are still held to the contract.
         columns.extend(
             breaches
@@ -39,6 +40,7 @@ impl Watch {
                     tests: Vec::new(),
                 }),
         );
+
         VersionDrift {
             model: self.subject.model.to_string(),
             version: self.subject.version.number(),

@@ -105,6 +105,7 @@ impl Stream {
                     .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
             );
         }
+
         begun
     }
 }
@@ -169,6 +170,7 @@ fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
             .any(|alarm| alarm.starts_with("x[1]") || alarm.starts_with("word")),
         "{begun:?}"
     );
+
     // The shift ends: so does the alarm, in its time.
     stream.send(1_000, &usual);
     let raised = |stream: &Stream| stream.watch.report(&settings()).alarms;
@@ -184,12 +186,14 @@ fn new_words_missing_values_and_other_units_are_seen() {
         let first = if random.next() < 0.05 { f32::NAN } else { x[0] };
         ([first, x[1] * 1_000.0], word)
     });
+
     for alarm in ["word largest", "x[0] missing", "x[1] wasserstein"] {
         assert!(
             begun.iter().any(|b| b == alarm),
             "{alarm} is not among {begun:?}"
         );
     }
+
     let report = serde_json::to_value(stream.watch.report(&settings())).expect("JSON");
     let column = |name: &str| {
         let all = report["columns"].as_array().expect("columns");
@@ -198,6 +202,7 @@ fn new_words_missing_values_and_other_units_are_seen() {
             .expect("a column")
             .clone()
     };
+
     let unseen = column("word")["contract"]["unseen"]
         .as_u64()
         .expect("a count");
@@ -207,11 +212,13 @@ fn new_words_missing_values_and_other_units_are_seen() {
             .as_u64()
             .is_some_and(|n| (1_300..1_700).contains(&n))
     );
+
     assert!(
         column("x[1]")["contract"]["above"]
             .as_u64()
             .is_some_and(|n| n > 29_000)
     );
+
     assert_eq!(column("x[1]")["hints"]["scale"], 1000.0);
     assert_eq!(column("x[0]")["hints"]["scale"], serde_json::Value::Null);
 }
@@ -245,6 +252,7 @@ fn the_same_hour_of_last_week_is_another_baseline() {
             .filter(|t| t.against == Against::LastWeek)
             .count()
     };
+
     stream.hour += 1;
     stream.send(20, &usual);
     assert_eq!(tested(&stream), 0, "there is no week before");
@@ -311,6 +319,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
             "{error} does not say {part:?}"
         );
     };
+
     refused(
         &|b| b.inputs[0].name = "age".to_owned(),
         "the column 'age', this one has x[0], x[1], word",
@@ -339,6 +348,7 @@ fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() 
             single: true,
         },
     );
+
     all_nan.inputs[1] = profile(
         "x[1]",
         &Series::Numbers {
@@ -346,6 +356,7 @@ fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() 
             single: true,
         },
     );
+
     let mut stream = Stream::new(Some(all_nan));
     let same = |random: &mut Random| ([f32::NAN, 3.0], usual(random).1);
     assert_eq!(
@@ -356,6 +367,7 @@ fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() 
             .count(),
         0
     );
+
     let begun = stream.send(300, &|random| ([1.0, 4.0], usual(random).1));
     assert!(
         begun.iter().any(|a| a == "x[0] missing") && begun.iter().any(|a| a == "x[1] ks"),
@@ -375,6 +387,7 @@ fn ten_thousand_features_are_watched_within_bounds() {
         features,
         ..subject(None)
     };
+
     // Too many to watch one by one, named or not: they are summed up.
     for features in [Vec::new(), features] {
         let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");

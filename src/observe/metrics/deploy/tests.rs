@@ -25,6 +25,7 @@ fn labels(expr: &str) -> Vec<String> {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
+
     let braces = inner("{", '}')
         .into_iter()
         .map(|l| l.split(['=', '!']).next().unwrap_or_default().to_owned());
@@ -78,6 +79,7 @@ fn every_family_is_on_one_dashboard() {
             panels.extend(panel["description"].as_str().map(str::to_owned));
         }
     }
+
     panels.sort();
     let all: Vec<String> = families.iter().map(|f| f.name.clone()).collect();
     assert_eq!(panels, all, "each family on one panel");
@@ -95,6 +97,7 @@ fn what_is_in_deploy_is_what_is_made_here() {
             "deploy/{file} is not what `ortus metrics` prints; write it anew"
         );
     };
+
     check("prometheus/ortus.rules.yml".to_owned(), rules());
     for name in dashboards() {
         check(

@@ -48,6 +48,7 @@ fn months_without_a_change_raise_no_alarm_and_a_worse_model_is_found() {
             .map(|seed| alarms(seed, share, days.min(30)).count())
             .sum::<usize>()
     };
+
     let (same, at_edge) = (count(LOST), count(edge));
     println!(
         "{seeds} times {} days of {DAY} labels: {same} alarms at {LOST}, {at_edge} at the edge of {edge:.4}",

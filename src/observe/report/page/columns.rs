@@ -112,6 +112,7 @@ fn shares(counts: &[u64], missing: u64) -> Vec<f64> {
             n as f64 / rows as f64
         }
     };
+
     counts.iter().copied().chain([missing]).map(share).collect()
 }
 
@@ -125,6 +126,7 @@ fn labels(column: &ColumnHistogram) -> Vec<String> {
         let others = ["other".to_owned(), "unseen".to_owned()];
         column.words.iter().cloned().chain(others).collect()
     };
+
     labels.push("missing".to_owned());
     labels
 }

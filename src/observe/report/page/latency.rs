@@ -49,5 +49,6 @@ fn histogram(times: &[(f64, u64)], all: u64) -> Markup {
         .rposition(|(_, share)| *share > 0.0)
         .unwrap_or(0);
     let (labels, shares): (Vec<String>, Vec<f64>) = cells[first..=last].iter().cloned().unzip();
+
     bars("Share of predictions by latency", &labels, &[], &shares)
 }

@@ -53,6 +53,7 @@ fn table(
             names.push(name);
         }
     }
+
     if names.is_empty() {
         names = baseline.into_iter().flat_map(BTreeMap::keys).collect();
     }
@@ -113,6 +114,7 @@ fn estimated_note(estimated: &EstimatedPerformance) -> Markup {
             "mean absolute error",
         ),
     };
+
     html! {
         p class="quiet" {
             "Estimated on " (estimated.rows) " rows from " (source)
@@ -130,6 +132,7 @@ fn over_time(version: &VersionReport, measured: Option<&MeasuredPerformance>) ->
         .filter_map(|p| Some((p.time as f64, p.estimated?)))
         .collect();
     let now = history.last().map_or(f64::INFINITY, |p| p.time as f64);
+
     let by_day: Vec<(f64, f64)> = measured
         .iter()
         .flat_map(|m| &m.days)
@@ -149,6 +152,7 @@ fn over_time(version: &VersionReport, measured: Option<&MeasuredPerformance>) ->
     } else {
         "Accuracy"
     };
+
     let ends = Ends::of(estimated.iter().chain(&by_day).map(|p| p.0));
     let series = [
         Series {
@@ -164,6 +168,7 @@ fn over_time(version: &VersionReport, measured: Option<&MeasuredPerformance>) ->
             is_dots: true,
         },
     ];
+
     let title = format!("{measure} over time: measured by day (dots), estimated (line)");
     lines(&title, &series, &ends.left, &ends.right, None)
 }
@@ -214,6 +219,7 @@ fn calibration(version: &VersionReport, measured: &MeasuredPerformance) -> Marku
             is_dots: true,
         },
     ];
+
     let title = "Calibration: share of correct predictions by score. Labelled rows (dots), baseline (orange), perfect (grey)";
     lines(title, &series, "score 0", "score 1", None)
 }

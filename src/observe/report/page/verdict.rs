@@ -18,6 +18,7 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
             "Performance alarm: according to the labels, more predictions are wrong than allowed."
         });
     }
+
     for column in &drift.columns {
         findings.extend(alarm(column, drift));
         findings.extend(hints(column));
@@ -36,6 +37,7 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
             }
         };
     }
+
     html! {
         p class="verdict good" {
             "No alarm: inputs and outputs are distributed as in " (baseline_name(drift)) "."
@@ -86,11 +88,13 @@ fn hints(column: &ColumnDrift) -> Vec<Markup> {
             " times those of the baseline."
         });
     }
+
     if column.hints.constant {
         found.push(html! {
             b { (column.name) } " has the same value in every row, unlike in the baseline."
         });
     }
+
     found
 }
 

@@ -74,6 +74,7 @@ fn an_answer_of_an_older_server_with_fewer_keys_is_read() {
         }]
     }]}))
     .expect("a report");
+
     let column = &report.versions[0].columns[0];
     assert_eq!((column.contract.nan, column.contract.above), (1, 0));
     assert!(column.tests[0].value.is_nan(), "JSON has no NaN");
@@ -83,6 +84,7 @@ fn an_answer_of_an_older_server_with_fewer_keys_is_read() {
         "window": {"from": "2025-11-16T12:00Z", "labelled_rows": 5, "measures": {}}
     }], "estimated": [{"version": 1, "estimated": null}]}))
     .expect("a report");
+
     assert_eq!(report.measured[0].window.maturity, None);
 }
 
@@ -114,6 +116,7 @@ fn drift(is_full: bool) -> VersionDrift {
         calibrated: is_full.then_some(true),
         assumption: "holds if".to_owned(),
     };
+
     let column = ColumnDrift {
         name: "age".to_owned(),
         side: Side::Input,
@@ -163,12 +166,14 @@ fn full_performance() -> PerformanceReport {
         maturity: Some(0.5),
         measures: measures(),
     };
+
     let slice = SlicePerformance {
         slice: "age".to_owned(),
         part: "> 3".to_owned(),
         rows: 5,
         measures: measures(),
     };
+
     let measured = MeasuredPerformance {
         model: "m".to_owned(),
         version: 1,
@@ -267,6 +272,7 @@ fn same(schema: &Value, whole: &Value, value: &Value, is_full: bool) {
         }
         return;
     }
+
     let (Value::Object(_), Value::Object(properties)) = (value, &schema["properties"]) else {
         return;
     };
@@ -278,11 +284,13 @@ fn same(schema: &Value, whole: &Value, value: &Value, is_full: bool) {
         .map(|key| key.as_str().expect("a key"))
         .collect();
     let has = keys(value);
+
     if is_full {
         assert_eq!(has, known, "{schema}");
     } else {
         assert!(least.is_subset(&has) && has.is_subset(&known), "{schema}");
     }
+
     for (key, property) in properties
         .iter()
         .filter(|(key, _)| has.contains(key.as_str()))
@@ -313,6 +321,7 @@ fn a_report_without_optional_members_has_what_its_schema_requires() {
         dropped_requests: Some(0),
         ..drift(false)
     };
+
     let versions = vec![own];
     check(DRIFT, &DriftReport { versions }, false);
     check(ALARM, &kept(drift_alarm(None)), false);
@@ -327,11 +336,13 @@ fn golden_documents_have_what_their_schemas_require() {
         &text(include_str!("../golden/performance-1.json")),
         false,
     );
+
     check(
         ALARM,
         &text(include_str!("../golden/alarm-drift-1.json")),
         false,
     );
+
     check(
         ALARM,
         &text(include_str!("../golden/alarm-performance-1.json")),

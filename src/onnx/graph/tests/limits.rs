@@ -12,6 +12,7 @@ fn limits_hold_at_their_edges() {
         Kind::InvalidArgument,
         "the name of an input",
     );
+
     let rank =
         |n| move |m: &mut ModelProto| graph(m).input[0] = value("x", 1, Some(&vec![None; n]));
     accept(rank(crate::core::tensor::RANK_MAX));
@@ -20,6 +21,7 @@ fn limits_hold_at_their_edges() {
         Kind::InvalidArgument,
         "rank 17",
     );
+
     let values = |n| {
         move |m: &mut ModelProto| {
             graph(m).input = (2..n).map(|i| value(&format!("i{i}"), 1, None)).collect()
@@ -32,6 +34,7 @@ fn limits_hold_at_their_edges() {
         Kind::InvalidArgument,
         "4097 inputs and outputs",
     );
+
     let opsets =
         |n| move |m: &mut ModelProto| m.opset_import = vec![OperatorSetIdProto::default(); n];
     accept(opsets(OPSETS_MAX));
@@ -59,6 +62,7 @@ fn parts_are_counted_before_anything_is_decoded() {
             .message
             .contains("1000000 nodes")
     );
+
     let opsets = |n: usize| parts::check(&[8 << 3 | 2, 0].repeat(n));
     assert!(opsets(parts::PARTS_MAX).is_ok());
     assert!(

@@ -144,6 +144,7 @@ fn an_index_out_of_range_is_the_clients_fault_and_the_session_goes_on() {
         crate::core::error::Kind::InvalidArgument,
         "{error}"
     );
+
     assert!(!error.message.contains('/'), "{error}");
     assert_eq!(
         session.run(&[index(2).view()]).expect("runs")[0].to_raw()[..],

@@ -57,6 +57,7 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
         .await
         .expect("rolled back further");
     assert_eq!(standing().await, (5, Some(1), None));
+
     assert!(
         operator.rollback(&name("m")).await.is_err(),
         "there is nothing before the first"
@@ -66,11 +67,13 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
         .await
         .expect("promoted");
     assert_eq!(standing().await, (6, Some(3), Some(1)));
+
     let again = operator
         .promote(&name("m"), "champion", false)
         .await
         .expect("already so");
     assert_eq!((again.seq, standing().await.0), (None, 6));
+
     assert!(
         operator.retire(&name("m"), "3").await.is_err(),
         "the champion is in use"
@@ -85,6 +88,7 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
             .kind,
         Kind::FailedPrecondition
     );
+
     assert_eq!(
         operator
             .promote(&name("m"), "9", false)
@@ -93,6 +97,7 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
             .kind,
         Kind::NotFound
     );
+
     assert_eq!(
         operator
             .promote(&name("q"), "1", false)
@@ -101,6 +106,7 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
             .kind,
         Kind::NotFound
     );
+
     let history = operator.history(&name("m"), None).await.expect("a history");
     let champions: Vec<_> = history
         .iter()
@@ -127,6 +133,7 @@ pub(super) async fn a_broken_signature_needs_leave(log: &Log) {
         error.message.contains("input 'x' was") || error.message.contains("output 'y'"),
         "{error}"
     );
+
     push.allow_signature_change = true;
     assert_eq!(
         operator
@@ -136,6 +143,7 @@ pub(super) async fn a_broken_signature_needs_leave(log: &Log) {
             .version,
         2
     );
+
     assert!(operator.promote(&name("m"), "2", false).await.is_err());
     operator
         .promote(&name("m"), "2", true)

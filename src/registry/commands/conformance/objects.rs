@@ -22,6 +22,7 @@ pub(super) async fn creating_refuses_what_exists(store: &Store) {
             .expect("created"),
         Created::Yes
     );
+
     assert_eq!(
         store
             .create("a/b", Bytes::from_static(b"two"))
@@ -29,6 +30,7 @@ pub(super) async fn creating_refuses_what_exists(store: &Store) {
             .expect("answered"),
         Created::Exists
     );
+
     assert_eq!(
         store.get("a/b", 3).await.expect("read").as_deref(),
         Some(&b"one"[..])
@@ -47,6 +49,7 @@ pub(super) async fn creating_refuses_what_exists(store: &Store) {
             .collect::<Vec<_>>(),
         ["a/b"]
     );
+
     store.delete("a/b").await.expect("deleted");
     store.delete("a/b").await.expect("nothing left to delete");
     assert_eq!(store.head("a/b").await.expect("seen"), None);
@@ -72,6 +75,7 @@ pub(super) async fn large_blobs_come_back_and_damage_is_named(log: &Log, scale: 
         .await
         .expect("there already");
     let mut back = Vec::new();
+
     log.copy_blob(&blob, &mut back, &|_| {})
         .await
         .expect("read");

@@ -43,6 +43,7 @@ pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
             }
         })
     });
+
     for writer in writers.collect::<Vec<_>>() {
         writer.await.expect("a writer");
     }
@@ -94,6 +95,7 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
             .blobs,
         0
     );
+
     let dry = operator(two, "ann")
         .gc(Rules {
             dry_run: true,
@@ -102,6 +104,7 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
         .await
         .expect("looked");
     let swept = operator(two, "ann").gc(NOW).await.expect("swept");
+
     assert_eq!(
         (dry.blobs, dry.bytes, swept.blobs, swept.bytes),
         (2, swept.bytes, 2, dry.bytes)
@@ -116,6 +119,7 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
         .expect("whole without them");
     // What was swept can be pushed again.
     assert_eq!(push(&operator(two, "ann"), "m", 1.0, None).await, (2, true));
+
     operator(two, "ann").verify(&|_| {}).await.expect("whole");
 }
 

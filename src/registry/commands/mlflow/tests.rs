@@ -17,6 +17,7 @@ fn what_mlflow_writes_is_read() {
         ),
         (13, "alcohol", "proline")
     );
+
     let run = &push.lineage["mlflow"];
     assert_eq!(
         (&run["run_id"], &run["mlflow_version"]),
@@ -27,6 +28,7 @@ fn what_mlflow_writes_is_read() {
         "'[{\"type\": \"float\", \"name\": \"alcohol\"",
         "'[{\"type\": \"tensor\", \"name\": \"x\"",
     );
+
     assert_eq!(read(&tensors).expect("read").features, Vec::<String>::new());
     let bare = "flavors:\n  onnx:\n    data: model.onnx\n";
     assert_eq!(
@@ -68,6 +70,7 @@ fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
         let refs = vec![format!("*a{before}"); 9].join(",");
         format!("{text}a{i}: &a{i} [{refs}]\n")
     });
+
     refused(
         &format!("{bomb}flavors:\n  onnx:\n    data: *a11\n"),
         "MLmodel",

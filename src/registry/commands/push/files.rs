@@ -136,6 +136,7 @@ pub(super) fn read_whole(local: &Local, bytes_max: u64) -> Result<Vec<u8>> {
     if Digest::of(&bytes) != local.file.digest {
         return Err(Error::precondition("the file changed while it was pushed"));
     }
+
     Ok(bytes)
 }
 

@@ -36,6 +36,7 @@ impl Operator {
         if let Some(bytes) = &given {
             Golden::read(bytes)?;
         }
+
         let Some(prober) = &self.prober else {
             return Ok(FirstRun::default());
         };

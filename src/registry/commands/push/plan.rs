@@ -57,6 +57,7 @@ pub(super) fn operations(state: &State, new: &Publication<'_>) -> Vec<Op> {
         ops.push(new.add(version));
         Some(version)
     });
+
     if let (Some(alias), Some(version)) = (new.alias, version) {
         ops.extend(new.point(state, model, alias, version));
     }
@@ -104,6 +105,7 @@ impl Publication<'_> {
             version: Some(version),
             from: model.aliases.get(alias).copied(),
         }];
+
         if let Some(weights) = weights.filter(|weights| model.traffic != *weights) {
             ops.push(Op::Traffic {
                 model: self.name.clone(),

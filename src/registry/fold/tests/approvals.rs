@@ -23,6 +23,7 @@ fn approvals_by_others_are_needed_and_a_rejection_stands() {
             },
         ],
     );
+
     assert!(
         apply(&mut state, "ann", vec![promote(1, None)])
             .is_some_and(|w| w.contains("0 of the 2 approvals"))
@@ -202,6 +203,7 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
             alias(2, None),
         ],
     );
+
     apply(
         &mut state,
         "ann",
@@ -211,6 +213,7 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
             owners: Vec::new(),
         }],
     );
+
     for to in ["challenger", "2"] {
         assert!(
             apply(&mut state, "ann", vec![split(to)])
@@ -225,6 +228,7 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
         apply(&mut state, "ann", vec![alias(3, Some(2))])
             .is_some_and(|why| why.contains("0 of the 1 approvals"))
     );
+
     assert_eq!(apply(&mut state, "bob", vec![verdict(3)]), None);
     assert_eq!(apply(&mut state, "ann", vec![alias(3, Some(2))]), None);
 }

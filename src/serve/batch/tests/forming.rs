@@ -38,6 +38,7 @@ fn check(case: &Case<'_>, expected: &str) {
         rows_max: case.rows_max,
         delay: MS * u32::try_from(case.delay_ms).expect("small"),
     };
+
     let now = start + MS * u32::try_from(case.now_ms).expect("small");
     let decided = match next(&members, start, &case.cost, now, &limits) {
         Decision::Run(n) => format!("run {n}"),
@@ -62,6 +63,7 @@ fn without_a_timer_whatever_waits_runs() {
         },
         "run 1",
     );
+
     check(
         &Case {
             waiting: &[(1, 100); 5],
@@ -69,6 +71,7 @@ fn without_a_timer_whatever_waits_runs() {
         },
         "run 5",
     );
+
     check(
         &Case {
             waiting: &[(1, 100); 9],
@@ -87,6 +90,7 @@ fn a_batch_never_exceeds_the_row_limit() {
         },
         "run 2",
     );
+
     check(
         &Case {
             waiting: &[(8, 100), (1, 100)],
@@ -94,6 +98,7 @@ fn a_batch_never_exceeds_the_row_limit() {
         },
         "run 1",
     );
+
     check(
         &Case {
             waiting: &[(4, 100), (4, 100), (1, 100)],
@@ -114,6 +119,7 @@ fn a_batch_grows_only_while_every_deadline_holds() {
         },
         "run 2",
     );
+
     check(
         &Case {
             waiting: &[(1, 3), (1, 100), (1, 100)],
@@ -122,6 +128,7 @@ fn a_batch_grows_only_while_every_deadline_holds() {
         },
         "run 1",
     );
+
     check(
         &Case {
             waiting: &[(1, 100); 3],
@@ -142,6 +149,7 @@ fn a_batch_grows_only_while_a_row_gets_cheaper() {
         },
         "run 1",
     );
+
     check(
         &Case {
             waiting: &[(1, 1000); 8],
@@ -161,6 +169,7 @@ fn a_delay_waits_for_company_but_not_past_a_deadline() {
         cost,
         ..Case::default()
     };
+
     check(&wait(&[(1, 100)], 0, Cost::default()), "wait 5");
     check(&wait(&[(1, 100)], 5, Cost::default()), "run 1");
     check(&wait(&[(1, 100); 8], 0, Cost::default()), "run 8");

@@ -47,6 +47,7 @@ impl Hanging {
                 runs: Arc::clone(&seen),
             }))
         });
+
         let batcher = Batcher::start(parts).expect("starts");
         Self {
             batcher,
@@ -167,6 +168,7 @@ async fn a_session_that_cannot_be_opened_again_makes_it_unavailable() {
         assert_eq!(refused.expect_err("refused").kind, Kind::Unavailable);
         token.send(()).expect("the hung run listens");
     };
+
     let (answer, ()) = tokio::join!(submitted, rest);
 
     assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
@@ -186,6 +188,7 @@ fn a_run_in_place_that_hangs_is_replaced_and_is_the_last_in_place() {
             .build();
         built.expect("a runtime")
     };
+
     std::thread::scope(|scope| {
         let io = scope.spawn(|| {
             let submitted = hanging.batcher.submit(submission(&[1.0], LONG));

@@ -27,6 +27,7 @@ fn line_is_by_priority_then_deadline_then_arrival() {
                 .is_ok()
         );
     }
+
     assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
     assert_eq!(queue.rows(), 0);
 }
@@ -53,6 +54,7 @@ fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
                 .is_ok()
         );
     }
+
     let head = queue.head(8).expect("three wait");
     assert_eq!(
         (head.class.clone(), head.members.len()),

@@ -22,6 +22,7 @@ async fn the_queue_says_whether_requests_wait_whatever_the_gauge_shows() {
         second.expect("served");
         assert!(!batcher.has_waiting());
     };
+
     let (first, ()) = tokio::join!(submitted, checks);
     first.expect("served");
 }

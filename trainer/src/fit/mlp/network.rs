@@ -86,6 +86,7 @@ impl Network {
                 *weight = ((random * 2.0 - 1.0) * reach) as f32;
             }
         }
+
         Self { shape, weights }
     }
 
@@ -120,6 +121,7 @@ impl Network {
             input.each(outputs.last(), add);
             outputs.push(sums);
         }
+
         outputs
     }
 
@@ -200,6 +202,7 @@ impl Network {
             .map(|row| self.forward(examples.input(row)).pop().unwrap_or_default())
             .collect();
         let scores: Vec<f64> = scores.into_iter().flatten().map(f64::from).collect();
+
         loss.mean(examples.targets, examples.weights, &scores)
     }
 }
@@ -234,6 +237,7 @@ impl Input<'_> {
             categories.for_each(|place| add(place, 1.0));
             return;
         };
+
         for (place, x) in outputs.iter().enumerate() {
             if *x > 0.0 {
                 add(place, *x);

@@ -10,6 +10,7 @@ fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
         name: format!("x{of}"),
         values: Values::Numbers((0..rows).map(|row| dice(row, of)).collect()),
     };
+
     let y = (0..rows)
         .map(|row| 10.0 + 5.0 * dice(row, 1) * dice(row, 2))
         .collect();
@@ -17,6 +18,7 @@ fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
         columns: vec![column(1), column(2)],
         rows,
     };
+
     let all: Vec<u32> = (0..rows as u32).collect();
     let features = (0..2).map(|c| Feature::learn(&frame, c, &all)).collect();
     (frame, y, features)
@@ -58,6 +60,7 @@ fn a_product_of_columns_is_fitted_and_the_same_on_any_threads() {
         };
         pool.install(|| fit(&train, &stop, &features, &options(), &mut |_| {}))
     };
+
     let found = fit_on(1);
     assert!(found == fit_on(3), "to the last bit");
     let numbers = crate::fit::trees::rows(&stop, &features);
@@ -82,6 +85,7 @@ fn the_gradient_is_that_of_the_mean_loss() {
         targets: &targets,
         weights: None,
     };
+
     let batch: Vec<u32> = (0..64).collect();
     let gradient = network.gradient(&examples, &batch, loss);
 

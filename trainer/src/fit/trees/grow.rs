@@ -62,6 +62,7 @@ pub(super) fn grow(
         best,
         parent: None,
     }];
+
     while open.len() < options.leaves_max {
         let gain = |leaf: &Leaf| leaf.best.as_ref().map_or(0.0, |b| b.gain);
         let Some(at) = (0..open.len())
@@ -138,6 +139,7 @@ pub(super) fn grow(
             });
         }
     }
+
     let mut leaves = Vec::new();
     for leaf in open {
         let number = tree.leaves.len();
@@ -152,6 +154,7 @@ pub(super) fn grow(
         tree.leaves.push((wanted * options.learning_rate) as f32);
         leaves.push(leaf.from..leaf.to);
     }
+
     Grown {
         tree,
         tests,
@@ -199,6 +202,7 @@ fn part(data: &Binned, rows: &mut [u32], found: &Found) -> usize {
     } else {
         SHARED_ROWS / 4
     };
+
     let parted: Vec<(Vec<u32>, Vec<u32>)> = rows.par_chunks(size).map(halves).collect();
     let mut at = 0;
     let sides = parted
@@ -209,5 +213,6 @@ fn part(data: &Binned, rows: &mut [u32], found: &Found) -> usize {
         rows[at..at + side.len()].copy_from_slice(side);
         at += side.len();
     }
+
     parted.iter().map(|p| p.0.len()).sum()
 }

@@ -2,6 +2,9 @@
 //! and blocks in their order, so that the sums are the same to the last bit on any
 //! number of threads.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::bins::Binned;
 use rayon::prelude::*;
 
@@ -32,6 +35,7 @@ impl Histogram {
             .map(|rows| Self::of_block(data, rows, gradients))
             .collect();
         let mut sums = sums.into_iter();
+
         let Some(mut whole) = sums.next() else {
             return Self(Vec::new());
         };
@@ -41,6 +45,7 @@ impl Histogram {
                 add(parts, &other.0[at]);
             }
         });
+
         whole
     }
 
@@ -54,6 +59,7 @@ impl Histogram {
                 *sum = [sum[0] + pair[0], sum[1] + pair[1]];
             }
         }
+
         sums
     }
 
@@ -64,6 +70,7 @@ impl Histogram {
                 *sum = [sum[0] - less[0], sum[1] - less[1]];
             }
         }
+
         self
     }
 }
@@ -71,41 +78,5 @@ impl Histogram {
 fn add(sums: &mut Parts, more: &Parts) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum = [sum[0] + more[0], sum[1] + more[1]];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::bins::Cut;
-    use super::*;
-
-    #[test]
-    fn sums_do_not_depend_on_threads_and_parts_add_up() {
-        let rows = 100_000;
-        let bytes = (0..rows * 3)
-            .map(|i| ((i * 2_654_435_761) >> 7) as u8)
-            .collect();
-        let data = Binned {
-            rows,
-            cuts: vec![Cut::Category; 3],
-            bytes,
-        };
-        let gradients: Vec<[f32; 2]> = (0..rows).map(|i| [(i as f32 * 0.37).sin(), 1.0]).collect();
-        let all: Vec<u32> = (0..rows as u32).collect();
-        let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("threads");
-            pool.install(|| Histogram::of(&data, &all, &gradients))
-        };
-        let (one, four) = (with(1), with(4));
-        assert!(one.0 == four.0, "to the last bit");
-        let counted: f64 = one.0[0].iter().map(|p| p[1]).sum();
-        assert_eq!(counted, rows as f64);
-        let part = Histogram::of(&data, &all[..1_000], &gradients);
-        let rest = one.without(&part);
-        let counted: f64 = rest.0[2].iter().map(|p| p[1]).sum();
-        assert_eq!(counted, (rows - 1_000) as f64);
     }
 }

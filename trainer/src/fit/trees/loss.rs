@@ -1,6 +1,9 @@
 //! Loss functions: the mean over rows, and the gradient and the Hessian by the
 //! score of each. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 /// Rows of a block that one thread computes.
@@ -36,6 +39,7 @@ impl Loss {
                 .sum::<f64>()
                 / whole.max(f64::MIN_POSITIVE)
         };
+
         let bounded = |share: f64| share.clamp(1e-9, 1.0 - 1e-9);
         match self {
             Self::Squared => vec![share(&|t| f64::from(t))],
@@ -99,6 +103,7 @@ impl Loss {
                 });
             }
         }
+
         all
     }
 
@@ -114,6 +119,7 @@ impl Loss {
             }
             (sum, whole)
         };
+
         let blocks: Vec<(f64, f64)> = targets
             .par_chunks(BLOCK)
             .zip(scores.par_chunks(BLOCK * width))
@@ -168,53 +174,4 @@ fn softmax(scores: &mut [f64]) {
     scores.iter_mut().for_each(|s| *s = (*s - most).exp());
     let sum: f64 = scores.iter().sum();
     scores.iter_mut().for_each(|s| *s /= sum);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gradients_and_hessians_are_those_of_the_mean() {
-        for (loss, targets) in [
-            (Loss::Squared, [0.5_f32, -1.0, 2.0]),
-            (Loss::Logistic, [0.0, 1.0, 1.0]),
-            (Loss::Softmax(3), [0.0, 2.0, 1.0]),
-        ] {
-            let width = loss.scores();
-            let scores: Vec<f64> = (0..3 * width).map(|i| (i as f64 * 1.7).sin()).collect();
-            let weights = [1.0_f32, 2.0, 0.5];
-            let gradients = loss.gradients(&targets, Some(&weights), &scores);
-            for row in 0..3 {
-                for at in 0..width {
-                    let mean = |by: f64| {
-                        let mut moved = scores.clone();
-                        moved[row * width + at] += by;
-                        loss.mean(&targets, Some(&weights), &moved) * 3.5
-                    };
-                    let gradient = (mean(1e-5) - mean(-1e-5)) / 2e-5;
-                    let found = f64::from(gradients[at][row][0]);
-                    assert!(
-                        (gradient - found).abs() < 1e-4,
-                        "{loss:?} {row} {at}: {gradient} {found}"
-                    );
-                }
-            }
-            let base = loss.base(&targets, Some(&weights));
-            let at = |by: f64| {
-                let moved: Vec<f64> = (0..3)
-                    .flat_map(|_| {
-                        base.iter()
-                            .enumerate()
-                            .map(|(i, b)| b + if i == 0 { by } else { 0.0 })
-                    })
-                    .collect();
-                loss.mean(&targets, Some(&weights), &moved)
-            };
-            assert!(
-                at(0.0) <= at(0.01) && at(0.0) <= at(-0.01),
-                "{loss:?}: no constant is better"
-            );
-        }
-    }
 }

@@ -1,5 +1,8 @@
 //! The best split of a leaf, given the histograms of its features. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::super::features::ABSENT;
 use super::super::bins::Cut;
 use super::histogram::{Histogram, Pair, Parts};
@@ -63,6 +66,7 @@ pub(super) fn find(
             Cut::Category => search.category(),
         }
     };
+
     let found: Vec<Option<Found>> = sums
         .0
         .par_iter()
@@ -143,6 +147,7 @@ impl Search<'_> {
                 self.better(&mut best, left, || Test::UpTo(at, side));
             }
         }
+
         best
     }
 
@@ -157,6 +162,7 @@ impl Search<'_> {
             })
             .collect();
         let of = |code: &u8| self.parts[usize::from(*code)];
+
         codes.sort_by(|a, b| want(of(a)).total_cmp(&want(of(b))));
         let mut best = None;
         for ends in [
@@ -171,84 +177,7 @@ impl Search<'_> {
                 self.better(&mut best, left, || Test::OneOf(members));
             }
         }
+
         best
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options() -> Options {
-        Options {
-            leaf_rows_min: 1,
-            category_rows_min: 1,
-            category_smooth: 0.0,
-            l2: 0.0,
-            ..Options::default()
-        }
-    }
-
-    fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<Found> {
-        let mut all = [[0.0; 2]; 256];
-        parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
-        let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
-        let total = Total {
-            sums,
-            rows: sums[1] as usize,
-        };
-        find(&Histogram(vec![all]), &[cut], total, &options())
-    }
-
-    #[test]
-    fn rows_are_parted_where_their_gradients_change() {
-        let cut = Cut::Number(vec![1.0, 2.0, 3.0]);
-        let found = search(
-            &[(0, -5.0, 5.0), (1, -5.0, 5.0), (2, 5.0, 5.0), (3, 5.0, 5.0)],
-            cut,
-        )
-        .expect("worth it");
-        assert_eq!(
-            (found.test, found.left),
-            (Test::UpTo(1, Side::Left), [-10.0, 10.0])
-        );
-        assert!((found.gain - 20.0).abs() < 1e-12);
-        assert_eq!(
-            search(&[(0, 5.0, 5.0), (1, 5.0, 5.0)], Cut::Number(vec![1.0])),
-            None,
-            "nothing is gained"
-        );
-    }
-
-    #[test]
-    fn missing_ones_go_where_they_belong() {
-        let absent = usize::from(ABSENT);
-        let cut = || Cut::Number(vec![1.0]);
-        let with = |g: f64| {
-            search(&[(0, -5.0, 5.0), (1, 5.0, 5.0), (absent, g, 5.0)], cut())
-                .expect("worth it")
-                .test
-        };
-        assert_eq!(with(-5.0), Test::UpTo(0, Side::Left));
-        assert_eq!(with(5.0), Test::UpTo(0, Side::Right));
-        let alone =
-            search(&[(0, 5.0, 5.0), (1, 5.0, 5.0), (absent, -5.0, 5.0)], cut()).expect("worth it");
-        assert_eq!(
-            alone.test,
-            Test::UpTo(1, Side::Right),
-            "missing ones against all others"
-        );
-        assert!(alone.test.is_left(1) && !alone.test.is_left(ABSENT));
-    }
-
-    #[test]
-    fn categories_are_parted_by_what_they_want_not_by_their_code() {
-        let found = search(
-            &[(0, -5.0, 5.0), (70, 5.0, 5.0), (200, -5.0, 5.0)],
-            Cut::Category,
-        )
-        .expect("worth it");
-        let left: Vec<u8> = (0..=u8::MAX).filter(|c| found.test.is_left(*c)).collect();
-        assert!(left == [0, 200] || left == [70], "{left:?}");
     }
 }

@@ -32,6 +32,7 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
         b.push(z);
         words.push(Some(word));
     }
+
     let numbers = |name: &str, all| Column {
         name: name.to_owned(),
         values: Values::Numbers(all),
@@ -75,11 +76,13 @@ fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &Options
         targets: &targets[..at],
         weights: None,
     };
+
     let stop = Sample {
         data: &prepared.stop,
         targets: &targets[at..],
         weights: None,
     };
+
     fit(&train, Some(&stop), loss, options, &mut |_| {})
 }
 
@@ -115,12 +118,14 @@ fn values_classes_and_categories_are_learned_and_missing_ones_count() {
         })
         .collect();
     let booster = fit_world(Loss::Softmax(3), &three, &prepared, &Options::default());
+
     let decided = |row: usize| {
         let scores = booster.scores(&all[row * 3..][..3]);
         (0..3)
             .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
             .expect("three")
     };
+
     let accuracy = (6_000..8_000)
         .filter(|row| decided(*row) == three[*row] as usize)
         .count() as f64
@@ -145,6 +150,7 @@ fn bytes_and_numbers_take_the_same_way() {
         tests,
         leaves,
     } = grow(&prepared.train, &mut order, &gradients, &options);
+
     assert_eq!(tree.leaves.len(), options.leaves_max);
     let all = rows(&frame, &prepared.features);
     for (leaf, range) in leaves.iter().enumerate() {
@@ -162,6 +168,7 @@ fn bytes_and_numbers_take_the_same_way() {
             );
         }
     }
+
     for row in 0..500 {
         let by_numbers = tree.value(&all[(2_500 + row) * 3..][..3]);
         assert_eq!(
@@ -187,6 +194,7 @@ fn the_same_rows_give_the_same_trees_on_any_number_of_threads() {
             .expect("threads");
         pool.install(|| fit_world(Loss::Squared, &y, &prepared, &options))
     };
+
     let one = with(1);
     assert!(one == with(3));
     assert_eq!(one.trees.len(), 5);
@@ -204,11 +212,13 @@ fn it_stops_when_other_rows_are_no_better_off() {
         targets: &noise[..1_000],
         weights: None,
     };
+
     let stop = Sample {
         data: &prepared.stop,
         targets: &noise[1_000..],
         weights: None,
     };
+
     let booster = fit(
         &train,
         Some(&stop),
@@ -216,6 +226,7 @@ fn it_stops_when_other_rows_are_no_better_off() {
         &Options::default(),
         &mut |r| rounds = r.number,
     );
+
     assert!(
         rounds < 100 && booster.trees.len() < 10,
         "{rounds} {}",
@@ -232,6 +243,7 @@ fn weights_count_as_so_many_rows() {
         .flat_map(|r| if r % 2 == 0 { vec![*r, *r] } else { vec![*r] })
         .collect();
     let features: Vec<Feature> = (0..3).map(|c| Feature::learn(&frame, c, &rows)).collect();
+
     let cuts: Vec<Cut> = (0..3).map(|c| Cut::find(&frame, c, &rows)).collect();
     let of = |rows: &[u32], weights: Option<&[f32]>| {
         let data = Binned::of(&frame, &features, cuts.clone(), rows);
@@ -254,11 +266,13 @@ fn weights_count_as_so_many_rows() {
             &mut |_| {},
         )
     };
+
     let weights: Vec<f32> = rows
         .iter()
         .map(|r| if r % 2 == 0 { 2.0 } else { 1.0 })
         .collect();
     let (weighed, repeated) = (of(&rows, Some(&weights)), of(&twice, None));
+
     assert_eq!(
         weighed.trees[0].nodes[0].choice,
         repeated.trees[0].nodes[0].choice

@@ -1,0 +1,82 @@
+//! Tests of `connection`.
+
+use super::*;
+
+/// Looks at 5 s, 10 s, … with idle after 20 s and headers within 10 s.
+fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
+    let start = Instant::now();
+    let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+    let period = header_timeout / 2;
+    let mut clocks = Clocks {
+        period,
+        idle_timeout,
+        header_timeout,
+        begun: 0,
+        reads: 0,
+        quiet_since: start,
+        head_since: None,
+    };
+
+    let at = |i: usize| start + period * (u32::try_from(i).expect("few") + 1);
+    let seen: Vec<Verdict> = sights
+        .iter()
+        .enumerate()
+        .map(|(i, (active, begun, reads))| {
+            clocks.look(
+                &Sight {
+                    active: *active,
+                    begun: *begun,
+                    reads: *reads,
+                    is_h2,
+                },
+                at(i),
+            )
+        })
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn an_idle_connection_is_closed_gracefully() {
+    use Verdict::{Leave, Stay};
+    check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
+    check(
+        &[
+            (false, 1, 1),
+            (false, 1, 1),
+            (false, 1, 1),
+            (false, 1, 1),
+            (false, 1, 1),
+        ],
+        false,
+        &[Stay, Stay, Stay, Stay, Leave],
+    );
+
+    check(
+        &[(true, 1, 1); 6],
+        false,
+        &[Stay, Stay, Stay, Stay, Stay, Stay],
+    );
+}
+
+#[test]
+fn headers_that_trickle_are_cut_on_http_1_alone() {
+    use Verdict::{Cut, Leave, Stay};
+    check(
+        &[(false, 0, 1), (false, 0, 2), (false, 0, 3)],
+        false,
+        &[Stay, Stay, Cut],
+    );
+
+    check(
+        &[(false, 1, 1), (false, 1, 2), (false, 1, 3), (false, 1, 4)],
+        false,
+        &[Stay, Stay, Stay, Cut],
+    );
+
+    check(
+        &[(false, 0, 1), (false, 0, 2), (false, 0, 3), (false, 0, 4)],
+        true,
+        &[Stay, Stay, Stay, Leave],
+    );
+}

@@ -1,0 +1,26 @@
+//! Tests of `listen`.
+
+use super::*;
+use std::net::Ipv4Addr;
+
+#[test]
+fn a_thread_that_hangs_is_named_and_not_waited_for() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (end, ended) = std::sync::mpsc::channel();
+    let report = EndReport(end);
+    let thread = std::thread::Builder::new()
+        .name("io 0".to_owned())
+        .spawn(move || {
+            let _report = report;
+            let _ = held.recv();
+        });
+    let listening = Listening {
+        http: (Ipv4Addr::LOCALHOST, 0).into(),
+        grpc: (Ipv4Addr::LOCALHOST, 0).into(),
+        threads: vec![thread.expect("starts")],
+        ended,
+    };
+
+    assert_eq!(listening.join(Instant::now()), ["io 0"]);
+    drop(release);
+}

@@ -1,0 +1,43 @@
+//! Tests of `contract`.
+
+use super::*;
+
+fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
+    (0..numbers.breaches.len())
+        .map(|i| numbers.of(i))
+        .map(|b| [b.nan, b.infinite, b.below, b.above])
+        .collect()
+}
+
+#[test]
+fn every_breach_of_every_row_is_counted_at_its_place() {
+    let mut numbers = Numbers::new(2);
+    numbers.bound(0, Some((0.0, 1.0)));
+    let rows = [
+        0.5,
+        f32::NAN,
+        -1.0,
+        f32::INFINITY,
+        2.0,
+        f32::NEG_INFINITY,
+        f32::INFINITY,
+        7.0,
+    ];
+
+    numbers.count(&Tensor::from_f32(vec![4, 2], &rows).expect("fits"));
+    assert_eq!(counted(&numbers), [[0, 1, 1, 2], [1, 2, 0, 0]]);
+    // Another width is another model's; nothing is counted at the wrong place.
+    let before = counted(&numbers);
+    numbers.count(&Tensor::from_f32(vec![1, 3], &[9.0; 3]).expect("fits"));
+    assert_eq!(counted(&numbers), before);
+}
+
+#[test]
+fn ends_that_single_precision_rounds_stay_within() {
+    // The greatest value seen was this very number.
+    let greatest = f64::from(0.1_f32);
+    let mut numbers = Numbers::new(1);
+    numbers.bound(0, Some((greatest, greatest)));
+    numbers.count(&Tensor::from_f32(vec![1, 1], &[0.1]).expect("fits"));
+    assert_eq!(counted(&numbers), [[0; 4]]);
+}

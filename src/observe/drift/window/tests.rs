@@ -1,0 +1,37 @@
+//! Tests of `window`.
+
+use super::*;
+use crate::observe::drift::cells::{Edges, Words};
+
+#[test]
+fn whole_numbers_are_found_by_their_digits() {
+    for value in [0, 7, -1, 120, i64::MAX, i64::MIN] {
+        assert_eq!(digits(value, &mut [0; 20]), value.to_string());
+    }
+    let words = Words::new(&["-1".to_owned(), "120".to_owned()], &[], false);
+    let cells = Cells::Words(words);
+    let cell = |v| find(&cells, &Value::Whole(v));
+    assert_eq!((cell(-1), cell(120), cell(5)), (Some(0), Some(1), Some(3)));
+}
+
+#[test]
+fn windows_add_up_to_what_they_were_made_of() {
+    let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
+    let mut whole = Tally::new(3);
+    let mut parts = [Tally::new(3), Tally::new(3)];
+    for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY]
+        .into_iter()
+        .enumerate()
+    {
+        whole.take(&cells, &Value::Number(v));
+        parts[i % 2].take(&cells, &Value::Number(v));
+    }
+
+    let [mut sum, other] = parts;
+    sum.add(&other);
+    assert_eq!(sum, whole);
+    assert_eq!(
+        (whole.rows(), whole.present(), whole.ends),
+        (5, 4, (-1.0, 2.0))
+    );
+}

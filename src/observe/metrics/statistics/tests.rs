@@ -1,0 +1,23 @@
+//! Tests of `statistics`.
+
+use super::*;
+
+#[test]
+fn batches_counted_by_many_threads_at_once_are_all_there_by_size() {
+    let statistics = Statistics::default();
+    let sizes = [1, 65, 129, 7];
+    let (gather, run) = (Duration::from_nanos(2), Duration::from_nanos(3));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for rows in sizes.into_iter().cycle().take(4_000) {
+                    statistics.ran(rows, gather, run);
+                }
+            });
+        }
+    });
+
+    let expected = sizes.map(|rows| (rows, [4_000, 8_000, 12_000]));
+    assert_eq!(statistics.batches(), BTreeMap::from(expected));
+    assert_eq!(statistics.rows(), 4_000 * sizes.iter().sum::<u64>());
+}

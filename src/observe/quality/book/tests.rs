@@ -1,0 +1,104 @@
+//! Tests of `book`.
+
+use super::*;
+
+fn row(value: f64, truth: f64, part: &str) -> Row {
+    Row {
+        answer: Answer::Value(value),
+        truth: Truth::Value(truth),
+        parts: vec![part.to_owned()],
+        is_own: true,
+        time_us: 0,
+    }
+}
+
+fn key(n: u128) -> (Uuid, u32) {
+    (Uuid::from_u128(n), 0)
+}
+
+#[test]
+fn rows_are_joined_once_and_corrected_in_place() {
+    let mut book = Book::new(1, vec!["colour".to_owned()], 10);
+    book.predicted(5, 4);
+    assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::New);
+    assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::Same);
+    assert_eq!(
+        book.label(
+            5,
+            key(1),
+            Row {
+                time_us: 2,
+                ..row(1.0, 4.0, "red")
+            }
+        ),
+        Taken::Corrected
+    );
+
+    assert_eq!(
+        book.label(
+            5,
+            key(1),
+            Row {
+                time_us: 1,
+                ..row(1.0, 9.0, "red")
+            }
+        ),
+        Taken::Same,
+        "an older one"
+    );
+
+    assert_eq!(book.label(6, key(2), row(1.0, 1.0, "blue")), Taken::New);
+    let hour = book.summary(5, 6);
+    assert_eq!(
+        (hour.labelled_rows, hour.maturity, hour.measures["mae"]),
+        (1, Some(0.25), 3.0)
+    );
+    assert_eq!(book.summary(0, 100).measures["mae"], 1.5);
+    assert_eq!(
+        (book.summary(6, 7).maturity, book.truth(6, key(2))),
+        (None, Some(Truth::Value(1.0)))
+    );
+    let parts = book.parts();
+    assert_eq!(
+        (
+            parts.len(),
+            parts[0].part.as_str(),
+            parts[1].measures["mae"]
+        ),
+        (2, "blue", 3.0)
+    );
+
+    assert_eq!(book.cohorts(24, 10).len(), 1);
+    assert_eq!(book.cohorts(1, 1)[0].from, "1970-01-01T06:00Z");
+}
+
+#[test]
+fn a_full_book_lets_go_of_its_oldest_hour() {
+    let mut book = Book::new(1, Vec::new(), 3);
+    for n in 0..5 {
+        book.label(
+            u64::try_from(n).expect("small"),
+            key(n as u128),
+            row(0.0, 0.0, ""),
+        );
+    }
+
+    assert_eq!(
+        (
+            book.rows(),
+            book.summary(0, 10).labelled_rows,
+            book.summary(0, 2).labelled_rows
+        ),
+        (3, 3, 0)
+    );
+
+    // One busy hour keeps its newest, and what is older than all of them is not kept.
+    for n in 10..20 {
+        book.label(9, key(n), row(0.0, 0.0, ""));
+    }
+    assert_eq!((book.rows(), book.summary(9, 10).labelled_rows), (3, 3));
+    assert_eq!(book.label(1, key(7), row(0.0, 0.0, "")), Taken::Dropped);
+    assert_eq!(book.rows(), 3);
+    (0..3_000).for_each(|hour| book.predicted(hour, 1));
+    assert!(book.cohorts(1, usize::MAX).len() <= HOURS_MAX);
+}

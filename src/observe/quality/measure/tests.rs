@@ -1,0 +1,72 @@
+//! Tests of `measure`.
+
+use super::*;
+
+fn of_classes(rows: &[(u32, &[f32], usize)]) -> Measures {
+    let answers: Vec<(Answer, Truth)> = rows
+        .iter()
+        .map(|(class, scores, truth)| {
+            (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth))
+        })
+        .collect();
+    measure(answers.iter().map(|(a, t)| (a, *t)))
+}
+
+fn check(measures: &Measures, name: &str, expected: f64) {
+    let found = measures.get(name).copied().unwrap_or(f64::NAN);
+    assert!(
+        (found - expected).abs() < 1e-7,
+        "{name} is {found}, not {expected}"
+    );
+}
+
+#[test]
+fn two_classes_are_measured_by_the_positive_one() {
+    let m = of_classes(&[
+        (1, &[0.2, 0.8], 1),
+        (1, &[0.4, 0.6], 0),
+        (0, &[0.7, 0.3], 1),
+        (0, &[0.9, 0.1], 0),
+    ]);
+
+    check(&m, "accuracy", 0.5);
+    check(&m, "precision", 0.5);
+    check(&m, "recall", 0.5);
+    check(&m, "f1", 0.5);
+    check(&m, "auc", 0.75);
+    check(&m, "brier", (0.04 + 0.36 + 0.49 + 0.01) / 4.0);
+    check(
+        &m,
+        "log_loss",
+        -(0.8_f64.ln() + 0.4_f64.ln() + 0.3_f64.ln() + 0.9_f64.ln()) / 4.0,
+    );
+}
+
+#[test]
+fn what_has_no_meaning_is_left_out() {
+    let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
+    assert!(!m.contains_key("auc"), "there is only one class");
+    assert!(measure(std::iter::empty()).is_empty());
+    let value = Answer::Value(1.0);
+    assert!(
+        measure([(&value, Truth::Class(1))].into_iter()).is_empty(),
+        "a value has no class"
+    );
+    assert!(!measure([(&value, Truth::Value(2.0))].into_iter()).contains_key("r2"));
+}
+
+#[test]
+fn values_are_measured_by_their_errors() {
+    let rows = [
+        (Answer::Value(1.0), 2.0),
+        (Answer::Value(3.0), 2.0),
+        (Answer::Value(5.0), 8.0),
+    ];
+
+    let m = measure(rows.iter().map(|(a, t)| (a, Truth::Value(*t))));
+    check(&m, "mae", 5.0 / 3.0);
+    check(&m, "rmse", (11.0_f64 / 3.0).sqrt());
+    check(&m, "bias", -1.0);
+    check(&m, "quantile_loss_90", (0.9 + 0.1 + 2.7) / 3.0);
+    check(&m, "r2", 1.0 - 11.0 / 24.0);
+}

@@ -1,0 +1,78 @@
+//! Tests of `pointers`.
+
+use super::*;
+use crate::core::hash::Digest;
+use crate::registry::commands::conformance::{name, version};
+use crate::registry::sign::Key;
+
+/// A model whose champions, oldest first, have these verdicts by trusted (a,
+/// b) and strange (x) keys; tells champion, previous and who is refused.
+fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
+    let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
+    let public = |name: &str| {
+        keys.iter()
+            .find(|(n, _)| *n == name)
+            .expect("a key")
+            .1
+            .clone()
+    };
+
+    let mut trust = Trust {
+        format: 1,
+        ..Trust::default()
+    };
+
+    for name in ["a", "b"] {
+        trust.add(&public(name), name).expect("trusted");
+    }
+    let mut model = Model::default();
+    for (i, verdicts) in verdicts.iter().enumerate() {
+        let number = version(i as u64 + 1);
+        let record = serde_json::json!({
+            "manifest": Digest::of(b"m"), "blobs": [], "seq": 1, "time": "2026-01-01T00:00:00Z", "actor": "ann",
+            "vouched": verdicts.iter().map(|(key, yes)| (public(key), *yes)).collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        model
+            .versions
+            .insert(number, serde_json::from_value(record).expect("a record"));
+        model.champions.push(number);
+    }
+
+    let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
+    let (pointers, refused) = pointers(&name("m"), &model, None, &approvers);
+    let number = |v: Option<Version>| v.map(Version::number);
+    let alias = |name: &str| pointers.aliases.get(name).copied();
+    assert_eq!(pointers.champion, alias("champion"));
+    (
+        number(pointers.champion),
+        number(alias("previous")),
+        number(refused),
+    )
+}
+
+#[test]
+fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve() {
+    let (yes, no, strange): (&[_], &[_], &[_]) = (&[("a", true)], &[], &[("x", true)]);
+    assert_eq!(
+        check(&[yes, no], 0),
+        (Some(2), Some(1), None),
+        "nothing is asked for"
+    );
+
+    assert_eq!(check(&[yes, strange], 1), (Some(1), None, Some(2)));
+    assert_eq!(check(&[yes, strange, no], 1), (Some(1), None, Some(3)));
+    // What a rollback would go to, and what stands in for a champion that does not load.
+    assert_eq!(check(&[yes, strange, yes], 1), (Some(3), Some(1), None));
+    assert_eq!(check(&[strange, no], 1), (None, None, Some(2)));
+    assert_eq!(check(&[yes, yes], 2), (None, None, Some(2)));
+    // A trusted no stands against any yes, a strange one does not.
+    assert_eq!(
+        check(&[yes, &[("a", true), ("b", false)]], 1),
+        (Some(1), None, Some(2))
+    );
+
+    assert_eq!(
+        check(&[yes, &[("a", true), ("x", false)]], 1),
+        (Some(2), Some(1), None)
+    );
+}

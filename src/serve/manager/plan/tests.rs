@@ -1,0 +1,77 @@
+//! Tests of `plan`.
+
+use super::*;
+
+/// One word per version: its number, then p(resent), s(erving), r(efused).
+fn check(words: &str, policy: &VersionPolicy, expected: Action) {
+    let known = words.split_whitespace().map(|word| {
+        let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
+        let has = |flag| word.contains(flag);
+        let known = Known {
+            present: has('p'),
+            serving: has('s'),
+            refused: has('r'),
+        };
+        (version(digits.parse().expect("a number")), known)
+    });
+
+    assert_eq!(next(&known.collect(), policy), expected, "{words}");
+}
+
+fn version(number: u64) -> Version {
+    Version::new(number).expect("legal")
+}
+
+#[test]
+fn newest_is_loaded_before_the_old_leaves() {
+    let latest = VersionPolicy::Latest(1);
+    check("", &latest, Action::Nothing);
+    check("1p", &latest, Action::Load(version(1)));
+    check("1ps", &latest, Action::Nothing);
+    check("1ps 2", &latest, Action::Nothing);
+    check("1ps 2p", &latest, Action::Load(version(2)));
+    check("1ps 2ps", &latest, Action::Unload(version(1)));
+    check("1p 2ps", &latest, Action::Nothing);
+}
+
+#[test]
+fn a_refused_version_changes_nothing_that_serves() {
+    check("1ps 2pr", &VersionPolicy::Latest(1), Action::Nothing);
+    check(
+        "1p 2pr",
+        &VersionPolicy::Latest(1),
+        Action::Load(version(1)),
+    );
+
+    check("2psr", &VersionPolicy::Latest(1), Action::Nothing);
+}
+
+#[test]
+fn a_version_whose_files_are_gone_leaves() {
+    check("1s", &VersionPolicy::Latest(1), Action::Unload(version(1)));
+    check(
+        "1p 2s",
+        &VersionPolicy::Latest(1),
+        Action::Unload(version(2)),
+    );
+}
+
+#[test]
+fn all_and_specific_mean_what_they_say() {
+    check("1ps 2p 3p", &VersionPolicy::All, Action::Load(version(3)));
+    check("1ps 2ps 3ps", &VersionPolicy::All, Action::Nothing);
+    let specific = VersionPolicy::Specific(vec![version(1)]);
+    check("1p 2p", &specific, Action::Load(version(1)));
+    check("1ps 2ps", &specific, Action::Unload(version(2)));
+    check(
+        "1ps 2ps 3p",
+        &VersionPolicy::Latest(2),
+        Action::Load(version(3)),
+    );
+
+    check(
+        "1ps 2ps 3ps",
+        &VersionPolicy::Latest(2),
+        Action::Unload(version(1)),
+    );
+}

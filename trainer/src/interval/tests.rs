@@ -1,0 +1,62 @@
+//! Tests of `interval`.
+
+use super::*;
+
+#[test]
+fn quantiles_are_those_of_the_tables() {
+    assert!((normal(0.95) - 1.644_853_627).abs() < 1e-6 && (normal(0.5)).abs() < 1e-9);
+    for (certainty, freedom, expected) in [
+        (0.95, 10.0, 1.812),
+        (0.975, 5.0, 2.571),
+        (0.99, 30.0, 2.457),
+    ] {
+        let found = student(certainty, freedom);
+        assert!(
+            (found - expected).abs() < 0.02,
+            "{certainty} {freedom}: {found}"
+        );
+    }
+}
+
+#[test]
+fn bounds_hold_as_often_as_they_say_and_clusters_are_not_mistaken_for_rows() {
+    let mut state = 5_u64;
+    let mut random = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
+    };
+
+    let (mut held, mut naive) = (0, 0);
+    for _ in 0..2_000 {
+        // 40 groups of 25 rows that have most in common.
+        let (mut values, mut cluster) = (Vec::new(), Vec::new());
+        for group in 0..40 {
+            let common = random();
+            for _ in 0..25 {
+                values.push(common + 0.2 * random());
+                cluster.push(group);
+            }
+        }
+        held += usize::from(mean(&values, &cluster, 0.95).high >= 0.0);
+        let rows: Vec<u32> = (0..1_000).collect();
+        naive += usize::from(mean(&values, &rows, 0.95).high >= 0.0);
+    }
+
+    let (held, naive) = (held as f64 / 2_000.0, naive as f64 / 2_000.0);
+    assert!((held - 0.95).abs() < 0.02, "{held}");
+    assert!(naive < 0.75, "as if rows were apart: {naive}");
+}
+
+#[test]
+fn of_few_clusters_nothing_is_sure_and_of_none_that_was_wrong_little() {
+    let found = mean(&[1.0, 2.0], &[0, 0], 0.95);
+    assert!(found.low == f64::NEG_INFINITY && found.high == f64::INFINITY);
+    let rows: Vec<u32> = (0..10).collect();
+    let found = mean(&[0.0; 10], &rows, 0.95);
+    assert!(
+        (0.25..0.35).contains(&found.high),
+        "ten right ones of ten: {found:?}"
+    );
+}

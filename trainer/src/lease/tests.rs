@@ -1,0 +1,120 @@
+//! Tests of `lease`.
+
+use super::*;
+
+#[test]
+fn one_holds_it_until_it_is_released_or_silent() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let records =
+            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+        let time = Duration::from_secs(1);
+        let ask = async |who: &str| take(&records, "lease", who, time).await.expect("asked");
+        let Taken::Ours(first) = ask("a").await else {
+            panic!("nobody has it")
+        };
+        assert!(matches!(ask("b").await, Taken::Others(who) if who == "a"));
+        // It is renewed for as long as it is held.
+        tokio::time::sleep(time * 2).await;
+        assert!(matches!(ask("b").await, Taken::Others(_)));
+        assert_eq!(
+            holder(&records, "lease", Duration::from_secs(1))
+                .await
+                .expect("asked")
+                .as_deref(),
+            Some("a")
+        );
+        drop(first);
+        assert_eq!(
+            holder(&records, "lease", Duration::from_secs(1))
+                .await
+                .expect("asked"),
+            None
+        );
+        let Taken::Ours(mut second) = ask("b").await else {
+            panic!("released")
+        };
+        // One that is killed says nothing more.
+        let silent = second.renewing.take();
+        std::mem::forget(second);
+        drop(silent);
+        let gone = Held {
+            holder: "b".to_owned(),
+            nonce: "x".to_owned(),
+            released: false,
+        };
+        records
+            .overwrite(&name("lease", 3), text(&gone))
+            .await
+            .expect("written");
+        assert!(matches!(ask("c").await, Taken::Others(_)));
+        tokio::time::sleep(time + Duration::from_millis(200)).await;
+        assert!(matches!(ask("c").await, Taken::Ours(_)), "its time passed");
+    });
+}
+
+#[test]
+fn of_many_who_ask_at_once_one_gets_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let records =
+            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+        let names: Vec<String> = (0..8).map(|at| format!("t{at}")).collect();
+        let all = names
+            .iter()
+            .map(|name| take(&records, "lease", name, Duration::from_secs(60)));
+        let taken = futures_util::future::join_all(all).await;
+        let ours = taken
+            .iter()
+            .filter(|t| matches!(t, Ok(Taken::Ours(_))))
+            .count();
+        assert_eq!(ours, 1);
+    });
+}
+
+#[test]
+fn a_holder_that_was_passed_over_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let records =
+            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+        let Taken::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
+            .await
+            .expect("asked")
+        else {
+            panic!("nobody has it")
+        };
+        let other = Held {
+            holder: "b".to_owned(),
+            nonce: "x".to_owned(),
+            released: false,
+        };
+        records
+            .create(&name("lease", 2), text(&other))
+            .await
+            .expect("created");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert!(lease.check().is_err());
+        drop(lease);
+        assert_eq!(
+            holder(&records, "lease", Duration::from_secs(1))
+                .await
+                .expect("asked")
+                .as_deref(),
+            Some("b"),
+            "it is left alone"
+        );
+    });
+}
