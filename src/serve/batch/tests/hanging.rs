@@ -172,7 +172,10 @@ async fn a_session_that_cannot_be_opened_again_makes_it_unavailable() {
     let (answer, ()) = tokio::join!(submitted, rest);
 
     assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
-    assert_eq!(batcher.problem(), None);
+    // The lane answers before it notes that its run ended.
+    while batcher.problem().is_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[test]
