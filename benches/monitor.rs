@@ -3,7 +3,7 @@
 
 use ortus::testing::counting::Counting;
 
-pub fn counting() {
+pub(crate) fn counting() {
     for (columns, rows) in [(32, 1), (32, 64), (256, 64)] {
         let mut counting = Counting::new(columns, rows);
         for (what, bar, rate) in [

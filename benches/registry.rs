@@ -36,7 +36,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Alternates a push of 100 MB with what it cannot do without: reading, SHA-256,
 /// writing and syncing the same bytes.
-pub fn push_against_copy_hash_and_sync() {
+pub(crate) fn push_against_copy_hash_and_sync() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, model) = (
         folder.path().join("store"),
@@ -163,7 +163,7 @@ impl Drop for Server {
 
 /// Promotes between two loaded versions, with a nudge; measures from the end of
 /// the commit (the command's exit) and from its start to the first answer.
-pub fn promotion_to_first_answer() {
+pub(crate) fn promotion_to_first_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("store");
     let registry = store.to_str().expect("text");
@@ -241,7 +241,7 @@ fn served(stream: &mut TcpStream) -> String {
 }
 
 /// Starts a server that knows 10,000 models from 100,000 entries and loads one.
-pub fn many_models_known() {
+pub(crate) fn many_models_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("store");
     let registry = store.to_str().expect("text");

@@ -2,11 +2,11 @@
 //! HTTP client that can also misbehave.
 
 #[path = "support/estimate.rs"]
-pub mod estimate;
+pub(crate) mod estimate;
 #[path = "support/optional.rs"]
-pub mod optional;
+pub(crate) mod optional;
 #[path = "support/registry.rs"]
-pub mod registry;
+pub(crate) mod registry;
 
 use ortus::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,14 +21,14 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 /// The models that come with Ortus.
-pub const MODELS: [&str; 5] = ["breast-cancer", "cancer-risk", "diabetes", "digits", "wine"];
+pub(crate) const MODELS: [&str; 5] = ["breast-cancer", "cancer-risk", "diabetes", "digits", "wine"];
 
-pub fn models_folder() -> PathBuf {
+pub(crate) fn models_folder() -> PathBuf {
     root().join("models")
 }
 
 /// The root of the workspace.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     if package.join("models").is_dir() {
         package
@@ -39,13 +39,13 @@ pub fn root() -> &'static Path {
 
 /// The program to test: what `ORTUS_TEST_PROGRAM` names, else the one that was
 /// built with these tests.
-pub fn ortus_program() -> PathBuf {
+pub(crate) fn ortus_program() -> PathBuf {
     std::env::var_os("ORTUS_TEST_PROGRAM").map_or_else(ortus_built_for_tests, PathBuf::from)
 }
 
 /// The program with what only tests need: it ends at once before the operation
 /// on a store that `ORTUS_TEST_ABORT_AT` numbers.
-pub fn ortus_built_for_tests() -> PathBuf {
+pub(crate) fn ortus_built_for_tests() -> PathBuf {
     if let Some(program) = option_env!("CARGO_BIN_EXE_ortus") {
         return program.into();
     }
@@ -62,12 +62,12 @@ pub fn ortus_built_for_tests() -> PathBuf {
     program
 }
 
-pub fn ortus() -> Command {
+pub(crate) fn ortus() -> Command {
     command_of(ortus_program())
 }
 
 /// A command of one of the programs, with a state folder of the tests' own.
-pub fn command_of(program: PathBuf) -> Command {
+pub(crate) fn command_of(program: PathBuf) -> Command {
     let mut command = Command::new(program);
     command.env("ORT_DISABLE_TELEMETRY", "1");
     command.env(
@@ -78,20 +78,20 @@ pub fn command_of(program: PathBuf) -> Command {
 }
 
 /// A model directory to serve from.
-pub struct Directory(pub TempDir);
+pub(crate) struct Directory(pub TempDir);
 
 impl Directory {
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
     /// The first version of every model that comes with Ortus.
-    pub fn of_all_models() -> Self {
+    pub(crate) fn of_all_models() -> Self {
         Self::with(&MODELS)
     }
 
     /// … of some of them.
-    pub fn with(models: &[&str]) -> Self {
+    pub(crate) fn with(models: &[&str]) -> Self {
         let directory = Self::empty();
         for model in models {
             directory.put(model, 1, &model_file(model, "1"));
@@ -99,17 +99,23 @@ impl Directory {
         directory
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Puts a version into place: written aside and renamed.
-    pub fn put(&self, model: &str, version: u64, bytes: &[u8]) {
+    pub(crate) fn put(&self, model: &str, version: u64, bytes: &[u8]) {
         self.put_with(model, version, bytes, &[]);
     }
 
     /// … with other files beside the model.
-    pub fn put_with(&self, model: &str, version: u64, bytes: &[u8], beside: &[(&str, &[u8])]) {
+    pub(crate) fn put_with(
+        &self,
+        model: &str,
+        version: u64,
+        bytes: &[u8],
+        beside: &[(&str, &[u8])],
+    ) {
         let staging = self.path().join(format!(".{model}-{version}"));
         fs::create_dir_all(&staging).expect("a folder");
         fs::create_dir_all(self.path().join(model)).expect("a folder");
@@ -128,17 +134,17 @@ impl Directory {
 }
 
 /// The bytes of one of our models; `version` is `1` or `next`.
-pub fn model_file(model: &str, version: &str) -> Vec<u8> {
+pub(crate) fn model_file(model: &str, version: &str) -> Vec<u8> {
     fs::read(models_folder().join(model).join(version).join("model.onnx"))
         .expect("a model that comes with Ortus")
 }
 
-pub fn read_json(path: &Path) -> serde_json::Value {
+pub(crate) fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).expect("readable")).expect("JSON")
 }
 
 /// A running server; killed on drop.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     pub http: String,
     pub grpc: String,
@@ -148,12 +154,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(models: &Path) -> Self {
+    pub(crate) fn start(models: &Path) -> Self {
         Self::start_with(models, &[])
     }
 
     /// Starts a server with further arguments and waits until it is ready.
-    pub fn start_with(models: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(models: &Path, arguments: &[&str]) -> Self {
         let mut all = vec!["--models", models.to_str().expect("a path in UTF-8")];
         all.extend(["--set", "models.poll=50ms", "--set", "models.settle=50ms"]);
         all.extend(arguments);
@@ -161,7 +167,7 @@ impl Server {
     }
 
     /// Starts a server whose arguments say where the models come from.
-    pub fn start_from(arguments: &[&str]) -> Self {
+    pub(crate) fn start_from(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
         let mut child = ortus()
@@ -212,42 +218,42 @@ impl Server {
     }
 
     /// What the server has written to its log so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         http(&self.http, "GET", path, &[], b"")
     }
 
-    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Answer {
         http(&self.http, "POST", path, &[], body)
     }
 
-    pub async fn grpc(&self) -> GrpcInferenceServiceClient<Channel> {
+    pub(crate) async fn grpc(&self) -> GrpcInferenceServiceClient<Channel> {
         GrpcInferenceServiceClient::new(self.channel().await)
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         let channel = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
         channel.connect().await.expect("the server accepts")
     }
 
     /// The value of a metric line that starts with `prefix`.
-    pub fn metric(&self, prefix: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, prefix: &str) -> Option<f64> {
         let text = http(&self.ops, "GET", "/metrics", &[], b"").text();
         let line = text.lines().find(|l| l.starts_with(prefix))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
     /// Sends SIGTERM, as an operator who stops the server would.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM)
             .expect("a child not yet waited for");
     }
 
     /// The processes that it started and that still run.
-    pub fn children(&self) -> Vec<i32> {
+    pub(crate) fn children(&self) -> Vec<i32> {
         let number = |name: &std::ffi::OsStr| name.to_str()?.parse::<i32>().ok();
         let all = fs::read_dir("/proc")
             .expect("listed")
@@ -267,12 +273,12 @@ impl Server {
     }
 
     /// Tells whether the process still runs.
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("waited for").is_none()
     }
 
     /// Waits for the process to end and returns its exit code.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().expect("waited for").code()
     }
 }
@@ -291,27 +297,27 @@ impl Drop for Server {
 }
 
 /// An HTTP answer.
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub fn http(
+pub(crate) fn http(
     address: &str,
     method: &str,
     path: &str,
@@ -335,7 +341,7 @@ pub fn http(
 }
 
 /// Sends bytes as they are; `None` where the server just closes.
-pub fn raw(address: &str, bytes: &[u8]) -> Option<Answer> {
+pub(crate) fn raw(address: &str, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).expect("the server accepts");
     stream.set_read_timeout(Some(TIMEOUT)).expect("set");
     // The server may answer and close before it has read everything.
@@ -363,7 +369,7 @@ fn parse(all: &[u8]) -> Option<Answer> {
 
 /// Looks again until `condition` holds; the condition waits on the server's own
 /// work, for which there is no wake-up from outside.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
@@ -375,13 +381,13 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// What a listener was posted.
-pub struct Posted {
+pub(crate) struct Posted {
     pub headers: BTreeMap<String, String>,
     pub body: serde_json::Value,
 }
 
 /// A listener that takes what is posted; the first attempt of all is refused.
-pub fn listener() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Posted>) {
+pub(crate) fn listener() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Posted>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (sender, posted) = std::sync::mpsc::channel();

@@ -134,7 +134,7 @@ pub(super) struct RunArguments {
 }
 
 /// Runs the command line; exits 0 on success, 1 on an error, 2 on misuse, 3 if a gate did not pass.
-pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+pub(crate) fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| {
         run(parsed.command)
     })

@@ -60,6 +60,8 @@ macro_rules! section {
         $field:ident $([$key:literal])? : $type:ty $(as $form:ty)? = $default:expr $(, in $range:expr)? ;
     )*}) => {
         $(#[doc = $doc])*
+        // A section is as visible as the module that declares it.
+        #[allow(unreachable_pub)]
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name {$(
             $(#[doc = $field_doc])*

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A fenced block.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Block {
+pub(super) struct Block {
     /// Line of the opening fence, from 1.
     pub line: usize,
     /// The word after the fence.
@@ -18,7 +18,7 @@ pub struct Block {
 
 /// An HTML comment above a block.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Directive {
+pub(super) enum Directive {
     /// `<!-- not run: REASON -->`.
     NotRun(String),
     /// `<!-- file: NAME -->`: the block is a file of the page's folder.
@@ -58,7 +58,7 @@ impl Directive {
 
 /// The fenced blocks of a page, in order. Refuses a fence without a language,
 /// one that does not close, and a directive that stands above no block.
-pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
+pub(super) fn blocks(text: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate();
     let mut waiting: Option<(usize, Directive)> = None;
@@ -118,7 +118,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The anchors of a page's headings, as GitHub and mdBook make them.
-pub fn anchors(text: &str) -> Vec<String> {
+pub(super) fn anchors(text: &str) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut anchors = Vec::new();
     for (_, line) in prose(text) {
@@ -148,7 +148,7 @@ fn anchor(title: &str) -> String {
 }
 
 /// The targets of a page's links, each with its line.
-pub fn links(text: &str) -> Vec<(usize, String)> {
+pub(super) fn links(text: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (number, line) in prose(text) {
         let plain = without_code(line);

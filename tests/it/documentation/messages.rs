@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What stands between backticks in columns headed "… contains", with its line;
 /// a quote is cut at each `…`, which stands for a value.
-pub fn quoted(page: &str) -> Vec<(usize, String)> {
+pub(super) fn quoted(page: &str) -> Vec<(usize, String)> {
     let mut quoted = Vec::new();
     let mut columns: Option<Vec<usize>> = None;
     for (at, line) in page.lines().enumerate() {
@@ -31,7 +31,7 @@ pub fn quoted(page: &str) -> Vec<(usize, String)> {
 }
 
 /// The source of the programs, with each text on one line.
-pub fn source() -> String {
+pub(super) fn source() -> String {
     let mut all = String::new();
     for folder in ["src", "trainer/src"] {
         add(&root().join(folder), &mut all);

@@ -28,7 +28,7 @@ const TRAINING: [&str; 8] = [
 const MARK: &str = "-- ended with";
 
 /// The shell of one page.
-pub struct Session {
+pub(super) struct Session {
     folder: TempDir,
     shell: Child,
     commands: Option<ChildStdin>,
@@ -46,7 +46,7 @@ struct Ended {
 
 impl Session {
     /// Starts in a folder with a copy of the models.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for place in PLACES.iter().chain(&["work"]) {
             let own = folder.path().join(place.trim_matches('/'));
@@ -100,13 +100,13 @@ impl Session {
     }
 
     /// Runs a block command by command; the first that fails is told.
-    pub fn run(&mut self, block: &str) -> Result<(), String> {
+    pub(super) fn run(&mut self, block: &str) -> Result<(), String> {
         self.run_to(block, Some(0))
     }
 
     /// Runs a block whose last command must end with a code; any will do where
     /// none is given, because the command is going to be repeated.
-    pub fn run_to(&mut self, block: &str, last_code: Option<i32>) -> Result<(), String> {
+    pub(super) fn run_to(&mut self, block: &str, last_code: Option<i32>) -> Result<(), String> {
         let all = commands(block)?;
         for (at, command) in all.iter().enumerate() {
             let wanted = if at + 1 == all.len() {
@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Runs a Python program in the page's folder.
-    pub fn python(&mut self, program: &str) -> Result<(), String> {
+    pub(super) fn python(&mut self, program: &str) -> Result<(), String> {
         if !self.has_python(program) {
             self.last = None;
             return Ok(());
@@ -159,7 +159,7 @@ impl Session {
     }
 
     /// Writes a file into the page's folder; tells where.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let file = self.at("work").join(name);
         let folder = file.parent().ok_or("no folder")?;
         fs::create_dir_all(folder).map_err(|e| e.to_string())?;
@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// Compares with what the last command printed.
-    pub fn printed(&self, expected: &str) -> Result<(), String> {
+    pub(super) fn printed(&self, expected: &str) -> Result<(), String> {
         let Some((command, printed)) = &self.last else {
             return Ok(());
         };
@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// Repeats the last command until it prints this.
-    pub fn prints_in_the_end(&mut self, expected: &str) -> Result<(), String> {
+    pub(super) fn prints_in_the_end(&mut self, expected: &str) -> Result<(), String> {
         let Some((command, _)) = self.last.clone() else {
             return Ok(());
         };
@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Reads TOML as the program does that it is for.
-    pub fn check_toml(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn check_toml(&mut self, text: &str) -> Result<(), String> {
         let tables: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
         if TRAINING.iter().any(|name| tables.contains_key(*name)) {
             return self.check_training(text, &tables);
@@ -327,7 +327,7 @@ impl Drop for Session {
 }
 
 /// The trainer's program, which Cargo puts beside the server's.
-pub fn trainer() -> Option<PathBuf> {
+pub(super) fn trainer() -> Option<PathBuf> {
     let beside = ortus_built_for_tests().with_file_name("ortus-trainer");
     Some(beside).filter(|path| path.is_file())
 }

@@ -142,7 +142,7 @@ fn grpc_versions(server: &Server, keys: &[String]) -> Vec<String> {
 }
 
 /// Asks for the first number of the model's table.
-pub fn mark_request() -> inference::ModelInferRequest {
+pub(super) fn mark_request() -> inference::ModelInferRequest {
     inference::ModelInferRequest {
         model_name: "m".to_owned(),
         inputs: vec![inference::model_infer_request::InferInputTensor {

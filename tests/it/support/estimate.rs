@@ -5,7 +5,7 @@ use super::{Server, eventually, ortus};
 use serde_json::Value;
 
 /// What is estimated once a window of so many rows has closed.
-pub fn estimated(server: &Server, model: &str, rows: u64) -> Value {
+pub(crate) fn estimated(server: &Server, model: &str, rows: u64) -> Value {
     eventually("the window closes", || {
         estimates(server, model)["rows"] == rows
     });
@@ -13,7 +13,7 @@ pub fn estimated(server: &Server, model: &str, rows: u64) -> Value {
 }
 
 /// What a server estimates now.
-pub fn estimates(server: &Server, model: &str) -> Value {
+pub(crate) fn estimates(server: &Server, model: &str) -> Value {
     let said = run(ortus().args(["performance", model, "--json", "--server", &server.operator]))
         .unwrap_or_default();
     let said: Value = serde_json::from_str(&said).unwrap_or_default();

@@ -7,7 +7,7 @@ use std::process::Command;
 /// The fetched part, or `None` after saying so and noting it for the summary
 /// that ends the run (`trainer/tests/summary.rs`). Under
 /// `ORTUS_TEST_REQUIRE=all` absence fails the test.
-pub fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
+pub(crate) fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let note = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("not-run")
@@ -32,11 +32,11 @@ pub fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
 }
 
 /// Whether the long size of a proof is asked for: `ORTUS_TEST_SIZE=long`.
-pub fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var("ORTUS_TEST_SIZE").is_ok_and(|v| v == "long")
 }
 
-pub fn run(command: &mut Command) -> Result<String, String> {
+pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
@@ -75,7 +75,7 @@ fn cached(
 }
 
 /// A Python with the packages of a list in `tests/`.
-pub fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
+pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
     let folder = cached(name, requirements, |folder, list| {
         run(Command::new("python3")
             .args(["-m", "venv", "--clear"])
@@ -90,7 +90,7 @@ pub fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
 }
 
 /// An ONNX Runtime library older than any that is accepted.
-pub fn old_runtime() -> Result<PathBuf, String> {
+pub(crate) fn old_runtime() -> Result<PathBuf, String> {
     if std::env::consts::ARCH != "x86_64" {
         return Err(format!(
             "no old ONNX Runtime is pinned for {}",

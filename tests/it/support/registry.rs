@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An S3 server with one empty bucket; ends with the test.
-pub struct S3 {
+pub(crate) struct S3 {
     child: Child,
     pub port: u16,
 }
 
 impl S3 {
-    pub fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
         let python = python("test-s3", "s3/requirements.txt")?;
         let script = root().join("tests/s3/serve.py");
         let mut server = Command::new(python);
@@ -43,7 +43,7 @@ impl S3 {
         }
     }
 
-    pub fn env(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
@@ -62,23 +62,23 @@ impl Drop for S3 {
 }
 
 /// A registry in a folder, with its commands.
-pub struct Registry(pub tempfile::TempDir);
+pub(crate) struct Registry(pub tempfile::TempDir);
 
 impl Registry {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.0.path().join("store").display())
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.0.path().join("store")
     }
 
     /// Runs a command; returns its exit code, output and error.
-    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = ortus()
             .args(arguments)
             .arg("--registry")
@@ -94,14 +94,14 @@ impl Registry {
     }
 
     /// Runs a command that must do what it says; returns its output.
-    pub fn does(&self, arguments: &[&str]) -> String {
+    pub(crate) fn does(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!(code, 0, "{arguments:?}: {out} {err}");
         out
     }
 
     /// Runs a command that must be refused; returns the one line it says.
-    pub fn refuses(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refuses(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!(
             (code, err.lines().count()),
@@ -112,13 +112,13 @@ impl Registry {
     }
 
     /// Pushes a model whose output is `mark`; returns its version.
-    pub fn push(&self, model: &str, mark: f32) -> String {
+    pub(crate) fn push(&self, model: &str, mark: f32) -> String {
         let file = self.0.path().join("model.onnx");
         std::fs::write(&file, graphs::demanding(mark)).expect("written");
         self.does(&["push", model, file.to_str().expect("text")])
     }
 
-    pub fn serve(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let (url, cache) = (self.url(), self.0.path().join("cache"));
         let mut all = vec!["--registry", &url, "--cache", cache.to_str().expect("text")];
         all.extend(["--set", "registry.poll=20ms"]);
@@ -129,7 +129,7 @@ impl Registry {
 
 /// Asks for a prediction over REST: the status, the version that served, and
 /// the mark of the model that really ran.
-pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
+pub(crate) fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
     let answer = http(
         &server.http,
@@ -151,14 +151,14 @@ pub fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, Strin
     (answer.status, version, mark.unwrap_or(f64::NAN))
 }
 
-pub fn serves(server: &Server, version: &str, mark: f64) -> bool {
+pub(crate) fn serves(server: &Server, version: &str, mark: f64) -> bool {
     let (status, by, ran) = ask(server, "m", &[]);
     assert!(status == 200 || status == 404, "{status}");
     status == 200 && by == version && ran == mark
 }
 
 /// Copies a folder with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for entry in std::fs::read_dir(from).expect("listed") {
         let (path, target) = entry
@@ -173,7 +173,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Every file of a folder, sorted.
-pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("listed") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -186,7 +186,7 @@ pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The versions of `m` in the registry.
-pub fn versions(registry: &Registry) -> u64 {
+pub(crate) fn versions(registry: &Registry) -> u64 {
     let (code, out, _) = registry.run(&["show", "m", "--json"]);
     if code != 0 {
         return 0;
@@ -198,14 +198,14 @@ pub fn versions(registry: &Registry) -> u64 {
 }
 
 /// The champion of `m` in the registry.
-pub fn champion(registry: &Registry) -> u64 {
+pub(crate) fn champion(registry: &Registry) -> u64 {
     let shown: serde_json::Value =
         serde_json::from_str(&registry.does(&["show", "m", "--json"])).expect("JSON");
     shown["aliases"]["champion"].as_u64().expect("a champion")
 }
 
 /// Says that a test is done when it is dropped, however the test ends.
-pub struct Done<'d>(pub &'d AtomicBool);
+pub(crate) struct Done<'d>(pub &'d AtomicBool);
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
@@ -214,7 +214,7 @@ impl Drop for Done<'_> {
 }
 
 /// Flips a bit of a version's model in the store; returns its digest.
-pub fn damage(registry: &Registry, version: &str) -> String {
+pub(crate) fn damage(registry: &Registry, version: &str) -> String {
     let target = format!("m:{version}");
     let shown: serde_json::Value =
         serde_json::from_str(&registry.does(&["show", &target, "--json"])).expect("JSON");

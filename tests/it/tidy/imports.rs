@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One source file as a module, such as `serve::batch::queue`.
-pub struct Module {
+pub(super) struct Module {
     /// The path of the file, relative to the root of its package.
     pub file: String,
     /// The code without comments, strings and unit tests.
@@ -13,10 +13,10 @@ pub struct Module {
 }
 
 /// Modules by path; the root of a package is the empty path.
-pub type Modules = BTreeMap<String, Module>;
+pub(super) type Modules = BTreeMap<String, Module>;
 
 /// Replaces comments and the contents of strings by spaces, line by line.
-pub fn code_of(text: &str) -> String {
+pub(super) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -63,7 +63,7 @@ fn skipped(text: &str) -> usize {
 }
 
 /// The code before the first test module.
-pub fn without_tests(code: &str) -> &str {
+pub(super) fn without_tests(code: &str) -> &str {
     let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| {
         code[at + mark.len()..]
             .trim_start()
@@ -73,7 +73,7 @@ pub fn without_tests(code: &str) -> &str {
 }
 
 /// Every module that the code of `module` names, as absolute paths.
-pub fn imports(modules: &Modules, module: &str) -> BTreeSet<String> {
+pub(super) fn imports(modules: &Modules, module: &str) -> BTreeSet<String> {
     let code = without_tests(&modules[module].code);
     let mut found = BTreeSet::new();
     for (at, word) in words(code) {
@@ -99,7 +99,7 @@ pub fn imports(modules: &Modules, module: &str) -> BTreeSet<String> {
 }
 
 /// Whether the code names the module `child` of the crate `library`.
-pub fn names_child(code: &str, library: &str, child: &str) -> bool {
+pub(super) fn names_child(code: &str, library: &str, child: &str) -> bool {
     let mut found = BTreeSet::new();
     for (at, word) in words(code).filter(|(_, word)| *word == library) {
         paths(&code[at + word.len()..], library, &mut found);
@@ -189,7 +189,7 @@ fn join(base: &str, name: &str) -> String {
 }
 
 /// The module that a module lies in.
-pub fn parent(module: &str) -> &str {
+pub(super) fn parent(module: &str) -> &str {
     module.rsplit_once("::").map_or("", |(parent, _)| parent)
 }
 
@@ -203,7 +203,7 @@ fn nearest<'p>(modules: &Modules, mut path: &'p str) -> &'p str {
 
 /// Circles of modules: each a list of modules that import each other. A module
 /// may use what its ancestors declare; that arrow is not counted.
-pub fn circles(modules: &Modules) -> Vec<Vec<String>> {
+pub(super) fn circles(modules: &Modules) -> Vec<Vec<String>> {
     let arrows: BTreeMap<&str, BTreeSet<String>> = modules
         .keys()
         .map(|module| {

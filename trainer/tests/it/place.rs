@@ -5,37 +5,37 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub fn trainer() -> Command {
+pub(crate) fn trainer() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ortus-trainer"));
     command.env("ORT_DISABLE_TELEMETRY", "1");
     command
 }
 
 /// A trainer's folder with its data and registry.
-pub struct Place {
+pub(crate) struct Place {
     pub folder: tempfile::TempDir,
     pub registry: Registry,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
             registry: Registry::new(),
         }
     }
 
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         std::fs::write(self.at(name), text).expect("written");
         self.at(name)
     }
 
     /// Runs a specification; its exit code, and what it says in JSON.
-    pub fn run(&self, spec: &Path) -> (i32, Value, String) {
+    pub(crate) fn run(&self, spec: &Path) -> (i32, Value, String) {
         let mut command = trainer();
         command
             .arg("run")
@@ -51,7 +51,7 @@ impl Place {
     }
 }
 
-pub fn noise(row: usize, of: usize) -> f64 {
+pub(crate) fn noise(row: usize, of: usize) -> f64 {
     let mut z = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ (of as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -60,7 +60,7 @@ pub fn noise(row: usize, of: usize) -> f64 {
 }
 
 /// Rows with a time, numbers with gaps, a category, and a class.
-pub fn table(rows: usize, shift: f64) -> String {
+pub(crate) fn table(rows: usize, shift: f64) -> String {
     let mut text = "id,at,age,income,colour,bought\n".to_owned();
     for row in 0..rows {
         let (age, income) = (20.0 + 60.0 * noise(row, 1), 1e3 * noise(row, 2));
