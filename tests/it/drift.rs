@@ -1,8 +1,8 @@
-//! The monitor as its users meet it: a baseline made of a table, rows served,
-//! and what `ortus drift` says of them, held against NumPy and SciPy.
+//! Drift monitoring as its users meet it: a baseline made from a table, rows served,
+//! and the report of `ortus drift`, compared with NumPy and SciPy.
 
 use crate::support::optional::{or_not_run, python, run};
-use crate::support::{Directory, Server, eventually, http, listener, ortus};
+use crate::support::{Directory, Posted, Server, eventually, http, listener, ortus};
 use ortus::testing::graphs;
 use std::fmt::Write as _;
 
@@ -224,40 +224,67 @@ fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
 }
 
 #[test]
-fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
+fn drift_is_reported_by_column_everywhere_and_its_series_end_with_the_version() {
     let watched = Watched::new();
     let (hook, events) = listener();
     let server = watched.serve_with(1_000, &format!("monitor.webhook=\"http://{hook}/alarms\""));
-    let closed = |n: u64| {
-        eventually("windows close", || {
-            drift(&server)["windows"].as_u64() >= Some(n)
-        })
-    };
     for n in 1..=3 {
-        send(&server, &rows(1_000, 10 + n, 0.0));
-        closed(n);
+        send_window(&server, n, 0.0);
     }
     assert_eq!(drift(&server)["alarms"], 0, "{}", drift(&server));
     for n in 4..=7 {
-        send(&server, &rows(1_000, 10 + n, 0.6));
-        closed(n);
+        send_window(&server, n, 0.6);
     }
-    let now = drift(&server);
+    check_alarms(&drift(&server));
+    check_series(&server);
+    check_event(&events);
+    let table = run(ortus().args(["drift", "m", "--server", &server.operator])).expect("a table");
+    assert!(
+        table.contains("amount") && table.contains("ALARM"),
+        "{table}"
+    );
+
+    watched.directory.put("m", 2, &graphs::mixed(3));
+    eventually("the series are gone", || {
+        server
+            .metric("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}")
+            .is_none()
+    });
+    let gone = ortus()
+        .args(["drift", "m:1", "--server", &server.operator])
+        .output()
+        .expect("runs");
+    assert_eq!(gone.status.code(), Some(1));
+}
+
+/// Sends the rows of window `n` and waits until it is closed.
+fn send_window(server: &Server, n: u64, shift: f64) {
+    send(server, &rows(1_000, 10 + n, shift));
+    eventually("the window closes", || {
+        drift(server)["windows"].as_u64() >= Some(n)
+    });
+}
+
+fn check_alarms(now: &serde_json::Value) {
     let alarmed = |name: &str| {
-        column(&now, name)["tests"]
+        column(now, name)["tests"]
             .as_array()
             .expect("tests")
             .iter()
             .any(|t| t["alarm"] == true)
     };
     assert!(alarmed("amount") && alarmed("colour"), "{now}");
-    // The counters saw every row: a value that is no number, words that are empty.
+
+    // Missing numbers and empty words are counted in all rows, not only in sampled ones.
     let counted = |name: &str, kind: &str| {
-        column(&now, name)["contract"][kind]
+        column(now, name)["contract"][kind]
             .as_u64()
             .expect("a count")
     };
     assert!(counted("amount", "nan") > 100 && counted("colour", "empty") > 100);
+}
+
+fn check_series(server: &Server) {
     let series = |name: &str| server.metric(name);
     eventually("the series", || {
         series("ortus_drift_alarms{model=\"m\",version=\"1\"}").is_some_and(|n| n > 0.0)
@@ -274,6 +301,9 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
         Some(7_000.0)
     );
     assert!(server.log().contains("drift"), "{}", server.log());
+}
+
+fn check_event(events: &std::sync::mpsc::Receiver<Posted>) {
     let event = events
         .recv_timeout(Duration::from_secs(20))
         .expect("an event")
@@ -287,25 +317,10 @@ fn drift_is_told_by_column_in_every_place_and_ends_with_its_cause() {
         test["lower"].as_f64() > test["threshold"].as_f64() && test["alarm"] == true,
         "{event}"
     );
-    let table = run(ortus().args(["drift", "m", "--server", &server.operator])).expect("a table");
-    assert!(
-        table.contains("amount") && table.contains("ALARM"),
-        "{table}"
-    );
-    // Its series go with the version.
-    watched.directory.put("m", 2, &graphs::mixed(3));
-    eventually("the series are gone", || {
-        series("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}").is_none()
-    });
-    let gone = ortus()
-        .args(["drift", "m:1", "--server", &server.operator])
-        .output()
-        .expect("runs");
-    assert_eq!(gone.status.code(), Some(1));
 }
 
 #[test]
-fn a_baseline_that_is_not_the_models_own_is_refused_where_it_comes_in() {
+fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
     let watched = Watched::new();
     let server = watched.serve(1_000);
     let good = std::fs::read_to_string(watched.at("baseline.json")).expect("a baseline");

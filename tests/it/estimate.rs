@@ -1,10 +1,11 @@
-//! Performance without labels, held against the definition in NumPy, and where
-//! `ORTUS_NANNYML` names a Python that has it, against NannyML.
+//! Performance that is estimated without labels: compared with the definition in NumPy,
+//! and with NannyML where `ORTUS_NANNYML` names a Python that has it.
 
+use crate::support::baseline::profile;
 use crate::support::estimate::{estimated, estimates};
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::registry::Registry;
-use crate::support::{Directory, Server, eventually, model_file, ortus};
+use crate::support::{Directory, Server, eventually, model_file, ortus, settings};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -80,40 +81,14 @@ fn reference(python: &Path, more: &[&str], given: &Value) -> Value {
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("JSON")
 }
 
-fn check(python: &Path, model: &str, width: usize) {
+/// Compares the estimates of one model, for the second half of its rows, with the
+/// reference.
+fn check_estimates(python: &Path, model: &str, width: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    let script = crate::support::root().join("tests/monitor/cbpe.py");
-    run(Command::new(python)
-        .arg(script)
-        .args(["make", model])
-        .args([at("reference.csv"), at("analysis.csv")]))
-    .expect("the tables");
-    let bytes = model_file(model, "1");
-    std::fs::write(at("model.onnx"), &bytes).expect("written");
-    let mut profile = ortus();
-    profile
-        .arg("profile")
-        .arg(at("reference.csv"))
-        .arg("--onnx")
-        .arg(at("model.onnx"));
-    run(profile
-        .args(["--label", "label", "-o"])
-        .arg(at("baseline.json")))
-    .expect("profiled");
-    let baseline = std::fs::read(at("baseline.json")).expect("a baseline");
-    let directory = Directory::empty();
-    directory.put_with(model, 1, &bytes, &[("baseline.json", &baseline)]);
-    directory.put("plain", 1, &bytes);
-    let set = [
-        "monitor.window_rows=2000",
-        "monitor.window_min=1s",
-        "monitor.cpu_share=1.0",
-    ];
-    let server = Server::start_with(
-        directory.path(),
-        &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>(),
-    );
+    make_tables(python, model, folder.path());
+    let server = serve_with_baseline(model, folder.path());
+
     let (rows, labels) = table(&at("reference.csv"), width);
     let before = predict(&server, "plain", &rows, "x", "probabilities");
     let now = predict(
@@ -123,6 +98,7 @@ fn check(python: &Path, model: &str, width: usize) {
         "x",
         "probabilities",
     );
+
     let estimated = estimated(&server, model, 2_000);
     assert_eq!(estimated["calibrated"], true, "{estimated}");
     assert!(
@@ -130,45 +106,72 @@ fn check(python: &Path, model: &str, width: usize) {
             .as_str()
             .is_some_and(|a| a.contains("concept drift"))
     );
+
     let given = json!({"reference": before, "labels": labels, "analysis": now});
-    let compare = |who: &str, said: &Value, within: f64| {
-        for (name, expected) in said.as_object().expect("measures") {
-            let (found, expected) = (
-                estimated["measures"][name].as_f64().unwrap_or(f64::NAN),
-                expected.as_f64().expect("a number"),
-            );
-            println!("{model} {name}: ortus {found:.5}, {who} {expected:.5}");
-            assert!(
-                (found - expected).abs() <= within,
-                "{model} {name}: {found}, {who} says {expected}"
-            );
-        }
-    };
     // Curves have at most 256 points, and the area 1,024 bins.
-    compare("NumPy", &reference(python, &[], &given), 0.002);
+    let expected = reference(python, &[], &given);
+    check_measures(&format!("NumPy for {model}"), &estimated, &expected, 0.002);
     if let Ok(python) = std::env::var("ORTUS_NANNYML") {
-        // Its curves are fitted to parts of the reference, and averaged.
-        compare(
-            "NannyML",
-            &reference(Path::new(&python), &["nannyml"], &given),
-            0.01,
+        // NannyML fits its curves to parts of the reference and averages them.
+        let expected = reference(Path::new(&python), &["nannyml"], &given);
+        check_measures(&format!("NannyML for {model}"), &estimated, &expected, 0.01);
+    }
+}
+
+fn make_tables(python: &Path, model: &str, folder: &Path) {
+    let at = |name: &str| folder.join(name);
+    let script = crate::support::root().join("tests/monitor/cbpe.py");
+    run(Command::new(python)
+        .arg(script)
+        .args(["make", model])
+        .args([at("reference.csv"), at("analysis.csv")]))
+    .expect("the tables");
+}
+
+/// Serves the model with its baseline, and without one as `plain`.
+fn serve_with_baseline(model: &str, folder: &Path) -> Server {
+    let bytes = model_file(model, "1");
+    std::fs::write(folder.join("model.onnx"), &bytes).expect("written");
+    let baseline = profile(folder, "reference.csv", "label");
+
+    let directory = Directory::empty();
+    directory.put_with(model, 1, &bytes, &[("baseline.json", &baseline)]);
+    directory.put("plain", 1, &bytes);
+    let set = [
+        "monitor.window_rows=2000",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=1.0",
+    ];
+    Server::start_with(directory.path(), &settings(&set))
+}
+
+fn check_measures(who: &str, estimated: &Value, expected: &Value, within: f64) {
+    for (name, expected) in expected.as_object().expect("measures") {
+        let (found, expected) = (
+            estimated["measures"][name].as_f64().unwrap_or(f64::NAN),
+            expected.as_f64().expect("a number"),
+        );
+        println!("{name}: estimated {found:.5}, {who} {expected:.5}");
+        assert!(
+            (found - expected).abs() <= within,
+            "{name}: {found}, {who} says {expected}"
         );
     }
 }
 
 #[test]
-fn estimates_are_what_the_definition_says_of_the_same_scores() {
+fn estimates_equal_those_of_the_definition_for_the_same_scores() {
     let Some(python) = or_not_run(
         "scikit-learn",
         python("test-monitor", "monitor/requirements.txt"),
     ) else {
         return;
     };
-    check(&python, "breast-cancer", 30);
-    check(&python, "wine", 13);
+    check_estimates(&python, "breast-cancer", 30);
+    check_estimates(&python, "wine", 13);
 }
 
-/// The model and its companion, and what `dle.py` says of them.
+/// Makes the model and its companion; returns what `dle.py` estimates from them.
 fn with_companion(python: &Path, folder: &Path) -> Value {
     let script = crate::support::root().join("tests/monitor/dle.py");
     run(Command::new(python).arg(&script).arg("make").arg(folder)).expect("made");
@@ -181,7 +184,7 @@ fn with_companion(python: &Path, folder: &Path) -> Value {
 }
 
 #[test]
-fn a_companion_says_how_large_errors_are_before_any_label_comes() {
+fn a_companion_estimates_the_size_of_errors_before_any_label_arrives() {
     let Some(python) = or_not_run(
         "scikit-learn",
         python("test-monitor", "monitor/requirements.txt"),
@@ -191,48 +194,10 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let said = with_companion(&python, folder.path());
-    let mut profile = ortus();
-    profile
-        .arg("profile")
-        .arg(at("reference.csv"))
-        .arg("--onnx")
-        .arg(at("model.onnx"));
-    run(profile
-        .args(["--label", "label", "-o"])
-        .arg(at("baseline.json")))
-    .expect("profiled");
-    let read = |name: &str| std::fs::read(at(name)).expect("a file");
-    let (model, companion, baseline) = (
-        read("model.onnx"),
-        read("companion.onnx"),
-        read("baseline.json"),
-    );
-    let directory = Directory::empty();
-    directory.put_with(
-        "value",
-        1,
-        &model,
-        &[("companion.onnx", &companion), ("baseline.json", &baseline)],
-    );
-    // One of another model, and one that does not decode.
-    directory.put_with(
-        "other",
-        1,
-        &model_file("diabetes", "1"),
-        &[("companion.onnx", &model_file("wine", "1"))],
-    );
-    directory.put_with("broken", 1, &model, &[("companion.onnx", b"no model")]);
-    directory.put_with("classes", 1, &model, &[("companion.onnx", &companion)]);
-    let set = [
-        "monitor.window_rows=3000",
-        "monitor.window_min=1s",
-        "monitor.cpu_share=1.0",
-        "model.classes.task=classification",
-    ];
-    let server = Server::start_with(
-        directory.path(),
-        &set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>(),
-    );
+    let baseline = profile(folder.path(), "reference.csv", "label");
+    let directory = with_companions(folder.path(), &baseline);
+    let server = serve_companions(&directory);
+
     predict(
         &server,
         "value",
@@ -241,17 +206,64 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
         "variable",
     );
     let estimated = estimated(&server, "value", 3_000);
-    let of = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-    let (found, expected, real) = (
-        of(&estimated["measures"]["mae"]),
-        of(&said["expected"]),
-        of(&said["real"]),
+    let then = serde_json::from_slice::<Value>(&baseline).expect("JSON");
+    check_companion_estimate(&estimated, &said, number(&then["performance"]["mae"]));
+
+    check_companion_output(&server, number(&estimated["measures"]["mae"]));
+    check_refused_companions(&server);
+}
+
+/// A model with its companion, and three companions that cannot be used.
+fn with_companions(folder: &Path, baseline: &[u8]) -> Directory {
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
+    let (model, companion) = (read("model.onnx"), read("companion.onnx"));
+    let directory = Directory::empty();
+    directory.put_with(
+        "value",
+        1,
+        &model,
+        &[("companion.onnx", &companion), ("baseline.json", baseline)],
     );
-    let then = of(&serde_json::from_slice::<Value>(&baseline).expect("JSON")["performance"]["mae"]);
-    let margin = of(&estimated["margin"]);
+
+    // The companion of another model, one that is malformed, and one of a classifier.
+    directory.put_with(
+        "other",
+        1,
+        &model_file("diabetes", "1"),
+        &[("companion.onnx", &model_file("wine", "1"))],
+    );
+    directory.put_with("broken", 1, &model, &[("companion.onnx", b"no model")]);
+    directory.put_with("classes", 1, &model, &[("companion.onnx", &companion)]);
+    directory
+}
+
+fn serve_companions(directory: &Directory) -> Server {
+    let set = [
+        "monitor.window_rows=3000",
+        "monitor.window_min=1s",
+        "monitor.cpu_share=1.0",
+        "model.classes.task=classification",
+    ];
+    Server::start_with(directory.path(), &settings(&set))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+/// The estimate equals the reference, and is near the real error, which is larger than
+/// `then`, the error on the baseline's rows.
+fn check_companion_estimate(estimated: &Value, said: &Value, then: f64) {
+    let (found, expected, real) = (
+        number(&estimated["measures"]["mae"]),
+        number(&said["expected"]),
+        number(&said["real"]),
+    );
+    let margin = number(&estimated["margin"]);
     println!(
         "mae: {then:.4} on the baseline's rows; now estimated {found:.4} ± {margin:.4}, really {real:.4}"
     );
+
     assert!(
         (found - expected).abs() <= 1e-6 * expected,
         "{found}, ONNX Runtime in Python says {expected}"
@@ -270,6 +282,9 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
             .as_str()
             .is_some_and(|a| a.contains("concept drift"))
     );
+}
+
+fn check_companion_output(server: &Server, found: f64) {
     let text =
         run(ortus().args(["performance", "value", "--server", &server.operator])).expect("answers");
     assert!(
@@ -277,11 +292,15 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
             && text.contains("(mae ±"),
         "{text}"
     );
+
     assert!(
         server
             .metric("ortus_estimated_performance{metric=\"mae\",model=\"value\"")
             .is_some_and(|v| v == found)
     );
+}
+
+fn check_refused_companions(server: &Server) {
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
         ("other", "the companion takes 'x' as another type or shape"),
@@ -315,6 +334,7 @@ fn a_companion_travels_with_its_version() {
     let registry = Registry::new();
     let wine = folder.path().join("wine.onnx");
     std::fs::write(&wine, model_file("wine", "1")).expect("written");
+
     let (code, _, said) = registry.run(&[
         "push",
         "m",
@@ -326,16 +346,8 @@ fn a_companion_travels_with_its_version() {
         code == 1 && said.contains("the companion takes 'x' as another type or shape"),
         "{said}"
     );
-    let mut profile = ortus();
-    profile
-        .arg("profile")
-        .arg(at("reference.csv"))
-        .arg("--onnx")
-        .arg(at("model.onnx"));
-    run(profile
-        .args(["--label", "label", "-o"])
-        .arg(at("baseline.json")))
-    .expect("profiled");
+
+    profile(folder.path(), "reference.csv", "label");
     let beside = [
         "--companion",
         &at("companion.onnx"),
@@ -349,15 +361,17 @@ fn a_companion_travels_with_its_version() {
         ]
         .concat(),
     );
+
     registry.does(&["export", "m", "-o", &at("bundle")]);
     registry.does(&["import", &at("bundle"), "--name", "again"]);
     registry.does(&["promote", "again", "1"]);
+
     let set = [
         "monitor.window_rows=100",
         "monitor.window_min=1s",
         "monitor.cpu_share=1.0",
     ];
-    let server = registry.serve(&set.iter().flat_map(|s| ["--set", s]).collect::<Vec<_>>());
+    let server = registry.serve(&settings(&set));
     let rows: Vec<Vec<f64>> = (0..200)
         .map(|i| vec![0.5, 0.5, f64::from(i) / 200.0])
         .collect();

@@ -1,5 +1,5 @@
-//! What others see of the server: its metrics and rules by Prometheus's own
-//! tool, its spans by a collector, its slow predictions in the log.
+//! Metrics and alerting rules, checked by Prometheus's own tool; spans, received by a
+//! collector; slow predictions in the log.
 
 use crate::support::optional::or_not_run;
 use crate::support::{Directory, Server, eventually, http, ortus};
@@ -133,13 +133,14 @@ impl TraceService for Collector {
     }
 }
 
-#[test]
-fn a_collector_is_sent_the_spans_of_a_callers_trace() {
+/// Starts a collector; its runtime serves it until it is dropped.
+fn start_collector() -> (Collector, std::net::SocketAddr, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime");
+
     let collector = Collector::default();
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
@@ -161,6 +162,16 @@ fn a_collector_is_sent_the_spans_of_a_callers_trace() {
             });
         }
     });
+
+    (collector, address, runtime)
+}
+
+/// The context of the caller's span.
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[test]
+fn a_collector_receives_the_spans_of_a_callers_trace() {
+    let (collector, address, _runtime) = start_collector();
     let endpoint = format!("traces.endpoint=\"http://{address}\"");
     let directory = Directory::with(&["wine"]);
     let server = Server::start_with(
@@ -170,18 +181,27 @@ fn a_collector_is_sent_the_spans_of_a_callers_trace() {
     assert_eq!(
         predict(&server, &[]).header("traceresponse"),
         None,
-        "nobody follows it"
+        "no trace of a caller"
     );
-    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let answer = predict(&server, &[("traceparent", parent)]);
+
+    let answer = predict(&server, &[("traceparent", PARENT)]);
     let traced = answer.header("traceresponse").expect("followed").to_owned();
     assert!(
         traced.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
             && !traced.contains("00f067aa0ba902b7")
     );
+
     let spans = || collector.0.lock().expect("no panic").clone();
     eventually("the spans", || spans().len() == 4);
     let spans = spans();
+    check_tree(&spans, &traced);
+    let id = answer.header("ortus-prediction-id").expect("an id");
+    check_attributes(&spans[0], id);
+    check_times(&spans);
+    check_refused_endpoint(&directory);
+}
+
+fn check_tree(spans: &[p::Span], traced: &str) {
     let names: Vec<&str> = spans.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["predict", "queue", "batch", "run"]);
     assert_eq!(
@@ -197,26 +217,35 @@ fn a_collector_is_sent_the_spans_of_a_callers_trace() {
                 .collect::<String>()
         )
     );
-    let id = answer.header("ortus-prediction-id").expect("an id");
-    let has = |span: &p::Span, key: &str, text: &str| {
+}
+
+fn check_attributes(span: &p::Span, id: &str) {
+    let has = |key: &str, text: &str| {
         span.attributes.iter().any(|a| {
             let value = a.value.as_ref().and_then(|v| v.value.as_ref());
             a.key == key && matches!(value, Some(p::any_value::Value::StringValue(v)) if v == text)
         })
     };
-    assert!(has(&spans[0], "ortus.prediction_id", id) && has(&spans[0], "ortus.model", "wine"));
+    assert!(has("ortus.prediction_id", id) && has("ortus.model", "wine"));
+}
+
+fn check_times(spans: &[p::Span]) {
     assert!(
         spans
             .iter()
             .all(|s| s.start_time_unix_nano <= s.end_time_unix_nano)
     );
     assert!(spans[3].end_time_unix_nano <= spans[0].end_time_unix_nano + 1_000_000);
+}
+
+fn check_refused_endpoint(directory: &Directory) {
     let refused = ortus()
         .args(["serve", "--models"])
         .arg(directory.path())
         .args(["--set", "traces.endpoint=\"x\""])
         .output();
     let refused = refused.expect("runs");
+
     assert!(
         !refused.status.success()
             && String::from_utf8_lossy(&refused.stderr).contains("traces.endpoint")

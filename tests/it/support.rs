@@ -1,6 +1,8 @@
 //! A real server on free ports over a temporary model directory, and a small
 //! HTTP client that can also misbehave.
 
+#[path = "support/baseline.rs"]
+pub(crate) mod baseline;
 #[path = "support/estimate.rs"]
 pub(crate) mod estimate;
 #[path = "support/optional.rs"]
@@ -315,7 +317,12 @@ impl Answer {
     }
 }
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait for an answer or a condition: only against a test that hangs.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at a condition. It leaves the processor to the programs
+/// under test; no test relies on its length.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) fn http(
     address: &str,
@@ -367,17 +374,28 @@ fn parse(all: &[u8]) -> Option<Answer> {
     })
 }
 
-/// Looks again until `condition` holds; the condition waits on the server's own
-/// work, for which there is no wake-up from outside.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+/// Checks again until `condition` holds. It depends on the work of another process, for
+/// which there is no wake-up from outside.
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(TIMEOUT, what, condition);
+}
+
+/// `eventually` with a time-out of its own, for conditions that need several training runs.
+pub(crate) fn eventually_within(
+    timeout: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < TIMEOUT,
-            "{what} did not come about in {TIMEOUT:?}"
-        );
-        std::thread::yield_now();
+        assert!(start.elapsed() < timeout, "{what}: not within {timeout:?}");
+        std::thread::sleep(PAUSE);
     }
+}
+
+/// Each setting after a `--set` of its own.
+pub(crate) fn settings<'s>(all: &[&'s str]) -> Vec<&'s str> {
+    all.iter().flat_map(|setting| ["--set", setting]).collect()
 }
 
 /// What a listener was posted.

@@ -1,36 +1,52 @@
-//! The commands of the registry, on the command line and over the operator API.
+//! The registry's commands, on the command line and over the operator API.
 
 use crate::support::registry::{Registry, ask, files, serves};
-use crate::support::{eventually, http};
+use crate::support::{Server, eventually, http};
 use ortus::testing::graphs;
 use std::path::Path;
 
+/// Calls the operator API's registry; returns the status and the JSON answer.
+fn call(server: &Server, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+    let path = format!("/v1/registry/{path}");
+    let answer = http(
+        &server.operator,
+        method,
+        &path,
+        &[("ortus-operator", "1")],
+        body.as_bytes(),
+    );
+    (answer.status, answer.json())
+}
+
 #[test]
-fn the_operator_listener_has_the_same_verbs() {
+fn the_operator_api_has_the_commands_of_the_registry() {
     let registry = Registry::new();
     registry.push("m", 1.0);
     registry.push("m", 2.0);
     let server = registry.serve(&["--set", "registry.poll=1h"]);
-    let call = |method: &str, path: &str, body: &str| {
-        let path = format!("/v1/registry/{path}");
-        let answer = http(
-            &server.operator,
-            method,
-            &path,
-            &[("ortus-operator", "1")],
-            body.as_bytes(),
-        );
-        (answer.status, answer.json())
-    };
+
+    check_first_promotion(&server);
+    check_traffic_and_tags(&server);
+    check_approval(&server);
+    check_queries(&server);
+    check_refused_calls(&server);
+}
+
+fn check_first_promotion(server: &Server) {
     let (status, said) = call(
+        server,
         "POST",
         "models/m/promote",
         r#"{"version":"1","reason":"first","actor":"ann"}"#,
     );
     assert_eq!((status, &said["seq"]), (200, &3.into()), "{said}");
-    eventually("the champion", || serves(&server, "1", 1.0));
+    eventually("the champion", || serves(server, "1", 1.0));
+}
+
+fn check_traffic_and_tags(server: &Server) {
     assert_eq!(
         call(
+            server,
             "POST",
             "models/m/alias",
             r#"{"alias":"challenger","version":"2"}"#
@@ -39,10 +55,12 @@ fn the_operator_listener_has_the_same_verbs() {
         200
     );
     eventually("the challenger", || {
-        ask(&server, "m/versions/challenger", &[]).1 == "2"
+        ask(server, "m/versions/challenger", &[]).1 == "2"
     });
+
     assert_eq!(
         call(
+            server,
             "POST",
             "models/m/traffic",
             r#"{"weights":{"champion":40,"challenger":60}}"#
@@ -51,18 +69,28 @@ fn the_operator_listener_has_the_same_verbs() {
         200
     );
     assert_eq!(
-        call("POST", "models/m/tag", r#"{"key":"team","value":"risk"}"#).0,
+        call(
+            server,
+            "POST",
+            "models/m/tag",
+            r#"{"key":"team","value":"risk"}"#
+        )
+        .0,
         200
     );
     assert_eq!(
-        call("GET", "models?tag=team=risk", "").1[0]["traffic"]["challenger"],
+        call(server, "GET", "models?tag=team=risk", "").1[0]["traffic"]["challenger"],
         60
     );
-    assert_eq!(call("POST", "policy", r#"{"approvals":1}"#).0, 200);
-    let (status, said) = call("POST", "models/m/promote", r#"{"version":"2"}"#);
+}
+
+fn check_approval(server: &Server) {
+    assert_eq!(call(server, "POST", "policy", r#"{"approvals":1}"#).0, 200);
+    let (status, said) = call(server, "POST", "models/m/promote", r#"{"version":"2"}"#);
     assert_eq!((status, &said["waiting"]), (202, &true.into()));
     assert_eq!(
         call(
+            server,
             "POST",
             "models/m/approve",
             r#"{"version":"2","actor":"bob"}"#
@@ -71,24 +99,51 @@ fn the_operator_listener_has_the_same_verbs() {
         200
     );
     assert_eq!(
-        call("POST", "models/m/promote", r#"{"version":"challenger"}"#).0,
+        call(
+            server,
+            "POST",
+            "models/m/promote",
+            r#"{"version":"challenger"}"#
+        )
+        .0,
         200
     );
-    eventually("the new champion", || serves(&server, "2", 2.0));
-    assert_eq!(call("POST", "models/m/rollback", "").1["version"], 1);
-    assert_eq!(call("GET", "models/m/history", "").1[2]["reason"], "first");
+    eventually("the new champion", || serves(server, "2", 2.0));
+}
+
+fn check_queries(server: &Server) {
     assert_eq!(
-        call("GET", "models/m?version=1", "").1["manifest"]["model"],
+        call(server, "POST", "models/m/rollback", "").1["version"],
+        1
+    );
+    assert_eq!(
+        call(server, "GET", "models/m/history", "").1[2]["reason"],
+        "first"
+    );
+    assert_eq!(
+        call(server, "GET", "models/m?version=1", "").1["manifest"]["model"],
         "m"
     );
-    assert_eq!(call("GET", "models/m?x=1&version=9", "").0, 404);
+    assert_eq!(call(server, "GET", "models/m?x=1&version=9", "").0, 404);
     assert_eq!(
-        call("GET", "models?x=1&tag=te%61m=risk", "").1[0]["name"],
+        call(server, "GET", "models?x=1&tag=te%61m=risk", "").1[0]["name"],
         "m"
     );
-    assert_eq!(call("GET", "models/m/diff?from=1&to=2", "").1["to"], 2);
-    assert_eq!(call("POST", "verify", "").1["void"], serde_json::json!([]));
-    assert_eq!(call("POST", "gc", r#"{"dry_run":true}"#).1["dry_run"], true);
+    assert_eq!(
+        call(server, "GET", "models/m/diff?from=1&to=2", "").1["to"],
+        2
+    );
+    assert_eq!(
+        call(server, "POST", "verify", "").1["void"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        call(server, "POST", "gc", r#"{"dry_run":true}"#).1["dry_run"],
+        true
+    );
+}
+
+fn check_refused_calls(server: &Server) {
     for (method, path, body, status) in [
         ("POST", "models/m/promote", "{}", 400),
         ("POST", "models/m/promote", "nonsense", 400),
@@ -99,14 +154,21 @@ fn the_operator_listener_has_the_same_verbs() {
         ("GET", "models/%2e%2e/history", "", 400),
         ("GET", "nothing", "", 404),
     ] {
-        assert_eq!(call(method, path, body).0, status, "{method} {path} {body}");
+        assert_eq!(
+            call(server, method, path, body).0,
+            status,
+            "{method} {path} {body}"
+        );
     }
+
     let large = call(
+        server,
         "POST",
         "models/m/tag",
         &format!(r#"{{"key":"{}"}}"#, "k".repeat(100_000)),
     );
     assert_eq!(large.0, 413);
+
     let bare = http(
         &server.operator,
         "POST",
@@ -118,8 +180,15 @@ fn the_operator_listener_has_the_same_verbs() {
 }
 
 #[test]
-fn commands_keep_their_contract() {
+fn commands_report_what_they_did_or_why_not() {
     let registry = Registry::new();
+    check_push_and_promotion(&registry);
+    check_refusals(&registry);
+    check_four_eyes(&registry);
+    check_pull(&registry);
+}
+
+fn check_push_and_promotion(registry: &Registry) {
     assert!(
         registry
             .refuses(&["list"])
@@ -137,6 +206,9 @@ fn commands_keep_their_contract() {
         (&json["name"], &json["version"], &json["seq"]),
         (&"m".into(), &1.into(), &2.into())
     );
+}
+
+fn check_refusals(registry: &Registry) {
     assert!(
         registry
             .refuses(&["rollback", "m"])
@@ -162,6 +234,7 @@ fn commands_keep_their_contract() {
             .refuses(&["push", "m", "/nonexistent"])
             .contains("cannot be read")
     );
+
     let text = registry.0.path().join("text.onnx");
     std::fs::write(&text, "not a model").expect("written");
     assert!(
@@ -169,10 +242,15 @@ fn commands_keep_their_contract() {
             .refuses(&["push", "m", text.to_str().expect("text")])
             .contains("not an ONNX model")
     );
+}
+
+/// A promotion under a policy of one approval.
+fn check_four_eyes(registry: &Registry) {
     registry.does(&["policy", "--approvals", "1"]);
     registry.push("m", 2.0);
     let (code, _, err) = registry.run(&["promote", "m", "2"]);
     assert_eq!((code, err.lines().count()), (4, 1), "{err}");
+
     registry.does(&[
         "approve",
         "m",
@@ -183,6 +261,7 @@ fn commands_keep_their_contract() {
         "looked at it",
     ]);
     registry.does(&["promote", "m", "2"]);
+
     let history: serde_json::Value =
         serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
     let last = history.as_array().and_then(|h| h.last()).expect("an entry");
@@ -193,6 +272,9 @@ fn commands_keep_their_contract() {
             &"promoted version 2 to champion in place of version 1".into()
         )
     );
+}
+
+fn check_pull(registry: &Registry) {
     assert!(registry.does(&["list"]).contains("m"));
     let folder = registry.0.path().join("pulled");
     registry.does(&["pull", "m:1", "-o", folder.to_str().expect("text")]);
@@ -226,9 +308,11 @@ fn versions_travel_in_bundles_and_from_model_directories() {
         "MIT",
     ]);
     here.does(&["promote", "digits", "1"]);
+
     let bundle = here.0.path().join("bundle");
     here.does(&["export", "digits", "-o", &text(&bundle)]);
     assert!(bundle.join("oci-layout").is_file() && bundle.join("index.json").is_file());
+
     assert_eq!(there.does(&["import", &text(&bundle)]), "digits:1");
     assert_eq!(
         there.does(&["import", &text(&bundle)]),
@@ -245,6 +329,13 @@ fn versions_travel_in_bundles_and_from_model_directories() {
         manifest(&there),
         "a version is the same wherever it goes"
     );
+
+    check_damaged_bundle(&bundle);
+    check_model_directory(&there);
+}
+
+/// Each blob of a bundle is checked by its digest.
+fn check_damaged_bundle(bundle: &Path) {
     let mut all = Vec::new();
     files(&bundle.join("blobs"), &mut all);
     for path in all {
@@ -254,14 +345,18 @@ fn versions_travel_in_bundles_and_from_model_directories() {
         std::fs::write(&path, &bad).expect("damaged");
         let third = Registry::new();
         assert_eq!(
-            third.run(&["import", &text(&bundle)]).0,
+            third.run(&["import", bundle.to_str().expect("text")]).0,
             1,
             "{}",
             path.display()
         );
         std::fs::write(&path, &good).expect("written back");
     }
-    // A directory as Triton and TensorFlow Serving lay it out.
+}
+
+/// A directory laid out as for Triton and TensorFlow Serving is imported too.
+fn check_model_directory(there: &Registry) {
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
     let directory = crate::support::Directory::empty();
     directory.put("wine", 3, &crate::support::model_file("wine", "1"));
     directory.put("wine", 7, &crate::support::model_file("wine", "next"));
@@ -271,9 +366,11 @@ fn versions_travel_in_bundles_and_from_model_directories() {
         imported.lines().collect::<Vec<_>>(),
         ["digits:2", "wine:1", "wine:2"]
     );
+
+    let neither = crate::support::models_folder().join("wine/1");
     assert!(
         there
-            .refuses(&["import", &text(&models.join("wine/1"))])
+            .refuses(&["import", &text(&neither)])
             .contains("neither a bundle nor a model directory")
     );
 }
@@ -301,6 +398,7 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
         "1",
         "the same again"
     );
+
     let shown: serde_json::Value =
         serde_json::from_str(&registry.does(&["show", "wine:1", "--json"])).expect("JSON");
     let manifest = &shown["manifest"];
@@ -317,6 +415,7 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
         files.iter().any(|f| f["path"] == "requirements.txt"),
         "the environment comes with it"
     );
+
     let other = ["push", "wine", "--from-mlflow", folder, "--features", "a,b"];
     assert_eq!(registry.does(&other), "2", "what is given goes first");
     std::fs::write(
@@ -333,8 +432,23 @@ fn a_model_that_mlflow_saved_is_pushed_with_its_columns_and_its_run() {
 }
 
 #[test]
-fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
+fn an_auditor_reads_who_promoted_a_version_and_how_it_was_made() {
     let registry = Registry::new();
+    promote_twice_and_roll_back(&registry);
+    check_report(&registry);
+    check_html_report(&registry);
+
+    let until = registry.does(&["audit", "report", "--until", "2020-01-01"]);
+    assert!(until.contains("0 changes"));
+    let made: serde_json::Value =
+        serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
+    assert_eq!(
+        (&made[0]["lineage"]["code"], &made[1]["version"]),
+        (&"c0de".into(), &1.into())
+    );
+}
+
+fn promote_twice_and_roll_back(registry: &Registry) {
     let file = |name: &str, text: &str| {
         let path = registry.0.path().join(name);
         std::fs::write(&path, text).expect("written");
@@ -345,6 +459,7 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         r#"{"data":"sha256:da7a","code":"c0de","seed":7}"#,
     );
     let metrics = file("metrics.json", r#"{"auc":0.91}"#);
+
     registry.push("m", 1.0);
     registry.does(&[
         "promote",
@@ -355,6 +470,7 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         "--reason",
         "the first",
     ]);
+
     let model = registry.0.path().join("two.onnx");
     std::fs::write(&model, graphs::demanding(2.0)).expect("written");
     let model = model.to_str().expect("text");
@@ -371,6 +487,7 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         "--actor",
         "eve",
     ]);
+
     registry.does(&[
         "promote",
         "m",
@@ -381,6 +498,9 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         "better *everywhere*",
     ]);
     registry.does(&["rollback", "m", "--actor", "cyd", "--reason", "worse"]);
+}
+
+fn check_report(registry: &Registry) {
     let report = registry.does(&["audit", "report"]);
     for part in [
         "3 changes",
@@ -394,6 +514,10 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }
+}
+
+/// Reasons that people write are escaped.
+fn check_html_report(registry: &Registry) {
     registry.does(&[
         "promote",
         "m",
@@ -401,6 +525,7 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         "--reason",
         "<script>alert(1)</script> & \"more\"",
     ]);
+
     let page = registry.does(&["audit", "report", "--html"]);
     for part in [
         "<h2>m: rolled back to version 1",
@@ -410,15 +535,4 @@ fn an_auditor_reads_who_put_what_into_production_and_what_it_was_made_from() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("<script"), "what people wrote is not markup");
-    assert!(
-        registry
-            .does(&["audit", "report", "--until", "2020-01-01"])
-            .contains("0 changes")
-    );
-    let made: serde_json::Value =
-        serde_json::from_str(&registry.does(&["lineage", "m:2", "--json"])).expect("JSON");
-    assert_eq!(
-        (&made[0]["lineage"]["code"], &made[1]["version"]),
-        (&"c0de".into(), &1.into())
-    );
 }

@@ -1,32 +1,32 @@
 //! Signed versions and approvals.
 
 use crate::support::registry::{Registry, ask, serves};
-use crate::support::{eventually, ortus};
+use crate::support::{Server, eventually, ortus};
 use ortus::testing::graphs;
 
+/// A file of the test, beside the registry.
+fn at(registry: &Registry, name: &str) -> String {
+    let path = registry.0.path().join(name);
+    path.to_str().expect("text").to_owned()
+}
+
+/// Runs a command that takes no registry.
+fn run(arguments: &[&str]) -> String {
+    let output = ortus().args(arguments).output().expect("runs");
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
+}
+
 #[test]
-fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for() {
+fn a_server_that_requires_signatures_loads_only_versions_signed_by_a_trusted_key() {
     let registry = Registry::new();
-    let at = |name: &str| {
-        registry
-            .0
-            .path()
-            .join(name)
-            .to_str()
-            .expect("text")
-            .to_owned()
-    };
-    let run = |arguments: &[&str]| {
-        let output = ortus().args(arguments).output().expect("runs");
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout)
-            .trim_end()
-            .to_owned()
-    };
+    let at = |name: &str| at(&registry, name);
     let (ann, eve, trust) = (at("ann"), at("eve"), at("trust.json"));
     let public = run(&["key", "generate", "-o", &ann]);
     run(&["key", "generate", "-o", &eve]);
@@ -37,6 +37,7 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
         std::fs::write(&file, graphs::demanding(mark)).expect("written");
         registry.does(&[&["push", "m", &file, "--alias", "champion"], key].concat())
     };
+
     push(1.0, &["--key", &ann]);
     let trusted = format!("registry.trust=\"{trust}\"");
     let server = registry.serve(&["--set", "registry.signatures=require", "--set", &trusted]);
@@ -54,12 +55,14 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
         eventually("the refusal", || {
             failures() > 0.0 && server.log().contains(said)
         });
+
         assert!(serves(&server, "1", 1.0));
     }
     push(4.0, &["--key", &ann]);
     eventually("a signed one", || serves(&server, "4", 4.0));
     run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
-    push(5.0, &["--key", &ann]);
+
+    // A key that becomes trusted later is enough: a refused version is tried again.
     eventually("the revocation", || server.log().contains("revoked since"));
     assert!(serves(&server, "4", 4.0));
     // A key that is trusted later is enough: the refusal is tried again.
@@ -75,28 +78,9 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
 }
 
 #[test]
-fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
+fn approvals_count_by_keys_where_the_namespace_requires_signatures() {
     let registry = Registry::new();
-    let at = |name: &str| {
-        registry
-            .0
-            .path()
-            .join(name)
-            .to_str()
-            .expect("text")
-            .to_owned()
-    };
-    let run = |arguments: &[&str]| {
-        let output = ortus().args(arguments).output().expect("runs");
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout)
-            .trim_end()
-            .to_owned()
-    };
+    let at = |name: &str| at(&registry, name);
     let (ann, bob, eve, trust) = (at("ann"), at("bob"), at("eve"), at("trust.json"));
     for key in [&ann, &bob, &eve] {
         let public = run(&["key", "generate", "-o", key]);
@@ -104,19 +88,36 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
             run(&["key", "trust", &trust, &public]);
         }
     }
-    let file = |mark: f32| {
-        std::fs::write(at("model.onnx"), graphs::demanding(mark)).expect("written");
-        at("model.onnx")
-    };
+    check_policy(&registry, &ann);
+
+    let trusted = format!("registry.trust=\"{trust}\"");
+    let server = registry.serve(&["--set", &trusted]);
+    assert!(serves(&server, "1", 1.0));
+
+    check_own_approval(&registry, &ann);
+    check_untrusted_approval(&registry, &server);
+    check_trusted_approval(&registry, &server);
+}
+
+/// Writes a model whose output is `mark`; returns its path.
+fn model_file(registry: &Registry, mark: f32) -> String {
+    std::fs::write(at(registry, "model.onnx"), graphs::demanding(mark)).expect("written");
+    at(registry, "model.onnx")
+}
+
+/// A namespace that requires signatures is set by a signed change, and then refuses
+/// unsigned ones.
+fn check_policy(registry: &Registry, ann: &str) {
     registry.does(&[
         "push",
         "m",
-        &file(1.0),
+        &model_file(registry, 1.0),
         "--alias",
         "champion",
         "--key",
-        &ann,
+        ann,
     ]);
+
     assert!(
         registry
             .refuses(&["policy", "--signatures", "require"])
@@ -129,7 +130,7 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
         "--signatures",
         "require",
         "--key",
-        &ann,
+        ann,
         "--json",
     ];
     assert!(
@@ -137,9 +138,10 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
             .does(&policy)
             .contains("\"signatures\":\"require\"")
     );
+
     assert!(
         registry
-            .refuses(&["push", "m", &file(2.0)])
+            .refuses(&["push", "m", &model_file(registry, 2.0)])
             .contains("asks for signed")
     );
     assert!(
@@ -147,19 +149,21 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
             .refuses(&["policy", "--signatures", "none"])
             .contains("asks for signed changes")
     );
-    let trusted = format!("registry.trust=\"{trust}\"");
-    let server = registry.serve(&["--set", &trusted]);
-    assert!(serves(&server, "1", 1.0));
+}
+
+/// A version waits for an approval by another key than the one that signed it.
+fn check_own_approval(registry: &Registry, ann: &str) {
     let (code, out, _) = registry.run(&[
         "push",
         "m",
-        &file(2.0),
+        &model_file(registry, 2.0),
         "--alias",
         "champion",
         "--key",
-        &ann,
+        ann,
     ]);
     assert_eq!((code, out.as_str()), (4, "2"), "pushed, and waiting");
+
     let own = registry.refuses(&[
         "approve",
         "m",
@@ -167,26 +171,34 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
         "--actor",
         "somebody else",
         "--key",
-        &ann,
+        ann,
     ]);
     assert!(
         own.contains("the key that signed version 2 cannot approve it"),
         "{own}"
     );
-    assert_eq!(registry.run(&["promote", "m", "2", "--key", &ann]).0, 4);
-    // The log counts any key; a server only those that it trusts.
+    assert_eq!(registry.run(&["promote", "m", "2", "--key", ann]).0, 4);
+}
+
+/// The log counts an approval by any key; a server only those by keys that it trusts.
+fn check_untrusted_approval(registry: &Registry, server: &Server) {
+    let (ann, eve) = (at(registry, "ann"), at(registry, "eve"));
     registry.does(&["approve", "m", "2", "--actor", "eve", "--key", &eve]);
     registry.does(&["promote", "m", "2", "--key", &ann]);
     eventually("the refusal", || {
         server.log().contains("trusted keys did not approve it")
     });
-    assert!(serves(&server, "1", 1.0));
+    assert!(serves(server, "1", 1.0));
     assert_eq!(
-        ask(&server, "m/versions/champion", &[]),
+        ask(server, "m/versions/champion", &[]),
         (200, "1".into(), 1.0)
     );
+}
+
+fn check_trusted_approval(registry: &Registry, server: &Server) {
+    let bob = at(registry, "bob");
     registry.does(&["approve", "m", "2", "--actor", "bob", "--key", &bob]);
-    eventually("the approval", || serves(&server, "2", 2.0));
+    eventually("the approval", || serves(server, "2", 2.0));
     let report = registry.does(&["audit", "report"]);
     assert!(
         report.contains("eve approved (advisory: a claim)") && report.contains("approved (signed)"),
