@@ -1,12 +1,15 @@
-//! The five models give their golden answers over every protocol, and the same
-//! bits over each.
+//! The models that come with Ortus give their golden answers over every protocol, with
+//! the same bits over each.
 
+use crate::support::samples::{
+    SampleTensor, golden_bytes, outputs, raw_outputs, raw_request, tensors,
+};
 use crate::support::{Directory, MODELS, Server, http, models_folder, read_json};
 use ortus::proto::inference as oip;
 use ortus::proto::tensorflow as tf;
 use serde_json::Value;
 
-/// What another CPU's rounding, or a batch, may change.
+/// How far rounding on another processor, or in a larger batch, may change an answer.
 const TOLERANCE: f64 = 1e-5;
 
 fn check(model: &str, protocol: &str, answer: &Value, golden: &Value) {
@@ -26,10 +29,6 @@ fn check(model: &str, protocol: &str, answer: &Value, golden: &Value) {
         }
         _ => assert_eq!(answer, golden, "{model} over {protocol}"),
     }
-}
-
-fn outputs(body: &Value) -> &Vec<Value> {
-    body["outputs"].as_array().expect("outputs")
 }
 
 #[test]
@@ -57,87 +56,6 @@ fn json_over_http_gives_the_golden_answers_and_names_the_version() {
             check(model, "JSON", &output["data"], &expected["data"]);
         }
     }
-}
-
-/// The sample request of a model as raw tensors: name, datatype, shape, bytes.
-fn tensors(model: &str) -> Vec<(String, String, Vec<i64>, Vec<u8>)> {
-    let sample = read_json(&models_folder().join(model).join("sample.json"));
-    let inputs = sample["inputs"].as_array().expect("inputs").iter();
-    inputs
-        .map(|input| {
-            let text = |key: &str| input[key].as_str().expect("text").to_owned();
-            let shape = input["shape"]
-                .as_array()
-                .expect("a shape")
-                .iter()
-                .map(|d| d.as_i64().expect("whole"))
-                .collect();
-            let mut bytes = Vec::new();
-            flatten(&input["data"], &mut bytes);
-            (text("name"), text("datatype"), shape, bytes)
-        })
-        .collect()
-}
-
-/// FP32 and BYTES are all that the samples use.
-fn flatten(value: &Value, bytes: &mut Vec<u8>) {
-    match value {
-        Value::Array(all) => all.iter().for_each(|v| flatten(v, bytes)),
-        Value::String(text) => {
-            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        number => {
-            bytes.extend_from_slice(&(number.as_f64().expect("a number") as f32).to_le_bytes())
-        }
-    }
-}
-
-fn raw_request(model: &str) -> oip::ModelInferRequest {
-    let tensors = tensors(model);
-    let input = |(name, datatype, shape, _): &(String, String, Vec<i64>, Vec<u8>)| {
-        oip::model_infer_request::InferInputTensor {
-            name: name.clone(),
-            datatype: datatype.clone(),
-            shape: shape.clone(),
-            ..Default::default()
-        }
-    };
-    oip::ModelInferRequest {
-        model_name: model.to_owned(),
-        id: "mine".to_owned(),
-        inputs: tensors.iter().map(input).collect(),
-        raw_input_contents: tensors.iter().map(|t| t.3.clone().into()).collect(),
-        ..Default::default()
-    }
-}
-
-/// The outputs of a raw answer as bytes.
-fn raw_outputs(answer: &oip::ModelInferResponse) -> Vec<Vec<u8>> {
-    answer
-        .raw_output_contents
-        .iter()
-        .map(|b| b.to_vec())
-        .collect()
-}
-
-/// What answer.json says, as bytes.
-fn golden_bytes(model: &str) -> Vec<Vec<u8>> {
-    let golden = read_json(&models_folder().join(model).join("answer.json"));
-    let one = |output: &Value| {
-        let all = output["data"].as_array().expect("data");
-        match output["datatype"].as_str() {
-            Some("INT64") => all
-                .iter()
-                .flat_map(|v| v.as_i64().expect("whole").to_le_bytes())
-                .collect(),
-            _ => all
-                .iter()
-                .flat_map(|v| (v.as_f64().expect("a number") as f32).to_le_bytes())
-                .collect(),
-        }
-    };
-    outputs(&golden).iter().map(one).collect()
 }
 
 fn close(model: &str, protocol: &str, answer: &[u8], golden: &[u8], datatype: &str) {
@@ -216,15 +134,17 @@ fn binary_over_http(server: &Server, model: &str) -> Vec<Vec<u8>> {
     let tensors = tensors(model);
     let inputs: Vec<Value> = tensors
         .iter()
-        .map(|(name, datatype, shape, bytes)| {
-            serde_json::json!({"name": name, "datatype": datatype, "shape": shape,
-                               "parameters": {"binary_data_size": bytes.len()}})
+        .map(|t| {
+            serde_json::json!({"name": t.name, "datatype": t.datatype, "shape": t.shape,
+                               "parameters": {"binary_data_size": t.bytes.len()}})
         })
         .collect();
     let head = serde_json::json!({"inputs": inputs, "parameters": {"binary_data_output": true}})
         .to_string();
     let mut body = head.clone().into_bytes();
-    tensors.iter().for_each(|t| body.extend_from_slice(&t.3));
+    tensors
+        .iter()
+        .for_each(|t| body.extend_from_slice(&t.bytes));
     let length = head.len().to_string();
     let headers = [("Inference-Header-Content-Length", length.as_str())];
     let answer = http(
@@ -235,6 +155,7 @@ fn binary_over_http(server: &Server, model: &str) -> Vec<Vec<u8>> {
         &body,
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
+
     let json: usize = answer.headers["inference-header-content-length"]
         .parse()
         .expect("a length");
@@ -302,6 +223,7 @@ async fn typed_over_grpc(client: &mut Client, model: &str) -> Vec<Vec<u8>> {
     answer.outputs.iter().map(bytes).collect()
 }
 
+/// The elements of a raw BYTES tensor.
 fn strings(mut raw: &[u8]) -> Vec<bytes::Bytes> {
     let mut all = Vec::new();
     while let Some((length, rest)) = raw.split_first_chunk::<4>() {
@@ -318,36 +240,12 @@ async fn tensorflow_over_grpc(
     order: &oip::ModelInferResponse,
 ) -> Vec<Vec<u8>> {
     use tf::serving::prediction_service_client::PredictionServiceClient;
-    let input = |(name, datatype, shape, bytes): (String, String, Vec<i64>, Vec<u8>)| {
-        let dim = shape
-            .iter()
-            .map(|size| tf::tensor_shape_proto::Dim {
-                size: *size,
-                name: String::new(),
-            })
-            .collect();
-        let mut tensor = tf::TensorProto {
-            tensor_shape: Some(tf::TensorShapeProto {
-                dim,
-                unknown_rank: false,
-            }),
-            ..Default::default()
-        };
-        if datatype == "FP32" {
-            tensor.set_dtype(tf::DataType::DtFloat);
-            tensor.tensor_content = bytes.into();
-        } else {
-            tensor.set_dtype(tf::DataType::DtString);
-            tensor.string_val = strings(&bytes);
-        }
-        (name, tensor)
-    };
     let request = tf::serving::PredictRequest {
         model_spec: Some(tf::serving::ModelSpec {
             name: model.to_owned(),
             ..Default::default()
         }),
-        inputs: tensors(model).into_iter().map(input).collect(),
+        inputs: tensors(model).into_iter().map(tensor_proto).collect(),
         output_filter: Vec::new(),
     };
     let answer = PredictionServiceClient::new(server.channel().await)
@@ -360,6 +258,7 @@ async fn tensorflow_over_grpc(
         spec.version_choice,
         Some(tf::serving::model_spec::VersionChoice::Version(1))
     );
+
     let bytes = |output: &oip::model_infer_response::InferOutputTensor| {
         let tensor = &answer.outputs[&output.name];
         match tensor.dtype() {
@@ -376,6 +275,33 @@ async fn tensorflow_over_grpc(
         }
     };
     order.outputs.iter().map(bytes).collect()
+}
+
+/// A sample tensor as TensorFlow Serving takes it, with its name.
+fn tensor_proto(input: SampleTensor) -> (String, tf::TensorProto) {
+    let dim = input
+        .shape
+        .iter()
+        .map(|size| tf::tensor_shape_proto::Dim {
+            size: *size,
+            name: String::new(),
+        })
+        .collect();
+    let mut tensor = tf::TensorProto {
+        tensor_shape: Some(tf::TensorShapeProto {
+            dim,
+            unknown_rank: false,
+        }),
+        ..Default::default()
+    };
+    if input.datatype == "FP32" {
+        tensor.set_dtype(tf::DataType::DtFloat);
+        tensor.tensor_content = input.bytes.into();
+    } else {
+        tensor.set_dtype(tf::DataType::DtString);
+        tensor.string_val = strings(&input.bytes);
+    }
+    (input.name, tensor)
 }
 
 #[test]
@@ -409,149 +335,4 @@ fn tensorflow_rest_gives_the_golden_answers_in_rows_and_columns() {
             );
         }
     }
-}
-
-#[tokio::test]
-async fn models_describe_themselves() {
-    let directory = Directory::of_all_models();
-    let server = Server::start(directory.path());
-    let metadata = server.get("/v2/models/digits").json();
-    assert_eq!(
-        metadata["inputs"][0]["shape"],
-        serde_json::json!([-1, 1, 8, 8])
-    );
-    assert_eq!(metadata["versions"], serde_json::json!(["1"]));
-    let config = server.get("/v2/models/digits/config").json();
-    assert_eq!(
-        (&config["max_batch_size"], &config["input"][0]["dims"]),
-        (&64.into(), &serde_json::json!([1, 8, 8]))
-    );
-    let status = server.get("/v1/models/digits").json();
-    assert_eq!(status["model_version_status"][0]["state"], "AVAILABLE");
-    assert_eq!(status["model_version_status"][0]["version"], "1");
-    let signature = server.get("/v1/models/digits/metadata").json();
-    let inputs =
-        &signature["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"];
-    assert_eq!(inputs["image"]["dtype"], "DT_FLOAT");
-    let mut client = server.grpc().await;
-    client
-        .model_infer(raw_request("digits"))
-        .await
-        .expect("served");
-    let asked = oip::ModelStatisticsRequest {
-        name: "digits".to_owned(),
-        version: String::new(),
-    };
-    let statistics = client
-        .model_statistics(asked)
-        .await
-        .expect("served")
-        .into_inner()
-        .model_stats;
-    assert_eq!(
-        (statistics[0].inference_count, statistics[0].execution_count),
-        (3, 1)
-    );
-    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel().await);
-    let serving = health
-        .check(tonic_health::pb::HealthCheckRequest::default())
-        .await
-        .expect("served")
-        .into_inner();
-    assert_eq!(serving.status, tonic_health::ServingStatus::Serving as i32);
-    assert_eq!(
-        server.metric("ortus_requests_total{model=\"digits\",outcome=\"ok\",protocol=\"oip_grpc\""),
-        Some(1.0)
-    );
-}
-
-#[test]
-fn gzip_is_taken_and_given() {
-    use std::io::{Read, Write};
-    let directory = Directory::of_all_models();
-    let server = Server::start(directory.path());
-    let sample = std::fs::read(models_folder().join("digits/sample.json")).expect("a sample");
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&sample).expect("compressed");
-    let body = gzip.finish().expect("compressed");
-    let headers = [("Content-Encoding", "gzip"), ("Accept-Encoding", "gzip")];
-    let answer = http(
-        &server.http,
-        "POST",
-        "/v2/models/digits/infer",
-        &headers,
-        &body,
-    );
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let mut text = String::new();
-    match answer.headers.get("content-encoding") {
-        Some(_) => {
-            flate2::read::GzDecoder::new(&*answer.body)
-                .read_to_string(&mut text)
-                .expect("gzip");
-        }
-        None => text = answer.text(),
-    }
-    assert!(text.contains("probabilities"));
-    let metrics = http(
-        &server.http,
-        "GET",
-        "/v2/models/stats",
-        &[("Accept-Encoding", "gzip")],
-        b"",
-    );
-    assert_eq!(
-        metrics.headers.get("content-encoding").map(String::as_str),
-        Some("gzip")
-    );
-}
-
-#[test]
-fn the_operator_listener_tells_what_serves_to_operators_only() {
-    let directory = Directory::of_all_models();
-    let server = Server::start(directory.path());
-    assert_eq!(
-        http(&server.operator, "GET", "/v1/models", &[], b"").status,
-        403
-    );
-    let header = [("ortus-operator", "1")];
-    let models = http(&server.operator, "GET", "/v1/models", &header, b"").json();
-    assert_eq!(
-        models["models"].as_array().map(Vec::len),
-        Some(MODELS.len())
-    );
-    assert_eq!(models["models"][3]["batching"]["joined"], true, "{models}");
-    let config = http(&server.operator, "GET", "/v1/config", &header, b"").json();
-    assert_eq!(config["limits"]["connections_max"], 10_000);
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(http(&server.ops, "GET", path, &[], b"").status, 200);
-    }
-}
-
-#[tokio::test]
-async fn grpc_answers_in_gzip_to_those_who_ask_in_gzip() {
-    use tonic::codec::CompressionEncoding::Gzip;
-    let directory = Directory::of_all_models();
-    let server = Server::start(directory.path());
-    let plain = server
-        .grpc()
-        .await
-        .model_infer(raw_request("digits"))
-        .await
-        .expect("served");
-    assert_eq!(plain.metadata().get("grpc-encoding"), None);
-    let mut client = server
-        .grpc()
-        .await
-        .send_compressed(Gzip)
-        .accept_compressed(Gzip);
-    let zipped = client
-        .model_infer(raw_request("digits"))
-        .await
-        .expect("served");
-    assert_eq!(
-        zipped.metadata().get("grpc-encoding").expect("compressed"),
-        "gzip"
-    );
-    assert_eq!(raw_outputs(zipped.get_ref()), raw_outputs(plain.get_ref()));
 }

@@ -7,8 +7,14 @@ mod support;
 /// The rules of the source tree.
 mod tidy;
 
-/// The five models give their golden answers over every protocol.
+/// The models that come with Ortus give their golden answers over every protocol.
 mod golden;
+
+/// Metadata, status, statistics and health of models.
+mod metadata;
+
+/// Requests and answers in gzip.
+mod compression;
 
 /// A hundred swaps under load lose nothing.
 mod swap;
@@ -38,7 +44,7 @@ mod observability;
 mod capture;
 
 /// Labels that come back, and what they measure.
-mod feedback;
+mod labels;
 
 /// What the model directory does to what serves.
 mod directory;

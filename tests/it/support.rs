@@ -9,6 +9,8 @@ pub(crate) mod estimate;
 pub(crate) mod optional;
 #[path = "support/registry.rs"]
 pub(crate) mod registry;
+#[path = "support/samples.rs"]
+pub(crate) mod samples;
 
 use ortus::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,5 +1,5 @@
-//! Labels as clients send them, over HTTP and gRPC, and what becomes of them:
-//! measures that scikit-learn agrees with, kept over a restart.
+//! Ground-truth labels over HTTP and gRPC: performance measures that agree with
+//! scikit-learn and outlive a restart, and labels that are refused.
 
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Answer, Directory, Server, eventually, http, ortus};
@@ -63,7 +63,7 @@ fn performance(server: &Server, model: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// What scikit-learn says of the same rows.
+/// The measures that scikit-learn computes from the same rows.
 fn reference(python: &Path, rows: &Value) -> Value {
     let script = crate::support::root().join("tests/monitor/performance.py");
     let mut child = Command::new(python)
@@ -118,53 +118,13 @@ fn measures_are_what_scikit_learn_says_and_outlive_a_restart() {
         "monitor.cpu_share=1.0",
     ];
     let server = Server::start_with(directory.path(), &arguments);
-    let (mut scores, mut labels) = (Vec::new(), Vec::new());
-    for part in 0..20 {
-        let (id, found) = predict(&server, part * 25..part * 25 + 25);
-        let truths: Vec<usize> = (0..25).map(|row| (part * 25 + row * row) % 3).collect();
-        let all: Vec<Value> = truths
-            .iter()
-            .enumerate()
-            .map(|(row, t)| label(&id, row, *t))
-            .collect();
-        let answer = give(&server, &all.into());
-        assert_eq!(
-            (answer.status, &answer.json()["accepted"]),
-            (200, &json!(25)),
-            "{}",
-            answer.text()
-        );
-        scores.extend(found);
-        labels.extend(truths);
-    }
+    let (scores, labels) = send_labelled_rows(&server);
     eventually("all are joined", || {
         performance(&server, "wine")["measured"][0]["window"]["labelled_rows"] == 500
     });
     let reference = reference(&python, &json!({"scores": scores, "labels": labels}));
-    let window = performance(&server, "wine")["measured"][0]["window"].clone();
-    assert_eq!(
-        (&window["labelled_rows"], &window["maturity"]),
-        (&json!(500), &json!(1.0))
-    );
-    agree(&window["measures"], &reference);
-    assert!(
-        performance(&server, "wine")["measured"][0]["slices"]
-            .as_array()
-            .is_some_and(|s| !s.is_empty())
-    );
-    eventually("the series", || {
-        server.metric("ortus_performance_rows{model=\"wine\"") == Some(500.0)
-    });
-    let accuracy = server
-        .metric("ortus_performance{metric=\"accuracy\",model=\"wine\"")
-        .expect("a series");
-    assert!((accuracy - reference["accuracy"].as_f64().expect("a number")).abs() < 1e-9);
-    let table =
-        run(ortus().args(["performance", "wine", "--server", &server.operator])).expect("answers");
-    assert!(
-        table.contains("500 labelled rows") && table.contains("accuracy"),
-        "{table}"
-    );
+    check_performance(&server, &reference);
+
     drop(server);
     let again = Server::start_with(directory.path(), &arguments);
     eventually("they are read again", || {
@@ -180,6 +140,59 @@ fn measures_are_what_scikit_learn_says_and_outlive_a_restart() {
     agree(
         &performance(&again, "wine")["measured"][0]["window"]["measures"],
         &reference,
+    );
+}
+
+/// Predicts 500 rows and sends a label for each; returns the scores and labels.
+fn send_labelled_rows(server: &Server) -> (Vec<Vec<f64>>, Vec<usize>) {
+    let (mut scores, mut labels) = (Vec::new(), Vec::new());
+    for part in 0..20 {
+        let (id, found) = predict(server, part * 25..part * 25 + 25);
+        let truths: Vec<usize> = (0..25).map(|row| (part * 25 + row * row) % 3).collect();
+        let all: Vec<Value> = truths
+            .iter()
+            .enumerate()
+            .map(|(row, t)| label(&id, row, *t))
+            .collect();
+        let answer = give(server, &all.into());
+        assert_eq!(
+            (answer.status, &answer.json()["accepted"]),
+            (200, &json!(25)),
+            "{}",
+            answer.text()
+        );
+        scores.extend(found);
+        labels.extend(truths);
+    }
+    (scores, labels)
+}
+
+/// Command line, slices and metrics agree with the reference.
+fn check_performance(server: &Server, reference: &Value) {
+    let window = performance(server, "wine")["measured"][0]["window"].clone();
+    assert_eq!(
+        (&window["labelled_rows"], &window["maturity"]),
+        (&json!(500), &json!(1.0))
+    );
+    agree(&window["measures"], reference);
+    assert!(
+        performance(server, "wine")["measured"][0]["slices"]
+            .as_array()
+            .is_some_and(|s| !s.is_empty())
+    );
+    eventually("the series", || {
+        server.metric("ortus_performance_rows{model=\"wine\"") == Some(500.0)
+    });
+
+    let accuracy = server
+        .metric("ortus_performance{metric=\"accuracy\",model=\"wine\"")
+        .expect("a series");
+    assert!((accuracy - reference["accuracy"].as_f64().expect("a number")).abs() < 1e-9);
+    let table =
+        run(ortus().args(["performance", "wine", "--server", &server.operator])).expect("answers");
+    assert!(
+        table.contains("500 labelled rows") && table.contains("accuracy"),
+        "{table}"
     );
 }
 

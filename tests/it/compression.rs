@@ -1,0 +1,75 @@
+//! Requests and answers in gzip, over HTTP and gRPC.
+
+use crate::support::samples::{raw_outputs, raw_request};
+use crate::support::{Directory, Server, http, models_folder};
+
+#[test]
+fn gzip_bodies_are_read_and_answered_in_gzip() {
+    use std::io::{Read, Write};
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let sample = std::fs::read(models_folder().join("digits/sample.json")).expect("a sample");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&sample).expect("compressed");
+
+    let body = gzip.finish().expect("compressed");
+    let headers = [("Content-Encoding", "gzip"), ("Accept-Encoding", "gzip")];
+    let answer = http(
+        &server.http,
+        "POST",
+        "/v2/models/digits/infer",
+        &headers,
+        &body,
+    );
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let mut text = String::new();
+    match answer.headers.get("content-encoding") {
+        Some(_) => {
+            flate2::read::GzDecoder::new(&*answer.body)
+                .read_to_string(&mut text)
+                .expect("gzip");
+        }
+        None => text = answer.text(),
+    }
+    assert!(text.contains("probabilities"));
+
+    let metrics = http(
+        &server.http,
+        "GET",
+        "/v2/models/stats",
+        &[("Accept-Encoding", "gzip")],
+        b"",
+    );
+    assert_eq!(
+        metrics.headers.get("content-encoding").map(String::as_str),
+        Some("gzip")
+    );
+}
+
+#[tokio::test]
+async fn grpc_answers_in_gzip_to_clients_that_ask_for_gzip() {
+    use tonic::codec::CompressionEncoding::Gzip;
+    let directory = Directory::of_all_models();
+    let server = Server::start(directory.path());
+    let plain = server
+        .grpc()
+        .await
+        .model_infer(raw_request("digits"))
+        .await
+        .expect("served");
+    assert_eq!(plain.metadata().get("grpc-encoding"), None);
+    let mut client = server
+        .grpc()
+        .await
+        .send_compressed(Gzip)
+        .accept_compressed(Gzip);
+    let zipped = client
+        .model_infer(raw_request("digits"))
+        .await
+        .expect("served");
+    assert_eq!(
+        zipped.metadata().get("grpc-encoding").expect("compressed"),
+        "gzip"
+    );
+    assert_eq!(raw_outputs(zipped.get_ref()), raw_outputs(plain.get_ref()));
+}
