@@ -1,17 +1,20 @@
-//! Trainers killed at any moment, asked twice, and left without room: each run
-//! has one version, each cause is dealt with once, and nothing is half there.
+//! Trainers that are killed at any moment, requested twice, or without disk space: each
+//! run has one version, each cause is dealt with once, and nothing is half published.
 
 use crate::place::{Place, table, trainer};
 use crate::support::optional::{is_long, run};
-use crate::support::ortus;
 use crate::support::registry::{copy, files};
+use crate::support::{eventually_within, ortus};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// The longest wait for the runs of all requests: only against a test that hangs.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn spec(place: &Place, triggers: &str) -> PathBuf {
     place.write(
@@ -24,13 +27,14 @@ fn spec(place: &Place, triggers: &str) -> PathBuf {
     )
 }
 
-/// Replaces the rows at once, as whoever writes data should.
+/// Replaces the rows with one rename, so that no reader sees half of them.
 fn rows(place: &Place, seed: usize) {
     let text = table(600 + 5 * seed, seed as f64 * 0.01);
     place.write("rows.new", &text);
     std::fs::rename(place.at("rows.new"), place.at("rows.csv")).expect("renamed");
 }
 
+/// Requests a run; returns the name of the request's event.
 fn ask(url: &str) -> String {
     let mut ask = trainer();
     ask.args([
@@ -60,7 +64,7 @@ fn runs(url: &str) -> Vec<Value> {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// The key of each version's run, the last version first; all of them whole.
+/// The run key of each version, the last version first, after an audit of the registry.
 fn versions(url: &str) -> Vec<String> {
     let audit = ortus()
         .args(["audit", "verify", "--registry", url])
@@ -94,7 +98,7 @@ fn versions(url: &str) -> Vec<String> {
     (1..=count).rev().map(key).collect()
 }
 
-/// How often each cause was dealt with.
+/// How many runs dealt with an event.
 fn dealt(runs: &[Value], event: &str) -> usize {
     let of = |ran: &&Value| {
         ran["events"]
@@ -104,26 +108,19 @@ fn dealt(runs: &[Value], event: &str) -> usize {
     runs.iter().filter(of).count()
 }
 
-/// Looks until there is nothing to do any more; what it says of its steps.
+/// Lets a trainer look for work until an event is dealt with; returns what it logged.
 fn settle(url: &str, spec: &Path, event: &str) -> String {
-    let until = Instant::now() + Duration::from_secs(60);
     let mut said = String::new();
-    loop {
+    eventually_within(TIMEOUT, &format!("a run of {event}"), || {
         let output = watch(url, spec, true).output().expect("runs");
         said.push_str(&String::from_utf8_lossy(&output.stderr));
-        if dealt(&runs(url), event) > 0 {
-            return said;
-        }
-        assert!(
-            Instant::now() < until,
-            "{event} is never dealt with: {said}"
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        dealt(&runs(url), event) > 0
+    });
+    said
 }
 
 #[test]
-fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_with() {
+fn a_run_killed_before_any_of_its_operations_is_continued_and_published_once() {
     let prepared = Place::new();
     rows(&prepared, 1);
     let file = spec(&prepared, "");
@@ -168,7 +165,7 @@ fn a_trainer_killed_before_any_of_its_operations_leaves_a_run_that_is_gone_on_wi
     assert!(kills >= 8 && gone_on_with >= 1, "{kills} {gone_on_with}");
 }
 
-/// A trainer that is started again whenever it is killed.
+/// A trainer that is started again after each kill.
 struct Mortal {
     child: Child,
     url: String,
@@ -203,50 +200,67 @@ impl Drop for Mortal {
     }
 }
 
+/// Numbers that look random and are the same in each run of the test.
+struct KillMoments(u64);
+
+impl KillMoments {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
 #[test]
-fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
+fn two_trainers_killed_at_random_and_requested_twice_publish_each_run_once() {
     let place = Place::new();
     rows(&place, 0);
     let (file, url) = (spec(&place, "new_rows = 1\n"), place.registry.url());
     let kills = if is_long() { 200 } else { 20 };
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
-    let mut mortals = [Mortal::start(&url, &file), Mortal::start(&url, &file)];
-    let mut asked = Vec::new();
-    for kill in 0..kills {
-        if kill % 3 == 0 {
-            rows(&place, 1 + kill);
-            asked.extend([ask(&url), ask(&url)]);
-        }
-        std::thread::sleep(Duration::from_millis(next(1_800)));
-        mortals[next(2) as usize].kill();
-    }
-    let until = Instant::now() + Duration::from_secs(120);
-    while asked.iter().any(|event| dealt(&runs(&url), event) == 0) {
-        assert!(
-            Instant::now() < until,
-            "some are never dealt with: {:?}",
-            runs(&url)
-        );
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    // A run is recorded before it takes back what it wrote down on the way.
-    while !left_behind(&place).is_empty() {
-        assert!(Instant::now() < until, "{:?}", left_behind(&place));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    drop(mortals);
+    let mortals = [Mortal::start(&url, &file), Mortal::start(&url, &file)];
+    let asked = kill_at_random(&place, mortals, kills);
+
     let (all, keys) = (runs(&url), versions(&url));
     let unique: BTreeSet<&String> = keys.iter().collect();
     assert_eq!(unique.len(), keys.len(), "a run has two versions");
     for event in &asked {
         assert_eq!(dealt(&all, event), 1, "{event}");
     }
+    report(kills, asked.len(), &keys, &all);
+    assert!(keys.len() > kills / 6, "{} versions", keys.len());
+
+    check_causes(&all, &keys);
+}
+
+/// Kills one of two trainers at random moments and requests runs meanwhile. Returns the
+/// requests once all are dealt with and nothing of a run is left.
+fn kill_at_random(place: &Place, mut mortals: [Mortal; 2], kills: usize) -> Vec<String> {
+    let url = place.registry.url();
+    let mut random = KillMoments(0x2545_f491_4f6c_dd1d);
+    let mut asked = Vec::new();
+    for kill in 0..kills {
+        if kill % 3 == 0 {
+            rows(place, 1 + kill);
+            asked.extend([ask(&url), ask(&url)]);
+        }
+        // The moment of a kill is what this test varies: there is no condition to wait for.
+        std::thread::sleep(Duration::from_millis(random.next(1_800)));
+        mortals[random.next(2) as usize].kill();
+    }
+
+    eventually_within(TIMEOUT, "a run for each request", || {
+        let runs = runs(&url);
+        asked.iter().all(|event| dealt(&runs, event) > 0)
+    });
+    // A run is recorded before it removes its pins and checkpoints.
+    eventually_within(TIMEOUT, "no pin or checkpoint left", || {
+        left_behind(place).is_empty()
+    });
+    asked
+}
+
+fn report(kills: usize, asked: usize, keys: &[String], all: &[Value]) {
     let became = |word: &str| {
         all.iter()
             .filter(|ran| ran["became"] == json!(word))
@@ -254,15 +268,18 @@ fn two_trainers_killed_at_random_and_asked_twice_publish_each_run_once() {
     };
     println!(
         "{kills} kills, {} asked: {} versions; {} published, {} found what another had published, {} skipped, {} ended with an error",
-        asked.len(),
+        asked,
         keys.len(),
         became("published"),
         became("equal"),
         became("skipped"),
         became("broken")
     );
-    assert!(keys.len() > kills / 6, "{} versions", keys.len());
-    // No cause has two versions: a run that published is the only record of its version, and of its causes.
+}
+
+/// No cause has two versions: a run that published is the only record of its version, and
+/// of its causes.
+fn check_causes(all: &[Value], keys: &[String]) {
     let published: Vec<&Value> = all
         .iter()
         .filter(|ran| ran["became"] == json!("published"))

@@ -1,4 +1,4 @@
-//! Settings that are tried, runs beside each other, and what MLflow reads of them.
+//! Hyperparameter sweeps, comparison of runs, and what MLflow reads of them.
 
 use crate::place::{Place, table, trainer};
 use crate::support::optional::{or_not_run, python, run};
@@ -49,7 +49,7 @@ fn compare(place: &Place, one: &Value, other: &Value) -> Value {
 }
 
 #[test]
-fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() {
+fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_every_run() {
     let place = Place::new();
     let values = "[sweep.values]\n\"fit.trees.leaves_max\" = [2, 12]\n\"fit.trees.learning_rate\" = [0.0001, 0.1]\n";
     let file = spec(&place, values);
@@ -57,6 +57,23 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() 
     let mlflow = ["--mlflow", folder.to_str().expect("text")];
     let (code, said, error) = sweep(&place, &file, &mlflow);
     assert_eq!(code, 0, "{said} {error}");
+    check_trials(&said);
+    let best = &said["best"];
+    check_best(best);
+
+    let tried = tried(&place);
+    assert_eq!(tried.len(), 4);
+    check_second_sweep(&place, &file, &said);
+    check_comparison(&place, &tried, best);
+
+    let Some(python) = or_not_run("MLflow", python("test-mlflow", "mlflow/requirements.txt"))
+    else {
+        return;
+    };
+    check_mlflow(&python, &folder, best);
+}
+
+fn check_trials(said: &Value) {
     let trials = said["trials"].as_array().expect("trials");
     assert_eq!(trials.len(), 4);
     let losses: Vec<f64> = trials
@@ -68,7 +85,9 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() 
         "slow steps are worse: {losses:?}"
     );
     assert_eq!(trials[0]["values"]["fit.trees.learning_rate"], json!(0.1));
-    let best = &said["best"];
+}
+
+fn check_best(best: &Value) {
     assert_eq!(
         (best["became"].clone(), best["record"]["version"].clone()),
         (json!("published"), json!(1))
@@ -84,38 +103,44 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() 
             .as_str()
             .is_some_and(|s| s.contains("learning_rate = 0.1"))
     );
-    // None of the rows that it is judged by had been looked at.
-    let trial = run(trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()]))
-        .expect("lists");
-    let all: Vec<Value> = serde_json::from_str(&trial).expect("JSON");
-    let tried: Vec<&Value> = all
-        .iter()
-        .filter(|ran| ran["became"] == json!("tried"))
-        .collect();
-    assert_eq!(tried.len(), 4);
+}
 
-    // Again: nothing is tried twice, and the version is found.
-    let (code, again, error) = sweep(&place, &file, &[]);
+/// The runs of the sweep's trials. None of them saw the rows by which the best is judged.
+fn tried(place: &Place) -> Vec<Value> {
+    let text = run(trainer().args(["runs", "m", "--json", "--registry", &place.registry.url()]))
+        .expect("lists");
+    let all: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    all.into_iter()
+        .filter(|ran| ran["became"] == json!("tried"))
+        .collect()
+}
+
+/// Nothing is tried twice, and the version is found.
+fn check_second_sweep(place: &Place, file: &Path, said: &Value) {
+    let (code, again, error) = sweep(place, file, &[]);
     assert_eq!(
         (code, again["best"]["became"].clone()),
         (0, json!("equal")),
         "{error}"
     );
     assert_eq!(again["trials"], said["trials"]);
+}
 
-    let beside = compare(&place, tried[0], tried[1]);
+fn check_comparison(place: &Place, tried: &[Value], best: &Value) {
+    let beside = compare(place, &tried[0], &tried[1]);
     assert_eq!(beside["same_data"], json!(true));
     let set = beside["settings"].as_object().expect("settings");
     assert!(
         !set.is_empty() && set.keys().all(|name| name.starts_with("fit.trees.")),
         "{beside}"
     );
+
     let (code, other, error) = place.run(&spec(
-        &place,
+        place,
         "[fit]\nalgorithm = \"linear\"\n[gates]\nregression_max = 5.0\n",
     ));
     assert_eq!(code, 0, "{other} {error}");
-    let beside = compare(&place, best, &other);
+    let beside = compare(place, best, &other);
     assert_eq!(
         beside["settings"]["fit.algorithm"],
         json!(["trees", "linear"]),
@@ -126,20 +151,18 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_it_all() 
             && beside["gates"]["parity"] == json!(["pass", "pass"]),
         "{beside}"
     );
+}
 
-    let Some(python) = or_not_run("MLflow", python("test-mlflow", "mlflow/requirements.txt"))
-    else {
-        return;
-    };
+fn check_mlflow(python: &Path, folder: &Path, best: &Value) {
     let script = crate::support::root().join("tests/mlflow/read.py");
-    let read =
-        run(Command::new(python).arg(script).arg(&folder).arg("m")).expect("MLflow reads it");
+    let read = run(Command::new(python).arg(script).arg(folder).arg("m")).expect("MLflow reads it");
     let runs: Vec<Value> = serde_json::from_str(&read).expect("JSON");
     assert_eq!(runs.len(), 5, "{read}");
     let last = runs
         .iter()
         .find(|ran| ran["tags"]["ortus.became"] == json!("published"))
         .expect("the best");
+
     assert_eq!(last["metrics"]["auc"], best["record"]["metrics"]["auc"]);
     assert_eq!(
         (

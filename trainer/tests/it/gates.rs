@@ -4,35 +4,64 @@
 use crate::place::{Place, noise, table, trainer};
 use crate::support::optional::run;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
-#[test]
-fn what_does_not_pass_is_not_published_and_says_why() {
-    let place = Place::new();
-    place.write("rows.csv", &table(3_000, 0.0));
+/// A specification of 30 rounds on the rows of `rows.csv`.
+fn quick_spec(place: &Place, more: &str) -> PathBuf {
     let fast = "[fit.trees]\nrounds_max = 30\n";
-    let spec = |more: &str| {
-        place.write(
+    place.write(
             "train.toml",
             &format!("[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n{more}{fast}"),
         )
-    };
-    let verdict = |said: &Value, gate: &str| {
-        let gates = said["record"]["gates"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        gates
-            .iter()
-            .find(|g| g["name"] == gate)
-            .map(|g| g["verdict"].clone())
-            .unwrap_or_default()
-    };
-    let (code, said, _) = place.run(&spec("[gates]\nbound = 0.01\n"));
+}
+
+fn verdict(said: &Value, gate: &str) -> Value {
+    let gates = said["record"]["gates"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    gates
+        .iter()
+        .find(|g| g["name"] == gate)
+        .map(|g| g["verdict"].clone())
+        .unwrap_or_default()
+}
+
+fn json_of(place: &Place, arguments: &[&str]) -> Value {
+    serde_json::from_str(&place.registry.does(arguments)).expect("JSON")
+}
+
+#[test]
+fn a_version_that_fails_a_gate_is_not_published_and_the_gate_is_named() {
+    let place = Place::new();
+    place.write("rows.csv", &table(3_000, 0.0));
+    check_first_version(&place);
+    check_worse_version(&place);
+    check_canary(&place);
+    check_refused_specifications(&place);
+
+    let missing = trainer()
+        .args(["run", "nothing.toml", "--registry", &place.registry.url()])
+        .output()
+        .expect("runs");
+    assert_eq!(missing.status.code(), Some(1));
+    let list =
+        run(trainer().args(["runs", "m", "--registry", &place.registry.url()])).expect("lists");
+    assert!(
+        list.contains("a gate failed") && list.contains("ended with an error"),
+        "{list}"
+    );
+}
+
+/// A first version is judged by a bound, and may be refused for want of a champion.
+fn check_first_version(place: &Place) {
+    let (code, said, _) = place.run(&quick_spec(place, "[gates]\nbound = 0.01\n"));
     assert_eq!(
         (code, verdict(&said, "bound"), said["became"].clone()),
         (3, json!("fail"), json!("failed"))
     );
-    let (code, said, _) = place.run(&spec("[gates]\nfirst = \"refused\"\n"));
+
+    let (code, said, _) = place.run(&quick_spec(place, "[gates]\nfirst = \"refused\"\n"));
     assert_eq!((code, verdict(&said, "champion")), (3, json!("fail")));
     assert_eq!(
         place.registry.run(&["show", "m"]).0,
@@ -40,12 +69,15 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         "nothing is published"
     );
 
-    let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
+    let (code, said, _) = place.run(&quick_spec(place, "[publish]\npolicy = \"champion\"\n"));
     assert_eq!(
         (code, verdict(&said, "champion"), verdict(&said, "first")),
         (0, json!("not_gated"), json!("pass"))
     );
-    // Half the labels are thrown: it must be worse than the champion.
+}
+
+/// A model that learned from half random labels is worse than the champion.
+fn check_worse_version(place: &Place) {
     let noisy: String = table(3_000, 0.0)
         .lines()
         .enumerate()
@@ -60,14 +92,18 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         })
         .collect();
     place.write("rows.csv", &noisy);
-    let (code, said, _) = place.run(&spec("[publish]\npolicy = \"champion\"\n"));
+    let (code, said, _) = place.run(&quick_spec(place, "[publish]\npolicy = \"champion\"\n"));
     assert_eq!(
         (code, verdict(&said, "champion")),
         (3, json!("fail")),
         "{said}"
     );
+}
 
-    let (code, said, _) = place.run(&spec(
+/// A worse version that the gates allow becomes a canary, in the entry that publishes it.
+fn check_canary(place: &Place) {
+    let (code, said, _) = place.run(&quick_spec(
+        place,
         "[gates]\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n",
     ));
     assert_eq!(
@@ -75,17 +111,18 @@ fn what_does_not_pass_is_not_published_and_says_why() {
         (0, json!(2)),
         "{said}"
     );
-    let shown: Value =
-        serde_json::from_str(&place.registry.does(&["show", "m", "--json"])).expect("JSON");
+
+    let shown = json_of(place, &["show", "m", "--json"]);
     assert_eq!(
         shown["traffic"],
         json!({"champion": 80, "canary": 20}),
         "in the same entry: {shown}"
     );
-    let history: Value =
-        serde_json::from_str(&place.registry.does(&["history", "m", "--json"])).expect("JSON");
+    let history = json_of(place, &["history", "m", "--json"]);
     assert_eq!(history.as_array().map(Vec::len), Some(2), "{history}");
+}
 
+fn check_refused_specifications(place: &Place) {
     for (more, why) in [
         (
             "[fit]\nseeed = 1\n",
@@ -98,33 +135,33 @@ fn what_does_not_pass_is_not_published_and_says_why() {
             "for classification it must be",
         ),
     ] {
-        let (code, _, error) = place.run(&spec(more));
+        let (code, _, error) = place.run(&quick_spec(place, more));
         assert!(code == 1 && error.contains(why), "{more}: {code} {error}");
     }
-    let missing = trainer()
-        .args(["run", "nothing.toml", "--registry", &place.registry.url()])
-        .output()
-        .expect("runs");
-    assert_eq!(missing.status.code(), Some(1));
-    let list =
-        run(trainer().args(["runs", "m", "--registry", &place.registry.url()])).expect("lists");
-    assert!(
-        list.contains("a gate failed") && list.contains("ended with an error"),
-        "{list}"
-    );
 }
 
-#[test]
-fn origins_slices_calibration_and_balance_are_heeded() {
-    let place = Place::new();
-    place.write("rows.csv", &table(4_000, -2.0));
-    let spec = |more: &str| {
-        place.write(
+/// A specification of 60 rounds on the rows of `rows.csv`.
+fn full_spec(place: &Place, more: &str) -> PathBuf {
+    place.write(
             "train.toml",
             &format!("[model]\nname = \"m\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"bought\"\nignore = [\"id\"]\ntime = \"at\"\n[fit.trees]\nrounds_max = 60\n{more}"),
         )
-    };
-    let (code, plain, error) = place.run(&spec(
+}
+
+fn gate(said: &Value, name: &str) -> Value {
+    said["record"]["gates"]
+        .as_array()
+        .and_then(|all| all.iter().find(|g| g["name"] == name).cloned())
+        .unwrap_or_default()
+}
+
+#[test]
+fn origins_slices_calibration_and_class_balance_are_judged() {
+    let place = Place::new();
+    place.write("rows.csv", &table(4_000, -2.0));
+
+    let (code, plain, error) = place.run(&full_spec(
+        &place,
         "[split]\nfolds = 3\n[gates]\ncalibration_max = 0.2\n[publish]\npolicy = \"champion\"\n",
     ));
     assert_eq!(code, 0, "{plain} {error}");
@@ -135,36 +172,43 @@ fn origins_slices_calibration_and_balance_are_heeded() {
             && origins[1]["metrics"]["auc"].is_number(),
         "{origins:?}"
     );
-    let gate = |said: &Value, name: &str| {
-        said["record"]["gates"]
-            .as_array()
-            .and_then(|all| all.iter().find(|g| g["name"] == name).cloned())
-            .unwrap_or_default()
-    };
     assert_eq!(gate(&plain, "calibration")["verdict"], json!("pass"));
-    // Rare buyers weigh more: more of them are found, and scores say too much.
+
+    check_balanced(&place, &plain);
+    check_worse_slice(&place);
+}
+
+/// With balanced classes the rare buyers weigh more: more of them are found, and the
+/// scores are too high.
+fn check_balanced(place: &Place, plain: &Value) {
     let balanced = "[fit]\nbalanced = true\n[gates]\ncalibration_max = 0.02\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 9.0\n";
-    let (code, said, error) = place.run(&spec(balanced));
+    let (code, said, error) = place.run(&full_spec(place, balanced));
     assert_eq!(code, 3, "{said} {error}");
+
     let recall = |said: &Value| {
         said["record"]["metrics"]["recall"]
             .as_f64()
             .expect("a measure")
     };
     assert!(
-        recall(&said) > recall(&plain) + 0.05,
+        recall(&said) > recall(plain) + 0.05,
         "{} {}",
         recall(&said),
-        recall(&plain)
+        recall(plain)
     );
+
     let verdict = |name: &str| gate(&said, name)["verdict"].clone();
     assert!(
         verdict("calibration") != json!("pass") && verdict("slices") == json!("pass"),
         "{said}"
     );
-    // A part that is answered worse is found, though the whole is allowed to be.
+}
+
+/// A slice that becomes worse is found, even where the whole may become worse.
+fn check_worse_slice(place: &Place) {
     let blind = "[fit]\nalgorithm = \"linear\"\n[fit.linear]\nl2 = 100000.0\n[gates]\nregression_max = 9.0\nslices = [\"colour\"]\nslice_regression_max = 0.02\n";
-    let (code, said, _) = place.run(&spec(blind));
+    let (code, said, _) = place.run(&full_spec(place, blind));
+
     let slices = gate(&said, "slices");
     assert!(
         code == 3

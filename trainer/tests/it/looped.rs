@@ -1,13 +1,14 @@
-//! The closed loop, as `ortus-trainer demo` shows it: a server, a registry and a
-//! trainer as processes, a stream that drifts, and the way back from an answer.
+//! The closed loop of `ortus-trainer demo`: a server, a registry and a trainer as
+//! processes, a stream that drifts, and the lineage of an answer.
 
 use crate::place::trainer;
 use crate::support::ortus;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
+fn a_stream_drifts_and_a_retrained_model_restores_the_accuracy() {
     let folder = tempfile::tempdir().expect("a folder");
     let keep = folder.path().join("kept");
     let output = trainer()
@@ -27,23 +28,39 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
         ),
         (Some(0), json!(true), json!(0))
     );
+    check_accuracy(&found);
+    check_versions(&found);
+
+    let last = &found["lineage"][0];
+    check_promotion(last);
+    check_digests(&keep, &last["lineage"]);
+
+    let registry = format!("file://{}", keep.join("registry").display());
+    check_unknown_prediction(&registry);
+    check_audit(&registry);
+}
+
+fn check_accuracy(found: &Value) {
     let accuracy = |when: &str| found["accuracy"][when].as_f64().expect("a share");
     assert!(
         accuracy("before") > 0.85
             && accuracy("worst") < 0.6
             && accuracy("after") > accuracy("before") - 0.041
     );
+}
 
-    // Every row was answered by the one version or a later one, none by an unknown one.
+/// Each row was answered by a known version.
+fn check_versions(found: &Value) {
     let versions = found["versions"].as_array().expect("versions");
     let rows: u64 = versions
         .iter()
         .map(|v| v["rows"].as_u64().expect("rows"))
         .sum();
     assert_eq!(found["rows"], json!(rows));
+}
 
-    // An alarm started it, the gates passed, and the data are there to the byte.
-    let last = &found["lineage"][0];
+/// An alarm started the last run, and its version passed the gates and became champion.
+fn check_promotion(last: &Value) {
     let record = &last["lineage"];
     assert!(
         record["trigger"]
@@ -62,12 +79,18 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
         (verdict("champion"), verdict("parity")),
         (Some(json!("pass")), Some(json!("pass")))
     );
+
     assert!(
         !last["made_champion"]
             .as_array()
             .expect("changes")
             .is_empty()
     );
+}
+
+/// The captured rows and labels that the run learned from still have the digests that
+/// the manifest lists.
+fn check_digests(keep: &Path, record: &Value) {
     let files = record["data"]["sources"][0]["files"]
         .as_array()
         .expect("files");
@@ -78,6 +101,7 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
             .count()
     });
     assert!(kinds[0] > 0 && kinds[1] > 0, "{kinds:?}");
+
     let records = keep.join("registry/ns/default/records");
     let mut sums = Command::new("sha256sum");
     sums.args(
@@ -95,14 +119,16 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
         found, cited,
         "what it learned from is what the manifest cites"
     );
-    let registry = format!("file://{}", keep.join("registry").display());
+}
+
+fn check_unknown_prediction(registry: &str) {
     let mut unknown = ortus();
     unknown.args([
         "lineage",
         "--prediction",
         "018f0000-0000-7000-8000-000000000000",
         "--registry",
-        &registry,
+        registry,
     ]);
     let unknown = unknown.output().expect("runs");
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
@@ -111,8 +137,11 @@ fn a_stream_drifts_and_the_answers_become_good_again_by_themselves() {
             && said.contains("no captured prediction has the id 018f0000"),
         "{said}"
     );
+}
+
+fn check_audit(registry: &str) {
     let audit = ortus()
-        .args(["audit", "verify", "--registry", &registry])
+        .args(["audit", "verify", "--registry", registry])
         .output()
         .expect("runs");
     assert!(

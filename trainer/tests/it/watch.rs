@@ -2,13 +2,13 @@
 //! many watchers do the work of one.
 
 use crate::place::{Place, table, trainer};
-use crate::support::http;
 use crate::support::optional::run;
+use crate::support::{eventually_within, http};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A quick specification with what starts it.
 fn spec(place: &Place, triggers: &str) -> std::path::PathBuf {
@@ -96,35 +96,54 @@ impl Drop for Watcher {
     }
 }
 
+/// Waits until there is something to find: a run, which may wait for others.
 fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(90);
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
-        assert!(Instant::now() < until, "{what} never happens");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let mut found = None;
+    eventually_within(Duration::from_secs(300), what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("found")
 }
 
 #[test]
-fn runs_start_by_what_the_specification_says_once() {
+fn each_trigger_of_the_specification_starts_one_run() {
     let place = Place::new();
     place.write("rows.csv", &table(2_000, 0.0));
     let file = spec(&place, "new_rows = 300\nspec = true\ncooldown = \"1h\"\n");
-    // Nothing ran yet: all rows are new.
-    let (code, did) = once(&place, &file);
+    check_first_run(&place, &file);
+    check_cooldown(&place, &file);
+    check_request(&place, &file);
+
+    let file = spec(&place, "spec = true\ncooldown = \"0s\"\n");
+    check_changed_specification(&place, &file);
+    assert_eq!(
+        became(&runs(&place)),
+        ["published", "skipped", "published", "published"]
+    );
+
+    check_backfill(&place, &file);
+    check_champion_after_backfill(&place, &file);
+}
+
+/// Before the first run all rows are new.
+fn check_first_run(place: &Place, file: &Path) {
+    let (code, did) = once(place, file);
     assert_eq!((code, became(&did)), (0, vec!["published"]), "{did:?}");
     assert_eq!(did[0]["trigger"], json!("2000 new rows"));
-    assert_eq!(once(&place, &file), (0, Vec::new()), "none are new");
+    assert_eq!(once(place, file), (0, Vec::new()), "none are new");
+}
 
+/// New rows within the cooldown are skipped once, and stay due.
+fn check_cooldown(place: &Place, file: &Path) {
     place.write("rows.csv", &table(2_500, 0.0));
-    let (code, did) = once(&place, &file);
+    let (code, did) = once(place, file);
     assert_eq!((code, became(&did)), (0, vec!["skipped"]), "{did:?}");
     let reason = did[0]["record"]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("'cooldown' lasts until"), "{reason}");
-    assert_eq!(once(&place, &file), (0, Vec::new()), "told once");
-    let now = status(&place, &file);
+    assert_eq!(once(place, file), (0, Vec::new()), "told once");
+
+    let now = status(place, file);
     assert_eq!(
         (now["new_rows"].clone(), now["champion"].clone()),
         (json!(500), json!(1)),
@@ -134,8 +153,10 @@ fn runs_start_by_what_the_specification_says_once() {
         now["due"][0]["why"] == json!("500 new rows") && now["waits"].is_string(),
         "{now}"
     );
+}
 
-    // A person does not wait.
+/// A person's request does not wait for the cooldown.
+fn check_request(place: &Place, file: &Path) {
     let mut ask = trainer();
     ask.args([
         "trigger",
@@ -148,38 +169,40 @@ fn runs_start_by_what_the_specification_says_once() {
         &place.registry.url(),
     ]);
     run(&mut ask).expect("asked");
-    let (_, did) = once(&place, &file);
+
+    let (_, did) = once(place, file);
     assert_eq!(became(&did), ["published"], "{did:?}");
     assert_eq!(
         did[0]["trigger"],
         json!("requested by ada: a new year; 500 new rows")
     );
     assert_eq!(did[0]["record"]["parent"], json!(1));
+}
 
-    let file = spec(&place, "spec = true\ncooldown = \"0s\"\n");
+/// A change of the triggers starts no run; a change of what is learned does.
+fn check_changed_specification(place: &Place, file: &Path) {
     assert_eq!(
-        once(&place, &file),
+        once(place, file),
         (0, Vec::new()),
         "what starts it is not what is learned"
     );
-    let text = std::fs::read_to_string(&file)
+
+    let text = std::fs::read_to_string(file)
         .expect("text")
         .replace("rounds_max = 15", "rounds_max = 16");
-    std::fs::write(&file, text).expect("written");
-    let (_, did) = once(&place, &file);
+    std::fs::write(file, text).expect("written");
+    let (_, did) = once(place, file);
     assert_eq!(
         (became(&did), did[0]["trigger"].clone()),
         (vec!["published"], json!("the specification changed"))
     );
-    assert_eq!(once(&place, &file), (0, Vec::new()));
-    assert_eq!(
-        became(&runs(&place)),
-        ["published", "skipped", "published", "published"]
-    );
+    assert_eq!(once(place, file), (0, Vec::new()));
+}
 
-    // What was known then, published for nobody.
+/// A backfill learns from the rows that were known at each time.
+fn check_backfill(place: &Place, file: &Path) {
     let mut back = command(
-        &place,
+        place,
         &[
             "backfill",
             "--cron",
@@ -189,7 +212,7 @@ fn runs_start_by_what_the_specification_says_once() {
             "--to",
             "2026-01-02",
         ],
-        &file,
+        file,
     );
     let output = back.output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -199,6 +222,7 @@ fn runs_start_by_what_the_specification_says_once() {
         "{text} {}",
         String::from_utf8_lossy(&output.stderr)
     );
+
     let filled: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -219,15 +243,41 @@ fn runs_start_by_what_the_specification_says_once() {
         (1_081, 2_500),
         "{filled:?}"
     );
+}
+
+/// A backfill publishes versions without promoting them.
+fn check_champion_after_backfill(place: &Place, file: &Path) {
     assert_eq!(
-        status(&place, &file)["champion"],
+        status(place, file)["champion"],
         json!(3),
         "it is left alone"
     );
 }
 
+/// A CloudEvent as a server's webhook sends it.
+fn event(id: &str, kind: &str, model: &str, version: u32) -> String {
+    json!({"specversion": "1.0", "id": id, "source": "/ortus", "type": kind, "time": chrono_now(),
+            "data": {"model": model, "version": version, "column": "age"}})
+    .to_string()
+}
+
+fn post(at: &str, body: &str) -> u16 {
+    http(
+        at,
+        "POST",
+        "/",
+        &[("content-type", "application/cloudevents+json")],
+        body.as_bytes(),
+    )
+    .status
+}
+
+fn drift_alarm(id: &str, version: u32) -> String {
+    event(id, "ortus.drift.alarm", "m", version)
+}
+
 #[test]
-fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
+fn an_alarm_sent_to_many_watchers_starts_one_run() {
     let place = Place::new();
     place.write("rows.csv", &table(2_000, 0.0));
     let (code, said, error) = place.run(&spec(&place, ""));
@@ -237,30 +287,52 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
         "drift = true\ncooldown = \"0s\"\npoll = \"300ms\"\nruns_max = 1\n",
     );
     let watchers = [Watcher::start(&place, &file), Watcher::start(&place, &file)];
-    let event = |id: &str, kind: &str, model: &str, version: u32| {
-        json!({"specversion": "1.0", "id": id, "source": "/ortus", "type": kind, "time": chrono_now(),
-            "data": {"model": model, "version": version, "column": "age"}})
-        .to_string()
-    };
-    let post = |at: &str, body: &str| {
-        http(
-            at,
-            "POST",
-            "/",
-            &[("content-type", "application/cloudevents+json")],
-            body.as_bytes(),
-        )
-        .status
-    };
+
     let at = &watchers[0].address;
+    check_refused_events(at);
+
+    place.write("rows.csv", &table(2_600, 0.5));
+    let champion = check_one_run(&place, &watchers);
+
+    post(at, &drift_alarm("3", 7));
+    skip_of_other_version(&place, 7, champion);
+    post(at, &drift_alarm("4", champion));
+    eventually("a skip", || {
+        runs(&place).into_iter().find(|ran| {
+            ran["record"]["reason"]
+                .as_str()
+                .is_some_and(|r| r.contains("'runs_max' is 1"))
+        })
+    });
+
+    // One more event for each watcher: once it is dealt with, so are the earlier ones.
+    for (watcher, version) in watchers.iter().zip([8, 9]) {
+        post(
+            &watcher.address,
+            &drift_alarm(&version.to_string(), version),
+        );
+        skip_of_other_version(&place, version, champion);
+    }
+    let all = runs(&place);
+    assert_eq!(
+        all.len(),
+        4 + watchers.len(),
+        "each once: {:?}",
+        became(&all)
+    );
+}
+
+fn check_refused_events(at: &str) {
     assert_eq!(post(at, "{"), 400);
     assert_eq!(post(at, &event("1", "ortus.drift.alarm", "other", 1)), 404);
     assert_eq!(post(at, &event("1", "something else", "m", 1)), 400);
     assert_eq!(post(at, &"x".repeat(2 << 20)), 413);
     assert_eq!(http(at, "GET", "/", &[], b"").status, 405);
-    place.write("rows.csv", &table(2_600, 0.5));
-    // The same to both, twice.
-    for watcher in &watchers {
+}
+
+/// Sends one alarm twice to each watcher; returns the champion after its one run.
+fn check_one_run(place: &Place, watchers: &[Watcher]) -> u32 {
+    for watcher in watchers {
         assert_eq!(
             post(&watcher.address, &event("2", "ortus.drift.alarm", "m", 1)),
             202
@@ -270,12 +342,13 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
             202
         );
     }
+
     let run = |list: &[Value]| {
         list.iter()
             .find(|ran| ran["trigger"] == json!("alarm: drift of 'age', version 1"))
             .cloned()
     };
-    let ran = eventually("a run", || run(&runs(&place)));
+    let ran = eventually("a run", || run(&runs(place)));
     assert!(
         matches!(
             ran["became"].as_str(),
@@ -283,31 +356,22 @@ fn an_alarm_by_webhook_starts_one_run_of_many_watchers() {
         ),
         "{ran}"
     );
-    let champion = if ran["became"] == json!("published") {
+    if ran["became"] == json!("published") {
         2
     } else {
         1
-    };
-    post(at, &event("3", "ortus.drift.alarm", "m", 7));
+    }
+}
+
+fn skip_of_other_version(place: &Place, version: u32, champion: u32) {
     eventually("a skip", || {
-        runs(&place).into_iter().find(|ran| {
+        runs(place).into_iter().find(|ran| {
             ran["record"]["reason"]
                 == json!(format!(
-                    "the alarm is about version 7, and version {champion} is champion"
+                    "the alarm is about version {version}, and version {champion} is champion"
                 ))
         })
     });
-    post(at, &event("4", "ortus.drift.alarm", "m", champion));
-    eventually("a skip", || {
-        runs(&place).into_iter().find(|ran| {
-            ran["record"]["reason"]
-                .as_str()
-                .is_some_and(|r| r.contains("'runs_max' is 1"))
-        })
-    });
-    std::thread::sleep(Duration::from_secs(1));
-    let all = runs(&place);
-    assert_eq!(all.len(), 4, "each once: {:?}", became(&all));
 }
 
 fn chrono_now() -> String {
