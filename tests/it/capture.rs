@@ -81,7 +81,7 @@ fn ask(server: &Server, model: &str) -> String {
 }
 
 #[test]
-fn what_was_captured_is_answered_the_same_again_and_otherwise_by_another_version() {
+fn a_replay_gets_the_same_answers_and_other_ones_from_another_version() {
     let models = ["wine", "digits", "cancer-risk"];
     let kept = Kept::new(&models);
     let server = kept.serve(&[]);
@@ -123,7 +123,7 @@ fn what_was_captured_is_answered_the_same_again_and_otherwise_by_another_version
 }
 
 #[test]
-fn other_tools_read_what_was_captured() {
+fn captured_files_can_be_read_by_other_tools() {
     let Some(python) = or_not_run(
         "pyarrow",
         python("test-monitor", "monitor/requirements.txt"),
@@ -175,7 +175,7 @@ fn other_tools_read_what_was_captured() {
 }
 
 #[test]
-fn a_label_finds_the_prediction_of_a_server_that_is_gone() {
+fn a_label_is_joined_to_the_prediction_of_a_server_that_has_ended() {
     let kept = Kept::new(&["wine"]);
     let server = kept.serve(&[]);
     let id = ask(&server, "wine");
@@ -217,7 +217,7 @@ fn a_label_finds_the_prediction_of_a_server_that_is_gone() {
 }
 
 #[test]
-fn a_payload_logger_is_posted_requests_and_answers_as_events() {
+fn a_payload_logger_receives_requests_and_responses_as_events() {
     let (logger, posted) = listener();
     let directory = Directory::with(&["wine"]);
     let url = format!("capture.url=\"http://{logger}/\"");
@@ -270,7 +270,7 @@ fn a_payload_logger_is_posted_requests_and_answers_as_events() {
 }
 
 #[test]
-fn capture_without_a_place_or_with_a_wrong_address_is_refused_at_the_start() {
+fn capture_without_a_store_or_with_an_invalid_address_is_refused_at_the_start() {
     let refused = |set: &[&str], part: &str| {
         let directory = Directory::with(&["wine"]);
         let mut command = ortus();

@@ -223,7 +223,7 @@ fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStrea
 }
 
 #[test]
-fn what_outlives_the_drain_is_closed_by_force_and_the_exit_says_so() {
+fn requests_beyond_the_drain_are_closed_by_force_and_the_exit_code_is_1() {
     let (mut server, half, _directory) = stopping_with_a_half_sent_request("200ms");
     assert_eq!(server.wait(), Some(1));
     drop(half);
@@ -231,21 +231,23 @@ fn what_outlives_the_drain_is_closed_by_force_and_the_exit_says_so() {
 
 #[test]
 fn a_second_signal_exits_at_once() {
-    let (mut server, half, _directory) = stopping_with_a_half_sent_request("60s");
+    let (mut server, half, _directory) = stopping_with_a_half_sent_request("1h");
     crate::support::eventually("no longer ready", || {
         crate::support::http(&server.ops, "GET", "/readyz", &[], b"").status == 503
     });
-    let start = std::time::Instant::now();
-    while server.is_running() && start.elapsed().as_secs() < 20 {
-        server.terminate();
-        std::thread::yield_now();
-    }
-    assert!(!server.is_running() && start.elapsed().as_secs() < 10);
+    // Without the second signal it would wait for the drain, far longer than this does.
+    crate::support::eventually("the end of the server", || {
+        let is_running = server.is_running();
+        if is_running {
+            server.terminate();
+        }
+        !is_running
+    });
     drop(half);
 }
 
 #[test]
-fn the_demo_holds() {
+fn the_demo_succeeds() {
     let (code, out, err) = run(&["demo", "--exit"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("every check passed"), "{out}");

@@ -1,5 +1,5 @@
-//! What the model directory does to what serves: broken files change nothing,
-//! bytes that change in place are refused, explicit control obeys its calls.
+//! Serving from a model directory: broken files change nothing, files that change in
+//! place are refused, and explicit control loads only what it is asked to.
 
 use crate::support::{Directory, Server, eventually, model_file};
 use serde_json::Value;
@@ -96,7 +96,7 @@ fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
 }
 
 #[test]
-fn bytes_that_change_in_place_are_refused_and_the_old_go_on() {
+fn files_that_change_in_place_are_refused_and_the_loaded_version_still_serves() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
     let server = Server::start(directory.path());
@@ -124,20 +124,19 @@ fn bytes_that_change_in_place_are_refused_and_the_old_go_on() {
 fn a_half_copied_file_is_not_loaded() {
     let directory = Directory::empty();
     directory.put("other", 1, &model_file("wine", "1"));
-    let server = Server::start_with(directory.path(), &["--set", "models.settle=400ms"]);
+    let server = Server::start_with(directory.path(), &["--set", "models.settle=5s"]);
     let bytes = model_file("diabetes", "1");
     let folder = directory.path().join("slow/1");
     fs::create_dir_all(&folder).expect("a folder");
-    // Written in pieces, each soon after the last: never settled, never refused.
+    let reason = || line(&server, "slow", "1").map(|l| l["reason"].clone());
+
+    // Each piece is written long before the last one has settled.
     let mut written = 0;
     for part in bytes.chunks(bytes.len() / 8 + 1) {
         written += part.len();
         fs::write(folder.join("model.onnx"), &bytes[..written]).expect("written");
-        let seen = std::time::Instant::now();
-        while seen.elapsed() < std::time::Duration::from_millis(100) {
-            let reason = line(&server, "slow", "1").map(|l| l["reason"].clone());
-            assert!(reason.is_none_or(|r| r == "its files are still being written"));
-        }
+        eventually("the server sees the file", || reason().is_some());
+        assert!(reason().is_none_or(|r| r == "its files are still being written"));
     }
     eventually("the whole file", || latest(&server, "slow") == 200);
     assert_eq!(
@@ -147,7 +146,7 @@ fn a_half_copied_file_is_not_loaded() {
 }
 
 #[test]
-fn explicit_control_loads_and_unloads_when_told() {
+fn explicit_control_loads_and_unloads_on_request() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
     directory.put("n", 1, b"broken");
@@ -177,7 +176,7 @@ fn explicit_control_loads_and_unloads_when_told() {
 }
 
 #[test]
-fn polling_servers_refuse_to_be_told() {
+fn servers_that_poll_refuse_requests_to_load_and_unload() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
     let server = Server::start(directory.path());
@@ -219,7 +218,7 @@ fn labels_and_version_policy_come_from_the_configuration() {
 }
 
 #[test]
-fn a_triton_configuration_is_honoured_or_refuses_the_model() {
+fn a_triton_configuration_is_applied_or_the_model_is_refused() {
     let directory = Directory::empty();
     directory.put("small", 1, &model_file("wine", "1"));
     fs::write(

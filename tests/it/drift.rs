@@ -159,7 +159,7 @@ fn column<'d>(drift: &'d serde_json::Value, name: &str) -> &'d serde_json::Value
 }
 
 #[test]
-fn every_metric_is_what_numpy_and_scipy_say_of_the_same_rows() {
+fn every_drift_metric_agrees_with_numpy_and_scipy() {
     let Some(python) = or_not_run(
         "NumPy and SciPy",
         python("test-monitor", "monitor/requirements.txt"),

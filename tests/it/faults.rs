@@ -1,5 +1,5 @@
-//! Models and clients that take more than their share: a row that fails, a run
-//! that never seems to end, an answer nobody reads. Neighbours are unharmed.
+//! Faulty models and clients: a row that fails, a run that does not end, an answer that
+//! is never read. Other requests are unharmed.
 
 use crate::support::{Directory, Server, eventually};
 use ortus::proto::inference as oip;
@@ -36,10 +36,10 @@ async fn ask(server: &Server, request: oip::ModelInferRequest) -> Result<Vec<u8>
 }
 
 #[tokio::test]
-async fn neighbours_of_a_row_that_fails_get_the_bits_they_get_alone() {
+async fn requests_batched_with_a_row_that_fails_get_the_answers_they_get_alone() {
     let directory = Directory::empty();
     directory.put("lookup", 1, &graphs::lookup());
-    // A lane waits for company, so that the requests are in one batch for sure.
+    // The batch delay brings the requests into one batch.
     let server = Server::start_with(
         directory.path(),
         &["--set", "model.lookup.batch_delay=300ms"],
@@ -127,16 +127,22 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
     directory.put("demanding", 1, &graphs::demanding(1.0));
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start_with(directory.path(), &["--set", "model.demanding.lanes=1"]);
-    // Seconds of work on any one core there is.
+    let ended = || server.metric("ortus_batch_rows_count{model=\"demanding\",version=\"1\"}");
+    let ended_before = ended();
+
+    // Seconds of work on any core.
     let long = with_timeout_us(whole_numbers("demanding", &[7000]), 200_000);
     let start = Instant::now();
     let status = ask(&server, long).await.expect_err("far too long");
-    let took = start.elapsed();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    // This is about time: a deadline must not pass early.
+    let took = start.elapsed();
     assert!(
-        took >= Duration::from_millis(200) && took < Duration::from_secs(2),
+        took >= Duration::from_millis(200),
         "answered after {took:?}"
     );
+    assert_eq!(ended(), ended_before, "answered only after the run");
+
     // The run goes on in its lane until its node ends.
     canary(&server);
     directory.put("demanding", 2, &graphs::demanding(2.0));
@@ -163,7 +169,7 @@ async fn a_run_that_loops_on_is_terminated_after_its_deadline_and_its_lane_serve
     let directory = Directory::empty();
     directory.put("counting", 1, &graphs::counting());
     let server = Server::start_with(directory.path(), &["--set", "model.counting.lanes=1"]);
-    // Years of counting.
+    // Counting so far takes years.
     let endless = with_timeout_us(whole_numbers("counting", &[1 << 50]), 100_000);
     let status = ask(&server, endless).await.expect_err("far too long");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
@@ -220,7 +226,7 @@ fn a_run_that_hangs_an_io_thread_does_not_hold_up_the_end_of_the_server() {
     server.terminate();
 
     assert_eq!(server.wait(), Some(1));
-    // The end of the process cuts the run off: it was not waited for.
+    // The server ended without waiting for the run.
     let mut answer = Vec::new();
     let _ = (&stream).read_to_end(&mut answer);
     assert_eq!(String::from_utf8_lossy(&answer), "");
@@ -233,7 +239,7 @@ fn a_run_that_hangs_an_io_thread_does_not_hold_up_the_end_of_the_server() {
 }
 
 #[tokio::test]
-async fn an_intermediate_that_explodes_is_refused_and_the_server_goes_on() {
+async fn an_intermediate_tensor_beyond_memory_is_refused_and_the_server_goes_on() {
     let directory = Directory::empty();
     directory.put("demanding", 1, &graphs::demanding(1.0));
     directory.put("lookup", 1, &graphs::lookup());
@@ -284,7 +290,7 @@ fn a_model_that_hangs_or_wants_all_memory_at_its_first_run_is_refused_and_the_ol
 }
 
 #[test]
-fn a_crash_at_the_first_run_is_the_childs_alone() {
+fn a_crash_at_the_first_run_ends_only_the_sandbox() {
     let directory = Directory::empty();
     directory.put("m", 1, &graphs::demanding(1.0));
     let server = Server::start(directory.path());
@@ -327,12 +333,13 @@ fn a_body_in_chunks_of_one_byte_is_read_whole() {
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start(directory.path());
     let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
-    // A million of them: spaces are legal JSON.
+    // White space may follow JSON. No deadline: a debug build needs seconds for this many
+    // chunks, and more on a busy machine.
     let padded = body.bytes().chain(std::iter::repeat_n(b' ', 1_000_000));
     let chunks: Vec<u8> = padded
         .flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n'])
         .collect();
-    let head = format!("{INFER}ortus-timeout-ms: 20000\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!("{INFER}Transfer-Encoding: chunked\r\n\r\n");
     let answer = crate::support::raw(
         &server.http,
         &[head.as_bytes(), &chunks, b"0\r\n\r\n"].concat(),
@@ -343,23 +350,25 @@ fn a_body_in_chunks_of_one_byte_is_read_whole() {
 }
 
 #[test]
-fn half_a_connection_closed_after_the_request_still_gets_its_answer_or_an_end() {
+fn a_connection_half_closed_within_a_request_is_ended_at_once() {
     let directory = Directory::empty();
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start(directory.path());
     let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
     stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .expect("set");
     let head = format!("{INFER}Content-Length: 100\r\n\r\n{{");
     stream.write_all(head.as_bytes()).expect("written");
     stream
         .shutdown(std::net::Shutdown::Write)
         .expect("half closed");
-    // The rest of the body never comes, and the server sees that at once.
-    let start = Instant::now();
-    let _ = stream.read_to_end(&mut Vec::new());
-    assert!(start.elapsed() < Duration::from_secs(5));
+
+    // The rest of the body cannot come any more. The server ends the connection without
+    // waiting for its idle time-out, which is longer than that of this read.
+    let ended = stream.read_to_end(&mut Vec::new());
+    let timed_out = ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(!timed_out, "the connection stays open");
     eventually("nothing in flight", || {
         server.metric("ortus_bytes_in_flight") == Some(0.0)
     });
@@ -380,7 +389,7 @@ fn a_client_that_never_reads_is_cut_and_holds_bounded_memory() {
     stream
         .set_write_timeout(Some(Duration::from_millis(200)))
         .expect("set");
-    // Requests for long answers, one after another, and not a byte read.
+    // Requests for long answers, one after another, none of which is read.
     let ask = b"GET /v2/models/lookup/config HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
     let start = Instant::now();
     let cut = loop {
@@ -393,7 +402,7 @@ fn a_client_that_never_reads_is_cut_and_holds_bounded_memory() {
             {
                 break true;
             }
-            _ if start.elapsed() > Duration::from_secs(20) => break false,
+            _ if start.elapsed() > Duration::from_secs(60) => break false,
             _ => {}
         }
     };

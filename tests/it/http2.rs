@@ -160,7 +160,7 @@ fn streams_that_this_side_resets_are_limited_at_and_above() {
 }
 
 #[test]
-fn a_few_resets_are_no_misuse() {
+fn a_few_resets_are_allowed() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let cancel = 8_u32.to_be_bytes();
@@ -181,7 +181,7 @@ fn a_few_resets_are_no_misuse() {
 }
 
 #[test]
-fn ten_thousand_streams_and_a_window_of_zero_harm_nobody() {
+fn ten_thousand_streams_and_a_window_of_zero_do_not_affect_other_clients() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let before = server
@@ -201,7 +201,7 @@ fn ten_thousand_streams_and_a_window_of_zero_harm_nobody() {
 }
 
 #[test]
-fn headers_without_end_are_refused() {
+fn endless_headers_are_refused() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let start = frame(HEADERS, 0, 1, &call());
@@ -215,7 +215,7 @@ fn headers_without_end_are_refused() {
 }
 
 #[test]
-fn floods_and_frames_out_of_place_harm_nobody() {
+fn floods_and_misplaced_frames_do_not_affect_other_clients() {
     let directory = Directory::of_all_models();
     let server = Server::start(directory.path());
     let open = frame(HEADERS, END_HEADERS, 1, &call());

@@ -97,7 +97,7 @@ fn agree(found: &Value, reference: &Value) {
 }
 
 #[test]
-fn measures_are_what_scikit_learn_says_and_outlive_a_restart() {
+fn measures_agree_with_scikit_learn_and_outlive_a_restart() {
     let Some(python) = or_not_run(
         "scikit-learn",
         python("test-monitor", "monitor/requirements.txt"),
@@ -197,7 +197,7 @@ fn check_performance(server: &Server, reference: &Value) {
 }
 
 #[test]
-fn labels_that_cannot_be_are_refused_each_with_its_reason() {
+fn invalid_labels_are_refused_each_with_its_reason() {
     let directory = Directory::with(&["wine", "diabetes"]);
     let server = Server::start(directory.path());
     let (id, _) = predict(&server, 0..2);
@@ -262,7 +262,7 @@ fn labels_that_cannot_be_are_refused_each_with_its_reason() {
 }
 
 #[test]
-fn labels_are_taken_over_grpc_too() {
+fn labels_are_accepted_over_grpc() {
     let directory = Directory::empty();
     directory.put("m", 1, &graphs::marked(2.0, 3));
     let server = Server::start(directory.path());

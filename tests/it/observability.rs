@@ -49,7 +49,7 @@ fn predict(server: &Server, headers: &[(&str, &str)]) -> crate::support::Answer 
 }
 
 #[test]
-fn prometheus_takes_the_rules_and_the_metrics() {
+fn prometheus_accepts_the_rules_and_the_metrics() {
     if or_not_run("promtool", promtool()).is_none() {
         return;
     }
@@ -86,7 +86,7 @@ fn prometheus_takes_the_rules_and_the_metrics() {
 }
 
 #[test]
-fn the_catalogue_is_printed() {
+fn the_catalogue_of_metrics_is_printed() {
     let output = ortus()
         .args(["metrics", "list", "--json"])
         .output()
@@ -253,7 +253,7 @@ fn check_refused_endpoint(directory: &Directory) {
 }
 
 #[test]
-fn a_slow_prediction_is_logged_with_its_ids_and_not_without_end() {
+fn slow_predictions_are_logged_with_their_ids_at_a_limited_rate() {
     let directory = Directory::with(&["wine"]);
     let server = Server::start_with(
         directory.path(),

@@ -105,7 +105,7 @@ fn retiring_the_old_champion_at_once_leaves_no_gap() {
 }
 
 #[test]
-fn a_log_from_the_future_is_refused_by_name_and_serving_goes_on() {
+fn a_log_of_a_newer_format_is_refused_by_name_and_serving_goes_on() {
     let registry = Registry::new();
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1"]);
@@ -138,7 +138,7 @@ fn a_log_from_the_future_is_refused_by_name_and_serving_goes_on() {
 }
 
 #[test]
-fn the_fleet_tells_who_follows_and_commands_nudge_it() {
+fn the_fleet_lists_its_servers_and_commands_notify_them() {
     let registry = Registry::new();
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1"]);

@@ -83,7 +83,7 @@ fn stranger(registry: &Registry) -> Command {
 }
 
 #[test]
-fn who_may_only_read_reads_and_is_refused_in_one_line() {
+fn read_only_access_reads_and_is_refused_to_write_in_one_line() {
     use std::os::unix::fs::PermissionsExt;
     let registry = Registry::new();
     registry.push("m", 1.0);

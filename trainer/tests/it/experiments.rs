@@ -181,7 +181,7 @@ fn check_mlflow(python: &Path, folder: &Path, best: &Value) {
 }
 
 #[test]
-fn settings_at_random_are_bounded_and_what_cannot_be_tried_is_told() {
+fn a_random_sweep_is_bounded_and_an_invalid_sweep_is_refused() {
     let place = Place::new();
     let random = "[sweep]\nmethod = \"random\"\nruns_max = 3\n[sweep.values]\n\"fit.algorithm\" = [\"linear\"]\n\"fit.linear.l2\" = { from = 0.01, to = 100.0, log = true }\n";
     let (code, said, error) = sweep(&place, &spec(&place, random), &[]);

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::process::Command;
 
 #[test]
-fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
+fn a_regression_model_is_published_with_a_companion_that_estimates_its_errors() {
     let place = Place::new();
     let mut text = "size,street,price\n".to_owned();
     for row in 0..6_000 {
@@ -75,7 +75,7 @@ fn a_model_of_values_brings_what_says_how_large_its_errors_are() {
 }
 
 #[test]
-fn exported_graphs_satisfy_the_onnx_checker_and_weights_are_scikit_learns() {
+fn exported_graphs_satisfy_the_onnx_checker_and_weights_equal_those_of_scikit_learn() {
     let Some(python) = or_not_run(
         "scikit-learn",
         python("test-monitor", "monitor/requirements.txt"),

@@ -24,7 +24,7 @@ mod exports;
 mod buckets;
 
 /// Drift, an alarm, retraining and recovery.
-mod looped;
+mod closed_loop;
 
 /// Triggers start a run, each once.
 mod watch;

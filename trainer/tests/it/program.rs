@@ -388,7 +388,7 @@ fn check_parity(place: &Place) {
 }
 
 #[test]
-fn a_torch_model_is_published_where_torch_is() {
+fn a_pytorch_model_is_published_where_pytorch_is_installed() {
     let python = std::env::var("ORTUS_TEST_TORCH").unwrap_or_else(|_| "python3".to_owned());
     // Half a gigabyte is not fetched for one example.
     if let Err(reason) = run(Command::new(&python).args(["-c", "import torch, pyarrow, sklearn"])) {
