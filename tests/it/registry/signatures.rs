@@ -55,21 +55,23 @@ fn a_server_that_requires_signatures_loads_only_versions_signed_by_a_trusted_key
         eventually("the refusal", || {
             failures() > 0.0 && server.log().contains(said)
         });
-
         assert!(serves(&server, "1", 1.0));
     }
+
     push(4.0, &["--key", &ann]);
     eventually("a signed one", || serves(&server, "4", 4.0));
-    run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
 
-    // A key that becomes trusted later is enough: a refused version is tried again.
+    run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
+    push(5.0, &["--key", &ann]);
     eventually("the revocation", || server.log().contains("revoked since"));
     assert!(serves(&server, "4", 4.0));
-    // A key that is trusted later is enough: the refusal is tried again.
+
+    // A key that becomes trusted later is enough: a refused version is tried again.
     let other = run(&["key", "public", &eve]);
     push(6.0, &["--key", &eve]);
     run(&["key", "trust", &trust, &other, "--name", "eve"]);
-    eventually("the second look", || serves(&server, "6", 6.0));
+    eventually("the second attempt", || serves(&server, "6", 6.0));
+
     let history = registry.does(&["history", "m", "--json"]);
     assert!(
         history.contains(&public),
