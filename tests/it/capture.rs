@@ -1,5 +1,5 @@
-//! Predictions that are kept: read by other tools, sent again, and found by
-//! labels that come after the server that made them is gone.
+//! Captured predictions: other tools read them, a replay sends them again, and labels
+//! find them after the server that made them has ended.
 
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, http, listener, model_file, ortus};
@@ -35,7 +35,7 @@ impl Kept {
         Server::start_with(self.directory.path(), &all)
     }
 
-    /// Ends a server as an operator would, so that what was gathered is written.
+    /// Ends a server as an operator would, so that it writes its buffers.
     fn end(mut server: Server) {
         server.terminate();
         assert_eq!(server.wait(), Some(0));
@@ -64,7 +64,7 @@ impl Kept {
     }
 }
 
-/// Sends a model's sample; gives the prediction's id.
+/// Sends a model's sample request; returns the prediction id.
 fn ask(server: &Server, model: &str) -> String {
     let sample = std::fs::read(
         crate::support::models_folder()
@@ -209,7 +209,7 @@ fn a_label_is_joined_to_the_prediction_of_a_server_that_has_ended() {
         b"",
     )
     .json();
-    // The sample's answers are 2, 1 and 0.
+    // The model predicts 2, 1 and 0 for the rows of the sample.
     let accuracy = asked["measured"][0]["window"]["measures"]["accuracy"]
         .as_f64()
         .expect("measured");

@@ -1,4 +1,4 @@
-//! The clients that people use, in Python, against a real server.
+//! Existing clients against a real server: tritonclient, curl, gRPC reflection.
 
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, models_folder};

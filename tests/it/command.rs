@@ -1,4 +1,4 @@
-//! The command line's contract: what it prints, where, and its exit codes.
+//! The command line: what it prints, where, and its exit codes.
 
 use crate::support::optional;
 use crate::support::{Directory, Server, model_file, models_folder, ortus};
@@ -200,7 +200,7 @@ fn sigterm_finishes_and_exits_0() {
     assert_eq!(server.wait(), Some(0));
 }
 
-/// A server that is stopping while a client holds a request half sent.
+/// A server that is stopping while a client has sent half a request.
 fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStream, Directory) {
     use std::io::Write;
     let directory = Directory::of_all_models();

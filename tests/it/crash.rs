@@ -1,5 +1,5 @@
-//! What is left of a registry when a command is killed: at random moments, and
-//! before each of its operations on the store.
+//! The state of a registry after a command was killed: at random moments, and before
+//! each of its operations on the store.
 
 use crate::support::optional::is_long;
 use crate::support::registry::{Registry, champion, copy, versions};
@@ -39,7 +39,8 @@ fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        // As long as a push takes, and a little longer: the moment is the test.
+        // Up to a little more than a push takes. The moment of the kill is what this test
+        // varies: there is no condition to wait for.
         std::thread::sleep(Duration::from_micros(random % 40_000));
         let _ = child.kill();
         let ended = child.wait().expect("waited for");
@@ -69,10 +70,10 @@ fn a_push_killed_at_any_moment_leaves_all_or_nothing_and_can_be_repeated() {
     );
 }
 
-/// Runs a command on copies of a registry, killed before each operation on the
-/// store in turn, the `from`-th first, until it comes through. After each the registry is whole and
-/// as before or as after, and the retry comes through. Returns how often it was
-/// killed.
+/// Runs a command on copies of a registry and kills it before one operation on the store:
+/// in the first copy before the `from`-th, in the next one before the following one, until
+/// the command succeeds. After each kill the registry is intact, in the state before or
+/// after the command, and a retry succeeds. Returns the number of kills.
 fn kill_everywhere(
     prepared: &Registry,
     from: u64,
@@ -104,7 +105,7 @@ fn kill_everywhere(
             String::from_utf8_lossy(&output.stderr)
         );
         let left = shows(&registry);
-        // A rollback that had landed has nowhere further to go, and is refused.
+        // A rollback that had happened cannot be repeated, and is refused.
         let (code, out, err) = registry.run(command);
         assert!(
             code == 0 || left != before,
@@ -125,7 +126,7 @@ fn kill_everywhere(
     panic!("{command:?} never came through");
 }
 
-/// What history says, but for times and hashes.
+/// The model's history without times and hashes.
 fn history(registry: &Registry) -> String {
     let all: serde_json::Value =
         serde_json::from_str(&registry.does(&["history", "m", "--json"])).expect("JSON");
@@ -139,7 +140,7 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1"]);
     registry.push("m", 2.0);
-    // Large enough to go in parts.
+    // Large enough for an upload in parts.
     let file = registry.0.path().join("large.onnx");
     std::fs::write(&file, graphs::marked(3.0, 5 << 20)).expect("written");
     let push = [
@@ -161,7 +162,7 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
         "rollback",
         kill_everywhere(&registry, 1, &["rollback", "m"], &history),
     ));
-    // Version 1 is rolled back to, retired and swept.
+    // Version 1, the champion after the rollback, is retired and its files removed.
     registry.does(&["retire", "m", "1"]);
     let files = |registry: &Registry| {
         let listed = |below: &str| {
@@ -170,7 +171,7 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
             crate::support::registry::files(&folder, &mut found);
             found.len()
         };
-        // A sweep that is repeated needs no second tombstone.
+        // A repeated collection writes no second tombstone.
         format!("{} blobs, {}", listed("blobs"), history(registry))
     };
     let gc = ["gc", "--grace", "0", "--retain", "0"];
@@ -179,7 +180,7 @@ fn a_command_killed_before_any_of_its_operations_leaves_all_or_nothing() {
         files(registry)
     };
     kills.push(("gc", kill_everywhere(&registry, 1, &gc, &end)));
-    // The 64th entry brings a checkpoint; those before it are read first.
+    // The 64th entry is followed by a checkpoint; the entries before it are read first.
     const LOGGED: u64 = 63;
     let logged = || {
         std::fs::read_dir(registry.store().join("ns/default/log"))

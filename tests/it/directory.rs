@@ -59,7 +59,7 @@ fn broken_files_are_reported_and_the_rest_serves() {
 fn renamed_operator(model: &[u8]) -> Vec<u8> {
     let name = b"TreeEnsembleRegressor";
     let mut renamed = model.to_vec();
-    // The node may bear its operator's name too.
+    // The name of the node may contain that of its operator.
     let places: Vec<usize> = (0..model.len() - name.len())
         .filter(|at| model[*at..].starts_with(name))
         .collect();

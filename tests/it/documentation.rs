@@ -11,14 +11,13 @@
 //!   are those of a training specification.
 //! - `json`: must parse.
 //!
-//! An HTML comment above a block says more: `<!-- file: NAME -->`,
+//! An HTML comment above a block is a directive: `<!-- file: NAME -->`,
 //! `<!-- output -->`, `<!-- output in the end -->`, `<!-- exit code: N -->`. Any
 //! other block carries `<!-- not run: REASON -->`, or the test fails.
 //!
-//! Ports and host names: wherever a page says 8000, 8001, 8002 or 8003 of
-//! `localhost` or `127.0.0.1`, the running server's own address is put in its
-//! place. `/tmp/`, `/srv/`, `/etc/ortus` and `/var/lib/ortus` become folders of
-//! the page's own.
+//! Ports and host names: 8000, 8001, 8002 and 8003 of `localhost` or `127.0.0.1` are
+//! replaced by the addresses of the running server; `/tmp/`, `/srv/`, `/etc/ortus` and
+//! `/var/lib/ortus` by folders of the page's own.
 
 mod markdown;
 mod messages;

@@ -122,7 +122,7 @@ impl Watched {
         run(&mut command).expect("profiled")
     }
 
-    /// Serves with windows of so many rows, every one of them sampled.
+    /// Serves with windows of `rows` rows, all of which are sampled.
     fn serve(&self, rows: usize) -> Server {
         self.serve_with(rows, "monitor.enabled=true")
     }
@@ -142,7 +142,7 @@ impl Watched {
     }
 }
 
-/// What `ortus drift NAME --json` says of the only version.
+/// The report of `ortus drift NAME --json` about the only version.
 fn drift(server: &Server) -> serde_json::Value {
     let text =
         run(ortus().args(["drift", "m", "--json", "--server", &server.operator])).expect("answers");
@@ -211,7 +211,7 @@ fn every_drift_metric_agrees_with_numpy_and_scipy() {
                     (ours - exact).abs() <= bound + 1e-9,
                     "{name} {metric}: {ours}, SciPy {exact}, bound {bound}"
                 );
-                // Twelve counts are all cells of their own: nothing is lost.
+                // Each of the twelve counts has a bin of its own, so binning loses nothing.
                 assert!(
                     name != "items" || (ours - exact).abs() < 1e-6,
                     "{name} {metric}: {ours}, SciPy {exact}"
@@ -361,7 +361,8 @@ fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
         eventually("the refusal", || server.log().contains(part));
     }
     send(&server, &rows(10, 1, 0.0));
-    // The model's own comes along, and back.
+
+    // The model's own baseline is stored with it and served.
     let own = watched.at("baseline.json");
     registry.does(&[
         "push",

@@ -1,10 +1,10 @@
-//! An answer that cannot be written in the client's protocol is one refused
-//! request: it is not counted as served as well.
+//! An answer that the client's protocol cannot express is counted as one refused request,
+//! and not as served as well.
 
 use crate::support::{Directory, Server};
 use ortus::testing::graphs;
 
-/// Sends a request whose answer cannot be written, and reads what it counted.
+/// Sends a request whose answer cannot be written; checks the counters.
 fn check(protocol: &str, path: &str, body: &str, output: &str) {
     let directory = Directory::empty();
     directory.put("unwritable", 1, &graphs::unwritable());

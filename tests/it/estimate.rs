@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The numbers of a table, and its last column apart where it is the label.
+/// The features of a table, and its labels if it has them.
 fn table(path: &Path, width: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     let text = std::fs::read_to_string(path).expect("a table");
     let rows = text.lines().skip(1).map(|l| {
@@ -28,7 +28,7 @@ fn table(path: &Path, width: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     .unzip()
 }
 
-/// The named output of rows, fifty at a time.
+/// The output `output` for rows that are sent fifty at a time.
 fn predict(
     server: &Server,
     model: &str,

@@ -188,7 +188,7 @@ async fn a_run_that_loops_on_is_terminated_after_its_deadline_and_its_lane_serve
     );
 }
 
-/// A matrix product of this width takes one core some ten seconds.
+/// A matrix product of this width takes one core about ten seconds.
 const SLOW_WIDTH: i64 = 8192;
 
 /// A server, and the request in it that hangs an I/O thread.
@@ -303,8 +303,8 @@ fn a_crash_at_the_first_run_ends_only_the_sandbox() {
         )
     };
 
-    // The first run takes long. A Rust program takes one segmentation fault that it did not
-    // cause for none, and dies of the next.
+    // The first run takes seconds. A Rust program survives the first SIGSEGV that another
+    // process sends: its handler only restores the default action.
     directory.put("m", 2, &graphs::hungry(9_000));
     eventually("the refusal", || {
         for pid in server.children().into_iter().filter_map(Pid::from_raw) {
@@ -329,13 +329,13 @@ fn a_body_in_chunks_of_one_byte_is_read_whole() {
     directory.put("lookup", 1, &graphs::lookup());
     let server = Server::start(directory.path());
     let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[2]}]}"#;
-    // White space may follow JSON. No deadline: a debug build needs seconds for this many
-    // chunks, and more on a busy machine.
+    // White space may follow JSON. The deadline includes the time of the upload, and a
+    // debug build on a busy machine takes long to read this many chunks.
     let padded = body.bytes().chain(std::iter::repeat_n(b' ', 1_000_000));
     let chunks: Vec<u8> = padded
         .flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n'])
         .collect();
-    let head = format!("{INFER}Transfer-Encoding: chunked\r\n\r\n");
+    let head = format!("{INFER}ortus-timeout-ms: 600000\r\nTransfer-Encoding: chunked\r\n\r\n");
     let answer = crate::support::raw(
         &server.http,
         &[head.as_bytes(), &chunks, b"0\r\n\r\n"].concat(),

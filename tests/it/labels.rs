@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Rows of the wine model's inputs that differ.
+/// Row `at` of inputs for the wine model, all of which differ.
 fn wine_row(at: usize) -> Vec<f64> {
     let base = [
         13.0, 2.3, 2.4, 19.5, 100.0, 2.3, 2.0, 0.36, 1.6, 5.0, 0.96, 2.6, 750.0,
@@ -23,7 +23,7 @@ fn wine_row(at: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Predicts rows; gives the prediction's id and the scores of each row.
+/// Predicts rows; returns the prediction id and the scores of each row.
 fn predict(server: &Server, rows: std::ops::Range<usize>) -> (String, Vec<Vec<f64>>) {
     let flat: Vec<f64> = rows.clone().flat_map(wine_row).collect();
     let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [rows.len(), 13], "data": flat}]});
@@ -236,7 +236,7 @@ fn invalid_labels_are_refused_each_with_its_reason() {
         "future",
     );
     check(json!([]), 400, "1 to 10000");
-    // One good one carries the request; what is wrong is told.
+    // One valid label is enough for success; errors name the others.
     check(
         json!([label(&id, 1, 2), label(&id, 9, 2)]),
         200,

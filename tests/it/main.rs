@@ -19,40 +19,40 @@ mod compression;
 /// A hundred swaps under load lose nothing.
 mod swap;
 
-/// Bad requests get typed answers and harm nobody.
+/// Bad requests get typed answers and do not affect others.
 mod bad_input;
 
 /// Answers that a protocol cannot write.
 mod encoding;
 
-/// Models and clients that take more than their share.
+/// Faulty models and clients.
 mod faults;
 
-/// HTTP/2 misused.
+/// Misuse of HTTP/2.
 mod http2;
 
-/// What the scores alone say of how good a model is.
+/// Performance that is estimated without labels.
 mod estimate;
 
-/// The page about a model.
+/// The HTML report of a model, and JSON Schemas.
 mod report;
 
-/// What others see: metrics, rules, spans, the log.
+/// Metrics, alerting rules, spans and the log.
 mod observability;
 
-/// Predictions that are kept, and sent again.
+/// Captured predictions, and their replay.
 mod capture;
 
-/// Labels that come back, and what they measure.
+/// Ground-truth labels, and measured performance.
 mod labels;
 
-/// What the model directory does to what serves.
+/// Serving from a model directory.
 mod directory;
 
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;
 
-/// The registry: on S3, by its commands, and served from.
+/// The registry: its commands, its stores, and servers that follow it.
 mod registry;
 
 /// The operator API over gRPC.
@@ -64,7 +64,7 @@ mod drift;
 /// Commands killed at any point.
 mod crash;
 
-/// The command line's contract.
+/// The command line: output and exit codes.
 mod command;
 
 /// README and the book: examples, links, pages.

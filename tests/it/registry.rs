@@ -1,9 +1,10 @@
-//! The registry as its users meet it: on a real S3 server, through its
-//! commands, and as what a server follows.
+//! The registry as its users meet it: its commands, stores in a folder and on a real S3
+//! server, and servers that follow it.
 
 mod commands;
 mod follow;
 mod golden;
+mod over_http;
 mod promotions;
 mod signatures;
 mod store;

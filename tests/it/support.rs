@@ -1,5 +1,5 @@
-//! A real server on free ports over a temporary model directory, and a small
-//! HTTP client that can also misbehave.
+//! A real server on free ports with a temporary model directory, and a small HTTP client
+//! that can also send malformed requests.
 
 #[path = "support/baseline.rs"]
 pub(crate) mod baseline;
@@ -170,7 +170,7 @@ impl Server {
         Self::start_from(&all)
     }
 
-    /// Starts a server whose arguments say where the models come from.
+    /// Starts a server whose arguments name the source of its models.
     pub(crate) fn start_from(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
@@ -221,7 +221,7 @@ impl Server {
         }
     }
 
-    /// What the server has written to its log so far.
+    /// The server's log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
@@ -256,7 +256,7 @@ impl Server {
             .expect("a child not yet waited for");
     }
 
-    /// The processes that it started and that still run.
+    /// The child processes that still run.
     pub(crate) fn children(&self) -> Vec<i32> {
         let number = |name: &std::ffi::OsStr| name.to_str()?.parse::<i32>().ok();
         let all = fs::read_dir("/proc")
@@ -349,7 +349,7 @@ pub(crate) fn http(
     raw(address, &bytes).expect("an HTTP answer")
 }
 
-/// Sends bytes as they are; `None` where the server just closes.
+/// Sends bytes as they are; `None` if the server closes without an answer.
 pub(crate) fn raw(address: &str, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).expect("the server accepts");
     stream.set_read_timeout(Some(TIMEOUT)).expect("set");
@@ -400,13 +400,13 @@ pub(crate) fn settings<'s>(all: &[&'s str]) -> Vec<&'s str> {
     all.iter().flat_map(|setting| ["--set", setting]).collect()
 }
 
-/// What a listener was posted.
+/// A request that a listener received.
 pub(crate) struct Posted {
     pub headers: BTreeMap<String, String>,
     pub body: serde_json::Value,
 }
 
-/// A listener that takes what is posted; the first attempt of all is refused.
+/// A listener for webhooks; it refuses the first request of all.
 pub(crate) fn listener() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Posted>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -1,5 +1,5 @@
-//! A hundred swaps under load, over both protocols: no request is lost, and
-//! every answer names a version whose own output it is.
+//! A hundred swaps under load, over both protocols: no request is lost, and every answer
+//! is the output of the version that it names.
 
 use crate::support::{Directory, Server, http, model_file, models_folder, read_json};
 use ortus::proto::inference as oip;
@@ -23,7 +23,7 @@ fn golden() -> [Vec<f64>; 2] {
     })
 }
 
-/// Tells whether `values` are what `version` answers.
+/// Tells whether `values` are the answer of `version`.
 fn belongs(version: u64, values: &[f64], golden: &[Vec<f64>; 2]) -> bool {
     let expected = &golden[usize::from(version.is_multiple_of(2))];
     values.len() == expected.len()
@@ -54,7 +54,7 @@ impl Tally {
     }
 }
 
-/// Ends the clients also when the test fails.
+/// Ends the clients, also when the test fails.
 struct Done<'t>(&'t Tally);
 
 impl Drop for Done<'_> {

@@ -22,6 +22,6 @@ fn main() {
     for line in lines {
         print!("  {line}");
     }
-    // The next run notes what holds then.
+    // The next run writes notes of its own.
     let _ = std::fs::remove_dir_all(folder);
 }

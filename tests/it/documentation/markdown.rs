@@ -1,6 +1,5 @@
-//! What a page of the documentation holds: fenced blocks with what is said of
-//! them, headings as anchors, and links. Reads Markdown as far as the pages use
-//! it; runs nothing.
+//! The parts of a documentation page: fenced blocks with their directives, headings as
+//! anchors, and links. Reads as much of Markdown as the pages use; runs nothing.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +31,7 @@ pub(super) enum Directive {
 }
 
 impl Directive {
-    /// Reads a line; `None` where it is no comment that concerns a block.
+    /// Reads a line; `None` if it is not a directive.
     fn parse(line: &str) -> Option<Result<Self, String>> {
         let text = line
             .trim()
@@ -106,8 +105,7 @@ fn body<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Option<String
     None
 }
 
-/// The page without its fenced blocks, so that nothing in them is taken for a
-/// heading or a link.
+/// The page without its fenced blocks, which hold no headings or links.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_block = false;
     text.lines().enumerate().filter_map(move |(at, line)| {
@@ -161,7 +159,7 @@ pub(super) fn links(text: &str) -> Vec<(usize, String)> {
     links
 }
 
-/// A line without what stands between backticks.
+/// A line without its inline code.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("`")
 }

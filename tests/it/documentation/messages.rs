@@ -1,12 +1,12 @@
-//! Messages that the troubleshooting page quotes, held against the texts in the
+//! Compares the messages that the troubleshooting page quotes with the texts in the
 //! source, so that a message cannot be reworded without its row.
 
 use crate::support::root;
 use std::fs;
 use std::path::Path;
 
-/// What stands between backticks in columns headed "… contains", with its line;
-/// a quote is cut at each `…`, which stands for a value.
+/// Inline code in columns headed "… contains", with its line. A quote is cut at each `…`,
+/// which stands for a value.
 pub(super) fn quoted(page: &str) -> Vec<(usize, String)> {
     let mut quoted = Vec::new();
     let mut columns: Option<Vec<usize>> = None;
@@ -36,7 +36,7 @@ pub(super) fn source() -> String {
     for folder in ["src", "trainer/src"] {
         add(&root().join(folder), &mut all);
     }
-    // A line that ends in a backslash goes on with the next one's first word.
+    // A line that ends in a backslash continues with the first word of the next one.
     let mut parts = all.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.trim_start())

@@ -1,6 +1,6 @@
 //! A page's shell: a folder of its own with a copy of the models, one bash that
-//! lives as long as the page, and the server that the page started. Knows how an
-//! example is made to run here; reads no Markdown.
+//! lives as long as the page, and the server that the page started. Adapts examples to
+//! the test; reads no Markdown.
 
 use crate::support::optional::{or_not_run, python};
 use crate::support::{eventually, models_folder, ortus_built_for_tests, ortus_program};
@@ -33,7 +33,7 @@ pub(super) struct Session {
     shell: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// The last command, and what it printed; none where it was left out.
+    /// The last command and its output; none if it did not run.
     last: Option<(String, String)>,
 }
 
@@ -99,13 +99,13 @@ impl Session {
         self.folder.path().join(name)
     }
 
-    /// Runs a block command by command; the first that fails is told.
+    /// Runs a block command by command; reports the first that fails.
     pub(super) fn run(&mut self, block: &str) -> Result<(), String> {
         self.run_to(block, Some(0))
     }
 
-    /// Runs a block whose last command must end with a code; any will do where
-    /// none is given, because the command is going to be repeated.
+    /// Runs a block whose last command must end with `code`, or with any code if the command
+    /// is going to be repeated.
     pub(super) fn run_to(&mut self, block: &str, last_code: Option<i32>) -> Result<(), String> {
         let all = commands(block)?;
         for (at, command) in all.iter().enumerate() {
@@ -118,7 +118,7 @@ impl Session {
             if wanted.is_some_and(|code| code != ended.code) {
                 return Err(describe(command, &ended));
             }
-            // What a person reads of a refusal is on standard error.
+            // Errors are on standard error.
             let refusal = if ended.code == 0 { "" } else { &ended.stderr };
             self.last = Some((command.clone(), ended.stdout + refusal));
         }
@@ -142,8 +142,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether there is a Python with the packages that a program imports; tells
-    /// the shell of it.
+    /// Whether there is a Python with the packages that a program imports; sets `PYTHON`
+    /// in the shell.
     fn has_python(&mut self, program: &str) -> bool {
         let learns = ["sklearn", "pandas", "pyarrow"];
         let (name, list) = if learns.iter().any(|package| program.contains(package)) {
@@ -158,7 +158,7 @@ impl Session {
         known.is_ok_and(|ended| ended.code == 0)
     }
 
-    /// Writes a file into the page's folder; tells where.
+    /// Writes a file into the page's folder; returns its path.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let file = self.at("work").join(name);
         let folder = file.parent().ok_or("no folder")?;
@@ -167,7 +167,7 @@ impl Session {
         Ok(file)
     }
 
-    /// Compares with what the last command printed.
+    /// Compares a text with the output of the last command.
     pub(super) fn printed(&self, expected: &str) -> Result<(), String> {
         let Some((command, printed)) = &self.last else {
             return Ok(());
@@ -181,7 +181,7 @@ impl Session {
         ))
     }
 
-    /// Repeats the last command until it prints this.
+    /// Repeats the last command until it prints `expected`.
     pub(super) fn prints_in_the_end(&mut self, expected: &str) -> Result<(), String> {
         let Some((command, _)) = self.last.clone() else {
             return Ok(());
@@ -195,7 +195,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads TOML as the program does that it is for.
+    /// Checks TOML with the program that it is meant for.
     pub(super) fn check_toml(&mut self, text: &str) -> Result<(), String> {
         let tables: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
         if TRAINING.iter().any(|name| tables.contains_key(*name)) {
@@ -211,9 +211,9 @@ impl Session {
         Ok(())
     }
 
-    /// Reads a training specification. Where a part of one is shown, the rest is
-    /// put in: a name, a source, a target. `plan` begins what it says of the
-    /// specification with the file's name; that its data are not here is no fault.
+    /// Checks a training specification. A part of one is completed with a name, a source
+    /// and a target. `plan` reports faults of the specification with the file's name;
+    /// absent data are allowed.
     fn check_training(&mut self, text: &str, tables: &toml::Table) -> Result<(), String> {
         let what = "a training specification";
         let Some(_) = or_not_run(
@@ -284,7 +284,7 @@ impl Session {
         text.replace(FOLDER, &self.folder.path().display().to_string())
     }
 
-    /// Has the shell run one command.
+    /// Runs one command in the shell.
     fn execute(&mut self, command: &str) -> Result<Ended, String> {
         let (out, err) = (self.at("stdout"), self.at("stderr"));
         let shell = self.commands.as_mut().ok_or("the shell has ended")?;
@@ -375,8 +375,8 @@ fn commands(block: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether bash can read this as it stands. A here-document that does not end
-/// is only warned of.
+/// Whether bash can read a command as it is. For a here-document that does not end it only
+/// prints a warning.
 fn is_whole(command: &str) -> Result<bool, String> {
     if command.trim_end().ends_with('\\') {
         return Ok(false);

@@ -1,4 +1,5 @@
-//! A server that follows a log: champions, aliases, restarts, damaged and future logs.
+//! A server that follows a registry: champions, aliases, restarts, and logs that are
+//! damaged, rolled back or of a newer format.
 
 use crate::support::registry::{Done, Registry, ask, copy, damage, serves};
 use crate::support::{eventually, http};
@@ -16,7 +17,7 @@ fn a_server_follows_champions_and_answers_to_aliases() {
         ("1".to_owned(), "2".to_owned(), "1".to_owned())
     );
     let server = registry.serve(&["--model", "m"]);
-    // Nothing points at anything: nothing is loaded, and nobody answers.
+    // Without an alias no version is loaded.
     assert_eq!(
         (
             ask(&server, "m", &[]).0,
@@ -89,7 +90,7 @@ fn retiring_the_old_champion_at_once_leaves_no_gap() {
             count
         });
         let _done = Done(&done);
-        // Nobody is nudged: both are seen in one look.
+        // No server is notified, so that one poll sees both changes.
         let away = ["--nudge", "127.0.0.1:1"];
         registry.does(&[&["promote", "m", "2"][..], &away].concat());
         registry.does(&[&["retire", "m", "1"][..], &away].concat());
@@ -142,7 +143,7 @@ fn the_fleet_lists_its_servers_and_commands_notify_them() {
     let registry = Registry::new();
     registry.push("m", 1.0);
     registry.does(&["promote", "m", "1"]);
-    // It would not look by itself within this test.
+    // The server does not poll within this test.
     let server = registry.serve(&["--set", "registry.poll=1h"]);
     let fleet = || {
         let said: serde_json::Value =
@@ -152,7 +153,7 @@ fn the_fleet_lists_its_servers_and_commands_notify_them() {
             said["servers"].as_array().expect("servers").clone(),
         )
     };
-    // The server learns its own address last; a nudge makes it look, and tell.
+    // The server learns its own address last; a notification makes it poll and report.
     http(
         &server.operator,
         "POST",
@@ -203,7 +204,7 @@ fn a_restart_without_the_store_serves_the_last_known_good() {
             .is_some_and(|s| s > 0.0)
     );
     drop(server);
-    // A folder that is there and empty is a log that was rolled back.
+    // An empty folder is a log that was rolled back.
     std::fs::create_dir(registry.store()).expect("made");
     let server = registry.serve(&[]);
     assert!(serves(&server, "1", 1.0));
@@ -213,7 +214,7 @@ fn a_restart_without_the_store_serves_the_last_known_good() {
         "{}",
         server.log()
     );
-    // The server keeps its records there meanwhile.
+    // Meanwhile the server has written its records there.
     std::fs::remove_dir_all(registry.store()).expect("removed");
     std::fs::rename(&aside, registry.store()).expect("moved back");
     registry.push("m", 2.0);
@@ -238,7 +239,7 @@ fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
     eventually("the rollback is seen", || {
         server.metric("ortus_registry_refused") == Some(1.0)
     });
-    // Others go on writing to the old copy: another history of the same numbers, and more.
+    // The old copy is changed further: it has other entries of the same numbers, and more.
     for mark in [3.0, 4.0] {
         let version = registry.push("m", mark);
         registry.does(&["promote", "m", &version]);

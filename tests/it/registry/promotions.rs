@@ -15,7 +15,7 @@ struct Answers {
 }
 
 impl Answers {
-    /// Counts an answer: what the header says must be what the model says.
+    /// Counts an answer, whose header must name the version that the model itself names.
     fn take(&self, version: &str, mark: f32) {
         let version: u64 = version.parse().expect("a version");
         assert_eq!(
@@ -114,7 +114,7 @@ fn key(arguments: &[&str]) -> String {
         .to_owned()
 }
 
-/// Promotions and rollbacks of one server's model, and what became of them.
+/// Rounds of promotions and rollbacks of one server's model.
 struct PromotionRounds<'r> {
     pushes: &'r SignedPushes,
     server: &'r Server,
@@ -187,7 +187,7 @@ fn memory(server: &Server) -> f64 {
         .expect("a metric")
 }
 
-/// What is wrong with the bad versions, in turn.
+/// The faults of the bad versions, in turn.
 const BAD: [&str; 5] = [
     "damaged in the store",
     "wants all memory",

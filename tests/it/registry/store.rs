@@ -1,4 +1,4 @@
-//! What a store may do: refuse, run full, be read-only, be damaged.
+//! Faults of a store: it refuses writes, is full, read-only or damaged.
 
 use crate::support::optional::{is_long, or_not_run};
 use crate::support::ortus_program;
@@ -27,7 +27,7 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     let registry = Registry::new();
     registry.push("m", 1.0);
     let before = registry.does(&["history", "m", "--json"]);
-    // No space: a limit on the size of files, which the process does not die of.
+    // A limit on the size of files stands for a full disk; the process survives it.
     let file = registry.0.path().join("large.onnx");
     std::fs::write(&file, graphs::marked(1.0, 1 << 20)).expect("written");
     let push = format!(
@@ -50,7 +50,8 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     assert!(said.contains("in the store"), "{said}");
     assert_eq!(registry.does(&["history", "m", "--json"]), before);
     registry.does(&["audit", "verify"]);
-    // A file where a folder should be.
+
+    // A file in the place of the store's folder.
     let other = Registry::new();
     std::fs::write(other.store(), "a file").expect("written");
     assert!(other.refuses(&["list"]).contains("is not a folder"));
@@ -65,7 +66,7 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
     );
 }
 
-/// This program, run by somebody who may not write to what is the registry's.
+/// The program, run by a user who may not write to the registry.
 fn stranger(registry: &Registry) -> Command {
     let copy = registry.0.path().join("ortus");
     std::fs::copy(ortus_program(), &copy).expect("copied");
@@ -139,7 +140,7 @@ fn read_only_access_reads_and_is_refused_to_write_in_one_line() {
         assert!(said.to_lowercase().contains("permission"), "{said}");
     }
     assert_eq!(registry.does(&["history", "m", "--json"]), before);
-    // The folder itself must be ours again to be removed, where we are not root.
+    // The folders must be writable again to be removed by a user who is not root.
     let mut folders = vec![registry.store()];
     while let Some(folder) = folders.pop() {
         mode(&folder, 0o755);
@@ -167,7 +168,7 @@ fn verifying_names_the_object_of_any_flipped_byte() {
     for path in all {
         let good = std::fs::read(&path).expect("read");
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
-        // The last entry has none after it whose chain would tell: only what it says can be wrong.
+        // No entry follows the last one, so its hash is not checked: only its content is.
         let last = name.ends_with("3.json");
         for at in [0, good.len() / 2, good.len() - 1] {
             let mut bad = good.clone();
@@ -176,7 +177,7 @@ fn verifying_names_the_object_of_any_flipped_byte() {
             let (code, out, err) = registry.run(&["audit", "verify"]);
             let named = err.contains(name)
                 || name.strip_suffix(".json").is_some_and(|n| {
-                    // A changed entry is seen by itself or by the one after it.
+                    // A changed entry is found by itself or by the hash in the next one.
                     let number: u64 = n.parse().expect("a number");
                     err.contains(&format!("entry {number}"))
                         || err.contains(&format!("{:020}", number + 1))

@@ -66,7 +66,7 @@ fn traffic_is_split_by_weight_and_a_key_sticks() {
         first,
         "a key did not stick"
     );
-    // The same key as a parameter goes the same way, over both protocols; the header comes first.
+    // The key has the same effect as a parameter, over both protocols; the header wins.
     let body = |key: &str| {
         format!(
             r#"{{"parameters":{{"route_key":"{key}"}},"inputs":[{{"name":"x","datatype":"INT64","shape":[1],"data":[1]}}]}}"#

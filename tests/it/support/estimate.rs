@@ -4,7 +4,7 @@ use super::optional::run;
 use super::{Server, eventually, ortus};
 use serde_json::Value;
 
-/// What is estimated once a window of so many rows has closed.
+/// The estimate once a window of `rows` rows has closed.
 pub(crate) fn estimated(server: &Server, model: &str, rows: u64) -> Value {
     eventually("the window closes", || {
         estimates(server, model)["rows"] == rows
@@ -12,7 +12,7 @@ pub(crate) fn estimated(server: &Server, model: &str, rows: u64) -> Value {
     estimates(server, model)
 }
 
-/// What a server estimates now.
+/// The current estimate of a server.
 pub(crate) fn estimates(server: &Server, model: &str) -> Value {
     let said = run(ortus().args(["performance", model, "--json", "--server", &server.operator]))
         .unwrap_or_default();

@@ -1,12 +1,11 @@
-//! What tests fetch by the ordinary clients into the user's cache, pinned: made
-//! once, kept, and made again when its list of requirements changes.
+//! Optional parts that tests fetch into the user's cache with the ordinary clients. They
+//! are pinned, made once, and made again when their list of requirements changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The fetched part, or `None` after saying so and noting it for the summary
-/// that ends the run (`trainer/tests/summary.rs`). Under
-/// `ORTUS_TEST_REQUIRE=all` absence fails the test.
+/// The fetched part, or `None` after a note for the summary that ends the run
+/// (`trainer/tests/summary.rs`). Under `ORTUS_TEST_REQUIRE=all` absence fails the test.
 pub(crate) fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let note = Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -14,7 +13,7 @@ pub(crate) fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
         .join(name.replace("::", "."));
     let reason = match part {
         Ok(part) => {
-            // What an earlier run noted holds no longer.
+            // The note of an earlier run is out of date.
             let _ = std::fs::remove_file(note);
             return Some(part);
         }
@@ -31,7 +30,7 @@ pub(crate) fn or_not_run<T>(what: &str, part: Result<T, String>) -> Option<T> {
     None
 }
 
-/// Whether the long size of a proof is asked for: `ORTUS_TEST_SIZE=long`.
+/// Whether `ORTUS_TEST_SIZE=long` asks for the long form of tests.
 pub(crate) fn is_long() -> bool {
     std::env::var("ORTUS_TEST_SIZE").is_ok_and(|v| v == "long")
 }
@@ -62,7 +61,7 @@ fn cached(
         .map_or_else(|_| PathBuf::from(home).join(".cache"), PathBuf::from);
     let folder = cache.join("ortus").join(format!("{name}-{hash:016x}"));
     let whole = folder.join("whole");
-    // Tests run side by side; one makes it, the others wait.
+    // Tests run in parallel; one makes the folder, the others wait.
     static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = MAKING
         .lock()

@@ -93,14 +93,14 @@ impl Registry {
         )
     }
 
-    /// Runs a command that must do what it says; returns its output.
+    /// Runs a command that must succeed; returns its output.
     pub(crate) fn does(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!(code, 0, "{arguments:?}: {out} {err}");
         out
     }
 
-    /// Runs a command that must be refused; returns the one line it says.
+    /// Runs a command that must be refused; returns its one line of error.
     pub(crate) fn refuses(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!(
@@ -128,7 +128,7 @@ impl Registry {
 }
 
 /// Asks for a prediction over REST: the status, the version that served, and
-/// the mark of the model that really ran.
+/// the mark of the model that ran.
 pub(crate) fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String, f64) {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}"#;
     let answer = http(
@@ -204,7 +204,7 @@ pub(crate) fn champion(registry: &Registry) -> u64 {
     shown["aliases"]["champion"].as_u64().expect("a champion")
 }
 
-/// Says that a test is done when it is dropped, however the test ends.
+/// Marks a test as done when it is dropped, also when the test fails.
 pub(crate) struct Done<'d>(pub &'d AtomicBool);
 
 impl Drop for Done<'_> {

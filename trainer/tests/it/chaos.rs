@@ -126,7 +126,7 @@ fn a_run_killed_before_any_of_its_operations_is_continued_and_published_once() {
     let file = spec(&prepared, "");
     let event = ask(&prepared.registry.url());
     let (mut kills, mut gone_on_with) = (0, 0);
-    // Every operation in the long run, some in the short one.
+    // Every operation in the long form of the test, some in the short one.
     let step = if is_long() { 1 } else { 6 };
     for at in (1..1_000).step_by(step) {
         let place = Place::new();
@@ -331,7 +331,7 @@ fn a_full_store_leaves_nothing_half_published_and_is_tried_again() {
     let (file, url) = (spec(&place, ""), place.registry.url());
     let event = ask(&url);
     for blocks in [1, 4, 12] {
-        // No file may be larger: what a full disk answers, it answers.
+        // A limit on the size of files stands for a full disk.
         let own = trainer().get_program().to_owned();
         let mut command = Command::new("sh");
         command

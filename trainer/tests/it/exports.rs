@@ -13,7 +13,7 @@ fn a_regression_model_is_published_with_a_companion_that_estimates_its_errors() 
     for row in 0..6_000 {
         let size = 20.0 + 200.0 * noise(row, 1);
         let street = ["quiet", "loud"][(2.0 * noise(row, 2)) as usize];
-        // Dear on quiet streets, and nobody knows how dear.
+        // Prices vary more on quiet streets.
         let spread = if street == "quiet" { 40.0 } else { 4.0 };
         let price = 3.0 * size + spread * (noise(row, 3) + noise(row, 4) - 1.0);
         text.push_str(&format!("{size:.2},{street},{price:.3}\n"));
@@ -36,7 +36,8 @@ fn a_regression_model_is_published_with_a_companion_that_estimates_its_errors() 
         .registry
         .does(&["pull", "prices:1", "-o", into.to_str().expect("text")]);
     assert!(into.join("companion.onnx").is_file() && into.join("report.html").is_file());
-    // Served, the estimate follows what is asked.
+
+    // The estimate of a server follows the rows that it predicts.
     let server = place.registry.serve(&[
         "--set",
         "monitor.window_rows=500",
@@ -62,7 +63,7 @@ fn a_regression_model_is_published_with_a_companion_that_estimates_its_errors() 
     let found = crate::support::estimate::estimated(&server, "prices", 2_000)["measures"]["mae"]
         .as_f64()
         .expect("a number");
-    // On quiet streets alone it is off by twice as much as on all.
+    // The mean error on quiet streets, almost twice that on all streets.
     let real = 40.0 / 3.0;
     println!(
         "estimated {found:.2}, really about {real:.2}; {:.2} on all streets",

@@ -14,7 +14,7 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
-/// What gates refuse, and how rows are split.
+/// Gates, and how rows are split.
 mod gates;
 
 /// Exported graphs and the companion model.

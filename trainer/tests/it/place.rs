@@ -34,7 +34,7 @@ impl Place {
         self.at(name)
     }
 
-    /// Runs a specification; its exit code, and what it says in JSON.
+    /// Runs a specification; returns its exit code, JSON output and errors.
     pub(crate) fn run(&self, spec: &Path) -> (i32, Value, String) {
         let mut command = trainer();
         command

@@ -1,5 +1,5 @@
-//! The trainer as a person runs it: from a file to a version that a server
-//! serves, and a registry or a champion that cannot be read.
+//! The trainer as a person runs it: from a file to a version that is served, and a
+//! registry or a champion that cannot be read.
 
 use crate::place::{Place, table, trainer};
 use crate::support::optional::run;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A quick specification with what starts it.
+/// A specification of a quick run, with its triggers.
 fn spec(place: &Place, triggers: &str) -> std::path::PathBuf {
     place.write(
         "train.toml",
@@ -30,7 +30,7 @@ fn command(place: &Place, arguments: &[&str], spec: &Path) -> Command {
     command
 }
 
-/// Looks once; the exit code and what was done.
+/// Looks for work once; returns the exit code and the runs.
 fn once(place: &Place, spec: &Path) -> (i32, Vec<Value>) {
     let output = command(place, &["watch", "--once"], spec)
         .output()
@@ -96,7 +96,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Waits until there is something to find: a run, which may wait for others.
+/// Waits until `find` finds something, for example a run, which may wait for others.
 fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
     eventually_within(Duration::from_secs(300), what, || {
