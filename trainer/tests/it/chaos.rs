@@ -254,8 +254,14 @@ fn kill_at_random(place: &Place, mut mortals: [Mortal; 2], kills: usize) -> Vec<
         asked.iter().all(|event| dealt(&runs, event) > 0)
     });
     // A run is recorded before it removes its pins and checkpoints.
+    let mut left = Vec::new();
     eventually_within(TIMEOUT, "no pin or checkpoint left", || {
-        left_behind(place).is_empty()
+        let now = left_behind(place);
+        if now != left {
+            println!("left behind: {now:?}");
+            left = now;
+        }
+        left.is_empty()
     });
     asked
 }
