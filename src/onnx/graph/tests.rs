@@ -244,9 +244,8 @@ fn what_is_not_onnx_is_refused() {
 }
 
 #[test]
-fn unsound_graphs_are_refused() {
-    use Kind::{FailedPrecondition, InvalidArgument};
-    let opaque = || type_proto::Opaque {};
+fn a_graph_without_a_required_part_is_refused() {
+    use Kind::InvalidArgument;
     refuse(|m| m.graph = None, InvalidArgument, "it has no graph");
     refuse(|m| m.ir_version = None, InvalidArgument, "no IR version");
     refuse(
@@ -263,6 +262,16 @@ fn unsound_graphs_are_refused() {
     );
 
     refuse(
+        |m| graph(m).output[0] = value("", 1, None),
+        InvalidArgument,
+        "the name of an output",
+    );
+}
+
+#[test]
+fn a_name_that_is_declared_twice_is_refused() {
+    use Kind::InvalidArgument;
+    refuse(
         |m| graph(m).input.push(value("x", 1, None)),
         InvalidArgument,
         "input 'x' is declared twice",
@@ -275,11 +284,16 @@ fn unsound_graphs_are_refused() {
     );
 
     refuse(
-        |m| graph(m).output[0] = value("", 1, None),
+        |m| m.functions = vec![function("f", &[]), function("f", &[])],
         InvalidArgument,
-        "the name of an output",
+        "defined twice",
     );
+}
 
+#[test]
+fn an_input_or_output_that_is_not_a_tensor_is_refused() {
+    use Kind::FailedPrecondition;
+    let opaque = || type_proto::Opaque {};
     refuse(
         |m| graph(m).input[0].r#type = None,
         FailedPrecondition,
@@ -322,7 +336,11 @@ fn unsound_graphs_are_refused() {
         FailedPrecondition,
         "sparse",
     );
+}
 
+#[test]
+fn functions_that_call_each_other_in_a_circle_are_refused() {
+    use Kind::InvalidArgument;
     refuse(
         |m| m.functions = vec![function("f", &["f"])],
         InvalidArgument,
@@ -333,12 +351,6 @@ fn unsound_graphs_are_refused() {
         |m| m.functions = vec![function("f", &["g"]), function("g", &["f"])],
         InvalidArgument,
         "circle",
-    );
-
-    refuse(
-        |m| m.functions = vec![function("f", &[]), function("f", &[])],
-        InvalidArgument,
-        "defined twice",
     );
 }
 

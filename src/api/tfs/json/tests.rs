@@ -85,7 +85,10 @@ fn rows_are_stacked_along_a_new_first_axis() {
         r#"{"signature_name":"serving_default","instances":[[1]]}"#,
         "Row x [1, 1] [1.0]",
     );
+}
 
+#[test]
+fn rows_of_the_wrong_form_are_refused() {
     check("x:FP32", r#"{"instances":[]}"#, "instances is empty");
     check(
         "x:FP32",
@@ -133,6 +136,10 @@ fn rows_are_stacked_along_a_new_first_axis() {
 
     check("x:INT32", r#"{"instances":[1.5]}"#, "element 0 is 1.5");
     check("x:FP16", r#"{"instances":[1]}"#, "FP16 has no JSON form");
+}
+
+#[test]
+fn deeply_nested_rows_are_refused() {
     let deep = format!(r#"{{"instances":{}1{}}}"#, "[".repeat(17), "]".repeat(17));
     check("x:FP32", &deep, "rank 17");
     let deep = format!(
