@@ -142,83 +142,83 @@ impl Op {
         }
     }
 
-    /// Says what it does, for a person.
+    /// Describes the change in words, for a person.
     pub(crate) fn in_words(&self) -> String {
-        let after = |from: &Option<Version>| {
-            from.map_or_else(String::new, |v| format!(" in place of version {v}"))
-        };
         match self {
             Self::Version { version, .. } => format!("pushed version {version}"),
-            Self::Promote { version, from, .. } => {
-                format!("promoted version {version} to champion{}", after(from))
-            }
+            Self::Promote { version, from, .. } => format!(
+                "promoted version {version} to champion{}",
+                in_place_of(*from)
+            ),
             Self::Rollback { version, from, .. } => {
                 format!("rolled back from version {from} to version {version}")
             }
             Self::Alias {
                 alias,
-                version: Some(version),
+                version,
                 from,
                 ..
-            } => {
-                format!("pointed {alias} at version {version}{}", after(from))
-            }
-            Self::Alias {
-                alias,
-                version: None,
-                from,
-                ..
-            } => format!("removed {alias}{}", after(from)),
-            Self::Traffic { weights, .. } if weights.is_empty() => {
-                "ended the traffic split".to_owned()
-            }
-            Self::Traffic { weights, .. } => {
-                let parts: Vec<String> = weights
-                    .iter()
-                    .map(|(to, percent)| format!("{to} {percent} %"))
-                    .collect();
-                format!("split traffic: {}", parts.join(", "))
-            }
+            } => match version {
+                Some(version) => {
+                    format!("pointed {alias} at version {version}{}", in_place_of(*from))
+                }
+                None => format!("removed {alias}{}", in_place_of(*from)),
+            },
+            Self::Traffic { weights, .. } => traffic_in_words(weights),
             Self::Retire { version, .. } => format!("retired version {version}"),
             Self::Tag {
                 version,
                 key,
                 value,
                 ..
-            } => {
-                let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
-                value.as_ref().map_or_else(
-                    || format!("removed tag {key}{of}"),
-                    |v| format!("tagged{of} {key}={v}"),
-                )
-            }
+            } => tag_in_words(*version, key, value.as_deref()),
             Self::Verdict {
                 version,
                 approve: true,
                 ..
             } => format!("approved version {version}"),
-            Self::Verdict {
-                version,
-                approve: false,
-                ..
-            } => format!("rejected version {version}"),
-            Self::Policy {
-                approvals,
-                signatures: Policy::None,
-                ..
-            } => format!("asked for {approvals} approvals"),
+            Self::Verdict { version, .. } => format!("rejected version {version}"),
             Self::Policy {
                 approvals,
                 signatures,
                 ..
-            } => {
-                format!(
-                    "asked for {approvals} approvals and signatures: {}",
-                    signatures.word()
-                )
-            }
+            } => policy_in_words(*approvals, *signatures),
             Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),
         }
+    }
+}
+
+fn in_place_of(from: Option<Version>) -> String {
+    from.map_or_else(String::new, |v| format!(" in place of version {v}"))
+}
+
+fn traffic_in_words(weights: &BTreeMap<String, u32>) -> String {
+    if weights.is_empty() {
+        return "ended the traffic split".to_owned();
+    }
+
+    let parts: Vec<String> = weights
+        .iter()
+        .map(|(to, percent)| format!("{to} {percent} %"))
+        .collect();
+    format!("split traffic: {}", parts.join(", "))
+}
+
+fn tag_in_words(version: Option<Version>, key: &str, value: Option<&str>) -> String {
+    let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
+    match value {
+        Some(value) => format!("tagged{of} {key}={value}"),
+        None => format!("removed tag {key}{of}"),
+    }
+}
+
+fn policy_in_words(approvals: u32, signatures: Policy) -> String {
+    match signatures {
+        Policy::None => format!("set the policy: approvals {approvals}"),
+        Policy::Warn | Policy::Require => format!(
+            "set the policy: approvals {approvals}, signatures {}",
+            signatures.word()
+        ),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn run(url: &str, env: &[(&str, String)], scale: Scale) {
         changes::pushing_again_changes_nothing(&log("push")).await;
         changes::champions_move_in_one_entry_and_never_come_back_by_rollback(&log("champions"))
             .await;
-        changes::a_broken_signature_needs_leave(&log("signature")).await;
+        changes::a_changed_signature_needs_explicit_permission(&log("signature")).await;
         races::racing_writers_each_commit_once(&log("race"), scale).await;
         races::namespaces_do_not_see_each_other(&log("one"), &log("two")).await;
         races::sweeping_beside_pushes_takes_no_versions_bytes(&log("sweep"), scale).await;
