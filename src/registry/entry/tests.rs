@@ -219,7 +219,7 @@ fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
 }
 
 #[test]
-fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written_as_ever() {
+fn a_policy_names_its_signatures_only_where_it_requires_some() {
     let op = |signatures| {
         serde_json::to_string(&Op::Policy {
             approvals: 1,
@@ -237,7 +237,7 @@ fn a_namespace_that_asks_for_signatures_says_so_and_one_that_does_not_is_written
 }
 
 #[test]
-fn manifests_that_are_not_sound_are_refused() {
+fn invalid_manifests_are_refused() {
     let good = String::from_utf8(manifest().write()).expect("text");
     for (from, to, part) in [
         ("\"format\":1", "\"format\":2", "is of format 2"),

@@ -1,5 +1,5 @@
-//! Applies one entry to copies of the models that it touches, or says why it is
-//! void. An entry that is void leaves nothing behind.
+//! Applies one entry to copies of the models that it changes, or returns why it is
+//! void. A void entry leaves nothing behind.
 //!
 //! The messages are kept in checkpoints as the reasons of void entries, and
 //! `verify` compares checkpoints with the log: a reworded message would make
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 const TAG_BYTES_MAX: usize = 256;
 
-/// What an entry would make of the state.
+/// The copies on which an entry is tried.
 pub(super) struct Trial<'s> {
     pub(super) base: &'s State,
     pub(super) models: BTreeMap<ModelName, Model>,
@@ -58,8 +58,8 @@ impl SignedEntry<'_> {
 }
 
 impl Trial<'_> {
-    /// Makes every change of an entry signed by `keys`, or says why it does not
-    /// hold.
+    /// Makes every change of an entry signed by `keys`, or returns why the entry is
+    /// void.
     pub(super) fn apply(&mut self, entry: &Entry, keys: &[String]) -> Result<()> {
         if self.signatures == Policy::Require && keys.is_empty() {
             return Err(Error::denied(

@@ -60,7 +60,7 @@ fn a_server_that_asks_for_signatures_takes_only_what_a_trusted_key_vouches_for()
     eventually("a signed one", || serves(&server, "4", 4.0));
     run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
     push(5.0, &["--key", &ann]);
-    eventually("the revocation", || server.log().contains("revoked since"));
+    eventually("the revocation", || server.log().contains("revoked at"));
     assert!(serves(&server, "4", 4.0));
     // A key that is trusted later is enough: the refusal is tried again.
     let other = run(&["key", "public", &eve]);
@@ -189,7 +189,8 @@ fn approvals_are_by_keys_where_the_namespace_asks_for_signatures() {
     eventually("the approval", || serves(&server, "2", 2.0));
     let report = registry.does(&["audit", "report"]);
     assert!(
-        report.contains("eve approved (advisory: a claim)") && report.contains("approved (signed)"),
+        report.contains("eve approved (unsigned, so unverified)")
+            && report.contains("approved (signed)"),
         "{report}"
     );
 }

@@ -31,7 +31,7 @@ pub(super) async fn pushing_again_changes_nothing(log: &Log) {
     let error = operator
         .push(&name("M"), &collision, &|_| {})
         .await
-        .expect_err("m is there");
+        .expect_err("a model 'm' exists");
     assert!(error.message.contains("by case alone"), "{error}");
 }
 
@@ -46,7 +46,9 @@ async fn standing(log: &Log) -> (u64, Option<u64>, Option<u64>) {
     )
 }
 
-pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(log: &Log) {
+pub(super) async fn champions_change_in_one_entry_and_one_that_was_rolled_back_is_no_rollback_target(
+    log: &Log,
+) {
     let operator = operator(log, "ann");
     for mark in [1.0, 2.0, 3.0] {
         push(&operator, "m", mark, Some(Alias::champion())).await;

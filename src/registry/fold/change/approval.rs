@@ -83,7 +83,7 @@ impl Trial<'_> {
     }
 }
 
-/// Whether a version has the approvals that are asked for.
+/// Fails unless a version has the required approvals.
 pub(in crate::registry::fold) fn check_approved(
     record: &Record,
     needed: u32,

@@ -82,7 +82,7 @@ impl Trial<'_> {
         let model = self.model(name)?;
         let record = version.map(|v| model.live(v)).transpose()?;
         if let Some(record) = record.filter(|_| model.traffic.contains_key(&alias.to_string())) {
-            // It would have a share of the traffic.
+            // The version would receive traffic.
             check_approved(record, needed, signatures)
                 .map_err(|e| e.context(format_args!("{name}@{alias}")))?;
         }
@@ -104,7 +104,7 @@ impl Trial<'_> {
             )));
         }
 
-        // Weights may not name what is no longer there.
+        // A traffic weight must not name an alias that no longer exists.
         match model
             .traffic
             .keys()
@@ -129,7 +129,8 @@ impl Trial<'_> {
                 .find(target)
                 .ok_or_else(|| Error::not_found(format!("'{target}' is no version or alias")))?;
             let record = model.live(found)?;
-            // Who is champion was approved by the rules of that day.
+            // The champion was approved under the policy at the time of its
+            // promotion.
             if model.champion() != Some(found) {
                 let approved = check_approved(record, needed, signatures);
                 approved.map_err(|e| e.context(format_args!("{name}:{found}")))?;
@@ -171,7 +172,7 @@ impl Trial<'_> {
     }
 }
 
-/// Tells why a rollback has nowhere to go.
+/// The error of a rollback without a previous champion.
 pub(crate) fn nothing_before(name: &ModelName, from: Version) -> Error {
     Error::precondition(format!(
         "'{name}' has no champion before version {from} to roll back to"

@@ -1,4 +1,4 @@
-//! Approvals and signatures: whose count, and what they gate.
+//! Which approvals and signatures count, and which changes require them.
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn where_signatures_are_required_keys_approve_and_not_the_key_of_the_push() {
 }
 
 #[test]
-fn what_is_not_approved_has_no_share_of_the_traffic() {
+fn a_version_without_approvals_gets_no_traffic_weight() {
     let mut state = State::default();
     let alias = |to: u64, from: Option<u64>| Op::Alias {
         model: name("m"),
@@ -187,7 +187,7 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
 
     assert_eq!(apply(&mut state, "bob", vec![verdict(2, true)]), None);
     assert_eq!(apply(&mut state, "ann", vec![split("challenger")]), None);
-    // Nor by way of an alias that has a share.
+    // Nor through an alias that has a traffic weight.
     assert!(
         apply(&mut state, "ann", vec![alias(3, Some(2))])
             .is_some_and(|why| why.contains("0 of the 1 approvals"))
