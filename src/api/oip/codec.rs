@@ -1,5 +1,5 @@
-//! ModelInfer's messages to a request, and a response back. Pure; raw contents
-//! are not copied.
+//! Converts ModelInfer's messages to requests, and responses back. Pure; raw
+//! contents are not copied.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::proto::inference::{
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// How the elements of tensors are carried.
+/// How a message contains the elements of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     /// In `contents`, in a field for each datatype.
@@ -76,12 +76,14 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     })?;
     let shape = shape_from_wire(&input.shape)?;
     match (raw, input.contents) {
-        (Some(_), Some(_)) => Err(Error::invalid("has both contents and raw_input_contents")),
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "has both contents and raw_input_contents; send one of them",
+        )),
         (Some(raw), None) => Tensor::from_raw(dtype, shape, raw),
         (None, Some(contents)) => typed(dtype, shape, contents),
         (None, None) if elements(&shape) == Some(0) => Tensor::from_raw(dtype, shape, Bytes::new()),
         (None, None) => Err(Error::invalid(
-            "has neither contents nor raw_input_contents",
+            "has neither contents nor raw_input_contents; send one of them",
         )),
     }
 }
@@ -193,8 +195,8 @@ struct Parameters {
     timeout_us: Option<u64>,
 }
 
-/// Reads the parameters that this server acts on. Refuses those that would
-/// change the answer and are not served.
+/// Reads the parameters that this server acts on. Refuses unsupported ones that
+/// would change the answer.
 fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
     refuse_unserved(all)?;
     let priority = integer(all, "priority")?.unwrap_or(0);
@@ -205,7 +207,7 @@ fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
                 "parameter 'priority' must be at most 255, got {priority}"
             ))
         })?,
-        // As Triton reads it: 0 is no timeout.
+        // 0 means no timeout, as in Triton.
         timeout_us: integer(all, "timeout")?.filter(|us| *us > 0),
     })
 }
@@ -224,8 +226,7 @@ fn integer(all: &HashMap<String, InferParameter>, name: &str) -> Result<Option<u
     }
 }
 
-/// The key by which split traffic is routed, of the parameters; empty where
-/// there is none.
+/// The routing key of a traffic split, from the parameters; empty if there is none.
 pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
     match request
         .parameters

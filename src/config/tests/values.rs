@@ -211,7 +211,7 @@ fn range_of_a_model_setting_is_checked_below_at_and_above() {
 }
 
 #[test]
-fn memory_share_is_a_quarter_of_what_may_be_used() {
+fn memory_share_is_a_quarter_of_the_usable_memory() {
     let meminfo = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
     assert_eq!(
         crate::api::memory::share(&meminfo(16 << 20), "max\n"),

@@ -1,4 +1,4 @@
-//! What a model file is refused for, and that truncation never harms.
+//! Which model files are refused, and that truncated ones never do harm.
 
 mod limits;
 
@@ -129,7 +129,7 @@ fn accept(change: impl FnOnce(&mut ModelProto)) -> Graph {
 }
 
 #[test]
-fn signature_and_census_are_read() {
+fn signature_and_operators_are_read() {
     let read = accept(|_| ());
     let [x] = &read.signature.inputs[..] else {
         panic!("one input, as 'w' is an initializer")
@@ -155,7 +155,7 @@ fn signature_and_census_are_read() {
 }
 
 #[test]
-fn subgraphs_and_functions_are_looked_into() {
+fn subgraphs_and_functions_are_searched() {
     let read = accept(|m| {
         let mut body = GraphProto {
             node: vec![node("Relu")],
@@ -195,7 +195,7 @@ fn subgraphs_and_functions_are_looked_into() {
 }
 
 #[test]
-fn every_truncation_is_refused_or_whole() {
+fn every_truncated_file_is_refused_or_complete() {
     let bytes = Bytes::from(model().encode_to_vec());
     for end in 0..bytes.len() {
         if let Ok(read) = Graph::read(bytes.slice(..end)) {
@@ -222,7 +222,7 @@ fn a_flipped_bit_does_not_panic() {
 }
 
 #[test]
-fn what_is_not_onnx_is_refused() {
+fn a_file_that_is_not_onnx_is_refused() {
     let check = |bytes: &[u8], needle: &str| {
         let error = Graph::read(Bytes::copy_from_slice(bytes)).expect_err(needle);
         assert!(
@@ -380,7 +380,7 @@ fn external_data_stays_beside_the_model() {
     refuse(
         |m| graph(m).initializer.push(none),
         Kind::InvalidArgument,
-        "does not have one location",
+        "must have exactly one location",
     );
 
     let mut two = external("a");
@@ -388,7 +388,7 @@ fn external_data_stays_beside_the_model() {
     refuse(
         |m| graph(m).initializer.push(two),
         Kind::InvalidArgument,
-        "does not have one location",
+        "must have exactly one location",
     );
 }
 
@@ -418,7 +418,7 @@ fn a_file_is_read_without_its_weights_as_it_is_with_them() {
         );
         for part in 0..64 {
             let cut = &bytes[..bytes.len() * part / 64];
-            // What a cut leaves legal is the same graph either way.
+            // A truncated file that is still valid gives the same graph either way.
             assert_eq!(
                 of_file(cut).is_ok(),
                 Graph::read(cut.to_vec().into()).is_ok(),

@@ -59,7 +59,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     trust
         .revoke(&key.public(), "lost", Utc::now())
         .expect("revoked");
-    assert!(vouched(&trust, &[signed], &bytes).is_err_and(|w| w.contains("revoked since")));
+    assert!(vouched(&trust, &[signed], &bytes).is_err_and(|w| w.contains("revoked at")));
     assert!(
         trust.add(&key.public(), "ann").is_err(),
         "a revoked key cannot be trusted again"

@@ -1,4 +1,4 @@
-//! Rows and columns in and out, and what is refused.
+//! Requests and answers in rows and columns, and the errors.
 
 use super::*;
 use crate::core::error::Kind;
@@ -26,8 +26,7 @@ fn signature(inputs: &str) -> Signature {
     }
 }
 
-/// Compares with the form and the inputs written flat, or with a part of the
-/// refusal.
+/// Compares the form and the inputs, written flat, or a part of the error.
 fn check(inputs: &str, body: &str, expected: &str) {
     match decode(body.as_bytes(), &signature(inputs)) {
         Ok((tensors, form)) => {

@@ -1,5 +1,5 @@
-//! Which JSON numbers and nestings are elements, and that what is written
-//! reads back to the same bits.
+//! Which JSON numbers and nestings are valid elements, and that written elements
+//! read back to the same bits.
 
 use super::*;
 use proptest::prelude::*;
@@ -16,8 +16,7 @@ fn read(text: &str, dtype: DType) -> Result<Tensor> {
     elements.into_tensor(shape)
 }
 
-/// Compares with the shape and the elements written flat, or with a part of
-/// the refusal.
+/// Compares the shape and the elements, written flat, or a part of the error.
 fn check(dtype: DType, text: &str, expected: &str) {
     match read(text, dtype) {
         Ok(tensor) => {
@@ -39,7 +38,11 @@ fn check(dtype: DType, text: &str, expected: &str) {
 fn numbers_must_be_of_their_datatype() {
     check(DType::I32, "[1, -2]", "[2] [1,-2]");
     check(DType::I32, "7", "[] [7]");
-    check(DType::I32, "1.5", "element 0 is 1.5, which is no INT32");
+    check(
+        DType::I32,
+        "1.5",
+        "element 0 is 1.5, which is not a valid INT32",
+    );
     check(DType::I32, "[1, 1.0]", "element 1 is 1.0");
     check(DType::I32, "\"1\"", "no INT32");
     check(DType::I32, "null", "no INT32");
@@ -121,9 +124,9 @@ fn nesting_is_the_shape_and_may_not_be_ragged() {
         "arrays at depth 1 have 1 and 2 members",
     );
 
-    check(DType::I8, "[1,[2]]", "ragged: an array stands");
-    check(DType::I8, "[[1],2]", "ragged: an element stands");
-    check(DType::I8, "[[],1]", "ragged: an element stands");
+    check(DType::I8, "[1,[2]]", "ragged: found an array");
+    check(DType::I8, "[[1],2]", "ragged: found an element");
+    check(DType::I8, "[[],1]", "ragged: found an element");
     check(DType::I8, "[[],[[]]]", "ragged");
     let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&nested(JSON_DEPTH_MAX), DType::I8).is_ok());
@@ -209,7 +212,7 @@ fn rounds(tensor: &Tensor) {
     let mut out = Vec::new();
     write_elements(&mut out, tensor, true);
     let again = read(std::str::from_utf8(&out).unwrap(), tensor.dtype()).unwrap();
-    // Strings that are equal may lie in their buffers differently.
+    // Equal strings may be at different places in their buffers.
     assert_eq!(
         (again.shape(), again.to_raw()),
         (tensor.shape(), tensor.to_raw())
