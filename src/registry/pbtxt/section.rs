@@ -38,6 +38,23 @@ pub(super) fn once<'a>(fields: &'a [Field], repeatable: &[&str]) -> Result<&'a [
     Ok(fields)
 }
 
+/// An integer type whose range an error can name.
+pub(super) trait BoundedInteger: std::str::FromStr {
+    /// Describes the accepted values.
+    fn range() -> String;
+}
+
+macro_rules! bounded_integers {
+    ($($type:ty),*) => {$(
+        impl BoundedInteger for $type {
+            fn range() -> String {
+                format!("an integer from {} to {}", <$type>::MIN, <$type>::MAX)
+            }
+        }
+    )*};
+}
+bounded_integers!(u32, u64, usize, i64);
+
 impl Field {
     /// The string.
     pub(super) fn text(&self) -> Result<&str> {
@@ -67,21 +84,22 @@ impl Field {
     }
 
     /// An integer in the range of `N`.
-    pub(super) fn number<N: std::str::FromStr>(&self) -> Result<N> {
+    pub(super) fn number<N: BoundedInteger>(&self) -> Result<N> {
         self.as_number(&self.value)
     }
 
     /// Integers, one or a list in brackets.
-    pub(super) fn numbers<N: std::str::FromStr>(&self) -> Result<Vec<N>> {
+    pub(super) fn numbers<N: BoundedInteger>(&self) -> Result<Vec<N>> {
         self.values().iter().map(|v| self.as_number(v)).collect()
     }
 
-    fn as_number<N: std::str::FromStr>(&self, value: &Value) -> Result<N> {
+    fn as_number<N: BoundedInteger>(&self, value: &Value) -> Result<N> {
         match value {
-            Value::Num(number) => number
-                .parse()
-                .or_else(|_| refuse(self, "must be an integer within its range")),
-            _ => refuse(self, "must be an integer"),
+            Value::Num(number) => number.parse().or_else(|_| {
+                let accepted = N::range();
+                refuse(self, format!("must be {accepted}, got {}", short(number)))
+            }),
+            _ => refuse(self, format!("must be {}", N::range())),
         }
     }
 

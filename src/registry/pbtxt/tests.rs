@@ -98,7 +98,7 @@ fn version_policies_are_read() {
     refuse("version_policy { all { } latest { } }", "exactly one of");
     refuse(
         "version_policy { latest { num_versions: 0 } }",
-        "num_versions 0",
+        "num_versions of 1 or more",
     );
     refuse(
         "version_policy { specific { } }",
@@ -175,10 +175,13 @@ fn wrong_values_are_refused() {
     refuse("name: \"wine\"", "line 1: field 'name' must be 'digits'");
     refuse("platform: \"tensorrt_plan\"", "field 'platform' must be");
     refuse("backend: \"python\"", "field 'backend' must be");
-    refuse("max_batch_size: -1", "must be an integer within its range");
+    refuse(
+        "max_batch_size: -1",
+        "must be an integer from 0 to 4294967295, got -1",
+    );
     refuse(
         "max_batch_size: 4294967296",
-        "must be an integer within its range",
+        "must be an integer from 0 to 4294967295, got 4294967296",
     );
     refuse("max_batch_size: \"4\"", "must be an integer");
     refuse(
