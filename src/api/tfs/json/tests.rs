@@ -107,7 +107,7 @@ fn rows_of_the_wrong_form_are_refused() {
         "instance 1 must be a JSON object",
     );
 
-    check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "no FP32");
+    check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "not a valid FP32");
     check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
     check(
         "a:INT32 b:INT8",
@@ -222,7 +222,11 @@ fn base64_is_for_strings_only() {
         "not standard base64",
     );
 
-    check("x:INT8", r#"{"inputs":[{"b64":"aGk="}]}"#, "no INT8");
+    check(
+        "x:INT8",
+        r#"{"inputs":[{"b64":"aGk="}]}"#,
+        "not a valid INT8",
+    );
 }
 
 #[test]

@@ -44,21 +44,21 @@ fn numbers_must_be_of_their_datatype() {
         "element 0 is 1.5, which is not a valid INT32",
     );
     check(DType::I32, "[1, 1.0]", "element 1 is 1.0");
-    check(DType::I32, "\"1\"", "no INT32");
-    check(DType::I32, "null", "no INT32");
-    check(DType::I32, "{}", "no INT32");
-    check(DType::I32, "true", "no INT32");
+    check(DType::I32, "\"1\"", "not a valid INT32");
+    check(DType::I32, "null", "not a valid INT32");
+    check(DType::I32, "{}", "not a valid INT32");
+    check(DType::I32, "true", "not a valid INT32");
     check(DType::U8, "255", "[] [255]");
     check(DType::U8, "300", "element 0 is 300");
-    check(DType::U8, "-1", "no UINT8");
-    check(DType::I8, "-129", "no INT8");
+    check(DType::U8, "-1", "not a valid UINT8");
+    check(DType::I8, "-129", "not a valid INT8");
     check(
         DType::U64,
         "18446744073709551615",
         "[] [18446744073709551615]",
     );
 
-    check(DType::U64, "18446744073709551616", "no UINT64");
+    check(DType::U64, "18446744073709551616", "not a valid UINT64");
     check(
         DType::I64,
         "-9223372036854775808",
@@ -71,15 +71,15 @@ fn numbers_must_be_of_their_datatype() {
         "[4] [1.0,2.5,1000.0,-0.0]",
     );
 
-    check(DType::F32, "1e39", "no FP32");
-    check(DType::F32, "1e400", "no FP32");
-    check(DType::F64, "1e400", "no FP64");
-    check(DType::F32, "\"NaN\"", "no FP32");
+    check(DType::F32, "1e39", "not a valid FP32");
+    check(DType::F32, "1e400", "not a valid FP32");
+    check(DType::F64, "1e400", "not a valid FP64");
+    check(DType::F32, "\"NaN\"", "not a valid FP32");
     check(DType::F32, "[NaN]", "NaN and Infinity are not JSON");
     check(DType::F32, "[-Infinity]", "NaN and Infinity are not JSON");
     check(DType::F32, "[Infinity]", "NaN and Infinity are not JSON");
     check(DType::Bool, "[true,false]", "[2] [true,false]");
-    check(DType::Bool, "1", "no BOOL");
+    check(DType::Bool, "1", "not a valid BOOL");
     check(DType::F16, "1", "FP16 has no JSON form");
     check(DType::BF16, "1", "binary tensor data");
 }
@@ -100,7 +100,7 @@ fn strings_and_base64_are_strings() {
     check(DType::String, r#"{"b64":"","b64":""}"#, "twice");
     check(DType::String, r#""\ud800""#, "broken \\u escape");
     check(DType::String, r#""\u0000""#, "NUL");
-    check(DType::String, "1", "no BYTES");
+    check(DType::String, "1", "not a valid BYTES");
     check(
         DType::String,
         r#"["],[","\\","\""]"#,
@@ -158,7 +158,7 @@ fn malformed_json_is_refused_and_not_echoed() {
 
     assert!(Json::parse(b"\"\xff\"").is_err());
     let long = format!("\"{}\"", "x".repeat(10_000));
-    check(DType::I8, &long, "no INT8");
+    check(DType::I8, &long, "not a valid INT8");
 }
 
 #[test]
