@@ -29,7 +29,7 @@ pub(crate) fn start(
     let endpoint = endpoint.and_then(|a| Endpoint::from_shared(a.to_owned()).ok());
     let endpoint = endpoint.ok_or_else(|| {
         Error::invalid(
-            "traces.endpoint must be http://HOST:PORT; spans are sent without TLS, to a collector beside the server",
+            "traces.endpoint must be http://HOST:PORT; spans are sent without TLS, so use a collector on the same machine or network",
         )
     })?;
 

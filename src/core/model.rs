@@ -270,7 +270,7 @@ impl Signature {
                 })?;
             if picked.contains(&at) {
                 return Err(Error::invalid(format!(
-                    "output '{}' is asked for twice",
+                    "output '{}' is requested twice",
                     short(name)
                 )));
             }

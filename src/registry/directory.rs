@@ -54,7 +54,7 @@ type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,

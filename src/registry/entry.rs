@@ -282,7 +282,7 @@ pub(crate) struct Read {
 }
 
 impl Entry {
-    /// Writes the object, signed where there is a key.
+    /// Writes the object, signed if there is a key.
     pub(crate) fn write(&self, key: Option<&Key>) -> Bytes {
         let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
         let signatures = key.iter().map(|key| key.sign(text.as_bytes())).collect();

@@ -199,10 +199,10 @@ impl Follower {
     }
 
     /// Looks for new entries: one request if there are none. At intervals a look
-    /// without a notification (`asked` is false) checks the last entry instead.
-    pub(crate) fn look(&mut self, now: Instant, asked: bool) -> Look {
-        self.looks += u64::from(!asked);
-        let recheck = (!asked && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
+    /// without a notification (`notified` is false) checks the last entry instead.
+    pub(crate) fn look(&mut self, now: Instant, notified: bool) -> Look {
+        self.looks += u64::from(!notified);
+        let recheck = (!notified && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
         // The state is kept outside the future, so that entries applied before a
         // failure or a timeout are not lost; the next look continues from there.

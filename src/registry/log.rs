@@ -349,7 +349,7 @@ impl Log {
             .await
     }
 
-    /// Reads one entry as it is; `None` where there is none.
+    /// Reads one entry; `None` if it does not exist.
     pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
         let bytes = self
             .store

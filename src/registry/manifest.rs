@@ -95,7 +95,7 @@ pub struct File {
 pub enum Role {
     /// The ONNX file.
     Model,
-    /// Weights beside it.
+    /// Weights in files of their own.
     Weights,
     /// Training reference profile for monitoring.
     Baseline,

@@ -97,7 +97,7 @@ impl Key {
             .map_err(|_| refuse())
     }
 
-    /// The public key, as it stands in logs and trust files.
+    /// The public key, as logs and trust files write it.
     pub(crate) fn public(&self) -> String {
         format!("{PREFIX}{}", STANDARD.encode(self.0.public_key().as_ref()))
     }

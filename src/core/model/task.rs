@@ -35,7 +35,7 @@ pub struct Classification {
     pub classes: Vec<String>,
 }
 
-/// What the configuration or a manifest says of the task.
+/// The task as the configuration or a manifest declares it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The task; `None` derives it from the graph.

@@ -42,7 +42,7 @@ pub struct Push {
     pub path: PathBuf,
     /// Alias that the same entry points at the new version.
     pub alias: Option<Alias>,
-    /// Files given beside the path, by role.
+    /// Files given in addition to the path, by role.
     pub extra: Vec<(Role, PathBuf)>,
     /// Names of the input columns.
     pub features: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Push {
     pub run: Option<Digest>,
     /// Traffic weight, in percent, that the alias gets in the same entry.
     pub weight: Option<u32>,
-    /// Evidence that is kept beside the version in the log.
+    /// Evidence that the log entry contains.
     pub evidence: Vec<Evidence>,
     /// The champion (or none) that the version was compared with. The push is
     /// refused if the champion has changed since.

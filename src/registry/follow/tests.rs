@@ -177,7 +177,7 @@ fn the_last_entry_is_checked_at_intervals() {
         followed
             .follow(now)
             .is_ok_and(|again| again.standing().refused.is_some()),
-        "it goes on from its cache"
+        "it continues from its cache"
     );
 
     std::fs::remove_dir_all(&followed.cache).expect("removed");

@@ -1,4 +1,4 @@
-//! Several writers at once: commits, namespaces, garbage collection beside pushes.
+//! Several writers at once: commits, namespaces, garbage collection during pushes.
 
 use super::{Scale, name, operator, push, version};
 use crate::core::hash::Digest;
