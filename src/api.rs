@@ -73,7 +73,7 @@ impl Charge {
         })
     }
 
-    /// Charges more bytes. Refuses where the ceiling would be passed.
+    /// Charges more bytes. Refuses bytes beyond the ceiling.
     pub(crate) fn add(&self, bytes: usize) -> Result<()> {
         let max = self.front.limits.bytes_in_flight_max;
         let before = self.front.in_flight.0.fetch_add(bytes, Ordering::Relaxed);

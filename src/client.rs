@@ -32,10 +32,10 @@ pub struct Http {
     host: String,
 }
 
-/// The longest that a nudge may take; it saves the server a second at most.
+/// Time limit of a nudge. Without it the server reads the log about a second later.
 const NUDGE: Duration = Duration::from_secs(1);
 
-/// The longest that a connection may take to open.
+/// Time limit of opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Http {
@@ -45,7 +45,7 @@ impl Http {
             .await
             .map_err(|e| no_server(address, e))?
             .map_err(|e| no_server(address, e))?;
-        // Only latency is lost without it.
+        // Without it only latency suffers.
         let _ = stream.set_nodelay(true);
 
         let (sender, connection) = handshake(TokioIo::new(stream))
@@ -59,8 +59,8 @@ impl Http {
         })
     }
 
-    /// Sends one request and collects the answer. Carries the header that the
-    /// operator listener asks for.
+    /// Sends one request and reads the answer. Adds the header that the operator
+    /// listener requires.
     pub async fn send(
         &mut self,
         method: Method,
@@ -74,7 +74,7 @@ impl Http {
             .header("content-type", "application/json")
             .header("ortus-operator", "1")
             .body(Full::new(body))
-            .map_err(|e| Error::invalid("the path is not legal").with_source(e))?;
+            .map_err(|e| Error::invalid("the path is not a valid HTTP path").with_source(e))?;
 
         self.sender.ready().await.map_err(lost)?;
         let response = self.sender.send_request(request).await.map_err(lost)?;
@@ -112,8 +112,8 @@ fn lost(cause: hyper::Error) -> Error {
     Error::unavailable("the connection was lost").with_source(cause)
 }
 
-/// Has a server read the registry at once, through its operator listener. It is
-/// a hint: a server that does not get it reads the registry a moment later.
+/// Makes a server read the registry at once, through its operator listener.
+/// Optional: a server without a nudge reads the registry a moment later.
 pub(crate) async fn nudge(address: &str) -> Result<()> {
     let nudged = tokio::time::timeout(NUDGE, post_nudge(address)).await;
     nudged.map_err(|_| Error::unavailable(format!("{address} does not answer in time")))?
@@ -197,7 +197,7 @@ pub(crate) async fn infer(
     let mut outputs = Vec::with_capacity(message.outputs.len());
     for (output, raw) in message.outputs.into_iter().zip(message.raw_output_contents) {
         let dtype = DType::from_name(&output.datatype)
-            .ok_or_else(|| Error::internal("the server answered a datatype unknown here"))?;
+            .ok_or_else(|| Error::internal("the server returned an unknown datatype"))?;
         outputs.push((
             output.name,
             Tensor::from_raw(dtype, shape_from_wire(&output.shape)?, raw)?,

@@ -28,7 +28,7 @@ use crate::observe::traces::TraceSettings;
 use crate::registry::sign::Policy;
 use crate::{choice, section, words};
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// `[server]`.

@@ -1,9 +1,9 @@
 //! Plain data that every other wing shares. No input, no output, no async.
 //!
-//! Entry points: [`error`] (an error and what its caller should do),
-//! [`hash`] (digests, SplitMix),
-//! [`model`] (names, versions, signatures), [`settings`] (the macros that declare sections of the configuration),
-//! [`tensor`] (values and their JSON form), [`request`] (what a prediction is asked and answered with).
+//! Entry points: [`error`] (an error, and what its caller should do), [`hash`]
+//! (digests, SplitMix), [`model`] (names, versions, signatures), [`settings`] (the
+//! macros that declare sections of the configuration), [`tensor`] (values and their
+//! JSON form), [`request`] (a prediction request and its answer).
 //!
 //! Imports no other wing.
 

@@ -1,5 +1,11 @@
 //! Generated from `proto/`; nothing else.
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::unwrap_used
+)]
 
 /// Open Inference Protocol v2 and its extensions.
 pub mod inference {

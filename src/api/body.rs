@@ -20,7 +20,7 @@ pub(crate) struct Metered {
     inner: Incoming,
     charge: Arc<Charge>,
     deadline: Instant,
-    /// Set only once a part of the body is not there yet.
+    /// Set when the body first has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -130,7 +130,8 @@ fn from_status(status: Status) -> Error {
     }
 }
 
-/// Undoes `Content-Encoding`. Refuses a body that grows beyond the limits.
+/// Decompresses a body as `Content-Encoding` says. Refuses a body that decompresses
+/// beyond the limits.
 pub(crate) fn decoded(
     headers: &HeaderMap,
     body: Bytes,
@@ -162,14 +163,14 @@ pub(crate) fn decoded(
     }
 
     read.map_err(|e| {
-        Error::invalid("the body is not what its content-encoding says").with_source(e)
+        Error::invalid("the body does not match its content-encoding").with_source(e)
     })?;
 
     charge.add(out.len())?;
     Ok(out.into())
 }
 
-/// Reads one byte more than `cap` at most, which shows that there are more.
+/// Reads at most one byte more than `cap`, which shows that the limit is passed.
 fn read_within(cap: usize, from: impl Read, into: &mut Vec<u8>) -> std::io::Result<usize> {
     from.take(cap as u64 + 1).read_to_end(into)
 }

@@ -43,7 +43,8 @@ impl Drop for Active {
     }
 }
 
-/// Serves until the client leaves, a clock runs out, or the server stops.
+/// Serves until the client closes the connection, a timeout passes, or the server
+/// stops.
 pub(super) async fn serve<F>(
     stream: TcpStream,
     answer: impl Fn(Request<Incoming>) -> F,
@@ -134,7 +135,8 @@ enum Verdict {
     Cut,
 }
 
-/// When a connection was last useful. Decides; the caller passes the time.
+/// When a connection last received a request, and since when headers are
+/// incomplete. Decides when to close it; the caller passes the time.
 struct Clocks {
     period: Duration,
     idle_timeout: Duration,
@@ -190,7 +192,8 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // It would also close idle connections; the clocks above tell the two apart.
+        // hyper's timeout would also cut idle connections; `Clocks` tells slow
+        // headers from idleness.
         .header_read_timeout(None)
         .max_buf_size((limits.header_list_bytes_max as usize).max(8192))
         .keep_alive(true);

@@ -30,7 +30,7 @@ pub(crate) fn trace(headers: &HeaderMap) -> Option<Context> {
     Context::parse(headers.get(TRACE_HEADER)?.to_str().ok()?)
 }
 
-/// Reads the key by which split traffic is routed; empty where there is none.
+/// Reads the routing key of a traffic split; empty if there is none.
 pub(crate) fn route_key(headers: &HeaderMap) -> &[u8] {
     headers
         .get(ROUTE_KEY_HEADER)

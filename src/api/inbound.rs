@@ -21,13 +21,13 @@ use std::time::Instant;
 pub(crate) struct Arrived(pub Instant);
 
 impl Arrived {
-    /// Reads it from a request's extensions; now, where it is not there.
+    /// Reads it from a request's extensions; the current time, if it is not there.
     pub(crate) fn of(extensions: &http::Extensions) -> Instant {
         extensions.get().map_or_else(Instant::now, |Self(at)| *at)
     }
 }
 
-/// A prediction request of which only the headers were read.
+/// A prediction request before its body is read.
 pub(crate) struct Inbound<'c> {
     pub predictor: &'c Predictor,
     pub protocol: Protocol,
@@ -48,7 +48,7 @@ pub(crate) struct Admitted<'c> {
 pub(crate) struct Decoded<F> {
     /// The client's own id.
     pub id: String,
-    /// 0 is the default and most urgent.
+    /// 0 is the default and the highest priority.
     pub priority: u8,
     /// Triton's `timeout` parameter.
     pub timeout_us: Option<u64>,
@@ -74,8 +74,8 @@ impl<M> AnswerHeaders for tonic::Response<M> {
 }
 
 impl<'c> Inbound<'c> {
-    /// Resolves the target and reads the deadline. Comes before the tensors are
-    /// decoded, so that refusing costs little.
+    /// Resolves the target and reads the deadline. Runs before the tensors are
+    /// decoded, so that a refusal costs little.
     pub(crate) fn admit(self, target: Result<Target>) -> Result<Admitted<'c>> {
         match self.resolve(target) {
             Ok((target, servable, deadline)) => Ok(Admitted {
@@ -136,7 +136,7 @@ impl Admitted<'_> {
     fn request<F>(self, decoded: Result<Decoded<F>>) -> Result<(Arc<Servable>, Request, F)> {
         let decoded = decoded.map_err(|error| self.inbound.refused(error))?;
         let servable = match &decoded.route_key {
-            // The header comes first.
+            // The header overrides the body.
             Some(key) if self.target.key.is_none() => {
                 let target = self.target.routed_by(key.as_bytes());
                 let routed = self.inbound.predictor.resolve(&target);

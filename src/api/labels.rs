@@ -15,7 +15,7 @@ use crate::proto::feedback::feedback_server;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// Returns what takes labels. Refuses where labels are switched off.
+/// Returns the receiver of labels. Refuses if labels are switched off.
 pub(super) fn labels(front: &Front) -> Result<&Arc<Feedback>> {
     front.labels.as_ref().ok_or_else(|| {
         Error::precondition(

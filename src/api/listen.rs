@@ -42,8 +42,8 @@ impl Drop for EndReport {
 }
 
 impl Listening {
-    /// Waits until `until` for the threads, which end after [`Stop::now`].
-    /// Returns the names of those that did not: a run in place hangs on them.
+    /// Waits until `until` for the threads, which end after [`Stop::now`]. Returns
+    /// the names of those that did not end, because a run on them hangs.
     pub(crate) fn join(self, until: Instant) -> Vec<String> {
         for _ in &self.threads {
             let left = until.saturating_duration_since(Instant::now());
@@ -77,7 +77,7 @@ pub(crate) struct DataAddresses {
     pub grpc: SocketAddr,
 }
 
-/// One thread as the others see it.
+/// What the other threads know of one thread.
 struct Peer {
     inbox: UnboundedSender<StdStream>,
     connections: AtomicUsize,
@@ -142,9 +142,9 @@ pub(crate) fn start(
     })
 }
 
-/// Makes sure that nobody listens on `address`, and finds a free port for `:0`.
-/// The threads share the port with SO_REUSEPORT, which would also let a second
-/// server share it silently; a plain bind does not.
+/// Checks that no process listens on `address`, and finds a free port for `:0`. The
+/// threads share the port with SO_REUSEPORT, which would also let a second server
+/// share it silently; a plain bind does not.
 fn reserve(address: SocketAddr, what: &str) -> Result<SocketAddr> {
     let bound = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
     bound.map_err(|e| {
@@ -202,7 +202,7 @@ impl IoThread {
                 () = gently.cancelled() => {}
             }
             drop((http, grpc));
-            // Open connections live on this thread until they end or must.
+            // Open connections stay on this thread until they end or are closed.
             tokio::select! {
                 () = self.stop.now.cancelled() => {}
                 () = async { self.stop.connections.wait().await } => {}
@@ -216,7 +216,8 @@ impl IoThread {
             match listener.accept().await {
                 Ok((stream, _)) => self.place(stream),
                 Err(error) => {
-                    // Out of descriptors, most likely: they come back when connections end.
+                    // Most likely out of file descriptors, which are freed when
+                    // connections end.
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -224,7 +225,7 @@ impl IoThread {
         }
     }
 
-    /// Keeps a connection or hands it to the thread with the fewest.
+    /// Keeps a connection or hands it to the thread with the fewest connections.
     fn place(&self, stream: TcpStream) {
         let total: usize = (0..self.peers.len()).map(|at| self.load(at)).sum();
         if total >= self.front.limits.connections_max {
@@ -271,7 +272,7 @@ impl IoThread {
     }
 
     fn open(&self, stream: TcpStream) {
-        // Latency is lost without it, nothing else.
+        // Without it only latency suffers.
         let _ = stream.set_nodelay(true);
         let open = Open {
             peers: Arc::clone(&self.peers),
@@ -310,7 +311,7 @@ impl Drop for Open {
     }
 }
 
-/// Listens on an address that the other threads listen on too.
+/// Listens on an address that the other threads also listen on.
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     share(address)
         .map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))

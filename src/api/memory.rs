@@ -5,7 +5,7 @@ use toml::Value;
 
 use crate::core::settings::form::{Form, Size};
 
-/// Quarter that is assumed where the kernel reports no size.
+/// The quarter that is assumed if the kernel reports no size.
 const UNKNOWN_BYTES: usize = 1 << 30;
 /// Smallest quarter: one message of the default limit must fit.
 const BYTES_MIN: usize = 64 << 20;

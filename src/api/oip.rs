@@ -11,15 +11,15 @@ use crate::core::error::{Error, Result};
 /// The request parameter that stands for the header `ortus-route-key`.
 const ROUTE_KEY: &str = "route_key";
 
-/// Refuses a parameter that would change the answer and is not honoured.
-/// `idle` says that its value is the one by which clients switch it off.
+/// Refuses an unsupported parameter that would change the answer. `idle` tells that
+/// its value switches it off.
 fn check_served(name: &str, idle: bool) -> Result<()> {
     let unserved = name == "classification"
         || name.starts_with("shared_memory")
         || name.starts_with("sequence_");
     if unserved && !idle {
         return Err(Error::unimplemented(format!(
-            "parameter '{}' is not served here",
+            "parameter '{}' is not supported; remove it",
             crate::core::error::short(name)
         )));
     }

@@ -1,7 +1,7 @@
-//! The operator API, on loopback by default: the configuration, the served
-//! models, and the commands of the registry, over REST and gRPC. Refuses
-//! browsers: a request needs a header of its own, and a Host that is an address
-//! or localhost.
+//! The operator API, on loopback by default: the configuration, the served models,
+//! and the commands of the registry, over REST and gRPC. Refuses requests of
+//! browsers: each needs a header of its own, and a Host that is an IP address or
+//! localhost.
 
 mod grpc;
 mod registry;
@@ -32,7 +32,7 @@ pub(crate) const OPERATOR_HEADER: &str = "ortus-operator";
 
 /// The largest body of an operator's request.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long it may take to arrive.
+/// The longest time for the body to arrive.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one request.
@@ -120,7 +120,7 @@ fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
         return Ok(());
     }
     Err(Error::denied(
-        "the Host header names neither an address nor localhost",
+        "the Host header names neither an IP address nor localhost",
     ))
 }
 

@@ -22,14 +22,15 @@ use tonic::codec::CompressionEncoding::Gzip;
 use tonic_health::pb::health_server::HealthServer;
 use tower_service::Service;
 
-/// What a label may take in a request, on the whole.
+/// Size of a label in a request, its JSON or message around it included.
 const LABEL_BYTES_MAX: usize = 512;
 
 /// Everything that answers on a data listener.
 pub(crate) struct Router {
     front: Arc<Front>,
     plain: Servers,
-    /// The same, answering in gzip: for clients whose request was.
+    /// The same services with gzip responses, for clients whose requests were
+    /// compressed.
     gzip: Servers,
     health: HealthServer<tonic_health::server::HealthService>,
 }
@@ -56,7 +57,8 @@ impl Router {
             .max_decoding_message_size(max)
             .accept_compressed(Gzip);
         let model = ModelServiceServer::new(tfs).accept_compressed(Gzip);
-        // A label of two bytes takes a hundred in memory.
+        // A decoded label takes about 100 bytes of memory, even if it has two in
+        // the request.
         let labels = front
             .labels
             .as_ref()
@@ -94,7 +96,8 @@ impl Router {
         let charge = Charge::new(&self.front);
         let until = match deadline(request.headers(), arrived) {
             Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
-            // A malformed timeout is refused by the protocol, in its own form.
+            // A malformed timeout is refused by the protocol's handler, in the form
+            // of its errors.
             _ => arrived + self.front.limits.read_timeout,
         };
 

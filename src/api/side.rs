@@ -1,5 +1,5 @@
-//! Listeners beside the data path, on the background runtime: ops and operator.
-//! Knows nothing of what they answer.
+//! Listeners that are not on the data path: ops and operator, on the background
+//! runtime. Knows nothing of what they answer.
 
 use super::stop::Stop;
 use super::{Front, connection};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::body::Body;
 
-/// Starts a listener beside the data path; returns where it is bound.
+/// Starts such a listener; returns its bound address.
 pub(crate) async fn side<F>(
     address: SocketAddr,
     what: &str,

@@ -1,4 +1,4 @@
-//! Kind to status: one table, a column per dialect.
+//! Maps the kind of an error to a status: one table, with a column per protocol.
 
 use crate::core::error::{Error, Kind};
 use http::StatusCode;

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 const BATCH_MAX: usize = 4 << 10;
 /// How long spans are gathered.
 const GATHER: Duration = Duration::from_secs(1);
-/// The longest that sending may take.
+/// Time limit of sending.
 const SEND: Duration = Duration::from_secs(10);
 
 /// Starts the task that sends to `http://HOST:PORT`, on this runtime.
@@ -29,7 +29,7 @@ pub(crate) fn start(
     let endpoint = endpoint.and_then(|a| Endpoint::from_shared(a.to_owned()).ok());
     let endpoint = endpoint.ok_or_else(|| {
         Error::invalid(
-            "traces.endpoint must be http://HOST:PORT; spans are sent without TLS, to a collector beside the server",
+            "traces.endpoint must be http://HOST:PORT; spans are sent without TLS, so use a collector on the same machine or network",
         )
     })?;
 
@@ -53,9 +53,9 @@ async fn run(mut client: TraceServiceClient<Channel>, mut outbox: Outbox, droppe
 
         if let Err(status) = &sent {
             dropped.inc_by(count as u64);
-            // Once for each time that the collector is away.
+            // Logged once per outage of the collector.
             if !is_away {
-                tracing::warn!(spans = count, code = ?status.code(), message = status.message(), "spans are not taken");
+                tracing::warn!(spans = count, code = ?status.code(), message = status.message(), "the collector does not accept spans");
             }
         }
         is_away = sent.is_err();

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 /// The most events that wait; more are dropped and logged.
 const EVENTS_MAX: usize = 256;
-/// The longest that an attempt may take.
+/// Time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// Waits between attempts.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
@@ -65,7 +65,7 @@ impl Webhook {
         }
     }
 
-    /// Queues a message as it is; false where too many wait. Never waits.
+    /// Queues a message; returns false if too many wait. Never waits.
     pub(crate) fn post(&self, message: Message) -> bool {
         self.0.try_send(message).is_ok()
     }
@@ -98,7 +98,7 @@ struct Post {
 #[cfg(feature = "cloud")]
 impl Post {
     fn to(url: &str) -> Result<Self> {
-        // Two parts of the program may be the first to need it.
+        // Another part of the program may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = reqwest::Url::parse(url).ok();
         let url = url

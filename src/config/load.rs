@@ -72,7 +72,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Option<(String, String)>> {
     }
 }
 
-/// Lays the layers over the defaults and checks the result.
+/// Applies the layers over the defaults and checks the result.
 pub(super) fn merge(
     file: Option<(&str, &str)>,
     env: impl Iterator<Item = (String, String)>,
@@ -82,7 +82,7 @@ pub(super) fn merge(
         Some((name, text)) => from_file(name, text)?,
         None => Vec::new(),
     };
-    // Sorted, so that of two faults the same one is always named.
+    // Sorted, so that the same one of two errors is always reported.
     let env: BTreeMap<String, String> = env.filter(|(name, _)| is_setting(name)).collect();
     for (name, text) in env {
         entries.push(from_variable(name, text)?);
@@ -249,7 +249,7 @@ impl Config {
         if known.is_err()
             && let Some(otherwise) = &entry.otherwise
         {
-            // The first error is the clearer one: it names the value as it was written.
+            // The first error is clearer: it names the value as it was written.
             known = self.set(section, key, otherwise).or(known);
         }
 
@@ -358,7 +358,7 @@ impl Server {
 }
 
 impl Section {
-    /// The names that can stand before a dot.
+    /// The section names that can precede a dot.
     const NAMES: &[&str] = &[
         "server",
         "limits",

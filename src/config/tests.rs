@@ -1,4 +1,4 @@
-//! Defaults, faults of a file, and the way back to TOML.
+//! Defaults, errors of a file, and writing settings back to TOML.
 
 mod layers;
 mod values;
@@ -126,7 +126,7 @@ fn unknown_key_is_refused_with_its_line_and_the_nearest_key() {
 }
 
 #[test]
-fn first_fault_of_the_file_is_the_one_named() {
+fn first_error_of_the_file_is_the_one_reported() {
     refuse("[server]\nx = 1\n[limits]\ny = 2", "ortus.toml:2:");
     refuse("[log]\n\n\nlevel = 3\n[limits]\ny = 2", "ortus.toml:4:");
 }

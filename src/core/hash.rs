@@ -1,5 +1,5 @@
 //! The hashes of the project: SHA-256 with its hexadecimal form, and SplitMix64.
-//! Not for secrets: keyed codes are where they are used.
+//! Not for secrets; keyed codes are computed where they are needed.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +10,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::core::error::{Error, Result};
 
-/// A SHA-256: of a file, or of a set of files.
+/// A SHA-256 digest of a file, or of a set of files.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 

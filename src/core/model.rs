@@ -28,7 +28,7 @@ impl ModelName {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         if name.len() > NAME_BYTES_MAX || name.starts_with('.') || !name.chars().all(legal) {
             return Err(Error::invalid(format!(
-                "the model name is not 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . - without a leading dot"
+                "the model name must be 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . - without a leading dot"
             )));
         }
 
@@ -71,7 +71,7 @@ impl Version {
         digits
             .then(|| text.parse().ok().and_then(Self::new))
             .flatten()
-            .ok_or_else(|| Error::invalid("the model version is not a positive integer"))
+            .ok_or_else(|| Error::invalid("the model version must be a positive integer"))
     }
 
     /// The number.
@@ -102,14 +102,14 @@ impl Alias {
         let begins = alias.starts_with(|c: char| c.is_ascii_lowercase());
         if !begins || alias.len() > ALIAS_BYTES_MAX || !alias.chars().all(legal) {
             return Err(Error::invalid(format!(
-                "an alias is 1 to {ALIAS_BYTES_MAX} characters of a-z 0-9 _ - that begin with a letter"
+                "an alias must be 1 to {ALIAS_BYTES_MAX} characters of a-z 0-9 _ - that begin with a letter"
             )));
         }
 
         Ok(Self(alias.into()))
     }
 
-    /// The version for requests that name none.
+    /// The version for requests that do not name one.
     pub fn champion() -> Self {
         Self("champion".into())
     }
@@ -196,7 +196,7 @@ impl TensorSpec {
         Ok(())
     }
 
-    fn leads_with_dynamic(&self) -> bool {
+    fn has_dynamic_first_axis(&self) -> bool {
         self.shape.as_ref().and_then(|s| s.first()) == Some(&Dim::Dynamic)
     }
 }
@@ -270,7 +270,7 @@ impl Signature {
                 })?;
             if picked.contains(&at) {
                 return Err(Error::invalid(format!(
-                    "output '{}' is asked for twice",
+                    "output '{}' is requested twice",
                     short(name)
                 )));
             }
@@ -282,14 +282,14 @@ impl Signature {
 
     /// Returns whether every input and every output has a dynamic first axis:
     /// necessary for batching, not sufficient.
-    pub fn leads_with_dynamic(&self) -> bool {
+    pub fn has_dynamic_first_axis(&self) -> bool {
         !self.inputs.is_empty()
             && !self.outputs.is_empty()
             && self
                 .inputs
                 .iter()
                 .chain(&self.outputs)
-                .all(TensorSpec::leads_with_dynamic)
+                .all(TensorSpec::has_dynamic_first_axis)
     }
 
     fn takes(&self) -> String {

@@ -23,7 +23,8 @@ pub enum Selector {
     Latest,
     /// Exactly this version.
     Exact(Version),
-    /// The version of an alias, which TensorFlow Serving calls a label; with its errors.
+    /// The version of an alias, which TensorFlow Serving calls a label. Errors use
+    /// that word.
     Label(String),
     /// The version that an alias points at.
     Alias(Alias),
@@ -42,14 +43,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads the pair of strings of the Open Inference Protocol: an empty
-    /// version means the latest, a word is an alias.
+    /// Reads the pair of strings of the Open Inference Protocol: an empty version
+    /// means the latest, a version that is no number is an alias.
     pub fn parse(model: &str, version: &str) -> Result<Self> {
         let selector = match version {
             "" => Selector::Latest,
             text => match Version::parse(text) {
                 Ok(number) => Selector::Exact(number),
-                // Text that begins like an alias is taken for one.
+                // Text that begins with a letter is an alias.
                 Err(_) if text.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     Selector::Alias(Alias::parse(text)?)
                 }
@@ -137,7 +138,7 @@ pub struct Request {
     pub arrived: Instant,
     /// `None` uses the model's default.
     pub deadline: Option<Deadline>,
-    /// 0 is the default and the highest; greater numbers wait longer.
+    /// 0 is the default and the highest priority; greater numbers wait longer.
     pub priority: u8,
     /// Named tensors, in any order.
     pub inputs: Vec<(String, Tensor)>,

@@ -12,7 +12,7 @@ use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use std::fmt;
 
-/// The datatypes of the Open Inference Protocol that ONNX Runtime takes.
+/// The datatypes of the Open Inference Protocol that ONNX Runtime supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// One byte, 0 or 1.
@@ -110,9 +110,9 @@ impl fmt::Display for DType {
 /// The highest rank accepted.
 pub const RANK_MAX: usize = 16;
 
-/// Multiplies a shape out; `None` where it overflows.
+/// The number of elements of a shape; `None` if it overflows.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    // A zero makes the product zero however large its neighbours are.
+    // A zero dimension makes the product zero, even if the others would overflow.
     if shape.contains(&0) {
         return Some(0);
     }
@@ -160,7 +160,8 @@ pub struct Strings {
     spans: Vec<(u32, u32)>,
 }
 
-/// The same texts in the same order, wherever in a buffer they lie.
+/// Equal if the strings are the same in the same order, wherever they are in the
+/// buffer.
 impl PartialEq for Strings {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().eq(other.iter())

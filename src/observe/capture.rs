@@ -246,7 +246,7 @@ impl Keeper {
             })
         });
 
-        let leads = taken.subject.signature.leads_with_dynamic();
+        let leads = taken.subject.signature.has_dynamic_first_axis();
         let rows = if leads {
             taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
         } else {

@@ -129,7 +129,7 @@ impl Profile<'_> {
         let features = self.columns(&table, &graph.signature)?;
         let task = truths.as_ref().map(|(task, _)| task.clone());
         let mut making = Making::new(graph.signature.clone(), features.clone(), task);
-        let leads = graph.signature.leads_with_dynamic();
+        let leads = graph.signature.has_dynamic_first_axis();
         let step = if leads { RUN_ROWS } else { 1 };
         let mut at = 0;
         while at < table.rows {

@@ -99,9 +99,9 @@ pub(crate) fn check(
     sample: &Sample,
     session: &mut dyn Session,
 ) -> Result<()> {
-    if !signature.leads_with_dynamic() {
+    if !signature.has_dynamic_first_axis() {
         return Err(Error::invalid(
-            "not every input and output leads with a dynamic axis",
+            "not every input and output has a dynamic first axis",
         ));
     }
 
@@ -152,7 +152,7 @@ fn compare(
         for (part, row) in parts.iter().zip(order) {
             if !agree(part, &alone[*row][at]) {
                 return Err(Error::invalid(format!(
-                    "output '{}' of a row changes with the rows beside it",
+                    "output '{}' of a row depends on the other rows of the batch",
                     spec.name
                 )));
             }
@@ -164,7 +164,7 @@ fn compare(
 
 fn not_by_row(spec: &TensorSpec) -> Error {
     Error::invalid(format!(
-        "output '{}' does not answer one row for one row",
+        "output '{}' does not have one row for each input row",
         spec.name
     ))
 }
@@ -229,7 +229,7 @@ fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> V
     (0..count).flat_map(|_| element()).collect()
 }
 
-/// A small whole number: a legal index of most models.
+/// A small non-negative integer: a valid index for most models.
 fn small(random: &mut SplitMix) -> u64 {
     random.next_u64() % 3
 }

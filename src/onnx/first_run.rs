@@ -36,7 +36,7 @@ const MEMORY_BASE: u64 = 4 << 30;
 const MEMORY_FACTOR: u64 = 8;
 /// Folders below the folder of external data that are measured.
 const EXTERNAL_DEPTH_MAX: u32 = 8;
-/// Variables by which the libraries of GPUs are found.
+/// Environment variables that GPU libraries need.
 const ENVIRONMENT_KEPT: [&str; 2] = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
 
 /// Makes first runs and remembers which models passed.
@@ -66,7 +66,7 @@ pub struct Subject<'s> {
     pub options: &'s SessionOptions,
     /// Rows of the largest batch.
     pub rows: usize,
-    /// What is done about golden rows.
+    /// Whether golden rows are skipped, compared or created.
     pub golden: GoldenRows<'s>,
 }
 
@@ -144,7 +144,8 @@ impl Prober {
         let passed = self.run(subject)?;
 
         if let (Some(path), Ok(text)) = (cached, serde_json::to_vec(&passed)) {
-            // A verdict that is not kept costs another first run at the next start, no more.
+            // A verdict that cannot be kept only costs another first run at the
+            // next start.
             let _ = write_cached(&path, &text);
         }
 
@@ -167,8 +168,8 @@ impl Prober {
             .map_err(|e| e.context("the companion model"))
     }
 
-    /// Names a verdict by all that it depends on: model, program, library,
-    /// options and processor.
+    /// Makes the cache key of a verdict from all that it depends on: model,
+    /// program, library, options and processor.
     fn key(&self, subject: &Subject<'_>) -> String {
         let stamp = std::fs::metadata(&self.library)
             .and_then(|m| Ok((m.len(), m.modified()?)))
@@ -294,7 +295,7 @@ fn external_bytes(folder: Option<&Path>) -> u64 {
     bytes
 }
 
-/// Believes a verdict only from a child that ended well.
+/// Accepts a verdict only from a child that exited normally.
 fn judge(answer: &Answer, timeout: Duration) -> Result<Passed> {
     const XCPU: i32 = Signal::XCPU.as_raw();
     const KILL: i32 = Signal::KILL.as_raw();

@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::time::{Duration, Instant};
 
-/// The format written, and the newest that is read.
+/// The format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
 /// How long all cases may take on one session.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -97,8 +97,8 @@ impl Golden {
         out
     }
 
-    /// Runs at most `most` cases. Refuses a session whose answer differs, naming the
-    /// output and the element, and one that takes too long.
+    /// Runs at most `most` cases. Fails if an answer differs, naming the output and
+    /// the element, or if the cases take too long.
     pub(crate) fn check(
         &self,
         signature: &Signature,
@@ -115,7 +115,7 @@ impl Golden {
             }
             self.check_case(case, signature, session).map_err(|e| {
                 Error::precondition(e.message)
-                    .context(format_args!("the model does not answer golden case {at}"))
+                    .context(format_args!("the model fails on golden case {at}"))
             })?;
         }
 
@@ -136,7 +136,7 @@ impl Golden {
         for ((name, golden), at) in case.outputs.iter().zip(picked) {
             let answer = outputs
                 .get(at)
-                .ok_or_else(|| Error::internal("a session left out an output"))?;
+                .ok_or_else(|| Error::internal("a session returned too few outputs"))?;
             let by_default = || Tolerance::of(golden.dtype()).on(session.provider());
             let tolerance = self.tolerance.unwrap_or_else(by_default);
             if let Some(how) = difference(answer, golden, tolerance) {
@@ -159,7 +159,7 @@ fn parse(bytes: &[u8]) -> Result<Golden> {
         .integer("format")?;
     if format != FORMAT {
         return Err(Error::invalid(format!(
-            "is of format {format}, this program reads format {FORMAT}"
+            "is of format {format}, but this ortus reads format {FORMAT}"
         )));
     }
 
@@ -258,7 +258,7 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
                     .map_err(|_| Error::invalid("raw is not base64"))?;
                 Tensor::from_raw(dtype, shape, bytes.into())
             }
-            _ => Err(Error::invalid("needs exactly one of data and raw")),
+            _ => Err(Error::invalid("must have exactly one of data and raw")),
         }
     };
 
@@ -304,7 +304,7 @@ fn write_tensors(out: &mut Vec<u8>, tensors: &Named) {
     }
 }
 
-/// JSON has no NaN and no infinity, and the elements no 16-bit floats.
+/// JSON has no NaN and no infinity, and the data form has no 16-bit floats.
 fn has_json_form(tensor: &Tensor) -> bool {
     let Data::Fixed(bytes) = tensor.data() else {
         return true;

@@ -57,16 +57,16 @@ impl Graph {
     pub(crate) fn read_file(file: &mut std::fs::File) -> Result<Self> {
         let length = file
             .metadata()
-            .map_err(|e| Error::unavailable("look at the model").with_source(e))?
+            .map_err(|e| Error::unavailable("inspect the model file").with_source(e))?
             .len();
         check_size(length)?;
 
         Self::read(outline::read(file)?.into())
     }
 
-    /// Decodes an ONNX file. Refuses what is not ONNX or beyond a limit with
-    /// `InvalidArgument`, and sound ONNX that cannot be served (an input that is
-    /// no tensor, an unknown element type) with `FailedPrecondition`.
+    /// Decodes an ONNX file. Refuses a file that is not ONNX or over a limit with
+    /// `InvalidArgument`, and valid ONNX that cannot be served (an input that is
+    /// not a tensor, an unsupported element type) with `FailedPrecondition`.
     pub fn read(bytes: Bytes) -> Result<Self> {
         check_size(bytes.len() as u64)?;
         parts::check(&bytes)?;
@@ -119,7 +119,7 @@ impl Graph {
                 && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
         };
 
-        // Operators of other domains are not known here, but for the trees'.
+        // Operators of other domains are not known here, except those of trees.
         let known = |(domain, op): &(String, String)| {
             matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
         };
@@ -226,11 +226,11 @@ impl Census {
             .filter(|e| e.key.as_deref() == Some("location"));
         let location = locations.next().and_then(|e| e.value.as_deref());
 
-        // Readers differ in which of two locations counts.
+        // Readers differ in which of two locations they use.
         let (Some(location), None) = (location, locations.next()) else {
             let name = crate::core::error::short(tensor.name.as_deref().unwrap_or_default());
             return Err(Error::invalid(format!(
-                "external data of tensor '{name}' does not have one location"
+                "external data of tensor '{name}' must have exactly one location"
             )));
         };
 

@@ -1,5 +1,5 @@
-//! Turns model bytes into sessions and runs them. The traits are the seam:
-//! the server knows an engine and sessions, tests script them.
+//! Builds sessions from model bytes and runs them. The server uses only these
+//! traits, so that tests can replace sessions with scripted ones.
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -14,12 +14,12 @@ use provider::{Provider, ProviderKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a session is made from.
+/// The model of a session.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The model file, already verified.
     pub bytes: Bytes,
-    /// The folder its external data lies in, if it has any.
+    /// The folder of its external data, if it has any.
     pub external_dir: Option<PathBuf>,
 }
 
@@ -28,10 +28,10 @@ pub struct Source {
 pub struct SessionOptions {
     /// Threads inside one run.
     pub intra_op_threads: usize,
-    /// Whether those threads spin between runs: faster by microseconds, at the
-    /// price of a busy core.
+    /// Whether those threads spin between runs: a few microseconds faster, but each
+    /// keeps a core busy.
     pub spinning: bool,
-    /// Tried in order; the later ones are the only fallbacks allowed.
+    /// Tried in order. The later ones are the only fallbacks.
     pub providers: Vec<Provider>,
 }
 
@@ -55,7 +55,7 @@ pub trait Engine: Send + Sync {
     /// Builds a session. Blocks for as long as the model takes; call it from a
     /// loader thread.
     fn open(&self, source: &Source, options: &SessionOptions) -> Result<Box<dyn Session>>;
-    /// Gives memory that closed sessions left back to the system.
+    /// Returns the memory of closed sessions to the operating system.
     fn trim(&self) {}
 }
 
@@ -63,9 +63,10 @@ pub trait Engine: Send + Sync {
 pub trait Session: Send {
     /// Runs once. `inputs` are in the graph's order, as are the outputs.
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>>;
-    /// The execution provider that took the model.
+    /// The execution provider that runs the model.
     fn provider(&self) -> &'static str;
-    /// Returns what ends its runs from another thread; `None` where nothing can.
+    /// Returns a handle that ends its runs from another thread; `None` if that is
+    /// not supported.
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         None
     }

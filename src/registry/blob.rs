@@ -13,7 +13,7 @@ use std::path::Path;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Is called with the number of bytes as they are written or read.
+/// Called with the number of bytes after each read or write.
 pub(crate) type Progress<'p> = &'p (dyn Fn(u64) + Sync);
 
 /// Hashes a file; returns its digest and length.
@@ -36,9 +36,9 @@ pub fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
     Ok((context.finish(), total))
 }
 
-/// Hashes bytes as they are read. If the digest is known, reading the end of
-/// other bytes fails, and so does the upload, which completes only after the end
-/// was read.
+/// Hashes bytes as they are read. If an expected digest is set and the bytes do not
+/// match it, the last read fails. The upload then fails too, because it completes
+/// only after the last read.
 struct Hashing<'r> {
     source: &'r mut File,
     context: Hasher,
@@ -71,7 +71,7 @@ impl Log {
         self.key(&format!("blobs/sha256/{}/{hex}{again}", &hex[..2]))
     }
 
-    /// Writes small bytes, unless they are there.
+    /// Writes a small blob, unless the store already has it.
     pub(crate) async fn put_bytes(&self, bytes: Bytes, generation: u32) -> Result<Blob> {
         let blob = Blob {
             digest: Digest::of(&bytes),
@@ -85,8 +85,9 @@ impl Log {
         Ok(blob)
     }
 
-    /// Uploads a measured file, unless it is there. Its bytes are hashed again; if
-    /// they changed meanwhile, no object appears.
+    /// Uploads a file whose digest is known, unless the store already has it. The
+    /// bytes are hashed again during the upload; if they changed, no object
+    /// appears.
     pub(crate) async fn put_file(
         &self,
         file: &mut File,
@@ -144,7 +145,8 @@ impl Log {
         )))
     }
 
-    /// Renames a staged upload to its digest, unless the blob is there and whole.
+    /// Renames a staged upload to its digest, unless the store already has the blob
+    /// undamaged.
     pub(crate) async fn settle(&self, staged: &str, blob: &Blob) -> Result<()> {
         match self.is_whole(blob).await? {
             true => self.store.delete(staged).await,
@@ -152,8 +154,8 @@ impl Log {
         }
     }
 
-    /// Whether a blob is there with the right bytes. Compares the length first, then
-    /// reads the bytes.
+    /// Tells whether the store has a blob with the right bytes. Compares the length
+    /// first, then reads the bytes.
     pub(crate) async fn is_whole(&self, blob: &Blob) -> Result<bool> {
         match self.store.head(&self.blob_key(blob)).await? {
             Some(meta) if meta.bytes == blob.bytes => {
@@ -183,7 +185,7 @@ impl Log {
         while let Some(part) = stream.try_next().await? {
             total += part.len() as u64;
             if total > blob.bytes {
-                return Err(damaged("is longer than it was when it was written"));
+                return Err(damaged("is longer than the log says"));
             }
             context.update(&part);
             target
@@ -193,12 +195,12 @@ impl Log {
         }
 
         if total != blob.bytes || context.finish() != blob.digest {
-            return Err(damaged("does not hold the bytes it is named for"));
+            return Err(damaged("does not match the digest in its name"));
         }
         Ok(())
     }
 
-    /// Reads a blob of at most `bytes_max` whole.
+    /// Reads a whole blob of at most `bytes_max` into memory.
     pub(crate) async fn read_blob(&self, blob: &Blob, bytes_max: u64) -> Result<Bytes> {
         if blob.bytes > bytes_max {
             return Err(Error::precondition(format!(
@@ -222,7 +224,7 @@ impl Log {
     ) -> Result<()> {
         let folder = path
             .parent()
-            .ok_or_else(|| Error::internal("a blob's copy has no folder"))?;
+            .ok_or_else(|| Error::internal("the path of a blob's copy has no parent folder"))?;
         let io = |e: io::Error| Error::unavailable("write a copy of a blob").with_source(e);
         std::fs::create_dir_all(folder).map_err(io)?;
         let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(io)?;

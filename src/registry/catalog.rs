@@ -1,5 +1,5 @@
-//! What there is to serve: models, their versions and the files of each.
-//! Plain data; reads nothing and decides nothing.
+//! The models that a source (a registry or a directory) offers, with their versions
+//! and files. Plain data; reads nothing and decides nothing.
 
 use super::pbtxt::ModelConfig;
 use crate::core::hash::Digest;
@@ -7,34 +7,37 @@ use crate::core::model::{ModelName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Everything a source holds at one moment.
+/// The content of a source at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
     /// By name.
     pub models: BTreeMap<ModelName, ModelEntry>,
 }
 
-/// One model; without versions where its folder has none yet.
+/// One model. It has no versions while its folder has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModelEntry {
     /// By number.
     pub versions: BTreeMap<Version, VersionEntry>,
     /// Its `config.pbtxt`, if it has one that can be read.
     pub config: Option<ModelConfig>,
-    /// Why nothing of the model loads, such as a `config.pbtxt` that is refused.
+    /// Why no version of the model can be loaded, such as an invalid
+    /// `config.pbtxt`.
     pub problem: Option<String>,
-    /// What names stand for, where the source has names; a plain directory has none.
+    /// The aliases and the traffic split, if the source is a registry; a directory
+    /// has none.
     pub pointers: Option<Pointers>,
 }
 
-/// What the names of a model stand for.
+/// The versions that the aliases of a model point at, and the traffic split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pointers {
-    /// The version for requests that name none.
+    /// The version for requests that do not name one.
     pub champion: Option<Version>,
     /// Every alias, `champion` and `previous` included.
     pub aliases: BTreeMap<String, Version>,
-    /// Percent of the requests that name no version; empty: all to the champion.
+    /// Traffic weights in percent, for requests that do not name a version. If
+    /// empty, the champion gets all of them.
     pub traffic: Vec<(Version, u32)>,
     /// The versions to be loaded.
     pub wanted: BTreeSet<Version>,
@@ -43,18 +46,19 @@ pub(crate) struct Pointers {
 /// One version of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionEntry {
-    /// What its files looked like.
+    /// Names, sizes and times of its files.
     pub files: Fingerprint,
     /// The ONNX file; the version's folder is its parent.
     pub model_path: PathBuf,
-    /// Whether nobody seems to be writing the files any more.
+    /// Whether the files have been unchanged for long enough to be considered
+    /// complete.
     pub settled: bool,
-    /// The version's manifest, where it comes from a registry.
+    /// The digest of the version's manifest, if the version comes from a registry.
     pub manifest: Option<Digest>,
 }
 
-/// What the files of a version looked like, without reading them: sorted by
-/// name. Two that are equal stand for the same bytes.
+/// Names, sizes and times of a version's files, sorted by name; their content is
+/// not read. Two equal fingerprints are taken to mean equal content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint(pub Vec<FileStamp>);
 
@@ -74,6 +78,6 @@ pub(crate) struct FileStamp {
     pub file_bytes: u64,
     /// When it was modified, in nanoseconds since 1970.
     pub modified_ns: i128,
-    /// Which file it is, for a replacement that keeps length and time.
+    /// Differs if the file was replaced by one with the same length and time.
     pub inode: u64,
 }

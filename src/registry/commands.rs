@@ -105,7 +105,8 @@ fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
     })
 }
 
-/// A folder that appears complete or not at all: filled beside its place, then renamed.
+/// A folder that appears complete or not at all: it is filled under a temporary
+/// name, then renamed.
 struct NewFolder<'p> {
     staged: tempfile::TempDir,
     into: &'p Path,
@@ -133,17 +134,17 @@ impl<'p> NewFolder<'p> {
         })
     }
 
-    /// The temporary place, to be filled.
+    /// The temporary folder, to be filled.
     fn path(&self) -> &Path {
         self.staged.path()
     }
 
-    /// Writes a file of it.
+    /// Writes a file into the folder.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         std::fs::write(self.path().join(name), bytes).map_err(|e| unwritable(self.into, e))
     }
 
-    /// Moves it to its place.
+    /// Renames the folder to its final path.
     fn appear(self) -> Result<()> {
         std::fs::rename(self.path(), self.into).map_err(|e| unwritable(self.into, e))?;
         drop(self.staged.keep());

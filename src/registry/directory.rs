@@ -38,7 +38,7 @@ pub(crate) struct Directory {
     ignored: usize,
 }
 
-/// One moment, by both clocks.
+/// One moment, by the wall clock and by the monotonic clock.
 #[derive(Clone, Copy)]
 struct Now {
     /// Comparable with the times of files.
@@ -54,7 +54,7 @@ type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,
@@ -76,8 +76,8 @@ pub(crate) struct Loaded {
 
 impl Directory {
     /// Takes a path to a readable directory; refuses any other with
-    /// `InvalidArgument`. Files that were left alone for `settle` count as
-    /// written.
+    /// `InvalidArgument`. Files that did not change for `settle` are considered
+    /// complete.
     pub(crate) fn new(root: PathBuf, settle: Duration) -> Result<Self> {
         std::fs::read_dir(&root).map_err(|e| {
             Error::invalid(format!(
@@ -136,7 +136,8 @@ impl Directory {
             Now { time: now, instant },
         );
 
-        // Their files could not be seen: a refusal would outlast the failure.
+        // Their files could not be read, so they are not settled: a refused version
+        // would otherwise stay refused after the failure ends.
         for name in unseen {
             catalog
                 .models
@@ -161,16 +162,18 @@ impl Directory {
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
         let loaded = read::load(&root, folder, &entry.model_path);
 
-        // A change explains a failure better than the failure itself.
+        // If the files changed, that is the likely cause of the failure, and the
+        // better error.
         match walk::fingerprint(&root, folder) {
             Ok(files) if files == entry.files => loaded,
             _ => Err(Error::unavailable(
-                "the version changed while it was read; it is loaded again once its files are left alone",
+                "the version changed while it was read; it is loaded again once its files stop changing",
             )),
         }
     }
 
-    /// Resolved each time, because the directory may be a link that moves.
+    /// Resolved each time, because the directory may be a link whose target
+    /// changes.
     fn canonical_root(&self) -> Result<PathBuf> {
         self.root
             .canonicalize()
@@ -229,8 +232,8 @@ fn look(
                 "the model has over {VERSIONS_MAX} versions"
             )));
         }
-        // A refused configuration is part of what is refused, so that a
-        // corrected one is a reason to try again.
+        // The fingerprint includes a refused configuration, so that a corrected one
+        // triggers another attempt.
         files.0.extend(stamp.clone());
         versions.insert(
             version,
@@ -261,7 +264,7 @@ fn config(
     let refuse = |why: String| Err(Error::invalid(format!("config.pbtxt: {why}")));
     match path.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(walk::failed("look at config.pbtxt", e)),
+        Err(e) => Err(walk::failed("inspect config.pbtxt", e)),
         Ok(own) => {
             let target = walk::inside(root, &path)?
                 .and_then(|path| path.metadata().ok())

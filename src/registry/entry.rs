@@ -1,5 +1,5 @@
-//! One entry of the registry's log: what changed, by whom, why. Owns the format
-//! and its version; says nothing of whether a change is allowed.
+//! One entry of the registry's log: what changed, by whom, why. Owns the format and
+//! its version; does not decide whether a change is allowed.
 
 #[cfg(test)]
 mod tests;
@@ -29,30 +29,31 @@ const ACTOR_BYTES_MAX: usize = 256;
 pub(crate) struct Entry {
     /// [`FORMAT`].
     pub format: u32,
-    /// Its number, from 1; also its object's name.
+    /// Its number, from 1; also the name of its object.
     pub seq: u64,
     /// SHA-256 of the bytes of the entry before; none for the first.
     pub prev: Option<Digest>,
-    /// Tells an entry from another with the same number, after a lost answer.
+    /// Random: after a lost response, it shows whether the entry with this number
+    /// is the writer's own.
     pub nonce: uuid::Uuid,
     /// By the writer's clock.
     pub time: DateTime<Utc>,
     /// The program that wrote it.
     pub writer: String,
-    /// Who asked for it; a claim, unless signed.
+    /// Who made the change. Unverified, unless the entry is signed.
     pub actor: String,
-    /// Why.
+    /// The reason that the actor gave.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// What changes; all of it or nothing.
+    /// The changes; they apply together or not at all.
     pub ops: Vec<Op>,
-    /// What it rests on.
+    /// Evidence for the change, such as measurements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }
 
-/// One change. `from` is what the writer saw; where it no longer holds, the
-/// whole entry is void.
+/// One change. `from` is the value that the writer saw; if it has changed since,
+/// the whole entry is void.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Op {
@@ -65,7 +66,8 @@ pub(crate) enum Op {
         blobs: Vec<Blob>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         signatures: Vec<Signed>,
-        /// The key of the training run that made it: a run has one version.
+        /// The run key of the training run that made it; a run publishes at most
+        /// one version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<Digest>,
     },
@@ -76,8 +78,8 @@ pub(crate) enum Op {
         version: Version,
         from: Option<Version>,
     },
-    /// Makes the champion before the champion again; the rolled back one is
-    /// forgotten as such.
+    /// Makes the previous champion champion again. Later rollbacks never return to
+    /// the version that was rolled back.
     Rollback {
         model: ModelName,
         version: Version,
@@ -90,12 +92,13 @@ pub(crate) enum Op {
         version: Option<Version>,
         from: Option<Version>,
     },
-    /// Splits the requests that name no version, in percent; empty ends it.
+    /// Sets traffic weights in percent, for requests that do not name a version. An
+    /// empty map ends the split.
     Traffic {
         model: ModelName,
         weights: BTreeMap<String, u32>,
     },
-    /// Takes a version out of use; nothing may point at it.
+    /// Retires a version. No alias and no traffic weight may point at it.
     Retire { model: ModelName, version: Version },
     /// Sets or removes a tag of a model or of one version.
     Tag {
@@ -105,29 +108,29 @@ pub(crate) enum Op {
         key: String,
         value: Option<String>,
     },
-    /// Says that a version may become champion, or may not.
+    /// Approves or rejects a version as champion.
     Verdict {
         model: ModelName,
         version: Version,
         approve: bool,
     },
-    /// Sets what the namespace asks for before a champion moves.
+    /// Sets what the namespace requires before a version becomes champion.
     Policy {
         approvals: u32,
         #[serde(default, skip_serializing_if = "Policy::is_none")]
         signatures: Policy,
-        /// The keys that may change this, where signatures are asked for; those
-        /// that signed it where it names none.
+        /// The keys that may change the policy while signatures are required. If
+        /// empty, the keys that signed this entry.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<String>,
     },
-    /// Says that these blobs are being deleted: whoever names one again must
+    /// Announces the deletion of blobs. An entry that names one of them later must
     /// upload it again, under the next generation.
     Tombstone { blobs: Vec<Blob> },
 }
 
 impl Op {
-    /// The model it is about, if it is about one.
+    /// The model that it changes, if it changes one.
     pub(crate) fn model(&self) -> Option<&ModelName> {
         match self {
             Self::Version { model, .. }
@@ -142,101 +145,101 @@ impl Op {
         }
     }
 
-    /// Says what it does, for a person.
+    /// Describes the change in words, for a person.
     pub(crate) fn in_words(&self) -> String {
-        let after = |from: &Option<Version>| {
-            from.map_or_else(String::new, |v| format!(" in place of version {v}"))
-        };
         match self {
             Self::Version { version, .. } => format!("pushed version {version}"),
-            Self::Promote { version, from, .. } => {
-                format!("promoted version {version} to champion{}", after(from))
-            }
+            Self::Promote { version, from, .. } => format!(
+                "promoted version {version} to champion{}",
+                in_place_of(*from)
+            ),
             Self::Rollback { version, from, .. } => {
                 format!("rolled back from version {from} to version {version}")
             }
             Self::Alias {
                 alias,
-                version: Some(version),
+                version,
                 from,
                 ..
-            } => {
-                format!("pointed {alias} at version {version}{}", after(from))
-            }
-            Self::Alias {
-                alias,
-                version: None,
-                from,
-                ..
-            } => format!("removed {alias}{}", after(from)),
-            Self::Traffic { weights, .. } if weights.is_empty() => {
-                "ended the traffic split".to_owned()
-            }
-            Self::Traffic { weights, .. } => {
-                let parts: Vec<String> = weights
-                    .iter()
-                    .map(|(to, percent)| format!("{to} {percent} %"))
-                    .collect();
-                format!("split traffic: {}", parts.join(", "))
-            }
+            } => match version {
+                Some(version) => {
+                    format!("pointed {alias} at version {version}{}", in_place_of(*from))
+                }
+                None => format!("removed {alias}{}", in_place_of(*from)),
+            },
+            Self::Traffic { weights, .. } => traffic_in_words(weights),
             Self::Retire { version, .. } => format!("retired version {version}"),
             Self::Tag {
                 version,
                 key,
                 value,
                 ..
-            } => {
-                let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
-                value.as_ref().map_or_else(
-                    || format!("removed tag {key}{of}"),
-                    |v| format!("tagged{of} {key}={v}"),
-                )
-            }
+            } => tag_in_words(*version, key, value.as_deref()),
             Self::Verdict {
                 version,
                 approve: true,
                 ..
             } => format!("approved version {version}"),
-            Self::Verdict {
-                version,
-                approve: false,
-                ..
-            } => format!("rejected version {version}"),
-            Self::Policy {
-                approvals,
-                signatures: Policy::None,
-                ..
-            } => format!("asked for {approvals} approvals"),
+            Self::Verdict { version, .. } => format!("rejected version {version}"),
             Self::Policy {
                 approvals,
                 signatures,
                 ..
-            } => {
-                format!(
-                    "asked for {approvals} approvals and signatures: {}",
-                    signatures.word()
-                )
-            }
+            } => policy_in_words(*approvals, *signatures),
             Self::Tombstone { blobs } => format!("deleted {} blobs", blobs.len()),
         }
     }
 }
 
-/// A content-addressed object. Its generation counts the times it was deleted
-/// before, so that a late deletion never hits a new upload.
+fn in_place_of(from: Option<Version>) -> String {
+    from.map_or_else(String::new, |v| format!(" in place of version {v}"))
+}
+
+fn traffic_in_words(weights: &BTreeMap<String, u32>) -> String {
+    if weights.is_empty() {
+        return "ended the traffic split".to_owned();
+    }
+
+    let parts: Vec<String> = weights
+        .iter()
+        .map(|(to, percent)| format!("{to} {percent} %"))
+        .collect();
+    format!("split traffic: {}", parts.join(", "))
+}
+
+fn tag_in_words(version: Option<Version>, key: &str, value: Option<&str>) -> String {
+    let of = version.map_or_else(String::new, |v| format!(" of version {v}"));
+    match value {
+        Some(value) => format!("tagged{of} {key}={value}"),
+        None => format!("removed tag {key}{of}"),
+    }
+}
+
+fn policy_in_words(approvals: u32, signatures: Policy) -> String {
+    match signatures {
+        Policy::None => format!("set the policy: approvals {approvals}"),
+        Policy::Warn | Policy::Require => format!(
+            "set the policy: approvals {approvals}, signatures {}",
+            signatures.word()
+        ),
+    }
+}
+
+/// A content-addressed object. Its generation counts how often it was deleted
+/// before, so that a late deletion never removes a new upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
     /// Digest of the content.
     pub digest: Digest,
-    /// Length.
+    /// Length in bytes.
     pub bytes: u64,
     /// Counts deletions and new uploads of the same content.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
 }
 
-/// Whether a number need not be written.
+/// Tells whether a number is zero, and so left out of the JSON.
 pub(super) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
@@ -248,19 +251,19 @@ impl Read {
     }
 }
 
-/// Something a change rests on.
+/// Evidence for a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// Such as `measured`, `gate`, `alarm`.
+    /// The kind, such as `measured`, `gate` or `alarm`.
     pub kind: String,
-    /// What was found.
+    /// The values, by name.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub values: serde_json::Map<String, serde_json::Value>,
 }
 
-/// An entry as it lies in the store: exactly these bytes are hashed, and
-/// exactly the bytes of `entry` are signed.
+/// An entry as it is stored. The hash is over exactly these bytes, a signature over
+/// exactly the bytes of `entry`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope<'a> {
@@ -279,7 +282,7 @@ pub(crate) struct Read {
 }
 
 impl Entry {
-    /// Writes the object, signed where there is a key.
+    /// Writes the object, signed if there is a key.
     pub(crate) fn write(&self, key: Option<&Key>) -> Bytes {
         let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
         let signatures = key.iter().map(|key| key.sign(text.as_bytes())).collect();
@@ -291,9 +294,9 @@ impl Entry {
         .into()
     }
 
-    /// Reads the object that should be number `seq`. Refuses what is torn, of
-    /// another number, of a format from the future, with what could read it, and
-    /// a signature that is not by the key it names.
+    /// Reads the object of entry number `seq`. Refuses a malformed entry, another
+    /// number, a newer format (naming the program that wrote it), and an invalid
+    /// signature.
     pub(crate) fn read(bytes: &[u8], seq: u64) -> Result<Read> {
         #[derive(Deserialize)]
         struct Head {
@@ -307,7 +310,7 @@ impl Entry {
         let head: Head = text::read(envelope.entry.get().as_bytes(), &what)?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
-                "entry {seq} is of format {}, this ortus reads format {FORMAT}; it was written by {}, use that or newer",
+                "entry {seq} is of format {}, but this ortus reads format {FORMAT}; it was written by {}: use that version or a newer one",
                 head.format,
                 crate::core::error::short(&head.writer)
             )));
@@ -316,7 +319,7 @@ impl Entry {
         let entry: Self = text::read(envelope.entry.get().as_bytes(), &what)?;
         if entry.seq != seq {
             return Err(Error::precondition(format!(
-                "entry {seq} says that it is number {}",
+                "the object of entry {seq} contains entry number {}",
                 entry.seq
             )));
         }
@@ -328,7 +331,7 @@ impl Entry {
         {
             let key = crate::core::error::short(&forged.key);
             return Err(Error::precondition(format!(
-                "entry {seq} has a signature that is not by the key it names, {key}"
+                "entry {seq} has an invalid signature: the key that it names, {key}, did not sign it"
             )));
         }
 
@@ -339,18 +342,18 @@ impl Entry {
         })
     }
 
-    /// Checks what people wrote into it.
+    /// Checks the actor and the reason, which people write.
     pub(crate) fn check_words(actor: &str, reason: &str) -> Result<()> {
         if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX || actor.chars().any(char::is_control)
         {
             return Err(Error::invalid(format!(
-                "the actor is not 1 to {ACTOR_BYTES_MAX} bytes of one line"
+                "the actor must be one line of 1 to {ACTOR_BYTES_MAX} bytes"
             )));
         }
 
         if reason.len() > REASON_BYTES_MAX || reason.chars().any(|c| c.is_control() && c != '\n') {
             return Err(Error::invalid(format!(
-                "the reason is over {REASON_BYTES_MAX} bytes or has control characters"
+                "the reason must have at most {REASON_BYTES_MAX} bytes and no control characters"
             )));
         }
 

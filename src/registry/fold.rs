@@ -1,6 +1,6 @@
 //! Turns the log into a state: a pure fold over entries. Decides whether an entry
-//! is valid or void (its conditions do not hold, so it changes nothing). Reads
-//! nothing, and has no clock but the times in entries.
+//! is valid or void (its conditions do not hold, so it changes nothing). Does no
+//! input or output; the only times that it uses are those in entries.
 
 mod change;
 #[cfg(test)]
@@ -12,8 +12,8 @@ use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
 use change::Trial;
-use change::check_approved;
-pub(crate) use change::nothing_before;
+use change::approval::check_approved;
+pub(crate) use change::pointers::nothing_before;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,7 @@ pub struct Record {
     /// The keys that signed the entry that added it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// Approvals (true) and rejections by actor, which is a claim.
+    /// Approvals (true) and rejections by actor. Actors are unverified.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub verdicts: BTreeMap<String, bool>,
     /// Approvals by keys that were needed when it became champion.
@@ -111,7 +111,7 @@ pub struct Record {
     pub evidence: Vec<Evidence>,
 }
 
-/// Versions as a list of pairs: keys of JSON objects are not numbers.
+/// Versions as a list of pairs: keys of JSON objects cannot be numbers.
 mod pairs {
     use super::{BTreeMap, Record, Version};
     use serde::{Deserialize, Deserializer, Serializer};
@@ -152,7 +152,7 @@ impl Model {
             .map(|(version, record)| (*version, record))
     }
 
-    /// The version for requests that name none.
+    /// The version for requests that do not name one.
     pub fn champion(&self) -> Option<Version> {
         self.champions.last().copied()
     }
@@ -230,7 +230,7 @@ impl State {
 
         let seq = entry.seq;
         // A void entry must leave nothing behind: it is tried on copies of the models it touches.
-        let mut tried = self.part(&entry.models());
+        let mut tried = self.trial(&entry.models());
         let result = tried.apply(&entry, &keys);
         let Trial {
             mut models,
@@ -271,7 +271,7 @@ impl State {
             }
         }
 
-        let mut tried = self.part(&entry.models());
+        let mut tried = self.trial(&entry.models());
         if tried.apply(entry, &read.keys()).is_ok() {
             let mut models = tried.models;
             self.models.append(&mut models);
@@ -280,17 +280,17 @@ impl State {
 
     /// Fails with the reason if an entry, signed by these keys, would be void now.
     pub(crate) fn check(&self, entry: &Entry, keys: &[String]) -> Result<()> {
-        self.part(&entry.models()).apply(entry, keys)
+        self.trial(&entry.models()).apply(entry, keys)
     }
 
-    /// Whether a version has the approvals that the policy requires: by keys if
-    /// signatures are required, else by actors, which are claims.
+    /// Fails unless a version has the approvals that the policy requires: by keys
+    /// if signatures are required, else by actors, which are unverified.
     pub(crate) fn check_approved(&self, record: &Record) -> Result<()> {
         check_approved(record, self.approvals, self.signatures)
     }
 
-    /// Copies some models, and everything that belongs to no model.
-    fn part(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
+    /// Copies some models, and the parts of the state that belong to no model.
+    fn trial(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
         let models = names
             .iter()
             .filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));

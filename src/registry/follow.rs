@@ -73,7 +73,8 @@ pub(crate) struct Standing {
     pub seq: u64,
     /// Why new entries are refused, if so.
     pub refused: Option<String>,
-    /// Whether the reason is that the store does not answer, and not what it holds.
+    /// Whether the reason is that the store does not answer, rather than the
+    /// content of the store.
     pub silent: bool,
 }
 
@@ -186,7 +187,7 @@ impl Follower {
                 let looked = tokio::time::timeout(LOOK_MAX, log.catch_up(&mut self.state)).await;
                 match looked {
                     Ok(done) => break done,
-                    // A long log is no failure while reading it makes progress.
+                    // Reading a long log is not a timeout while it makes progress.
                     Err(_) if self.state.seq > before => {}
                     Err(_) => break Err(stalled()),
                 }
@@ -198,13 +199,13 @@ impl Follower {
     }
 
     /// Looks for new entries: one request if there are none. At intervals a look
-    /// without a notification (`asked` is false) checks the last entry instead.
-    pub(crate) fn look(&mut self, now: Instant, asked: bool) -> Look {
-        self.looks += u64::from(!asked);
-        let recheck = (!asked && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
+    /// without a notification (`notified` is false) checks the last entry instead.
+    pub(crate) fn look(&mut self, now: Instant, notified: bool) -> Look {
+        self.looks += u64::from(!notified);
+        let recheck = (!notified && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
-        // Outside the future: entries that were applied before a failure or a
-        // timeout are kept, and the next look continues from there.
+        // The state is kept outside the future, so that entries applied before a
+        // failure or a timeout are not lost; the next look continues from there.
         let mut next = None;
         let looked = self.runtime.block_on(async {
             let look = async {
@@ -240,7 +241,7 @@ impl Follower {
                 }
                 if is_new { Look::New } else { Look::Same }
             }
-            // A long log is no failure while reading it makes progress.
+            // Reading a long log is not a timeout while it makes progress.
             Err(error) if is_new && error.kind == Kind::Unavailable => {
                 self.contact = now;
                 Look::New
@@ -329,12 +330,13 @@ impl Follower {
                 tracing::error!(
                     model = name.as_str(),
                     version,
-                    "not champion here: trusted keys did not approve it"
+                    "version is not champion on this server: trusted keys did not approve it"
                 );
             }
             let listed = self.listed.entry(name.clone()).or_default();
             listed.extend(&pointers.wanted);
-            // A retired version too: it is unloaded once everything wanted is served.
+            // Retired versions too: one is unloaded only once all wanted versions
+            // are served.
             listed.retain(|v| model.versions.contains_key(v));
             let versions = listed
                 .iter()
@@ -370,7 +372,7 @@ impl Follower {
 
         if Declared::of(&graph.signature) != folder.manifest.signature {
             return Err(Error::precondition(
-                "the graph does not declare what its manifest says",
+                "the signature of the graph differs from the one in its manifest",
             ));
         }
 
@@ -437,13 +439,13 @@ async fn same_entry(log: &Log, state: &State) -> Result<()> {
         return Ok(());
     }
     let how = if found.is_some() {
-        "is another than the one applied"
+        "differs from the one that was applied"
     } else {
         "is gone"
     };
 
     Err(Error::precondition(format!(
-        "entry {} of the log {how}: the log was forked or rolled back; restore it, or start anew with an empty cache",
+        "entry {} of the log {how}: the log was forked or rolled back; restore it, or start again with an empty cache",
         state.seq
     )))
 }

@@ -92,7 +92,7 @@ impl Checkpoint {
         let read: Self = text::read(bytes, what)?;
         if read.format != FORMAT {
             return Err(Error::precondition(format!(
-                "{what} is of format {}, not {FORMAT}",
+                "{what} is of format {}; this ortus reads format {FORMAT}",
                 read.format
             )));
         }
@@ -301,7 +301,8 @@ impl Log {
             {
                 return answer.map(|_| false);
             }
-            // A lost answer and a refusal look the same until the number is read.
+            // A lost response and a refusal look the same until the number is read
+            // back.
             match self.store.get(&key, ENTRY_BYTES_MAX).await {
                 Ok(Some(found)) if found == bytes => return Ok(true),
                 Ok(Some(found)) => {
@@ -311,7 +312,7 @@ impl Log {
                 Ok(None) => back_off(attempt).await,
                 Err(error) => {
                     return Err(Error::unavailable(format!(
-                        "the store does not tell whether entry {} was written; look at the history before trying again",
+                        "it is unknown whether entry {} was written; check the history before you retry",
                         entry.seq
                     ))
                     .with_source(error));
@@ -320,7 +321,7 @@ impl Log {
         }
 
         Err(Error::unavailable(format!(
-            "the store neither takes entry {} nor has it; retry",
+            "the store neither accepts entry {} nor has it; retry",
             entry.seq
         )))
     }
@@ -348,7 +349,7 @@ impl Log {
             .await
     }
 
-    /// Reads one entry as it is; `None` where there is none.
+    /// Reads one entry; `None` if it does not exist.
     pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
         let bytes = self
             .store

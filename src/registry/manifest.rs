@@ -1,6 +1,6 @@
 //! The manifest of a version: its files by digest, its signature, and its lineage.
-//! Immutable, and the same for the same push, so that a repeated push is
-//! recognised. Owns the format; measures and publishes nothing.
+//! Immutable. The same push always gives the same manifest, so that a repeated push
+//! is recognised. Owns the format; measures and publishes nothing.
 
 use super::text;
 use crate::core::error::{Error, Result};
@@ -30,10 +30,10 @@ pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 pub const COMPANION_PATH: &str = "companion.onnx";
 pub(crate) const COMPANION_BYTES_MAX: u64 = 64 << 20;
 
-/// The name under which the manifest itself lies beside a version's files.
+/// The name of the manifest's own file beside a version's files.
 pub const MANIFEST_PATH: &str = "manifest.json";
 
-/// One version, whole.
+/// The manifest of one version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -85,7 +85,7 @@ pub struct File {
     pub role: Role,
     /// Digest of the content.
     pub digest: Digest,
-    /// Length.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -95,7 +95,7 @@ pub struct File {
 pub enum Role {
     /// The ONNX file.
     Model,
-    /// Weights beside it.
+    /// Weights in files of their own.
     Weights,
     /// Training reference profile for monitoring.
     Baseline,
@@ -109,7 +109,7 @@ pub enum Role {
     Other,
 }
 
-/// A signature as text.
+/// A signature in its JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Declared {
@@ -119,15 +119,15 @@ pub struct Declared {
     pub outputs: Vec<Tensor>,
 }
 
-/// A declared tensor as text.
+/// A declared tensor in its JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensor {
     /// Name of the tensor.
     pub name: String,
-    /// Datatype, in the words of the Open Inference Protocol.
+    /// Datatype, as the Open Inference Protocol names it.
     pub datatype: String,
-    /// −1 for a dynamic axis; absent where not even the rank is known.
+    /// −1 for a dynamic axis; absent if the rank is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<i64>>,
 }
@@ -251,7 +251,7 @@ impl Manifest {
         let head: Head = text::read(bytes, "the manifest")?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
-                "the manifest is of format {}, this program reads format {FORMAT}; use a newer version of it",
+                "the manifest is of format {}, but this ortus reads format {FORMAT}; use a newer ortus",
                 head.format
             )));
         }
@@ -288,7 +288,7 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
     if path.len() > 1024 || path.chars().any(char::is_control) || !path.split('/').all(legal) {
         return Err(Error::precondition(format!(
-            "the path '{}' leaves the version's folder, or is not a plain relative path",
+            "the path '{}' leaves the version's folder or is not a plain relative path",
             crate::core::error::short(path)
         )));
     }

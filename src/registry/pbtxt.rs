@@ -1,6 +1,6 @@
-//! A model's `config.pbtxt`, as Triton writes it, read into what this server
-//! can honour. Anything that would change answers and is not honoured refuses
-//! the model; decides nothing about how the settings combine with others.
+//! Reads a model's `config.pbtxt` in Triton's format. A setting that is not
+//! supported and would change the model's answers is an error. Does not combine the
+//! settings with those of other sources.
 
 mod section;
 mod syntax;
@@ -20,8 +20,8 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = syntax::TEXT_BYTES_MAX as u64;
 /// The most instances of a model.
 pub(crate) const LANES_MAX: usize = 1_024;
 
-/// What a `config.pbtxt` asks for. A field that it leaves out is `None`, false
-/// or empty.
+/// The settings of a `config.pbtxt`. A field that is absent is `None`, false or
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModelConfig {
     /// `max_batch_size`, where it is over 0.
@@ -32,7 +32,7 @@ pub(crate) struct ModelConfig {
     pub batch_delay: Option<Duration>,
     /// The sum of `instance_group.count` over CPU and automatic groups.
     pub lanes: Option<usize>,
-    /// Whether a group asks for a GPU.
+    /// Whether a group needs a GPU.
     pub gpu: bool,
     /// The GPUs that groups name, each once.
     pub gpus: Vec<u32>,
@@ -60,8 +60,8 @@ pub(crate) struct ConfigTensor {
 }
 
 impl ModelConfig {
-    /// Reads the configuration of model `name`. Every refusal is
-    /// `InvalidArgument` and names the line and, where there is one, the field.
+    /// Reads the configuration of model `name`. Every error is `InvalidArgument`
+    /// and names the line and, if there is one, the field.
     pub(crate) fn read(name: &ModelName, text: &str) -> Result<Self> {
         let read = || {
             let mut config = Self::default();
@@ -92,13 +92,13 @@ impl ModelConfig {
             "name" => {
                 return refuse(
                     field,
-                    format!("is not '{name}', the name of the model's folder"),
+                    format!("must be '{name}', the name of the model's folder"),
                 );
             }
             "platform" if matches!(field.text()?, "" | "onnxruntime_onnx") => {}
-            "platform" => return refuse(field, "is not \"onnxruntime_onnx\""),
+            "platform" => return refuse(field, "must be \"onnxruntime_onnx\""),
             "backend" if matches!(field.text()?, "" | "onnxruntime") => {}
-            "backend" => return refuse(field, "is not \"onnxruntime\""),
+            "backend" => return refuse(field, "must be \"onnxruntime\""),
             "max_batch_size" => {
                 let rows: u32 = field.number()?;
                 self.unbatched = rows == 0;
@@ -122,7 +122,7 @@ impl ModelConfig {
             }
             "model_transaction_policy" => only_off(field, "decoupled")?,
             "response_cache" => only_off(field, "enable")?,
-            // How fast the model runs, and notes for other tools: no answer changes.
+            // Settings of speed, and notes for other tools: they change no answer.
             "optimization" | "parameters" | "metric_tags" => {}
             _ => return unsupported(field),
         }
@@ -133,11 +133,11 @@ impl ModelConfig {
     fn take_batching(&mut self, field: &Field) -> Result<()> {
         let fields = match &field.value {
             syntax::Value::Message(fields) => once(fields, &["preferred_batch_size"])?,
-            _ => return refuse(field, "is not a message"),
+            _ => return refuse(field, "must be a message in braces"),
         };
         for field in fields {
             match field.name.as_str() {
-                // A hint about speed; this server finds its own sizes.
+                // A hint about speed; this server chooses batch sizes itself.
                 "preferred_batch_size" => drop(field.numbers::<u32>()?),
                 "max_queue_delay_microseconds" => {
                     self.batch_delay = Some(Duration::from_micros(field.number()?))
@@ -164,17 +164,16 @@ impl ModelConfig {
         }
 
         if !(1..=LANES_MAX).contains(&count) {
-            return refuse(whole, format!("has a count that is not 1 to {LANES_MAX}"));
+            return refuse(whole, format!("must have a count from 1 to {LANES_MAX}"));
         }
         match kind {
-            "KIND_CPU" if !gpus.is_empty() => return refuse(whole, "names GPUs for KIND_CPU"),
+            "KIND_CPU" if !gpus.is_empty() => {
+                return refuse(whole, "lists gpus, which KIND_CPU does not accept");
+            }
             "KIND_CPU" | "KIND_AUTO" => self.lanes = Some(self.lanes.unwrap_or_default() + count),
             "KIND_GPU" => self.gpu = true,
             _ => {
-                return refuse(
-                    whole,
-                    "has a kind other than KIND_CPU, KIND_GPU and KIND_AUTO",
-                );
+                return refuse(whole, "must have the kind KIND_CPU, KIND_GPU or KIND_AUTO");
             }
         }
 
@@ -190,7 +189,7 @@ impl ModelConfig {
     fn check(&self) -> Result<()> {
         if self.lanes.is_some_and(|lanes| lanes > LANES_MAX) {
             return Err(Error::invalid(format!(
-                "field 'instance_group' asks for over {LANES_MAX} instances"
+                "field 'instance_group' must add up to at most {LANES_MAX} instances"
             )));
         }
 
@@ -234,7 +233,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &Field) -> Result<()> {
     for message in field.messages(&["dims"])? {
         tensors.push(tensor(field, message)?);
         if tensors.len() > TENSORS_MAX {
-            return refuse(field, format!("is given over {TENSORS_MAX} times"));
+            return refuse(field, format!("is given more than {TENSORS_MAX} times"));
         }
     }
 
@@ -253,13 +252,16 @@ fn tensor(whole: &Field, message: &[Field]) -> Result<ConfigTensor> {
             _ => return unsupported(field),
         }
         if dims.len() > RANK_MAX || dims.iter().any(|d| *d < -1) {
-            return refuse(field, format!("is not at most {RANK_MAX} lengths or -1"));
+            return refuse(
+                field,
+                format!("must be at most {RANK_MAX} lengths, with -1 for a dynamic axis"),
+            );
         }
     }
 
     match (name, dtype) {
         (Some(name), Some(dtype)) => Ok(ConfigTensor { name, dtype, dims }),
-        _ => refuse(whole, "lacks a name or a data_type"),
+        _ => refuse(whole, "must have a name and a data_type"),
     }
 }
 
@@ -269,12 +271,12 @@ fn data_type(field: &Field) -> Result<DType> {
         word => word.strip_prefix("TYPE_").filter(|name| *name != "BYTES"),
     };
     name.and_then(DType::from_name)
-        .map_or_else(|| refuse(field, "is not a known type"), Ok)
+        .map_or_else(|| refuse(field, "must be a datatype such as TYPE_FP32"), Ok)
 }
 
 fn version_policy(field: &Field) -> Result<VersionPolicy> {
     let [choice] = field.message()? else {
-        return refuse(field, "is not exactly one of latest, all and specific");
+        return refuse(field, "must be exactly one of latest, all and specific");
     };
     match choice.name.as_str() {
         "all" if choice.message()?.is_empty() => Ok(VersionPolicy::All),
@@ -287,7 +289,7 @@ fn version_policy(field: &Field) -> Result<VersionPolicy> {
                 }
             }
             if count == 0 {
-                refuse(choice, "has num_versions 0")
+                refuse(choice, "must have num_versions of 1 or more")
             } else {
                 Ok(VersionPolicy::Latest(count))
             }
@@ -303,12 +305,12 @@ fn version_policy(field: &Field) -> Result<VersionPolicy> {
                 for number in numbers {
                     versions.push(
                         Version::new(number)
-                            .map_or_else(|| refuse(field, "has a version of 0"), Ok)?,
+                            .map_or_else(|| refuse(field, "must list versions of 1 or more"), Ok)?,
                     );
                 }
             }
             if versions.is_empty() {
-                refuse(choice, "names no version")
+                refuse(choice, "must list at least one version")
             } else {
                 Ok(VersionPolicy::Specific(versions))
             }
@@ -328,14 +330,14 @@ fn file_name(field: &Field) -> Result<String> {
         || name.starts_with('.')
         || name.contains(illegal)
     {
-        return refuse(field, "is not a plain file name");
+        return refuse(field, "must be a file name without a path");
     }
 
     Ok(name.to_owned())
 }
 
-/// Reads one warm-up. Its contents do not matter as long as they are made up:
-/// this server makes its own.
+/// Reads one warm-up. Its contents are ignored as long as they are synthetic: this
+/// server creates its own.
 fn warmup_rows(warmup: &[Field]) -> Result<u32> {
     let mut rows = 1;
     for field in warmup {
@@ -373,7 +375,7 @@ fn warmup_input(value: &Field) -> Result<()> {
     Ok(())
 }
 
-/// Accepts a message that does nothing but turn `switch` off.
+/// Accepts a message whose only setting is `switch: false`.
 fn only_off(whole: &Field, switch: &str) -> Result<()> {
     for field in whole.message()? {
         if field.name == switch {

@@ -38,7 +38,7 @@ pub(crate) struct Presence {
     pub version: String,
 }
 
-/// Names this process among the servers of a namespace.
+/// Creates the name of this process among the servers of a namespace.
 pub fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';

@@ -1,5 +1,5 @@
-//! Who vouches for a version: Ed25519 keys, what they sign, and the local file
-//! of keys that are trusted. Trust never comes from the log itself.
+//! Signatures of versions and entries: Ed25519 keys, what they sign, and the local
+//! file of trusted keys. The log itself never makes a key trusted.
 
 #[cfg(test)]
 mod tests;
@@ -24,22 +24,22 @@ const PREFIX: &str = "ed25519:";
 /// The first line of a private key's file.
 const PRIVATE: &str = "ortus-private-key-1";
 
-/// What is asked of signatures: by a server before it builds a session of a
-/// version, and by a namespace of every change. The stricter one holds.
+/// Signature policy: of a server for the versions that it loads, and of a namespace
+/// for every change. The stricter one applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Nothing.
+    /// Signatures are not checked.
     #[default]
     None,
-    /// A version without a trusted signature is served, and told.
+    /// A version without a trusted signature is served, and a warning is logged.
     Warn,
     /// A version without a trusted signature is refused.
     Require,
 }
 
 impl Policy {
-    /// Whether nothing is asked.
+    /// Tells whether signatures are not checked.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::None
     }
@@ -48,7 +48,7 @@ impl Policy {
     pub(crate) fn parse(word: &str) -> Result<Self> {
         let all = [Self::None, Self::Warn, Self::Require];
         let found = all.into_iter().find(|p| p.word() == word);
-        found.ok_or_else(|| Error::invalid("what is asked of signatures is none, warn or require"))
+        found.ok_or_else(|| Error::invalid("the signature policy must be none, warn or require"))
     }
 
     /// Its name.
@@ -67,7 +67,7 @@ pub struct Key(Ed25519KeyPair);
 impl Key {
     /// Makes a new key; returns it and the text of its file.
     pub(crate) fn generate() -> Result<(Self, String)> {
-        let failed = || Error::internal("make a key");
+        let failed = || Error::internal("generate a key");
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed())?;
         let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|_| failed())?;
@@ -81,7 +81,7 @@ impl Key {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let refuse = || {
             Error::invalid(format!(
-                "{} is not the private key of `ortus key generate`",
+                "{} is not a private key written by `ortus key generate`",
                 path.display()
             ))
         };
@@ -97,7 +97,7 @@ impl Key {
             .map_err(|_| refuse())
     }
 
-    /// The public key, as it stands in logs and trust files.
+    /// The public key, as logs and trust files write it.
     pub(crate) fn public(&self) -> String {
         format!("{PREFIX}{}", STANDARD.encode(self.0.public_key().as_ref()))
     }
@@ -121,13 +121,13 @@ pub struct Signed {
     pub value: String,
 }
 
-/// The bytes that a signature of a version is over: the same manifest in
-/// another namespace or under another name is not signed by it.
+/// The bytes that the signature of a version covers. It is not valid for the same
+/// manifest in another namespace or under another name.
 pub(crate) fn statement(namespace: &str, model: &ModelName, manifest: &Digest) -> Vec<u8> {
     format!("ortus version 1\n{namespace}\n{model}\n{manifest}\n").into_bytes()
 }
 
-/// Tells whether a signature is over these bytes by the key it names.
+/// Tells whether the key that a signature names signed these bytes.
 pub(crate) fn is_valid(signed: &Signed, bytes: &[u8]) -> bool {
     let decode = |text: &str| STANDARD.decode(text).ok();
     let key = signed.key.strip_prefix(PREFIX).and_then(decode);
@@ -143,17 +143,17 @@ pub(crate) fn is_valid(signed: &Signed, bytes: &[u8]) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trust {
-    /// 1.
+    /// Number of the format: 1.
     pub format: u32,
     pub keys: Vec<Trusted>,
 }
 
-/// One key, and whether it still counts.
+/// One key, and whether it was revoked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trusted {
     pub key: String,
-    /// Whose it is, for people.
+    /// Name of its owner, for display.
     #[serde(default)]
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,7 @@ pub(crate) struct Trusted {
 }
 
 impl Trust {
-    /// Reads a trust file; one that is not there trusts nobody.
+    /// Reads a trust file. If the file does not exist, no key is trusted.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         if !path.exists() {
             return Ok(Self {
@@ -186,7 +186,7 @@ impl Trust {
         Ok(read)
     }
 
-    /// Writes the file: aside, then renamed.
+    /// Writes the file under a temporary name, then renames it.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let failed = |e: std::io::Error| {
             Error::precondition(format!("write {}", path.display())).with_source(e)
@@ -200,7 +200,7 @@ impl Trust {
         let pretty = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::internal("print trust").with_source(e))?;
         std::io::Write::write_all(&mut staged, &pretty).map_err(failed)?;
-        // Servers run as somebody else, and must be able to read it.
+        // Servers run as another user, and must be able to read it.
         let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o777);
         staged
             .as_file()
@@ -211,12 +211,14 @@ impl Trust {
         staged.persist(path).map(drop).map_err(|e| failed(e.error))
     }
 
-    /// Trusts a key; one that was revoked stays so.
+    /// Trusts a key. A revoked key cannot be trusted again.
     pub(crate) fn add(&mut self, key: &str, name: &str) -> Result<()> {
         check_public(key)?;
         if let Some(known) = self.keys.iter().find(|k| k.key == key) {
             return match known.revoked {
-                Some(_) => Err(Error::precondition("the key is revoked; make a new one")),
+                Some(_) => Err(Error::precondition(
+                    "the key is revoked; generate a new one",
+                )),
                 None => Ok(()),
             };
         }
@@ -231,7 +233,7 @@ impl Trust {
         Ok(())
     }
 
-    /// Revokes a key for good; what it signed is refused from now on.
+    /// Revokes a key permanently; what it signed is refused from now on.
     pub(crate) fn revoke(&mut self, key: &str, reason: &str, now: DateTime<Utc>) -> Result<()> {
         let known = self.keys.iter_mut().find(|k| k.key == key);
         let known = known.ok_or_else(|| Error::not_found("the key is not in the trust file"))?;
@@ -247,8 +249,8 @@ impl Trust {
             .any(|k| k.key == key && k.revoked.is_none())
     }
 
-    /// The keys that vouch for these bytes and are trusted; or why none does.
-    pub(crate) fn vouching(
+    /// Returns the trusted keys that signed these bytes; if there are none, why.
+    pub(crate) fn trusted_signers(
         &self,
         signatures: &[Signed],
         bytes: &[u8],
@@ -259,7 +261,7 @@ impl Trust {
             let known = self.keys.iter().find(|k| k.key == signed.key);
             match known {
                 _ if !is_valid(signed, bytes) => {
-                    why = "its signature is not over this version".to_owned()
+                    why = "its signature is not valid for this version".to_owned()
                 }
                 None => why = format!("it is signed by {}, which is not trusted here", signed.key),
                 Some(Trusted {
@@ -267,7 +269,7 @@ impl Trust {
                     name,
                     ..
                 }) => {
-                    why = format!("it is signed by a key that is revoked since {since} ({name})");
+                    why = format!("it is signed by a key that was revoked at {since} ({name})");
                 }
                 Some(_) => drop(keys.insert(signed.key.clone())),
             }
@@ -285,7 +287,7 @@ pub(crate) fn check_public(key: &str) -> Result<()> {
     match decoded.map(|bytes| bytes.len()) {
         Some(32) => Ok(()),
         _ => Err(Error::invalid(
-            "a public key is ed25519: and 32 bytes in base64",
+            "a public key must be `ed25519:` and 32 bytes in base64",
         )),
     }
 }

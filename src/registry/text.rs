@@ -28,7 +28,7 @@ as_text!(ModelName, ModelName::parse);
 as_text!(Alias, Alias::parse);
 as_text!(Digest, Digest::parse);
 
-/// A version is a number in values and, as JSON has it, text in keys.
+/// A version is a JSON number as a value, and a string as the key of an object.
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.number())
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
         Self::new(number)
-            .ok_or_else(|| D::Error::custom("a version is a number from 1 to 2^63 - 1"))
+            .ok_or_else(|| D::Error::custom("a version must be an integer from 1 to 2^63 - 1"))
     }
 }
 
@@ -51,5 +51,5 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Resul
 
 /// Writes JSON.
 pub(super) fn write<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("registry records hold nothing that JSON cannot say")
+    serde_json::to_vec(value).expect("registry records hold only what JSON can represent")
 }

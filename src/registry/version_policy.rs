@@ -6,10 +6,10 @@ use crate::core::model::Version;
 /// Which versions of a model are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPolicy {
-    /// The versions with the highest numbers: so many, at least one.
+    /// This many versions (at least one), those with the highest numbers.
     Latest(u32),
     /// Every version.
     All,
-    /// These versions, where they exist.
+    /// These versions, if they exist.
     Specific(Vec<Version>),
 }

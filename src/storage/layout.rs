@@ -33,7 +33,7 @@ impl Records {
         }
     }
 
-    /// The same records with connections of their own.
+    /// The same records through connections of their own.
     pub fn apart(&self) -> Result<Self> {
         Ok(Self {
             store: self.store.reopen()?,
@@ -83,7 +83,7 @@ impl Records {
         self.store.delete(&self.key(below)).await
     }
 
-    /// Lists the objects below a folder, by keys that can be read.
+    /// Lists the objects below a folder, with keys relative to the records.
     pub fn list(&self, below: &str) -> BoxStream<'static, Result<(String, Meta)>> {
         let own = self.folder.clone();
         let relative = move |(key, meta): (String, Meta)| {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Path,
-    /// The address as people know it, without credentials.
+    /// The address for messages, without credentials.
     name: Arc<str>,
     /// The folder, if its objects are files.
     folder: Option<PathBuf>,
@@ -242,15 +242,15 @@ impl Store {
         }
     }
 
-    /// Lists the files of interrupted writes, with their age by the file system, and
-    /// deletes those for which `remove` returns true. Only a store of files has
-    /// them; a bucket deletes unfinished uploads by its own rules.
+    /// Lists the files of interrupted writes, with their age by the file system,
+    /// and deletes those for which `remove` returns true. Only a folder has such
+    /// files; a bucket deletes unfinished uploads by its own rules.
     pub(crate) fn torn(&self, below: &str, remove: &mut dyn FnMut(&Meta) -> bool) -> Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
         let failed = |e: std::io::Error| {
-            Error::unavailable(format!("look for torn writes below {below}")).with_source(e)
+            Error::unavailable(format!("look for interrupted writes below {below}")).with_source(e)
         };
         let mut folders = vec![folder.join(below)];
         while let Some(folder) = folders.pop() {
@@ -299,7 +299,7 @@ impl Store {
         match (first, second, read.as_deref(), now) {
             (Created::Yes, Created::Exists, Some(b"first"), Some(meta)) => Ok(meta.modified),
             _ => Err(Error::precondition(format!(
-                "{self} overwrites objects in spite of create-if-absent; a registry there would lose entries: use another store"
+                "{self} overwrites objects despite create-if-absent; a registry there would lose entries: use another store"
             ))),
         }
     }
@@ -311,7 +311,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// A file that is gone meanwhile was deleted by another process: no error.
+/// A file that no longer exists was deleted by another process: not an error.
 fn gone(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound {
         Ok(())

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Looks at 5 s, 10 s, … with idle after 20 s and headers within 10 s.
+/// Checks at 5 s, 10 s, … with an idle timeout of 20 s and a header timeout of 10
+/// s.
 fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
     let start = Instant::now();
     let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));

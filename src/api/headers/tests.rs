@@ -11,7 +11,7 @@ fn check(header: &'static str, value: &'static str, expected: Option<u128>) {
 }
 
 #[test]
-fn timeouts_are_read_in_every_unit_and_the_malformed_are_refused() {
+fn timeouts_are_read_in_every_unit_and_malformed_ones_are_refused() {
     check("grpc-timeout", "1S", Some(1_000_000_000));
     check("grpc-timeout", "20m", Some(20_000_000));
     check("grpc-timeout", "300000u", Some(300_000_000));

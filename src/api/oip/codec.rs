@@ -1,5 +1,5 @@
-//! ModelInfer's messages to a request, and a response back. Pure; raw contents
-//! are not copied.
+//! Converts ModelInfer's messages to requests, and responses back. Pure; raw
+//! contents are not copied.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::proto::inference::{
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// How the elements of tensors are carried.
+/// How a message contains the elements of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     /// In `contents`, in a field for each datatype.
@@ -76,71 +76,84 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     })?;
     let shape = shape_from_wire(&input.shape)?;
     match (raw, input.contents) {
-        (Some(_), Some(_)) => Err(Error::invalid("has both contents and raw_input_contents")),
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "has both contents and raw_input_contents; send one of them",
+        )),
         (Some(raw), None) => Tensor::from_raw(dtype, shape, raw),
         (None, Some(contents)) => typed(dtype, shape, contents),
         (None, None) if elements(&shape) == Some(0) => Tensor::from_raw(dtype, shape, Bytes::new()),
         (None, None) => Err(Error::invalid(
-            "has neither contents nor raw_input_contents",
+            "has neither contents nor raw_input_contents; send one of them",
         )),
     }
 }
 
-fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tensor> {
-    let mut foreign = [
-        (
-            "bool_contents",
-            c.bool_contents.len(),
-            matches!(dtype, DType::Bool),
-        ),
-        (
-            "int_contents",
-            c.int_contents.len(),
-            matches!(dtype, DType::I8 | DType::I16 | DType::I32),
-        ),
-        (
-            "int64_contents",
-            c.int64_contents.len(),
-            matches!(dtype, DType::I64),
-        ),
-        (
-            "uint_contents",
-            c.uint_contents.len(),
-            matches!(dtype, DType::U8 | DType::U16 | DType::U32),
-        ),
-        (
-            "uint64_contents",
-            c.uint64_contents.len(),
-            matches!(dtype, DType::U64),
-        ),
-        (
-            "fp32_contents",
-            c.fp32_contents.len(),
-            matches!(dtype, DType::F32),
-        ),
-        (
-            "fp64_contents",
-            c.fp64_contents.len(),
-            matches!(dtype, DType::F64),
-        ),
-        (
-            "bytes_contents",
-            c.bytes_contents.len(),
-            matches!(dtype, DType::String),
-        ),
-    ]
-    .into_iter();
+fn typed(dtype: DType, shape: Vec<usize>, contents: InferTensorContents) -> Result<Tensor> {
+    check_fields(dtype, &contents)?;
 
+    if dtype == DType::String {
+        let strings = Strings::from_parts(contents.bytes_contents)?;
+        return Tensor::strings(shape, strings);
+    }
+
+    let bytes = fixed_width_bytes(dtype, &contents)
+        .ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
+    Tensor::fixed(dtype, shape, bytes.into())
+}
+
+/// Refuses a datatype without a typed field, and values in the field of another
+/// datatype.
+fn check_fields(dtype: DType, contents: &InferTensorContents) -> Result<()> {
     if matches!(dtype, DType::F16 | DType::BF16) {
         return Err(Error::invalid(format!(
             "{dtype} has no typed contents; send raw_input_contents"
         )));
     }
 
-    if let Some((field, ..)) = foreign.find(|(_, len, fits)| *len > 0 && !fits) {
-        return Err(Error::invalid(format!("{field} does not hold {dtype}")));
+    let own = field_of(dtype);
+    let foreign = filled_fields(contents).find(|field| Some(*field) != own);
+    match foreign {
+        Some(field) => Err(Error::invalid(format!("{field} does not hold {dtype}"))),
+        None => Ok(()),
     }
-    let bytes = match dtype {
+}
+
+/// The field of `InferTensorContents` that holds a datatype; none for the
+/// 16-bit floats.
+fn field_of(dtype: DType) -> Option<&'static str> {
+    Some(match dtype {
+        DType::Bool => "bool_contents",
+        DType::I8 | DType::I16 | DType::I32 => "int_contents",
+        DType::I64 => "int64_contents",
+        DType::U8 | DType::U16 | DType::U32 => "uint_contents",
+        DType::U64 => "uint64_contents",
+        DType::F32 => "fp32_contents",
+        DType::F64 => "fp64_contents",
+        DType::String => "bytes_contents",
+        DType::F16 | DType::BF16 => return None,
+    })
+}
+
+/// The names of the fields that have values.
+fn filled_fields(contents: &InferTensorContents) -> impl Iterator<Item = &'static str> {
+    [
+        ("bool_contents", contents.bool_contents.is_empty()),
+        ("int_contents", contents.int_contents.is_empty()),
+        ("int64_contents", contents.int64_contents.is_empty()),
+        ("uint_contents", contents.uint_contents.is_empty()),
+        ("uint64_contents", contents.uint64_contents.is_empty()),
+        ("fp32_contents", contents.fp32_contents.is_empty()),
+        ("fp64_contents", contents.fp64_contents.is_empty()),
+        ("bytes_contents", contents.bytes_contents.is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_empty)| (!is_empty).then_some(field))
+}
+
+/// The values as little-endian bytes; `None` where one is out of the datatype's
+/// range, or where the datatype has no fixed width.
+fn fixed_width_bytes(dtype: DType, c: &InferTensorContents) -> Option<Vec<u8>> {
+    match dtype {
         DType::Bool => narrow(&c.bool_contents, |v| Some([u8::from(v)])),
         DType::I8 => narrow(&c.int_contents, |v| {
             i8::try_from(v).ok().map(i8::to_le_bytes)
@@ -160,13 +173,8 @@ fn typed(dtype: DType, shape: Vec<usize>, c: InferTensorContents) -> Result<Tens
         DType::U64 => narrow(&c.uint64_contents, |v| Some(v.to_le_bytes())),
         DType::F32 => narrow(&c.fp32_contents, |v| Some(v.to_le_bytes())),
         DType::F64 => narrow(&c.fp64_contents, |v| Some(v.to_le_bytes())),
-        DType::String => return Tensor::strings(shape, Strings::from_parts(c.bytes_contents)?),
-        DType::F16 | DType::BF16 => None,
-    };
-
-    let bytes =
-        bytes.ok_or_else(|| Error::invalid(format!("has a value out of the range of {dtype}")))?;
-    Tensor::fixed(dtype, shape, bytes.into())
+        DType::String | DType::F16 | DType::BF16 => None,
+    }
 }
 
 /// Converts every value; `None` where one is out of range.
@@ -187,8 +195,8 @@ struct Parameters {
     timeout_us: Option<u64>,
 }
 
-/// Reads the parameters that this server acts on. Refuses those that would
-/// change the answer and are not served.
+/// Reads the parameters that this server acts on. Refuses unsupported ones that
+/// would change the answer.
 fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
     refuse_unserved(all)?;
     let priority = integer(all, "priority")?.unwrap_or(0);
@@ -199,7 +207,7 @@ fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
                 "parameter 'priority' must be at most 255, got {priority}"
             ))
         })?,
-        // As Triton reads it: 0 is no timeout.
+        // 0 means no timeout, as in Triton.
         timeout_us: integer(all, "timeout")?.filter(|us| *us > 0),
     })
 }
@@ -218,8 +226,7 @@ fn integer(all: &HashMap<String, InferParameter>, name: &str) -> Result<Option<u
     }
 }
 
-/// The key by which split traffic is routed, of the parameters; empty where
-/// there is none.
+/// The routing key of a traffic split, from the parameters; empty if there is none.
 pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
     match request
         .parameters

@@ -49,7 +49,7 @@ fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetad
     }
 }
 
-/// What is known of a version beyond the protocol's own fields.
+/// Properties of a version beyond the protocol's own fields.
 fn properties(servable: &Servable, table: &Table) -> HashMap<String, String> {
     let batching = match &servable.batching {
         Batching::Joined => "joined".to_owned(),

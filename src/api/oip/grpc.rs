@@ -45,8 +45,7 @@ impl Oip {
     }
 }
 
-/// Reads the target; a routing key in the headers takes the place of the
-/// parameter's.
+/// Reads the target; a routing key in the headers overrides the parameter's.
 fn target(message: &p::ModelInferRequest, headers: &HeaderMap) -> Result<Target> {
     let target = Target::parse(&message.model_name, &message.model_version)?;
     if !route_key(headers).is_empty() {
@@ -197,8 +196,8 @@ pub(crate) fn statistics(
         .collect())
 }
 
-/// Refuses to load what the request itself brings: file contents and
-/// configuration come from the model directory alone.
+/// Refuses files and configuration in a load request: both come from the model
+/// directory alone.
 pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k String>) -> Result<()> {
     match keys.next() {
         Some(key) => Err(Error::invalid(format!(

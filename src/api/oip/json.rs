@@ -17,7 +17,7 @@ use bytes::Bytes;
 /// The most outputs a request may name.
 pub(crate) const OUTPUTS_MAX: usize = INPUTS_MAX;
 
-/// What a request says besides its target.
+/// The content of a request besides its target.
 #[derive(Debug)]
 pub(crate) struct InferRequest {
     /// The client's own id.
@@ -26,25 +26,26 @@ pub(crate) struct InferRequest {
     pub(crate) parameters: Parameters,
     /// Named tensors, in the order sent.
     pub(crate) inputs: Vec<(String, Tensor)>,
-    /// Outputs wanted, and whether each is wanted in binary where it says so.
+    /// The requested outputs, and whether each is requested in binary (`None`: not
+    /// said).
     pub(crate) outputs: Vec<(String, Option<bool>)>,
 }
 
 /// The request parameters this server acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
-    /// 0 is the default and most urgent.
+    /// 0 is the default and the highest priority.
     pub(crate) priority: u8,
     /// Triton's `timeout`.
     pub(crate) timeout_us: Option<u64>,
-    /// Whether outputs are answered in binary unless they say otherwise.
+    /// Whether outputs are binary by default.
     pub(crate) binary_data_output: bool,
-    /// Where split traffic goes, in place of the header.
+    /// The routing key, if no header has it.
     pub(crate) route_key: Option<String>,
 }
 
-/// Decodes a body whose first `json_bytes` are JSON, all of it where that is
-/// absent. Refuses bytes that no input accounts for.
+/// Decodes a body whose first `json_bytes` are JSON (the whole body if `None`).
+/// Refuses trailing bytes that belong to no input.
 pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferRequest> {
     let length = json_bytes.unwrap_or(body.len());
     if length > body.len() {
@@ -88,8 +89,9 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
     })
 }
 
-/// Decodes a body that is nothing but the single input of a batch of one.
-/// Refuses a model with several inputs or with a shape the body does not settle.
+/// Decodes a body that is the raw data of a single input with one row. Refuses a
+/// model with several inputs, or a shape that the length of the body does not
+/// determine.
 pub(crate) fn raw_request(body: Bytes, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let [spec] = signature.inputs.as_slice() else {
         return Err(Error::invalid(format!(
@@ -186,7 +188,7 @@ pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Resu
     })
 }
 
-/// The body of every refusal.
+/// The body of an error.
 pub(crate) fn error_body(message: &str) -> Vec<u8> {
     let mut out = b"{\"error\":".to_vec();
     write_json(&mut out, message);
@@ -240,7 +242,7 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
         read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
     }
     if let Some(timeout) = timeout {
-        // As Triton means it, and as over gRPC: 0 asks for none.
+        // 0 means no timeout, as in Triton and over gRPC.
         read.timeout_us =
             Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
     }
@@ -256,8 +258,8 @@ fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
     Ok(read)
 }
 
-/// Refuses parameters that would change what the answer means, and values
-/// that no parameter can have. Ignores unknown parameters.
+/// Refuses unsupported parameters that would change the meaning of the answer, and
+/// values of a wrong type. Ignores unknown parameters.
 fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
     for member in parameters.object(what)? {
         let (name, value) = member?;
@@ -312,8 +314,12 @@ impl InputFields<'_> {
         let shape = dimensions(shape)?;
 
         match (binary_size(self.parameters)?, self.data) {
-            (Some(_), Some(_)) => Err(Error::invalid("both data and binary_data_size are given")),
-            (None, None) => Err(Error::invalid("neither data nor binary_data_size is given")),
+            (Some(_), Some(_)) => Err(Error::invalid(
+                "both data and binary_data_size are given; send one of them",
+            )),
+            (None, None) => Err(Error::invalid(
+                "neither data nor binary_data_size is given; send one of them",
+            )),
             (Some(size), None) if size > tail.len() => Err(Error::invalid(format!(
                 "binary_data_size is {size}, the body has {} bytes left",
                 tail.len()
@@ -335,7 +341,7 @@ fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
     )?;
 
     let nesting = elements.shape();
-    // One list of every element is the flat form of any shape.
+    // A flat list of all elements fits any shape.
     if nesting.len() != 1 && nesting != shape {
         return Err(Error::invalid(format!(
             "data is nested as {nesting:?}, neither flat nor as the shape {shape:?}"
@@ -357,7 +363,8 @@ fn named(name: Option<Json<'_>>, what: &str) -> Result<String> {
 }
 
 fn dimensions(shape: Json<'_>) -> Result<Vec<usize>> {
-    // One more than the limit shows that it is passed; the rest is not read.
+    // Reads one more than the limit, to see that it is passed; the rest is not
+    // read.
     let dims = shape
         .array("shape")?
         .take(RANK_MAX + 1)

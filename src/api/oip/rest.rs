@@ -64,9 +64,9 @@ async fn read_infer(
 
 /// Which outputs the client wants in binary.
 struct BinaryOutputs {
-    /// Every output that was named, and what was said of it.
+    /// Every output that the request names, and what it says about it.
     by_name: Vec<(String, Option<bool>)>,
-    /// For the others.
+    /// For all other outputs.
     default: bool,
 }
 
@@ -109,7 +109,7 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
     }
 }
 
-/// Answers the calls that tell of the server and its models.
+/// Answers the calls about the server and its models.
 pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
     let servable =
         |name: &str, version: &str| front.predictor.resolve(&Target::parse(name, version)?);
@@ -203,5 +203,5 @@ fn optional<T: Default + serde::de::DeserializeOwned>(body: &Bytes) -> Result<T>
         return Ok(T::default());
     }
     serde_json::from_slice(body)
-        .map_err(|e| Error::invalid(format!("the body must be the JSON of this call: {e}")))
+        .map_err(|e| Error::invalid(format!("the body is not valid JSON for this call: {e}")))
 }

@@ -341,7 +341,7 @@ pub(super) async fn answer(
         .split('/')
         .next()
         .unwrap_or_default();
-    // As long as a body may take over REST, and what is done with it after that.
+    // The time for a body over REST, plus the time of the call itself.
     let answered = tokio::time::timeout(CALL_MAX, async {
         match service {
             "ortus.v1.Operator" => {

@@ -68,7 +68,7 @@ fn lacks(what: &str) -> Error {
     Error::invalid(format!("'{what}' is missing in the request"))
 }
 
-/// What a request reads.
+/// A read of the registry.
 pub(super) enum Look<'a> {
     List {
         tag: Option<&'a str>,
@@ -116,7 +116,7 @@ pub(super) async fn open(front: &Front, fields: &ChangeFields, writes: bool) -> 
     .await
 }
 
-/// Reads.
+/// Answers a read.
 pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
     let operator = open(front, &ChangeFields::default(), false).await?;
     Ok(match what {
@@ -204,8 +204,9 @@ pub(super) async fn answer(
 ) -> Result<Reply> {
     let fields: ChangeFields = match body.is_empty() {
         true => ChangeFields::default(),
-        false => serde_json::from_slice(body)
-            .map_err(|e| Error::invalid(format!("the body must be the JSON of this call: {e}")))?,
+        false => serde_json::from_slice(body).map_err(|e| {
+            Error::invalid(format!("the body is not valid JSON for this call: {e}"))
+        })?,
     };
 
     let value = match call {
@@ -249,7 +250,9 @@ fn look_of<'a>(call: &'a RegistryRoute, query: &'a Query) -> Result<Look<'a>> {
         | RegistryRoute::Gc
         | RegistryRoute::Policy
         | RegistryRoute::Change(..) => {
-            return Err(Error::internal("a change of the registry is not a read"));
+            return Err(Error::internal(
+                "a call that changes the registry is not a read",
+            ));
         }
     })
 }

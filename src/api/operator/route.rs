@@ -69,7 +69,7 @@ impl Query {
     /// The first value of a parameter that must be there.
     pub(super) fn needed(&self, key: &str) -> Result<&str> {
         self.value(key)
-            .ok_or_else(|| Error::invalid(format!("the query lacks '{key}'")))
+            .ok_or_else(|| Error::invalid(format!("the query parameter '{key}' is missing")))
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<OperatorRoute> {
             change_of(rest).map(OperatorRoute::Registry)
         }
         _ => Err(Error::not_found(
-            "try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
+            "no such call; try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
         )),
     }
 }
@@ -111,7 +111,7 @@ fn decoded(segment: &str) -> Option<String> {
 }
 
 fn unknown() -> Error {
-    Error::not_found("no such call; docs/registry.md lists them")
+    Error::not_found("no such call; docs/operator-api.md lists them")
 }
 
 /// What `GET` reads of the registry.

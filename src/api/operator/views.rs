@@ -161,6 +161,6 @@ fn monitor(front: &Front) -> Result<&Monitor> {
 fn not_served(name: &ModelName, version: Option<Version>) -> Error {
     let version = version.map_or_else(String::new, |v| format!("version {v} of "));
     Error::not_found(format!(
-        "{version}model '{name}' is not served here; GET /v1/models lists what is"
+        "{version}model '{name}' is not served here; GET /v1/models lists the served models"
     ))
 }

@@ -62,7 +62,8 @@ impl Reply {
 const GZIP_BYTES_MIN: usize = 1024;
 
 impl Reply {
-    /// Turns it into HTTP, in gzip where `headers` of the request accept that.
+    /// Converts it to HTTP, compressed with gzip if the request's `headers` accept
+    /// that.
     pub(crate) fn into_http(mut self, headers: &HeaderMap) -> Response<Body> {
         let accepted = headers
             .get(header::ACCEPT_ENCODING)

@@ -1,5 +1,5 @@
-//! TensorFlow Serving's messages to tensors, targets and signatures, and back.
-//! Pure. A tiny message can name a huge shape, so the fill is bounded before
+//! Converts TensorFlow Serving's messages to tensors, targets and signatures, and
+//! back. Pure. A tiny message can name a huge shape, so the fill is limited before
 //! anything is allocated.
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
 
     let selector = match &spec.version_choice {
         None => Selector::Latest,
-        // A wrapper: absent means the latest, 0 is no version.
+        // A wrapper message: absent means the latest version; 0 is not a version.
         Some(VersionChoice::Version(number)) => Selector::Exact(
             u64::try_from(*number)
                 .ok()
@@ -181,7 +181,7 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
     proto
 }
 
-/// Describes what a model takes and answers.
+/// Describes the inputs and outputs of a model.
 pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
     SignatureDef {
         inputs: tensor_infos(&signature.inputs),
@@ -241,7 +241,7 @@ fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
     shape_from_wire(&shape.dim.iter().map(|d| d.size).collect::<Vec<_>>())
 }
 
-/// How many elements of what a typed list must come to.
+/// The number and the datatype of the elements that a typed list must give.
 #[derive(Clone, Copy)]
 struct Fill {
     dtype: DType,
@@ -279,7 +279,7 @@ impl Fill {
             ))
         })?;
 
-        // Zeros in place of elements sent under the wrong name would go unseen.
+        // Filling with zeros would hide elements that were sent in the wrong field.
         if missing > 0 && given == 0 {
             return Err(Error::invalid(format!(
                 "the list of {dtype} is empty where the shape takes {count} elements"

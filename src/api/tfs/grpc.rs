@@ -147,8 +147,8 @@ pub(crate) struct VersionState {
     pub message: String,
 }
 
-/// The states of a model's versions, newest first; one version where the
-/// selector names one.
+/// The states of a model's versions, newest first; of one version if the selector
+/// names one.
 pub(crate) fn versions(
     front: &Front,
     name: &ModelName,

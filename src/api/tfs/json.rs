@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 /// The one signature every model has.
 const SIGNATURE: &str = "serving_default";
 
-/// How a request was written, and so its answer.
+/// The form of a request, which its answer also has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `instances` and `predictions`: a list along the first axis.
@@ -106,7 +106,8 @@ fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String
         .collect()
 }
 
-/// The only input, where `value` is its value rather than an object of names.
+/// The model's only input, if `value` is its value and not an object of input
+/// names.
 fn bare<'s>(signature: &'s Signature, value: Json<'_>) -> Option<&'s TensorSpec> {
     let [spec] = signature.inputs.as_slice() else {
         return None;
@@ -273,7 +274,7 @@ fn status(line: &StatusLine) -> Value {
     })
 }
 
-/// Writes what a version takes and answers, as the JSON form of a SignatureDef.
+/// Writes the inputs and outputs of a version, as the JSON form of a SignatureDef.
 pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> Vec<u8> {
     json!({
         "model_spec": {"name": name, "signature_name": "", "version": version.to_string()},

@@ -1,9 +1,9 @@
-//! Which layer wins: file, variables, flags, and the sections of models.
+//! Which layer overrides which: file, variables, flags, and the sections of models.
 
 use super::*;
 
 #[test]
-fn later_layer_wins() {
+fn later_layer_overrides_an_earlier_one() {
     let file = "[server]\nio_threads = 1\n[model.m]\nlanes = 1";
     let env = [
         ("ORTUS_SERVER__IO_THREADS", "2"),
@@ -146,7 +146,7 @@ fn unknown_variable_or_flag_is_refused_by_name() {
 }
 
 #[test]
-fn model_section_covers_the_defaults_key_by_key() {
+fn model_section_overrides_the_defaults_key_by_key() {
     let text = "
         [models.defaults]
         batch_rows_max = 8

@@ -2,263 +2,216 @@
 
 use super::*;
 
-#[test]
-fn value_of_the_wrong_form_is_refused_with_what_it_must_be() {
-    let cases = [
-        (
-            "server.http = \"localhost\"",
-            "'http' in [server] is \"localhost\"; it must be an IP address and a port",
-        ),
-        ("server.http = 8000", "it must be an IP address and a port"),
-        ("server.io_threads = \"four\"", "it must be an integer"),
-        ("server.io_threads = -1", "it must be an integer from 0"),
-        ("server.drain = 25", "it must be a duration in a string"),
-        ("server.drain = \"1.5s\"", "it must be a duration"),
-        ("server.drain = \"-1s\"", "it must be a duration"),
-        ("server.drain = \"5w\"", "it must be a duration"),
-        (
-            "server.drain = \"99999999999999999999s\"",
-            "it must be a duration",
-        ),
-        (
-            "server.drain = \"9999999999999999h\"",
-            "it must be a duration",
-        ),
-        ("server.ports_file = \"\"", "it must be a path"),
-        (
-            "limits.message_bytes_max = \"64MB\"",
-            "it must be a number of bytes",
-        ),
-        (
-            "limits.message_bytes_max = \"99999999999999GiB\"",
-            "it must be a number of bytes",
-        ),
-        (
-            "limits.message_bytes_max = -5",
-            "it must be a number of bytes",
-        ),
-        (
-            "models.control = \"auto\"",
-            "it must be one of \"none\", \"poll\", \"explicit\"",
-        ),
-        ("models.defaults = 3", "unknown key 'defaults' in [models]"),
-        ("runtime.offline = \"yes\"", "it must be true or false"),
-        ("log.level = \"inof\"", "it must be off, error"),
-        (
-            "log.format = \"xml\"",
-            "it must be one of \"text\", \"json\"",
-        ),
-        (
-            "model.m.versions = \"newest\"",
-            "it must be \"all\", \"latest:N\"",
-        ),
-        ("model.m.versions = \"latest:0\"", "it must be \"all\""),
-        ("model.m.versions = \"latest:1025\"", "it must be \"all\""),
-        ("model.m.versions = []", "it must be \"all\""),
-        ("model.m.versions = [0]", "it must be \"all\""),
-        ("model.m.versions = [1, 1]", "it must be \"all\""),
-        (
-            "model.m.labels = { stable = 0 }",
-            "it must be a table of at most 256 labels",
-        ),
-        (
-            "model.m.labels = { 12 = 1 }",
-            "it must be a table of at most 256 labels",
-        ),
-        (
-            "model.m.labels = { \"a/b\" = 1 }",
-            "it must be a table of at most 256 labels",
-        ),
-        ("model.m.providers = []", "it must be a list of \"cpu\""),
-        (
-            "model.m.providers = [\"gpu\"]",
-            "it must be a list of \"cpu\"",
-        ),
-        (
-            "model.m.providers = [{ options = {} }]",
-            "it must be a list of \"cpu\"",
-        ),
-        (
-            "model.m.providers = [{ name = \"cuda\", option = {} }]",
-            "it must be a list of \"cpu\"",
-        ),
-        ("model.m.providers = [\"cpu\", \"cuda\"]", "\"cpu\" last"),
-        (
-            "model.m.providers = [\"cuda\", \"cuda\"]",
-            "names each provider once",
-        ),
-        ("model.\"a b\".lanes = 1", "[model.a b]: the model name"),
-    ];
+/// Refuses a setting of line 1 with a message that names the accepted values.
+fn refuse_form(setting: &str, message: &str) {
+    refuse(setting, message);
+    refuse(setting, "ortus.toml:1: ");
+}
 
-    for (text, message) in cases {
-        refuse(text, message);
-        refuse(text, "ortus.toml:1: ");
+#[test]
+fn server_setting_of_the_wrong_form_is_refused_with_the_accepted_values() {
+    refuse_form(
+        "server.http = \"localhost\"",
+        "'http' in [server] is \"localhost\"; it must be an IP address and a port",
+    );
+    refuse_form("server.http = 8000", "it must be an IP address and a port");
+    refuse_form("server.io_threads = \"four\"", "it must be an integer");
+    refuse_form("server.io_threads = -1", "it must be an integer from 0");
+    refuse_form("server.drain = 25", "it must be a duration in a string");
+    refuse_form("server.drain = \"1.5s\"", "it must be a duration");
+    refuse_form("server.drain = \"-1s\"", "it must be a duration");
+    refuse_form("server.drain = \"5w\"", "it must be a duration");
+    refuse_form(
+        "server.drain = \"99999999999999999999s\"",
+        "it must be a duration",
+    );
+    refuse_form(
+        "server.drain = \"9999999999999999h\"",
+        "it must be a duration",
+    );
+    refuse_form("server.ports_file = \"\"", "it must be a path");
+}
+
+#[test]
+fn setting_of_limits_models_runtime_or_log_of_the_wrong_form_is_refused() {
+    refuse_form(
+        "limits.message_bytes_max = \"64MB\"",
+        "it must be a number of bytes",
+    );
+    refuse_form(
+        "limits.message_bytes_max = \"99999999999999GiB\"",
+        "it must be a number of bytes",
+    );
+    refuse_form(
+        "limits.message_bytes_max = -5",
+        "it must be a number of bytes",
+    );
+    refuse_form(
+        "models.control = \"auto\"",
+        "it must be one of \"none\", \"poll\", \"explicit\"",
+    );
+    refuse_form("models.defaults = 3", "unknown key 'defaults' in [models]");
+    refuse_form("runtime.offline = \"yes\"", "it must be true or false");
+    refuse_form("log.level = \"inof\"", "it must be off, error");
+    refuse_form(
+        "log.format = \"xml\"",
+        "it must be one of \"text\", \"json\"",
+    );
+}
+
+#[test]
+fn setting_of_a_model_of_the_wrong_form_is_refused() {
+    refuse_form(
+        "model.m.versions = \"newest\"",
+        "it must be \"all\", \"latest:N\"",
+    );
+    refuse_form("model.m.versions = \"latest:0\"", "it must be \"all\"");
+    refuse_form("model.m.versions = \"latest:1025\"", "it must be \"all\"");
+    refuse_form("model.m.versions = []", "it must be \"all\"");
+    refuse_form("model.m.versions = [0]", "it must be \"all\"");
+    refuse_form("model.m.versions = [1, 1]", "it must be \"all\"");
+    refuse_form(
+        "model.m.labels = { stable = 0 }",
+        "it must be a table of at most 256 labels",
+    );
+    refuse_form(
+        "model.m.labels = { 12 = 1 }",
+        "it must be a table of at most 256 labels",
+    );
+    refuse_form(
+        "model.m.labels = { \"a/b\" = 1 }",
+        "it must be a table of at most 256 labels",
+    );
+    refuse_form("model.m.providers = []", "it must be a list of \"cpu\"");
+    refuse_form(
+        "model.m.providers = [\"gpu\"]",
+        "it must be a list of \"cpu\"",
+    );
+    refuse_form(
+        "model.m.providers = [{ options = {} }]",
+        "it must be a list of \"cpu\"",
+    );
+    refuse_form(
+        "model.m.providers = [{ name = \"cuda\", option = {} }]",
+        "it must be a list of \"cpu\"",
+    );
+    refuse_form("model.m.providers = [\"cpu\", \"cuda\"]", "\"cpu\" last");
+    refuse_form(
+        "model.m.providers = [\"cuda\", \"cuda\"]",
+        "names each provider once",
+    );
+    refuse_form("model.\"a b\".lanes = 1", "[model.a b]: the model name");
+}
+
+/// Accepts both ends of a setting's range and refuses the values beyond them.
+fn check_range(path: &str, ends: [&str; 2], beyond: &[&str]) {
+    for value in ends {
+        let config = accept(&format!("{path} = {value}"));
+        assert!(at(&config, path).is_some(), "{path}");
+    }
+
+    for value in beyond {
+        refuse(&format!("{path} = {value}"), "; it must be from ");
     }
 }
 
 #[test]
-fn range_is_checked_below_at_and_above() {
-    let cases = [
-        ("server.io_threads", "0", "1024", None, Some("1025")),
-        ("server.drain_delay", "'0s'", "'10m'", None, Some("'601s'")),
-        ("server.drain", "'0s'", "'1h'", None, Some("'3601s'")),
-        (
-            "limits.message_bytes_max",
-            "1024",
-            "67108864",
-            Some("1023"),
-            Some("'2049MiB'"),
-        ),
-        (
-            "limits.bytes_in_flight_max",
-            "'64MiB'",
-            "'1024GiB'",
-            Some("1"),
-            Some("'1025GiB'"),
-        ),
-        (
-            "limits.header_list_bytes_max",
-            "4096",
-            "'1MiB'",
-            Some("4095"),
-            Some("1048577"),
-        ),
-        (
-            "limits.header_timeout",
-            "'1ms'",
-            "'10m'",
-            Some("'999us'"),
-            Some("'601s'"),
-        ),
-        (
-            "limits.read_timeout",
-            "'1ms'",
-            "'1h'",
-            Some("'999us'"),
-            Some("'3601s'"),
-        ),
-        (
-            "limits.idle_timeout",
-            "'1ms'",
-            "'24h'",
-            Some("'0s'"),
-            Some("'25h'"),
-        ),
-        (
-            "limits.concurrent_streams_max",
-            "1",
-            "65536",
-            Some("0"),
-            Some("65537"),
-        ),
-        (
-            "limits.local_error_reset_streams_max",
-            "1",
-            "65536",
-            Some("0"),
-            Some("65537"),
-        ),
-        (
-            "limits.pending_accept_reset_streams_max",
-            "1",
-            "65536",
-            Some("0"),
-            Some("65537"),
-        ),
-        (
-            "limits.connections_max",
-            "1",
-            "1000000",
-            Some("0"),
-            Some("1000001"),
-        ),
-        (
-            "limits.decompressed_bytes_max",
-            "1024",
-            "'2GiB'",
-            Some("1023"),
-            Some("2147483649"),
-        ),
-        (
-            "limits.decompression_ratio_max",
-            "2",
-            "10000",
-            Some("1"),
-            Some("10001"),
-        ),
-        (
-            "models.poll",
-            "'10ms'",
-            "'1h'",
-            Some("'9ms'"),
-            Some("'61m'"),
-        ),
-        ("models.settle", "'0ms'", "'1h'", None, Some("'61m'")),
-        (
-            "models.defaults.batch_rows_max",
-            "1",
-            "4096",
-            Some("0"),
-            Some("65537"),
-        ),
-        (
-            "model.m.batch_rows_max",
-            "1",
-            "4096",
-            Some("0"),
-            Some("65537"),
-        ),
-        (
-            "model.m.queue_rows_max",
-            "64",
-            "16777216",
-            Some("0"),
-            Some("16777217"),
-        ),
-        ("model.m.lanes", "0", "1024", None, Some("1025")),
-        (
-            "model.m.intra_op_threads",
-            "1",
-            "1024",
-            Some("0"),
-            Some("1025"),
-        ),
-        (
-            "model.m.batch_delay",
-            "'0s'",
-            "'10s'",
-            None,
-            Some("'10001ms'"),
-        ),
-        (
-            "model.m.deadline",
-            "'1ms'",
-            "'1h'",
-            Some("'0s'"),
-            Some("'3601s'"),
-        ),
-    ];
+fn range_of_a_server_or_limits_setting_is_checked_below_at_and_above() {
+    check_range("server.io_threads", ["0", "1024"], &["1025"]);
+    check_range("server.drain_delay", ["'0s'", "'10m'"], &["'601s'"]);
+    check_range("server.drain", ["'0s'", "'1h'"], &["'3601s'"]);
+    check_range(
+        "limits.message_bytes_max",
+        ["1024", "67108864"],
+        &["1023", "'2049MiB'"],
+    );
+    check_range(
+        "limits.bytes_in_flight_max",
+        ["'64MiB'", "'1024GiB'"],
+        &["1", "'1025GiB'"],
+    );
+    check_range(
+        "limits.header_list_bytes_max",
+        ["4096", "'1MiB'"],
+        &["4095", "1048577"],
+    );
+    check_range(
+        "limits.header_timeout",
+        ["'1ms'", "'10m'"],
+        &["'999us'", "'601s'"],
+    );
+    check_range(
+        "limits.read_timeout",
+        ["'1ms'", "'1h'"],
+        &["'999us'", "'3601s'"],
+    );
+    check_range(
+        "limits.idle_timeout",
+        ["'1ms'", "'24h'"],
+        &["'0s'", "'25h'"],
+    );
+    check_range(
+        "limits.concurrent_streams_max",
+        ["1", "65536"],
+        &["0", "65537"],
+    );
+    check_range(
+        "limits.local_error_reset_streams_max",
+        ["1", "65536"],
+        &["0", "65537"],
+    );
+    check_range(
+        "limits.pending_accept_reset_streams_max",
+        ["1", "65536"],
+        &["0", "65537"],
+    );
+    check_range(
+        "limits.connections_max",
+        ["1", "1000000"],
+        &["0", "1000001"],
+    );
+    check_range(
+        "limits.decompressed_bytes_max",
+        ["1024", "'2GiB'"],
+        &["1023", "2147483649"],
+    );
+    check_range(
+        "limits.decompression_ratio_max",
+        ["2", "10000"],
+        &["1", "10001"],
+    );
+    accept("limits = { message_bytes_max = '2GiB', bytes_in_flight_max = '2GiB' }");
+}
 
-    for (path, least, most, below, above) in cases {
-        for value in [least, most] {
-            let config = accept(&format!("{path} = {value}"));
-            assert!(at(&config, path).is_some(), "{path}");
-        }
-        for value in [below, above].into_iter().flatten() {
-            refuse(&format!("{path} = {value}"), "; it must be from ");
-        }
-    }
+#[test]
+fn range_of_a_model_setting_is_checked_below_at_and_above() {
+    check_range("models.poll", ["'10ms'", "'1h'"], &["'9ms'", "'61m'"]);
+    check_range("models.settle", ["'0ms'", "'1h'"], &["'61m'"]);
+    check_range(
+        "models.defaults.batch_rows_max",
+        ["1", "4096"],
+        &["0", "65537"],
+    );
+    check_range("model.m.batch_rows_max", ["1", "4096"], &["0", "65537"]);
+    check_range(
+        "model.m.queue_rows_max",
+        ["64", "16777216"],
+        &["0", "16777217"],
+    );
+    check_range("model.m.lanes", ["0", "1024"], &["1025"]);
+    check_range("model.m.intra_op_threads", ["1", "1024"], &["0", "1025"]);
+    check_range("model.m.batch_delay", ["'0s'", "'10s'"], &["'10001ms'"]);
+    check_range("model.m.deadline", ["'1ms'", "'1h'"], &["'0s'", "'3601s'"]);
 
     refuse(
         "model.m.deadline = '0s'",
         "'deadline' in [model.m] is \"0s\"; it must be from \"1ms\" to \"3600s\"",
     );
     accept("model.m = { batch_rows_max = 65536, queue_rows_max = 65536 }");
-    accept("limits = { message_bytes_max = '2GiB', bytes_in_flight_max = '2GiB' }");
 }
 
 #[test]
-fn memory_share_is_a_quarter_of_what_may_be_used() {
+fn memory_share_is_a_quarter_of_the_usable_memory() {
     let meminfo = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
     assert_eq!(
         crate::api::memory::share(&meminfo(16 << 20), "max\n"),

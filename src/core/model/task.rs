@@ -35,7 +35,7 @@ pub struct Classification {
     pub classes: Vec<String>,
 }
 
-/// What the configuration or a manifest says of the task.
+/// The task as the configuration or a manifest declares it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The task; `None` derives it from the graph.
@@ -96,7 +96,7 @@ impl Task {
                 Some(name) => Some(outputs.iter().position(|o| o.name == *name).ok_or_else(
                     || {
                         Error::precondition(format!(
-                            "the task's output '{}' is none of the model's",
+                            "the task's output '{}' is not an output of the model",
                             short(name)
                         ))
                     },
@@ -122,7 +122,9 @@ impl Task {
         });
 
         let unfit = |what: &str| {
-            Error::precondition(format!("the model is no {what}: no output fits; say which"))
+            Error::precondition(format!(
+                "no output of the model fits {what}; set 'score_output'"
+            ))
         };
         match wish.kind {
             Some(Kind::Neither) => Ok(None),
@@ -136,7 +138,7 @@ impl Task {
             }
             None => match (scores, value) {
                 (Some(at), _) if wished.is_none() || scoring(at) => {
-                    // A guess never refuses a model.
+                    // A derived task never makes a model invalid.
                     let found = Self::classify(signature, ends, at, &wish.classes);
                     if wish.classes.is_empty() {
                         Ok(found.ok())

@@ -1,4 +1,4 @@
-//! The grammar of names and versions, and what a signature refuses.
+//! The rules of names and versions, and which inputs a signature refuses.
 
 use super::*;
 

@@ -23,12 +23,13 @@ const SPREAD: u64 = 0x9e37_79b9_7f4b;
 /// The key that signs the ids of a fleet.
 pub(crate) type Key = [u8; 16];
 
-/// Mints ids and recognises them.
+/// Creates prediction ids and recognises them.
 pub(crate) struct Mint {
     key: ArcSwap<Key>,
     /// Whether the key is the fleet's.
     is_fleets: AtomicBool,
-    /// The key before it: ids that were minted before the fleet's key was known stay valid.
+    /// The first key of this server: ids that were created before the fleet's key
+    /// was known stay valid.
     first: Key,
     next: AtomicU64,
 }

@@ -127,7 +127,7 @@ macro_rules! overridable {
             $field $([$key])? : $type $(as $form)? = $default $(, in $range)? ;
         )*}}
 
-        /// The settings that somebody made; the others are `None`.
+        /// The settings that were set explicitly; the others are `None`.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $overrides {$(
             $(#[doc = $field_doc])*
@@ -135,7 +135,8 @@ macro_rules! overridable {
         )*}
 
         impl $overrides {
-            /// Lays these settings over `lower`: what is unset here is taken from there.
+            /// Overrides `lower` with these settings: what is unset here is taken
+            /// from `lower`.
             pub(crate) fn over(self, lower: Self) -> Self {
                 Self { $($field: self.$field.or(lower.$field)),* }
             }

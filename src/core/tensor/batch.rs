@@ -4,7 +4,7 @@
 use super::{DType, Data, Strings, Tensor, View, ViewData};
 use crate::core::error::{Error, Result};
 
-/// A reusable, aligned place for one stacked input.
+/// A reusable, aligned buffer for one stacked input.
 #[derive(Default)]
 pub(crate) struct Stack {
     shape: Vec<usize>,
@@ -77,7 +77,7 @@ pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {
     let total: usize = rows.iter().sum();
     if tensor.rows() != Some(total) {
         return Err(Error::internal(format!(
-            "the model answered shape {:?} where {total} rows were asked for",
+            "the model returned shape {:?} for a batch of {total} rows",
             tensor.shape()
         )));
     }

@@ -14,7 +14,8 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// What sums in another order may change in an answer of this datatype.
+    /// The difference that another order of summation may make in an answer of this
+    /// datatype.
     pub fn of(dtype: DType) -> Self {
         let relative = match dtype {
             DType::F64 => 1e-9,
@@ -29,8 +30,8 @@ impl Tolerance {
         }
     }
 
-    /// The same on other hardware: processors of graphics multiply single
-    /// precision with ten bits of fraction unless they are told not to.
+    /// The same on other hardware: by default GPUs multiply single precision with a
+    /// fraction of 10 bits (TF32).
     pub(crate) fn on(self, provider: &str) -> Self {
         let factor = if provider == "cpu" { 1.0 } else { 50.0 };
         Self {
@@ -39,7 +40,7 @@ impl Tolerance {
         }
     }
 
-    /// Equal ones, both NaN or the same infinity, are always close.
+    /// Equal numbers, two NaNs and equal infinities are always close.
     fn takes(self, x: f64, y: f64) -> bool {
         let near = || (x - y).abs() <= self.absolute + self.relative * x.abs().max(y.abs());
         x == y || (x.is_nan() && y.is_nan()) || (x.is_finite() && y.is_finite() && near())
@@ -51,7 +52,7 @@ pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
     difference(a, b, Tolerance::of(a.dtype())).is_none()
 }
 
-/// Says where two answers first differ; nothing where they are the same.
+/// Describes the first difference of two answers; `None` if they agree.
 pub fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String> {
     if a.dtype() != b.dtype() || a.shape() != b.shape() {
         let of = |t: &Tensor| format!("{} {:?}", t.dtype(), t.shape());

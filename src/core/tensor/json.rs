@@ -105,7 +105,7 @@ impl Elements {
         }
     }
 
-    // A loop, not a recursion: the depth is the client's choice until checked.
+    // A loop, not a recursion: the client chooses the depth until it is checked.
     fn read(&mut self, value: Json<'_>, depth: usize) -> Result<()> {
         let text = value.text();
         let bytes = text.as_bytes();
@@ -152,7 +152,7 @@ impl Elements {
             return Ok(());
         }
         if self.count > 0 {
-            return Err(self.ragged("an array stands where an element is expected"));
+            return Err(self.ragged("found an array instead of an element"));
         }
         self.lengths.push(None);
         Ok(())
@@ -176,7 +176,7 @@ impl Elements {
 
     fn leaf(&mut self, text: &str, depth: usize) -> Result<()> {
         if depth != self.lengths.len() {
-            return Err(self.ragged("an element stands where an array is expected"));
+            return Err(self.ragged("found an element instead of an array"));
         }
         let fits = match self.rules.dtype {
             DType::String => return self.string(text),
@@ -189,7 +189,7 @@ impl Elements {
             DType::I16 => number(&mut self.raw, text, i16::to_le_bytes),
             DType::I32 => number(&mut self.raw, text, i32::to_le_bytes),
             DType::I64 => number(&mut self.raw, text, i64::to_le_bytes),
-            // Parsed in its own width: by way of f64 it would round twice.
+            // Parsed in its own width: parsing as f64 first would round twice.
             DType::F32 => {
                 text.parse().is_ok_and(f32::is_finite)
                     && number(&mut self.raw, text, f32::to_le_bytes)
@@ -210,7 +210,7 @@ impl Elements {
 
     fn misfit(&self, text: &str) -> Error {
         Error::invalid(format!(
-            "element {} is {}, which is no {} value",
+            "element {} is {}, which is not a valid {} value",
             self.count,
             short(text),
             self.rules.dtype
@@ -298,7 +298,7 @@ pub(crate) enum Text {
     Base64,
 }
 
-/// Writes a tensor's elements in order, as many at a time as asked.
+/// Writes a tensor's elements in order, as many at a time as requested.
 pub(crate) struct Writer<'a> {
     dtype: DType,
     text: Text,

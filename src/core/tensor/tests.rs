@@ -1,4 +1,4 @@
-//! What a tensor refuses, and that stacking and splitting undo each other.
+//! Which data a tensor refuses, and that stacking and splitting undo each other.
 
 use super::batch::{Stack, split};
 use super::compare::{Tolerance, agree, difference};
@@ -100,7 +100,7 @@ fn stacked(parts: &[Tensor]) -> Tensor {
 }
 
 #[test]
-fn split_refuses_an_axis_that_is_not_the_rows_asked_for() {
+fn split_refuses_an_axis_that_is_not_the_sum_of_the_rows() {
     let tensor = Tensor::from_f32(vec![3, 1], &[1.0, 2.0, 3.0]).expect("fits");
     assert!(split(&tensor, &[1, 1]).is_err());
     assert!(split(&Tensor::from_f32(vec![], &[1.0]).expect("scalar"), &[1]).is_err());
@@ -176,7 +176,7 @@ fn a_difference_names_the_element() {
 }
 
 #[test]
-fn texts_are_the_same_wherever_in_a_buffer_they_lie() {
+fn strings_are_equal_wherever_they_are_in_their_buffers() {
     let words = |all: &[&str]| {
         Tensor::strings(
             vec![all.len()],

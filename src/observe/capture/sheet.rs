@@ -98,7 +98,7 @@ impl Sheet {
     pub(crate) fn new(subject: &Subject, settings: &CaptureSettings) -> Result<Self> {
         let places = subject.places()?;
         let model = subject.model.as_str();
-        let leads = subject.signature.leads_with_dynamic();
+        let leads = subject.signature.has_dynamic_first_axis();
         let mut taken: BTreeSet<String> = OWN.map(str::to_owned).into();
         let mut tensors = Vec::new();
         let sides = [

@@ -148,5 +148,5 @@ fn a_person_may_say_what_the_answers_mean() {
         output: Some("z".to_owned()),
         ..Wish::default()
     };
-    assert!(measured(wrong).is_err_and(|e| e.contains("'z' is none of the model's")));
+    assert!(measured(wrong).is_err_and(|e| e.contains("'z' is not an output of the model")));
 }

@@ -45,7 +45,7 @@ fn y(dims: &[i64]) -> ValueInfoProto {
 }
 
 #[test]
-fn rows_that_stand_alone_are_batchable() {
+fn independent_rows_are_batchable() {
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[-1, 3]),
@@ -71,7 +71,7 @@ fn rows_that_influence_each_other_are_not() {
         centred,
         x(&[-1, 3]),
         y(&[-1, 3]),
-        "changes with the rows beside it",
+        "depends on the other rows of the batch",
     );
 
     let running = vec![node("CumSum", &["x", "zero"], "y")];
@@ -79,17 +79,17 @@ fn rows_that_influence_each_other_are_not() {
         running,
         x(&[-1, 3]),
         y(&[-1, 3]),
-        "changes with the rows beside it",
+        "depends on the other rows of the batch",
     );
 }
 
 #[test]
-fn outputs_that_are_not_a_row_for_a_row_are_not() {
+fn outputs_without_one_row_for_each_input_row_are_not() {
     expect(
         vec![node("Reshape", &["x", "pair"], "y")],
         x(&[-1, 4]),
         y(&[-1, 2]),
-        "does not answer one row for one row",
+        "does not have one row for each input row",
     );
 }
 
@@ -99,20 +99,20 @@ fn a_fixed_or_absent_batch_axis_is_not() {
         vec![node("Relu", &["x"], "y")],
         x(&[2, 3]),
         y(&[2, 3]),
-        "leads with a dynamic axis",
+        "has a dynamic first axis",
     );
 
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[]),
         y(&[]),
-        "leads with a dynamic axis",
+        "has a dynamic first axis",
     );
 
     expect(
         vec![node("ReduceMean", &["x", "first"], "y")],
         x(&[-1, 3]),
         y(&[1, 3]),
-        "leads with a dynamic axis",
+        "has a dynamic first axis",
     );
 }

@@ -82,7 +82,8 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
 
     match Sample::find(&signature, session.as_mut()) {
         Ok(sample) => measure(order, &signature, &sample, session.as_mut(), &mut passed)?,
-        // Small made-up inputs may not suit a model; but none may ask for all memory.
+        // Small made-up inputs may be invalid for a model, but no model may use all
+        // memory.
         Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
         Err(_) => {}
     }
@@ -111,7 +112,8 @@ fn measure(
     if order.create_golden {
         let rows = if measured.batchable { GOLDEN_ROWS } else { 1 };
         let golden = sample.golden(session, rows)?.map(|golden| golden.write());
-        // Golden rows that cannot be read back would keep the version from every server.
+        // Golden rows that cannot be read back would make every server refuse the
+        // version.
         passed.golden = golden
             .filter(|g| Golden::read(g).is_ok())
             .and_then(|g| String::from_utf8(g).ok());

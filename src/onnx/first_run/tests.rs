@@ -1,10 +1,10 @@
-//! A verdict counts only from a child process that ended well.
+//! A verdict counts only if the child process exited normally.
 
 use super::*;
 use std::process::ExitStatus;
 
 #[test]
-fn a_verdict_is_believed_only_from_a_child_that_ended_well() {
+fn a_verdict_is_accepted_only_from_a_child_that_exited_normally() {
     let passed = br#"{"Passed":{"measured":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}}"#;
     let check = |status: Option<i32>, text: &[u8]| {
         let answer = Answer {

@@ -1,5 +1,5 @@
-//! That golden files read back to the bit, refuse what they do not know, and
-//! find a session that answers otherwise.
+//! Golden files round-trip exactly, unknown members are refused, and a session with
+//! other answers is found.
 
 use super::*;
 use crate::core::model::{Dim, TensorSpec};
@@ -39,7 +39,7 @@ impl Session for Times {
 }
 
 #[test]
-fn a_session_that_answers_otherwise_is_found() {
+fn a_session_with_other_answers_is_found() {
     let signature = Signature {
         inputs: vec![spec("x", DType::F32)],
         outputs: vec![spec("y", DType::F32)],
@@ -64,7 +64,7 @@ fn a_session_that_answers_otherwise_is_found() {
         refused.contains("golden case 0: output 'y' is 2.1") && refused.contains("element 0"),
         "{refused}"
     );
-    // A tolerance of the file's own takes the place of the datatype's.
+    // A tolerance in the file overrides the datatype's.
     let file = |tolerance: &str, output: &str| {
         let text = format!(
             r#"{{"format":1,{tolerance}"cases":[
@@ -88,7 +88,7 @@ fn a_session_that_answers_otherwise_is_found() {
 }
 
 #[test]
-fn what_is_not_a_golden_file_is_refused() {
+fn a_malformed_golden_file_is_refused() {
     let check = |text: &str, part: &str| {
         let error = Golden::read(text.as_bytes()).expect_err("must be refused");
         assert!(
@@ -102,7 +102,7 @@ fn what_is_not_a_golden_file_is_refused() {
     check("{}", "has no format");
     check(
         r#"{"format":2,"of":"another kind"}"#,
-        "format 2, this program reads format 1",
+        "format 2, but this ortus reads format 1",
     );
     check(r#"{"format":1}"#, "has no cases");
     check(r#"{"format":1,"cases":[]}"#, "1 to 1000 cases");
@@ -152,7 +152,7 @@ fn what_is_not_a_golden_file_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back_to_the_bit(bits in prop::collection::vec(any::<u64>(), 1..8), which in 0..DType::ALL.len()) {
+    fn a_written_file_reads_back_bit_for_bit(bits in prop::collection::vec(any::<u64>(), 1..8), which in 0..DType::ALL.len()) {
         let dtype = DType::ALL[which];
         let tensor = match dtype.element_bytes() {
             None => {
@@ -169,7 +169,7 @@ proptest! {
 
         let signature = Signature { inputs: vec![spec("x", dtype)], outputs: vec![spec("y", dtype)] };
         let made = Golden::made(&signature, vec![tensor.clone()], vec![tensor]).expect("small");
-        // NaN is not equal to itself: bytes are.
+        // NaN is not equal to itself, so bytes are compared.
         prop_assert_eq!(Golden::read(&made.write()).expect("reads back").write(), made.write());
     }
 }

@@ -99,7 +99,7 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
     let number = tensor.elem_type.unwrap_or_default();
     let unknown = || {
         Error::precondition(format!(
-            "has element type {number}, which this server does not take"
+            "has element type {number}, which this server does not support"
         ))
     };
 
@@ -126,7 +126,7 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
     })
 }
 
-/// A negative length is what some exporters write for a dynamic axis.
+/// Some exporters write a negative length for a dynamic axis.
 fn dim(dim: &Dimension) -> Dim {
     match &dim.value {
         Some(dimension::Value::DimValue(n)) => usize::try_from(*n).map_or(Dim::Dynamic, Dim::Fixed),

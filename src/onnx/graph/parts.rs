@@ -34,7 +34,7 @@ pub(super) enum Level {
     Shape,
     /// Numbers, packed.
     Packed,
-    /// Anything that is counted, without its content.
+    /// A part that is counted, but whose content is not.
     Leaf,
 }
 
@@ -98,7 +98,7 @@ impl Count {
             match key & 7 {
                 0 => {
                     varint(&mut rest)?;
-                    // Numbers that are not packed come one by one.
+                    // Unpacked numbers are separate fields.
                     if child.is_some() {
                         self.add(Level::Leaf, 1)?;
                     }

@@ -1,4 +1,4 @@
-//! What a model file is refused for, and that truncation never harms.
+//! Which model files are refused, and that truncated ones never do harm.
 
 mod limits;
 
@@ -129,7 +129,7 @@ fn accept(change: impl FnOnce(&mut ModelProto)) -> Graph {
 }
 
 #[test]
-fn signature_and_census_are_read() {
+fn signature_and_operators_are_read() {
     let read = accept(|_| ());
     let [x] = &read.signature.inputs[..] else {
         panic!("one input, as 'w' is an initializer")
@@ -155,7 +155,7 @@ fn signature_and_census_are_read() {
 }
 
 #[test]
-fn subgraphs_and_functions_are_looked_into() {
+fn subgraphs_and_functions_are_searched() {
     let read = accept(|m| {
         let mut body = GraphProto {
             node: vec![node("Relu")],
@@ -195,7 +195,7 @@ fn subgraphs_and_functions_are_looked_into() {
 }
 
 #[test]
-fn every_truncation_is_refused_or_whole() {
+fn every_truncated_file_is_refused_or_complete() {
     let bytes = Bytes::from(model().encode_to_vec());
     for end in 0..bytes.len() {
         if let Ok(read) = Graph::read(bytes.slice(..end)) {
@@ -222,7 +222,7 @@ fn a_flipped_bit_does_not_panic() {
 }
 
 #[test]
-fn what_is_not_onnx_is_refused() {
+fn a_file_that_is_not_onnx_is_refused() {
     let check = |bytes: &[u8], needle: &str| {
         let error = Graph::read(Bytes::copy_from_slice(bytes)).expect_err(needle);
         assert!(
@@ -244,9 +244,8 @@ fn what_is_not_onnx_is_refused() {
 }
 
 #[test]
-fn unsound_graphs_are_refused() {
-    use Kind::{FailedPrecondition, InvalidArgument};
-    let opaque = || type_proto::Opaque {};
+fn a_graph_without_a_required_part_is_refused() {
+    use Kind::InvalidArgument;
     refuse(|m| m.graph = None, InvalidArgument, "it has no graph");
     refuse(|m| m.ir_version = None, InvalidArgument, "no IR version");
     refuse(
@@ -263,6 +262,16 @@ fn unsound_graphs_are_refused() {
     );
 
     refuse(
+        |m| graph(m).output[0] = value("", 1, None),
+        InvalidArgument,
+        "the name of an output",
+    );
+}
+
+#[test]
+fn a_name_that_is_declared_twice_is_refused() {
+    use Kind::InvalidArgument;
+    refuse(
         |m| graph(m).input.push(value("x", 1, None)),
         InvalidArgument,
         "input 'x' is declared twice",
@@ -275,11 +284,16 @@ fn unsound_graphs_are_refused() {
     );
 
     refuse(
-        |m| graph(m).output[0] = value("", 1, None),
+        |m| m.functions = vec![function("f", &[]), function("f", &[])],
         InvalidArgument,
-        "the name of an output",
+        "defined twice",
     );
+}
 
+#[test]
+fn an_input_or_output_that_is_not_a_tensor_is_refused() {
+    use Kind::FailedPrecondition;
+    let opaque = || type_proto::Opaque {};
     refuse(
         |m| graph(m).input[0].r#type = None,
         FailedPrecondition,
@@ -322,7 +336,11 @@ fn unsound_graphs_are_refused() {
         FailedPrecondition,
         "sparse",
     );
+}
 
+#[test]
+fn functions_that_call_each_other_in_a_circle_are_refused() {
+    use Kind::InvalidArgument;
     refuse(
         |m| m.functions = vec![function("f", &["f"])],
         InvalidArgument,
@@ -333,12 +351,6 @@ fn unsound_graphs_are_refused() {
         |m| m.functions = vec![function("f", &["g"]), function("g", &["f"])],
         InvalidArgument,
         "circle",
-    );
-
-    refuse(
-        |m| m.functions = vec![function("f", &[]), function("f", &[])],
-        InvalidArgument,
-        "defined twice",
     );
 }
 
@@ -368,7 +380,7 @@ fn external_data_stays_beside_the_model() {
     refuse(
         |m| graph(m).initializer.push(none),
         Kind::InvalidArgument,
-        "does not have one location",
+        "must have exactly one location",
     );
 
     let mut two = external("a");
@@ -376,7 +388,7 @@ fn external_data_stays_beside_the_model() {
     refuse(
         |m| graph(m).initializer.push(two),
         Kind::InvalidArgument,
-        "does not have one location",
+        "must have exactly one location",
     );
 }
 
@@ -406,7 +418,7 @@ fn a_file_is_read_without_its_weights_as_it_is_with_them() {
         );
         for part in 0..64 {
             let cut = &bytes[..bytes.len() * part / 64];
-            // What a cut leaves legal is the same graph either way.
+            // A truncated file that is still valid gives the same graph either way.
             assert_eq!(
                 of_file(cut).is_ok(),
                 Graph::read(cut.to_vec().into()).is_ok(),

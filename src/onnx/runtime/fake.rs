@@ -1,5 +1,5 @@
-//! Scripted sessions for tests: they echo, fail on a marked row, panic, or
-//! block until a token comes or the run is terminated.
+//! Scripted sessions for tests: they echo, fail on a marked row, panic, or block
+//! until a token arrives or the run is terminated.
 
 use super::{Session, Terminate};
 use crate::core::error::{Error, Result};

@@ -1,6 +1,6 @@
-//! Finds the ONNX Runtime shared library, or fetches the pinned one with pip
-//! into the user's cache. Refuses what is not ONNX Runtime, too old, or built
-//! for another machine.
+//! Finds the ONNX Runtime shared library, or downloads the pinned version with pip
+//! into the user's cache. Refuses a file that is not ONNX Runtime, too old, or
+//! built for another machine.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The version that is fetched.
+/// The version that is downloaded.
 pub(crate) const PINNED: &str = "1.28.0";
 /// The oldest minor version of 1.x that is accepted.
 pub(crate) const MINOR_MIN: u32 = 24;
@@ -34,13 +34,13 @@ const PACKAGES: [(&str, &str); 2] = [
 /// A place the library is looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// Why it is looked at: `config`, `ORT_DYLIB_PATH`, …
+    /// Where the path comes from: `config`, `ORT_DYLIB_PATH`, …
     pub origin: &'static str,
     /// The file.
     pub path: PathBuf,
 }
 
-/// Lists the places in the order they are tried.
+/// Lists the paths in the order in which they are tried.
 pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
     let mut all = Vec::new();
     if let Some(path) = configured {
@@ -81,7 +81,7 @@ pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
     all
 }
 
-/// The folder of this user's caches that is ours.
+/// The folder `ortus` in the user's cache directory.
 pub(crate) fn user_cache() -> Option<PathBuf> {
     let home = || {
         std::env::var_os("HOME")
@@ -104,7 +104,7 @@ fn cached() -> Option<PathBuf> {
     )
 }
 
-/// Finds the library; fetches it where there is none and `offline` allows it.
+/// Finds the library. Downloads it if there is none, unless `offline` forbids it.
 /// `say` receives progress lines for a person.
 pub(crate) fn locate(
     configured: Option<&Path>,
@@ -112,7 +112,7 @@ pub(crate) fn locate(
     say: &dyn Fn(&str),
 ) -> Result<PathBuf> {
     for place in places(configured) {
-        // A place that somebody named must hold; the others may be empty.
+        // A configured path must work; the others may not exist.
         let named = matches!(place.origin, "config runtime.library" | "ORT_DYLIB_PATH");
         if named || place.path.exists() {
             check(&place.path).map_err(|e| e.context(place.origin))?;
@@ -177,7 +177,7 @@ pub(crate) fn check(path: &Path) -> Result<u32> {
     }
 }
 
-/// Fetches the pinned library into the user's cache.
+/// Downloads the pinned library into the user's cache.
 pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
     let target =
         cached().ok_or_else(|| Error::precondition("neither XDG_CACHE_HOME nor HOME is set"))?;
@@ -215,7 +215,8 @@ pub(crate) fn install(say: &dyn Fn(&str)) -> Result<PathBuf> {
     let library = fs::read(&package).map_err(io("read the unpacked library"))?;
     let digest = Digest::of(&library).hex();
     check(&package)?;
-    // Renaming makes it appear whole or not at all, whoever else installs it.
+    // Renaming makes the file appear complete or not at all, even if another
+    // process installs it too.
     fs::rename(&package, &target).map_err(io("put the library into place"))?;
     say(&format!("installed {} (sha256 {digest})", target.display()));
     Ok(target)

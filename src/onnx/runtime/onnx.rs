@@ -1,5 +1,5 @@
-//! Sessions of ONNX Runtime. With provider.rs and library.rs the only file
-//! that names `ort`. Owns the process-wide environment.
+//! Sessions of ONNX Runtime. Together with provider.rs and library.rs, the only
+//! file that names `ort`. Owns the process-wide environment.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -126,7 +126,7 @@ fn refusal(text: &str) -> String {
 
 struct OnnxSession {
     session: OrtSession,
-    /// Shared with whoever terminates a run.
+    /// Shared with the thread that may terminate a run.
     run_options: Arc<RunOptions>,
     provider: &'static str,
     /// Aligned copies of inputs that arrived misaligned, one per input.
@@ -136,8 +136,8 @@ struct OnnxSession {
 impl OnnxSession {
     fn new(session: OrtSession, provider: &'static str) -> ort::Result<Self> {
         let scratch = session.inputs().iter().map(|_| Vec::new()).collect();
-        // The client gets the error of a run that fails. A line in the log for
-        // each would let any client fill the disk.
+        // The client gets the error of a failed run. It is not logged, because any
+        // client could fill the disk with such lines.
         let mut run_options = RunOptions::new()?;
         run_options.set_log_level(LogLevel::Fatal)?;
 
@@ -187,8 +187,8 @@ impl Terminate for RunOptions {
     }
 }
 
-/// A run that fails on the CPU after the warm-up succeeded fails because of
-/// what it was given; on other hardware it may be the hardware.
+/// A run that fails on the CPU after a successful warm-up fails because of its
+/// inputs; on other hardware, the hardware may be the cause.
 fn failure(error: &ort::Error, on_cpu: bool) -> Error {
     let text = error.to_string();
     let out_of_memory = text.contains("allocate memory")

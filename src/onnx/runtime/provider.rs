@@ -33,7 +33,7 @@ impl ProviderKind {
 pub struct Provider {
     /// The hardware.
     pub kind: ProviderKind,
-    /// Passed on as they are.
+    /// Passed to ONNX Runtime unchanged.
     pub options: BTreeMap<String, String>,
 }
 

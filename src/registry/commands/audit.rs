@@ -43,7 +43,7 @@ impl Operator {
         if let Some(beyond) = logged.range(state.seq + 1..).next() {
             let gap = self.log.entry_key(state.seq + 1);
             return Err(Error::precondition(format!(
-                "{gap} is missing, though entry {beyond} is there"
+                "{gap} is missing, but entry {beyond} exists"
             )));
         }
 
@@ -65,7 +65,7 @@ impl Operator {
                 .find(|f| !record.blobs.iter().any(|b| b.digest == f.digest));
             if let Some(file) = lost {
                 return Err(Error::precondition(format!(
-                    "manifest {} lists {}, which its entry does not",
+                    "manifest {} lists {}, but the version's log entry does not",
                     record.manifest, file.path
                 )));
             }
@@ -97,7 +97,7 @@ impl Operator {
                 Some(n) => numbers.insert(n),
                 None => {
                     return Err(Error::precondition(format!(
-                        "{key} is no object of a registry"
+                        "{key} is not an object of a registry"
                     )));
                 }
             };
@@ -113,7 +113,7 @@ impl Operator {
         match Checkpoint::read(&bytes, &key) {
             Ok(kept) if kept == *state => Ok(()),
             Ok(_) => Err(Error::precondition(format!(
-                "{key} is not what the log comes to"
+                "{key} does not match the state computed from the log"
             ))),
             Err(error) => Err(error),
         }

@@ -212,7 +212,7 @@ impl Bundle<'_> {
         let image: Image = serde_json::from_slice(&image).map_err(malformed)?;
         if image.config.media_type != MANIFEST_TYPE {
             return Err(Error::invalid(format!(
-                "the bundle is no version of a model but {}",
+                "the bundle holds {}, not a version of a model; import a bundle that export wrote",
                 image.config.media_type
             )));
         }
@@ -243,7 +243,10 @@ impl Bundle<'_> {
 }
 
 fn damaged(path: &Path) -> Error {
-    Error::precondition(format!("{} is not what its name says", path.display()))
+    Error::precondition(format!(
+        "{} does not match the digest in its name",
+        path.display()
+    ))
 }
 
 fn malformed(error: serde_json::Error) -> Error {

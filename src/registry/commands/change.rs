@@ -1,6 +1,7 @@
-//! Commands that move pointers: promote, roll back, alias, traffic, retire, tag,
-//! approve. Each commits one entry, and is decided again if another writer
-//! committed first.
+//! Commands that change what points at a version, its tags and its approvals:
+//! promote, roll back, alias, traffic, retire, tag, approve. Each commits one
+//! entry. If another writer commits first, the command is decided again on the new
+//! state.
 
 use super::{Operator, find, manifest};
 use crate::core::error::{Error, Kind, Result};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Serialize)]
 pub(crate) struct Changed {
     pub name: String,
-    /// The version that it is about, if it is about one.
+    /// The version that was changed, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     /// The entry; absent if there was nothing to change.
@@ -31,7 +32,7 @@ pub(crate) struct Changed {
 pub(crate) struct Required {
     pub approvals: u32,
     pub signatures: Policy,
-    /// The keys that may change this.
+    /// The keys that may change the policy.
     pub owners: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
@@ -85,7 +86,8 @@ impl Operator {
             let (waiting, stale) = (AtomicBool::new(false), AtomicBool::new(false));
             let decide = |state: &State| {
                 let (version, champion) = standing(state, name, which)?;
-                // The signatures that were compared are no longer those that would change.
+                // The version or the champion has changed since the signatures were
+                // compared.
                 stale.store((version, champion) != compared, Ordering::Relaxed);
                 if champion == Some(version) || stale.load(Ordering::Relaxed) {
                     return Ok((Some(version), Vec::new()));
@@ -140,7 +142,7 @@ impl Operator {
             return Ok(());
         }
         Err(Error::precondition(format!(
-            "clients of the champion would break: {}; --allow-signature-change promotes it all the same",
+            "clients of the champion would break: {}; to promote it anyway, use --allow-signature-change",
             broken.join("; ")
         )))
     }
@@ -157,7 +159,7 @@ impl Operator {
                     .champion()
                     .map_or_else(|| "none".to_owned(), |v| v.to_string());
                 return Err(Error::precondition(format!(
-                    "another writer moved the champion of '{name}' meanwhile: it is {now}; look at the history and decide again"
+                    "another writer changed the champion of '{name}' to {now}; check the history before you roll back"
                 )));
             }
             let from = model.champion().ok_or_else(|| {
@@ -229,7 +231,7 @@ impl Operator {
         .await
     }
 
-    /// Takes a version out of use.
+    /// Retires a version: it can no longer be served.
     pub(crate) async fn retire(&self, name: &ModelName, which: &str) -> Result<Changed> {
         self.change(name, &|state| {
             let version = find(state, name, which)?;
@@ -265,7 +267,7 @@ impl Operator {
         .await
     }
 
-    /// Approves or rejects that a version becomes champion.
+    /// Approves or rejects a version as champion.
     pub(crate) async fn judge(
         &self,
         name: &ModelName,

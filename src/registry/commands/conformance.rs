@@ -1,5 +1,5 @@
-//! Conformance suite of stores: what a registry needs of every store, run
-//! against memory, a directory and a real S3 server.
+//! Conformance suite: tests what a registry needs of every store. It runs against
+//! memory, a directory and a real S3 server.
 
 mod changes;
 mod objects;
@@ -19,9 +19,9 @@ pub use sample::many_models;
 /// The size of a run of the suite.
 #[derive(Clone, Copy)]
 pub struct Scale {
-    /// Writers that race.
+    /// Concurrent writers.
     pub writers: usize,
-    /// Commits of each.
+    /// Commits of each writer.
     pub commits: usize,
     /// Bytes of the largest blob; over 8 MiB it goes in parts.
     pub blob_bytes: usize,
@@ -41,14 +41,16 @@ pub fn run(url: &str, env: &[(&str, String)], scale: Scale) {
         let store = Store::open_with(url, true, &mut env).expect("a store");
         let log = |namespace: &str| Log::new(store.clone(), namespace).expect("a namespace");
         objects::creating_refuses_what_exists(&store).await;
-        objects::large_blobs_come_back_and_damage_is_named(&log("blobs"), scale).await;
+        objects::large_blobs_are_read_back_and_a_damaged_one_is_named(&log("blobs"), scale).await;
         changes::pushing_again_changes_nothing(&log("push")).await;
-        changes::champions_move_in_one_entry_and_never_come_back_by_rollback(&log("champions"))
-            .await;
-        changes::a_broken_signature_needs_leave(&log("signature")).await;
+        changes::champions_change_in_one_entry_and_one_that_was_rolled_back_is_no_rollback_target(
+            &log("champions"),
+        )
+        .await;
+        changes::a_changed_signature_needs_explicit_permission(&log("signature")).await;
         races::racing_writers_each_commit_once(&log("race"), scale).await;
         races::namespaces_do_not_see_each_other(&log("one"), &log("two")).await;
-        races::sweeping_beside_pushes_takes_no_versions_bytes(&log("sweep"), scale).await;
+        races::garbage_collection_during_pushes_deletes_no_blob_in_use(&log("sweep"), scale).await;
     });
 }
 

@@ -21,13 +21,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Staged uploads and probes of at least this age are leftovers, however short the
-/// grace is: no tombstone protects those in progress.
+/// Age from which staged uploads and probe objects are deleted, even if the grace
+/// period is shorter: tombstones do not protect those in progress.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 /// The most blobs of one tombstone entry.
 const TOMBSTONE_BLOBS_MAX: usize = 4_096;
 
-/// Entries looked up at once.
+/// Entries that are looked up concurrently.
 const HEADS_MAX: usize = 16;
 
 /// Which blobs may be deleted.
@@ -75,7 +75,8 @@ impl Operator {
             .key(&format!("probe/{}", uuid::Uuid::new_v4().simple()));
         let now = self.log.store.self_test(&probe).await?;
 
-        // From the first entry: a checkpoint may be wrong, and this deletes.
+        // Reads the log from its first entry: with a wrong checkpoint, blobs in use
+        // would be deleted.
         let mut state = State::default();
         self.log.catch_up(&mut state).await?;
         let mut swept = Swept {
@@ -119,8 +120,8 @@ impl Operator {
         Ok(swept)
     }
 
-    /// Deletes staged uploads that were never named, and what crashes left: probes
-    /// and files of unfinished writes.
+    /// Deletes staged uploads that no entry names, and what crashed processes left:
+    /// probe objects and files of unfinished writes.
     async fn delete_leftovers(
         &self,
         rules: Rules,
@@ -202,7 +203,8 @@ impl Operator {
         let entries: BTreeSet<u64> = left.filter_map(|r| r.retired_by).collect();
         let times = futures_util::stream::iter(entries).map(|seq| async move {
             let meta = self.log.store.head(&self.log.entry_key(seq)).await?;
-            let meta = meta.ok_or_else(|| Error::precondition(format!("entry {seq} is gone")))?;
+            let meta =
+                meta.ok_or_else(|| Error::precondition(format!("entry {seq} is missing")))?;
             Ok::<_, Error>((seq, meta.modified))
         });
 
@@ -221,8 +223,9 @@ impl Operator {
             let (hex, generation) = name.split_once('.').unwrap_or((name, "0"));
             let digest = Digest::parse(&format!("sha256:{hex}"));
             let parsed = digest.ok().zip(generation.parse().ok());
-            let (digest, generation) = parsed
-                .ok_or_else(|| Error::precondition(format!("{key} is no object of a registry")))?;
+            let (digest, generation) = parsed.ok_or_else(|| {
+                Error::precondition(format!("{key} is not an object of a registry"))
+            })?;
             Ok(Found {
                 blob: Blob {
                     digest,
@@ -263,8 +266,9 @@ impl Retention {
         let Some(entry) = record.retired_by else {
             return true;
         };
-        // A store's clock may count whole seconds only, so zero is a case of its own.
-        // An entry without a known time was committed after the collection began.
+        // A store's clock may have a resolution of one second, so a retention of
+        // zero is handled separately. An entry without a known time was committed
+        // after the collection began.
         let lately = || {
             self.retired
                 .get(&entry)

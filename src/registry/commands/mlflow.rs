@@ -1,5 +1,5 @@
 //! Reads a model that MLflow saved: a folder with `MLmodel`, which names the ONNX
-//! file, the columns, the run and the environment. Nothing of MLflow runs.
+//! file, the columns, the run and the environment. Runs no code of MLflow.
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ struct Flavor {
     data: Option<String>,
 }
 
-/// Each side is a list in JSON.
+/// Inputs and outputs, each as a string that holds a JSON list.
 #[derive(Deserialize)]
 struct Signature {
     inputs: Option<String>,
@@ -72,7 +72,7 @@ impl Push {
 fn read(text: &str) -> Result<Push> {
     let description: Description = serde_saphyr::from_str(text).map_err(|e| {
         Error::invalid(format!(
-            "MLmodel is not what MLflow writes: {}",
+            "MLmodel is not in MLflow's format: {}",
             short(&e.to_string())
         ))
     })?;

@@ -38,11 +38,11 @@ pub(crate) const FILES_MAX: usize = 10_000;
 /// A version to publish.
 #[derive(Debug, Default)]
 pub struct Push {
-    /// An ONNX file, or a folder with `model.onnx` and what belongs to it.
+    /// An ONNX file, or a folder with `model.onnx` and its other files.
     pub path: PathBuf,
-    /// Alias that points at the new version from the same entry on.
+    /// Alias that the same entry points at the new version.
     pub alias: Option<Alias>,
-    /// Files given beside the path, by role.
+    /// Files given in addition to the path, by role.
     pub extra: Vec<(Role, PathBuf)>,
     /// Names of the input columns.
     pub features: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Push {
     pub run: Option<Digest>,
     /// Traffic weight, in percent, that the alias gets in the same entry.
     pub weight: Option<u32>,
-    /// Evidence that is kept beside the version in the log.
+    /// Evidence that the log entry contains.
     pub evidence: Vec<Evidence>,
     /// The champion (or none) that the version was compared with. The push is
     /// refused if the champion has changed since.
@@ -87,7 +87,7 @@ pub struct Pushed {
     pub waiting: bool,
 }
 
-/// All that one commit is decided from.
+/// The input of the decision about one commit.
 struct Attempt<'p> {
     name: &'p ModelName,
     push: &'p Push,
@@ -210,7 +210,7 @@ impl Operator {
         let adds_version = ops.iter().any(|op| matches!(op, Op::Version { .. }));
         if attempt.is_known && adds_version {
             return Err(Error::unavailable(
-                "the same version was retired meanwhile; push again",
+                "the same version was retired during the push; push again",
             ));
         }
 
@@ -293,7 +293,7 @@ impl Operator {
         if !broken.is_empty() {
             return Err(Error::precondition(format!(
                 "clients of the champion, version {version}, would break: {}; \
-                 --allow-signature-change publishes it all the same",
+                 to publish it anyway, use --allow-signature-change",
                 broken.join("; ")
             )));
         }
@@ -321,9 +321,11 @@ impl Attempt<'_> {
             .run
             .is_some_and(|run| model.and_then(|m| m.of_run(&run)).is_some());
         match self.push.expected_champion {
-            Some(expected) if expected != model.and_then(Model::champion) && !is_published => Err(
-                Error::precondition("the champion is no longer the one that it was held against"),
-            ),
+            Some(expected) if expected != model.and_then(Model::champion) && !is_published => {
+                Err(Error::precondition(
+                    "the champion is no longer the one that the version was compared with",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -366,8 +368,8 @@ fn listed(files: &[Local]) -> Vec<crate::registry::manifest::File> {
     listed
 }
 
-/// Gives the files of external data their role; refuses a graph that needs one
-/// that is not there.
+/// Marks the files of external data as weights. Refuses a graph whose external data
+/// is missing.
 fn mark_weights(files: &mut [Local], graph: &Graph) -> Result<()> {
     for external in &graph.external {
         let local = files
@@ -375,7 +377,7 @@ fn mark_weights(files: &mut [Local], graph: &Graph) -> Result<()> {
             .find(|l| Path::new(&l.file.path) == external);
         let local = local.ok_or_else(|| {
             Error::invalid(format!(
-                "the external data '{}' is not beside the model",
+                "the external data '{}' is missing beside the model",
                 external.display()
             ))
         })?;
@@ -399,7 +401,7 @@ fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) 
     };
     let subject = watch::Subject {
         model: name.clone(),
-        version: Version::new(1).ok_or_else(|| Error::internal("1 is no version"))?,
+        version: Version::new(1).ok_or_else(|| Error::internal("1 is not a version"))?,
         digest: local.file.digest,
         signature: graph.signature,
         features: push.features.clone(),

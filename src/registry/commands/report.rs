@@ -88,7 +88,7 @@ impl Operator {
                 let claimed = record
                     .verdicts
                     .iter()
-                    .map(|v| verdict(v, "advisory: a claim"));
+                    .map(|v| verdict(v, "unsigned, so unverified"));
                 let vouched = record.vouched.iter().map(|v| verdict(v, "signed"));
                 moves.push(Moved {
                     seq: entry.seq,
@@ -137,7 +137,7 @@ impl Operator {
                 "lineage": manifest.lineage, "evaluation": manifest.evaluation,
                 "files": manifest.files.iter().map(|f| json!({"path": f.path, "digest": f.digest})).collect::<Vec<_>>(),
             }));
-            // A parent is older; any other manifest would lead in circles.
+            // A parent has a lower number; any other could lead to a loop.
             next = manifest.parent.filter(|parent| *parent < version);
         }
 
@@ -177,7 +177,7 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
         |v| format!("version {v} before"),
     );
     let signed = match m.keys.as_slice() {
-        [] => " (not signed: a claim)".to_owned(),
+        [] => " (unsigned, so unverified)".to_owned(),
         keys => format!(", signed by {}", keys.join(", ")),
     };
 

@@ -26,7 +26,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         .ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
     graph::check_size(
         path.metadata()
-            .map_err(|e| walk::failed("look at the model", e))?
+            .map_err(|e| walk::failed("inspect the model", e))?
             .len(),
     )?;
 
@@ -120,10 +120,10 @@ fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
 
     let home = folder
         .canonicalize()
-        .map_err(|e| walk::failed("look at the version's folder", e))?;
+        .map_err(|e| walk::failed("inspect the version's folder", e))?;
     match folder.join(location).canonicalize() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => refuse("is missing"),
-        Err(e) => Err(walk::failed("look at external data", e)),
+        Err(e) => Err(walk::failed("inspect external data", e)),
         Ok(target) if !target.starts_with(&home) => refuse("leads out of the version's folder"),
         Ok(target) if !target.is_file() => refuse("is not a regular file"),
         Ok(target) => Ok(target),

@@ -225,7 +225,7 @@ fn each_change_of_the_files_changes_the_fingerprint() {
 }
 
 #[test]
-fn links_count_only_inside_the_directory() {
+fn links_are_followed_only_inside_the_directory() {
     let mut bench = Bench::new();
     bench.write("../secret/1/model.onnx", &onnx(None), OLD);
     bench.write("blobs/1/x.onnx", &onnx(None), OLD);
@@ -369,7 +369,8 @@ fn refused_configuration_is_a_problem_until_it_is_corrected() {
     );
 
     assert_eq!(bad.config, good.config);
-    // Its versions look different, so that what was refused is tried again.
+    // Its versions have other fingerprints, so that the refused ones are tried
+    // again.
     assert_ne!(bad.versions, good.versions);
     bench.write("m/config.pbtxt", b"max_batch_size: 4", OLD);
     assert_eq!(bench.entry("m"), good);

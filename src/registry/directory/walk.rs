@@ -16,7 +16,7 @@ pub(super) const FILES_MAX: usize = 10_000;
 /// The deepest folder in a version.
 pub(super) const DEPTH_MAX: usize = 4;
 
-/// Names what is in a folder; nothing where the folder is gone.
+/// Lists the names in a folder; empty if the folder does not exist.
 pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
     let list = || -> io::Result<Vec<OsString>> {
         std::fs::read_dir(folder)?
@@ -30,8 +30,9 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
     }
 }
 
-/// Follows links; `None` where the path leads nowhere or out of `root`, which
-/// is canonical. A file system that fails is an error, lest what serves seem gone.
+/// Follows links. Returns `None` if the path does not exist or leads out of `root`,
+/// which is canonical. A failure of the file system is an error, so that a served
+/// version is not taken for a deleted one.
 pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match path.canonicalize() {
@@ -42,8 +43,8 @@ pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Stamps every regular file of a version. Refuses one with over
-/// [`FILES_MAX`] files or folders deeper than [`DEPTH_MAX`].
+/// Takes the fingerprint of every regular file of a version. Refuses a version with
+/// over [`FILES_MAX`] files or folders deeper than [`DEPTH_MAX`].
 pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
     let mut stamps = Vec::new();
     let mut seen = 0;
@@ -71,7 +72,7 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
                 Ok(m) if m.is_dir() => folders.push((file, depth + 1)),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(failed("look at a file", e)),
+                Err(e) => return Err(failed("inspect a file", e)),
             }
         }
     }
@@ -80,7 +81,7 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
     Ok(Fingerprint(stamps))
 }
 
-/// Notes what tells a file from one that took its place.
+/// Records what distinguishes a file from its replacement.
 pub(super) fn stamp(file: PathBuf, metadata: &Metadata) -> FileStamp {
     let modified_ns =
         i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
@@ -92,14 +93,14 @@ pub(super) fn stamp(file: PathBuf, metadata: &Metadata) -> FileStamp {
     }
 }
 
-/// Counts from 1970, which may lie ahead.
+/// Nanoseconds since 1970; the time may be in the future.
 pub(super) fn nanoseconds(time: SystemTime) -> i128 {
     let count = |d: std::time::Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX / 2);
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or_else(|e| -count(e.duration()), count)
 }
 
-/// Says what could not be done with the directory.
+/// Makes the error of a failed operation on the directory.
 pub(super) fn failed(what: &str, error: io::Error) -> Error {
     Error::unavailable(format!("{what}: {error}")).with_source(error)
 }

@@ -1,4 +1,4 @@
-//! Which entries hold and which are void; a void entry changes nothing.
+//! Which entries are valid and which are void; a void entry changes nothing.
 
 mod approvals;
 
@@ -160,7 +160,7 @@ fn a_deleted_blob_must_be_uploaded_again_before_it_is_named() {
 }
 
 #[test]
-fn traffic_goes_to_what_is_there_and_adds_up() {
+fn traffic_weights_name_existing_targets_and_add_up_to_100() {
     let split = |pairs: &[(&str, u32)]| Op::Traffic {
         model: name("m"),
         weights: pairs
@@ -236,7 +236,7 @@ fn traffic_goes_to_what_is_there_and_adds_up() {
 }
 
 #[test]
-fn champion_and_previous_are_no_plain_aliases() {
+fn champion_and_previous_cannot_be_set_as_aliases() {
     let mut state = State::default();
     apply(&mut state, "ann", vec![push(1, &[])]);
     for alias in [Alias::champion(), Alias::previous()] {
@@ -254,7 +254,7 @@ fn champion_and_previous_are_no_plain_aliases() {
 }
 
 #[test]
-fn a_version_stands_once_among_the_champions_to_go_back_to() {
+fn a_version_is_a_rollback_target_only_once() {
     let rollback = |to: u64, from: u64| Op::Rollback {
         model: name("m"),
         version: version(to),

@@ -174,9 +174,11 @@ impl Cache {
     }
 }
 
-/// Checks every file of a folder against the manifest, and that against its digest.
+/// Checks every file of a folder against the manifest, and the manifest against its
+/// digest.
 fn verified(path: &Path, digest: &Digest) -> Result<Manifest> {
-    let damaged = |what: &str| Error::precondition(format!("the cached {what} is not what it was"));
+    let damaged =
+        |what: &str| Error::precondition(format!("the cached {what} does not match its digest"));
     let bytes = fs::read(path.join(MANIFEST)).map_err(failed)?;
     if Digest::of(&bytes) != *digest {
         return Err(damaged("manifest"));

@@ -41,7 +41,7 @@ impl Follower {
         self.published = Some((standing, now));
         let announced = self.runtime.block_on(async {
             let announce = async {
-                // This must not create a folder again that was removed.
+                // A folder that was removed must not be created again.
                 same_entry(&self.log, &self.state).await?;
                 self.log.announce(&presence).await
             };

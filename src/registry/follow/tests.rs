@@ -1,4 +1,4 @@
-//! A follower on stores that stall, lie and come back.
+//! A follower on stores that do not answer, return wrong data, and recover.
 
 use super::*;
 use crate::core::model::Alias;
@@ -87,7 +87,7 @@ fn wanted(follower: &mut Follower, now: Instant) -> Vec<u64> {
 }
 
 #[test]
-fn previous_is_wanted_while_it_is_warm_and_a_retired_one_leaves_in_its_own_time() {
+fn previous_is_wanted_while_it_is_kept_warm_and_a_retired_version_stays_listed() {
     let followed = Followed::new();
     let start = Instant::now();
     let mut follower = followed.follow(start).expect("follows");
@@ -100,7 +100,8 @@ fn previous_is_wanted_while_it_is_warm_and_a_retired_one_leaves_in_its_own_time(
         [1, 2]
     );
     assert_eq!(wanted(&mut follower, start + Duration::from_secs(61)), [2]);
-    // Still listed, also once retired, so that the manager lets go of it in its own time.
+    // Still listed, even after it is retired, so that the manager unloads it when
+    // nothing needs it.
     let listed = |follower: &mut Follower| follower.scan(start).models["m"].versions.len();
     followed.by(async |operator| drop(operator.retire(&name("m"), "1").await.expect("retired")));
     follower.look(start, true);
@@ -138,7 +139,7 @@ fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
         good
     );
 
-    // The store is gone: what is whole in the cache is enough.
+    // The store is unavailable: complete versions in the cache are enough.
     std::fs::remove_dir_all(followed._folder.path().join("store")).expect("removed");
     assert!(follower.read(&name("m"), version(1)).is_ok());
     std::fs::write(&copy, &bad).expect("damaged");
@@ -146,7 +147,7 @@ fn a_damaged_cache_is_fetched_again_and_a_damaged_store_refused() {
 }
 
 #[test]
-fn the_last_entry_is_looked_at_now_and_then() {
+fn the_last_entry_is_checked_at_intervals() {
     let followed = Followed::new();
     let now = Instant::now();
     let mut follower = followed.follow(now).expect("follows");
@@ -176,7 +177,7 @@ fn the_last_entry_is_looked_at_now_and_then() {
         followed
             .follow(now)
             .is_ok_and(|again| again.standing().refused.is_some()),
-        "it goes on from its cache"
+        "it continues from its cache"
     );
 
     std::fs::remove_dir_all(&followed.cache).expect("removed");
@@ -185,7 +186,7 @@ fn the_last_entry_is_looked_at_now_and_then() {
 }
 
 #[test]
-fn what_comes_before_a_bad_entry_is_applied() {
+fn entries_before_a_malformed_one_are_applied() {
     let followed = Followed::new();
     let now = Instant::now();
     let mut follower = followed.follow(now).expect("follows");
@@ -206,7 +207,7 @@ fn what_comes_before_a_bad_entry_is_applied() {
 }
 
 #[test]
-fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
+fn a_forged_checkpoint_is_not_used_where_signatures_are_required() {
     let followed = Followed::new();
     followed.push(2.0);
     followed.by(async |operator| {
@@ -229,13 +230,13 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
     assert_eq!(
         champion(Policy::None, 0),
         Some(version(1)),
-        "it is believed, as documented"
+        "the checkpoint is used, as documented"
     );
 
-    // What a server that believed it left in the cache is not believed either.
+    // A state that such a server left in the cache is not used either.
     assert_eq!(champion(Policy::Require, 0), Some(version(2)));
     assert_eq!(champion(Policy::None, 1), Some(version(2)));
-    // But that its entry was there is: a log that was rolled back is refused.
+    // Its last entry still counts as seen: a log that was rolled back is refused.
     let log = followed._folder.path().join("store/ns/n/log");
     std::fs::remove_file(log.join("00000000000000000002.json")).expect("removed");
     std::fs::remove_file(followed.cache_root().join("strict.json")).expect("removed");
@@ -247,7 +248,7 @@ fn a_forged_checkpoint_is_not_believed_where_signatures_are_asked_for() {
 }
 
 #[test]
-fn a_server_may_ask_for_approvals_that_the_log_does_not() {
+fn a_server_may_require_approvals_that_the_namespace_does_not() {
     let followed = Followed::new();
     let now = Instant::now();
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
@@ -264,7 +265,7 @@ fn a_server_may_ask_for_approvals_that_the_log_does_not() {
 }
 
 #[test]
-fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
+fn an_unreadable_trust_file_unloads_nothing() {
     use crate::registry::sign::Key;
     let followed = Followed::new();
     let (key, file) = Key::generate().expect("a key");
@@ -305,7 +306,7 @@ fn a_trust_file_that_cannot_be_read_takes_nothing_down() {
 
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(champion(&mut follower), Some(version(1)), "no file");
-    // A key that is revoked takes down nothing that serves; a new promotion needs another.
+    // Revoking a key unloads nothing; a new promotion needs another key.
     trust
         .revoke(&key.public(), "left", chrono::Utc::now())
         .expect("revoked");

@@ -17,7 +17,7 @@ impl Follower {
         let read = if path.exists() {
             Trust::read(path)
         } else {
-            Err(Error::not_found("the trust file is not there"))
+            Err(Error::not_found("the trust file does not exist"))
         };
 
         match read {
@@ -63,12 +63,12 @@ impl Follower {
             .unwrap_or_default();
         let bytes = statement(self.log.namespace(), name, &record.manifest);
 
-        let Err(why) = trust.vouching(&record.signatures, &bytes) else {
+        let Err(why) = trust.trusted_signers(&record.signatures, &bytes) else {
             return Ok(());
         };
         if policy == Policy::Require {
             return Err(Error::denied(format!(
-                "no trusted key vouches for the version: {why}"
+                "the version has no signature by a trusted key: {why}"
             )));
         }
 
@@ -76,7 +76,7 @@ impl Follower {
             model = name.as_str(),
             version = version.number(),
             why,
-            "no trusted key vouches for the version"
+            "the version has no signature by a trusted key"
         );
 
         Ok(())

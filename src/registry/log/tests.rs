@@ -1,5 +1,5 @@
-//! Commits on a store that loses answers, refuses for no reason, and shows old
-//! states; entries and checkpoints that are not what they should be.
+//! Commits on a store that loses responses, refuses without a reason, or returns
+//! old data; and entries and checkpoints that are malformed or forged.
 
 use super::*;
 use crate::core::hash::Digest;
@@ -71,8 +71,7 @@ fn faulty() -> (Arc<Faulty>, Log) {
     (store, log)
 }
 
-/// Commits twice with these faults in the way; returns how many entries there
-/// are, or what was said.
+/// Commits twice with these faults; returns the number of entries, or the error.
 async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
     let (store, log) = faulty();
     let first = log
@@ -100,7 +99,7 @@ async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_found_by_reading_back() {
+async fn a_lost_response_is_resolved_by_reading_back() {
     use Fault::{Conflict, LostAnswer, LostRequest, Stale, Unreadable};
     assert_eq!(commit_through(&[LostAnswer]).await, Ok(2));
     assert_eq!(commit_through(&[Conflict]).await, Ok(2));
@@ -109,20 +108,22 @@ async fn an_answer_that_is_lost_is_found_by_reading_back() {
         commit_through(&[Conflict, LostRequest, LostAnswer]).await,
         Ok(2)
     );
-    // The read that looks for the next entry shows an old state: nobody else wrote, so it is no harm.
+    // The read of the next entry returns old data. No other writer committed, so
+    // the commit succeeds.
     assert_eq!(commit_through(&[Stale]).await, Ok(2));
-    // The answer is lost and the number cannot be read: nobody knows, and it says so.
+    // The response is lost and the number cannot be read back: the error says that
+    // the result is unknown.
     let said = commit_through(&[LostAnswer, Unreadable])
         .await
         .expect_err("unknown");
     assert!(
-        said.contains("does not tell whether entry 2 was written"),
+        said.contains("it is unknown whether entry 2 was written"),
         "{said}"
     );
 }
 
 #[tokio::test]
-async fn a_stale_view_of_anothers_entry_is_caught_by_the_create() {
+async fn a_stale_read_of_another_writers_entry_is_caught_by_the_create() {
     let (store, log) = faulty();
     let first = log
         .commit(State::default(), &author(), None, &add)
@@ -142,7 +143,7 @@ async fn a_stale_view_of_anothers_entry_is_caught_by_the_create() {
 }
 
 #[tokio::test]
-async fn what_no_longer_holds_is_refused_and_nothing_is_written() {
+async fn a_change_whose_conditions_no_longer_hold_is_refused_and_not_written() {
     let (_, log) = faulty();
     let state = log
         .commit(State::default(), &author(), None, &add)
@@ -244,7 +245,7 @@ async fn a_fork_a_gap_and_a_future_format_are_refused() {
     assert!(
         second(text.clone())
             .await
-            .contains("says that it is number 1")
+            .contains("contains entry number 1")
     );
 
     assert!(
@@ -277,7 +278,7 @@ async fn a_fork_a_gap_and_a_future_format_are_refused() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
+async fn a_damaged_forged_or_missing_checkpoint_is_skipped() {
     let (_, log) = faulty();
     let mut state = State::default();
     for _ in 0..CHECKPOINT_EVERY + 3 {
@@ -315,7 +316,7 @@ async fn a_checkpoint_that_is_torn_forged_or_missing_is_passed_over() {
 }
 
 #[tokio::test]
-async fn an_entry_signed_in_anothers_name_is_refused() {
+async fn an_entry_that_another_key_signed_is_refused() {
     let (ann, eve) = (
         sign::Key::generate().expect("a key").0,
         sign::Key::generate().expect("a key").0,
@@ -341,11 +342,14 @@ async fn an_entry_signed_in_anothers_name_is_refused() {
         .expect("written");
     let error = log.load().await.expect_err("forged");
 
-    assert!(error.message.contains("not by the key it names"), "{error}");
+    assert!(
+        error.message.contains("has an invalid signature"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
-async fn two_who_roll_back_the_same_champion_go_back_once() {
+async fn two_operators_who_roll_back_the_same_champion_roll_back_once() {
     use crate::registry::commands::conformance::{name, operator, push};
     let (_, log) = faulty();
     let (ann, bob) = (operator(&log, "ann"), operator(&log, "bob"));
@@ -353,7 +357,7 @@ async fn two_who_roll_back_the_same_champion_go_back_once() {
         push(&ann, "m", mark, Some(Alias::champion())).await;
     }
     let model = name("m");
-    // The store lets others run at each request, so both see version 3 first.
+    // The store yields at each request, so both operators see version 3 first.
     let (one, two) = tokio::join!(ann.rollback(&model), bob.rollback(&model));
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     let champion = log.load().await.expect("loads").models["m"]
@@ -363,7 +367,7 @@ async fn two_who_roll_back_the_same_champion_go_back_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
+async fn a_collection_between_upload_and_commit_makes_the_push_upload_again() {
     use crate::registry::commands::conformance::{operator, push};
     use crate::registry::commands::gc::Rules;
     use std::time::Duration;
@@ -382,7 +386,8 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
     };
 
     for round in 0..48_u8 {
-        // Bytes that nobody uses any more, about to be used again.
+        // Blobs that no version uses any more, and that the push is about to use
+        // again.
         let (old, _) = push(&ann, "m", f32::from(round), None).await;
         ann.retire(
             &crate::registry::commands::conformance::name("m"),
@@ -390,7 +395,7 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
         )
         .await
         .expect("retired");
-        // Each round the two meet at another step of each other.
+        // Each round interleaves the push and the collection at another step.
         let (pushed, swept) = tokio::join!(
             async {
                 later(round % 16).await;
@@ -410,7 +415,7 @@ async fn a_sweep_between_upload_and_commit_makes_the_push_upload_again() {
     let state = log.load().await.expect("loads");
     assert!(
         !state.generations.is_empty(),
-        "no sweep ever came between: the test shows nothing"
+        "no collection ran between upload and commit: the test shows nothing"
     );
     assert!(state.void.is_empty());
 }

@@ -1,6 +1,6 @@
-//! One message of a `config.pbtxt`, read strictly: every field is known,
-//! singular unless it may repeat, and of the right type. Knows no field by
-//! name; the interpreter lists them.
+//! One message of a `config.pbtxt`, read strictly: every field must be known, of
+//! the right type, and given once unless it may repeat. Knows no field by name;
+//! `pbtxt.rs` lists them.
 
 use super::syntax::{Field, Value};
 use crate::core::error::short;
@@ -15,11 +15,11 @@ pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T>
     )))
 }
 
-/// Refuses a field this server does not know how to honour.
+/// Refuses a field that this server does not support.
 pub(super) fn unsupported<T>(field: &Field) -> Result<T> {
     refuse(
         field,
-        "is not supported, and leaving it out would change what the model answers",
+        "is not supported, and ignoring it would change the model's answers; remove it to serve the model without it",
     )
 }
 
@@ -38,12 +38,29 @@ pub(super) fn once<'a>(fields: &'a [Field], repeatable: &[&str]) -> Result<&'a [
     Ok(fields)
 }
 
+/// An integer type whose range an error can name.
+pub(super) trait BoundedInteger: std::str::FromStr {
+    /// Describes the accepted values.
+    fn range() -> String;
+}
+
+macro_rules! bounded_integers {
+    ($($type:ty),*) => {$(
+        impl BoundedInteger for $type {
+            fn range() -> String {
+                format!("an integer from {} to {}", <$type>::MIN, <$type>::MAX)
+            }
+        }
+    )*};
+}
+bounded_integers!(u32, u64, usize, i64);
+
 impl Field {
     /// The string.
     pub(super) fn text(&self) -> Result<&str> {
         match &self.value {
             Value::Str(text) => Ok(text),
-            _ => refuse(self, "is not a string"),
+            _ => refuse(self, "must be a string in quotes"),
         }
     }
 
@@ -51,7 +68,7 @@ impl Field {
     pub(super) fn word(&self) -> Result<&str> {
         match &self.value {
             Value::Ident(word) => Ok(word),
-            _ => refuse(self, "is not a name"),
+            _ => refuse(self, "must be a bare word such as KIND_CPU"),
         }
     }
 
@@ -62,26 +79,27 @@ impl Field {
             Value::Ident(word) if matches!(word.as_str(), "false" | "False" | "f") => Ok(false),
             Value::Num(number) if number == "1" => Ok(true),
             Value::Num(number) if number == "0" => Ok(false),
-            _ => refuse(self, "is neither true nor false"),
+            _ => refuse(self, "must be true or false"),
         }
     }
 
-    /// A whole number in the range of `N`.
-    pub(super) fn number<N: std::str::FromStr>(&self) -> Result<N> {
+    /// An integer in the range of `N`.
+    pub(super) fn number<N: BoundedInteger>(&self) -> Result<N> {
         self.as_number(&self.value)
     }
 
-    /// Whole numbers, alone or between brackets.
-    pub(super) fn numbers<N: std::str::FromStr>(&self) -> Result<Vec<N>> {
+    /// Integers, one or a list in brackets.
+    pub(super) fn numbers<N: BoundedInteger>(&self) -> Result<Vec<N>> {
         self.values().iter().map(|v| self.as_number(v)).collect()
     }
 
-    fn as_number<N: std::str::FromStr>(&self, value: &Value) -> Result<N> {
+    fn as_number<N: BoundedInteger>(&self, value: &Value) -> Result<N> {
         match value {
-            Value::Num(number) => number
-                .parse()
-                .or_else(|_| refuse(self, "is not a whole number in range")),
-            _ => refuse(self, "is not a whole number"),
+            Value::Num(number) => number.parse().or_else(|_| {
+                let accepted = N::range();
+                refuse(self, format!("must be {accepted}, got {}", short(number)))
+            }),
+            _ => refuse(self, format!("must be {}", N::range())),
         }
     }
 
@@ -89,15 +107,15 @@ impl Field {
     pub(super) fn message(&self) -> Result<&[Field]> {
         match &self.value {
             Value::Message(fields) => once(fields, &[]),
-            _ => refuse(self, "is not a message"),
+            _ => refuse(self, "must be a message in braces"),
         }
     }
 
-    /// The messages, alone or between brackets; `repeatable` as in [`once`].
+    /// The messages, one or a list in brackets; `repeatable` as in [`once`].
     pub(super) fn messages(&self, repeatable: &[&str]) -> Result<Vec<&[Field]>> {
         let messages = self.values().iter().map(|value| match value {
             Value::Message(fields) => once(fields, repeatable),
-            _ => refuse(self, "is not a message"),
+            _ => refuse(self, "must be a message in braces"),
         });
         messages.collect()
     }

@@ -1,5 +1,5 @@
-//! Protobuf's text format as a tree of named values with line numbers. Knows
-//! no field; the interpreter decides what a tree means.
+//! Parses Protobuf's text format into a tree of named values with line numbers.
+//! Knows no field; `pbtxt.rs` interprets the tree.
 
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -32,12 +32,12 @@ pub(crate) enum Value {
     List(Vec<Value>),
 }
 
-/// Reads a whole text. Refuses what is over a limit or not text format, naming
+/// Reads a whole text. Refuses a text over a limit or not in text format, naming
 /// the line.
 pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::invalid(format!(
-            "{} bytes are over the limit of {TEXT_BYTES_MAX}",
+            "the file has {} bytes; the limit is {TEXT_BYTES_MAX}",
             text.len()
         )));
     }
@@ -93,11 +93,11 @@ impl Parser<'_> {
             Token::Word(text) | Token::Num(text) => format!("'{}'", short(text)),
             Token::Str(_) => "a string".to_owned(),
             Token::Mark(c) => format!("'{c}'"),
-            Token::End => "the end".to_owned(),
+            Token::End => "the end of the file".to_owned(),
         };
 
         Error::invalid(format!(
-            "line {}: {wanted} is expected, not {found}",
+            "line {}: expected {wanted}, found {found}",
             self.next.0
         ))
     }
@@ -182,7 +182,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Strings that follow each other are one.
+    /// Adjacent strings are concatenated.
     fn string(&mut self) -> Result<Value> {
         let mut whole = String::new();
         while let Token::Str(part) = &self.next.1 {
@@ -219,7 +219,7 @@ impl Tokens<'_> {
             }
             c => {
                 return Err(Error::invalid(format!(
-                    "line {line}: character '{c}' has no meaning here"
+                    "line {line}: unexpected character '{c}'"
                 )));
             }
         };
@@ -262,7 +262,7 @@ impl Tokens<'_> {
                     let escaped = chars.next().and_then(|(_, e)| Self::escape(e));
                     let refuse = || {
                         Error::invalid(format!(
-                            "line {}: an escape in a string is unknown",
+                            "line {}: unknown escape in a string; use one of \\n \\r \\t \\\\ \\\" \\'",
                             self.line
                         ))
                     };
@@ -273,7 +273,7 @@ impl Tokens<'_> {
         }
 
         Err(Error::invalid(format!(
-            "line {}: a string does not end",
+            "line {}: a string is not closed",
             self.line
         )))
     }

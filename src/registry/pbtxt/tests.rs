@@ -1,4 +1,4 @@
-//! What a `config.pbtxt` sets, and what refuses the model.
+//! The settings of a `config.pbtxt`, and the errors.
 
 use super::syntax::{Value, parse};
 use super::*;
@@ -69,7 +69,7 @@ fn whole_configuration_is_read() {
 }
 
 #[test]
-fn what_is_left_out_is_left_open() {
+fn absent_fields_are_unset() {
     assert_eq!(accept(""), ModelConfig::default());
     assert!(accept("max_batch_size: 0").unbatched);
     assert_eq!(accept("dynamic_batching { }").batch_delay, None);
@@ -98,12 +98,15 @@ fn version_policies_are_read() {
     refuse("version_policy { all { } latest { } }", "exactly one of");
     refuse(
         "version_policy { latest { num_versions: 0 } }",
-        "num_versions 0",
+        "num_versions of 1 or more",
     );
-    refuse("version_policy { specific { } }", "names no version");
+    refuse(
+        "version_policy { specific { } }",
+        "must list at least one version",
+    );
     refuse(
         "version_policy { specific { versions: 0 } }",
-        "version of 0",
+        "versions of 1 or more",
     );
     refuse(
         "version_policy { newest { } }",
@@ -112,7 +115,7 @@ fn version_policies_are_read() {
 }
 
 #[test]
-fn what_would_change_answers_is_refused_by_field_and_line() {
+fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
     for (fields, name) in [
         ("ensemble_scheduling { step [ ] }", "ensemble_scheduling"),
         ("sequence_batching { }", "sequence_batching"),
@@ -169,21 +172,27 @@ fn what_would_change_answers_is_refused_by_field_and_line() {
 
 #[test]
 fn wrong_values_are_refused() {
-    refuse("name: \"wine\"", "line 1: field 'name' is not 'digits'");
-    refuse("platform: \"tensorrt_plan\"", "field 'platform' is not");
-    refuse("backend: \"python\"", "field 'backend' is not");
-    refuse("max_batch_size: -1", "not a whole number in range");
-    refuse("max_batch_size: 4294967296", "not a whole number in range");
-    refuse("max_batch_size: \"4\"", "not a whole number");
+    refuse("name: \"wine\"", "line 1: field 'name' must be 'digits'");
+    refuse("platform: \"tensorrt_plan\"", "field 'platform' must be");
+    refuse("backend: \"python\"", "field 'backend' must be");
+    refuse(
+        "max_batch_size: -1",
+        "must be an integer from 0 to 4294967295, got -1",
+    );
+    refuse(
+        "max_batch_size: 4294967296",
+        "must be an integer from 0 to 4294967295, got 4294967296",
+    );
+    refuse("max_batch_size: \"4\"", "must be an integer");
     refuse(
         "max_batch_size: 4\nmax_batch_size: 8",
         "line 2: field 'max_batch_size' is given twice",
     );
-    refuse("name: digits", "is not a string");
-    refuse("input { name: \"x\" }", "lacks a name or a data_type");
+    refuse("name: digits", "must be a string");
+    refuse("input { name: \"x\" }", "must have a name and a data_type");
     refuse(
         "input { name: \"x\" data_type: TYPE_COMPLEX }",
-        "not a known type",
+        "must be a datatype such as",
     );
     refuse(
         "input { name: \"x\" data_type: TYPE_FP32 dims: -2 }",
@@ -192,21 +201,15 @@ fn wrong_values_are_refused() {
     let twice =
         "input [ { name: \"x\" data_type: TYPE_FP32 }, { name: \"x\" data_type: TYPE_FP32 } ]";
     refuse(twice, "declares 'x' twice");
-    refuse("instance_group { count: 0 }", "count that is not 1 to 1024");
-    refuse(
-        "instance_group { count: 1025 }",
-        "count that is not 1 to 1024",
-    );
+    refuse("instance_group { count: 0 }", "count from 1 to 1024");
+    refuse("instance_group { count: 1025 }", "count from 1 to 1024");
     refuse(
         "instance_group [ { count: 1024 }, { count: 1 } ]",
-        "over 1024 instances",
+        "at most 1024 instances",
     );
     assert_eq!(accept("instance_group { count: 1024 }").lanes, Some(1024));
-    refuse("instance_group { kind: KIND_MODEL }", "kind other than");
-    refuse(
-        "instance_group { kind: KIND_CPU gpus: 0 }",
-        "names GPUs for KIND_CPU",
-    );
+    refuse("instance_group { kind: KIND_MODEL }", "must have the kind");
+    refuse("instance_group { kind: KIND_CPU gpus: 0 }", "lists gpus");
     refuse(
         "max_batch_size: 4 model_warmup { batch_size: 5 }",
         "over max_batch_size",
@@ -214,25 +217,25 @@ fn wrong_values_are_refused() {
     for path in ["", "a/b.onnx", "..", "a\\\\b", ".hidden", "a\\nb"] {
         refuse(
             &format!("default_model_filename: \"{path}\""),
-            "not a plain file name",
+            "must be a file name",
         );
     }
 }
 
 #[test]
 fn broken_syntax_is_refused_with_its_line() {
-    refuse("name", "line 1: ':' or '{' is expected, not the end");
-    refuse("name:", "a value is expected, not the end");
-    refuse("name: \"x", "a string does not end");
-    refuse("name: \"x\ny\"", "a string does not end");
+    refuse("name", "line 1: expected ':' or '{', found the end");
+    refuse("name:", "expected a value, found the end");
+    refuse("name: \"x", "a string is not closed");
+    refuse("name: \"x\ny\"", "a string is not closed");
     refuse("name: \"\\q\"", "escape");
-    refuse("\ninput {", "line 2: '}' is expected, not the end");
-    refuse("input { >", "'}' is expected, not '>'");
-    refuse("input [ 1 2 ]", "',' or ']' is expected, not '2'");
-    refuse("}", "a field is expected, not '}'");
-    refuse("\"x\"", "a field is expected, not a string");
-    refuse("näme: 1", "character 'ä' has no meaning");
-    refuse("@", "character '@' has no meaning");
+    refuse("\ninput {", "line 2: expected '}', found the end");
+    refuse("input { >", "expected '}', found '>'");
+    refuse("input [ 1 2 ]", "expected ',' or ']', found '2'");
+    refuse("}", "expected a field, found '}'");
+    refuse("\"x\"", "expected a field, found a string");
+    refuse("näme: 1", "unexpected character 'ä'");
+    refuse("@", "unexpected character '@'");
 }
 
 #[test]

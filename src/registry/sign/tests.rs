@@ -1,9 +1,11 @@
-//! What a signature is over, and whose count.
+//! What a signature covers, and which keys count.
 
 use super::*;
 
 fn vouched(trust: &Trust, signatures: &[Signed], bytes: &[u8]) -> Result<usize, String> {
-    trust.vouching(signatures, bytes).map(|keys| keys.len())
+    trust
+        .trusted_signers(signatures, bytes)
+        .map(|keys| keys.len())
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     ] {
         assert!(
             vouched(&trust, std::slice::from_ref(&signed), &other)
-                .is_err_and(|w| w.contains("not over this"))
+                .is_err_and(|w| w.contains("not valid for this"))
         );
     }
 
@@ -57,10 +59,10 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
     trust
         .revoke(&key.public(), "lost", Utc::now())
         .expect("revoked");
-    assert!(vouched(&trust, &[signed], &bytes).is_err_and(|w| w.contains("revoked since")));
+    assert!(vouched(&trust, &[signed], &bytes).is_err_and(|w| w.contains("revoked at")));
     assert!(
         trust.add(&key.public(), "ann").is_err(),
-        "revoked is for good"
+        "a revoked key cannot be trusted again"
     );
     let file = folder.path().join("trust.json");
     trust.write(&file).expect("written");
@@ -68,7 +70,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
 }
 
 #[test]
-fn what_is_no_key_is_refused() {
+fn an_invalid_key_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
     for text in [

@@ -1,4 +1,4 @@
-//! A store that kills the program before its n-th operation. Only for tests, which
+//! A store that ends the program before its n-th operation. Only for tests, which
 //! set a variable for it.
 
 use async_trait::async_trait;

@@ -13,16 +13,16 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What the next create or read does instead of what it should.
+/// The fault of the next create or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The create lands, and its answer is lost.
+    /// The create succeeds, and its response is lost.
     LostAnswer,
-    /// The create is refused as a conflict, and nothing lands.
+    /// The create is refused as a conflict, and nothing is written.
     Conflict,
-    /// The create is lost on its way, and so is its answer.
+    /// The create request is lost, and nothing is written.
     LostRequest,
-    /// The read says that there is nothing.
+    /// The read reports that the object does not exist.
     Stale,
     /// The read fails.
     Unreadable,
@@ -44,7 +44,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// Plans faults; the rest of the time it works.
+    /// Plans faults; after them the store works.
     pub(crate) fn plan(self: &Arc<Self>, faults: &[Fault]) {
         self.faults.lock().extend(faults);
     }

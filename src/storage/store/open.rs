@@ -27,7 +27,7 @@ pub(super) fn open(what: &str, url: &str, create: bool, env: Env<'_>) -> Result<
             bucket(what, url, env)
         }
         Some((scheme, _)) => Err(Error::invalid(format!(
-            "the {what} cannot be at {}://; use file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
+            "the {what} does not support {}:// addresses; use file:///path, s3://bucket/path, gs://bucket/path or az://container/path",
             crate::core::error::short(scheme)
         ))),
     }
@@ -54,7 +54,7 @@ fn folder(what: &str, path: &str, create: bool) -> Result<Opened> {
     }
     let store = LocalFileSystem::new_with_prefix(&whole)
         .map_err(|e| Error::unavailable(format!("open the {what}'s folder {path}")).with_source(e))?
-        // Without it a power cut may take back what was acknowledged.
+        // Without fsync, a power failure may undo acknowledged writes.
         .with_fsync(true);
     Ok((
         Arc::new(store),
@@ -65,13 +65,13 @@ fn folder(what: &str, path: &str, create: bool) -> Result<Opened> {
 
 #[cfg(feature = "cloud")]
 fn bucket(what: &str, url: &str, env: Env<'_>) -> Result<Opened> {
-    // Two parts of the program may be the first to need it.
+    // Another part of the program may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let malformed =
         |e: String| Error::invalid(format!("the address of the {what} is malformed: {e}"));
     let parsed = reqwest::Url::parse(url).map_err(|e| malformed(e.to_string()))?;
-    // Only names that are surely meant for the store: it would take a plain
-    // TOKEN or REGION too.
+    // Only the prefixed variables: object_store would also accept a plain TOKEN or
+    // REGION.
     let ours = ["AWS_", "GOOGLE_", "AZURE_"];
     let options = env.filter(|(name, _)| ours.iter().any(|prefix| name.starts_with(prefix)));
     let (store, path) =
@@ -84,7 +84,7 @@ fn bucket(what: &str, url: &str, env: Env<'_>) -> Result<Opened> {
             })?;
     let mut shown = parsed;
 
-    // An address may carry a password; a log may not.
+    // An address may contain a password, which must not reach a log.
     let _ = shown.set_password(None);
     let _ = shown.set_username("");
     Ok((Arc::from(store), path, shown.to_string()))

@@ -38,7 +38,9 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
     refused(&format!("file://{path}"), "find the registry's folder");
     let error = Store::open_for("data source", "ftp://host/x", false).err();
     assert!(
-        error.is_some_and(|e| e.message.starts_with("the data source cannot be at ftp://")),
+        error.is_some_and(|e| e
+            .message
+            .starts_with("the data source does not support ftp://")),
         "the error says what the address is for"
     );
     assert!(Store::open(path, true).is_ok_and(|s| s.to_string() == format!("file://{path}")));
@@ -48,7 +50,7 @@ fn addresses_are_opened_or_refused_with_what_is_legal() {
 }
 
 #[test]
-fn writes_that_were_torn_are_found_by_their_names_and_go_where_they_are_old() {
+fn interrupted_writes_are_found_by_their_names_and_deleted_if_they_are_old() {
     let folder = tempfile::tempdir().expect("a folder");
     let below = folder.path().join("ns/n/blobs/sha256/ab");
     std::fs::create_dir_all(&below).expect("made");

@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 /// Bytes of one part of an upload; S3 asks for 5 MiB or more.
 const PART_BYTES: usize = 8 << 20;
-/// Parts on their way at once.
+/// Parts that are sent concurrently.
 const PARTS_MAX: usize = 3;
 /// Objects up to this size are put in one request.
 const SINGLE_BYTES_MAX: u64 = PART_BYTES as u64;
@@ -73,7 +73,7 @@ impl Store {
 impl Upload<'_> {
     fn read_all(&mut self) -> Result<Bytes> {
         let mut all = Vec::with_capacity(usize::try_from(self.bytes_total).unwrap_or(0));
-        // One byte more shows that the file grew.
+        // Reading one byte more shows whether the file grew.
         let limit = self.bytes_total + 1;
         (&mut *self.source)
             .take(limit)

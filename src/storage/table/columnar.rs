@@ -24,10 +24,10 @@ use parquet::schema::types::{ColumnDescriptor, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a file begins with.
+/// The magic bytes at the start of a Parquet file.
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
-/// Words beside a table: what it is, in whose words.
+/// Metadata of a file, as pairs of key and value.
 pub type Notes = BTreeMap<String, String>;
 
 /// Writes a table. Every column has a value for each row.
@@ -61,7 +61,7 @@ pub fn write(table: &Table, notes: &Notes) -> Result<Vec<u8>> {
         let mut place = group
             .next_column()
             .map_err(failed)?
-            .expect("the schema has a column for each");
+            .expect("the schema has one column per column of the table");
         put(place.untyped(), column).map_err(failed)?;
         place.close().map_err(failed)?;
     }
@@ -114,16 +114,16 @@ fn put(writer: &mut ColumnWriter<'_>, column: &Column) -> Result<usize, ParquetE
                 values.iter().map(|v| ByteArray::from(v.clone())).collect();
             w.write_batch(&values, None, None)
         }
-        _ => unreachable!("the schema was made of these columns"),
+        _ => unreachable!("the schema was built from these columns"),
     }
 }
 
-/// Reads a table and the words beside it.
+/// Reads a table and the file's metadata.
 pub(crate) fn read(bytes: Bytes) -> Result<(Table, Notes)> {
     read_file(bytes)
 }
 
-/// Reads a file. Refuses nested and exotic columns, naming them.
+/// Reads a file. Refuses nested columns and unsupported types, naming the column.
 pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Notes)> {
     let malformed = |e: ParquetError| Error::invalid(format!("is not Parquet: {e}"));
     let reader = SerializedFileReader::new(file).map_err(malformed)?;
@@ -138,7 +138,8 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
         if column.max_rep_level() > 0 || column.path().parts().len() > 1 {
             return Err(refused("is nested"));
         }
-        let mut read = Read::of(column).ok_or_else(|| refused("is of a kind that is not read"))?;
+        let mut read =
+            Read::of(column).ok_or_else(|| refused("has a type that is not supported"))?;
         for group in 0..reader.num_row_groups() {
             let group = reader.get_row_group(group).map_err(malformed)?;
             let records = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
@@ -148,7 +149,7 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
         }
         let whole = read.column;
         if whole.len() != rows {
-            return Err(refused("has not as many rows as the table"));
+            return Err(refused("does not have as many rows as the table"));
         }
         columns.push((name, whole));
     }
@@ -168,11 +169,11 @@ struct Read {
     optional: bool,
 }
 
-/// What physical values stand for.
+/// The meaning of physical values.
 #[derive(Clone, Copy)]
 enum Kind {
     AsIs,
-    /// To be multiplied by this.
+    /// A number, to be multiplied by this.
     Scaled(f64),
     /// Time in units of so many nanoseconds.
     Time(i64),
@@ -180,7 +181,7 @@ enum Kind {
     Unsigned,
 }
 
-/// A physical value; none where there is no value.
+/// A physical value; `None` if it is missing.
 enum Value<'v> {
     Missing,
     Number(f64),
@@ -242,7 +243,9 @@ impl Read {
             R::FixedLenByteArrayColumnReader(r) => {
                 self.take(r, records, |v| Value::Bytes(v.data()))
             }
-            R::Int96ColumnReader(_) => Err(ParquetError::General("INT96 is not read".to_owned())),
+            R::Int96ColumnReader(_) => {
+                Err(ParquetError::General("INT96 is not supported".to_owned()))
+            }
         }
     }
 
@@ -279,7 +282,7 @@ impl Read {
             Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::U64(_) | Column::Time(_),
         ) = (value, &self.column)
         {
-            // Whole numbers have none that could stand for a missing one.
+            // Integers have no value that means missing.
             let column = &self.column;
             let numbers = (0..column.len()).filter_map(|row| column.cell(row));
             let numbers = numbers.map(|cell| match cell {
@@ -293,7 +296,8 @@ impl Read {
         match (&mut self.column, value) {
             (Column::Bool(all), Value::Whole(v)) => all.push(*v != 0),
             (Column::I32(all), Value::Whole(v)) => all.push(*v as i32),
-            // Unsigned ones of 32 bits come as the signed of the same bits.
+            // Unsigned integers of 32 bits are stored as signed ones with the same
+            // bits.
             (Column::I64(all), Value::Whole(v)) if matches!(self.kind, Kind::Unsigned) => {
                 all.push((*v as u32).into())
             }
@@ -317,7 +321,7 @@ impl Read {
                 Ok(word) => all.push(word.to_owned()),
                 Err(error) => {
                     return Err(ParquetError::General(format!(
-                        "a word is not UTF-8: {error}"
+                        "a text is not UTF-8: {error}"
                     )));
                 }
             },
@@ -326,7 +330,7 @@ impl Read {
             (Column::Bytes(all), Value::Missing) => all.push(Bytes::new()),
             _ => {
                 return Err(ParquetError::General(
-                    "a value is not of its column's kind".to_owned(),
+                    "a value is not of its column's type".to_owned(),
                 ));
             }
         }

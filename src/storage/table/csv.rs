@@ -6,7 +6,7 @@ mod tests;
 use super::{Column, Table, check};
 use crate::core::error::{Error, Result};
 
-/// What stands for no value.
+/// Tells whether a cell means a missing value.
 fn is_missing(cell: &str) -> bool {
     matches!(
         cell,
@@ -44,7 +44,7 @@ pub(super) fn read(file: impl std::io::Read) -> Result<Table> {
     })
 }
 
-/// Adds a cell; a word makes words of all that came before.
+/// Adds a cell. A cell that is not a number turns the whole column into text.
 fn add(column: &mut Column, cell: &str) {
     match column {
         Column::F64(values) => match cell.parse::<f64>() {
@@ -68,6 +68,6 @@ fn add(column: &mut Column, cell: &str) {
         } else {
             cell.to_owned()
         }),
-        _ => unreachable!("CSV has numbers and words"),
+        _ => unreachable!("a CSV column holds numbers or text"),
     }
 }

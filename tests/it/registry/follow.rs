@@ -245,7 +245,9 @@ fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
         registry.does(&["promote", "m", &version]);
     }
     eventually("the fork is told", || {
-        server.log().contains("is another than the one applied")
+        server
+            .log()
+            .contains("differs from the one that was applied")
     });
     assert!(
         serves(&server, "2", 2.0),

@@ -63,7 +63,7 @@ fn a_server_that_requires_signatures_loads_only_versions_signed_by_a_trusted_key
 
     run(&["key", "revoke", &trust, &public, "--reason", "lost"]);
     push(5.0, &["--key", &ann]);
-    eventually("the revocation", || server.log().contains("revoked since"));
+    eventually("the revocation", || server.log().contains("revoked at"));
     assert!(serves(&server, "4", 4.0));
 
     // A key that becomes trusted later is enough: a refused version is tried again.
@@ -203,7 +203,8 @@ fn check_trusted_approval(registry: &Registry, server: &Server) {
     eventually("the approval", || serves(server, "2", 2.0));
     let report = registry.does(&["audit", "report"]);
     assert!(
-        report.contains("eve approved (advisory: a claim)") && report.contains("approved (signed)"),
+        report.contains("eve approved (unsigned, so unverified)")
+            && report.contains("approved (signed)"),
         "{report}"
     );
 }

@@ -1,4 +1,4 @@
-//! What ModelInfer carries and refuses.
+//! Messages of ModelInfer that are accepted, and those that are refused.
 
 use super::*;
 use crate::core::model::{ModelName, Version};
@@ -114,7 +114,7 @@ fn an_empty_tensor_needs_no_contents() {
 }
 
 #[test]
-fn parameters_are_honoured_or_refused() {
+fn parameters_are_applied_or_refused() {
     let with = |name: &str, choice| {
         let parameters = [(
             name.to_owned(),
@@ -148,7 +148,7 @@ fn parameters_are_honoured_or_refused() {
     );
     refused(
         with("sequence_id", ParameterChoice::Int64Param(1)),
-        "'sequence_id' is not served",
+        "'sequence_id' is not supported",
     );
     for (name, off) in [
         ("sequence_id", ParameterChoice::Int64Param(0)),
@@ -192,7 +192,7 @@ fn dtype() -> impl Strategy<Value = DType> {
 }
 
 proptest! {
-    /// A tensor that is answered and sent again is the same, bit for bit.
+    /// A tensor that is sent back as an input is the same, bit for bit.
     #[test]
     fn answers_decode_to_what_was_encoded(dtype in dtype(), rows in 0_usize..5, raw: bool, seed: Vec<u8>) {
         let byte = |i: usize| seed.get(i % seed.len().max(1)).copied().unwrap_or(7);
@@ -230,7 +230,7 @@ fn no_truncation_of_a_message_makes_it_panic() {
     use prost::Message;
     let whole = one(input("FP32", &[1], None), &[b"\0\0\0\0"]).encode_to_vec();
     for end in 0..whole.len() {
-        // What still is a message may be refused or, where a field is just gone, be legal.
+        // A truncated message may still be valid: one field is missing.
         if let Ok(request) = ModelInferRequest::decode(&whole[..end]) {
             let _ = decode(request);
         }

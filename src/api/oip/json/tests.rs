@@ -1,5 +1,5 @@
-//! Infer bodies that are taken, those that are refused and what the refusal
-//! says, and that binary and JSON round trips keep every bit.
+//! Infer bodies that are accepted, those that are refused with which error, and
+//! that binary and JSON round trips keep every bit.
 
 use super::*;
 use crate::core::error::Kind;
@@ -12,7 +12,7 @@ fn infer(json: &str, tail: &[u8]) -> Result<InferRequest> {
     decode(&body, Some(json.len()))
 }
 
-/// Compares with the inputs written flat, or with a part of the refusal.
+/// Compares the inputs, written flat, or a part of the error.
 fn check(json: &str, tail: &[u8], expected: &str) {
     match infer(json, tail) {
         Ok(request) => {
@@ -45,7 +45,7 @@ fn one(members: &str) -> String {
 }
 
 #[test]
-fn data_is_taken_flat_or_nested_to_the_shape() {
+fn data_is_accepted_flat_or_nested_as_its_shape() {
     let x = |shape: &str, data: &str| {
         one(&format!(
             r#""shape":{shape},"datatype":"INT32","data":{data}"#
@@ -221,7 +221,7 @@ fn binary_parts_are_not_copied() {
 }
 
 #[test]
-fn parameters_are_acted_on_or_refused() {
+fn parameters_are_applied_or_refused() {
     let with = |parameters: &str| {
         infer(
             &format!(r#"{{"inputs":[],"parameters":{parameters}}}"#),
@@ -415,7 +415,7 @@ fn tensor_of(dtype: DType, bytes: &[u8]) -> Tensor {
     Tensor::fixed(dtype, vec![raw.len() / width, 1], raw.into()).unwrap()
 }
 
-/// Strings that are equal may lie in their buffers differently.
+/// Equal strings may be at different places in their buffers.
 fn same(a: &Tensor, b: &Tensor) {
     assert_eq!(
         (a.dtype(), a.shape(), a.to_raw()),

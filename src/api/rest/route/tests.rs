@@ -1,4 +1,4 @@
-//! Which path leads where.
+//! Which call each path names.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Which TensorProtos are tensors, whom a ModelSpec means, and that every
-//! datatype survives the way there and back.
+//! Which TensorProtos are valid tensors, which version a ModelSpec names, and that
+//! every datatype round-trips.
 
 use super::*;
 use crate::core::error::Kind;
@@ -14,7 +14,7 @@ fn proto(dtype: DataType, dims: &[i64]) -> TensorProto {
     }
 }
 
-/// Compares with the shape and raw bytes, or with a part of the refusal.
+/// Compares the shape and raw bytes, or a part of the error.
 fn check(proto: TensorProto, expected: Result<(&[usize], &[u8]), &str>) {
     match (tensor_from_proto("x", proto), expected) {
         (Ok(tensor), Ok((shape, raw))) => {

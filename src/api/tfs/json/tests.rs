@@ -1,4 +1,4 @@
-//! Rows and columns in and out, and what is refused.
+//! Requests and answers in rows and columns, and the errors.
 
 use super::*;
 use crate::core::error::Kind;
@@ -26,8 +26,7 @@ fn signature(inputs: &str) -> Signature {
     }
 }
 
-/// Compares with the form and the inputs written flat, or with a part of the
-/// refusal.
+/// Compares the form and the inputs, written flat, or a part of the error.
 fn check(inputs: &str, body: &str, expected: &str) {
     match decode(body.as_bytes(), &signature(inputs)) {
         Ok((tensors, form)) => {
@@ -85,7 +84,10 @@ fn rows_are_stacked_along_a_new_first_axis() {
         r#"{"signature_name":"serving_default","instances":[[1]]}"#,
         "Row x [1, 1] [1.0]",
     );
+}
 
+#[test]
+fn rows_of_the_wrong_form_are_refused() {
     check("x:FP32", r#"{"instances":[]}"#, "instances is empty");
     check(
         "x:FP32",
@@ -105,7 +107,7 @@ fn rows_are_stacked_along_a_new_first_axis() {
         "instance 1 must be a JSON object",
     );
 
-    check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "no FP32");
+    check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "not a valid FP32");
     check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
     check(
         "a:INT32 b:INT8",
@@ -133,6 +135,10 @@ fn rows_are_stacked_along_a_new_first_axis() {
 
     check("x:INT32", r#"{"instances":[1.5]}"#, "element 0 is 1.5");
     check("x:FP16", r#"{"instances":[1]}"#, "FP16 has no JSON form");
+}
+
+#[test]
+fn deeply_nested_rows_are_refused() {
     let deep = format!(r#"{{"instances":{}1{}}}"#, "[".repeat(17), "]".repeat(17));
     check("x:FP32", &deep, "rank 17");
     let deep = format!(
@@ -216,7 +222,11 @@ fn base64_is_for_strings_only() {
         "not standard base64",
     );
 
-    check("x:INT8", r#"{"inputs":[{"b64":"aGk="}]}"#, "no INT8");
+    check(
+        "x:INT8",
+        r#"{"inputs":[{"b64":"aGk="}]}"#,
+        "not a valid INT8",
+    );
 }
 
 #[test]

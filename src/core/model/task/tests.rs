@@ -1,4 +1,4 @@
-//! Which task is found, of what.
+//! Which task is derived from which outputs.
 
 use super::*;
 
@@ -30,7 +30,8 @@ fn find(outputs: &[(TensorSpec, End)], wish: &Wish) -> Result<Option<Task>> {
     )
 }
 
-/// Scores' output, whether it is one score, label's output, classes; or a value's output.
+/// The output of the scores, whether it is one score, the output of the label, and
+/// the classes; or the output of a value.
 type Short<'s> = Option<Result<(usize, bool, Option<usize>, &'s [&'s str]), usize>>;
 
 fn check(outputs: &[(TensorSpec, End)], expected: Short<'_>) {
@@ -48,13 +49,13 @@ fn check(outputs: &[(TensorSpec, End)], expected: Short<'_>) {
     });
 
     assert_eq!(
-        find(outputs, &Wish::default()).expect("nothing is wished"),
+        find(outputs, &Wish::default()).expect("no task is configured"),
         expected
     );
 }
 
 #[test]
-fn tasks_are_found_by_what_makes_the_outputs() {
+fn tasks_are_derived_from_the_operators_of_the_outputs() {
     let label = || output("label", DType::I64, None);
     let f32s = |name, width| output(name, DType::F32, width);
     check(
@@ -94,7 +95,7 @@ fn tasks_are_found_by_what_makes_the_outputs() {
 }
 
 #[test]
-fn a_wish_counts_more_and_must_fit() {
+fn a_configured_task_overrides_the_derived_one_and_must_fit() {
     let one = [(output("y", DType::F32, Some(1)), end("Gemm", &[]))];
     let wish = |kind, name: Option<&str>, classes: &[&str]| Wish {
         kind,

@@ -60,8 +60,8 @@ impl<'a> Json<'a> {
         }))
     }
 
-    /// Picks an object's members by name; a `null` counts as absent and names
-    /// not asked for are passed over. Refuses a name given twice.
+    /// Picks an object's members by name; a `null` counts as absent, and other
+    /// names are ignored. Refuses a name given twice.
     pub(crate) fn fields<const N: usize>(
         self,
         what: &str,

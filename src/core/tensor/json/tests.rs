@@ -1,5 +1,5 @@
-//! Which JSON numbers and nestings are elements, and that what is written
-//! reads back to the same bits.
+//! Which JSON numbers and nestings are valid elements, and that written elements
+//! read back to the same bits.
 
 use super::*;
 use proptest::prelude::*;
@@ -16,8 +16,7 @@ fn read(text: &str, dtype: DType) -> Result<Tensor> {
     elements.into_tensor(shape)
 }
 
-/// Compares with the shape and the elements written flat, or with a part of
-/// the refusal.
+/// Compares the shape and the elements, written flat, or a part of the error.
 fn check(dtype: DType, text: &str, expected: &str) {
     match read(text, dtype) {
         Ok(tensor) => {
@@ -39,23 +38,27 @@ fn check(dtype: DType, text: &str, expected: &str) {
 fn numbers_must_be_of_their_datatype() {
     check(DType::I32, "[1, -2]", "[2] [1,-2]");
     check(DType::I32, "7", "[] [7]");
-    check(DType::I32, "1.5", "element 0 is 1.5, which is no INT32");
+    check(
+        DType::I32,
+        "1.5",
+        "element 0 is 1.5, which is not a valid INT32",
+    );
     check(DType::I32, "[1, 1.0]", "element 1 is 1.0");
-    check(DType::I32, "\"1\"", "no INT32");
-    check(DType::I32, "null", "no INT32");
-    check(DType::I32, "{}", "no INT32");
-    check(DType::I32, "true", "no INT32");
+    check(DType::I32, "\"1\"", "not a valid INT32");
+    check(DType::I32, "null", "not a valid INT32");
+    check(DType::I32, "{}", "not a valid INT32");
+    check(DType::I32, "true", "not a valid INT32");
     check(DType::U8, "255", "[] [255]");
     check(DType::U8, "300", "element 0 is 300");
-    check(DType::U8, "-1", "no UINT8");
-    check(DType::I8, "-129", "no INT8");
+    check(DType::U8, "-1", "not a valid UINT8");
+    check(DType::I8, "-129", "not a valid INT8");
     check(
         DType::U64,
         "18446744073709551615",
         "[] [18446744073709551615]",
     );
 
-    check(DType::U64, "18446744073709551616", "no UINT64");
+    check(DType::U64, "18446744073709551616", "not a valid UINT64");
     check(
         DType::I64,
         "-9223372036854775808",
@@ -68,15 +71,15 @@ fn numbers_must_be_of_their_datatype() {
         "[4] [1.0,2.5,1000.0,-0.0]",
     );
 
-    check(DType::F32, "1e39", "no FP32");
-    check(DType::F32, "1e400", "no FP32");
-    check(DType::F64, "1e400", "no FP64");
-    check(DType::F32, "\"NaN\"", "no FP32");
+    check(DType::F32, "1e39", "not a valid FP32");
+    check(DType::F32, "1e400", "not a valid FP32");
+    check(DType::F64, "1e400", "not a valid FP64");
+    check(DType::F32, "\"NaN\"", "not a valid FP32");
     check(DType::F32, "[NaN]", "NaN and Infinity are not JSON");
     check(DType::F32, "[-Infinity]", "NaN and Infinity are not JSON");
     check(DType::F32, "[Infinity]", "NaN and Infinity are not JSON");
     check(DType::Bool, "[true,false]", "[2] [true,false]");
-    check(DType::Bool, "1", "no BOOL");
+    check(DType::Bool, "1", "not a valid BOOL");
     check(DType::F16, "1", "FP16 has no JSON form");
     check(DType::BF16, "1", "binary tensor data");
 }
@@ -97,7 +100,7 @@ fn strings_and_base64_are_strings() {
     check(DType::String, r#"{"b64":"","b64":""}"#, "twice");
     check(DType::String, r#""\ud800""#, "broken \\u escape");
     check(DType::String, r#""\u0000""#, "NUL");
-    check(DType::String, "1", "no BYTES");
+    check(DType::String, "1", "not a valid BYTES");
     check(
         DType::String,
         r#"["],[","\\","\""]"#,
@@ -121,9 +124,9 @@ fn nesting_is_the_shape_and_may_not_be_ragged() {
         "arrays at depth 1 have 1 and 2 members",
     );
 
-    check(DType::I8, "[1,[2]]", "ragged: an array stands");
-    check(DType::I8, "[[1],2]", "ragged: an element stands");
-    check(DType::I8, "[[],1]", "ragged: an element stands");
+    check(DType::I8, "[1,[2]]", "ragged: found an array");
+    check(DType::I8, "[[1],2]", "ragged: found an element");
+    check(DType::I8, "[[],1]", "ragged: found an element");
     check(DType::I8, "[[],[[]]]", "ragged");
     let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&nested(JSON_DEPTH_MAX), DType::I8).is_ok());
@@ -155,7 +158,7 @@ fn malformed_json_is_refused_and_not_echoed() {
 
     assert!(Json::parse(b"\"\xff\"").is_err());
     let long = format!("\"{}\"", "x".repeat(10_000));
-    check(DType::I8, &long, "no INT8");
+    check(DType::I8, &long, "not a valid INT8");
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn rounds(tensor: &Tensor) {
     let mut out = Vec::new();
     write_elements(&mut out, tensor, true);
     let again = read(std::str::from_utf8(&out).unwrap(), tensor.dtype()).unwrap();
-    // Strings that are equal may lie in their buffers differently.
+    // Equal strings may be at different places in their buffers.
     assert_eq!(
         (again.shape(), again.to_raw()),
         (tensor.shape(), tensor.to_raw())

@@ -74,7 +74,7 @@ fn parts_are_counted_before_anything_is_decoded() {
 }
 
 #[test]
-fn nesting_beyond_the_decoder_is_refused() {
+fn nesting_beyond_the_decoders_limit_is_refused() {
     let mut inner = GraphProto {
         node: vec![node("Relu")],
         ..GraphProto::default()
@@ -102,7 +102,7 @@ fn nesting_beyond_the_decoder_is_refused() {
 }
 
 #[test]
-fn runs_are_bounded_where_rows_alone_make_them_longer() {
+fn runs_are_bounded_if_only_the_number_of_rows_makes_them_longer() {
     let bounded = |change: &dyn Fn(&mut ModelProto)| {
         let mut model = model();
         change(&mut model);
@@ -127,7 +127,7 @@ fn runs_are_bounded_where_rows_alone_make_them_longer() {
     assert!(bounded(&|m| graph(m).node.push(trees.clone())));
     assert!(
         !bounded(&|m| graph(m).input[0] = value("x", 1, Some(&[None, None]))),
-        "a second free axis"
+        "a second dynamic axis"
     );
     assert!(
         !bounded(&|m| graph(m).input[0] = value("x", 1, None)),

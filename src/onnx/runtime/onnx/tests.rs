@@ -1,5 +1,5 @@
-//! Real sessions on graphs made here: every datatype there and back, any rank,
-//! and what a provider that is absent says.
+//! Real sessions on graphs made here: round trips of every datatype and rank, and
+//! the error of an absent provider.
 
 #![allow(clippy::print_stdout)]
 
@@ -130,7 +130,7 @@ fn misaligned_bytes_are_copied_into_place() {
 }
 
 #[test]
-fn an_index_out_of_range_is_the_clients_fault_and_the_session_goes_on() {
+fn an_index_out_of_range_is_an_invalid_request_and_the_session_keeps_working() {
     let source = Source {
         bytes: graphs::lookup().into(),
         external_dir: None,

@@ -3,6 +3,7 @@
 use super::{model_file, name, operator, push};
 use crate::core::error::Kind;
 use crate::core::model::{Alias, Version};
+use crate::registry::commands::Operator;
 use crate::registry::commands::push::Push;
 use crate::registry::log::Log;
 use crate::testing::graphs;
@@ -30,82 +31,53 @@ pub(super) async fn pushing_again_changes_nothing(log: &Log) {
     let error = operator
         .push(&name("M"), &collision, &|_| {})
         .await
-        .expect_err("m is there");
+        .expect_err("a model 'm' exists");
     assert!(error.message.contains("by case alone"), "{error}");
 }
 
-pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(log: &Log) {
+/// The last entry, the champion and the previous champion of model m.
+async fn standing(log: &Log) -> (u64, Option<u64>, Option<u64>) {
+    let state = log.load().await.expect("loads");
+    let model = &state.models["m"];
+    (
+        state.seq,
+        model.champion().map(Version::number),
+        model.previous().map(Version::number),
+    )
+}
+
+pub(super) async fn champions_change_in_one_entry_and_one_that_was_rolled_back_is_no_rollback_target(
+    log: &Log,
+) {
     let operator = operator(log, "ann");
     for mark in [1.0, 2.0, 3.0] {
         push(&operator, "m", mark, Some(Alias::champion())).await;
     }
-    let standing = async || {
-        let state = log.load().await.expect("loads");
-        let model = &state.models["m"];
-        (
-            state.seq,
-            model.champion().map(Version::number),
-            model.previous().map(Version::number),
-        )
-    };
+    assert_eq!(standing(log).await, (3, Some(3), Some(2)));
 
-    assert_eq!(standing().await, (3, Some(3), Some(2)));
-    operator.rollback(&name("m")).await.expect("rolled back");
-    assert_eq!(standing().await, (4, Some(2), Some(1)));
-    operator
-        .rollback(&name("m"))
-        .await
-        .expect("rolled back further");
-    assert_eq!(standing().await, (5, Some(1), None));
+    roll_back_to_the_first(&operator, log).await;
 
-    assert!(
-        operator.rollback(&name("m")).await.is_err(),
-        "there is nothing before the first"
-    );
     operator
         .promote(&name("m"), "3", false)
         .await
         .expect("promoted");
-    assert_eq!(standing().await, (6, Some(3), Some(1)));
-
+    assert_eq!(standing(log).await, (6, Some(3), Some(1)));
     let again = operator
         .promote(&name("m"), "champion", false)
         .await
         .expect("already so");
-    assert_eq!((again.seq, standing().await.0), (None, 6));
+    assert_eq!((again.seq, standing(log).await.0), (None, 6));
 
     assert!(
         operator.retire(&name("m"), "3").await.is_err(),
         "the champion is in use"
     );
     operator.retire(&name("m"), "1").await.expect("retired");
-    assert_eq!(standing().await, (7, Some(3), None));
-    assert_eq!(
-        operator
-            .promote(&name("m"), "1", false)
-            .await
-            .expect_err("retired")
-            .kind,
-        Kind::FailedPrecondition
-    );
+    assert_eq!(standing(log).await, (7, Some(3), None));
 
-    assert_eq!(
-        operator
-            .promote(&name("m"), "9", false)
-            .await
-            .expect_err("absent")
-            .kind,
-        Kind::NotFound
-    );
-
-    assert_eq!(
-        operator
-            .promote(&name("q"), "1", false)
-            .await
-            .expect_err("absent")
-            .kind,
-        Kind::NotFound
-    );
+    refuse_to_promote(&operator, "m", "1", Kind::FailedPrecondition).await;
+    refuse_to_promote(&operator, "m", "9", Kind::NotFound).await;
+    refuse_to_promote(&operator, "q", "1", Kind::NotFound).await;
 
     let history = operator.history(&name("m"), None).await.expect("a history");
     let champions: Vec<_> = history
@@ -115,7 +87,32 @@ pub(super) async fn champions_move_in_one_entry_and_never_come_back_by_rollback(
     assert_eq!(champions, [1, 2, 3, 2, 1, 3, 3]);
 }
 
-pub(super) async fn a_broken_signature_needs_leave(log: &Log) {
+/// Rolls back from version 3 until there is nothing left to roll back to.
+async fn roll_back_to_the_first(operator: &Operator, log: &Log) {
+    operator.rollback(&name("m")).await.expect("rolled back");
+    assert_eq!(standing(log).await, (4, Some(2), Some(1)));
+
+    operator
+        .rollback(&name("m"))
+        .await
+        .expect("rolled back further");
+    assert_eq!(standing(log).await, (5, Some(1), None));
+
+    assert!(
+        operator.rollback(&name("m")).await.is_err(),
+        "there is nothing before the first"
+    );
+}
+
+async fn refuse_to_promote(operator: &Operator, model: &str, target: &str, kind: Kind) {
+    let error = operator
+        .promote(&name(model), target, false)
+        .await
+        .expect_err("refused");
+    assert_eq!(error.kind, kind, "{error}");
+}
+
+pub(super) async fn a_changed_signature_needs_explicit_permission(log: &Log) {
     let operator = operator(log, "ann");
     push(&operator, "m", 1.0, Some(Alias::champion())).await;
     let mut other = tempfile::NamedTempFile::new().expect("a file");

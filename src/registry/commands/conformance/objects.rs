@@ -55,7 +55,7 @@ pub(super) async fn creating_refuses_what_exists(store: &Store) {
     assert_eq!(store.head("a/b").await.expect("seen"), None);
 }
 
-pub(super) async fn large_blobs_come_back_and_damage_is_named(log: &Log, scale: Scale) {
+pub(super) async fn large_blobs_are_read_back_and_a_damaged_one_is_named(log: &Log, scale: Scale) {
     let mut file = tempfile::tempfile().expect("a file");
     let bytes: Vec<u8> = (0..scale.blob_bytes)
         .map(|i| (i * 31 % 251) as u8)
@@ -79,7 +79,7 @@ pub(super) async fn large_blobs_come_back_and_damage_is_named(log: &Log, scale: 
     log.copy_blob(&blob, &mut back, &|_| {})
         .await
         .expect("read");
-    assert!(back == bytes, "other bytes came back");
+    assert!(back == bytes, "the bytes read differ from those written");
     let mut damaged = bytes.clone();
     damaged[scale.blob_bytes / 2] ^= 1;
     for broken in [&damaged[..], &bytes[1..], &[]] {
@@ -101,7 +101,7 @@ pub(super) async fn large_blobs_come_back_and_damage_is_named(log: &Log, scale: 
     log.copy_blob(&blob, &mut std::io::sink(), &|_| {})
         .await
         .expect("whole again");
-    // A file that is not what was measured never appears.
+    // A file whose bytes do not match the expected digest never becomes an object.
     let other = Blob {
         digest: Digest::of(b"something else"),
         ..blob

@@ -1,4 +1,4 @@
-//! Several writers at once: commits, namespaces, garbage collection beside pushes.
+//! Several writers at once: commits, namespaces, garbage collection during pushes.
 
 use super::{Scale, name, operator, push, version};
 use crate::core::hash::Digest;
@@ -61,7 +61,7 @@ pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
     assert_eq!(
         log.load().await.expect("loads"),
         whole,
-        "a checkpoint is not what the log comes to"
+        "a checkpoint does not match the state computed from the log"
     );
 }
 
@@ -69,7 +69,8 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
     push(&operator(one, "ann"), "m", 1.0, None).await;
     assert!(two.load().await.expect("loads").models.is_empty());
     assert!(Log::new(one.store.clone(), "../one").is_err());
-    // The same bytes, used in one and not in the other: sweeping that touches only that.
+    // Both namespaces have the same bytes, and only the first still uses them.
+    // Garbage collection in the second must not touch the first.
     push(&operator(two, "ann"), "m", 1.0, None).await;
     operator(two, "ann")
         .retire(&name("m"), "1")
@@ -116,8 +117,8 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
     operator(two, "ann")
         .verify(&|_| {})
         .await
-        .expect("whole without them");
-    // What was swept can be pushed again.
+        .expect("complete without the deleted blobs");
+    // Deleted content can be pushed again.
     assert_eq!(push(&operator(two, "ann"), "m", 1.0, None).await, (2, true));
 
     operator(two, "ann").verify(&|_| {}).await.expect("whole");
@@ -130,7 +131,10 @@ const NOW: Rules = Rules {
     dry_run: false,
 };
 
-pub(super) async fn sweeping_beside_pushes_takes_no_versions_bytes(log: &Log, scale: Scale) {
+pub(super) async fn garbage_collection_during_pushes_deletes_no_blob_in_use(
+    log: &Log,
+    scale: Scale,
+) {
     let rounds = scale.commits.min(25);
     let sweeper = {
         let log = log.clone();
@@ -145,7 +149,7 @@ pub(super) async fn sweeping_beside_pushes_takes_no_versions_bytes(log: &Log, sc
     for round in 0..rounds {
         // The same three files again and again, each retired before the next.
         let (version, new) = push(&pusher, "m", (round % 3) as f32, None).await;
-        assert!(new, "a retired version was taken for one in use");
+        assert!(new, "a retired version was mistaken for one in use");
         pusher
             .verify(&|_| {})
             .await

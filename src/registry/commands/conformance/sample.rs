@@ -23,7 +23,8 @@ pub fn many_models(url: &str, models: usize, entries: usize) {
             let model = name(&format!("model-{}", at % models));
             let next = version((at / models + 1) as u64);
             let ops = push_and_promote(at, &model, next);
-            // As a commit would, without its syncs: this only makes the log.
+            // Writes what a commit would write, without syncing it to disk: this
+            // log is only for measurements.
             let entry = Entry {
                 format: 1,
                 seq: state.seq + 1,

@@ -1,4 +1,4 @@
-//! Whose clock decides what is swept.
+//! Garbage collection measures ages by the store's clock, not by the writers'.
 
 use super::*;
 use crate::registry::commands::conformance::{name, operator, push, version};
@@ -32,7 +32,7 @@ async fn retire_by_a_clock_off_by(log: &Log, days: i64) {
 }
 
 #[tokio::test]
-async fn a_writers_clock_a_year_off_neither_hastens_nor_delays_a_sweep() {
+async fn a_wrong_clock_of_a_writer_does_not_change_when_blobs_are_deleted() {
     for days in [-365, 0, 365] {
         let log =
             Log::new(Store::open("memory://", true).expect("a store"), "n").expect("a namespace");

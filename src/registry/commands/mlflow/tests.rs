@@ -1,9 +1,9 @@
-//! What MLflow 3.17.2 wrote, and what it might write.
+//! Models that MLflow 3.17.2 wrote, and malformed ones.
 
 use super::*;
 
-/// Written by `mlflow.onnx.log_model` of the wine model; only the path of the
-/// store is another.
+/// Written by `mlflow.onnx.log_model` for the wine model; only the path of the
+/// store was changed.
 const WRITTEN: &str = include_str!("MLmodel-3.17.2");
 
 #[test]
@@ -54,7 +54,7 @@ fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
         "no flavour `onnx`, only python_function, sklearn",
     );
     refused("", "no flavour");
-    refused("flavors: [", "not what MLflow writes");
+    refused("flavors: [", "not in MLflow's format");
     refused(
         "flavors:\n  onnx:\n    data: ../../etc/passwd\n",
         "not model.onnx",
@@ -64,7 +64,7 @@ fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
         &WRITTEN.replace("inputs: '[{", "inputs: '{{"),
         "not a list in JSON",
     );
-    // Aliases that would grow without end are no way to take all memory.
+    // YAML aliases that expand without end must not exhaust the memory.
     let bomb: String = (1..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, i| {
         let before = i - 1;
         let refs = vec![format!("*a{before}"); 9].join(",");

@@ -22,7 +22,7 @@ pub(super) struct Local {
     pub path: PathBuf,
     /// Key of its upload, until the upload is renamed to its digest.
     pub staged: Option<String>,
-    /// A temporary file, which is deleted with this.
+    /// A temporary file, deleted when this value is dropped.
     pub kept: Option<tempfile::TempPath>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<fs::File> {
     }
 }
 
-/// Lists the files of the folder, or the one file, and those given beside it.
+/// Lists the files of the folder, or the one file, and those given separately.
 pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
     let root = &push.path;
     let meta = fs::metadata(root).map_err(|e| unreadable(root, e))?;

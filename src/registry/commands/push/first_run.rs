@@ -25,9 +25,9 @@ pub(super) struct FirstRun {
 }
 
 impl Operator {
-    /// Runs the model once in the sandbox. So operators and operator sets that
-    /// this ONNX Runtime lacks are refused here and not by a server, as are
-    /// golden rows that the model does not reproduce.
+    /// Runs the model once in the sandbox. Refuses operators and operator sets that
+    /// this ONNX Runtime lacks, and golden rows that the model does not reproduce,
+    /// before any server loads the version.
     pub(super) fn first_run(&self, files: &[Local]) -> Result<FirstRun> {
         let find = |role| files.iter().find(|l| l.file.role == role);
         let given = find(Role::Golden)
@@ -67,7 +67,7 @@ impl Operator {
     }
 }
 
-/// The verdict depends on the weights beside the model as on the model itself.
+/// The verdict depends on the model and on the weights beside it.
 fn digest_of_all(files: &[Local]) -> Digest {
     let lines = files
         .iter()
@@ -77,7 +77,7 @@ fn digest_of_all(files: &[Local]) -> Digest {
 
 fn evidence(passed: &Passed, is_golden_given: bool) -> Result<Evidence> {
     let Ok(Value::Object(mut values)) = serde_json::to_value(&passed.measured) else {
-        return Err(Error::internal("measurements are no JSON object"));
+        return Err(Error::internal("measurements are not a JSON object"));
     };
     let golden = match &passed.golden {
         _ if is_golden_given => "given",

@@ -28,7 +28,7 @@ impl Operator {
 
         let records = model.versions.values().rev();
         for record in records.filter(|r| r.retired.is_none() && has_files(r, new)) {
-            // A damaged version is never the same; the push repairs it.
+            // A damaged version never matches, so that the push repairs it.
             let Ok(found) = self.manifest(record).await else {
                 continue;
             };

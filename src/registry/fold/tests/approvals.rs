@@ -1,15 +1,49 @@
-//! Approvals and signatures: whose count, and what they gate.
+//! Which approvals and signatures count, and which changes require them.
 
 use super::*;
 
+/// A push of a version whose manifest is signed by `key`.
+fn signed_push(number: u64, key: &str) -> Op {
+    let mut op = push(number, &[]);
+    if let Op::Version { signatures, .. } = &mut op {
+        signatures.push(Signed {
+            key: key.to_owned(),
+            value: String::new(),
+        });
+    }
+
+    op
+}
+
+fn verdict(to: u64, approve: bool) -> Op {
+    Op::Verdict {
+        model: name("m"),
+        version: version(to),
+        approve,
+    }
+}
+
+/// A policy of one approval.
+fn policy(signatures: Policy, owners: &[&str]) -> Op {
+    Op::Policy {
+        approvals: 1,
+        signatures,
+        owners: owners.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+/// A namespace where version 1 is champion and key `a` required signatures.
+fn signed_namespace() -> State {
+    let mut state = State::default();
+    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None)]);
+
+    let required = vec![policy(Policy::Require, &[])];
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], required), None);
+    state
+}
+
 #[test]
 fn approvals_by_others_are_needed_and_a_rejection_stands() {
-    let verdict = |approve| Op::Verdict {
-        model: name("m"),
-        version: version(1),
-        approve,
-    };
-
     let mut state = State::default();
     apply(
         &mut state,
@@ -29,150 +63,94 @@ fn approvals_by_others_are_needed_and_a_rejection_stands() {
             .is_some_and(|w| w.contains("0 of the 2 approvals"))
     );
     assert!(
-        apply(&mut state, "ann", vec![verdict(true)])
+        apply(&mut state, "ann", vec![verdict(1, true)])
             .is_some_and(|w| w.contains("cannot approve it"))
     );
     for actor in ["bob", "bob"] {
-        assert_eq!(apply(&mut state, actor, vec![verdict(true)]), None);
+        assert_eq!(apply(&mut state, actor, vec![verdict(1, true)]), None);
     }
     assert!(
         apply(&mut state, "ann", vec![promote(1, None)])
             .is_some_and(|w| w.contains("1 of the 2 approvals"))
     );
-    apply(&mut state, "cyd", vec![verdict(true)]);
-    apply(&mut state, "dan", vec![verdict(false)]);
+    apply(&mut state, "cyd", vec![verdict(1, true)]);
+    apply(&mut state, "dan", vec![verdict(1, false)]);
     assert!(
         apply(&mut state, "ann", vec![promote(1, None)])
             .is_some_and(|w| w.contains("rejected by dan"))
     );
-    apply(&mut state, "dan", vec![verdict(true)]);
+    apply(&mut state, "dan", vec![verdict(1, true)]);
     assert_eq!(apply(&mut state, "ann", vec![promote(1, None)]), None);
 }
 
 #[test]
-fn where_signatures_are_asked_for_only_keys_approve_and_not_the_pushers_own() {
-    let signed_push = |number: u64, key: &str| {
-        let Op::Version {
-            model,
-            version,
-            manifest,
-            blobs,
-            ..
-        } = push(number, &[])
-        else {
-            panic!("a push")
-        };
-        let signatures = vec![Signed {
-            key: key.to_owned(),
-            value: String::new(),
-        }];
-        Op::Version {
-            model,
-            version,
-            manifest,
-            blobs,
-            signatures,
-            run: None,
-        }
-    };
+fn a_policy_that_requires_signatures_must_be_signed_itself() {
+    let mut state = State::default();
+    let unsigned = apply(&mut state, "ann", vec![policy(Policy::Require, &[])]);
+    assert!(unsigned.is_some_and(|why| why.contains("signs this one too")));
+}
 
-    let verdict = |to: u64, approve| Op::Verdict {
-        model: name("m"),
-        version: version(to),
-        approve,
-    };
+#[test]
+fn where_signatures_are_required_no_unsigned_change_holds() {
+    let mut state = signed_namespace();
+    // Not even the end of the rule.
+    for op in [push(2, &[]), policy(Policy::None, &[]), verdict(1, true)] {
+        let refused = apply(&mut state, "eve", vec![op]);
+        assert!(refused.is_some_and(|why| why.contains("asks for signed changes")));
+    }
 
-    let policy = |signatures| Op::Policy {
-        approvals: 1,
-        signatures,
+    let unsigned_version = apply_signed(&mut state, "ann", &["a"], vec![push(2, &[])]);
+    assert!(unsigned_version.is_some_and(|why| why.contains("asks for signed versions")));
+}
+
+#[test]
+fn only_a_key_that_owns_the_policy_changes_it_and_may_name_another_owner() {
+    let mut state = signed_namespace();
+    let no_approvals = Op::Policy {
+        approvals: 0,
+        signatures: Policy::Require,
         owners: Vec::new(),
     };
-
-    let mut state = State::default();
-    apply(&mut state, "ann", vec![push(1, &[]), promote(1, None)]);
-    let bare = apply(&mut state, "ann", vec![policy(Policy::Require)]);
-    assert!(bare.is_some_and(|why| why.contains("signs this one too")));
-    assert_eq!(
-        apply_signed(&mut state, "ann", &["a"], vec![policy(Policy::Require)]),
-        None
-    );
-    // Nothing that is not signed holds any more: not even the end of the rule.
-    for ops in [
-        vec![push(2, &[])],
-        vec![policy(Policy::None)],
-        vec![verdict(1, true)],
-    ] {
-        assert!(
-            apply(&mut state, "eve", ops)
-                .is_some_and(|why| why.contains("asks for signed changes"))
-        );
+    for op in [policy(Policy::None, &[]), no_approvals] {
+        let refused = apply_signed(&mut state, "eve", &["e"], vec![op]);
+        assert!(refused.is_some_and(|why| why.contains("owns the policy")));
     }
 
-    // Any key does for a change, but not for what is asked for.
-    for ops in [
-        vec![policy(Policy::None)],
-        vec![Op::Policy {
-            approvals: 0,
-            signatures: Policy::Require,
-            owners: Vec::new(),
-        }],
-    ] {
-        assert!(
-            apply_signed(&mut state, "eve", &["e"], ops)
-                .is_some_and(|why| why.contains("owns the policy"))
-        );
-    }
+    let new_owner = vec![policy(Policy::Require, &["b"])];
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], new_owner), None);
 
-    let hand_over = Op::Policy {
-        approvals: 1,
-        signatures: Policy::Require,
-        owners: vec!["b".to_owned()],
-    };
+    let end = || vec![policy(Policy::None, &[])];
+    assert!(apply_signed(&mut state, "ann", &["a"], end()).is_some());
+    assert_eq!(apply_signed(&mut state, "bob", &["b"], end()), None);
+}
 
-    let mut handed = state.clone();
-    assert_eq!(
-        apply_signed(&mut handed, "ann", &["a"], vec![hand_over]),
-        None
-    );
-    assert!(apply_signed(&mut handed, "ann", &["a"], vec![policy(Policy::None)]).is_some());
-    assert_eq!(
-        apply_signed(&mut handed, "bob", &["b"], vec![policy(Policy::None)]),
-        None
-    );
-    let unsigned = apply_signed(&mut state, "ann", &["a"], vec![push(2, &[])]);
-    assert!(unsigned.is_some_and(|why| why.contains("asks for signed versions")));
-    assert_eq!(
-        apply_signed(&mut state, "ann", &["a"], vec![signed_push(2, "a")]),
-        None
-    );
-    // Another name is no other key.
+#[test]
+fn where_signatures_are_required_keys_approve_and_not_the_key_of_the_push() {
+    let mut state = signed_namespace();
+    let pushed = vec![signed_push(2, "a")];
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], pushed), None);
+
+    // Another actor with the same key does not count.
     let own = apply_signed(&mut state, "bob", &["a"], vec![verdict(2, true)]);
     assert!(own.is_some_and(|why| why.contains("the key that signed version 2")));
     let early = apply_signed(&mut state, "ann", &["a"], vec![promote(2, Some(1))]);
     assert!(early.is_some_and(|why| why.contains("0 of the 1 approvals by keys")));
     let mut rejected = state.clone();
-    assert_eq!(
-        apply_signed(&mut rejected, "cyd", &["c"], vec![verdict(2, false)]),
-        None
-    );
-    assert_eq!(
-        apply_signed(&mut state, "bob", &["b"], vec![verdict(2, true)]),
-        None
-    );
-    assert_eq!(
-        apply_signed(&mut state, "ann", &["a"], vec![promote(2, Some(1))]),
-        None
-    );
-    assert_eq!(
-        apply_signed(&mut rejected, "bob", &["b"], vec![verdict(2, true)]),
-        None
-    );
-    let refused = apply_signed(&mut rejected, "ann", &["a"], vec![promote(2, Some(1))]);
+
+    let approval = || vec![verdict(2, true)];
+    assert_eq!(apply_signed(&mut state, "bob", &["b"], approval()), None);
+    let promotion = || vec![promote(2, Some(1))];
+    assert_eq!(apply_signed(&mut state, "ann", &["a"], promotion()), None);
+
+    let rejection = vec![verdict(2, false)];
+    assert_eq!(apply_signed(&mut rejected, "cyd", &["c"], rejection), None);
+    assert_eq!(apply_signed(&mut rejected, "bob", &["b"], approval()), None);
+    let refused = apply_signed(&mut rejected, "ann", &["a"], promotion());
     assert!(refused.is_some_and(|why| why.contains("was rejected by c")));
 }
 
 #[test]
-fn what_is_not_approved_has_no_share_of_the_traffic() {
+fn a_version_without_approvals_gets_no_traffic_weight() {
     let mut state = State::default();
     let alias = |to: u64, from: Option<u64>| Op::Alias {
         model: name("m"),
@@ -184,12 +162,6 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
     let split = |to: &str| Op::Traffic {
         model: name("m"),
         weights: [("champion".into(), 90), (to.into(), 10)].into(),
-    };
-
-    let verdict = |to: u64| Op::Verdict {
-        model: name("m"),
-        version: version(to),
-        approve: true,
     };
 
     apply(
@@ -204,15 +176,7 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
         ],
     );
 
-    apply(
-        &mut state,
-        "ann",
-        vec![Op::Policy {
-            approvals: 1,
-            signatures: Policy::None,
-            owners: Vec::new(),
-        }],
-    );
+    apply(&mut state, "ann", vec![policy(Policy::None, &[])]);
 
     for to in ["challenger", "2"] {
         assert!(
@@ -221,14 +185,14 @@ fn what_is_not_approved_has_no_share_of_the_traffic() {
         );
     }
 
-    assert_eq!(apply(&mut state, "bob", vec![verdict(2)]), None);
+    assert_eq!(apply(&mut state, "bob", vec![verdict(2, true)]), None);
     assert_eq!(apply(&mut state, "ann", vec![split("challenger")]), None);
-    // Nor by way of an alias that has a share.
+    // Nor through an alias that has a traffic weight.
     assert!(
         apply(&mut state, "ann", vec![alias(3, Some(2))])
             .is_some_and(|why| why.contains("0 of the 1 approvals"))
     );
 
-    assert_eq!(apply(&mut state, "bob", vec![verdict(3)]), None);
+    assert_eq!(apply(&mut state, "bob", vec![verdict(3, true)]), None);
     assert_eq!(apply(&mut state, "ann", vec![alias(3, Some(2))]), None);
 }

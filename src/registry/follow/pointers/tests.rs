@@ -5,8 +5,9 @@ use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
 use crate::registry::sign::Key;
 
-/// A model whose champions, oldest first, have these verdicts by trusted (a,
-/// b) and strange (x) keys; tells champion, previous and who is refused.
+/// A model whose champions, oldest first, have these verdicts by trusted (a, b) and
+/// unknown (x) keys. Returns the champion, the previous champion, and the champion
+/// that is refused.
 fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
     let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
     let public = |name: &str| {
@@ -56,16 +57,17 @@ fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve(
     assert_eq!(
         check(&[yes, no], 0),
         (Some(2), Some(1), None),
-        "nothing is asked for"
+        "no approvals are required"
     );
 
     assert_eq!(check(&[yes, strange], 1), (Some(1), None, Some(2)));
     assert_eq!(check(&[yes, strange, no], 1), (Some(1), None, Some(3)));
-    // What a rollback would go to, and what stands in for a champion that does not load.
+    // The target of a rollback, and what replaces a champion that does not load.
     assert_eq!(check(&[yes, strange, yes], 1), (Some(3), Some(1), None));
     assert_eq!(check(&[strange, no], 1), (None, None, Some(2)));
     assert_eq!(check(&[yes, yes], 2), (None, None, Some(2)));
-    // A trusted no stands against any yes, a strange one does not.
+    // A rejection by a trusted key outweighs any approval; one by an unknown key
+    // does not count.
     assert_eq!(
         check(&[yes, &[("a", true), ("b", false)]], 1),
         (Some(1), None, Some(2))

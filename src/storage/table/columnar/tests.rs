@@ -9,9 +9,9 @@ fn check_column(column: Column) {
     };
     let notes = Notes::from([("model".to_owned(), "wine".to_owned())]);
     let bytes = write(&table, &notes).expect("written");
-    let (read, beside) = read(bytes.into()).expect("read");
+    let (read, notes) = read(bytes.into()).expect("read");
     assert_eq!(read, table);
-    assert_eq!(beside.get("model").map(String::as_str), Some("wine"));
+    assert_eq!(notes.get("model").map(String::as_str), Some("wine"));
 }
 
 #[test]

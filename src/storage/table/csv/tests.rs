@@ -26,7 +26,7 @@ fn columns_are_numbers_unless_a_cell_is_not() {
 }
 
 #[test]
-fn what_is_no_table_is_refused() {
+fn an_invalid_table_is_refused() {
     let refused = |text: &str, part: &str| {
         let error = table(text).expect_err("must be refused");
         assert!(
