@@ -39,7 +39,7 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
     ];
     let said = registry.refuses(&push);
     assert!(
-        said.contains("does not answer golden case 0: output 'y' is 2 and not 1 at element 0"),
+        said.contains("golden case 0 failed: output 'y' is 2 and not 1 at element 0"),
         "{said}"
     );
     assert_eq!(
@@ -47,7 +47,7 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
         "2"
     );
     eventually("the refusal", || {
-        server.log().contains("does not answer golden case 0")
+        server.log().contains("golden case 0 failed")
     });
     assert!(serves(&server, "1", 1.0));
     std::fs::write(&wrong, "{}").expect("written");
@@ -91,7 +91,7 @@ fn golden_rows_are_made_at_push_and_must_hold_before_a_version_serves() {
         &[("golden.json", made.as_bytes())],
     );
     eventually("the refusal", || {
-        server.log().contains("does not answer golden case 0")
+        server.log().contains("golden case 0 failed")
     });
     assert!(serves(&server, "1", 1.0));
 }
