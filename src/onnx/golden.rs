@@ -114,8 +114,7 @@ impl Golden {
                 )));
             }
             self.check_case(case, signature, session).map_err(|e| {
-                Error::precondition(e.message)
-                    .context(format_args!("the model fails on golden case {at}"))
+                Error::precondition(e.message).context(format_args!("golden case {at} failed"))
             })?;
         }
 

@@ -61,7 +61,8 @@ fn a_session_with_other_answers_is_found() {
     assert_eq!((said(&made, 2.0), said(&made, 2.000_01)), (Ok(()), Ok(())));
     let refused = said(&made, 2.1).expect_err("another answer");
     assert!(
-        refused.contains("golden case 0: output 'y' is 2.1") && refused.contains("element 0"),
+        refused.contains("golden case 0 failed: output 'y' is 2.1")
+            && refused.contains("element 0"),
         "{refused}"
     );
     // A tolerance in the file overrides the datatype's.

@@ -55,7 +55,7 @@ fn check_wrong_golden_rows(registry: &Registry, server: &Server, made: &str) {
     ];
     let said = registry.refuses(&push);
     assert!(
-        said.contains("does not answer golden case 0: output 'y' is 2 and not 1 at element 0"),
+        said.contains("golden case 0 failed: output 'y' is 2 and not 1 at element 0"),
         "{said}"
     );
 
@@ -64,7 +64,7 @@ fn check_wrong_golden_rows(registry: &Registry, server: &Server, made: &str) {
         "2"
     );
     eventually("the refusal", || {
-        server.log().contains("does not answer golden case 0")
+        server.log().contains("golden case 0 failed")
     });
     assert!(serves(server, "1", 1.0));
 
@@ -122,7 +122,7 @@ fn golden_rows_beside_a_model_in_a_directory_must_hold_before_a_version_serves()
         &[("golden.json", made.as_bytes())],
     );
     eventually("the refusal", || {
-        server.log().contains("does not answer golden case 0")
+        server.log().contains("golden case 0 failed")
     });
     assert!(serves(&server, "1", 1.0));
 }
