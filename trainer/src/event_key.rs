@@ -95,6 +95,11 @@ impl EventKey {
         matches!(self, Self::Request(_))
     }
 
+    /// Whether at most one run is recorded for the event.
+    pub(crate) fn occurs_once(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Cron(_))
+    }
+
     /// The time of the cron pattern that the key names.
     pub(crate) fn cron_time(&self) -> Option<DateTime<Utc>> {
         match self {
