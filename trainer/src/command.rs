@@ -2,6 +2,7 @@
 //! writes a model there. It gets no credentials, limited resources and a deadline;
 //! its model is checked like any other.
 
+pub(crate) mod agreement;
 pub(crate) mod exchange;
 pub(crate) mod guard;
 

@@ -1,7 +1,8 @@
 //! The fitted model, of a built-in algorithm or of a training program: its graph,
 //! its columns and its parity check.
 
-use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport, compare};
+use crate::command::agreement::compare;
+use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;

@@ -33,12 +33,12 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let history = history_of(&setup.operator, &spec.model.name)?;
     let mut shown = Shown::new(arguments.common.json);
 
-    let search = Search {
+    let command = SweepCommand {
         arguments,
         setup: &setup,
         history: &history,
     };
-    let swept = search.run_trials(&spec, &mut shown).await?;
+    let swept = command.run_trials(&spec, &mut shown).await?;
     let best = swept
         .trials
         .first()
@@ -48,7 +48,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         list(&swept);
     }
 
-    let (ran, ended) = search.run_best(best, &swept, &mut shown).await;
+    let (ran, ended) = command.run_best(best, &swept, &mut shown).await;
     if arguments.common.json {
         line(&in_json(&swept, &ran).to_string());
     } else {
@@ -68,13 +68,13 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
 }
 
 /// A sweep of the command line.
-struct Search<'s> {
+struct SweepCommand<'s> {
     arguments: &'s RunArguments,
     setup: &'s Setup,
     history: &'s History,
 }
 
-impl Search<'_> {
+impl SweepCommand<'_> {
     /// Runs the trials, and logs those that were not run before to MLflow.
     async fn run_trials(&self, spec: &Spec, shown: &mut Shown) -> Result<Swept> {
         let before = self.history.all().await?;

@@ -1,18 +1,13 @@
 //! The files between the trainer and a training program: rows and a description
 //! in, a model with predictions out. The targets of the test rows are not passed.
+//! Does not judge the model.
 
-#[cfg(test)]
-mod tests;
-
-use super::super::data::{Rows, Target};
-use super::super::frame::{Frame, Values};
-use super::super::parity::Parity;
-use super::super::spec::{RowFormat, Spec};
-use super::super::split::Fold;
+use crate::data::{Rows, Target};
+use crate::frame::{Frame, Values};
+use crate::spec::{RowFormat, Spec};
+use crate::split::Fold;
 use bytes::Bytes;
-use ortus::core::error::short;
-use ortus::core::error::{Error, Result};
-use ortus::observe::quality::answer::Answer;
+use ortus::core::error::{Error, Result, short};
 use ortus::storage::table::{Column, Table, columnar};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -297,94 +292,4 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions>
     }
 
     Ok(claims)
-}
-
-/// Compares the predictions of a program with those of its model. Refuses a
-/// difference beyond `within`, and another class unless the two are tied.
-/// `places` are the indices of the classes in the model.
-pub(crate) fn compare(
-    claims: &ProgramPredictions,
-    answers: &[Option<Answer>],
-    places: &[usize],
-    within: f64,
-) -> Result<Parity> {
-    let refuse =
-        |row: usize, how: String| Err(Error::precondition(format!("test row {row}: {how}")));
-    let mut parity = Parity {
-        rows: answers.len(),
-        worst: 0.0,
-    };
-
-    let all = || claims.values.iter().filter(|v| v.is_finite());
-    let mean = all().sum::<f64>() / all().count().max(1) as f64;
-    let scale =
-        (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
-    for (row, answer) in answers.iter().enumerate() {
-        match answer {
-            None => return refuse(row, "the model has no prediction".to_owned()),
-            Some(Answer::Value(found)) => {
-                let Some(claimed) = claims.values.get(row) else {
-                    return refuse(
-                        row,
-                        "the program predicted a class, the model a value".into(),
-                    );
-                };
-                let apart =
-                    (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
-                // NaN is not close to anything.
-                if apart.is_nan() || apart > within {
-                    return refuse(
-                        row,
-                        format!("the model predicts {found}, the program predicted {claimed}"),
-                    );
-                }
-                parity.worst = parity.worst.max(apart);
-            }
-            Some(Answer::Class(found, scores)) => {
-                let claimed = claims
-                    .classes
-                    .get(row)
-                    .and_then(|class| places.get(*class as usize));
-                let Some(claimed) = claimed else {
-                    return refuse(
-                        row,
-                        "the program predicted a value, the model a class".into(),
-                    );
-                };
-                let claimed = *claimed as u32;
-                let width = claims.scores.len() / claims.classes.len().max(1);
-                let told = &claims.scores[row * width..][..width];
-                for (class, b) in told.iter().enumerate() {
-                    let a = places
-                        .get(class)
-                        .and_then(|at| scores.get(*at))
-                        .copied()
-                        .unwrap_or(f32::NAN);
-                    let apart = f64::from((a - b).abs());
-                    if apart.is_nan() || apart > within {
-                        return refuse(
-                            row,
-                            format!(
-                                "the model predicts the probability {a}, the program predicted {b}"
-                            ),
-                        );
-                    }
-                    parity.worst = parity.worst.max(apart);
-                }
-                let score = |class: u32| scores.get(class as usize).copied().unwrap_or(0.0);
-                let is_tied = f64::from((score(*found) - score(claimed)).abs()) <= within
-                    && !scores.is_empty();
-                if *found != claimed && !is_tied {
-                    return refuse(
-                        row,
-                        format!(
-                            "the model predicts class {found}, the program predicted {claimed}"
-                        ),
-                    );
-                }
-            }
-        }
-    }
-
-    Ok(parity)
 }

@@ -1,6 +1,6 @@
 //! Converts the batches of a query to whole columns, by type.
 
-use super::super::frame::{Coder, Column, Values, Words};
+use crate::frame::{Coder, Column, MISSING, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
@@ -225,7 +225,7 @@ impl Gathered {
 
         let alone = words.list.len() as u32..;
         alone
-            .zip(words.codes.iter_mut().filter(|c| **c == super::MISSING))
+            .zip(words.codes.iter_mut().filter(|c| **c == MISSING))
             .for_each(|(next, code)| *code = next);
         words.codes
     }
