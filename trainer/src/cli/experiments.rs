@@ -157,7 +157,7 @@ pub(super) async fn log_to_mlflow(address: Option<&str>, ran: &RecordedRun) {
     let Some(address) = address.filter(|_| ran.status != RunStatus::Skipped) else {
         return;
     };
-    let logged = async { Tracking::open(address)?.tell(&tracked(ran)).await };
+    let logged = async { Tracking::open(address)?.log(&tracked(ran)).await };
     if let Err(error) = logged.await {
         note(&format!(
             "ortus-trainer: the run cannot be logged to MLflow: {error}"
