@@ -122,24 +122,26 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
         .iter()
         .map(|path| Ok((path.clone(), Stamp::of(path)?)))
         .collect::<Result<_>>()?;
-    let describe = |path: &PathBuf| -> Result<SourceFile> {
-        let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
-        let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
-        let shown = path.strip_prefix(folder).unwrap_or(path);
-        Ok(SourceFile {
-            path: shown.display().to_string(),
-            digest,
-            bytes,
-        })
-    };
-
-    let files = found.iter().map(describe).collect::<Result<_>>()?;
+    let files = found.iter().map(|path| describe(path, folder));
+    let files = files.collect::<Result<_>>()?;
     Ok(Staged {
         tables: found,
         files,
         rows_digest: None,
         notes: Vec::new(),
         stamps,
+    })
+}
+
+/// Describes a file for the manifest, its path relative to a folder if possible.
+fn describe(path: &Path, folder: &Path) -> Result<SourceFile> {
+    let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
+    let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
+    let shown = path.strip_prefix(folder).unwrap_or(path);
+    Ok(SourceFile {
+        path: shown.display().to_string(),
+        digest,
+        bytes,
     })
 }
 
