@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The exit status of a program that asks to be run again: `EX_TEMPFAIL`.
+/// The exit status with which a program requests another attempt: `EX_TEMPFAIL`.
 const AGAIN: i32 = 75;
 /// The pause between two attempts, which grows with each.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(crate) struct Code {
     pub path: String,
 }
 
-/// The source files of the training program; empty for the built-in algorithms.
+/// Returns the source files of the training program; empty for the built-in algorithms.
 pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     if spec.fit.algorithm != crate::spec::Algorithm::Command {
         return Ok(Vec::new());
@@ -105,7 +105,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The digest of a file, and its path relative to the folder of the specification.
+/// Returns the digest of a file, and its path relative to the folder of the specification.
 fn code_of(path: &Path, folder: &Path) -> Result<Code> {
     let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
     let (digest, _) = measured

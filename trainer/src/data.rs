@@ -33,7 +33,7 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// Files only.
+    /// Reaches files only.
     pub(crate) fn files() -> Self {
         Self {
             records: None,
@@ -67,7 +67,7 @@ pub(crate) enum Target {
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = ortus::core::model::task::CLASSES_MAX;
 impl Target {
-    /// The targets as numbers: the value, or the index of the class.
+    /// Returns the targets as numbers: the value, or the index of the class.
     pub(crate) fn numbers(&self) -> Vec<f32> {
         match self {
             Self::Values(values) => values.clone(),
@@ -75,7 +75,7 @@ impl Target {
         }
     }
 
-    /// The names of the classes; none for regression.
+    /// Returns the names of the classes; none for regression.
     pub(crate) fn classes(&self) -> Option<&[String]> {
         match self {
             Self::Values(_) => None,
@@ -83,7 +83,7 @@ impl Target {
         }
     }
 
-    /// The targets of some rows.
+    /// Returns the targets of some rows.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         match self {
             Self::Values(values) => {
@@ -159,7 +159,7 @@ pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
 }
 
 impl Rows {
-    /// The number of rows.
+    /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
         self.frame.rows
     }

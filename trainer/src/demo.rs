@@ -149,7 +149,7 @@ async fn tour(place: &Place, is_json: bool) -> Result<Value> {
     Ok(result)
 }
 
-/// The training rows of the first version, as CSV.
+/// Returns the training rows of the first version, as CSV.
 fn history(world: &mut World) -> String {
     let mut rows = "time,amount,hour,age,country,fraud\n".to_owned();
     let begin = chrono::Utc::now() - chrono::TimeDelta::days(2);
@@ -238,7 +238,7 @@ async fn is_ready(http: &str) -> bool {
 async fn lineage(place: &Place, id: &str) -> Result<Value> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let said = place.does(&[
+        let output = place.does(&[
             SERVER,
             "lineage",
             "--prediction",
@@ -247,7 +247,7 @@ async fn lineage(place: &Place, id: &str) -> Result<Value> {
             &place.registry(),
             "--json",
         ]);
-        match said {
+        match output {
             Ok(text) => {
                 return serde_json::from_str(&text)
                     .map_err(|e| Error::internal("read a lineage").with_source(e));

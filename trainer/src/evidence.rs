@@ -50,7 +50,7 @@ pub(super) fn page(
     render(&run)
 }
 
-/// The number of classes; none for regression.
+/// Returns the number of classes; none for regression.
 fn classes(model: &Evaluation) -> Option<usize> {
     let answers = model.answers.iter().flatten();
     answers.into_iter().find_map(|answer| match answer {
@@ -59,7 +59,7 @@ fn classes(model: &Evaluation) -> Option<usize> {
     })
 }
 
-/// The curves of a classification: of two classes for the last one, which is the
+/// Returns the curves of a classification: of two classes for the last one, which is the
 /// positive one; of more for the first three.
 fn curves(classes: usize, model: &Evaluation, champion: Option<&Evaluation>) -> Vec<Figure> {
     if classes == 2 {
@@ -145,7 +145,7 @@ fn line(name: &str, points: Points) -> Line {
     }
 }
 
-/// The score of a class for each row.
+/// Returns the score of a class for each row.
 fn scores(judged: &Evaluation, class: usize) -> Scored {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
@@ -222,7 +222,7 @@ fn precision(scores: &Scored) -> Points {
     )
 }
 
-/// The mean score of each tenth of the scores, and the frequency of the class.
+/// Returns the mean score of each tenth of the scores, and the frequency of the class.
 fn calibration(scores: &Scored) -> Points {
     let mut bins = [(0.0, 0.0, 0_usize); BINS];
     for (score, is_of) in scores {
@@ -257,7 +257,7 @@ fn values(judged: &Evaluation) -> Points {
         .collect()
 }
 
-/// The shares of errors in equal parts between their outermost hundredths.
+/// Returns the shares of errors in equal parts between their outermost hundredths.
 fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
     let mut all: Vec<f64> = pairs.iter().map(|(truth, value)| value - truth).collect();
     all.sort_by(f64::total_cmp);
@@ -280,7 +280,7 @@ fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// The comparison with the champion: all rows first, then slice by slice.
+/// Returns the comparison with the champion: all rows first, then slice by slice.
 fn comparisons(
     rows: &TestRows<'_>,
     model: &Evaluation,

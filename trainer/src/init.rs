@@ -73,7 +73,7 @@ fn text(spec: &Spec, name: &str, at: &str, rows: &Rows) -> String {
     out + &REST.replace("{by}", by)
 }
 
-/// The line of columns to ignore: those that hold no value or another time, and
+/// Returns the line of columns to ignore: those that hold no value or another time, and
 /// those that only identify or count the rows, with the reason. Empty if there are none.
 fn ignored(unfit: &[String], rows: &Rows) -> String {
     let mut names: Vec<String> = unfit.iter().map(|name| quoted(name)).collect();
@@ -96,7 +96,7 @@ fn ignored(unfit: &[String], rows: &Rows) -> String {
     format!("ignore = [{}]{why}\n", names.join(", "))
 }
 
-/// How a column only names the rows, and so predicts nothing.
+/// Returns how a column only names the rows, and so predicts nothing.
 fn only_names_rows(values: &Values, rows: usize) -> Option<&'static str> {
     if rows <= ROWS_MIN {
         return None;
@@ -111,7 +111,7 @@ fn only_names_rows(values: &Values, rows: usize) -> Option<&'static str> {
     }
 }
 
-/// A name for the model, after the file.
+/// Returns a name for the model, after the file.
 fn model_name(path: &Path) -> String {
     let legal = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' || c == '_' {

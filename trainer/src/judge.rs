@@ -109,7 +109,7 @@ impl Predictor {
     }
 }
 
-/// A column that the model takes. Refuses one that the data does not have.
+/// Returns a column that the model takes. Refuses one that the data does not have.
 fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Values> {
     let found = frame.column(name).map(|column| &column.values);
     found.ok_or_else(|| {
@@ -120,7 +120,7 @@ fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Values> {
     })
 }
 
-/// Some rows of columns, as the tensor of an input. Refuses columns of another type.
+/// Returns some rows of columns, as the tensor of an input. Refuses columns of another type.
 fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Result<Tensor> {
     let other_type = || {
         Error::precondition(format!(
@@ -184,7 +184,7 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     }
 }
 
-/// The indices of classes in a model. Refuses a class that it does not have.
+/// Returns the indices of classes in a model. Refuses a class that it does not have.
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
@@ -194,7 +194,7 @@ fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
 }
 
 impl Predictor {
-    /// The index of each class of a target in the model; empty for regression.
+    /// Returns the index of each class of a target in the model; empty for regression.
     pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
         match (target, &self.task) {
             (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
@@ -248,7 +248,7 @@ impl LossMeasure {
         }
     }
 
-    /// The loss of a prediction; a missing one has the largest loss.
+    /// Returns the loss of a prediction; a missing one has the largest loss.
     fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {

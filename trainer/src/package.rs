@@ -109,7 +109,7 @@ pub(crate) fn batch_dependence(
     Ok(None)
 }
 
-/// Whether a row of missing values is predicted.
+/// Returns whether a row of missing values is predicted.
 pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
     let frame = Frame {
         columns: rows.frame.columns.iter().map(missing).collect(),
@@ -118,7 +118,7 @@ pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Re
     Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
 }
 
-/// A column of one missing value.
+/// Returns a column of one missing value.
 fn missing(column: &Column) -> Column {
     Column {
         name: column.name.clone(),
@@ -165,7 +165,7 @@ pub(crate) fn write(
         .try_for_each(|(name, text)| put(name, text.as_bytes()))
 }
 
-/// The model card, in Markdown.
+/// Returns the model card, in Markdown.
 pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     let mut text = format!("# {}\n\n", spec.model.name);
     if let Some(about) = &spec.model.about {

@@ -225,7 +225,7 @@ fn labelled(all: &[(String, f64)]) -> (Vec<String>, Vec<f64>) {
     all.iter().cloned().unzip()
 }
 
-/// The features with the largest importance, and their shares.
+/// Returns the features with the largest importance, and their shares.
 fn largest_importances(record: &RunRecord) -> Vec<(String, f64)> {
     let shown = record.importances().iter().take(FEATURES_MAX);
     shown

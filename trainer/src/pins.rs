@@ -143,13 +143,13 @@ fn folder(model: &ModelName) -> String {
     format!("train/{model}/pins")
 }
 
-/// The event of a pin, by the name of its file.
+/// Returns the event of a pin, by the name of its file.
 fn event_of(path: &str) -> Option<EventKey> {
     let name = path.rsplit('/').next()?.strip_suffix(".json")?;
     Some(EventKey::parse(name))
 }
 
-/// Whether a pin was written before a run began. One that cannot be read was not,
+/// Returns whether a pin was written before a run began. One that cannot be read was not,
 /// so that the next run for its event reports it.
 async fn was_pinned_by(records: &Records, path: &str, began: DateTime<Utc>) -> Result<bool> {
     let bytes = records.get(path, BYTES_MAX).await?;

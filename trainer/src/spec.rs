@@ -184,7 +184,7 @@ impl Values {
 pub(crate) struct Joins(pub BTreeMap<String, Join>);
 
 impl Spec {
-    /// The only source, if there is no query.
+    /// Returns the only source, if there is no query.
     pub(crate) fn only_source(&self) -> Option<&String> {
         let mut others = self
             .sources
@@ -212,7 +212,7 @@ impl Spec {
         load::read(path)
     }
 
-    /// The canonical text of everything that a run depends on except the data; the
+    /// Returns the canonical text of everything that a run depends on except the data; the
     /// same for the same meaning.
     pub(crate) fn canonical(&self) -> String {
         let mut root = toml::Table::new();
@@ -258,7 +258,7 @@ impl Spec {
         root.to_string()
     }
 
-    /// Whether it reads captured predictions.
+    /// Returns whether it reads captured predictions.
     pub(crate) fn has_seen(&self) -> bool {
         self.sources
             .0

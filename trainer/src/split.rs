@@ -175,7 +175,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
             stop,
             test: judged.collect(),
         };
-        apart(rows, &mut parts);
+        separate_groups(rows, &mut parts);
         all.push(parts);
     }
 
@@ -183,7 +183,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
 }
 
 /// Removes rows whose group is in a later part too.
-fn apart(rows: &Rows, fold: &mut Fold) {
+fn separate_groups(rows: &Rows, fold: &mut Fold) {
     let Some(groups) = &rows.group else { return };
     let of = |part: &[u32]| {
         part.iter()
@@ -206,7 +206,8 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
     let (folds, test) = (spec.split.folds, spec.split.test);
     if folds as f64 * test > 1.0 + 1e-9 {
         return Err(Error::invalid(format!(
-            "{folds} folds of {test} of the rows are more than there are"
+            "'folds' times 'test' in [split] is {:.3}; it must be at most 1",
+            folds as f64 * test
         )));
     }
 
@@ -237,7 +238,7 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
 /// Rows that stay together: those of a group, or a single one.
 type Unit = Vec<u32>;
 
-/// The rows of each group.
+/// Returns the rows of each group.
 fn group_units(groups: &[u32]) -> Vec<Unit> {
     let count = groups.iter().max().map_or(0, |group| *group as usize + 1);
     let mut units = vec![Vec::new(); count];

@@ -58,7 +58,7 @@ pub(crate) async fn sweep(
     for (at, (set, spec)) in settings.into_iter().enumerate() {
         if begun.elapsed() >= spec.sweep.time_max {
             cut = Some(format!(
-                "{} of {count} were tried within 'time_max' of [sweep]",
+                "{} of {count} trials were run within 'time_max' in [sweep]",
                 trials.len()
             ));
             break;
@@ -133,7 +133,7 @@ impl<'t> Trials<'t> {
         })
     }
 
-    /// The run key of a trial.
+    /// Returns the run key of a trial.
     fn key(&self, spec: &Spec) -> Digest {
         trial_key(&key(spec, &self.code, &self.data_digest))
     }
@@ -185,7 +185,7 @@ fn trial_key(run: &Digest) -> Digest {
     Digest::of(format!("trial {run}").as_bytes())
 }
 
-/// The settings of a trial, for a person.
+/// Returns the settings of a trial, for a person.
 pub(crate) fn words(set: &Map<String, Value>) -> String {
     set.iter()
         .map(|(name, value)| format!("{name} = {value}"))
@@ -193,7 +193,7 @@ pub(crate) fn words(set: &Map<String, Value>) -> String {
         .join(", ")
 }
 
-/// The training rows, to be split again.
+/// Returns the training rows, to be split again.
 fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
@@ -235,12 +235,12 @@ fn try_one(
     Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
 }
 
-/// The specifications of the trials, with their settings.
+/// Returns the specifications of the trials, with their settings.
 fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
     let values = &spec.sweep_values.0;
     if values.is_empty() {
         return Err(Error::invalid(
-            "[sweep.values] is missing: settings and what to try for each",
+            "[sweep.values] is missing: the settings, each with the values to try",
         ));
     }
 
@@ -257,7 +257,7 @@ fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
         .collect()
 }
 
-/// The specification of a trial, with a value for each setting, and these values.
+/// Returns the specification of a trial, with a value for each setting, and these values.
 fn with_values(spec: &Spec, chosen: Vec<toml::Value>) -> Result<(Map<String, Value>, Spec)> {
     let mut tried = spec.clone();
     let mut set = Map::new();
@@ -287,7 +287,7 @@ fn drawn(spec: &Spec) -> Vec<Vec<toml::Value>> {
     seen
 }
 
-/// All combinations of the values.
+/// Returns all combinations of the values.
 fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
     let mut all: Vec<Vec<toml::Value>> = vec![Vec::new()];
     for (name, of) in values {

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The largest small object.
+/// The largest request or time in the store.
 const BYTES_MAX: u64 = 64 << 10;
 /// The most bytes of the actor and the reason of a request.
 const WORDS_MAX: usize = 4 << 10;
@@ -344,7 +344,7 @@ struct DueRun<'d> {
     now: DateTime<Utc>,
 }
 
-/// The event of the note that events are delayed. The note is recorded once; the
+/// Returns the event of the note that events are delayed. The note is recorded once; the
 /// events stay due.
 fn delayed(events: &[Event]) -> Event {
     Event {
@@ -353,7 +353,7 @@ fn delayed(events: &[Event]) -> Event {
     }
 }
 
-/// The record of events that start no run.
+/// Returns the record of events that start no run.
 fn skipped_run(spec: &Spec, events: &[Event], why: String, now: DateTime<Utc>) -> RecordedRun {
     RecordedRun {
         model: spec.model.name.clone(),
@@ -367,7 +367,7 @@ fn skipped_run(spec: &Spec, events: &[Event], why: String, now: DateTime<Utc>) -
     }
 }
 
-/// The key of the note that events are delayed.
+/// Returns the key of the note that events are delayed.
 fn waiting(events: &[Event]) -> EventKey {
     EventKey::waits(events.first().map(|event| &event.key))
 }
@@ -376,9 +376,10 @@ fn keys(events: &[Event]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
-/// Causes told of one by one.
-const TOLD_MAX: usize = 3;
+/// The most causes that a trigger names.
+const CAUSES_MAX: usize = 3;
 
+/// Describes the causes of a run, for a person.
 fn words(events: &[Event]) -> String {
     let mut all: Vec<&str> = Vec::new();
     for event in events {
@@ -387,19 +388,19 @@ fn words(events: &[Event]) -> String {
         }
     }
 
-    let told = all
+    let named = all
         .iter()
-        .take(TOLD_MAX)
+        .take(CAUSES_MAX)
         .copied()
         .collect::<Vec<_>>()
         .join("; ");
-    match all.len().saturating_sub(TOLD_MAX) {
-        0 => told,
-        more => format!("{told}; and {more} more"),
+    match all.len().saturating_sub(CAUSES_MAX) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
     }
 }
 
-/// Since when anybody watches a model.
+/// Returns the time since which the model is watched: now, if it was not watched before.
 async fn since(records: &Records, model: &ModelName, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     if let Some(since) = known_since(records, model).await? {
         return Ok(since);
@@ -418,7 +419,7 @@ async fn known_since(records: &Records, model: &ModelName) -> Result<Option<Date
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// What people asked for that was not dealt with.
+/// Returns the requests of people that were not handled.
 async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<RunRequest>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();

@@ -67,7 +67,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
     }
 }
 
-/// The times of the cron pattern between `--from` and `--to`.
+/// Returns the times of the cron pattern between `--from` and `--to`.
 fn times(arguments: &BackfillArguments, spec: &Spec) -> Result<Vec<DateTime<Utc>>> {
     let cron = arguments.cron.as_deref().or(spec.triggers.cron.as_deref());
     let cron = cron.ok_or_else(|| {

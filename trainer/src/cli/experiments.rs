@@ -165,7 +165,7 @@ pub(super) async fn log_to_mlflow(address: Option<&str>, ran: &RecordedRun) {
     }
 }
 
-/// What MLflow is sent about a run.
+/// Converts a run to MLflow's terms.
 fn tracked(ran: &RecordedRun) -> TrackedRun {
     let record = &ran.record;
     let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
@@ -207,7 +207,7 @@ fn tracked(ran: &RecordedRun) -> TrackedRun {
     }
 }
 
-/// The settings of a run, by their full names.
+/// Returns the settings of a run, by their full names.
 fn settings(record: &RunRecord) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let spec = record.spec.value();
@@ -264,7 +264,7 @@ pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common
     Ok(())
 }
 
-/// The two values of each name, as JSON.
+/// Returns the two values of each name, as JSON.
 fn pairs(all: &Sides) -> Value {
     all.iter()
         .map(|(name, (one, other))| (name.clone(), json!([one, other])))
@@ -288,13 +288,13 @@ fn print_sides(what: &str, [one, other]: &[String; 2], all: &Sides) {
     table.print();
 }
 
-/// The first characters of the key of a run.
+/// Returns the first characters of the key of a run.
 fn short_key(ran: &RecordedRun) -> String {
     let key = ran.key().trim_start_matches("sha256:");
     key.chars().take(12).collect()
 }
 
-/// The metrics of a run, and the loss of a trial, as text.
+/// Returns the metrics of a run, and the loss of a trial, as text.
 fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
     let loss = ran.record.loss.value();
     ran.record
@@ -304,7 +304,7 @@ fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The verdicts of the gates of a run.
+/// Returns the verdicts of the gates of a run.
 fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
     let word = |text: &str| text.replace('_', " ");
     ran.record
@@ -317,7 +317,7 @@ fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
 /// The values of two runs, by name.
 type Sides = BTreeMap<String, (Option<String>, Option<String>)>;
 
-/// The values of two runs side by side, of the names that `shown` accepts.
+/// Returns the values of two runs side by side, of the names that `shown` accepts.
 fn beside(
     one: &BTreeMap<String, String>,
     other: &BTreeMap<String, String>,

@@ -90,7 +90,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
     }
 }
 
-/// The most threads that a specification asks for; 0 means all.
+/// Returns the most threads that a specification asks for; 0 means all.
 fn threads(specs: &[Spec]) -> usize {
     let threads = specs.iter().map(|spec| spec.fit.threads);
     if threads.clone().any(|threads| threads == 0) {

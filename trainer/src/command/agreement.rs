@@ -36,7 +36,7 @@ pub(crate) fn compare(
     })
 }
 
-/// The standard deviation of the finite values.
+/// Returns the standard deviation of the finite values.
 fn deviation(values: &[f64]) -> f64 {
     let finite = || values.iter().filter(|value| value.is_finite());
     let count = finite().count().max(1) as f64;
@@ -125,7 +125,7 @@ impl Agreement<'_> {
         Ok(())
     }
 
-    /// Whether a difference is allowed; NaN is not.
+    /// Returns whether a difference is allowed; NaN is not.
     fn is_within(&mut self, difference: f64) -> bool {
         let is_within = difference <= self.within;
         if is_within {

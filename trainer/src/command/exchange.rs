@@ -104,7 +104,7 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     std::fs::write(folder.join("spec.json"), order.to_string()).map_err(failed)
 }
 
-/// The kind of a feature, as `spec.json` names it.
+/// Returns the kind of a feature, as `spec.json` names it.
 fn kind(values: &Values) -> &'static str {
     match values {
         Values::Numbers(_) => "number",
@@ -112,7 +112,7 @@ fn kind(values: &Values) -> &'static str {
     }
 }
 
-/// The rows of a part, with their targets and weights if the program may see them.
+/// Returns the rows of a part, with their targets and weights if the program may see them.
 fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
     let Frame {
         columns,

@@ -38,7 +38,7 @@ pub(crate) fn check(
         let ahead = times.iter().filter(|t| **t > now + AHEAD).count();
         if ahead > 0 {
             return Err(Error::invalid(format!(
-                "{ahead} rows are of a time that is still to come; leave them out in the query"
+                "{ahead} rows have a time in the future; leave them out in the query"
             )));
         }
         let age = now.saturating_sub(newest);
@@ -95,7 +95,7 @@ fn is_constant(values: &Values) -> bool {
     }
 }
 
-/// The number of rows that repeat an earlier one, target and time included.
+/// Returns the number of rows that repeat an earlier one, target and time included.
 fn duplicates(rows: &Rows) -> usize {
     let mut seen = HashSet::with_capacity(rows.len());
     let target = rows.target.numbers();
@@ -116,7 +116,7 @@ fn duplicates(rows: &Rows) -> usize {
     rows.len() - (0..rows.len()).filter(is_new).count()
 }
 
-/// How well one column predicts the target, from 0.5 to 1: its AUC, for the class
+/// Returns how well one column predicts the target, from 0.5 to 1: its AUC, for the class
 /// it predicts best; for regression, the probability that it orders two rows as
 /// the target does. A category counts as the mean target of its other rows.
 fn predictive_power(rows: &Rows, at: usize) -> f64 {
@@ -128,7 +128,7 @@ fn predictive_power(rows: &Rows, at: usize) -> f64 {
         .fold(0.5, f64::max)
 }
 
-/// The target of some rows as numbers; of classes, whether the row is of the class, for
+/// Returns the target of some rows as numbers; of classes, whether the row is of the class, for
 /// each class, or only for the second of two.
 fn targets(rows: &Rows, chosen: &[usize]) -> Vec<Vec<f64>> {
     match &rows.target {
@@ -176,7 +176,7 @@ fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) ->
     }
 }
 
-/// Each row's category as the mean target of its other rows.
+/// Returns each row's category as the mean target of its other rows.
 fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
     let mut sums: HashMap<u32, (f64, f64)> = HashMap::new();
     for (code, target) in codes.iter().zip(target) {
@@ -191,7 +191,7 @@ fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
     codes.iter().zip(target).map(one).collect()
 }
 
-/// The AUC of values for rows with target 1; missing values rank
+/// Returns the AUC of values for rows with target 1; missing values rank
 /// lowest.
 fn area(values: &[f64], target: &[f64]) -> f64 {
     let rows = values
@@ -201,7 +201,7 @@ fn area(values: &[f64], target: &[f64]) -> f64 {
     area_of(rows.collect()).unwrap_or(0.5)
 }
 
-/// A sort key; a missing value ranks lowest.
+/// Returns a sort key; a missing value ranks lowest.
 fn there(value: f64) -> f64 {
     if value.is_nan() {
         f64::NEG_INFINITY
@@ -210,7 +210,7 @@ fn there(value: f64) -> f64 {
     }
 }
 
-/// Ranks from 0, with the mean rank for equal values.
+/// Returns ranks from 0, with the mean rank for equal values.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));

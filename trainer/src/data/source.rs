@@ -300,7 +300,7 @@ async fn collect(frame: DataFrame, columns: &mut [Growing], rows_max: usize) -> 
     Ok(rows)
 }
 
-/// The error of a query that the engine refuses, or that needs too much memory.
+/// Returns the error of a query that the engine refuses, or that needs too much memory.
 fn refused(error: DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(

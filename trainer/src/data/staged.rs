@@ -145,7 +145,7 @@ fn describe(path: &Path, folder: &Path) -> Result<SourceFile> {
     })
 }
 
-/// Whether a file is hidden or still being written, by the naming of table formats.
+/// Returns whether a file is hidden or still being written, by the naming of table formats.
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }

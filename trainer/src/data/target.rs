@@ -113,7 +113,7 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<Labelled> {
     Ok((Target::Classes { of, names }, labelled))
 }
 
-/// The words that a row has.
+/// Returns the words that a row has.
 fn used(words: &Words) -> Vec<String> {
     let mut is_used = vec![false; words.list.len()];
     for code in words.codes.iter().filter(|code| **code != MISSING) {

@@ -24,7 +24,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Whether the accuracy fell, was restored, and no request failed.
+    /// Returns whether the accuracy fell, was restored, and no request failed.
     fn held(&self, seen: &Seen) -> bool {
         self.recovered.is_some() && seen.lost == 0 && self.worst < self.before - 2.0 * SLACK
     }

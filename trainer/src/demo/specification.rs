@@ -2,12 +2,12 @@
 
 use super::MODEL;
 
-/// The specification of the first version, which is trained on a file.
+/// Returns the specification of the first version, which is trained on a file.
 pub(super) fn first() -> String {
     specification("[data.sources]\nhistory = \"history.csv\"\n", "", "")
 }
 
-/// The specification of later versions, which are trained on captured predictions
+/// Returns the specification of later versions, which are trained on captured predictions
 /// whose label is known.
 pub(super) fn next() -> String {
     let query = "SELECT \\\"time\\\", amount, hour, age, country, truth AS fraud FROM seen";

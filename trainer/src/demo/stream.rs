@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-/// An input tensor of a request, with one value for each payment.
+/// Returns an input tensor of a request, with one value for each payment.
 fn input(payments: &[Payment], name: &str, kind: &str, value: fn(&Payment) -> Value) -> Value {
     let data: Vec<Value> = payments.iter().map(value).collect();
     json!({"name": name, "datatype": kind, "shape": [payments.len(), 1], "data": data})

@@ -81,7 +81,7 @@ struct Half {
 }
 
 impl Growth<'_> {
-    /// The leaf of all rows.
+    /// Returns the leaf of all rows.
     fn root(&self, rows: &[u32]) -> Leaf {
         let sums = Histogram::of(self.data, rows, self.gradients);
         let of_rows = rows.iter().fold([0.0; 2], |sum, row| {
@@ -157,7 +157,7 @@ impl Growth<'_> {
         }
     }
 
-    /// Whether the two leaves that replace a leaf are not split again.
+    /// Returns whether the two leaves that replace a leaf are not split again.
     fn is_last_below(&self, leaf: &Leaf) -> bool {
         leaf.depth + 1 >= self.options.depth_max || self.open.len() + 2 >= self.options.leaves_max
     }
@@ -240,7 +240,7 @@ fn link(tree: &mut Tree, parent: Option<(usize, Side)>, child: Branch) {
     }
 }
 
-/// The condition on values, from that on bins.
+/// Returns the condition on values, from that on bins.
 fn choice(test: &Test, cut: &Cut) -> Choice {
     match (test, cut) {
         (Test::UpTo(last, missing), Cut::Number(edges)) => {
