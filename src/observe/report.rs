@@ -43,13 +43,8 @@ pub fn document(title: &str, body: &Markup) -> String {
     page.into_string() + "\n"
 }
 
-/// Escapes text for HTML.
-pub fn escape(text: &str) -> String {
-    html! { (text) }.into_string()
-}
-
 /// Style sheet of every page.
-pub const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:0}\
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:0}\
 main{max-width:1340px;margin:0 auto;padding:24px}h1{margin:0}h2{margin:36px 0 4px;border-top:1px solid #d7dde4;padding-top:24px}\
 h3{margin:28px 0 4px}.quiet{color:#5b6875}.good{background:#e7f5ec;border-left:4px solid #2c8a55}\
 .bad{background:#fdeceb;border-left:4px solid #c4382e}.unknown{background:#f1f3f5;border-left:4px solid #8a97a5}\

@@ -1,13 +1,16 @@
 //! `ortus-trainer`: parses, calls the trainer, prints.
 
+mod backfill;
 mod experiments;
 mod plan;
 mod runs;
 mod setup;
 mod show;
+mod status;
 mod watching;
 
 use crate::demo::DemoArguments;
+use backfill::BackfillArguments;
 use clap::{Args, Parser, Subcommand};
 use ortus::cli::registry::arguments::{By, Common};
 use ortus::cli::{block_on, run_as};
@@ -15,7 +18,7 @@ use ortus::core::error::Result;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use watching::{BackfillArguments, WatchArguments};
+use watching::WatchArguments;
 
 /// The exit status if a gate failed or was inconclusive.
 const NOT_PASSED: u8 = 3;
@@ -105,7 +108,7 @@ pub(super) enum Command {
     },
     /// Show the whole loop: input drift, an alarm, retraining, and recovery.
     Demo(DemoArguments),
-    /// Run as `ortus`, for the demonstration.
+    /// Run as `ortus` (for the demonstration).
     #[command(hide = true)]
     Ortus {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -174,9 +177,9 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         } => {
             block_on(experiments::compare(&model, &one, &other, &common))?;
         }
-        Command::Status { spec, common } => block_on(watching::status(&spec, &common))?,
+        Command::Status { spec, common } => block_on(status::status(&spec, &common))?,
         Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
-        Command::Backfill(arguments) => return block_on(watching::backfill(&arguments)),
+        Command::Backfill(arguments) => return block_on(backfill::backfill(&arguments)),
         Command::Guard => crate::command::guard::run()?,
         Command::ProbeModel => ortus::app::probe_model()?,
     }

@@ -2,6 +2,7 @@
 //! writes a model there. It gets no credentials, limited resources and a deadline;
 //! its model is checked like any other.
 
+pub(crate) mod agreement;
 pub(crate) mod exchange;
 pub(crate) mod guard;
 
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The exit status of a program that asks to be run again: `EX_TEMPFAIL`.
+/// The exit status with which a program requests another attempt: `EX_TEMPFAIL`.
 const AGAIN: i32 = 75;
 /// The pause between two attempts, which grows with each.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ pub(crate) struct Code {
     pub path: String,
 }
 
-/// The source files of the training program; empty for the built-in algorithms.
+/// Returns the source files of the training program; empty for the built-in algorithms.
 pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
     if spec.fit.algorithm != crate::spec::Algorithm::Command {
         return Ok(Vec::new());
@@ -72,22 +73,8 @@ pub(crate) fn code(spec: &Spec) -> Result<Vec<Code>> {
         )));
     }
 
-    let one = |path: &PathBuf| {
-        let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
-        let (digest, _) = measured.map_err(|e| {
-            Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
-        })?;
-        Ok(Code {
-            path: path
-                .strip_prefix(&spec.folder)
-                .unwrap_or(path)
-                .display()
-                .to_string(),
-            digest,
-        })
-    };
-
-    let mut all: Vec<Code> = named.iter().map(one).collect::<Result<_>>()?;
+    let files = named.iter().map(|path| code_of(path, &spec.folder));
+    let mut all: Vec<Code> = files.collect::<Result<_>>()?;
     // Environment variables change the result as well.
     for name in &spec.program.env {
         let value = std::env::var(name).unwrap_or_default();
@@ -118,6 +105,18 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Returns the digest of a file, and its path relative to the folder of the specification.
+fn code_of(path: &Path, folder: &Path) -> Result<Code> {
+    let measured = std::fs::File::open(path).and_then(|mut file| blob::measure(&mut file));
+    let (digest, _) = measured
+        .map_err(|e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e))?;
+    let path = path.strip_prefix(folder).unwrap_or(path);
+    Ok(Code {
+        path: path.display().to_string(),
+        digest,
+    })
+}
+
 /// Runs the program on the rows of a fold, with retries, and returns its model
 /// and its report.
 pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutput> {
@@ -132,8 +131,8 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutp
             continue;
         }
         check(spec, &verdict, attempt)?;
-        let mut back =
-            exchange::take_back(folder.path(), spec, rows, fold).map_err(|e| told(e, &verdict))?;
+        let mut back = exchange::take_back(folder.path(), spec, rows, fold)
+            .map_err(|e| with_output(e, &verdict))?;
         if verdict.left > 0 {
             back.said.notes.push(format!(
                 "the program left {} processes running; they were killed",
@@ -204,13 +203,13 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
         Ended::Code(0) => return Ok(()),
         Ended::Code(AGAIN) => {
             let how = format!("exited with 75 (try again) {attempt} times");
-            return Err(told(Error::precondition(how), verdict));
+            return Err(with_output(Error::precondition(how), verdict));
         }
         Ended::Code(code) => format!("exited with {code}"),
         Ended::Signal(signal) => format!("was killed by signal {signal}"),
         Ended::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
-            return Err(told(
+            return Err(with_output(
                 Error::late(format!(
                     "ran over {deadline} s, 'deadline' in [fit.command]"
                 )),
@@ -220,7 +219,7 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
         Ended::NotStarted => format!("cannot be started: {}", verdict.said),
     };
 
-    Err(told(Error::precondition(how), verdict))
+    Err(with_output(Error::precondition(how), verdict))
 }
 
 /// The last output of a training program, for the record.
@@ -235,7 +234,8 @@ impl std::fmt::Display for LastOutput {
 
 impl std::error::Error for LastOutput {}
 
-fn told(error: Error, verdict: &Verdict) -> Error {
+/// Adds the last output of the program to an error.
+fn with_output(error: Error, verdict: &Verdict) -> Error {
     error
         .context(last(verdict))
         .with_source(LastOutput(verdict.said.clone()))

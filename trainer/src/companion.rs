@@ -107,7 +107,7 @@ fn errors(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option
     Ok(errors_of(rows, part, predictor)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
 }
 
-/// The absolute errors of a model on some rows; none for classification, or if a prediction is missing.
+/// Returns the absolute errors of a model on some rows; none for classification, or if a prediction is missing.
 fn errors_of(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f64>>> {
     let Target::Values(truths) = rows.target.take(part) else {
         return Ok(None);

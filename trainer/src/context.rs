@@ -48,7 +48,7 @@ pub(crate) trait Watcher {
 }
 
 impl Trainer<'_> {
-    /// The records of runs.
+    /// Returns the records of runs.
     pub(crate) fn records(&self) -> Records {
         Records::of(
             self.operator.log.store.clone(),

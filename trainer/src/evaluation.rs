@@ -90,7 +90,7 @@ pub(super) async fn champion(
     }))
 }
 
-/// The cluster of each test row: its group, or its part of the time.
+/// Returns the cluster of each test row: its group, or its part of the time.
 pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     let all = || fold.test.iter().map(|row| *row as usize);
     match (&rows.group, &rows.time) {
@@ -110,7 +110,7 @@ pub(super) fn clusters(rows: &Rows, fold: &Fold) -> Vec<u32> {
     }
 }
 
-/// The slices in which the model must not be worse than the champion either.
+/// Returns the slices in which the model must not be worse than the champion either.
 pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     let mut all = Vec::new();
     for name in &spec.gates.slices {
@@ -149,7 +149,7 @@ pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
     all
 }
 
-/// The quartiles of a column.
+/// Returns the quartiles of a column.
 fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
     let Values::Numbers(all) = values else {
         return Vec::new();
@@ -185,9 +185,9 @@ pub(super) fn robust(
         ),
         // The author of a training program knows whether values can be missing.
         Ok((None, false)) if !must_predict_missing_row => {
-            let said =
+            let reason =
                 "predictions do not depend on the batch; a row of missing values has no prediction";
-            Gate::plain("robust", Verdict::Pass, said)
+            Gate::plain("robust", Verdict::Pass, reason)
         }
         Ok((Some(how), _)) => Gate::plain(
             "robust",

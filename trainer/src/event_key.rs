@@ -14,11 +14,11 @@ use std::fmt;
 const SECONDS: &str = "%Y%m%dT%H%M%SZ";
 /// A time to the microsecond, as in `20260301T030000000000Z`.
 const MICROSECONDS: &str = "%Y%m%dT%H%M%S%6fZ";
-/// The characters of a digest that tell it from others.
+/// The number of digits of a digest that a key holds.
 const DIGITS: usize = 16;
 
 /// The key of an event. The same event has the same key for ever, so that it is
-/// dealt with once.
+/// handled once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EventKey {
     /// A request by a person: its id.
@@ -56,7 +56,7 @@ impl EventKey {
         Self::RowsAfter(newest.trunc_subsecs(6))
     }
 
-    /// The note that the first of several events is delayed.
+    /// Makes the key of the note that the first of several events is delayed.
     pub(crate) fn waits(first: Option<&Self>) -> Self {
         let first = first.cloned();
         Self::Waits(Box::new(
@@ -95,7 +95,12 @@ impl EventKey {
         matches!(self, Self::Request(_))
     }
 
-    /// The time of the cron pattern that the key names.
+    /// Returns whether at most one run is recorded for the event.
+    pub(crate) fn occurs_once(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Cron(_))
+    }
+
+    /// Returns the time of the cron pattern that the key names.
     pub(crate) fn cron_time(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Cron(time) => Some(*time),

@@ -35,94 +35,11 @@ pub(super) fn page(
         record: record.clone(),
         ..Run::default()
     };
-    let both: Vec<(&str, &Evaluation)> = [("this model", Some(model)), ("the champion", champion)]
-        .into_iter()
-        .filter_map(|(n, j)| Some((n, j?)))
-        .collect();
-    let classes = model.answers.iter().flatten().find_map(|a| {
-        if let Answer::Class(_, s) = a {
-            Some(s.len())
-        } else {
-            None
-        }
-    });
-
-    match classes {
-        Some(classes) => {
-            // Of two classes the last is the positive one; of more, the first three are drawn.
-            let looked_at: Vec<usize> = if classes == 2 {
-                vec![1]
-            } else {
-                (0..classes.min(3)).collect()
-            };
-            for class in looked_at {
-                let of = if classes == 2 {
-                    String::new()
-                } else {
-                    format!(", class {class}")
-                };
-                let scored: Vec<(&str, Scored)> = both
-                    .iter()
-                    .map(|(name, j)| (*name, scores(j, class)))
-                    .collect();
-                let figure =
-                    |title: &str, ends: (&str, &str), curve: fn(&Scored) -> Points| Figure {
-                        title: format!("{title}{of}"),
-                        lines: scored
-                            .iter()
-                            .map(|(name, scores)| line(name, curve(scores)))
-                            .collect(),
-                        ends: (ends.0.to_owned(), ends.1.to_owned()),
-                    };
-                run.figures.push(figure(
-                    "ROC: true positive rate against false positive rate",
-                    ("0 false positives", "all"),
-                    roc,
-                ));
-                run.figures.push(figure(
-                    "Precision against recall",
-                    ("recall 0", "1"),
-                    precision,
-                ));
-                let calibrated = Figure {
-                    title: format!(
-                        "Calibration: observed frequency against predicted probability{of}"
-                    ),
-                    lines: vec![
-                        line("this model", calibration(&scored[0].1)),
-                        line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
-                    ],
-                    ends: ("score 0".to_owned(), "1".to_owned()),
-                };
-                run.figures.push(calibrated);
-            }
-        }
+    match classes(model) {
+        Some(classes) => run.figures = curves(classes, model, champion),
         None => {
             let pairs = values(model);
-            let step = pairs.len().div_ceil(DOTS).max(1);
-            let cloud: Vec<(f64, f64)> = pairs.iter().step_by(step).copied().collect();
-            let ends = cloud
-                .iter()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (t, _)| {
-                    (a.min(*t), b.max(*t))
-                });
-            let perfect = if cloud.is_empty() {
-                Vec::new()
-            } else {
-                vec![(ends.0, ends.0), (ends.1, ends.1)]
-            };
-            run.figures.push(Figure {
-                title: "Predictions against labels".to_owned(),
-                lines: vec![
-                    Line {
-                        name: "this model".to_owned(),
-                        is_joined: false,
-                        points: cloud,
-                    },
-                    line("perfect", perfect),
-                ],
-                ends: (format!("true {:.4}", ends.0), format!("{:.4}", ends.1)),
-            });
+            run.figures.push(scatter(&pairs));
             run.errors = errors(&pairs);
         }
     }
@@ -133,6 +50,93 @@ pub(super) fn page(
     render(&run)
 }
 
+/// Returns the number of classes; none for regression.
+fn classes(model: &Evaluation) -> Option<usize> {
+    let answers = model.answers.iter().flatten();
+    answers.into_iter().find_map(|answer| match answer {
+        Answer::Class(_, scores) => Some(scores.len()),
+        Answer::Value(_) => None,
+    })
+}
+
+/// Returns the curves of a classification: of two classes for the last one, which is the
+/// positive one; of more for the first three.
+fn curves(classes: usize, model: &Evaluation, champion: Option<&Evaluation>) -> Vec<Figure> {
+    if classes == 2 {
+        return curves_of_class(1, "", model, champion);
+    }
+    (0..classes.min(3))
+        .flat_map(|class| curves_of_class(class, &format!(", class {class}"), model, champion))
+        .collect()
+}
+
+fn curves_of_class(
+    class: usize,
+    suffix: &str,
+    model: &Evaluation,
+    champion: Option<&Evaluation>,
+) -> Vec<Figure> {
+    let scored = scores(model, class);
+    let of_champion = champion.map(|champion| scores(champion, class));
+    let both = |curve: fn(&Scored) -> Points| {
+        let mut lines = vec![line("this model", curve(&scored))];
+        lines.extend(
+            of_champion
+                .as_ref()
+                .map(|scored| line("the champion", curve(scored))),
+        );
+        lines
+    };
+
+    vec![
+        Figure {
+            title: format!("ROC: true positive rate against false positive rate{suffix}"),
+            lines: both(roc),
+            ends: ("0 false positives".to_owned(), "all".to_owned()),
+        },
+        Figure {
+            title: format!("Precision against recall{suffix}"),
+            lines: both(precision),
+            ends: ("recall 0".to_owned(), "1".to_owned()),
+        },
+        Figure {
+            title: format!("Calibration: observed frequency against predicted probability{suffix}"),
+            lines: vec![
+                line("this model", calibration(&scored)),
+                line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]),
+            ],
+            ends: ("score 0".to_owned(), "1".to_owned()),
+        },
+    ]
+}
+
+/// Predictions of a regression against labels; of many rows only some.
+fn scatter(pairs: &[(f64, f64)]) -> Figure {
+    let step = pairs.len().div_ceil(DOTS).max(1);
+    let points: Points = pairs.iter().step_by(step).copied().collect();
+    let labels = points.iter().map(|(label, _)| *label);
+    let low = labels.clone().fold(f64::INFINITY, f64::min);
+    let high = labels.fold(f64::NEG_INFINITY, f64::max);
+    let perfect = if points.is_empty() {
+        Vec::new()
+    } else {
+        vec![(low, low), (high, high)]
+    };
+
+    Figure {
+        title: "Predictions against labels".to_owned(),
+        lines: vec![
+            Line {
+                name: "this model".to_owned(),
+                is_joined: false,
+                points,
+            },
+            line("perfect", perfect),
+        ],
+        ends: (format!("label {low:.4}"), format!("{high:.4}")),
+    }
+}
+
 fn line(name: &str, points: Points) -> Line {
     Line {
         name: name.to_owned(),
@@ -141,7 +145,7 @@ fn line(name: &str, points: Points) -> Line {
     }
 }
 
-/// The score of a class for each row.
+/// Returns the score of a class for each row.
 fn scores(judged: &Evaluation, class: usize) -> Scored {
     let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
         (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
@@ -218,7 +222,7 @@ fn precision(scores: &Scored) -> Points {
     )
 }
 
-/// The mean score of each tenth of the scores, and the frequency of the class.
+/// Returns the mean score of each tenth of the scores, and the frequency of the class.
 fn calibration(scores: &Scored) -> Points {
     let mut bins = [(0.0, 0.0, 0_usize); BINS];
     for (score, is_of) in scores {
@@ -253,7 +257,7 @@ fn values(judged: &Evaluation) -> Points {
         .collect()
 }
 
-/// The shares of errors in equal parts between their outermost hundredths.
+/// Returns the shares of errors in equal parts between their outermost hundredths.
 fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
     let mut all: Vec<f64> = pairs.iter().map(|(truth, value)| value - truth).collect();
     all.sort_by(f64::total_cmp);
@@ -276,7 +280,7 @@ fn errors(pairs: &[(f64, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// The comparison with the champion: all rows first, then slice by slice.
+/// Returns the comparison with the champion: all rows first, then slice by slice.
 fn comparisons(
     rows: &TestRows<'_>,
     model: &Evaluation,

@@ -23,7 +23,7 @@ pub(crate) struct Input {
     pub features: Vec<usize>,
 }
 
-/// The graph's inputs, in their order.
+/// Returns the graph's inputs, in their order.
 pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
     let alone = |at: usize| Input {
         name: features[at].name.clone(),
@@ -46,7 +46,7 @@ pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
     all
 }
 
-/// The names of the inputs' columns, in their order.
+/// Returns the names of the inputs' columns, in their order.
 pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
     inputs(features)
         .iter()
@@ -55,13 +55,13 @@ pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
         .collect()
 }
 
-/// The classes as integers, if all of them are.
+/// Returns the classes as integers, if all of them are.
 fn whole(classes: &[String]) -> Option<Vec<i64>> {
     let number = |c: &String| c.parse::<i64>().ok().filter(|n| n.to_string() == *c);
     classes.iter().map(number).collect()
 }
 
-/// The signature of the graph.
+/// Returns the signature of the graph.
 pub(crate) fn signature(model: &Model) -> Signature {
     let rows = |more: Vec<Dim>| Some([vec![Dim::Dynamic], more].concat());
     let spec = |name: &str, dtype, more| TensorSpec {
@@ -140,7 +140,7 @@ fn dims(spec: &TensorSpec) -> Vec<i64> {
         .collect()
 }
 
-/// Every feature as a number, in their order: [rows, features].
+/// Returns every feature as a number, in their order: [rows, features].
 fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
     let all = inputs(features);
     let order: Vec<usize> = all
@@ -172,7 +172,7 @@ fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
     graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
 }
 
-/// An input as numbers: a category by its code.
+/// Returns an input as numbers: a category by its code.
 fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
     match &features[input.features[0]].categories {
         None => input.name.clone(),

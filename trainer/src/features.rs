@@ -56,7 +56,7 @@ impl Feature {
         }
     }
 
-    /// The code of each word of a column's list.
+    /// Returns the code of each word of a column's list.
     pub(crate) fn codes(&self, list: &[String]) -> Vec<u8> {
         let known: HashMap<&str, u8> = self
             .categories
@@ -71,7 +71,7 @@ impl Feature {
     }
 }
 
-/// The code of a row, given the codes of its column's words.
+/// Returns the code of a row, given the codes of its column's words.
 pub(crate) fn code(codes: &[u8], word: u32) -> u8 {
     codes.get(word as usize).copied().unwrap_or(ABSENT)
 }

@@ -1,7 +1,8 @@
 //! The fitted model, of a built-in algorithm or of a training program: its graph,
 //! its columns and its parity check.
 
-use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport, compare};
+use crate::command::agreement::compare;
+use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport};
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
@@ -106,7 +107,7 @@ impl FittedModel {
         }
     }
 
-    /// The importances of features, the largest first.
+    /// Returns the importances of features, the largest first.
     pub(crate) fn importances(&self) -> Vec<Importance> {
         let mut all: Vec<Importance> = match self {
             Self::Ours(model) => model
@@ -137,7 +138,7 @@ impl FittedModel {
         }
     }
 
-    /// The metrics that a training program reported.
+    /// Returns the metrics that a training program reported.
     pub(crate) fn own_metrics(&self) -> Option<Metrics> {
         match self {
             Self::Program { said, .. } if !said.metrics.is_empty() => {
@@ -147,7 +148,7 @@ impl FittedModel {
         }
     }
 
-    /// Whether it must predict a row of missing values.
+    /// Returns whether it must predict a row of missing values.
     pub(crate) fn must_predict_missing_row(&self) -> bool {
         matches!(self, Self::Ours(_))
     }
@@ -174,7 +175,7 @@ impl FittedModel {
     }
 }
 
-/// The metadata of the graph.
+/// Returns the metadata of the graph.
 fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("run", run.to_owned()),

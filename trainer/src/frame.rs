@@ -39,7 +39,7 @@ pub(crate) struct Words {
 }
 
 impl Frame {
-    /// A column by its name.
+    /// Returns a column by its name.
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
     }
@@ -70,7 +70,7 @@ impl Values {
 }
 
 impl Words {
-    /// The word of a row.
+    /// Returns the word of a row.
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         self.list.get(self.codes[row] as usize).map(String::as_str)
     }
@@ -103,7 +103,7 @@ impl Coder {
         self.words.codes.push(code);
     }
 
-    /// The words so far.
+    /// Returns the words so far.
     pub(crate) fn finish(self) -> Words {
         self.words
     }

@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict as a word, in records as for a person.
+    /// Returns the verdict as a word, in records as for a person.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -48,7 +48,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate without an interval.
+    /// Makes a gate without an interval.
     pub(crate) fn plain(name: &str, verdict: Verdict, reason: impl Into<String>) -> Self {
         Self {
             interval: None,
@@ -84,7 +84,7 @@ impl Gate {
     }
 }
 
-/// The verdict on the model: the worst of its gates.
+/// Returns the verdict on the model: the worst of its gates.
 pub(crate) fn whole(gates: &[Gate]) -> Verdict {
     gates
         .iter()
@@ -157,7 +157,7 @@ pub(crate) fn judge(
     found
 }
 
-/// The gate of a model that has no champion to be compared with.
+/// Returns the gate of a model that has no champion to be compared with.
 fn first_champion(gates: &Gates) -> Gate {
     match gates.first {
         First::Pass => Gate::plain("champion", Verdict::NotGated, "there is no champion yet"),
@@ -321,7 +321,7 @@ fn worse_last(one: &Gate, other: &Gate) -> Ordering {
         .then(excess(one).total_cmp(&excess(other)))
 }
 
-/// The distance of the lower bound from the threshold.
+/// Returns the distance of the lower bound from the threshold.
 fn excess(gate: &Gate) -> f64 {
     gate.interval
         .map_or(0.0, |i| i.low - gate.threshold.unwrap_or(0.0))

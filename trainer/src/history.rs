@@ -40,7 +40,7 @@ pub(crate) enum RunStatus {
 }
 
 impl RunStatus {
-    /// The result as a word of the record.
+    /// Returns the result as a word of the record.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Published => "published",
@@ -53,7 +53,7 @@ impl RunStatus {
         }
     }
 
-    /// Whether the pipeline ran.
+    /// Returns whether the pipeline ran.
     pub(crate) fn is_run(self) -> bool {
         !matches!(self, Self::Skipped | Self::Tried)
     }
@@ -67,7 +67,7 @@ pub(crate) struct RecordedRun {
     pub seconds: f64,
     /// Why it was started.
     pub trigger: String,
-    /// The events that it dealt with, so that each is dealt with once.
+    /// The events that it handled, so that each is handled once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventKey>,
     /// Whether it does not count for triggers: a backfill or a trial.
@@ -79,12 +79,12 @@ pub(crate) struct RecordedRun {
 }
 
 impl RecordedRun {
-    /// Whether its events stay due, because the registry or a source was unavailable.
+    /// Returns whether its events stay due, because the registry or a source was unavailable.
     pub(crate) fn is_tried_again(&self) -> bool {
         self.status == RunStatus::Broken && self.events.is_empty() && self.trigger != MANUAL
     }
 
-    /// The key of the run; empty if it got none.
+    /// Returns the key of the run; empty if it got none.
     pub(crate) fn key(&self) -> &str {
         self.record.key()
     }
@@ -210,16 +210,18 @@ impl History {
         let keys: std::collections::BTreeSet<String> =
             found.iter().map(|r| r.key().to_owned()).collect();
         // A run that found an earlier one's version has little to show.
-        let told = found.iter().rposition(|r| r.status != RunStatus::Equal);
-        let told = told.map(|at| found.swap_remove(at)).or_else(|| found.pop());
-        match (told, keys.len()) {
+        let newest = found.iter().rposition(|r| r.status != RunStatus::Equal);
+        let newest = newest
+            .map(|at| found.swap_remove(at))
+            .or_else(|| found.pop());
+        match (newest, keys.len()) {
             (Some(ran), 1) => Ok(ran),
             (Some(_), n) => Err(Error::invalid(format!(
-                "{n} runs begin with '{}'",
+                "the keys of {n} runs begin with '{}'; give more characters",
                 ortus::core::error::short(begins)
             ))),
             (None, _) => Err(Error::not_found(format!(
-                "no run begins with '{}'",
+                "no run has a key that begins with '{}'; `ortus-trainer runs` lists the keys",
                 ortus::core::error::short(begins)
             ))),
         }

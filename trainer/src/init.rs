@@ -1,24 +1,118 @@
 //! Writes a first `train.toml` from the columns of the data.
 
-use crate::data::{self, Reach, Target};
+use crate::data::{self, Reach, Rows, Target};
 use crate::frame::Values;
 use crate::spec::Spec;
-use ortus::core::error::Result;
-use ortus::core::error::short;
+use ortus::core::error::{Result, short};
 use ortus::core::model::ModelName;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// The rows from which a column may be found to identify or to count the rows.
+const ROWS_MIN: usize = 50;
+
+/// What follows the schema.
+const REST: &str = "
+[split]
+by = \"{by}\"
+test = 0.2
+
+[fit]
+algorithm = \"trees\"
+seed = 7
+
+[gates]
+regression_max = 0.02 # of the champion's loss
+
+[publish]
+policy = \"challenger\"
+";
+
 /// Inspects a file or folder, and returns a specification for it.
 pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
-    let mut spec = Spec::default();
     let at = path.to_string_lossy().into_owned();
+    let mut spec = Spec::default();
     spec.sources.0.insert("rows".to_owned(), at.clone());
     spec.folder = Path::new("").to_owned();
     spec.schema.target = target.to_owned();
     spec.data.unlabelled_max = 1.0;
+
     let looked = data::look(&spec).await?;
-    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
+    let is_other_time = |name: &&String| Some(*name) != looked.time.as_ref();
+    let other_times = looked.times.iter().filter(is_other_time);
+    spec.schema.ignore = other_times.chain(&looked.unfit).cloned().collect();
+    spec.schema.time = looked.time;
+    let rows = data::read(&spec, &Reach::files()).await?;
+
+    Ok(text(&spec, &model_name(path), &at, &rows))
+}
+
+/// Writes the specification.
+fn text(spec: &Spec, name: &str, at: &str, rows: &Rows) -> String {
+    let mut out = format!(
+        "# The training specification of a model. `ortus-trainer plan` shows what a run would do.\n\n\
+         [model]\nname = {}\n\n[data.sources]\nrows = {}\n\n[schema]\ntarget = {}\n",
+        quoted(name),
+        quoted(at),
+        quoted(&spec.schema.target)
+    );
+    if let Some(time) = &spec.schema.time {
+        let _ = writeln!(out, "time = {}", quoted(time));
+    }
+    let task = match &rows.target {
+        Target::Values(_) => "regression",
+        Target::Classes { .. } => "classification",
+    };
+    let _ = writeln!(out, "task = \"{task}\"");
+    out.push_str(&ignored(&spec.schema.ignore, rows));
+
+    let by = match &spec.schema.time {
+        Some(_) => "time",
+        None => "random",
+    };
+    out + &REST.replace("{by}", by)
+}
+
+/// Returns the line of columns to ignore: those that hold no value or another time, and
+/// those that only identify or count the rows, with the reason. Empty if there are none.
+fn ignored(unfit: &[String], rows: &Rows) -> String {
+    let mut names: Vec<String> = unfit.iter().map(|name| quoted(name)).collect();
+    let mut remarks = Vec::new();
+    for column in &rows.frame.columns {
+        if let Some(what) = only_names_rows(&column.values, rows.len()) {
+            names.push(quoted(&column.name));
+            remarks.push(format!("'{}' {what}", short(&column.name)));
+        }
+    }
+    if names.is_empty() {
+        return String::new();
+    }
+
+    let why = if remarks.is_empty() {
+        String::new()
+    } else {
+        format!(" # {}", remarks.join(", ").replace(char::is_control, " "))
+    };
+    format!("ignore = [{}]{why}\n", names.join(", "))
+}
+
+/// Returns how a column only names the rows, and so predicts nothing.
+fn only_names_rows(values: &Values, rows: usize) -> Option<&'static str> {
+    if rows <= ROWS_MIN {
+        return None;
+    }
+    match values {
+        // Nearly every row has its own value.
+        Values::Words(words) if words.list.len() * 10 > rows * 9 => Some("identifies the row"),
+        Values::Numbers(all) if all.windows(2).all(|pair| pair[1] == pair[0] + 1.0) => {
+            Some("counts the rows")
+        }
+        _ => None,
+    }
+}
+
+/// Returns a name for the model, after the file.
+fn model_name(path: &Path) -> String {
     let legal = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
             c
@@ -26,92 +120,15 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
             '-'
         }
     };
-
-    let name: String = stem.chars().map(legal).collect();
-    let name = if ModelName::parse(&name).is_ok() {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let name: String = stem.unwrap_or("model").chars().map(legal).collect();
+    if ModelName::parse(&name).is_ok() {
         name
     } else {
         "model".to_owned()
-    };
-
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let mut out = format!(
-        "# What is learned, from what, and what it must show. `ortus-trainer plan` says what would run.\n\n[model]\nname = {}\n\n",
-        quoted(&name)
-    );
-    let _ = writeln!(
-        out,
-        "[data.sources]\nrows = {}\n\n[schema]\ntarget = {}",
-        quoted(&at),
-        quoted(target)
-    );
-
-    if let Some(time) = &looked.time {
-        let _ = writeln!(out, "time = {}", quoted(time));
     }
-    let mut spec = Spec {
-        schema: crate::spec::Schema {
-            time: looked.time.clone(),
-            ..spec.schema.clone()
-        },
-        ..spec
-    };
+}
 
-    let more_times = looked
-        .times
-        .iter()
-        .filter(|t| Some(*t) != looked.time.as_ref())
-        .cloned();
-    spec.schema.ignore = more_times.chain(looked.unfit.iter().cloned()).collect();
-
-    let rows = data::read(&spec, &Reach::files()).await?;
-    let mut ignore = spec.schema.ignore.clone();
-    let mut remarks = Vec::new();
-    for column in &rows.frame.columns {
-        match &column.values {
-            // Nearly every row has its own value: it identifies the row and predicts nothing.
-            Values::Words(words) if words.list.len() * 10 > rows.len() * 9 && rows.len() > 50 => {
-                ignore.push(column.name.clone());
-                remarks.push(format!("'{}' identifies the row", short(&column.name)));
-            }
-            Values::Numbers(all)
-                if all.windows(2).all(|w| w[1] == w[0] + 1.0) && all.len() > 50 =>
-            {
-                ignore.push(column.name.clone());
-                remarks.push(format!("'{}' counts the rows", short(&column.name)));
-            }
-            _ => {}
-        }
-    }
-
-    let task = match &rows.target {
-        Target::Values(_) => "regression",
-        Target::Classes { .. } => "classification",
-    };
-    let _ = writeln!(out, "task = \"{task}\"");
-    if !ignore.is_empty() {
-        let all: Vec<String> = ignore.iter().map(|name| quoted(name)).collect();
-        let why = if remarks.is_empty() {
-            String::new()
-        } else {
-            format!(" # {}", remarks.join(", ").replace(char::is_control, " "))
-        };
-        let _ = writeln!(out, "ignore = [{}]{why}", all.join(", "));
-    }
-
-    let by = if looked.time.is_some() {
-        "time"
-    } else {
-        "random"
-    };
-
-    let _ = writeln!(
-        out,
-        "\n[split]\nby = \"{by}\"\ntest = 0.2\n\n[fit]\nalgorithm = \"trees\"\nseed = 7"
-    );
-    let _ = writeln!(
-        out,
-        "\n[gates]\nregression_max = 0.02 # of the champion's loss\n\n[publish]\npolicy = \"challenger\""
-    );
-    Ok(out)
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }

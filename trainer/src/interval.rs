@@ -73,7 +73,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
     }
 }
 
-/// The quantile of Student's distribution (Cornish and Fisher 1938).
+/// Returns the quantile of Student's distribution (Cornish and Fisher 1938).
 fn student(certainty: f64, freedom: f64) -> f64 {
     let z = normal(certainty);
     let (z3, z5, z7) = (z.powi(3), z.powi(5), z.powi(7));
@@ -82,7 +82,7 @@ fn student(certainty: f64, freedom: f64) -> f64 {
         + (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * z) / (384.0 * freedom.powi(3))
 }
 
-/// The quantile of the normal distribution, by bisection (its distribution by a
+/// Returns the quantile of the normal distribution, by bisection (its distribution by a
 /// series; Marsaglia 2004).
 fn normal(certainty: f64) -> f64 {
     let below = |x: f64| {

@@ -96,61 +96,73 @@ impl Predictor {
     /// another type.
     fn tensors(&self, frame: &Frame, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let mut names = self.columns.iter();
-        let one = |spec: &TensorSpec| -> Result<Tensor> {
-            let width = width(spec)?;
-            let columns = names.by_ref().take(width).map(|name| {
-                let found = frame.column(name);
-                found.ok_or_else(|| {
-                    Error::precondition(format!(
-                        "the model takes the column '{}', which the data does not have",
-                        short(name)
-                    ))
-                })
-            });
-            let columns = columns.collect::<Result<Vec<_>>>()?;
-            let mut shape = vec![rows.len()];
-            shape.extend(spec.shape.iter().flatten().skip(1).filter_map(|d| match d {
-                Dim::Fixed(n) => Some(*n),
-                Dim::Dynamic => None,
-            }));
-            let kind = || {
-                Error::precondition(format!(
-                    "input '{}' has another type than the column of the data",
-                    short(&spec.name)
-                ))
-            };
-            if spec.dtype == DType::String {
-                let words = columns.iter().map(|c| match &c.values {
-                    Values::Words(words) => Ok(words),
-                    Values::Numbers(_) => Err(kind()),
-                });
-                let words = words.collect::<Result<Vec<_>>>()?;
-                let all = rows
-                    .clone()
-                    .flat_map(|row| words.iter().map(move |w| w.get(row).unwrap_or_default()));
-                return Tensor::strings(shape, Strings::from_parts(all)?);
-            }
-            let numbers = columns.iter().map(|c| match &c.values {
-                Values::Numbers(all) => Ok(all),
-                Values::Words(_) => Err(kind()),
-            });
-            let numbers = numbers.collect::<Result<Vec<_>>>()?;
-            let all = rows
-                .clone()
-                .flat_map(|row| numbers.iter().map(move |n| n[row]));
-            let bytes: Vec<u8> = match spec.dtype {
-                DType::F32 => all.flat_map(f32::to_le_bytes).collect(),
-                DType::F64 => all.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
-                DType::I64 => all.flat_map(|v| (v as i64).to_le_bytes()).collect(),
-                DType::I32 => all.flat_map(|v| (v as i32).to_le_bytes()).collect(),
-                DType::Bool => all.map(|v| u8::from(v != 0.0)).collect(),
-                _ => return Err(kind()),
-            };
-            Tensor::fixed(spec.dtype, shape, bytes.into())
+        let mut tensor = |spec: &TensorSpec| -> Result<Tensor> {
+            let columns = names
+                .by_ref()
+                .take(width(spec)?)
+                .map(|name| column(frame, name))
+                .collect::<Result<Vec<_>>>()?;
+            tensor_of(spec, &columns, &rows)
         };
 
-        self.signature.inputs.iter().map(one).collect()
+        self.signature.inputs.iter().map(&mut tensor).collect()
     }
+}
+
+/// Returns a column that the model takes. Refuses one that the data does not have.
+fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Values> {
+    let found = frame.column(name).map(|column| &column.values);
+    found.ok_or_else(|| {
+        Error::precondition(format!(
+            "the model takes the column '{}', which the data does not have",
+            short(name)
+        ))
+    })
+}
+
+/// Returns some rows of columns, as the tensor of an input. Refuses columns of another type.
+fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Result<Tensor> {
+    let other_type = || {
+        Error::precondition(format!(
+            "input '{}' has another type than the column of the data",
+            short(&spec.name)
+        ))
+    };
+    let mut shape = vec![rows.len()];
+    shape.extend(spec.shape.iter().flatten().skip(1).filter_map(|d| match d {
+        Dim::Fixed(n) => Some(*n),
+        Dim::Dynamic => None,
+    }));
+
+    if spec.dtype == DType::String {
+        let words = columns.iter().map(|values| match values {
+            Values::Words(words) => Ok(words),
+            Values::Numbers(_) => Err(other_type()),
+        });
+        let words = words.collect::<Result<Vec<_>>>()?;
+        let all = rows
+            .clone()
+            .flat_map(|row| words.iter().map(move |w| w.get(row).unwrap_or_default()));
+        return Tensor::strings(shape, Strings::from_parts(all)?);
+    }
+
+    let numbers = columns.iter().map(|values| match values {
+        Values::Numbers(all) => Ok(all),
+        Values::Words(_) => Err(other_type()),
+    });
+    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    let all = rows
+        .clone()
+        .flat_map(|row| numbers.iter().map(move |n| n[row]));
+    let bytes: Vec<u8> = match spec.dtype {
+        DType::F32 => all.flat_map(f32::to_le_bytes).collect(),
+        DType::F64 => all.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+        DType::I64 => all.flat_map(|v| (v as i64).to_le_bytes()).collect(),
+        DType::I32 => all.flat_map(|v| (v as i32).to_le_bytes()).collect(),
+        DType::Bool => all.map(|v| u8::from(v != 0.0)).collect(),
+        _ => return Err(other_type()),
+    };
+    Tensor::fixed(spec.dtype, shape, bytes.into())
 }
 
 /// Converts targets to labels of a task. Refuses classes that it does not have.
@@ -172,7 +184,7 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
     }
 }
 
-/// The indices of classes in a model. Refuses a class that it does not have.
+/// Returns the indices of classes in a model. Refuses a class that it does not have.
 fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
@@ -182,7 +194,7 @@ fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
 }
 
 impl Predictor {
-    /// The index of each class of a target in the model; empty for regression.
+    /// Returns the index of each class of a target in the model; empty for regression.
     pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
         match (target, &self.task) {
             (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
@@ -236,7 +248,7 @@ impl LossMeasure {
         }
     }
 
-    /// The loss of a prediction; a missing one has the largest loss.
+    /// Returns the loss of a prediction; a missing one has the largest loss.
     fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {

@@ -162,7 +162,8 @@ fn options(spec: &Spec) -> trees::Options {
     }
 }
 
-/// What rows weigh: as they say, and as rare as their class is.
+/// Returns the weight of each row: its own, multiplied by the rarity of its class if
+/// the classes are balanced.
 fn weights(spec: &Spec, rows: &Rows, fold: &Fold) -> Option<Vec<f32>> {
     let (true, crate::data::Target::Classes { of, names }) = (spec.fit.balanced, &rows.target)
     else {

@@ -167,7 +167,7 @@ async fn look(
 }
 
 impl Lease {
-    /// Renews the lease on a thread of its own, because its holder is busy.
+    /// Renews the lease on its own thread, because its holder is busy.
     fn start(records: Records, place: (String, u64), held: Held, time: Duration) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let (end, ended) = bounded::<()>(0);

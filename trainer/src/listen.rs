@@ -46,16 +46,16 @@ struct Event {
 struct Inbox {
     records: Records,
     models: BTreeSet<String>,
-    told: crossbeam_channel::Sender<()>,
+    alarmed: crossbeam_channel::Sender<()>,
 }
 
-/// Starts to listen on a thread of its own; returns the address. `told` is
+/// Starts to listen on its own thread; returns the address. `alarmed` is
 /// notified of every new alarm.
 pub(crate) fn start(
     address: SocketAddr,
     records: Records,
     models: BTreeSet<String>,
-    told: crossbeam_channel::Sender<()>,
+    alarmed: crossbeam_channel::Sender<()>,
 ) -> Result<SocketAddr> {
     let failed =
         |e: std::io::Error| Error::precondition(format!("cannot listen on {address}: {e}"));
@@ -66,7 +66,7 @@ pub(crate) fn start(
     let inbox = Arc::new(Inbox {
         records: records.apart()?,
         models,
-        told,
+        alarmed,
     });
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -174,6 +174,6 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
 
     alarms::keep(&inbox.records, &kept, &event.id).await?;
     // Full: a check is pending already.
-    let _ = inbox.told.try_send(());
+    let _ = inbox.alarmed.try_send(());
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) enum Learned {
 }
 
 impl Model {
-    /// The loss function, which also defines the meaning of scores.
+    /// Returns the loss function, which also defines the meaning of scores.
     pub(crate) fn loss(&self) -> Loss {
         loss(self.classes.as_ref().map(Vec::len))
     }
@@ -45,7 +45,7 @@ impl Model {
         self.loss().answer(&scores)
     }
 
-    /// Whether the fit converged, or for a perceptron found weights that are
+    /// Returns whether the fit converged, or for a perceptron found weights that are
     /// better than chance.
     pub(crate) fn converged(&self) -> bool {
         match &self.learned {
@@ -55,7 +55,7 @@ impl Model {
         }
     }
 
-    /// The importance of each feature, as a share of all.
+    /// Returns the importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         match &self.learned {
             Learned::Trees(booster) => booster.importances(self.features.len()),
@@ -65,7 +65,7 @@ impl Model {
     }
 }
 
-/// The loss function of a task: regression, or a number of classes.
+/// Returns the loss function of a task: regression, or a number of classes.
 pub(crate) fn loss(classes: Option<usize>) -> Loss {
     match classes {
         None => Loss::Squared,

@@ -2,6 +2,7 @@
 //! and the model card.
 
 use crate::data::Rows;
+use crate::frame::{Column, Frame, MISSING, Values, Words};
 use crate::judge::Predictor;
 use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
@@ -108,10 +109,18 @@ pub(crate) fn batch_dependence(
     Ok(None)
 }
 
-/// Whether a row of missing values is predicted.
+/// Returns whether a row of missing values is predicted.
 pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
-    use crate::frame::{Column, Frame, MISSING, Values, Words};
-    let missing = |column: &Column| Column {
+    let frame = Frame {
+        columns: rows.frame.columns.iter().map(missing).collect(),
+        rows: 1,
+    };
+    Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
+}
+
+/// Returns a column of one missing value.
+fn missing(column: &Column) -> Column {
+    Column {
         name: column.name.clone(),
         values: match &column.values {
             Values::Numbers(_) => Values::Numbers(vec![f32::NAN]),
@@ -120,13 +129,7 @@ pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Re
                 list: words.list.clone(),
             }),
         },
-    };
-
-    let frame = Frame {
-        columns: rows.frame.columns.iter().map(missing).collect(),
-        rows: 1,
-    };
-    Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
+    }
 }
 
 /// The graphs of a version.
@@ -162,7 +165,7 @@ pub(crate) fn write(
         .try_for_each(|(name, text)| put(name, text.as_bytes()))
 }
 
-/// The model card, in Markdown.
+/// Returns the model card, in Markdown.
 pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     let mut text = format!("# {}\n\n", spec.model.name);
     if let Some(about) = &spec.model.about {
@@ -171,10 +174,7 @@ pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     let rows = [
         ("Predicts", format!("`{}`", spec.schema.target)),
         ("Algorithm", text_of(&record.algorithm)),
-        (
-            "Rows learned from, stopped by, judged by",
-            record.split_rows(),
-        ),
+        ("Training, stopping and test rows", record.split_rows()),
         ("Split by", record.split_by()),
         ("Data", text_of(&record.data_digest)),
         ("Run", text_of(&record.run)),
@@ -191,7 +191,7 @@ pub(crate) fn card(spec: &Spec, record: &RunRecord) -> String {
     }
     let _ = writeln!(
         text,
-        "\n## On the rows it is judged by\n\n| measure | value |\n|---|---|"
+        "\n## Metrics on the test rows\n\n| metric | value |\n|---|---|"
     );
     for (name, value) in record.metrics() {
         let value = serde_json::json!(value);

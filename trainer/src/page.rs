@@ -1,14 +1,14 @@
 //! The evidence page of a run as HTML: data, metrics beside those of the champion,
-//! gates and plots. One file without external resources.
+//! gates and plots. One file without external resources. Computes no curve.
 
 #[cfg(test)]
 mod tests;
 
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
+use maud::{Markup, html};
 use ortus::observe::report::chart::{Series, bars, intervals, lines, number};
-use ortus::observe::report::{STYLE, escape};
-use std::fmt::Write;
+use ortus::observe::report::document;
 
 /// The most features that are drawn.
 const FEATURES_MAX: usize = 25;
@@ -53,24 +53,66 @@ pub(crate) struct Run {
     pub parts: Vec<Part>,
 }
 
-/// Colours, in the order of series.
-const COLOURS: [&str; 3] = ["now", "before", "other"];
+/// A colour of the plots, in the order of series.
+struct Colour {
+    /// The class of the style sheet.
+    class: &'static str,
+    /// The colour of the class, for the key.
+    code: &'static str,
+    /// What the series of this colour are.
+    what: &'static str,
+}
+
+const COLOURS: [Colour; 3] = [
+    Colour {
+        class: "now",
+        code: "#2f6db5",
+        what: "this model",
+    },
+    Colour {
+        class: "before",
+        code: "#8a97a5",
+        what: "the champion, or a perfect model",
+    },
+    Colour {
+        class: "other",
+        code: "#d98324",
+        what: "another",
+    },
+];
 
 /// Renders the page.
 pub(crate) fn render(run: &Run) -> String {
     let record = &run.record;
-    let model = escape(&text_of(&record.model));
-    let mut body = format!(
-        "<h1>{model}</h1><p class=\"quiet\">run <code>{}</code></p>",
-        escape(&text_of(&record.run))
-    );
-    let (class, said) = match record.verdict.value() {
-        Some(Verdict::Pass) => ("good", "All gates passed."),
-        Some(Verdict::Fail) => ("bad", "A gate failed: nothing was published."),
-        _ => ("bad", "A gate was inconclusive: nothing was published."),
+    let model = text_of(&record.model);
+    let body = html! {
+        h1 { (model) }
+        p class="quiet" { "run " code { (text_of(&record.run)) } }
+        (verdict(record))
+        (facts(record))
+        (gates(record))
+        (metrics(record))
+        (comparison(&run.parts))
+        (plots(run))
+        (importances(record))
+        (notes(record))
     };
+    document(&format!("{model}: training run"), &body)
+}
 
-    let _ = write!(body, "<p class=\"verdict {class}\">{said}</p>");
+fn verdict(record: &RunRecord) -> Markup {
+    let (class, text) = match record.verdict.value() {
+        Some(Verdict::Pass) => ("verdict good", "All gates passed."),
+        Some(Verdict::Fail) => ("verdict bad", "A gate failed: nothing was published."),
+        _ => (
+            "verdict bad",
+            "A gate was inconclusive: nothing was published.",
+        ),
+    };
+    html! { p class=(class) { (text) } }
+}
+
+fn facts(record: &RunRecord) -> Markup {
     let facts = [
         ("trigger", text_of(&record.trigger)),
         ("algorithm", text_of(&record.algorithm)),
@@ -79,146 +121,138 @@ pub(crate) fn render(run: &Run) -> String {
         ("data", text_of(&record.data_digest)),
         ("compared with version", text_of(&record.parent)),
     ];
-
-    let rows = facts
-        .iter()
-        .map(|(name, fact)| [(*name).to_owned(), escape(fact)].into());
-    table(&mut body, rows);
-
-    body.push_str("<h2>Gates</h2>");
-    let rows = record.gates().iter().map(|gate| {
-        let (name, verdict) = (gate.name.as_str(), gate.verdict.word());
-        let cells = [name, verdict].map(|cell| escape(&cell.replace('_', " ")));
-        [cells.as_slice(), &[escape(&gate.reason)]].concat()
-    });
-
-    table(&mut body, rows);
-
-    measures(&mut body, record);
-    parts(&mut body, &run.parts);
-    body.push_str("<div class=\"plots\">");
-    for figure in &run.figures {
-        let series = figure
-            .lines
-            .iter()
-            .zip(COLOURS)
-            .map(|(line, class)| Series {
-                name: &line.name,
-                class,
-                points: line.points.clone(),
-                is_dots: !line.is_joined,
-            });
-        let series: Vec<Series<'_>> = series.collect();
-        let (left, right) = &figure.ends;
-        body.push_str(&lines(&figure.title, &series, left, right, None).into_string());
+    html! {
+        table {
+            @for (name, fact) in &facts { tr { td { (name) } td { (fact) } } }
+        }
     }
+}
 
-    if !run.errors.is_empty() {
-        let labels: Vec<String> = run.errors.iter().map(|(label, _)| label.clone()).collect();
-        let shares: Vec<f64> = run.errors.iter().map(|(_, share)| *share).collect();
-        let title = "Prediction errors, as shares of rows";
-        body.push_str(&bars(title, &labels, &[], &shares).into_string());
-    }
-
-    importances(&mut body, record);
-    body.push_str("</div>");
-    let key: String = COLOURS
-        .iter()
-        .zip(["this model", "the champion, or a perfect model", "another"])
-        .map(|(class, what)| {
-            format!(
-                "<span style=\"background:{}\"></span>{what}",
-                match *class {
-                    "now" => "#2f6db5",
-                    "before" => "#8a97a5",
-                    _ => "#d98324",
+fn gates(record: &RunRecord) -> Markup {
+    html! {
+        h2 { "Gates" }
+        table {
+            @for gate in record.gates() {
+                tr {
+                    td { (gate.name.replace('_', " ")) }
+                    td { (gate.verdict.word().replace('_', " ")) }
+                    td { (gate.reason) }
                 }
-            )
-        })
-        .collect();
-    let _ = write!(body, "<p class=\"key quiet\">{key}</p>");
-
-    notes(&mut body, record);
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}: training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
-        model
-    )
-}
-
-fn table(body: &mut String, rows: impl Iterator<Item = Vec<String>>) {
-    body.push_str("<table>");
-    for row in rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-        let _ = write!(body, "<tr>{cells}</tr>");
+            }
+        }
     }
-    body.push_str("</table>");
 }
 
-fn measures(body: &mut String, record: &RunRecord) {
-    body.push_str("<h2>Metrics on the test rows</h2><table><tr><th>measure</th><th>this model</th><th>the champion</th></tr>");
-    for (name, value) in record.metrics() {
-        let champion = record.champion_metrics.value();
-        let champion = champion.and_then(|metrics| metrics.value(name));
-        let _ = write!(
-            body,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
-            escape(name),
-            shown(Some(value)),
-            shown(champion)
-        );
+fn metrics(record: &RunRecord) -> Markup {
+    let champion = record.champion_metrics.value();
+    html! {
+        h2 { "Metrics on the test rows" }
+        table {
+            tr { th { "metric" } th { "this model" } th { "the champion" } }
+            @for (name, value) in record.metrics() {
+                tr {
+                    td { (name) }
+                    td class="n" { (number_or_dash(Some(value))) }
+                    td class="n" { (number_or_dash(champion.and_then(|all| all.value(name)))) }
+                }
+            }
+        }
     }
-
-    body.push_str("</table>");
 }
 
-fn shown(value: Option<f64>) -> String {
+fn number_or_dash(value: Option<f64>) -> String {
     value
         .filter(|value| !value.is_nan())
         .map_or_else(|| "-".to_owned(), number)
 }
 
-fn parts(body: &mut String, parts: &[Part]) {
-    if parts.is_empty() {
-        return;
-    }
-    body.push_str("<h2>Comparison with the champion</h2><p class=\"quiet\">Loss of this model minus loss of the champion, row by row, with the confidence bounds that gates use. Below 0 is better.</p>");
+fn comparison(parts: &[Part]) -> Markup {
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
-        .map(|p| (format!("{} ({} rows)", p.name, p.rows), p.worse))
+        .map(|part| (format!("{} ({} rows)", part.name, part.rows), part.worse))
         .collect();
-    body.push_str(&intervals("difference of loss", &drawn).into_string());
-}
-
-fn importances(body: &mut String, record: &RunRecord) {
-    let all = record.importances();
-    if all.is_empty() {
-        return;
+    html! {
+        @if !parts.is_empty() {
+            h2 { "Comparison with the champion" }
+            p class="quiet" {
+                "Loss of this model minus loss of the champion, row by row, with the confidence "
+                "bounds that gates use. Below 0 is better."
+            }
+            (intervals("difference of loss", &drawn))
+        }
     }
-    let shown = &all[..all.len().min(FEATURES_MAX)];
-    let labels: Vec<String> = shown
-        .iter()
-        .map(|Importance(feature, _)| feature.clone())
-        .collect();
-    let shares: Vec<f64> = shown.iter().map(|Importance(_, share)| *share).collect();
-
-    body.push_str(&bars("Feature importance", &labels, &[], &shares).into_string());
-    let rows = labels
-        .iter()
-        .zip(&shares)
-        .map(|(label, share)| vec![escape(label), number(*share)]);
-    body.push_str("</div><h3>Feature importance</h3><div>");
-
-    table(body, rows);
 }
 
-fn notes(body: &mut String, record: &RunRecord) {
+fn plots(run: &Run) -> Markup {
+    html! {
+        div class="plots" {
+            @for figure in &run.figures { (plot(figure)) }
+            @if !run.errors.is_empty() {
+                @let (labels, shares) = labelled(&run.errors);
+                (bars("Prediction errors, as shares of rows", &labels, &[], &shares))
+            }
+            @if !run.record.importances().is_empty() {
+                @let (labels, shares) = labelled(&largest_importances(&run.record));
+                (bars("Feature importance", &labels, &[], &shares))
+            }
+        }
+        p class="key quiet" {
+            @for colour in &COLOURS {
+                span style=(format!("background:{}", colour.code)) {} (colour.what)
+            }
+        }
+    }
+}
+
+fn plot(figure: &Figure) -> Markup {
+    let series: Vec<Series<'_>> = figure
+        .lines
+        .iter()
+        .zip(&COLOURS)
+        .map(|(line, colour)| Series {
+            name: &line.name,
+            class: colour.class,
+            points: line.points.clone(),
+            is_dots: !line.is_joined,
+        })
+        .collect();
+    let (left, right) = &figure.ends;
+    lines(&figure.title, &series, left, right, None)
+}
+
+/// Separates labels from shares.
+fn labelled(all: &[(String, f64)]) -> (Vec<String>, Vec<f64>) {
+    all.iter().cloned().unzip()
+}
+
+/// Returns the features with the largest importance, and their shares.
+fn largest_importances(record: &RunRecord) -> Vec<(String, f64)> {
+    let shown = record.importances().iter().take(FEATURES_MAX);
+    shown
+        .map(|Importance(feature, share)| (feature.clone(), *share))
+        .collect()
+}
+
+fn importances(record: &RunRecord) -> Markup {
+    let shown = largest_importances(record);
+    html! {
+        @if !shown.is_empty() {
+            h3 { "Feature importance" }
+            table {
+                @for (feature, share) in &shown {
+                    tr { td { (feature) } td class="n" { (number(*share)) } }
+                }
+            }
+        }
+    }
+}
+
+fn notes(record: &RunRecord) -> Markup {
     let notes = record.notes();
-    if notes.is_empty() {
-        return;
+    html! {
+        @if !notes.is_empty() {
+            h3 { "Notes" }
+            ul { @for note in notes { li { (note) } } }
+        }
     }
-    let items: String = notes
-        .iter()
-        .map(|n| format!("<li>{}</li>", escape(n)))
-        .collect();
-    let _ = write!(body, "<h3>Notes</h3><ul>{items}</ul>");
 }

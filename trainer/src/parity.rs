@@ -53,9 +53,9 @@ pub(crate) fn check(
         let expected = model.answer(inputs);
         let size = size(model, inputs, &expected);
         for (found, expected) in answers.row(row).iter().zip(&expected) {
-            let apart = apart(f64::from(*found), *expected) / size;
-            parity.worst = parity.worst.max(apart);
-            if apart > WITHIN {
+            let difference = difference(f64::from(*found), *expected) / size;
+            parity.worst = parity.worst.max(difference);
+            if difference > WITHIN {
                 return Err(differ(
                     model,
                     &frame,
@@ -119,7 +119,7 @@ impl Answers {
     }
 }
 
-/// The indices of labels in the classes.
+/// Returns the indices of labels in the classes.
 fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
     let words: Vec<String> = match tensor.data() {
         Data::Fixed(bytes) => {
@@ -143,7 +143,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
     words.iter().map(place).collect()
 }
 
-fn apart(found: f64, expected: f64) -> f64 {
+fn difference(found: f64, expected: f64) -> f64 {
     if found.is_nan() && expected.is_nan() || found == expected {
         0.0
     } else {
@@ -151,7 +151,7 @@ fn apart(found: f64, expected: f64) -> f64 {
     }
 }
 
-/// The scale of a difference: the size of the prediction and of the sums behind
+/// Returns the scale of a difference: the size of the prediction and of the sums behind
 /// it.
 fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
     let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
@@ -233,7 +233,7 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     }
 }
 
-/// The thresholds of each feature.
+/// Returns the thresholds of each feature.
 fn edges(model: &Model) -> Vec<Vec<f32>> {
     let mut all = vec![Vec::new(); model.features.len()];
     match &model.learned {

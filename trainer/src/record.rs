@@ -31,7 +31,7 @@ impl<T> Field<T> {
         matches!(self, Self::Absent)
     }
 
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     pub(crate) fn value(&self) -> Option<&T> {
         match self {
             Self::Value(value) => Some(value),
@@ -39,7 +39,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The field with null in place of an absent one.
+    /// Returns the field with null in place of an absent one.
     pub(crate) fn or_null(self) -> Self {
         match self {
             Self::Absent => Self::Null,
@@ -153,12 +153,12 @@ pub(crate) struct RunRecord {
 }
 
 impl RunRecord {
-    /// The key of the run; empty if the run did not get one.
+    /// Returns the key of the run; empty if the run did not get one.
     pub(crate) fn key(&self) -> &str {
         self.run.value().map_or("", String::as_str)
     }
 
-    /// The record of a run that was skipped.
+    /// Makes the record of a run that was skipped.
     pub(crate) fn skipped(reason: String) -> Self {
         Self {
             reason: reason.into(),
@@ -166,7 +166,7 @@ impl RunRecord {
         }
     }
 
-    /// What is kept of a record that is too large to be read back.
+    /// Returns the part of a record that is stored if the whole is too large.
     pub(crate) fn shortened(&self) -> Self {
         Self {
             reason: "the record is too large to be stored".to_owned().into(),
@@ -190,12 +190,12 @@ impl RunRecord {
         self.notes.value().map_or(&[], Vec::as_slice)
     }
 
-    /// The metrics of the test rows, by name.
+    /// Returns the metrics of the test rows, by name.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, f64)> {
         self.metrics.value().into_iter().flat_map(Metrics::iter)
     }
 
-    /// The rows of the parts of the split: train, stop, test.
+    /// Returns the rows of the parts of the split: train, stop, test.
     pub(crate) fn split_rows(&self) -> String {
         self.split.value().map_or_else(
             || "-, -, -".to_owned(),
@@ -203,7 +203,7 @@ impl RunRecord {
         )
     }
 
-    /// What the rows were split by.
+    /// Returns how the rows were split.
     pub(crate) fn split_by(&self) -> String {
         self.split
             .value()
@@ -211,7 +211,7 @@ impl RunRecord {
     }
 }
 
-/// A field for a person: its value, or a dash.
+/// Formats a field for a person: its value, or a dash.
 pub(crate) fn text_of<T: ToString>(field: &Field<T>) -> String {
     field
         .value()

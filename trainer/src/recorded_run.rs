@@ -16,14 +16,14 @@ use std::time::Instant;
 pub(crate) struct Cause {
     /// The reason, for a person.
     pub trigger: String,
-    /// The events that it deals with.
+    /// The events that it handles.
     pub events: Vec<EventKey>,
     /// Whether it does not count for triggers.
     pub apart: bool,
 }
 
 impl Cause {
-    /// The cause of a run that a person started.
+    /// Makes the cause of a run that a person started.
     pub(crate) fn manual() -> Self {
         Self {
             trigger: MANUAL.to_owned(),
@@ -33,9 +33,9 @@ impl Cause {
     }
 }
 
-/// Runs the pipeline and stores the record; the last result says whether it is
-/// stored. A run that ends because the registry or a source is unavailable deals
-/// with no event, so that it is tried again.
+/// Runs the pipeline and stores the record; the last result is an error if it is
+/// not stored. A run that ends because the registry or a source is unavailable
+/// handles no event, so that it is tried again.
 pub(crate) async fn attempt(
     trainer: &Trainer<'_>,
     spec: &Spec,
@@ -95,7 +95,7 @@ pub(crate) async fn attempt(
     (ran, ended, kept)
 }
 
-/// The record of a run that ended with an error.
+/// Makes the record of a run that ended with an error.
 fn broken(spec: &Spec, error: &Error) -> RunRecord {
     let source = std::error::Error::source(error);
     let said = source.and_then(|source| source.downcast_ref::<LastOutput>());

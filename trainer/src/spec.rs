@@ -2,15 +2,14 @@
 //! settings have defaults; unknown ones are refused, with their line.
 
 pub(crate) mod capture_source;
+mod check;
 mod load;
 mod sections;
 #[cfg(test)]
 mod tests;
 
 use capture_source::CaptureSource;
-use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::ModelName;
 use ortus::core::settings::form::Form;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -185,7 +184,7 @@ impl Values {
 pub(crate) struct Joins(pub BTreeMap<String, Join>);
 
 impl Spec {
-    /// The only source, if there is no query.
+    /// Returns the only source, if there is no query.
     pub(crate) fn only_source(&self) -> Option<&String> {
         let mut others = self
             .sources
@@ -213,7 +212,7 @@ impl Spec {
         load::read(path)
     }
 
-    /// The canonical text of everything that a run depends on except the data; the
+    /// Returns the canonical text of everything that a run depends on except the data; the
     /// same for the same meaning.
     pub(crate) fn canonical(&self) -> String {
         let mut root = toml::Table::new();
@@ -259,118 +258,11 @@ impl Spec {
         root.to_string()
     }
 
-    /// Whether it reads captured predictions.
+    /// Returns whether it reads captured predictions.
     pub(crate) fn has_seen(&self) -> bool {
         self.sources
             .0
             .values()
             .any(|at| matches!(CaptureSource::parse(at), Ok(Some(_))))
-    }
-
-    /// Checks settings against each other.
-    fn check(&self) -> Result<()> {
-        let refuse = |why: String| Err(Error::invalid(why));
-        if self.model.name.is_empty() {
-            return refuse(
-                "'name' in [model] is missing: the name of the model in the registry".to_owned(),
-            );
-        }
-
-        ModelName::parse(&self.model.name).map_err(|e| e.context("'name' in [model]"))?;
-        if self.schema.target.is_empty() {
-            return refuse("'target' in [schema] is missing: the column to predict".to_owned());
-        }
-        if self.sources.0.is_empty() {
-            return refuse(
-                "[data.sources] is missing: the name and the location of a table, such as rows = \"train.parquet\""
-                    .to_owned(),
-            );
-        }
-
-        for at in self.sources.0.values() {
-            CaptureSource::parse(at).map_err(|e| e.context("[data.sources]"))?;
-        }
-        for (name, join) in &self.joins.0 {
-            let refuse = |why: &str| refuse(format!("[data.joins.{name}]: {why}"));
-            if !self.sources.0.contains_key(name) {
-                return refuse("[data.sources] has no source of that name");
-            }
-            if join.on.is_empty() || join.time.is_empty() {
-                return refuse(
-                    "set 'on' to the columns that match rows, and 'time' to the time at which a row became known",
-                );
-            }
-            if self.schema.time.is_none() {
-                return refuse(
-                    "'time' in [schema] is missing: the time by which joined rows must be known",
-                );
-            }
-        }
-
-        if self.data.sql.is_none() && self.only_source().is_none() {
-            return refuse(
-                "'sql' in [data] is missing; more than one source needs a query".to_owned(),
-            );
-        }
-
-        let schema = &self.schema;
-        let others = [
-            ("time", &schema.time),
-            ("group", &schema.group),
-            ("weight", &schema.weight),
-        ];
-
-        for (what, column) in others {
-            if column.as_deref() == Some(schema.target.as_str()) {
-                return refuse(format!("'{what}' in [schema] is the target"));
-            }
-        }
-
-        if schema.features.contains(&schema.target) {
-            return refuse(format!(
-                "'{}' is both the target and a feature",
-                short(&schema.target)
-            ));
-        }
-
-        let needs = |by, column: &Option<String>, what: &str| match column {
-            None if self.split.by == by => refuse(format!(
-                "'by' in [split] is \"{what}\", but '{what}' in [schema] names no column"
-            )),
-            _ => Ok(()),
-        };
-
-        needs(SplitBy::Time, &schema.time, "time")?;
-        needs(SplitBy::Group, &schema.group, "group")?;
-        let is_otherwise = matches!(self.split.by, SplitBy::Random | SplitBy::Group);
-        if is_otherwise && schema.time.is_some() && self.split.override_reason.is_none() {
-            return refuse(
-                "rows that have a time are split by it, for else the future tells of the past; say why otherwise all the \
-                 same in 'override_reason' of [split]"
-                    .to_owned(),
-            );
-        }
-
-        if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
-            return refuse(
-                "'program' in [fit.command] is missing: the training program and its arguments"
-                    .to_owned(),
-            );
-        }
-
-        if self.triggers.new_rows.is_some() && self.schema.time.is_none() && self.has_seen() {
-            return refuse(
-                "'new_rows' in [triggers] needs 'time' in [schema], because captured rows expire"
-                    .to_owned(),
-            );
-        }
-
-        if let Some(cron) = &self.triggers.cron {
-            self::cron(cron).map_err(|e| e.context("'cron' in [triggers]"))?;
-        }
-        if self.gates.slices.len() > 8 {
-            return refuse("'slices' in [gates] names over 8 columns".to_owned());
-        }
-        Ok(())
     }
 }

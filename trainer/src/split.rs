@@ -175,7 +175,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
             stop,
             test: judged.collect(),
         };
-        apart(rows, &mut parts);
+        separate_groups(rows, &mut parts);
         all.push(parts);
     }
 
@@ -183,7 +183,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
 }
 
 /// Removes rows whose group is in a later part too.
-fn apart(rows: &Rows, fold: &mut Fold) {
+fn separate_groups(rows: &Rows, fold: &mut Fold) {
     let Some(groups) = &rows.group else { return };
     let of = |part: &[u32]| {
         part.iter()
@@ -206,86 +206,102 @@ fn by_unit(spec: &Spec, rows: &Rows, is_grouped: bool) -> Result<Vec<Fold>> {
     let (folds, test) = (spec.split.folds, spec.split.test);
     if folds as f64 * test > 1.0 + 1e-9 {
         return Err(Error::invalid(format!(
-            "{folds} folds of {test} of the rows are more than there are"
+            "'folds' times 'test' in [split] is {:.3}; it must be at most 1",
+            folds as f64 * test
         )));
     }
 
-    let units: Vec<Vec<u32>> = match rows.group.as_ref().filter(|_| is_grouped) {
-        Some(groups) => {
-            let count = groups.iter().max().map_or(0, |g| *g as usize + 1);
-            let mut units = vec![Vec::new(); count];
-            groups
-                .iter()
-                .zip(0_u32..)
-                .for_each(|(group, row)| units[*group as usize].push(row));
-            units.retain(|u| !u.is_empty());
-            units
-        }
+    let units = match rows.group.as_ref().filter(|_| is_grouped) {
+        Some(groups) => group_units(groups),
         None => (0..rows.len() as u32).map(|row| vec![row]).collect(),
     };
-
-    // Rows class by class, so that each part has its share of every class.
-    let stratum = |unit: &Vec<u32>| match &rows.target {
-        crate::data::Target::Classes { of, .. } if !is_grouped => of[unit[0] as usize],
-        _ => 0,
-    };
-
-    let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by_key(|unit| {
-        (
-            stratum(&units[*unit]),
-            mix(u64::from(spec.fit.seed), *unit as u64),
-        )
-    });
-
-    let mut strata: Vec<Vec<usize>> = Vec::new();
-    for unit in order {
-        match strata.last_mut() {
-            Some(last) if stratum(&units[last[0]]) == stratum(&units[unit]) => last.push(unit),
-            _ => strata.push(vec![unit]),
-        }
-    }
-
     let mut all = vec![Fold::default(); folds];
-    for units_of in strata {
-        let count: usize = units_of.iter().map(|u| units[*u].len()).sum();
+    for stratum in strata(spec, rows, units, is_grouped) {
         for (at, fold) in all.iter_mut().enumerate() {
             // The last origin tests on the last rows of the shuffle.
-            let judged = (
-                1.0 - test * (folds - at) as f64,
-                1.0 - test * (folds - at - 1) as f64,
-            );
-            let mut passed = 0;
-            let mut rest = Vec::new();
-            for unit in &units_of {
-                let share = passed as f64 / count as f64;
-                passed += units[*unit].len();
-                if share >= judged.0 - 1e-12 && share < judged.1 - 1e-12 {
-                    fold.test.extend(&units[*unit]);
-                } else {
-                    rest.push(*unit);
-                }
-            }
-            let known: usize = rest.iter().map(|u| units[*u].len()).sum();
-            let mut passed = 0;
-            for unit in rest {
-                let is_stop = (passed as f64) < spec.split.stop * known as f64;
-                passed += units[unit].len();
-                (if is_stop {
-                    &mut fold.stop
-                } else {
-                    &mut fold.train
-                })
-                .extend(&units[unit]);
-            }
+            let tested = Share {
+                from: 1.0 - test * (folds - at) as f64,
+                to: 1.0 - test * (folds - at - 1) as f64,
+            };
+            cut(&stratum, tested, spec.split.stop, fold);
         }
     }
 
     for fold in &mut all {
-        [&mut fold.train, &mut fold.stop, &mut fold.test]
-            .into_iter()
-            .for_each(|part| part.sort_unstable());
+        for part in [&mut fold.train, &mut fold.stop, &mut fold.test] {
+            part.sort_unstable();
+        }
+    }
+    Ok(all)
+}
+
+/// Rows that stay together: those of a group, or a single one.
+type Unit = Vec<u32>;
+
+/// Returns the rows of each group.
+fn group_units(groups: &[u32]) -> Vec<Unit> {
+    let count = groups.iter().max().map_or(0, |group| *group as usize + 1);
+    let mut units = vec![Vec::new(); count];
+    for (group, row) in groups.iter().zip(0_u32..) {
+        units[*group as usize].push(row);
+    }
+    units.retain(|unit| !unit.is_empty());
+    units
+}
+
+/// Shuffles units class by class, so that each part gets its share of every class.
+/// Groups, which may hold rows of several classes, are one stratum.
+fn strata(spec: &Spec, rows: &Rows, units: Vec<Unit>, is_grouped: bool) -> Vec<Vec<Unit>> {
+    let class = |unit: &Unit| match &rows.target {
+        crate::data::Target::Classes { of, .. } if !is_grouped => of[unit[0] as usize],
+        _ => 0,
+    };
+    let mut order: Vec<(usize, Unit)> = units.into_iter().enumerate().collect();
+    order
+        .sort_by_key(|(number, unit)| (class(unit), mix(u64::from(spec.fit.seed), *number as u64)));
+
+    let mut strata: Vec<Vec<Unit>> = Vec::new();
+    for (_, unit) in order {
+        match strata.last_mut() {
+            Some(last) if class(&last[0]) == class(&unit) => last.push(unit),
+            _ => strata.push(vec![unit]),
+        }
+    }
+    strata
+}
+
+/// A range of the rows of a stratum, as shares.
+#[derive(Clone, Copy)]
+struct Share {
+    from: f64,
+    to: f64,
+}
+
+/// Adds the units of a stratum to the parts of a fold: the test rows, then the
+/// stopping rows, and the rest to the training rows.
+fn cut(stratum: &[Unit], tested: Share, stop: f64, fold: &mut Fold) {
+    let count: usize = stratum.iter().map(Vec::len).sum();
+    let mut passed = 0;
+    let mut rest: Vec<&Unit> = Vec::new();
+    for unit in stratum {
+        let share = passed as f64 / count as f64;
+        passed += unit.len();
+        if share >= tested.from - 1e-12 && share < tested.to - 1e-12 {
+            fold.test.extend(unit);
+        } else {
+            rest.push(unit);
+        }
     }
 
-    Ok(all)
+    let known: usize = rest.iter().map(|unit| unit.len()).sum();
+    let mut passed = 0;
+    for unit in rest {
+        let part = if (passed as f64) < stop * known as f64 {
+            &mut fold.stop
+        } else {
+            &mut fold.train
+        };
+        part.extend(unit);
+        passed += unit.len();
+    }
 }

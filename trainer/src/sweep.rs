@@ -4,14 +4,15 @@
 #[cfg(test)]
 mod tests;
 
+use crate::command::{self, Code};
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{History, RecordedRun, RunStatus};
 use crate::judge::{LossMeasure, judge};
-use crate::pipeline::{gate_measure, key, span};
+use crate::pipeline::{gate_measure, key};
 use crate::record::{Metrics, RunRecord};
 use crate::spec::{Method, Spec, Values};
-use crate::{command, evaluation, fitted_model, split};
+use crate::{evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
@@ -48,104 +49,143 @@ pub(crate) async fn sweep(
     history: &History,
     watcher: &mut dyn Watcher,
 ) -> Result<Swept> {
-    let name = ModelName::parse(&spec.model.name)?;
     let settings = settings(spec)?;
-    watcher.step("reading the data");
-    let mut rows = data::read(spec, &trainer.reach()).await?;
-    let code = command::code(spec)?;
-    data::check::check(spec, &rows, trainer.now)?;
-    rows.manifest.time = span(&rows);
-    let measure = gate_measure(spec, &rows)?;
-    let inner = inner(spec, &rows)?;
-    let known: BTreeMap<String, Option<f64>> = history
-        .all()
-        .await?
-        .into_iter()
-        .filter(|ran| ran.status == RunStatus::Tried)
-        .map(|ran| (ran.key().to_owned(), ran.record.loss.value().copied()))
-        .collect();
-    let (begun, all) = (Instant::now(), settings.len());
+    let count = settings.len();
+    let trials_of = Trials::read(trainer, spec, history, watcher).await?;
 
+    let begun = Instant::now();
     let (mut trials, mut cut) = (Vec::new(), None);
     for (at, (set, spec)) in settings.into_iter().enumerate() {
         if begun.elapsed() >= spec.sweep.time_max {
             cut = Some(format!(
-                "{} of {all} were tried within 'time_max' of [sweep]",
+                "{} of {count} trials were run within 'time_max' in [sweep]",
                 trials.len()
             ));
             break;
         }
-        let run = trial_key(&key(&spec, &code, &rows.manifest.digest()));
-        let what = words(&set);
-        if let Some(loss) = known.get(&run.to_string()) {
-            watcher.step(&format!("{} of {all}: {what}: tried before", at + 1));
-            trials.push(Trial {
-                spec,
-                set,
-                loss: *loss,
-            });
-            continue;
-        }
-        watcher.step(&format!("{} of {all}: {what}", at + 1));
+
+        let step = format!("{} of {count}: {}", at + 1, words(&set));
+        let run = trials_of.key(&spec);
+        let loss = match trials_of.known.get(&run.to_string()) {
+            Some(loss) => {
+                watcher.step(&format!("{step}: tried before"));
+                *loss
+            }
+            None => {
+                watcher.step(&step);
+                let ran = trials_of.run(&spec, &set, &run, watcher);
+                history.keep(&ran).await?;
+                ran.record.loss.value().copied()
+            }
+        };
+        trials.push(Trial { spec, set, loss });
+    }
+
+    let loss = |trial: &Trial| trial.loss.unwrap_or(f64::INFINITY);
+    trials.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+    Ok(Swept {
+        measure: trials_of.measure.name(),
+        trials,
+        cut,
+    })
+}
+
+/// What the trials of a sweep share.
+struct Trials<'t> {
+    trainer: &'t Trainer<'t>,
+    model: ModelName,
+    code: Vec<Code>,
+    data_digest: Digest,
+    /// The training rows, to be split again.
+    rows: Rows,
+    measure: LossMeasure,
+    /// The losses of earlier trials, by run key.
+    known: BTreeMap<String, Option<f64>>,
+}
+
+impl<'t> Trials<'t> {
+    /// Reads the data and the earlier trials.
+    async fn read(
+        trainer: &'t Trainer<'t>,
+        spec: &Spec,
+        history: &History,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self> {
+        let model = ModelName::parse(&spec.model.name)?;
+        watcher.step("reading the data");
+        let rows = data::read(spec, &trainer.reach()).await?;
+        data::check::check(spec, &rows, trainer.now)?;
+
+        let known = history
+            .all()
+            .await?
+            .into_iter()
+            .filter(|ran| ran.status == RunStatus::Tried)
+            .map(|ran| (ran.key().to_owned(), ran.record.loss.value().copied()));
+        Ok(Self {
+            trainer,
+            model,
+            code: command::code(spec)?,
+            data_digest: rows.manifest.digest(),
+            measure: gate_measure(spec, &rows)?,
+            rows: inner(spec, &rows)?,
+            known: known.collect(),
+        })
+    }
+
+    /// Returns the run key of a trial.
+    fn key(&self, spec: &Spec) -> Digest {
+        trial_key(&key(spec, &self.code, &self.data_digest))
+    }
+
+    /// Runs a trial, and returns its record. A trial that fails is a result too.
+    fn run(
+        &self,
+        spec: &Spec,
+        set: &Map<String, Value>,
+        run: &Digest,
+        watcher: &mut dyn Watcher,
+    ) -> RecordedRun {
         let (began, clock) = (chrono::Utc::now(), Instant::now());
-        let tried = try_one(trainer, &spec, &inner, measure, watcher);
         let mut record = RunRecord {
-            data_digest: rows.manifest.digest().to_string().into(),
-            measure: measure.name().to_owned().into(),
-            model: name.to_string().into(),
+            data_digest: self.data_digest.to_string().into(),
+            measure: self.measure.name().to_owned().into(),
+            model: self.model.to_string().into(),
             run: run.to_string().into(),
             spec: spec.canonical().into(),
             values: set.clone().into(),
             ..RunRecord::default()
         };
-        let loss = match &tried {
+        let loss = match try_one(self.trainer, spec, &self.rows, self.measure, watcher) {
             Ok((loss, metrics)) => {
-                record.metrics = Metrics::from(metrics).into();
-                Some(*loss).filter(|loss| loss.is_finite())
+                record.metrics = Metrics::from(&metrics).into();
+                Some(loss).filter(|loss| loss.is_finite())
             }
-            // A trial that fails is a result too.
             Err(error) => {
-                record.error = error.message.clone().into();
+                record.error = error.message.into();
                 None
             }
         };
         record.loss = loss.into();
-        let seconds = clock.elapsed().as_secs_f64();
-        let trigger = format!("sweep: {what}");
-        let model = name.to_string();
-        history
-            .keep(&RecordedRun {
-                model,
-                began,
-                seconds,
-                trigger,
-                apart: true,
-                events: Vec::new(),
-                status: RunStatus::Tried,
-                record,
-            })
-            .await?;
-        trials.push(Trial { spec, set, loss });
+
+        RecordedRun {
+            model: self.model.to_string(),
+            began,
+            seconds: clock.elapsed().as_secs_f64(),
+            trigger: format!("sweep: {}", words(set)),
+            apart: true,
+            events: Vec::new(),
+            status: RunStatus::Tried,
+            record,
+        }
     }
-
-    trials.sort_by(|a, b| {
-        a.loss
-            .unwrap_or(f64::INFINITY)
-            .total_cmp(&b.loss.unwrap_or(f64::INFINITY))
-    });
-
-    Ok(Swept {
-        measure: measure.name(),
-        trials,
-        cut,
-    })
 }
 
 fn trial_key(run: &Digest) -> Digest {
     Digest::of(format!("trial {run}").as_bytes())
 }
 
-/// The settings of a trial, for a person.
+/// Returns the settings of a trial, for a person.
 pub(crate) fn words(set: &Map<String, Value>) -> String {
     set.iter()
         .map(|(name, value)| format!("{name} = {value}"))
@@ -153,7 +193,7 @@ pub(crate) fn words(set: &Map<String, Value>) -> String {
         .join(", ")
 }
 
-/// The training rows, to be split again.
+/// Returns the training rows, to be split again.
 fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
@@ -195,53 +235,59 @@ fn try_one(
     Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
 }
 
-/// The specifications of the trials, with their settings.
+/// Returns the specifications of the trials, with their settings.
 fn settings(spec: &Spec) -> Result<Vec<(Map<String, Value>, Spec)>> {
     let values = &spec.sweep_values.0;
     if values.is_empty() {
         return Err(Error::invalid(
-            "[sweep.values] is missing: settings and what to try for each",
+            "[sweep.values] is missing: the settings, each with the values to try",
         ));
     }
 
-    let chosen: Vec<Vec<toml::Value>> = match spec.sweep.method {
-        Method::Grid => grid(values)?
-            .into_iter()
-            .take(spec.sweep.runs_max)
-            .collect(),
-        Method::Random => {
-            let mut dice = u64::from(spec.sweep.seed);
-            let mut seen = Vec::new();
-            // Short lists run out of new combinations.
-            for _ in 0..spec.sweep.runs_max * 10 {
-                let one: Vec<toml::Value> = values
-                    .values()
-                    .map(|of| of.draw(&mut || uniform(&mut dice)))
-                    .collect();
-                if seen.len() < spec.sweep.runs_max && !seen.contains(&one) {
-                    seen.push(one);
-                }
-            }
-            seen
+    let chosen = match spec.sweep.method {
+        Method::Grid => {
+            let all = grid(values)?.into_iter();
+            all.take(spec.sweep.runs_max).collect()
         }
+        Method::Random => drawn(spec),
     };
-
-    let apply = |chosen: Vec<toml::Value>| {
-        let mut tried = spec.clone();
-        let mut set = Map::new();
-        for (name, value) in values.keys().zip(chosen) {
-            tried.put(name, &value)?;
-            set.insert(
-                name.clone(),
-                serde_json::to_value(&value).unwrap_or_default(),
-            );
-        }
-        Ok((set, tried))
-    };
-
-    chosen.into_iter().map(apply).collect()
+    chosen
+        .into_iter()
+        .map(|chosen| with_values(spec, chosen))
+        .collect()
 }
 
+/// Returns the specification of a trial, with a value for each setting, and these values.
+fn with_values(spec: &Spec, chosen: Vec<toml::Value>) -> Result<(Map<String, Value>, Spec)> {
+    let mut tried = spec.clone();
+    let mut set = Map::new();
+    for (name, value) in spec.sweep_values.0.keys().zip(chosen) {
+        tried.put(name, &value)?;
+        set.insert(
+            name.clone(),
+            serde_json::to_value(&value).unwrap_or_default(),
+        );
+    }
+    Ok((set, tried))
+}
+
+/// Draws different combinations of values; short lists run out of new ones.
+fn drawn(spec: &Spec) -> Vec<Vec<toml::Value>> {
+    let mut dice = u64::from(spec.sweep.seed);
+    let mut seen: Vec<Vec<toml::Value>> = Vec::new();
+    for _ in 0..spec.sweep.runs_max * 10 {
+        let values = spec.sweep_values.0.values();
+        let one = values
+            .map(|of| of.draw(&mut || uniform(&mut dice)))
+            .collect();
+        if seen.len() < spec.sweep.runs_max && !seen.contains(&one) {
+            seen.push(one);
+        }
+    }
+    seen
+}
+
+/// Returns all combinations of the values.
 fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
     let mut all: Vec<Vec<toml::Value>> = vec![Vec::new()];
     for (name, of) in values {

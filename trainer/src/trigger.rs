@@ -44,13 +44,13 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Whether it stays due until a run passes, as an alarm does and a cron time
+    /// Returns whether it stays due until a run passes, as an alarm does and a cron time
     /// does not.
     fn stays(&self) -> bool {
         !matches!(self.kind, Kind::Request | Kind::Cron)
     }
 
-    /// Whether it may occur again with the same key.
+    /// Returns whether it may occur again with the same key.
     fn recurs(&self) -> bool {
         matches!(self.kind, Kind::Spec | Kind::Rows)
     }
@@ -68,7 +68,7 @@ pub(crate) struct RunRequest {
 /// The past runs, as far as triggers depend on them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    /// Events that were dealt with.
+    /// Events that were handled.
     handled: BTreeSet<EventKey>,
     /// The number of runs for an event that did not pass.
     tried: BTreeMap<EventKey, u32>,
@@ -151,7 +151,7 @@ impl Past {
         past
     }
 
-    /// Whether an event was dealt with.
+    /// Returns whether an event was handled.
     pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
         self.handled.contains(key)
     }
@@ -160,14 +160,14 @@ impl Past {
         self.tried.get(&event.key).copied().unwrap_or(0)
     }
 
-    /// Whether an event needs no further run.
+    /// Returns whether an event needs no further run.
     fn is_done(&self, event: &Event) -> bool {
         let tries_max = if event.stays() { TRIES_MAX } else { 1 };
         (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
     }
 }
 
-/// The digest of a specification.
+/// Returns the digest of a specification.
 pub(crate) fn spec(canonical: &str) -> Digest {
     Digest::of(canonical.as_bytes())
 }
@@ -248,19 +248,19 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     Ok(all)
 }
 
-/// Returns the cron times since the last one that was dealt with.
+/// Returns the cron times since the last one that was handled.
 fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
     let Some(pattern) = &triggers.cron else {
         return Ok(Vec::new());
     };
     let cron = cron(pattern)?;
-    let dealt = past
+    let handled = past
         .handled
         .iter()
         .chain(past.tried.keys())
         .filter_map(EventKey::cron_time)
         .max();
-    let mut after = dealt.map_or(found.since, |dealt| dealt.max(found.since));
+    let mut after = handled.map_or(found.since, |last| last.max(found.since));
 
     let mut times = std::collections::VecDeque::new();
     while let Ok(next) = cron.find_next_occurrence(&after, false) {
@@ -390,7 +390,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Why triggers start no run now.
+/// Returns why triggers start no run now.
 pub(crate) fn refused(triggers: &Triggers, past: &Past, now: DateTime<Utc>) -> Option<String> {
     refused_after(triggers, past, 0, now)
 }

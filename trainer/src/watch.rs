@@ -6,7 +6,7 @@ use crate::data::{self, Reach};
 use crate::event_key::EventKey;
 use crate::history::{History, RecordedRun, RunStatus};
 use crate::lease::{self, Taken};
-use crate::pins::Pinned;
+use crate::pins::{self, Pinned};
 use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The largest small object.
+/// The largest request or time in the store.
 const BYTES_MAX: u64 = 64 << 10;
 /// The most bytes of the actor and the reason of a request.
 const WORDS_MAX: usize = 4 << 10;
@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     /// The name of this trainer.
     holder: String,
     known: BTreeMap<String, Option<RecordedRun>>,
+    /// Whether this process has removed the pins that a killed trainer left.
+    has_cleared_pins: bool,
     alarms: alarms::Known,
     counted: Option<Counted>,
 }
@@ -125,6 +127,7 @@ impl Watch {
             path: path.to_owned(),
             holder: holder.to_owned(),
             known: BTreeMap::new(),
+            has_cleared_pins: false,
             alarms: BTreeMap::new(),
             counted: None,
         }
@@ -230,6 +233,11 @@ impl Watch {
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
         let state = self.state(trainer.operator, trainer.seen, &spec).await?;
+        if !self.has_cleared_pins {
+            self.clear_pins(&records, &model).await?;
+            self.has_cleared_pins = true;
+        }
+
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
             Decision::Nothing => return Ok(Checked::Idle),
             Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
@@ -238,74 +246,45 @@ impl Watch {
             _ => {}
         }
 
-        let lease = match lease::take(
-            &records,
-            &folder(&model, "lease"),
-            &self.holder,
-            spec.triggers.lease,
-        )
-        .await?
-        {
-            Taken::Others(who) => return Ok(Checked::Busy(who)),
-            Taken::Ours(lease) => lease,
-        };
-
-        let history = History::new(records.clone(), model.clone());
-        let mut skipped = Vec::new();
-        // Another may have seen to it meanwhile; and one look may find several things.
-        for _ in 0..DECISIONS_MAX {
-            let state = self.state(trainer.operator, trainer.seen, &spec).await?;
-            let (events, why) =
-                match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
-                    Decision::Nothing => break,
-                    Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
-                    // Told once; it stays due.
-                    Decision::Wait(events, why) => (
-                        vec![Event {
-                            key: waiting(&events),
-                            ..events[0].clone()
-                        }],
-                        why,
-                    ),
-                    Decision::Skip(events, why) => (events, why),
-                    Decision::Run(events) => {
-                        let pinned =
-                            Pinned::new(&records, &model, &events, state.found.now).await?;
-                        let trainer = Trainer {
-                            now: Utc::now(),
-                            as_of: Some(pinned.as_of),
-                            lease: Some(&lease),
-                            pinned: Some(&pinned),
-                            ..*trainer
-                        };
-                        let cause = Cause {
-                            trigger: words(&events),
-                            events: keys(&events),
-                            apart: false,
-                        };
-                        let (ran, ended, kept) =
-                            attempt(&trainer, &spec, cause, &history, watcher).await;
-                        // What is not written down is not done: it is found again, pinned as it was.
-                        kept.map_err(|e| e.context("store the record of the run"))?;
-                        if !ran.events.is_empty() {
-                            pinned.done().await;
-                        }
-                        return Ok(Checked::Did(skipped, Some(Box::new((ran, ended)))));
-                    }
+        let lease = folder(&model, "lease");
+        match lease::take(&records, &lease, &self.holder, spec.triggers.lease).await? {
+            Taken::Others(who) => Ok(Checked::Busy(who)),
+            Taken::Ours(lease) => {
+                let trainer = Trainer {
+                    lease: Some(&lease),
+                    ..*trainer
                 };
-            let record = RunRecord::skipped(why);
-            let (trigger, events) = (words(&events), keys(&events));
-            let model = spec.model.name.clone();
-            let ran = RecordedRun {
-                model,
-                began: state.found.now,
-                seconds: 0.0,
-                trigger,
-                events,
-                apart: false,
-                status: RunStatus::Skipped,
-                record,
+                self.decide(&trainer, &spec, watcher).await
+            }
+        }
+    }
+
+    /// Makes the decisions that are due, under the lease: another trainer may have
+    /// made some meanwhile, and one check may need several.
+    async fn decide(
+        &mut self,
+        trainer: &Trainer<'_>,
+        spec: &Spec,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Checked> {
+        let history = History::new(trainer.records(), ModelName::parse(&spec.model.name)?);
+        let mut skipped = Vec::new();
+        for _ in 0..DECISIONS_MAX {
+            let state = self.state(trainer.operator, trainer.seen, spec).await?;
+            let now = state.found.now;
+            let (events, why) = match trigger::decide(&spec.triggers, &state.past, state.due, now) {
+                Decision::Nothing => break,
+                Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
+                Decision::Wait(events, why) => (vec![delayed(&events)], why),
+                Decision::Skip(events, why) => (events, why),
+                Decision::Run(events) => {
+                    let due = DueRun { spec, events, now };
+                    let ran = self.run(trainer, due, &history, watcher).await?;
+                    return Ok(Checked::Did(skipped, Some(Box::new(ran))));
+                }
             };
+
+            let ran = skipped_run(spec, &events, why, now);
             history.keep(&ran).await?;
             skipped.push(ran);
         }
@@ -316,9 +295,79 @@ impl Watch {
             Checked::Did(skipped, None)
         })
     }
+
+    /// Runs the pipeline for due events, which are pinned before it begins.
+    async fn run(
+        &self,
+        trainer: &Trainer<'_>,
+        due: DueRun<'_>,
+        history: &History,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(RecordedRun, Result<Outcome>)> {
+        let DueRun { spec, events, now } = due;
+        let model = ModelName::parse(&spec.model.name)?;
+        let records = trainer.records();
+        // A pin of an earlier run would make this one repeat it.
+        self.clear_pins(&records, &model).await?;
+        let pinned = Pinned::new(&records, &model, &events, now).await?;
+
+        let trainer = Trainer {
+            now: Utc::now(),
+            as_of: Some(pinned.as_of),
+            pinned: Some(&pinned),
+            ..*trainer
+        };
+        let cause = Cause {
+            trigger: words(&events),
+            events: keys(&events),
+            apart: false,
+        };
+        let (ran, ended, kept) = attempt(&trainer, spec, cause, history, watcher).await;
+
+        // Without a record the events stay due, and pinned as they are.
+        kept.map_err(|e| e.context("store the record of the run"))?;
+        if !ran.events.is_empty() {
+            pinned.done().await;
+        }
+        Ok((ran, ended))
+    }
+
+    async fn clear_pins(&self, records: &Records, model: &ModelName) -> Result<()> {
+        pins::clear_recorded(records, model, self.known.values().flatten()).await
+    }
 }
 
-/// The key of the note that events are delayed.
+/// A run that is due.
+struct DueRun<'d> {
+    spec: &'d Spec,
+    events: Vec<Event>,
+    now: DateTime<Utc>,
+}
+
+/// Returns the event of the note that events are delayed. The note is recorded once; the
+/// events stay due.
+fn delayed(events: &[Event]) -> Event {
+    Event {
+        key: waiting(events),
+        ..events[0].clone()
+    }
+}
+
+/// Returns the record of events that start no run.
+fn skipped_run(spec: &Spec, events: &[Event], why: String, now: DateTime<Utc>) -> RecordedRun {
+    RecordedRun {
+        model: spec.model.name.clone(),
+        began: now,
+        seconds: 0.0,
+        trigger: words(events),
+        events: keys(events),
+        apart: false,
+        status: RunStatus::Skipped,
+        record: RunRecord::skipped(why),
+    }
+}
+
+/// Returns the key of the note that events are delayed.
 fn waiting(events: &[Event]) -> EventKey {
     EventKey::waits(events.first().map(|event| &event.key))
 }
@@ -327,9 +376,10 @@ fn keys(events: &[Event]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
-/// Causes told of one by one.
-const TOLD_MAX: usize = 3;
+/// The most causes that a trigger names.
+const CAUSES_MAX: usize = 3;
 
+/// Describes the causes of a run, for a person.
 fn words(events: &[Event]) -> String {
     let mut all: Vec<&str> = Vec::new();
     for event in events {
@@ -338,19 +388,19 @@ fn words(events: &[Event]) -> String {
         }
     }
 
-    let told = all
+    let named = all
         .iter()
-        .take(TOLD_MAX)
+        .take(CAUSES_MAX)
         .copied()
         .collect::<Vec<_>>()
         .join("; ");
-    match all.len().saturating_sub(TOLD_MAX) {
-        0 => told,
-        more => format!("{told}; and {more} more"),
+    match all.len().saturating_sub(CAUSES_MAX) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
     }
 }
 
-/// Since when anybody watches a model.
+/// Returns the time since which the model is watched: now, if it was not watched before.
 async fn since(records: &Records, model: &ModelName, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     if let Some(since) = known_since(records, model).await? {
         return Ok(since);
@@ -369,7 +419,7 @@ async fn known_since(records: &Records, model: &ModelName) -> Result<Option<Date
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// What people asked for that was not dealt with.
+/// Returns the requests of people that were not handled.
 async fn asks(records: &Records, model: &ModelName, past: &Past) -> Result<Vec<RunRequest>> {
     let listed: Vec<_> = records.list(&folder(model, "asks")).try_collect().await?;
     let mut asks = Vec::new();

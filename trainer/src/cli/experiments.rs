@@ -3,12 +3,13 @@
 use super::setup::{Setup, history, history_of};
 use super::show::{Shown, show};
 use super::{NOT_PASSED, RunArguments};
-use crate::history::{RecordedRun, RunStatus};
+use crate::context::Outcome;
+use crate::history::{History, RecordedRun, RunStatus};
 use crate::mlflow::{TrackedRun, Tracking};
 use crate::record::{Metrics, RunRecord};
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::sweep::{self, Swept};
+use crate::sweep::{self, Swept, Trial};
 use chrono::TimeDelta;
 use ortus::cli::print::{Table, line, note};
 use ortus::cli::registry::arguments::Common;
@@ -29,81 +30,27 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         spec.fit.threads,
     )
     .await?;
-
     let history = history_of(&setup.operator, &spec.model.name)?;
-    let known: BTreeSet<String> = history
-        .all()
-        .await?
-        .iter()
-        .map(|ran| ran.key().to_owned())
-        .collect();
     let mut shown = Shown::new(arguments.common.json);
 
-    let swept = sweep::sweep(
-        &setup.trainer(chrono::Utc::now()),
-        &spec,
-        &history,
-        &mut shown,
-    )
-    .await;
-
-    shown.bar.finish_and_clear();
-    let swept = swept?;
-    for ran in history
-        .all()
-        .await?
-        .iter()
-        .filter(|ran| ran.status == RunStatus::Tried && !known.contains(ran.key()))
-    {
-        tell(arguments.mlflow.as_deref(), ran).await;
-    }
-
-    let best = swept.trials.first().filter(|trial| trial.loss.is_some());
-    let best = best
+    let command = SweepCommand {
+        arguments,
+        setup: &setup,
+        history: &history,
+    };
+    let swept = command.run_trials(&spec, &mut shown).await?;
+    let best = swept
+        .trials
+        .first()
+        .filter(|trial| trial.loss.is_some())
         .ok_or_else(|| Error::precondition("no trial could be fitted; see `ortus-trainer runs`"))?;
     if !arguments.common.json {
         list(&swept);
     }
 
-    let loss = best.loss.unwrap_or(f64::NAN);
-    let trigger = format!(
-        "the best of {} tried, {} {loss:.6}: {}",
-        swept.trials.len(),
-        swept.measure,
-        sweep::words(&best.set)
-    );
-
-    let cause = Cause {
-        trigger,
-        ..Cause::manual()
-    };
-    let (ran, ended, kept) = attempt(
-        &setup.trainer(chrono::Utc::now()),
-        &best.spec,
-        cause,
-        &history,
-        &mut shown,
-    )
-    .await;
-
-    shown.bar.finish_and_clear();
-    if let Err(error) = kept {
-        note(&format!(
-            "ortus-trainer: the record of the run cannot be stored: {error}"
-        ));
-    }
-
-    tell(arguments.mlflow.as_deref(), &ran).await;
+    let (ran, ended) = command.run_best(best, &swept, &mut shown).await;
     if arguments.common.json {
-        let trials = swept
-            .trials
-            .iter()
-            .map(|trial| json!({"values": trial.set, "loss": trial.loss}));
-        let trials: Vec<Value> = trials.collect();
-        line(
-            &json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": ran})
-                .to_string(),
-        );
+        line(&in_json(&swept, &ran).to_string());
     } else {
         line(&ran.trigger);
         show(&ran);
@@ -118,6 +65,76 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     } else {
         ExitCode::from(NOT_PASSED)
     })
+}
+
+/// A sweep of the command line.
+struct SweepCommand<'s> {
+    arguments: &'s RunArguments,
+    setup: &'s Setup,
+    history: &'s History,
+}
+
+impl SweepCommand<'_> {
+    /// Runs the trials, and logs those that were not run before to MLflow.
+    async fn run_trials(&self, spec: &Spec, shown: &mut Shown) -> Result<Swept> {
+        let before = self.history.all().await?;
+        let known: BTreeSet<&str> = before.iter().map(RecordedRun::key).collect();
+        let trainer = self.setup.trainer(chrono::Utc::now());
+        let swept = sweep::sweep(&trainer, spec, self.history, shown).await;
+        shown.bar.finish_and_clear();
+        let swept = swept?;
+
+        for ran in self.history.all().await? {
+            if ran.status == RunStatus::Tried && !known.contains(ran.key()) {
+                log_to_mlflow(self.arguments.mlflow.as_deref(), &ran).await;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Runs the pipeline with the settings of the best trial.
+    async fn run_best(
+        &self,
+        best: &Trial,
+        swept: &Swept,
+        shown: &mut Shown,
+    ) -> (RecordedRun, Result<Outcome>) {
+        let trigger = format!(
+            "the best of {} tried, {} {:.6}: {}",
+            swept.trials.len(),
+            swept.measure,
+            best.loss.unwrap_or(f64::NAN),
+            sweep::words(&best.set)
+        );
+        let cause = Cause {
+            trigger,
+            ..Cause::manual()
+        };
+        let trainer = self.setup.trainer(chrono::Utc::now());
+        let (ran, ended, kept) = attempt(&trainer, &best.spec, cause, self.history, shown).await;
+
+        shown.bar.finish_and_clear();
+        note_if_not_stored(kept);
+        log_to_mlflow(self.arguments.mlflow.as_deref(), &ran).await;
+        (ran, ended)
+    }
+}
+
+/// Reports on standard error that the record of a run is not stored.
+pub(super) fn note_if_not_stored(kept: Result<()>) {
+    if let Err(error) = kept {
+        note(&format!(
+            "ortus-trainer: the record of the run cannot be stored: {error}"
+        ));
+    }
+}
+
+fn in_json(swept: &Swept, best: &RecordedRun) -> Value {
+    let trials = swept.trials.iter();
+    let trials: Vec<Value> = trials
+        .map(|trial| json!({"values": trial.set, "loss": trial.loss}))
+        .collect();
+    json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": best})
 }
 
 fn list(swept: &Swept) {
@@ -136,19 +153,20 @@ fn list(swept: &Swept) {
 }
 
 /// Logs a run to MLflow, if it is configured. A failure does not fail the run.
-pub(super) async fn tell(address: Option<&str>, ran: &RecordedRun) {
+pub(super) async fn log_to_mlflow(address: Option<&str>, ran: &RecordedRun) {
     let Some(address) = address.filter(|_| ran.status != RunStatus::Skipped) else {
         return;
     };
-    let told = async { Tracking::open(address)?.tell(&told(ran)).await };
-    if let Err(error) = told.await {
+    let logged = async { Tracking::open(address)?.log(&tracked(ran)).await };
+    if let Err(error) = logged.await {
         note(&format!(
             "ortus-trainer: the run cannot be logged to MLflow: {error}"
         ));
     }
 }
 
-fn told(ran: &RecordedRun) -> TrackedRun {
+/// Converts a run to MLflow's terms.
+fn tracked(ran: &RecordedRun) -> TrackedRun {
     let record = &ran.record;
     let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
     let own_metrics = record.own_metrics.value().into_iter();
@@ -189,27 +207,29 @@ fn told(ran: &RecordedRun) -> TrackedRun {
     }
 }
 
-/// The settings of a run, by their full names.
+/// Returns the settings of a run, by their full names.
 fn settings(record: &RunRecord) -> BTreeMap<String, String> {
-    fn walk(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
-        for (key, value) in table {
-            let name = if prefix.is_empty() {
-                key.clone()
-            } else {
-                format!("{prefix}.{key}")
-            };
-            match value {
-                toml::Value::Table(inner) => walk(&name, inner, all),
-                toml::Value::String(text) => drop(all.insert(name, text.clone())),
-                other => drop(all.insert(name, other.to_string())),
-            }
-        }
-    }
     let mut all = BTreeMap::new();
     let spec = record.spec.value();
     let table = spec.and_then(|text| text.parse::<toml::Table>().ok());
-    walk("", &table.unwrap_or_default(), &mut all);
+    flatten("", &table.unwrap_or_default(), &mut all);
     all
+}
+
+/// Adds the values of a table and of its inner tables, with dotted names.
+fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        match value {
+            toml::Value::Table(inner) => flatten(&name, inner, all),
+            toml::Value::String(text) => drop(all.insert(name, text.clone())),
+            other => drop(all.insert(name, other.to_string())),
+        }
+    }
 }
 
 /// Compares two runs: settings that differ, metrics and gates.
@@ -223,52 +243,58 @@ pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common
     let gates = beside(&verdicts(&one), &verdicts(&other), |_, _| true);
     let is_same = one.record.data_digest.value() == other.record.data_digest.value();
     if common.json {
-        let sides = |all: &Sides| -> Value {
-            all.iter()
-                .map(|(name, (a, b))| (name.clone(), json!([a, b])))
-                .collect::<serde_json::Map<_, _>>()
-                .into()
-        };
         let all = json!({
             "runs": [one.key(), other.key()], "became": [one.status, other.status], "same_data": is_same,
-            "settings": sides(&set), "metrics": sides(&measured), "gates": sides(&gates),
+            "settings": pairs(&set), "metrics": pairs(&measured), "gates": pairs(&gates),
         });
         line(&all.to_string());
         return Ok(());
     }
 
-    let (a, b) = (short_key(&one), short_key(&other));
     line(if is_same {
         "the runs used the same data"
     } else {
         "the runs used different data: their metrics are of different rows"
     });
-
+    let keys = [short_key(&one), short_key(&other)];
     for (what, all) in [("setting", &set), ("metric", &measured), ("gate", &gates)] {
-        if all.is_empty() {
-            continue;
-        }
-        let mut table = Table::new(&[what, &a, &b]);
-        for (name, (one, other)) in all {
-            table.row(&[
-                name,
-                one.as_deref().unwrap_or("-"),
-                other.as_deref().unwrap_or("-"),
-            ]);
-        }
-        table.print();
+        print_sides(what, &keys, all);
     }
 
     Ok(())
 }
 
-/// The first characters of the key of a run.
+/// Returns the two values of each name, as JSON.
+fn pairs(all: &Sides) -> Value {
+    all.iter()
+        .map(|(name, (one, other))| (name.clone(), json!([one, other])))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Prints the two values of each name, if there are any.
+fn print_sides(what: &str, [one, other]: &[String; 2], all: &Sides) {
+    if all.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&[what, one, other]);
+    for (name, (one, other)) in all {
+        table.row(&[
+            name,
+            one.as_deref().unwrap_or("-"),
+            other.as_deref().unwrap_or("-"),
+        ]);
+    }
+    table.print();
+}
+
+/// Returns the first characters of the key of a run.
 fn short_key(ran: &RecordedRun) -> String {
     let key = ran.key().trim_start_matches("sha256:");
     key.chars().take(12).collect()
 }
 
-/// The metrics of a run, and the loss of a trial, as text.
+/// Returns the metrics of a run, and the loss of a trial, as text.
 fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
     let loss = ran.record.loss.value();
     ran.record
@@ -278,7 +304,7 @@ fn metrics(ran: &RecordedRun) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The verdicts of the gates of a run.
+/// Returns the verdicts of the gates of a run.
 fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
     let word = |text: &str| text.replace('_', " ");
     ran.record
@@ -288,8 +314,10 @@ fn verdicts(ran: &RecordedRun) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The values of two runs, by name.
 type Sides = BTreeMap<String, (Option<String>, Option<String>)>;
 
+/// Returns the values of two runs side by side, of the names that `shown` accepts.
 fn beside(
     one: &BTreeMap<String, String>,
     other: &BTreeMap<String, String>,

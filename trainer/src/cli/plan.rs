@@ -2,7 +2,7 @@
 
 use super::setup::seen_by;
 use crate::data::Reach;
-use crate::pipeline;
+use crate::pipeline::{self, RunPlan};
 use crate::spec::Spec;
 use ortus::cli::print::line;
 use ortus::cli::registry::arguments::Common;
@@ -40,57 +40,45 @@ pub(super) fn init(data: &Path, target: &str, output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Shows what a run would do.
 pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
     let spec = Spec::read(path)?;
     let mut reach = Reach::files();
     if spec.has_seen() {
         reach.records = Some(seen_by(common, &open(common, None, false).await?)?);
     }
-    let planned = pipeline::plan(&spec, &reach).await?;
+
+    let plan = pipeline::plan(&spec, &reach).await?;
     if common.json {
-        line(&planned.to_string());
-        return Ok(());
-    }
-    let say = |pointer: &str| match planned.pointer(pointer) {
-        Some(serde_json::Value::String(word)) => word.clone(),
-        Some(other) => other.to_string(),
-        None => "-".to_owned(),
-    };
-
-    line(&format!("run {}", say("/run")));
-    line(&format!(
-        "{} rows of {}, {}",
-        say("/data/rows"),
-        say("/model"),
-        say("/data_digest")
-    ));
-
-    for source in planned["data"]["sources"].as_array().into_iter().flatten() {
-        let files = source["files"].as_array().map_or(0, Vec::len);
-        line(&format!(
-            "  source {}: {files} files",
-            source["name"].as_str().unwrap_or_default()
-        ));
-    }
-
-    line(&format!(
-        "predicts '{}' ({}) by {}",
-        say("/target"),
-        say("/task"),
-        say("/algorithm")
-    ));
-
-    line(&format!(
-        "split by {}: {} training, {} stopping and {} test rows; {} unused",
-        say("/split/by"),
-        say("/split/train"),
-        say("/split/stop"),
-        say("/split/test"),
-        say("/split/left_out")
-    ));
-
-    for text in planned["notes"].as_array().into_iter().flatten() {
-        line(&format!("note: {}", text.as_str().unwrap_or_default()));
+        let text = serde_json::to_string(&plan);
+        line(&text.map_err(|e| Error::internal("write the plan").with_source(e))?);
+    } else {
+        print(&plan);
     }
     Ok(())
+}
+
+fn print(plan: &RunPlan) {
+    line(&format!("run {}", plan.run));
+    line(&format!(
+        "{} rows of {}, {}",
+        plan.data.rows, plan.model, plan.data_digest
+    ));
+    for source in &plan.data.sources {
+        let files = source.files.len();
+        line(&format!("  source {}: {files} files", source.name));
+    }
+    line(&format!(
+        "predicts '{}' ({}) by {}",
+        plan.target, plan.task, plan.algorithm
+    ));
+
+    let split = &plan.split;
+    line(&format!(
+        "split by {}: {} training, {} stopping and {} test rows; {} unused",
+        split.by, split.train, split.stop, split.test, split.left_out
+    ));
+    for note in &plan.notes {
+        line(&format!("note: {note}"));
+    }
 }

@@ -1,7 +1,7 @@
 //! The commands `run`, `runs` and `explain`: trains once, lists runs, and shows
 //! the result of a run.
 
-use super::experiments::tell;
+use super::experiments::{log_to_mlflow, note_if_not_stored};
 use super::setup::{Setup, history, history_of};
 use super::show::{Shown, show, word};
 use super::{NOT_PASSED, RunArguments};
@@ -9,12 +9,13 @@ use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use ortus::cli::monitor;
-use ortus::cli::print::{Table, line, note};
+use ortus::cli::print::{Table, line};
 use ortus::cli::registry::arguments::Common;
 use ortus::core::error::Result;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Trains once.
 pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
     let setup = Setup::new(
@@ -30,13 +31,8 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let history = history_of(&setup.operator, &spec.model.name)?;
     let (ran, ended, kept) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
     shown.bar.finish_and_clear();
-    if let Err(error) = kept {
-        note(&format!(
-            "ortus-trainer: the record of the run cannot be stored: {error}"
-        ));
-    }
-
-    tell(arguments.mlflow.as_deref(), &ran).await;
+    note_if_not_stored(kept);
+    log_to_mlflow(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
     if outcome.new {
         ortus::cli::registry::nudge(&setup.operator, &arguments.by).await;
@@ -54,6 +50,7 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     })
 }
 
+/// Lists the runs of a model.
 pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
     let all = history(model, common).await?.all().await?;
     if common.json {
@@ -80,6 +77,7 @@ pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
     Ok(())
 }
 
+/// Shows the result of a run, or writes its evidence page to a file.
 pub(super) async fn explain(
     model: &str,
     run: &str,

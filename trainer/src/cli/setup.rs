@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// What every run needs.
 pub(super) struct Setup {
-    /// With what makes the first run of a model.
+    /// The registry, with the prober that makes the first run of a model.
     pub operator: Operator,
     pub engine: OnnxRuntime,
     /// The records of servers: captured predictions, labels, alarms.
@@ -64,7 +64,7 @@ impl Setup {
     }
 }
 
-/// The server's program: the one named, or the one beside this.
+/// Returns the server's program: the given one, or the one beside this program.
 fn program(named: Option<&Path>) -> Result<PathBuf> {
     let path = match named {
         Some(path) => path.to_owned(),
@@ -88,7 +88,7 @@ pub(super) async fn history(model: &str, common: &Common) -> Result<History> {
     history_of(&open(common, None, false).await?, model)
 }
 
-/// Where servers keep what they record: labels, captured predictions, alarms.
+/// Returns the records of servers: labels, captured predictions, alarms.
 pub(super) fn seen_by(common: &Common, operator: &Operator) -> Result<Records> {
     match &config(common)?.records.store {
         Some(url) => Records::open(url, operator.log.namespace()),

@@ -41,6 +41,17 @@ impl Watcher for Shown {
     }
 }
 
+/// Prints a run and its trigger, or the whole record as JSON.
+pub(super) fn show_triggered(ran: &RecordedRun, is_json: bool) {
+    if is_json {
+        line(&serde_json::json!(ran).to_string());
+        return;
+    }
+    line(&format!("{}: {}", ran.model, ran.trigger));
+    show(ran);
+}
+
+/// Prints the result of a run, its gates and its metrics.
 pub(super) fn show(ran: &RecordedRun) {
     let record = &ran.record;
     let version = record
@@ -89,6 +100,7 @@ pub(super) fn show(ran: &RecordedRun) {
     }
 }
 
+/// Returns the result of a run, for a person.
 pub(super) fn word(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Published => "published",

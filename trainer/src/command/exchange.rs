@@ -1,18 +1,13 @@
 //! The files between the trainer and a training program: rows and a description
 //! in, a model with predictions out. The targets of the test rows are not passed.
+//! Does not judge the model.
 
-#[cfg(test)]
-mod tests;
-
-use super::super::data::{Rows, Target};
-use super::super::frame::{Frame, Values};
-use super::super::parity::Parity;
-use super::super::spec::{RowFormat, Spec};
-use super::super::split::Fold;
+use crate::data::{Rows, Target};
+use crate::frame::{Frame, Values};
+use crate::spec::{RowFormat, Spec};
+use crate::split::Fold;
 use bytes::Bytes;
-use ortus::core::error::short;
-use ortus::core::error::{Error, Result};
-use ortus::observe::quality::answer::Answer;
+use ortus::core::error::{Error, Result, short};
 use ortus::storage::table::{Column, Table, columnar};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -71,12 +66,12 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         RowFormat::Parquet => "parquet",
         RowFormat::Csv => "csv",
     };
-    for (name, part, is_told) in [
+    for (name, part, has_targets) in [
         ("train", &fold.train, true),
         ("stop", &fold.stop, true),
         ("test", &fold.test, false),
     ] {
-        let table = table(spec, rows, part, is_told);
+        let table = table(spec, rows, part, has_targets);
         let bytes = match spec.program.rows {
             RowFormat::Parquet => columnar::write(&table, &columnar::Notes::new())?,
             RowFormat::Csv => csv(&table)?,
@@ -84,10 +79,6 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
 
-    let kind = |values: &Values| match values {
-        Values::Numbers(_) => "number",
-        Values::Words(_) => "category",
-    };
     let features = rows
         .frame
         .columns
@@ -113,7 +104,16 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
     std::fs::write(folder.join("spec.json"), order.to_string()).map_err(failed)
 }
 
-fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
+/// Returns the kind of a feature, as `spec.json` names it.
+fn kind(values: &Values) -> &'static str {
+    match values {
+        Values::Numbers(_) => "number",
+        Values::Words(_) => "category",
+    }
+}
+
+/// Returns the rows of a part, with their targets and weights if the program may see them.
+fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
     let Frame {
         columns,
         rows: count,
@@ -131,7 +131,7 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], is_told: bool) -> Table {
         all.push((column.name, values));
     }
 
-    if is_told {
+    if has_targets {
         let target = match rows.target.take(part) {
             Target::Values(values) => Column::F32(values),
             Target::Classes { of, names } => {
@@ -186,56 +186,54 @@ pub(super) fn take_back(
     rows: &Rows,
     fold: &Fold,
 ) -> Result<ProgramOutput> {
-    let most = spec.program.output_max as u64;
-    let read = |name: &str, most: u64| -> Result<Vec<u8>> {
-        let path = folder.join("out").join(name);
-        let none = |e: std::io::Error| {
-            Error::invalid(format!("the program wrote no out/{name}")).with_source(e)
-        };
-        // A symbolic link could point anywhere.
-        let meta = std::fs::symlink_metadata(&path).map_err(none)?;
-        if !meta.is_file() {
-            return Err(Error::invalid(format!("out/{name} is not a file")));
-        }
-        if meta.len() > most {
-            return Err(Error::too_large(format!(
-                "out/{name} is {} bytes, over {most}",
-                meta.len()
-            )));
-        }
-        std::fs::read(&path).map_err(none)
-    };
-
-    let model = Bytes::from(read(
-        "model.onnx",
-        most.min(ortus::onnx::graph::MODEL_BYTES_MAX),
-    )?);
-    let said: ProgramReport = match read("metrics.json", METRICS_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|e| Error::invalid(format!("out/metrics.json is malformed: {e}")))?,
-        Err(_) if !folder.join("out/metrics.json").exists() => ProgramReport::default(),
-        Err(error) => return Err(error),
-    };
-
-    let known = |name: &&String| rows.frame.column(name).is_none();
-    if let Some(name) = said
-        .features
-        .iter()
-        .chain(said.importances.keys())
-        .find(known)
-    {
-        return Err(Error::invalid(format!(
-            "out/metrics.json names '{}', which is not a feature",
-            short(name)
-        )));
-    }
-
-    let claims = claims(&read("predictions.csv", most)?, rows, fold.test.len())?;
+    let out = folder.join("out");
+    let bytes_max = spec.program.output_max as u64;
+    let model_bytes_max = bytes_max.min(ortus::onnx::graph::MODEL_BYTES_MAX);
+    let model = Bytes::from(read(&out, "model.onnx", model_bytes_max)?);
+    let said = report(&out, rows)?;
+    let predictions = read(&out, "predictions.csv", bytes_max)?;
     Ok(ProgramOutput {
         model,
         said,
-        claims,
+        claims: claims(&predictions, rows, fold.test.len())?,
     })
+}
+
+/// Reads a file that the program wrote. Refuses more than `bytes_max`.
+fn read(out: &Path, name: &str, bytes_max: u64) -> Result<Vec<u8>> {
+    let path = out.join(name);
+    let absent = |e| Error::invalid(format!("the program wrote no out/{name}")).with_source(e);
+    // A symbolic link could point anywhere.
+    let meta = std::fs::symlink_metadata(&path).map_err(absent)?;
+    if !meta.is_file() {
+        return Err(Error::invalid(format!("out/{name} is not a file")));
+    }
+    if meta.len() > bytes_max {
+        return Err(Error::too_large(format!(
+            "out/{name} is {} bytes, over {bytes_max}",
+            meta.len()
+        )));
+    }
+    std::fs::read(&path).map_err(absent)
+}
+
+/// Reads the report on the model, if the program wrote one. Refuses a name that is no feature.
+fn report(out: &Path, rows: &Rows) -> Result<ProgramReport> {
+    if !out.join("metrics.json").exists() {
+        return Ok(ProgramReport::default());
+    }
+    let bytes = read(out, "metrics.json", METRICS_BYTES_MAX)?;
+    let report: ProgramReport = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid(format!("out/metrics.json is malformed: {e}")))?;
+
+    let mut names = report.features.iter().chain(report.importances.keys());
+    match names.find(|name| rows.frame.column(name).is_none()) {
+        Some(name) => Err(Error::invalid(format!(
+            "out/metrics.json names '{}', which is not a feature",
+            short(name)
+        ))),
+        None => Ok(report),
+    }
 }
 
 /// Reads predictions: `value`, or `label` and optionally `p0`, `p1` …
@@ -297,94 +295,4 @@ fn claims(bytes: &[u8], rows: &Rows, count: usize) -> Result<ProgramPredictions>
     }
 
     Ok(claims)
-}
-
-/// Compares the predictions of a program with those of its model. Refuses a
-/// difference beyond `within`, and another class unless the two are tied.
-/// `places` are the indices of the classes in the model.
-pub(crate) fn compare(
-    claims: &ProgramPredictions,
-    answers: &[Option<Answer>],
-    places: &[usize],
-    within: f64,
-) -> Result<Parity> {
-    let refuse =
-        |row: usize, how: String| Err(Error::precondition(format!("test row {row}: {how}")));
-    let mut parity = Parity {
-        rows: answers.len(),
-        worst: 0.0,
-    };
-
-    let all = || claims.values.iter().filter(|v| v.is_finite());
-    let mean = all().sum::<f64>() / all().count().max(1) as f64;
-    let scale =
-        (all().map(|v| (v - mean).powi(2)).sum::<f64>() / all().count().max(1) as f64).sqrt();
-    for (row, answer) in answers.iter().enumerate() {
-        match answer {
-            None => return refuse(row, "the model has no prediction".to_owned()),
-            Some(Answer::Value(found)) => {
-                let Some(claimed) = claims.values.get(row) else {
-                    return refuse(
-                        row,
-                        "the program predicted a class, the model a value".into(),
-                    );
-                };
-                let apart =
-                    (found - claimed).abs() / (claimed.abs() + scale).max(f64::MIN_POSITIVE);
-                // NaN is not close to anything.
-                if apart.is_nan() || apart > within {
-                    return refuse(
-                        row,
-                        format!("the model predicts {found}, the program predicted {claimed}"),
-                    );
-                }
-                parity.worst = parity.worst.max(apart);
-            }
-            Some(Answer::Class(found, scores)) => {
-                let claimed = claims
-                    .classes
-                    .get(row)
-                    .and_then(|class| places.get(*class as usize));
-                let Some(claimed) = claimed else {
-                    return refuse(
-                        row,
-                        "the program predicted a value, the model a class".into(),
-                    );
-                };
-                let claimed = *claimed as u32;
-                let width = claims.scores.len() / claims.classes.len().max(1);
-                let told = &claims.scores[row * width..][..width];
-                for (class, b) in told.iter().enumerate() {
-                    let a = places
-                        .get(class)
-                        .and_then(|at| scores.get(*at))
-                        .copied()
-                        .unwrap_or(f32::NAN);
-                    let apart = f64::from((a - b).abs());
-                    if apart.is_nan() || apart > within {
-                        return refuse(
-                            row,
-                            format!(
-                                "the model predicts the probability {a}, the program predicted {b}"
-                            ),
-                        );
-                    }
-                    parity.worst = parity.worst.max(apart);
-                }
-                let score = |class: u32| scores.get(class as usize).copied().unwrap_or(0.0);
-                let is_tied = f64::from((score(*found) - score(claimed)).abs()) <= within
-                    && !scores.is_empty();
-                if *found != claimed && !is_tied {
-                    return refuse(
-                        row,
-                        format!(
-                            "the model predicts class {found}, the program predicted {claimed}"
-                        ),
-                    );
-                }
-            }
-        }
-    }
-
-    Ok(parity)
 }

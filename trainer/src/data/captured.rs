@@ -145,7 +145,7 @@ fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether a file was written by a time, which its name holds.
+/// Returns whether a file was written by a time, which its name holds.
 fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
     let name = key
         .rsplit('/')
@@ -255,7 +255,7 @@ impl Labels {
     }
 }
 
-/// The label column of a joined table, the first of the added ones.
+/// Returns the label column of a joined table, the first of the added ones.
 fn truth(table: &mut Table) -> Option<&mut Column> {
     let at = table.columns.len().checked_sub(ADDED.len())?;
     Some(&mut table.columns[at].1)

@@ -38,7 +38,7 @@ pub(crate) fn check(
         let ahead = times.iter().filter(|t| **t > now + AHEAD).count();
         if ahead > 0 {
             return Err(Error::invalid(format!(
-                "{ahead} rows are of a time that is still to come; leave them out in the query"
+                "{ahead} rows have a time in the future; leave them out in the query"
             )));
         }
         let age = now.saturating_sub(newest);
@@ -74,10 +74,10 @@ pub(crate) fn check(
             notes.push(format!("'{name}' has one value in all rows"));
             continue;
         }
-        let told = told(rows, at);
-        if told > spec.data.leak_max {
+        let power = predictive_power(rows, at);
+        if power > spec.data.leak_max {
             return Err(Error::invalid(format!(
-                "'{name}' alone predicts the target ({told:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
+                "'{name}' alone predicts the target ({power:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
                 spec.data.leak_max
             )));
         }
@@ -95,7 +95,7 @@ fn is_constant(values: &Values) -> bool {
     }
 }
 
-/// The number of rows that repeat an earlier one, target and time included.
+/// Returns the number of rows that repeat an earlier one, target and time included.
 fn duplicates(rows: &Rows) -> usize {
     let mut seen = HashSet::with_capacity(rows.len());
     let target = rows.target.numbers();
@@ -116,58 +116,67 @@ fn duplicates(rows: &Rows) -> usize {
     rows.len() - (0..rows.len()).filter(is_new).count()
 }
 
-/// How well one column predicts the target, from 0.5 to 1: its AUC, for the class
+/// Returns how well one column predicts the target, from 0.5 to 1: its AUC, for the class
 /// it predicts best; for regression, the probability that it orders two rows as
 /// the target does. A category counts as the mean target of its other rows.
-fn told(rows: &Rows, at: usize) -> f64 {
+fn predictive_power(rows: &Rows, at: usize) -> f64 {
     let step = rows.len().div_ceil(LEAK_ROWS).max(1);
     let chosen: Vec<usize> = (0..rows.len()).step_by(step).collect();
-    let targets: Vec<Vec<f64>> = match &rows.target {
-        Target::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
-        Target::Classes { of, names } => {
-            let is = |class: usize| {
-                chosen
-                    .iter()
-                    .map(|r| f64::from(u8::from(of[*r] as usize == class)))
-                    .collect()
-            };
-            if names.len() == 2 {
-                vec![is(1)]
-            } else {
-                (0..names.len()).map(is).collect()
-            }
-        }
-    };
-
-    let one = |target: &Vec<f64>| {
-        // With few rows of a class, any column predicts it by chance.
-        if matches!(rows.target, Target::Classes { .. }) && target.iter().sum::<f64>() < HITS_MIN {
-            return 0.5;
-        }
-        let is_word = matches!(rows.frame.columns[at].values, Values::Words(_));
-        let values: Vec<f64> = match &rows.frame.columns[at].values {
-            Values::Numbers(all) => chosen.iter().map(|r| f64::from(all[*r])).collect(),
-            Values::Words(words) => {
-                let codes: Vec<u32> = chosen.iter().map(|r| words.codes[*r]).collect();
-                without_own(&codes, target)
-            }
-        };
-        match &rows.target {
-            // A category's mean without its own row falls as the row's target rises, so only
-            // one direction counts.
-            Target::Classes { .. } if is_word => area(&values, target),
-            Target::Classes { .. } => area(&values, target).max(1.0 - area(&values, target)),
-            Target::Values(_) if is_word => {
-                0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0
-            }
-            Target::Values(_) => 0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0,
-        }
-    };
-
-    targets.iter().map(one).fold(0.5, f64::max)
+    targets(rows, &chosen)
+        .iter()
+        .map(|target| power_for_target(rows, at, &chosen, target))
+        .fold(0.5, f64::max)
 }
 
-/// Each row's category as the mean target of its other rows.
+/// Returns the target of some rows as numbers; of classes, whether the row is of the class, for
+/// each class, or only for the second of two.
+fn targets(rows: &Rows, chosen: &[usize]) -> Vec<Vec<f64>> {
+    match &rows.target {
+        Target::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
+        Target::Classes { of, names } => {
+            let first = usize::from(names.len() == 2);
+            (first..names.len())
+                .map(|class| {
+                    let is = |row: &usize| f64::from(u8::from(of[*row] as usize == class));
+                    chosen.iter().map(is).collect()
+                })
+                .collect()
+        }
+    }
+}
+
+fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) -> f64 {
+    let is_class = matches!(rows.target, Target::Classes { .. });
+    // With few rows of a class, any column predicts it by chance.
+    if is_class && target.iter().sum::<f64>() < HITS_MIN {
+        return 0.5;
+    }
+
+    // A category's mean without its own row falls as the row's target rises, so only
+    // one direction counts.
+    match (&rows.frame.columns[at].values, is_class) {
+        (Values::Words(words), _) => {
+            let codes: Vec<u32> = chosen.iter().map(|r| words.codes[*r]).collect();
+            let values = without_own(&codes, target);
+            if is_class {
+                area(&values, target)
+            } else {
+                0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0
+            }
+        }
+        (Values::Numbers(all), true) => {
+            let values: Vec<f64> = chosen.iter().map(|r| f64::from(all[*r])).collect();
+            let area = area(&values, target);
+            area.max(1.0 - area)
+        }
+        (Values::Numbers(all), false) => {
+            let values: Vec<f64> = chosen.iter().map(|r| f64::from(all[*r])).collect();
+            0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0
+        }
+    }
+}
+
+/// Returns each row's category as the mean target of its other rows.
 fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
     let mut sums: HashMap<u32, (f64, f64)> = HashMap::new();
     for (code, target) in codes.iter().zip(target) {
@@ -182,7 +191,7 @@ fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
     codes.iter().zip(target).map(one).collect()
 }
 
-/// The AUC of values for rows with target 1; missing values rank
+/// Returns the AUC of values for rows with target 1; missing values rank
 /// lowest.
 fn area(values: &[f64], target: &[f64]) -> f64 {
     let rows = values
@@ -192,7 +201,7 @@ fn area(values: &[f64], target: &[f64]) -> f64 {
     area_of(rows.collect()).unwrap_or(0.5)
 }
 
-/// A sort key; a missing value ranks lowest.
+/// Returns a sort key; a missing value ranks lowest.
 fn there(value: f64) -> f64 {
     if value.is_nan() {
         f64::NEG_INFINITY
@@ -201,7 +210,7 @@ fn there(value: f64) -> f64 {
     }
 }
 
-/// Ranks from 0, with the mean rank for equal values.
+/// Returns ranks from 0, with the mean rank for equal values.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));

@@ -1,6 +1,6 @@
 //! Converts the batches of a query to whole columns, by type.
 
-use super::super::frame::{Coder, Column, Values, Words};
+use crate::frame::{Coder, Column, MISSING, Values, Words};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
@@ -126,7 +126,7 @@ impl Growing {
     }
 }
 
-/// The type of a dictionary's values.
+/// Returns the type of a dictionary's values.
 fn plain(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, of) => plain(of),
@@ -210,7 +210,7 @@ impl Gathered {
         }
     }
 
-    /// Converts to groups; each row without one is a group of its own.
+    /// Converts to groups; each row without one is its own group.
     pub(super) fn groups(self) -> Vec<u32> {
         let mut words = match self.values {
             Raw::Words(words) => words,
@@ -225,7 +225,7 @@ impl Gathered {
 
         let alone = words.list.len() as u32..;
         alone
-            .zip(words.codes.iter_mut().filter(|c| **c == super::MISSING))
+            .zip(words.codes.iter_mut().filter(|c| **c == MISSING))
             .for_each(|(next, code)| *code = next);
         words.codes
     }
@@ -247,9 +247,9 @@ impl Gathered {
                 "'{name}' of row {row} is {}; a weight must be a finite number of 0 or more",
                 all[row]
             ))),
-            None if all.iter().all(|w| *w == 0.0) => {
-                Err(Error::invalid(format!("every '{name}' is 0")))
-            }
+            None if all.iter().all(|w| *w == 0.0) => Err(Error::invalid(format!(
+                "'{name}', the weight, is 0 in every row; at least one must be above 0"
+            ))),
             None => Ok(all.into_iter().map(|w| w as f32).collect()),
         }
     }

@@ -2,13 +2,14 @@
 //! became known later. Written as SQL, so that sorts too large for memory use the
 //! disk.
 
-use super::super::spec::{Join, Joins};
+use super::query_error::message;
+use crate::spec::{Join, Joins};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
-use ortus::core::error::short;
-use ortus::core::error::{Error, Result};
+use ortus::core::error::{Error, Result, short};
 
 /// Reserved column names.
 const BASE: &str = "ortus.base";
@@ -26,47 +27,37 @@ pub(super) async fn join(
     joins: &Joins,
     time: &str,
 ) -> Result<DataFrame> {
-    let broken =
-        |e: datafusion::error::DataFusionError| Error::invalid(super::query_error::message(&e));
-    let at = moment(&frame, time, "the query's answer")?;
+    let at = moment(&frame, time, "the result of the query")?;
     // Cached, so that rows keep their order however often they are read.
-    let mut frame = frame.cache().await.map_err(broken)?;
+    let mut frame = frame.cache().await.map_err(refused)?;
     for (name, join) in &joins.0 {
         let about = |e: Error| e.context(format_args!("[data.joins.{name}]"));
-        frame = one(context, frame, name, join, &at).await.map_err(about)?;
+        frame = join_source(context, frame, name, join, &at)
+            .await
+            .map_err(about)?;
     }
     Ok(frame)
 }
 
-async fn one(
+/// Joins a source to the rows.
+async fn join_source(
     context: &SessionContext,
     frame: DataFrame,
     name: &str,
     join: &Join,
     at: &str,
 ) -> Result<DataFrame> {
-    let broken =
-        |e: datafusion::error::DataFusionError| Error::invalid(super::query_error::message(&e));
     let source = context
         .table(TableReference::bare(name))
         .await
-        .map_err(broken)?;
-    let columns = |frame: &DataFrame| -> Vec<String> {
-        frame
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.name().clone())
-            .collect()
-    };
-
-    let (own, theirs) = (columns(&frame), columns(&source));
+        .map_err(refused)?;
+    let (own, theirs) = (column_names(&frame), column_names(&source));
     for key in &join.on {
         if !own.contains(key) || !theirs.contains(key) {
             let where_not = if own.contains(key) {
                 "the source"
             } else {
-                "the query's answer"
+                "the result of the query"
             };
             return Err(Error::invalid(format!(
                 "{where_not} has no column '{}', named in 'on'",
@@ -90,10 +81,10 @@ async fn one(
 
     context
         .deregister_table(TableReference::bare(BASE))
-        .map_err(broken)?;
+        .map_err(refused)?;
     context
         .register_table(TableReference::bare(BASE), frame.into_view())
-        .map_err(broken)?;
+        .map_err(refused)?;
     let statement = Statement {
         name,
         join,
@@ -103,8 +94,17 @@ async fn one(
         known: &known,
     };
 
-    let joined = context.sql(&statement.sql()).await.map_err(broken)?;
-    joined.cache().await.map_err(broken)
+    let joined = context.sql(&statement.sql()).await.map_err(refused)?;
+    joined.cache().await.map_err(refused)
+}
+
+fn column_names(frame: &DataFrame) -> Vec<String> {
+    let fields = frame.schema().fields().iter();
+    fields.map(|field| field.name().clone()).collect()
+}
+
+fn refused(error: DataFusionError) -> Error {
+    Error::invalid(message(&error))
 }
 
 fn quoted(name: &str) -> String {

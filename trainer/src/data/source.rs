@@ -1,34 +1,29 @@
-//! Files as tables, and the query over them. DataFusion plans and runs it within a
+//! The sources of a dataset as tables, and the query over them. DataFusion plans and runs it within a
 //! memory limit; the result is read batch by batch within a limit of rows.
 
-use super::super::spec::Spec;
-use super::super::spec::capture_source::CaptureSource;
 use super::Reach;
 use super::captured;
 use super::columns::{Gathered, Growing};
 use super::joins;
 use super::manifest::{Manifest, Source};
 use super::query_error::message;
-use super::staged::{self, Format, Staged, unreadable};
+use super::staged::{self, Staged, unreadable};
+use super::tables::register;
+use crate::spec::Spec;
+use crate::spec::capture_source::CaptureSource;
 use chrono::{DateTime, Utc};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{
-    CsvReadOptions, Expr, JsonReadOptions, ParquetReadOptions, SQLOptions, SessionConfig,
-    SessionContext, col, lit,
-};
+use datafusion::prelude::{Expr, SQLOptions, SessionConfig, SessionContext, col, lit};
 use futures_util::stream::StreamExt;
-use ortus::core::error::short;
-use ortus::core::error::{Error, Result};
+use ortus::core::error::{Error, Result, short};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-
-/// The rows of a CSV file from which column types are inferred.
-const LOOK_ROWS: usize = 100_000;
 
 /// Reads the result of the query.
 pub(super) async fn read(
@@ -43,14 +38,13 @@ pub(super) async fn read(
         staging,
     } = prepare(spec, reach).await?;
 
-    let gathered = query(&context, &manifest.sql, spec, reach).await?;
+    let result = query(&context, &manifest.sql, spec, reach).await?;
     staged::unchanged(&stamps)?;
     // The copied files had to exist until now.
     drop(staging);
-    manifest.rows = gathered.1;
-    let (columns, types): (Vec<Gathered>, Vec<(String, String)>) = gathered.0.into_iter().unzip();
-    manifest.columns = types;
-    Ok((columns, manifest, notes))
+    manifest.rows = result.rows;
+    manifest.columns = result.types;
+    Ok((result.columns, manifest, notes))
 }
 
 /// Counts rows of the query's result that have a target and a later time than `after`.
@@ -65,39 +59,33 @@ pub(super) async fn count(
         prepared => prepared?,
     };
 
-    let broken = |e: datafusion::error::DataFusionError| {
-        Error::invalid(format!("the query: {}", message(&e)))
-    };
     let mut frame = prepared
         .context
         .sql_with_options(&prepared.manifest.sql, only_reads())
         .await
-        .map_err(broken)?;
+        .map_err(refused)?;
     frame = frame
         .filter(column(&spec.schema.target).is_not_null())
-        .map_err(broken)?;
+        .map_err(refused)?;
     if let Some(name) = &spec.schema.time {
         if let Some(after) = after {
             frame = frame
                 .clone()
                 .filter(column(name).gt(moment(&frame, name, after)?))
-                .map_err(broken)?;
+                .map_err(refused)?;
         }
         // Rows of the future are not known yet.
         frame = frame
             .clone()
             .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
-            .map_err(broken)?;
+            .map_err(refused)?;
     }
 
-    frame.count().await.map_err(broken)
+    frame.count().await.map_err(refused)
 }
 
-/// A time as a literal of the column's type.
+/// Returns a time as a literal of the column's type.
 fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
-    let broken = |e: datafusion::error::DataFusionError| {
-        Error::invalid(format!("the query: {}", message(&e)))
-    };
     let field = frame.schema().field_with_unqualified_name(column);
     let kind = field.map_err(|_| {
         Error::invalid(format!(
@@ -112,7 +100,7 @@ fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> 
         kind if kind.is_numeric() => Ok(lit(micros as f64 / 1e6)),
         kind => {
             let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
-            Ok(lit(time.cast_to(kind).map_err(broken)?))
+            Ok(lit(time.cast_to(kind).map_err(refused)?))
         }
     }
 }
@@ -194,7 +182,7 @@ async fn staged(spec: &Spec, reach: &Reach, at: &str, into: &Path) -> Result<Sta
     }
 }
 
-/// A session that keeps the order of rows, within a limit of memory.
+/// Makes a session that keeps the order of rows, within a limit of memory.
 fn context(spec: &Spec) -> Result<SessionContext> {
     let failed = |e| Error::internal(format!("prepare to read data: {e}"));
     let runtime = RuntimeEnvBuilder::new()
@@ -214,213 +202,111 @@ fn context(spec: &Spec) -> Result<SessionContext> {
     Ok(SessionContext::new_with_state(state.build()))
 }
 
-/// Registers files as a table. Refuses files whose columns differ.
-async fn register(context: &SessionContext, name: &str, files: &[PathBuf]) -> Result<()> {
-    let kinds: Vec<Option<Format>> = files.iter().map(|f| Format::of(f)).collect();
-    let Some(format) = kinds[0].filter(|first| kinds.iter().all(|k| *k == Some(*first))) else {
-        return Err(Error::invalid(
-            "its files must all be Parquet, all CSV or all JSON lines, by their file name extensions",
-        ));
-    };
-
-    let mut first: Option<(SchemaRef, &PathBuf)> = None;
-    let mut tables = Vec::new();
-    for (at, path) in files.iter().enumerate() {
-        let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
-        let whole = whole
-            .to_str()
-            .ok_or_else(|| Error::invalid("the file name is not UTF-8"))?;
-        let alone = if files.len() == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}_file_{at}")
-        };
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .map(|e| format!(".{e}"))
-            .unwrap_or_default();
-        let table = datafusion::common::TableReference::bare(alone.clone());
-        let registered = match format {
-            Format::Parquet => {
-                let options = ParquetReadOptions {
-                    file_extension: &extension,
-                    ..ParquetReadOptions::default()
-                };
-                context.register_parquet(table, whole, options).await
-            }
-            Format::Csv => {
-                let options = CsvReadOptions::new()
-                    .file_extension(&extension)
-                    .schema_infer_max_records(LOOK_ROWS);
-                context.register_csv(table, whole, options).await
-            }
-            Format::Json => {
-                let options = JsonReadOptions {
-                    file_extension: &extension,
-                    schema_infer_max_records: LOOK_ROWS,
-                    ..JsonReadOptions::default()
-                };
-                context.register_json(table, whole, options).await
-            }
-        };
-        let broken = |e: datafusion::error::DataFusionError| {
-            Error::invalid(format!("{}: {}", path.display(), message(&e)))
-        };
-        registered.map_err(broken)?;
-        let frame = context
-            .table(datafusion::common::TableReference::bare(alone))
-            .await
-            .map_err(broken)?;
-        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        if schema.fields().is_empty() {
-            return Err(Error::invalid(format!("{} has no column", path.display())));
-        }
-        match &first {
-            None => first = Some((schema, path)),
-            Some((known, of)) => same(known, &schema).map_err(|why| {
-                Error::invalid(format!(
-                    "{} and {} differ: {why}",
-                    of.display(),
-                    path.display()
-                ))
-            })?,
-        }
-        tables.push(frame);
-    }
-
-    if tables.len() == 1 {
-        return Ok(());
-    }
-    // By name, in the order of the files.
-    let broken = |e: datafusion::error::DataFusionError| Error::invalid(message(&e));
-    let mut tables = tables.into_iter();
-    let Some(mut whole) = tables.next() else {
-        return Ok(());
-    };
-    for next in tables {
-        whole = whole.union_by_name(next).map_err(broken)?;
-    }
-    context
-        .register_table(
-            datafusion::common::TableReference::bare(name),
-            whole.into_view(),
-        )
-        .map_err(broken)?;
-    Ok(())
-}
-
-/// Checks that two files have the same columns; all numeric types are alike.
-fn same(one: &SchemaRef, other: &SchemaRef) -> std::result::Result<(), String> {
-    for field in one.fields() {
-        let Some((_, found)) = other.column_with_name(field.name()) else {
-            return Err(format!("only the first has '{}'", short(field.name())));
-        };
-        let (a, b) = (field.data_type(), found.data_type());
-        let is_free = |kind: &DataType| *kind == DataType::Null;
-        let alike = a == b || (a.is_numeric() && b.is_numeric()) || is_free(a) || is_free(b);
-        if !alike {
-            return Err(format!(
-                "'{}' is {a} in the first and {b} in the other",
-                short(field.name())
-            ));
-        }
-    }
-
-    match other
-        .fields()
-        .iter()
-        .find(|f| one.column_with_name(f.name()).is_none())
-    {
-        Some(more) => Err(format!("only the other has '{}'", short(more.name()))),
-        None => Ok(()),
-    }
-}
-
-type Typed = (Gathered, (String, String));
-
-/// A column by its exact name.
+/// Returns a column by its exact name.
 fn column(name: &str) -> Expr {
     col(datafusion::common::Column::new_unqualified(name))
 }
 
+/// The result of a query.
+struct QueryResult {
+    columns: Vec<Gathered>,
+    /// The name and the type of each column.
+    types: Vec<(String, String)>,
+    rows: usize,
+}
+
+/// Runs the query, and reads its result.
 async fn query(
     context: &SessionContext,
     sql: &str,
     spec: &Spec,
     reach: &Reach,
-) -> Result<(Vec<Typed>, usize)> {
-    let rows_max = spec.data.rows_max;
-    let broken = |e: datafusion::error::DataFusionError| match e.find_root() {
-        datafusion::error::DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
-            "the query needs more memory than 'memory_max' in [data] allows: {}",
-            message(&e)
-        )),
-        _ => Error::invalid(format!("the query: {}", message(&e))),
-    };
-
-    let frame = context
-        .sql_with_options(sql, only_reads())
-        .await
-        .map_err(broken)?;
-    // Later rows must not be seen at all: not as a class, not in a join.
-    let frame = match (&spec.schema.time, reach.as_of) {
-        (Some(time), Some(as_of)) => {
-            let until = moment(&frame, time, as_of)?;
-            frame.filter(column(time).lt_eq(until)).map_err(broken)?
-        }
-        _ => frame,
-    };
-
-    let frame = match &spec.schema.time {
-        Some(time) if !spec.joins.0.is_empty() => {
-            joins::join(context, frame, &spec.joins, time).await?
-        }
-        _ => frame,
-    };
-
+) -> Result<QueryResult> {
+    let frame = plan(context, sql, spec, reach).await?;
     let schema = frame.schema().as_arrow().clone();
-    let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+    check_names(&schema)?;
+
+    let fields = schema.fields().iter();
+    let mut columns: Vec<Growing> = fields
+        .map(|field| Growing::new(field.name(), field.data_type()))
+        .collect::<Result<_>>()?;
+    let rows = collect(frame, &mut columns, spec.data.rows_max).await?;
+
+    let types = schema.fields().iter();
+    let types = types.map(|field| (field.name().clone(), field.data_type().to_string()));
+    Ok(QueryResult {
+        columns: columns.into_iter().map(Growing::finish).collect(),
+        types: types.collect(),
+        rows,
+    })
+}
+
+/// Plans the query: only rows up to the time that counts as now, with their joins.
+async fn plan(
+    context: &SessionContext,
+    sql: &str,
+    spec: &Spec,
+    reach: &Reach,
+) -> Result<DataFrame> {
+    let frame = context.sql_with_options(sql, only_reads()).await;
+    let frame = frame.map_err(refused)?;
+    let Some(time) = &spec.schema.time else {
+        return Ok(frame);
+    };
+
+    // Later rows must not be seen at all: not as a class, not in a join.
+    let frame = match reach.as_of {
+        Some(as_of) => {
+            let until = moment(&frame, time, as_of)?;
+            frame.filter(column(time).lt_eq(until)).map_err(refused)?
+        }
+        None => frame,
+    };
+    if spec.joins.0.is_empty() {
+        return Ok(frame);
+    }
+    joins::join(context, frame, &spec.joins, time).await
+}
+
+/// Refuses a result with two columns of the same name.
+fn check_names(schema: &Schema) -> Result<()> {
+    let mut names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
     names.sort();
-    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
-        return Err(Error::invalid(format!(
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(Error::invalid(format!(
             "the query returns two columns named '{}'; rename one with AS",
             short(twice[0])
-        )));
+        ))),
+        None => Ok(()),
     }
+}
 
-    let mut columns: Vec<Growing> = schema
-        .fields()
-        .iter()
-        .map(|f| Growing::new(f.name(), f.data_type()))
-        .collect::<Result<_>>()?;
-    let mut stream = frame.execute_stream().await.map_err(broken)?;
-
+/// Reads the rows batch by batch, and returns their number. Refuses more than `rows_max`.
+async fn collect(frame: DataFrame, columns: &mut [Growing], rows_max: usize) -> Result<usize> {
+    let mut stream = frame.execute_stream().await.map_err(refused)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(broken)?;
+        let batch = batch.map_err(refused)?;
         rows += batch.num_rows();
         if rows > rows_max {
             return Err(Error::overloaded(format!(
                 "the query returns over {rows_max} rows, 'rows_max' in [data]"
             )));
         }
-        columns
-            .iter_mut()
-            .zip(batch.columns())
-            .try_for_each(|(column, array)| column.push(array))?;
+        for (column, array) in columns.iter_mut().zip(batch.columns()) {
+            column.push(array)?;
+        }
     }
+    Ok(rows)
+}
 
-    let types = schema
-        .fields()
-        .iter()
-        .map(|f| (f.name().clone(), f.data_type().to_string()));
-    Ok((
-        columns
-            .into_iter()
-            .map(Growing::finish)
-            .zip(types)
-            .collect(),
-        rows,
-    ))
+/// Returns the error of a query that the engine refuses, or that needs too much memory.
+fn refused(error: DataFusionError) -> Error {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
+            "the query needs more memory than 'memory_max' in [data] allows: {}",
+            message(&error)
+        )),
+        _ => Error::invalid(format!("the query: {}", message(&error))),
+    }
 }

@@ -122,18 +122,8 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
         .iter()
         .map(|path| Ok((path.clone(), Stamp::of(path)?)))
         .collect::<Result<_>>()?;
-    let describe = |path: &PathBuf| -> Result<SourceFile> {
-        let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
-        let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
-        let shown = path.strip_prefix(folder).unwrap_or(path);
-        Ok(SourceFile {
-            path: shown.display().to_string(),
-            digest,
-            bytes,
-        })
-    };
-
-    let files = found.iter().map(describe).collect::<Result<_>>()?;
+    let files = found.iter().map(|path| describe(path, folder));
+    let files = files.collect::<Result<_>>()?;
     Ok(Staged {
         tables: found,
         files,
@@ -143,7 +133,19 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
     })
 }
 
-/// Whether a file is hidden or still being written, by the naming of table formats.
+/// Describes a file for the manifest, its path relative to a folder if possible.
+fn describe(path: &Path, folder: &Path) -> Result<SourceFile> {
+    let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
+    let (digest, bytes) = blob::measure(&mut file).map_err(|e| unreadable(path, e))?;
+    let shown = path.strip_prefix(folder).unwrap_or(path);
+    Ok(SourceFile {
+        path: shown.display().to_string(),
+        digest,
+        bytes,
+    })
+}
+
+/// Returns whether a file is hidden or still being written, by the naming of table formats.
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }

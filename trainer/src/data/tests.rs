@@ -3,6 +3,7 @@
 use super::super::frame::Values;
 use super::super::spec::Spec;
 use super::*;
+use crate::frame::Words;
 use std::path::Path;
 
 fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {

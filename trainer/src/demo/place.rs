@@ -41,7 +41,7 @@ impl Place {
         Ok(path)
     }
 
-    /// A command of this program, with its errors in a log.
+    /// Returns a command of this program, with its errors in a log.
     pub(super) fn ortus(&self, arguments: &[&str], log: &str) -> Result<Command> {
         let failed = |e| Error::precondition(format!("write {log}")).with_source(e);
         let file = File::options()
@@ -83,14 +83,14 @@ impl Place {
 
     pub(super) fn start(&self, arguments: &[&str], log: &str) -> Result<Running> {
         let failed = |e| Error::internal("start this program again").with_source(e);
-        let said = File::options()
+        let output = File::options()
             .append(true)
             .create(true)
             .open(self.at(log))
             .map_err(failed)?;
         self.ortus(arguments, log)?
             .stdin(Stdio::null())
-            .stdout(said)
+            .stdout(output)
             .spawn()
             .map(Running)
             .map_err(failed)

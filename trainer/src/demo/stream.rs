@@ -58,37 +58,45 @@ impl Stream {
     /// Predicts some payments, and sends labels of older ones.
     pub(super) async fn step(&mut self) {
         let payments: Vec<Payment> = (0..REQUEST_ROWS).map(|_| self.world.payment()).collect();
-        if self.ask(&payments).await.is_err() {
+        if self.predict(&payments).await.is_err() {
             self.seen.lost += 1;
         }
         if self.unlabelled.len() > LABEL_DELAY
             && let Some((id, frauds)) = self.unlabelled.pop_front()
         {
-            let label = |(row, fraud): (usize, &bool)| json!({"prediction_id": id, "row": row, "label": if *fraud { "yes" } else { "no" }});
-            let labels: Vec<Value> = frauds.iter().enumerate().map(label).collect();
-            let body = json!({"labels": labels}).to_string();
-            let told = self
-                .http
-                .send(Method::POST, "/v1/feedback", body.into())
-                .await;
-            if !told.is_ok_and(|(status, ..)| status.is_success()) {
-                self.seen.lost += 1;
-            }
+            self.send_labels(&id, &frauds).await;
         }
 
         tokio::time::sleep(PAUSE).await;
     }
 
-    pub(super) async fn ask(&mut self, payments: &[Payment]) -> Result<()> {
-        let input = |name: &str, kind: &str, of: &dyn Fn(&Payment) -> Value| {
-            let data: Vec<Value> = payments.iter().map(of).collect();
-            json!({"name": name, "datatype": kind, "shape": [payments.len(), 1], "data": data})
-        };
+    /// Sends the labels of a prediction; a failure is counted.
+    async fn send_labels(&mut self, id: &str, frauds: &[bool]) {
+        let labels: Vec<Value> = frauds
+            .iter()
+            .enumerate()
+            .map(|(row, fraud)| {
+                let label = if *fraud { "yes" } else { "no" };
+                json!({"prediction_id": id, "row": row, "label": label})
+            })
+            .collect();
+        let body = json!({"labels": labels}).to_string();
+        let sent = self
+            .http
+            .send(Method::POST, "/v1/feedback", body.into())
+            .await;
+        if !sent.is_ok_and(|(status, ..)| status.is_success()) {
+            self.seen.lost += 1;
+        }
+    }
+
+    /// Predicts payments, and counts the correct predictions.
+    async fn predict(&mut self, payments: &[Payment]) -> Result<()> {
         let inputs = [
-            input("amount", "FP32", &|p| p.amount.into()),
-            input("hour", "FP32", &|p| p.hour.into()),
-            input("age", "FP32", &|p| p.age.into()),
-            input("country", "BYTES", &|p| p.country.into()),
+            input(payments, "amount", "FP32", |p| p.amount.into()),
+            input(payments, "hour", "FP32", |p| p.hour.into()),
+            input(payments, "age", "FP32", |p| p.age.into()),
+            input(payments, "country", "BYTES", |p| p.country.into()),
         ];
 
         let (headers, body) = self
@@ -133,4 +141,10 @@ impl Stream {
         ));
         Ok(())
     }
+}
+
+/// Returns an input tensor of a request, with one value for each payment.
+fn input(payments: &[Payment], name: &str, kind: &str, value: fn(&Payment) -> Value) -> Value {
+    let data: Vec<Value> = payments.iter().map(value).collect();
+    json!({"name": name, "datatype": kind, "shape": [payments.len(), 1], "data": data})
 }

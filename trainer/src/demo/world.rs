@@ -23,7 +23,7 @@ impl World {
         self.dice.unit()
     }
 
-    /// An approximately normal number.
+    /// Returns an approximately normal number.
     pub(super) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }

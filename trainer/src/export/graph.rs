@@ -214,7 +214,7 @@ impl Graph {
     }
 }
 
-/// Numbers as a tensor.
+/// Returns numbers as a tensor.
 pub(super) fn floats(values: &[f32], dims: &[i64]) -> o::TensorProto {
     tensor(
         Kind::Float,
@@ -223,7 +223,7 @@ pub(super) fn floats(values: &[f32], dims: &[i64]) -> o::TensorProto {
     )
 }
 
-/// Bytes as a tensor.
+/// Returns bytes as a tensor.
 pub(super) fn bytes(values: Vec<u8>) -> o::TensorProto {
     let dims = [values.len() as i64];
     tensor(Kind::Byte, &dims, values)

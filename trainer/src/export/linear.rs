@@ -1,4 +1,5 @@
-//! Exports weights: numbers are standardised, categories looked up in a table.
+//! Exports linear models and perceptrons: numbers are standardised, the weights of
+//! categories stand in a table.
 
 use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
 use super::super::fit::encode::{FAR, Term};

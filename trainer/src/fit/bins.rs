@@ -49,7 +49,7 @@ impl Cut {
         Self::Number(edges(&values))
     }
 
-    /// The bin of a number.
+    /// Returns the bin of a number.
     pub(crate) fn part(&self, value: f32) -> u8 {
         match self {
             Self::Number(_) if value.is_nan() => ABSENT,
@@ -60,7 +60,7 @@ impl Cut {
 }
 
 /// Finds edges between sorted values, so that bins hold about as many rows each. A
-/// frequent value has a bin of its own.
+/// frequent value has its own bin.
 fn edges(values: &[f32]) -> Vec<f32> {
     let mut distinct: Vec<(f32, usize)> = Vec::new();
     for value in values {
@@ -80,7 +80,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
         held += count;
         let share = left as f64 / parts as f64;
         let few = distinct.len() <= PARTS_MAX;
-        // A frequent value that follows starts a bin of its own.
+        // A frequent value that follows starts its own bin.
         if few
             || held as f64 >= share
             || (*next_count as f64 >= share && held as f64 >= share / 2.0)
@@ -98,7 +98,7 @@ fn edges(values: &[f32]) -> Vec<f32> {
     edges
 }
 
-/// An edge between two values: halfway, or `low` if there is no number between.
+/// Returns an edge between two values: halfway, or `low` if there is no number between.
 fn between(low: f32, high: f32) -> f32 {
     let middle = low / 2.0 + high / 2.0;
     if middle >= low && middle < high {
@@ -149,7 +149,7 @@ impl Binned {
         }
     }
 
-    /// The bins of a row.
+    /// Returns the bins of a row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let width = self.cuts.len();
         &self.bytes[row * width..][..width]

@@ -51,7 +51,7 @@ pub(super) struct Encoded {
     pub size: usize,
 }
 
-/// The mean and standard deviation of each number, missing values excluded.
+/// Returns the mean and standard deviation of each number, missing values excluded.
 pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
     let of = |values: &Values| {
         let Values::Numbers(all) = values else {
@@ -74,7 +74,7 @@ pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
     frame.columns.iter().map(|c| of(&c.values)).collect()
 }
 
-/// The standardised number; 0 if missing.
+/// Returns the standardised number; 0 if missing.
 pub(super) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
     if value.is_nan() {
         0.0
@@ -127,12 +127,12 @@ impl Encoded {
         }
     }
 
-    /// The numbers of a row; their places are the first ones.
+    /// Returns the numbers of a row; their places are the first ones.
     pub(super) fn numbers(&self, row: usize) -> &[f32] {
         &self.numbers[row * self.width..][..self.width]
     }
 
-    /// The places of a row's categories that have a weight.
+    /// Returns the places of a row's categories that have a weight.
     pub(super) fn categories(&self, row: usize) -> impl Iterator<Item = usize> {
         let all = &self.categories[row * self.category_width..][..self.category_width];
         all.iter()
@@ -224,7 +224,7 @@ pub(super) fn size(terms: &[Term], row: &[f32], sums: &mut [f64]) {
     }
 }
 
-/// The importance of each feature, as a share of all contributions.
+/// Returns the importance of each feature, as a share of all contributions.
 pub(super) fn importances(terms: &[Term]) -> Vec<f64> {
     let most = |weights: &[f32]| weights.iter().map(|w| f64::from(w.abs())).sum::<f64>();
     let of = |term: &Term| match term {

@@ -79,7 +79,7 @@ pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2:
 }
 
 impl Problem<'_> {
-    /// The loss over all rows with the penalty of the weights, and its gradient.
+    /// Returns the loss over all rows with the penalty of the weights, and its gradient.
     fn value(&self, at: &[f64]) -> (f64, Vec<f64>) {
         let (scored, stride) = (self.loss.scores(), self.rows.size + 1);
         let blocks: Vec<(f64, Vec<f64>)> = (0..self.rows.rows.div_ceil(BLOCK))
@@ -240,14 +240,14 @@ fn minimise(mut at: Vec<f64>, value: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec
 }
 
 impl Linear {
-    /// The scores of a row: numbers, and categories by code.
+    /// Returns the scores of a row: numbers, and categories by code.
     pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
         let mut scores: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
         encode::add(&self.terms, row, &mut scores);
         scores
     }
 
-    /// The sums of absolute terms of each score, which bound its rounding
+    /// Returns the sums of absolute terms of each score, which bound its rounding
     /// error.
     pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
         let mut sizes: Vec<f64> = self.base.iter().map(|b| f64::from(b.abs())).collect();
@@ -255,7 +255,7 @@ impl Linear {
         sizes
     }
 
-    /// The importance of each feature, as a share of all.
+    /// Returns the importance of each feature, as a share of all.
     pub(crate) fn importances(&self) -> Vec<f64> {
         encode::importances(&self.terms)
     }

@@ -238,7 +238,7 @@ impl Adam {
 }
 
 impl Mlp {
-    /// The scores of a row: numbers, and categories by code.
+    /// Returns the scores of a row: numbers, and categories by code.
     pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
         let mut found = self.first.scores(row);
         for layer in &self.layers {
@@ -248,7 +248,7 @@ impl Mlp {
         found
     }
 
-    /// The sums of absolute terms of each score of a row, which bound its rounding error.
+    /// Returns the sums of absolute terms of each score of a row, which bound its rounding error.
     pub(crate) fn sizes(&self, row: &[f32]) -> Vec<f64> {
         let first = self.first.sizes(row);
         self.layers.iter().fold(first, |sizes, layer| {
@@ -256,7 +256,7 @@ impl Mlp {
         })
     }
 
-    /// The importance of each feature: its share of the weights of the first layer.
+    /// Returns the importance of each feature: its share of the weights of the first layer.
     pub(crate) fn importances(&self) -> Vec<f64> {
         self.first.importances()
     }

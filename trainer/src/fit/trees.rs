@@ -115,7 +115,7 @@ impl Choice {
 }
 
 impl Tree {
-    /// The leaf value of a row.
+    /// Returns the leaf value of a row.
     pub(crate) fn value(&self, row: &[f32]) -> f32 {
         let mut at = if self.nodes.is_empty() {
             Branch::Leaf(0)
@@ -269,7 +269,7 @@ fn by_bytes(tree: &Tree, tests: &[split::Test], row: &[u8]) -> f32 {
 }
 
 impl Booster {
-    /// The scores of a row: numbers, and categories by code.
+    /// Returns the scores of a row: numbers, and categories by code.
     pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
         let mut scores: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
         let width = scores.len();
@@ -279,7 +279,7 @@ impl Booster {
         scores
     }
 
-    /// The importance of each feature: its share of the gain of all splits.
+    /// Returns the importance of each feature: its share of the gain of all splits.
     pub(crate) fn importances(&self, features: usize) -> Vec<f64> {
         let mut gains = vec![0.0; features];
         for node in self.trees.iter().flat_map(|t| &t.nodes) {
@@ -293,7 +293,7 @@ impl Booster {
     }
 }
 
-/// Rows as a model sees them: numbers, and categories by code.
+/// Returns rows as a model sees them: numbers, and categories by code.
 pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
     let width = features.len();
     let mut values = vec![0.0; frame.rows * width];

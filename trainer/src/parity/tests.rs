@@ -34,87 +34,92 @@ impl Session for Native {
     }
 }
 
-#[test]
-fn a_graph_that_is_wrong_at_one_edge_is_found() {
-    let y: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
-    let x = Values::Numbers((0..400).map(|i| i as f32).collect());
-    let frame = Frame {
+/// 400 rows of one column, which counts them.
+fn counted_rows() -> Frame {
+    Frame {
         columns: vec![Column {
             name: "x".to_owned(),
-            values: x,
+            values: Values::Numbers((0..400).map(|i| i as f32).collect()),
         }],
         rows: 400,
-    };
+    }
+}
 
+/// Trees that are fitted to a sine of the rows.
+fn fitted_to_sine(frame: &Frame) -> Model {
+    let targets: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
     let rows: Vec<u32> = (0..400).collect();
-    let features = vec![Feature::learn(&frame, 0, &rows)];
-    let cuts = vec![crate::fit::bins::Cut::find(&frame, 0, &rows)];
-    let data = crate::fit::bins::Binned::of(&frame, &features, cuts, &rows);
+    let features = vec![Feature::learn(frame, 0, &rows)];
+    let cuts = vec![crate::fit::bins::Cut::find(frame, 0, &rows)];
+    let data = crate::fit::bins::Binned::of(frame, &features, cuts, &rows);
     let sample = trees::Sample {
         data: &data,
-        targets: &y,
+        targets: &targets,
         weights: None,
     };
-
     let options = trees::Options {
         rounds_max: 20,
         ..trees::Options::default()
     };
-    let booster = trees::fit(
-        &sample,
-        None,
-        trees::loss::Loss::Squared,
-        &options,
-        &mut |_| {},
-    );
+    let loss = trees::loss::Loss::Squared;
+    let booster = trees::fit(&sample, None, loss, &options, &mut |_| {});
 
-    let threshold = match booster.trees[0].nodes[0].choice {
-        Choice::UpTo { threshold, .. } => threshold,
-        Choice::OneOf(_) => panic!("a number"),
-    };
-    let model = Model {
+    Model {
         features,
         classes: None,
         learned: Learned::Trees(booster),
-    };
+    }
+}
 
+/// The threshold of the first split of the first tree.
+fn first_threshold(model: &Model) -> f32 {
+    let Learned::Trees(booster) = &model.learned else {
+        panic!("trees")
+    };
+    match booster.trees[0].nodes[0].choice {
+        Choice::UpTo { threshold, .. } => threshold,
+        Choice::OneOf(_) => panic!("a number"),
+    }
+}
+
+fn off_where(is_wrong: bool, answer: Vec<f64>) -> Vec<f64> {
+    if is_wrong {
+        vec![answer[0] + 0.01]
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_graph_that_is_wrong_at_one_edge_is_found() {
+    let frame = counted_rows();
+    let model = fitted_to_sine(&frame);
     let with = |wrong| {
-        let session = Box::new(Native {
-            model: model.clone(),
-            wrong,
-        });
-        let signature = crate::export::signature(&model);
-        let columns = crate::export::columns(&model.features);
         let mut predictor = Predictor {
-            signature,
+            signature: crate::export::signature(&model),
             task: Task::Regression(0),
-            columns,
-            session,
+            columns: crate::export::columns(&model.features),
+            session: Box::new(Native {
+                model: model.clone(),
+                wrong,
+            }),
         };
         check(&model, &mut predictor, &frame, 20_000, 7)
     };
 
     let right = with(|_, answer| answer).expect("the same");
     assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
-    assert!(
-        with(|row, answer| if row[0].is_nan() {
-            vec![answer[0] + 0.01]
-        } else {
-            answer
-        })
-        .is_err()
-    );
+    assert!(with(|row, answer| off_where(row[0].is_nan(), answer)).is_err());
+    assert!(with(|row, answer| off_where(row[0] == f32::INFINITY, answer)).is_err());
+}
 
-    assert!(
-        with(|row, answer| if row[0] == f32::INFINITY {
-            vec![answer[0] + 0.01]
-        } else {
-            answer
-        })
-        .is_err()
-    );
-
+#[test]
+fn rows_of_the_check_lie_on_both_sides_of_each_threshold() {
+    let frame = counted_rows();
+    let model = fitted_to_sine(&frame);
+    let threshold = first_threshold(&model);
     assert!(edges(&model)[0].contains(&threshold));
+
     let bent = bend(&model, &frame, 20_000, 7);
     let Values::Numbers(all) = &bent.columns[0].values else {
         panic!("numbers")

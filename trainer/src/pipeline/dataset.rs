@@ -54,7 +54,7 @@ impl Dataset {
     }
 }
 
-/// The key of a run: what its result depends on.
+/// Returns the key of a run: what its result depends on.
 pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
     let parts = json!([
         "run",
@@ -68,8 +68,8 @@ pub(crate) fn key(spec: &Spec, code: &[Code], data: &Digest) -> Digest {
     ortus::core::hash::Digest::of(parts.to_string().as_bytes())
 }
 
-/// The measure that gates look at. Refuses one that is not of these answers, and
-/// slices that are no feature, before time is spent.
+/// Returns the measure that gates use. Refuses one that does not fit the task, and
+/// slices that are no feature, before the fit.
 pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
     if let Some(name) = spec
         .gates
@@ -89,7 +89,7 @@ pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
     )
 }
 
-/// The name of the algorithm in records.
+/// Returns the name of the algorithm in records.
 pub(super) fn algorithm(spec: &Spec) -> &'static str {
     match spec.fit.algorithm {
         Algorithm::Trees => "trees",
@@ -99,7 +99,7 @@ pub(super) fn algorithm(spec: &Spec) -> &'static str {
     }
 }
 
-/// The first and last time of the rows.
+/// Returns the first and last time of the rows.
 pub(crate) fn span(
     rows: &Rows,
 ) -> Option<(chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>)> {

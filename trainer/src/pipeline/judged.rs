@@ -77,7 +77,7 @@ impl Judged {
         self.verdict == Verdict::Pass
     }
 
-    /// The outcome of a model that is not published.
+    /// Returns the outcome of a model that is not published.
     pub(super) async fn rejected(self, proven: &Proven) -> Outcome {
         // Checkpoints that stay are removed by a later run.
         let _ = proven.fitted.steps.clear().await;
@@ -131,7 +131,7 @@ fn record(
     }
 }
 
-/// The manifest for a record: the first files of a source of many. The whole
+/// Returns the manifest for a record: only the first files of each source. The whole
 /// manifest is kept under its digest.
 fn shortened(manifest: &Manifest) -> Manifest {
     let mut manifest = manifest.clone();

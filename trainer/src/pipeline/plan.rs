@@ -1,33 +1,65 @@
 //! What a run would do: its key, its data and its split, without running it.
 
-use super::dataset::{algorithm, gate_measure, key, span};
-use crate::data::{self, Reach};
-use crate::spec::Spec;
-use crate::{command, split};
-use ortus::core::error::Result;
-use serde_json::{Value, json};
+#[cfg(test)]
+mod tests;
 
-/// What would run: the key, the data, the split.
-pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<Value> {
+use super::dataset::{algorithm, gate_measure, key, span};
+use crate::command::{self, Code};
+use crate::data::{self, Manifest, Reach};
+use crate::spec::Spec;
+use crate::split::{self, SplitSummary};
+use ortus::core::error::Result;
+use serde::Serialize;
+
+/// What a run would do. Fields stand in alphabetical order, because plans have
+/// always been printed that way.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunPlan {
+    pub algorithm: &'static str,
+    /// The names of the classes; null for regression.
+    pub classes: Option<Vec<String>>,
+    /// The files of the training program; empty without one.
+    pub code: Vec<Code>,
+    pub data: Manifest,
+    pub data_digest: String,
+    pub features: Vec<String>,
+    pub model: String,
+    pub notes: Vec<String>,
+    /// The key of the run.
+    pub run: String,
+    pub split: SplitSummary,
+    pub target: String,
+    /// `classification` or `regression`.
+    pub task: &'static str,
+}
+
+/// Reads the data and splits it, and returns what a run would do.
+pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<RunPlan> {
     let mut rows = data::read(spec, reach).await?;
     let code = command::code(spec)?;
     rows.notes
         .extend(data::check::check(spec, &rows, reach.now)?);
     rows.manifest.time = span(&rows);
     gate_measure(spec, &rows)?;
-    let (_, told) = split::split(spec, &rows)?;
-    Ok(json!({
-        "model": spec.model.name,
-        "run": key(spec, &code, &rows.manifest.digest()).to_string(),
-        "code": code,
-        "target": spec.schema.target,
-        "task": if rows.target.classes().is_some() { "classification" } else { "regression" },
-        "classes": rows.target.classes(),
-        "features": rows.frame.columns.iter().map(|c| &c.name).collect::<Vec<_>>(),
-        "algorithm": algorithm(spec),
-        "data": rows.manifest,
-        "data_digest": rows.manifest.digest().to_string(),
-        "split": told,
-        "notes": rows.notes,
-    }))
+    let (_, summary) = split::split(spec, &rows)?;
+
+    let digest = rows.manifest.digest();
+    let features = rows.frame.columns.iter();
+    Ok(RunPlan {
+        algorithm: algorithm(spec),
+        classes: rows.target.classes().map(<[String]>::to_vec),
+        features: features.map(|column| column.name.clone()).collect(),
+        run: key(spec, &code, &digest).to_string(),
+        code,
+        data_digest: digest.to_string(),
+        model: spec.model.name.clone(),
+        split: summary,
+        target: spec.schema.target.clone(),
+        task: match rows.target.classes() {
+            Some(_) => "classification",
+            None => "regression",
+        },
+        data: rows.manifest,
+        notes: rows.notes,
+    })
 }

@@ -85,12 +85,12 @@ impl Proven {
         &self.fitted.split
     }
 
-    /// The key of the run.
+    /// Returns the key of the run.
     pub(super) fn run(&self) -> &Digest {
         &self.split().dataset.run
     }
 
-    /// The test rows as gates see them.
+    /// Returns the test rows as gates see them.
     pub(super) fn test_rows(&self) -> TestRows<'_> {
         TestRows {
             measure: self.split().measure,

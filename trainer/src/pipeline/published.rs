@@ -67,7 +67,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     write(job, proven, judged, folder.path())?;
 
     let (spec, champion) = (job.spec, judged.champion);
-    // The manifest has a place of its own for metrics.
+    // The manifest holds metrics in another field.
     let lineage = RunRecord {
         metrics: Field::Absent,
         ..judged.record.clone()
@@ -119,7 +119,7 @@ fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> 
     )
 }
 
-/// A part of the record as the registry's log holds it.
+/// Returns a part of the record as the registry's log holds it.
 fn object(part: &impl Serialize) -> Result<Map<String, Value>> {
     match serde_json::to_value(part) {
         Ok(Value::Object(object)) => Ok(object),

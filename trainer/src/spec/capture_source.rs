@@ -33,7 +33,7 @@ impl CaptureSource {
 
         let days = days.ok_or_else(|| {
             Error::invalid(format!(
-                "'{}' is not understood; write capture:MODEL?days=30, 1 to 3650 days",
+                "'{}' is not a capture source; write capture:MODEL?days=N, N from 1 to 3650",
                 short(at)
             ))
         })?;

@@ -151,9 +151,8 @@ fn a_run_killed_before_any_of_its_operations_is_continued_and_published_once() {
             (1, 1),
             "killed at {at}: {all:?}"
         );
-        let mut steps = Vec::new();
-        files(&records_of(&place).join("steps"), &mut steps);
-        assert!(steps.is_empty(), "killed at {at}: {steps:?}");
+        let left = left_behind(&place);
+        assert!(left.is_empty(), "killed at {at}: {left:?}");
         if came_through {
             break;
         }
@@ -163,6 +162,51 @@ fn a_run_killed_before_any_of_its_operations_is_continued_and_published_once() {
         "killed before {kills} operations on the store; {gone_on_with} runs went on with what was learned"
     );
     assert!(kills >= 8 && gone_on_with >= 1, "{kills} {gone_on_with}");
+}
+
+#[test]
+fn the_pin_of_a_trainer_killed_between_record_and_removal_is_removed_by_the_next() {
+    let prepared = Place::new();
+    rows(&prepared, 1);
+    // A lease that is not renewed during the run, so that each attempt does the same operations.
+    let text = std::fs::read_to_string(spec(&prepared, "")).expect("a specification");
+    let text = text.replace("lease = \"1s\"", "lease = \"10m\"");
+    let file = prepared.write("train.toml", &text);
+    let event = ask(&prepared.registry.url());
+    let killed_at = |at: usize| {
+        let place = Place::new();
+        copy(&prepared.registry.store(), &place.registry.store());
+        let mut command = watch(&place.registry.url(), &file, true);
+        command
+            .env("ORTUS_TEST_ABORT_AT", at.to_string())
+            .output()
+            .expect("runs");
+        place
+    };
+    let is_recorded = |place: &Place| dealt(&runs(&place.registry.url()), &event) > 0;
+
+    // The operation after the one that stores the record removes the pin.
+    let (mut before, mut after) = (1, 1_000);
+    while after - before > 1 {
+        let middle = usize::midpoint(before, after);
+        if is_recorded(&killed_at(middle)) {
+            after = middle;
+        } else {
+            before = middle;
+        }
+    }
+    let place = killed_at(after);
+    assert!(is_recorded(&place));
+    assert_eq!(
+        left_behind(&place).len(),
+        1,
+        "the pin of the killed trainer"
+    );
+
+    let output = watch(&place.registry.url(), &file, true).output();
+    assert!(output.expect("runs").status.success());
+    let left = left_behind(&place);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// A trainer that is started again after each kill.

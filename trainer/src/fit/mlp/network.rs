@@ -17,19 +17,19 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The place of the first weight of a layer; its biases follow its weights.
+    /// Returns the place of the first weight of a layer; its biases follow its weights.
     fn at(&self, layer: usize) -> usize {
         (0..layer)
             .map(|l| (self.sizes[l] + 1) * self.sizes[l + 1])
             .sum()
     }
 
-    /// The layers of weights.
+    /// Returns the layers of weights.
     pub(super) fn layers(&self) -> usize {
         self.sizes.len() - 1
     }
 
-    /// Where a layer lies among all weights.
+    /// Returns where a layer lies among all weights.
     fn span(&self, layer: usize) -> Span {
         Span {
             from: self.at(layer),
@@ -48,12 +48,12 @@ struct Span {
 }
 
 impl Span {
-    /// The place of the first bias.
+    /// Returns the place of the first bias.
     fn biases(self) -> usize {
         self.from + self.inputs * self.outputs
     }
 
-    /// The place of the first weight of an input.
+    /// Returns the place of the first weight of an input.
     fn input(self, place: usize) -> usize {
         self.from + place * self.outputs
     }
@@ -98,7 +98,7 @@ impl Network {
         }
     }
 
-    /// The weights and the biases of a layer.
+    /// Returns the weights and the biases of a layer.
     pub(super) fn layer(&self, layer: usize) -> (&[f32], &[f32]) {
         let span = self.shape.span(layer);
         let biases = span.biases();
@@ -108,7 +108,7 @@ impl Network {
         )
     }
 
-    /// The outputs of each layer for a row, before ReLU; the last are the scores.
+    /// Returns the outputs of each layer for a row, before ReLU; the last are the scores.
     fn forward(&self, input: Input<'_>) -> Vec<Vec<f32>> {
         let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(self.shape.layers());
         for layer in 0..self.shape.layers() {
@@ -125,7 +125,7 @@ impl Network {
         outputs
     }
 
-    /// The gradient of the mean loss of a batch.
+    /// Returns the gradient of the mean loss of a batch.
     pub(super) fn gradient(&self, examples: &Examples<'_>, batch: &[u32], loss: Loss) -> Vec<f32> {
         let parts: Vec<Vec<f32>> = batch
             .par_chunks(PART)
@@ -150,7 +150,7 @@ impl Network {
         whole
     }
 
-    /// The gradient of a row's loss by its scores, with the weight of the row.
+    /// Returns the gradient of a row's loss by its scores, with the weight of the row.
     fn of_scores(&self, outputs: &[Vec<f32>], target: &[f32], weight: f32, loss: Loss) -> Vec<f32> {
         let scores = outputs[self.shape.layers() - 1].iter();
         let scores: Vec<f64> = scores.map(|s| f64::from(*s)).collect();
@@ -194,7 +194,7 @@ impl Network {
         }
     }
 
-    /// The mean loss of rows.
+    /// Returns the mean loss of rows.
     pub(super) fn mean_loss(&self, examples: &Examples<'_>, loss: Loss) -> f64 {
         let scores: Vec<Vec<f32>> = (0..examples.rows.rows)
             .into_par_iter()

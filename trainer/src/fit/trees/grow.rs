@@ -6,6 +6,7 @@ use super::histogram::Histogram;
 use super::split::{self, Found, Test, Total};
 use super::{Branch, Choice, Node, Options, Side, Tree};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The fewest rows to partition on several threads.
 const SHARED_ROWS: usize = 65_536;
@@ -28,7 +29,7 @@ pub(super) struct Grown {
     pub tree: Tree,
     /// The split of each branch, for binned rows.
     pub tests: Vec<Test>,
-    pub leaves: Vec<std::ops::Range<usize>>,
+    pub leaves: Vec<Range<usize>>,
 }
 
 /// Grows a tree on some rows, and orders them by leaf.
@@ -38,130 +39,196 @@ pub(super) fn grow(
     gradients: &[[f32; 2]],
     options: &Options,
 ) -> Grown {
-    let mut tree = Tree {
-        nodes: Vec::new(),
-        leaves: Vec::new(),
+    let mut growth = Growth {
+        data,
+        gradients,
+        options,
+        tree: Tree {
+            nodes: Vec::new(),
+            leaves: Vec::new(),
+        },
+        tests: Vec::new(),
+        open: Vec::new(),
     };
-    let mut tests = Vec::new();
-    let sums = Histogram::of(data, rows, gradients);
-    let total = rows.iter().fold([0.0; 2], |sum, row| {
-        let [g, h] = gradients[*row as usize];
-        [sum[0] + f64::from(g), sum[1] + f64::from(h)]
-    });
-    let total = Total {
-        sums: total,
-        rows: rows.len(),
-    };
-    let best = split::find(&sums, &data.cuts, total, options);
-    let mut open = vec![Leaf {
-        from: 0,
-        to: rows.len(),
-        total,
-        depth: 0,
-        sums,
-        best,
-        parent: None,
-    }];
+    growth.open.push(growth.root(rows));
+    while growth.open.len() < options.leaves_max {
+        let Some((leaf, found)) = growth.take_best() else {
+            break;
+        };
+        growth.split(leaf, found, rows);
+    }
 
-    while open.len() < options.leaves_max {
-        let gain = |leaf: &Leaf| leaf.best.as_ref().map_or(0.0, |b| b.gain);
-        let Some(at) = (0..open.len())
+    growth.finish()
+}
+
+/// A tree that grows.
+struct Growth<'g> {
+    data: &'g Binned,
+    gradients: &'g [[f32; 2]],
+    options: &'g Options,
+    tree: Tree,
+    tests: Vec<Test>,
+    /// The leaves so far.
+    open: Vec<Leaf>,
+}
+
+/// The rows of one side of a split, and their sums.
+struct Half {
+    rows: Range<usize>,
+    side: Side,
+    total: Total,
+    sums: Histogram,
+}
+
+impl Growth<'_> {
+    /// Returns the leaf of all rows.
+    fn root(&self, rows: &[u32]) -> Leaf {
+        let sums = Histogram::of(self.data, rows, self.gradients);
+        let of_rows = rows.iter().fold([0.0; 2], |sum, row| {
+            let [g, h] = self.gradients[*row as usize];
+            [sum[0] + f64::from(g), sum[1] + f64::from(h)]
+        });
+        let total = Total {
+            sums: of_rows,
+            rows: rows.len(),
+        };
+        let best = split::find(&sums, &self.data.cuts, total, self.options);
+        Leaf {
+            from: 0,
+            to: rows.len(),
+            total,
+            depth: 0,
+            sums,
+            best,
+            parent: None,
+        }
+    }
+
+    /// Removes the leaf whose split gains most; none if no split gains.
+    fn take_best(&mut self) -> Option<(Leaf, Found)> {
+        let gain = |leaf: &Leaf| leaf.best.as_ref().map_or(0.0, |best| best.gain);
+        // Of equal gains the first leaf is split.
+        let at = (0..self.open.len())
             .rev()
-            .max_by(|a, b| gain(&open[*a]).total_cmp(&gain(&open[*b])))
-        else {
-            break;
-        };
-        let Some(found) = open[at].best.take() else {
-            break;
-        };
-        let leaf = open.swap_remove(at);
-        let branch = tree.nodes.len();
-        tree.nodes.push(Node {
+            .max_by(|a, b| gain(&self.open[*a]).total_cmp(&gain(&self.open[*b])))?;
+        let found = self.open[at].best.take()?;
+        Some((self.open.swap_remove(at), found))
+    }
+
+    /// Replaces a leaf by a branch with two leaves.
+    fn split(&mut self, leaf: Leaf, found: Found, rows: &mut [u32]) {
+        let branch = self.tree.nodes.len();
+        self.tree.nodes.push(Node {
             feature: found.feature,
-            choice: choice(&found.test, &data.cuts[found.feature]),
+            choice: choice(&found.test, &self.data.cuts[found.feature]),
             left: Branch::Leaf(0),
             right: Branch::Leaf(0),
             gain: found.gain,
         });
-        link(&mut tree, leaf.parent, Branch::Node(branch));
-        let here = &mut rows[leaf.from..leaf.to];
-        let middle = leaf.from + part(data, here, &found);
-        let all = leaf.total.sums;
-        let right = [all[0] - found.left[0], all[1] - found.left[1]];
+        link(&mut self.tree, leaf.parent, Branch::Node(branch));
+
+        let middle = leaf.from + part(self.data, &mut rows[leaf.from..leaf.to], &found);
         let depth = leaf.depth + 1;
-        let is_done = depth >= options.depth_max || open.len() + 2 >= options.leaves_max;
-        let totals = [
-            Total {
-                sums: found.left,
-                rows: middle - leaf.from,
-            },
-            Total {
-                sums: right,
-                rows: leaf.to - middle,
-            },
-        ];
-        let sums = if is_done {
-            [Histogram(Vec::new()), Histogram(Vec::new())]
-        } else if totals[0].rows <= totals[1].rows {
-            let left = Histogram::of(data, &rows[leaf.from..middle], gradients);
-            let rest = leaf.sums.without(&left);
-            [left, rest]
-        } else {
-            let right = Histogram::of(data, &rows[middle..leaf.to], gradients);
-            [leaf.sums.without(&right), right]
-        };
-        tests.push(found.test);
-        let ranges = [(leaf.from, middle), (middle, leaf.to)];
-        for (((from, to), side), (sums, total)) in ranges
-            .into_iter()
-            .zip([Side::Left, Side::Right])
-            .zip(sums.into_iter().zip(totals))
-        {
-            let best = if is_done || total.rows < 2 * options.leaf_rows_min {
+        let is_last = self.is_last_below(&leaf);
+        let halves = self.halve(leaf, &found, middle, rows);
+        self.tests.push(found.test);
+
+        for half in halves {
+            let best = if is_last || half.total.rows < 2 * self.options.leaf_rows_min {
                 None
             } else {
-                split::find(&sums, &data.cuts, total, options)
+                split::find(&half.sums, &self.data.cuts, half.total, self.options)
             };
             // A leaf that cannot be split needs no histogram.
             let sums = if best.is_some() {
-                sums
+                half.sums
             } else {
                 Histogram(Vec::new())
             };
-            open.push(Leaf {
-                from,
-                to,
-                total,
+            self.open.push(Leaf {
+                from: half.rows.start,
+                to: half.rows.end,
+                total: half.total,
                 depth,
                 sums,
                 best,
-                parent: Some((branch, side)),
+                parent: Some((branch, half.side)),
             });
         }
     }
 
-    let mut leaves = Vec::new();
-    for leaf in open {
-        let number = tree.leaves.len();
-        link(&mut tree, leaf.parent, Branch::Leaf(number));
-        let [g, h] = leaf.total.sums;
-        // Rows with a Hessian of 0 have the leaf value 0.
-        let wanted = if h + options.l2 > 0.0 {
-            -g / (h + options.l2)
-        } else {
-            0.0
-        };
-        tree.leaves.push((wanted * options.learning_rate) as f32);
-        leaves.push(leaf.from..leaf.to);
+    /// Returns whether the two leaves that replace a leaf are not split again.
+    fn is_last_below(&self, leaf: &Leaf) -> bool {
+        leaf.depth + 1 >= self.options.depth_max || self.open.len() + 2 >= self.options.leaves_max
     }
 
-    Grown {
-        tree,
-        tests,
-        leaves,
+    /// Sums up both sides of a split. Only the smaller side is counted; the other is
+    /// the rest of the leaf. Leaves that are not split need no histogram.
+    fn halve(&self, leaf: Leaf, found: &Found, middle: usize, rows: &[u32]) -> [Half; 2] {
+        let all = leaf.total.sums;
+        let left = Total {
+            sums: found.left,
+            rows: middle - leaf.from,
+        };
+        let right = Total {
+            sums: [all[0] - found.left[0], all[1] - found.left[1]],
+            rows: leaf.to - middle,
+        };
+
+        let [left_sums, right_sums] = if self.is_last_below(&leaf) {
+            [Histogram(Vec::new()), Histogram(Vec::new())]
+        } else if left.rows <= right.rows {
+            let counted = Histogram::of(self.data, &rows[leaf.from..middle], self.gradients);
+            let rest = leaf.sums.without(&counted);
+            [counted, rest]
+        } else {
+            let counted = Histogram::of(self.data, &rows[middle..leaf.to], self.gradients);
+            [leaf.sums.without(&counted), counted]
+        };
+
+        [
+            Half {
+                rows: leaf.from..middle,
+                side: Side::Left,
+                total: left,
+                sums: left_sums,
+            },
+            Half {
+                rows: middle..leaf.to,
+                side: Side::Right,
+                total: right,
+                sums: right_sums,
+            },
+        ]
+    }
+
+    /// Gives each leaf its number and its value.
+    fn finish(mut self) -> Grown {
+        let mut leaves = Vec::new();
+        for leaf in self.open {
+            let number = self.tree.leaves.len();
+            link(&mut self.tree, leaf.parent, Branch::Leaf(number));
+            let [g, h] = leaf.total.sums;
+            // Rows with a Hessian of 0 have the leaf value 0.
+            let wanted = if h + self.options.l2 > 0.0 {
+                -g / (h + self.options.l2)
+            } else {
+                0.0
+            };
+            let value = (wanted * self.options.learning_rate) as f32;
+            self.tree.leaves.push(value);
+            leaves.push(leaf.from..leaf.to);
+        }
+
+        Grown {
+            tree: self.tree,
+            tests: self.tests,
+            leaves,
+        }
     }
 }
 
+/// Puts a branch or a leaf at its place below the parent.
 fn link(tree: &mut Tree, parent: Option<(usize, Side)>, child: Branch) {
     if let Some((at, side)) = parent {
         let node = &mut tree.nodes[at];
@@ -173,7 +240,7 @@ fn link(tree: &mut Tree, parent: Option<(usize, Side)>, child: Branch) {
     }
 }
 
-/// The condition on values, from that on bins.
+/// Returns the condition on values, from that on bins.
 fn choice(test: &Test, cut: &Cut) -> Choice {
     match (test, cut) {
         (Test::UpTo(last, missing), Cut::Number(edges)) => {

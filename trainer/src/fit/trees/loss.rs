@@ -21,7 +21,7 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
-    /// The number of scores of a row.
+    /// Returns the number of scores of a row.
     pub(crate) fn scores(self) -> usize {
         match self {
             Self::Squared | Self::Logistic => 1,
@@ -29,7 +29,7 @@ impl Loss {
         }
     }
 
-    /// The constant scores with the lowest loss.
+    /// Returns the constant scores with the lowest loss.
     pub(crate) fn base(self, targets: &[f32], weights: Option<&[f32]>) -> Vec<f64> {
         let weight = |row: usize| weights.map_or(1.0, |w| f64::from(w[row]));
         let whole: f64 = (0..targets.len()).map(weight).sum();
@@ -53,7 +53,7 @@ impl Loss {
         }
     }
 
-    /// The gradient and Hessian of every row, score by score.
+    /// Returns the gradient and Hessian of every row, score by score.
     pub(crate) fn gradients(
         self,
         targets: &[f32],
@@ -107,7 +107,7 @@ impl Loss {
         all
     }
 
-    /// The mean loss of rows.
+    /// Returns the mean loss of rows.
     pub(crate) fn mean(self, targets: &[f32], weights: Option<&[f32]>, scores: &[f64]) -> f64 {
         let width = self.scores();
         let block = |(rows, scores): (&[f32], &[f64]), from: usize| {

@@ -35,7 +35,7 @@ pub(super) enum Test {
 }
 
 impl Test {
-    /// Whether a row of this bin goes left.
+    /// Returns whether a row of this bin goes left.
     pub(super) fn is_left(&self, part: u8) -> bool {
         match self {
             Self::UpTo(_, side) if part == ABSENT => *side == Side::Left,
@@ -89,7 +89,7 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    /// The gain of a split: how much it lowers the loss; none if a side would be too
+    /// Returns the gain of a split: how much it lowers the loss; none if a side would be too
     /// small.
     fn gain(&self, left: Pair) -> Option<f64> {
         let all = self.total.sums;

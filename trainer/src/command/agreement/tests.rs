@@ -1,4 +1,4 @@
-//! Tests of `exchange`.
+//! Tests of `agreement`.
 
 use super::*;
 

@@ -1,0 +1,123 @@
+//! The command `status`: the last run of a model, the triggers that are due, and
+//! what delays them.
+
+use super::setup::{records_of, seen_by};
+use super::show::word;
+use crate::trigger;
+use crate::watch::{self, State, Watch};
+use chrono::{DateTime, Utc};
+use ortus::cli::print::line;
+use ortus::cli::registry::arguments::Common;
+use ortus::cli::registry::open;
+use ortus::core::error::Result;
+use ortus::core::model::ModelName;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Shows the last run, due triggers, and what delays them.
+pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
+    let operator = open(common, None, false).await?;
+    let mut watch = Watch::new(path, "");
+    let spec = watch.spec()?;
+    let seen = seen_by(common, &operator)?;
+    let state = watch.state(&operator, &seen, &spec).await?;
+    let model = ModelName::parse(&spec.model.name)?;
+    let now = state.found.now;
+    let cron = spec.triggers.cron.as_deref();
+
+    let status = TriggerStatus {
+        training: watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?,
+        refused: trigger::refused(&spec.triggers, &state.past, now),
+        next: cron.map(|cron| trigger::next(cron, now)).transpose()?,
+        model: spec.model.name,
+        state,
+    };
+    if common.json {
+        line(&status.in_json().to_string());
+    } else {
+        status.print();
+    }
+    Ok(())
+}
+
+/// The triggers of a model, to be shown.
+struct TriggerStatus {
+    model: String,
+    state: State,
+    /// The trainer that runs it now.
+    training: Option<String>,
+    /// Why triggers start no run now.
+    refused: Option<String>,
+    /// The next cron time.
+    next: Option<DateTime<Utc>>,
+}
+
+impl TriggerStatus {
+    fn in_json(&self) -> Value {
+        let State { past, found, due } = &self.state;
+        let last = past.last.as_ref().map(|last| {
+            json!({
+                "began": last.began,
+                "ended": last.ended,
+                "became": last.status,
+                "rows": last.rows,
+                "newest": last.newest,
+            })
+        });
+        let due: Vec<Value> = due
+            .iter()
+            .map(|event| json!({"event": event.key, "why": event.why, "moot": event.moot}))
+            .collect();
+
+        json!({
+            "model": self.model,
+            "champion": found.champion,
+            "training": self.training,
+            "last": last,
+            "due": due,
+            "new_rows": found.new_rows,
+            "waits": self.refused,
+            "next": self.next,
+            "runs_in_a_day": past.runs,
+            "seconds_in_a_day": past.spent.as_secs_f64(),
+        })
+    }
+
+    fn print(&self) {
+        let State { past, found, due } = &self.state;
+        let champion = found
+            .champion
+            .map_or("none".into(), |version| version.to_string());
+        line(&format!("{}: champion {champion}", self.model));
+        match &past.last {
+            Some(last) => line(&format!(
+                "last run {}: {}",
+                time(last.began),
+                word(last.status)
+            )),
+            None => line("no run yet"),
+        }
+        if let Some(who) = &self.training {
+            line(&format!("running now: {who}"));
+        }
+        if let Some(rows) = found.new_rows {
+            line(&format!("{rows} new rows"));
+        }
+
+        for event in due {
+            let moot = event.moot.as_ref();
+            let moot = moot.map_or_else(String::new, |why| format!(" (will be skipped: {why})"));
+            line(&format!("due: {}{moot}", event.why));
+        }
+        if let Some(why) = &self.refused {
+            line(&format!("triggers start no run now: {why}"));
+        }
+        if let Some(next) = self.next {
+            line(&format!("next cron time: {}", time(next)));
+        }
+    }
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
