@@ -107,7 +107,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         Vec::new(),
     )?;
 
-    let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
+    let (graph, mut session) = crate::app::engine::open_session(&config, &path, &note)?;
     let profile = Profile {
         data: &arguments.data,
         features,

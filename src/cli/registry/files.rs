@@ -24,7 +24,7 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
 
     let mut operator = open_to_change(common, by).await?;
     if !arguments.no_probe {
-        operator.prober = Some(crate::app::prober_of(&config(common)?, &note)?);
+        operator.prober = Some(crate::app::engine::prober_of(&config(common)?, &note)?);
     }
 
     let bar = bar();
