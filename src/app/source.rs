@@ -37,7 +37,7 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
 fn follower(config: &Config, url: &str, addresses: &Arc<OnceLock<Addresses>>) -> Result<Follower> {
     if config.models.control == ModelControl::Explicit {
         return Err(Error::invalid(
-            "model control `explicit` is for directories; a registry says what is served",
+            "models.control is \"explicit\", which works with a model directory only; with a registry, set \"poll\" or \"none\"",
         ));
     }
 

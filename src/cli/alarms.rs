@@ -54,7 +54,8 @@ impl Place {
             Vec::new(),
         )?;
 
-        crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))
+        crate::app::watching::records::open(&config)?
+            .ok_or_else(|| Error::invalid("give --records URL"))
     }
 }
 
