@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use file::Head;
 use parking_lot::Mutex;
 use settings::CaptureSettings;
-use sheet::Sheet;
+use sheet::{CapturedTensors, Sheet};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,20 @@ struct Taken {
     bytes: usize,
 }
 
-/// Keeps predictions. Dropping it writes what is gathered.
+impl Taken {
+    /// Returns the tensors. Without a dynamic first axis, a request is one row.
+    fn tensors(&self) -> CapturedTensors<'_> {
+        let has_rows = self.subject.signature.leads_with_dynamic();
+        let first = self.inputs.first().filter(|_| has_rows);
+        CapturedTensors {
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+            rows: first.and_then(Tensor::rows).unwrap_or(1),
+        }
+    }
+}
+
+/// Captures predictions. Dropping it writes what is gathered.
 pub(crate) struct Capture {
     queue: Option<Sender<Taken>>,
     shared: Arc<Shared>,
@@ -178,6 +191,44 @@ struct Open {
     since: Instant,
 }
 
+impl Open {
+    /// Starts a file for a version; none if its predictions cannot be captured.
+    fn start(subject: &Subject, settings: &CaptureSettings) -> Option<Self> {
+        let sheet = Sheet::new(subject, settings)
+            .inspect_err(|error| {
+                let model = subject.model.as_str();
+                tracing::error!(model, %error, "predictions of a model are not captured");
+            })
+            .ok()?;
+
+        Some(Self {
+            table: sheet.empty(),
+            head: Head::of(subject, sheet),
+            bytes: 0,
+            since: Instant::now(),
+        })
+    }
+
+    /// Fills the columns that every file has, for the rows of one prediction.
+    fn add_ids(&mut self, prediction: Uuid, since_1970: Duration, rows: usize) {
+        let [
+            (_, Column::Words(ids)),
+            (_, Column::I32(numbers)),
+            (_, Column::Time(times)),
+            ..,
+        ] = self.table.columns.as_mut_slice()
+        else {
+            unreachable!("every sheet begins with these columns");
+        };
+
+        let id = prediction.to_string();
+        let time_us = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);
+        ids.extend((0..rows).map(|_| id.clone()));
+        numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
+        times.extend((0..rows).map(|_| time_us));
+    }
+}
+
 /// What a file is of: a version and an hour. Two models may have the same bytes.
 type Of = (ModelName, Version, Digest, u64);
 
@@ -217,73 +268,41 @@ impl Keeper {
         self.close(|_| true);
     }
 
+    /// Adds a prediction to the open file of its version and hour.
     fn take(&mut self, taken: &Taken) {
-        let since = minted(taken.prediction)
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-            .unwrap_or_default();
         let subject = &taken.subject;
+        let since_1970 = minted(taken.prediction)
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
         let key = (
             subject.model.clone(),
             subject.version,
             subject.digest,
-            since.as_secs() / 3600,
+            since_1970.as_secs() / 3600,
         );
 
         let settings = &self.shared.settings;
-        let open = self.open.entry(key).or_insert_with(|| {
-            let sheet = Sheet::new(&taken.subject, settings);
-            let sheet = sheet.inspect_err(|error| {
-                let model = taken.subject.model.as_str();
-                tracing::error!(model, %error, "predictions of a model are not captured");
-            });
-            let sheet = sheet.ok()?;
-            let table = sheet.empty();
-            Some(Open {
-                head: Head::of(&taken.subject, sheet),
-                table,
-                bytes: 0,
-                since: Instant::now(),
-            })
-        });
+        let open = self
+            .open
+            .entry(key)
+            .or_insert_with(|| Open::start(subject, settings));
 
-        let leads = taken.subject.signature.leads_with_dynamic();
-        let rows = if leads {
-            taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
-        } else {
-            1
-        };
-
-        let is_even = open
-            .as_ref()
-            .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
-        let fleet = (self.keyed)();
-        let hashes = !settings.hash.is_empty();
-        let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
+        let tensors = taken.tensors();
+        let fleet_key = (self.keyed)();
+        let can_hash = settings.hash.is_empty() || fleet_key.is_some();
+        let fitting = open
+            .as_mut()
+            .filter(|open| can_hash && open.head.sheet.fits(&tensors));
+        let Some(open) = fitting else {
             self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
             return self.shared.metrics.capture.dropped("refused");
         };
-        let [
-            (_, Column::Words(ids)),
-            (_, Column::I32(numbers)),
-            (_, Column::Time(times)),
-            ..,
-        ] = open.table.columns.as_mut_slice()
-        else {
-            unreachable!("every sheet begins with these columns");
-        };
 
-        let id = taken.prediction.to_string();
-        ids.extend((0..rows).map(|_| id.clone()));
-        numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
-        times.extend((0..rows).map(|_| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)));
-        open.head.sheet.add(
-            &mut open.table,
-            (&taken.inputs, &taken.outputs),
-            rows,
-            &fleet.unwrap_or_default(),
-        );
-
-        open.table.rows += rows;
+        open.add_ids(taken.prediction, since_1970, tensors.rows);
+        open.head
+            .sheet
+            .add(&mut open.table, &tensors, &fleet_key.unwrap_or_default());
+        open.table.rows += tensors.rows;
         open.bytes += taken.bytes;
     }
 
