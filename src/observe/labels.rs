@@ -28,7 +28,7 @@ use log::{Log, Reader};
 use parking_lot::Mutex;
 use recent::Kept;
 use settings::FeedbackSettings;
-use state::{Judged, State};
+use state::{AppliedLabels, Judged, State};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -213,39 +213,44 @@ impl Feedback {
         Ok(receipt)
     }
 
-    /// Counts lines that are in the log; tells of models that lose too much.
-    /// Returns those that are joined by it and were not.
+    /// Counts lines of the log, and sends the alarms that start with them. Returns labels that were
+    /// pending and are now joined.
     fn apply(&self, lines: &[Line], since: Since) -> Vec<Line> {
-        let (mut found, mut worse) = (Vec::new(), Vec::new());
+        let mut applied = AppliedLabels::default();
         let mut state = self.lock();
-        // Labels of before the start were bet on then.
-        state.is_betting = matches!(since, Since::Start);
+        state.is_testing = matches!(since, Since::Start);
         for line in lines {
-            state.apply(line, &self.options, (&mut found, &mut worse));
+            state.apply(line, &self.options, &mut applied);
         }
-        state.is_betting = true;
+        state.is_testing = true;
         std::mem::drop(state);
-        for alarm in worse {
-            let PerformanceAlarm {
-                model,
-                version,
-                rows,
-                lost,
-                allowed,
-                ..
-            } = &alarm;
-            tracing::warn!(
-                model,
-                version,
-                rows,
-                lost,
-                allowed,
-                "performance alarm: the error share is higher than in the baseline"
-            );
-            (self.sink)(alarm);
-        }
 
-        found
+        for alarm in applied.alarms {
+            self.send(alarm);
+        }
+        applied.joined
+    }
+
+    /// Logs an alarm and passes it to the sink.
+    fn send(&self, alarm: PerformanceAlarm) {
+        let PerformanceAlarm {
+            model,
+            version,
+            rows,
+            lost,
+            allowed,
+            ..
+        } = &alarm;
+        tracing::warn!(
+            model,
+            version,
+            rows,
+            lost,
+            allowed,
+            "performance alarm: the error share is higher than in the baseline"
+        );
+
+        (self.sink)(alarm);
     }
 
     /// Puts down labels that were joined after they were taken.
@@ -361,7 +366,7 @@ async fn show(feedback: Weak<Feedback>) {
             let Some(shown) = shown else { break };
             feedback.metrics.feedback.set(&shown);
         }
-        let forgotten = std::mem::take(&mut feedback.lock().forgotten);
+        let forgotten = feedback.lock().take_forgotten();
         if forgotten > 0 {
             tracing::warn!(
                 labels = forgotten,
