@@ -19,7 +19,7 @@ pub(crate) mod watchdog;
 use crate::core::error::{Error, Result};
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
-use crate::observe::metrics::ServableMetrics;
+use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
 use cost::Cost;

@@ -8,7 +8,7 @@ use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::Observer;
-use crate::observe::metrics::ServableMetrics;
+use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, Batcher, Done, Options, Reopen, Submission};

@@ -1,9 +1,8 @@
 //! Metrics of captured predictions.
 
 use super::catalogue::Catalogue;
-use super::put;
 use crate::core::error::Result;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec};
 
 /// The families.
 #[derive(Clone)]
@@ -18,30 +17,26 @@ pub(crate) struct Families {
 impl Families {
     /// Makes them.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let counter = |name: &str, help: &str| put(r, IntCounter::new(name, help));
-        let by = |name: &str, help: &str, label| {
-            put(r, IntCounterVec::new(Opts::new(name, help), &[label]))
-        };
         Ok(Self {
-            rows: by(
+            rows: r.counters(
                 "ortus_capture_rows_total",
                 "Captured rows written to the store.",
-                "model",
+                &["model"],
             )?,
-            bytes: counter(
+            bytes: r.counter(
                 "ortus_capture_bytes_total",
                 "Bytes of capture files written to the store.",
             )?,
-            files: counter(
+            files: r.counter(
                 "ortus_capture_files_total",
                 "Capture files written to the store.",
             )?,
-            dropped: by(
+            dropped: r.counters(
                 "ortus_capture_dropped_total",
                 "Requests that were not captured, by reason: full, too_large or refused.",
-                "reason",
+                &["reason"],
             )?,
-            lost: counter(
+            lost: r.counter(
                 "ortus_capture_lost_rows_total",
                 "Captured rows lost because the store could not be written.",
             )?,

@@ -2,10 +2,9 @@
 //! series of their own; the operator API reports all of them.
 
 use super::catalogue::Catalogue;
-use super::put;
 use crate::core::error::Result;
 use crate::core::model::{ModelName, Version};
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The families.
@@ -31,100 +30,40 @@ const SERVED: &[&str] = &["model", "version"];
 impl Families {
     /// Makes them.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            put(r, IntCounterVec::new(Opts::new(name, help), labels))
-        };
         let of_column = &["model", "version", "column", "metric"];
         Ok(Self {
-            rows: counter(
+            rows: r.counters(
                 "ortus_monitor_rows_total",
                 "Rows that were monitored.",
                 SERVED,
             )?,
-            sampled: counter(
+            sampled: r.counters(
                 "ortus_monitor_sampled_rows_total",
                 "Rows that were sampled into windows.",
                 SERVED,
             )?,
-            dropped: counter(
+            dropped: r.counters(
                 "ortus_monitor_dropped_total",
                 "Requests that were not monitored because the queue of the monitor was full.",
                 SERVED,
             )?,
-            breaches: counter(
+            breaches: r.counters(
                 "ortus_contract_breaches_total",
                 "Contract violations of input values, by kind: nan, infinite, below or above the range of the baseline, unseen or empty.",
                 &["model", "version", "column", "kind"],
             )?,
-            drift: put(
-                r,
-                GaugeVec::new(
-                    Opts::new(
-                        "ortus_drift",
-                        "Distance between the last window and the baseline, by drift metric.",
-                    ),
-                    of_column,
-                ),
-            )?,
-            drift_alarm: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_drift_alarm",
-                        "1 while a drift test of the column is in alarm.",
-                    ),
-                    of_column,
-                ),
-            )?,
-            alarms: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_drift_alarms",
-                        "Drift tests in alarm, over all columns.",
-                    ),
-                    SERVED,
-                ),
-            )?,
-            begun: counter(
+            drift: r.float_gauges("ortus_drift", "Distance between the last window and the baseline, by drift metric.", of_column)?,
+            drift_alarm: r.gauges("ortus_drift_alarm", "1 while a drift test of the column is in alarm.", of_column)?,
+            alarms: r.gauges("ortus_drift_alarms", "Drift tests in alarm, over all columns.", SERVED)?,
+            begun: r.counters(
                 "ortus_drift_alarms_total",
                 "Drift alarms that started, over all columns.",
                 SERVED,
             )?,
-            fleet_alarms: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_fleet_drift_alarms",
-                        "Drift tests in alarm on the merged windows of the fleet.",
-                    ),
-                    SERVED,
-                ),
-            )?,
-            fleet_servers: put(
-                r,
-                IntGauge::new(
-                    "ortus_fleet_servers",
-                    "Servers whose windows are in the last merged window of the fleet.",
-                ),
-            )?,
-            estimated: put(
-                r,
-                GaugeVec::new(
-                    Opts::new(
-                        "ortus_estimated_performance",
-                        "Performance estimated without labels from the scores of the last window, by metric.",
-                    ),
-                    &["model", "version", "metric"],
-                ),
-            )?,
-            sample_share: put(
-                r,
-                Gauge::new(
-                    "ortus_monitor_sample_ratio",
-                    "Share of requests that is sampled into windows.",
-                ),
-            )?,
+            fleet_alarms: r.gauges("ortus_fleet_drift_alarms", "Drift tests in alarm on the merged windows of the fleet.", SERVED)?,
+            fleet_servers: r.gauge("ortus_fleet_servers", "Servers whose windows are in the last merged window of the fleet.")?,
+            estimated: r.float_gauges("ortus_estimated_performance", "Performance estimated without labels from the scores of the last window, by metric.", &["model", "version", "metric"])?,
+            sample_share: r.float_gauge("ortus_monitor_sample_ratio", "Share of requests that is sampled into windows.")?,
         })
     }
 

@@ -46,9 +46,9 @@ impl Source {
             Self::Registry(follower) => {
                 follower.look(instant, has_news);
                 let standing = follower.standing();
-                metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
-                metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
-                metrics.registry_staleness.set(follower.staleness(instant).as_secs_f64());
+                metrics.registry.entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
+                metrics.registry.refused.set(i64::from(standing.refused.is_some() && !standing.silent));
+                metrics.registry.staleness_seconds.set(follower.staleness(instant).as_secs_f64());
                 Some(follower.scan(instant))
             }
         }
