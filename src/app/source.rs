@@ -2,7 +2,6 @@
 
 use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
-use crate::core::model::ModelName;
 use crate::onnx::runtime::library;
 use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
@@ -43,18 +42,9 @@ fn follower(config: &Config, url: &str, addresses: &Arc<OnceLock<Addresses>>) ->
 
     let registry = &config.registry;
     let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
-    let models = registry
-        .models
-        .iter()
-        .map(|name| ModelName::parse(name))
-        .collect::<Result<_>>()?;
     let options = follow::Options {
-        models,
+        settings: registry.clone(),
         cache: cache(config)?,
-        previous_warm: registry.previous_warm,
-        signatures: registry.signatures,
-        trust: registry.trust.clone(),
-        approvals: registry.approvals,
         addresses: Arc::clone(addresses),
     };
 

@@ -12,18 +12,17 @@ mod settle;
 mod source;
 
 use crate::core::error::{Error, Result};
-use crate::core::model::task::Wish;
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
-use crate::onnx::runtime::{Engine, SessionOptions};
+use crate::onnx::runtime::Engine;
 use crate::registry::pbtxt::ModelConfig;
-use crate::registry::version_policy::VersionPolicy;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::Table;
 use crate::serve::servable::Drained;
+use crate::serve::settings::Model;
 use actual::Actual;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -51,22 +50,10 @@ pub(crate) enum Control {
 /// How one model is loaded and served.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub session: SessionOptions,
-    pub lanes: usize,
-    /// Whether joining requests is allowed at all.
-    pub batched: bool,
-    pub batch_rows_max: usize,
-    pub queue_rows_max: usize,
-    pub batch_delay: Duration,
-    pub deadline: Option<Duration>,
-    pub policy: VersionPolicy,
-    pub labels: BTreeMap<String, Version>,
-    /// Whether a version must answer its golden rows.
+    /// Its settings. The number of lanes is not 0.
+    pub model: Model,
+    /// Whether a version must reproduce its golden rows.
     pub golden: bool,
-    /// The task that its outputs belong to, as far as it is configured.
-    pub task: Wish,
-    /// Input columns by which labelled rows are grouped.
-    pub slices: Vec<String>,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.

@@ -286,7 +286,7 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     for (name, why) in [
         ("other", "the companion takes 'x' as another type or shape"),
         ("broken", "the companion model: not an ONNX model"),
-        ("classes", "its answers are not taken for values"),
+        ("classes", "it is not a regression model"),
     ] {
         let found = listed
             .as_array()

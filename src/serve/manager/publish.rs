@@ -56,7 +56,7 @@ impl Loop {
         let before = self.pointing.get(name).cloned().unwrap_or_default();
 
         let next = before.follow(pointers, &serving);
-        settings.policy = VersionPolicy::Specific(next.keep(pointers, &serving));
+        settings.model.version_policy = VersionPolicy::Specific(next.keep(pointers, &serving));
         if next != before {
             self.pointing.insert(name.clone(), next);
             self.publish(name, settings);
@@ -83,7 +83,13 @@ impl Loop {
                     labels,
                     unqualified,
                 } = self.pointing.get(name).cloned().unwrap_or_default();
-                let labels = settings.labels.clone().into_iter().chain(labels).collect();
+                let labels = settings
+                    .model
+                    .labels
+                    .clone()
+                    .into_iter()
+                    .chain(labels)
+                    .collect();
                 let routes = ModelRoutes {
                     versions: serving(versions),
                     labels,

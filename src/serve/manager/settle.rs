@@ -58,7 +58,7 @@ impl Loop {
                 return;
             };
             let now = Instant::now();
-            match plan::next(&known(versions, entry, now), &settings.policy) {
+            match plan::next(&known(versions, entry, now), &settings.model.version_policy) {
                 Action::Load(version) => {
                     let Some(found) = entry.and_then(|e| e.versions.get(&version)) else {
                         return;
@@ -89,7 +89,8 @@ impl Loop {
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
         if let Some(prober) = &self.parts.probe {
-            prober.check(&load::subject(&loaded, settings))?;
+            let options = settings.model.session_options();
+            prober.check(&load::subject(&loaded, settings, &options))?;
             if let Some(companion) = loaded
                 .companion
                 .as_deref()
