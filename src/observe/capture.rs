@@ -32,23 +32,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// Puts a file into the store, and returns once it is there; may be slow.
+/// Writes a file to the store, and returns when it is stored. May be slow.
 pub(crate) type Put = Box<dyn Fn(&str, Vec<u8>) -> Result<()> + Send>;
-/// The fleet's key, once it is known: hashes are made with it.
+/// Returns the fleet's key, with which values are hashed, once it is known.
 pub(crate) type Keyed = Box<dyn Fn() -> Option<Key> + Send>;
 
-/// Requests waiting, whatever their size.
+/// Most requests in the queue.
 const QUEUE_MAX: usize = 64 << 10;
-/// How often files are looked at whether they are due.
+/// Interval at which files are checked whether they are due.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the end waits for the last files.
+/// How long a stopping server waits for the last files.
 const END: Duration = Duration::from_secs(10);
-/// What a row takes beside its values.
+/// Bytes that a row takes in addition to its values.
 const ROW_BYTES: usize = 64;
-/// Files under way at once; the fullest is closed for another.
+/// Most open files. Beyond it, all are closed.
 const OPEN_MAX: usize = 64;
 
-/// A prediction on its way.
+/// A prediction in the queue.
 struct Taken {
     subject: Arc<Subject>,
     prediction: Uuid,
@@ -70,7 +70,7 @@ impl Taken {
     }
 }
 
-/// Captures predictions. Dropping it writes what is gathered.
+/// Captures predictions. Dropping it writes the open files.
 pub(crate) struct Capture {
     queue: Option<Sender<Taken>>,
     shared: Arc<Shared>,
@@ -79,7 +79,7 @@ pub(crate) struct Capture {
 
 struct Shared {
     settings: CaptureSettings,
-    /// Of everything in memory.
+    /// Bytes in memory, of open files and of the queue.
     bytes: AtomicUsize,
     metrics: Arc<Metrics>,
 }
@@ -121,7 +121,7 @@ impl Capture {
         })))
     }
 
-    /// What the monitor shows it predictions by.
+    /// Returns the tap through which the monitor passes predictions.
     pub(crate) fn tap(capture: &Arc<Mutex<Self>>) -> Tap {
         let capture = Arc::downgrade(capture);
         Box::new(move |answered: &Answered<'_>| {
@@ -169,7 +169,7 @@ impl Capture {
         }
     }
 
-    /// Writes what is gathered, and keeps nothing from then on.
+    /// Writes the open files, and captures nothing from then on.
     pub(crate) fn finish(&mut self) {
         if self.queue.take().is_some() && self.ended.recv_timeout(END).is_err() {
             tracing::warn!("some captured predictions were not written before the server stopped");
@@ -183,7 +183,7 @@ impl Drop for Capture {
     }
 }
 
-/// A file under way.
+/// An open file.
 struct Open {
     head: Head,
     table: Table,
@@ -229,15 +229,16 @@ impl Open {
     }
 }
 
-/// What a file is of: a version and an hour. Two models may have the same bytes.
+/// What a file holds: a version and an hour. The model is part of it, because two models may have
+/// the same bytes.
 type Of = (ModelName, Version, Digest, u64);
 
-/// The thread's own.
+/// The state of the thread that writes.
 struct Keeper {
     shared: Arc<Shared>,
     put: Put,
     keyed: Keyed,
-    /// By version and hour; none where a version is not kept.
+    /// Open files by version and hour; none for a version that cannot be captured.
     open: HashMap<Of, Option<Open>>,
 }
 
@@ -258,7 +259,7 @@ impl Keeper {
             let due = |o: &Open| {
                 o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
             };
-            // What is not kept is remembered, so that it is told of once.
+            // A version that cannot be captured stays listed, so that the reason is logged once.
             self.close(|open| open.as_ref().is_some_and(due));
             if self.open.len() > OPEN_MAX {
                 self.close(|_| true);
@@ -306,7 +307,7 @@ impl Keeper {
         open.bytes += taken.bytes;
     }
 
-    /// Writes the files of which this holds.
+    /// Closes and writes the files for which `due` holds.
     fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
         let keys: Vec<Of> = self
             .open

@@ -284,7 +284,10 @@ fn a_companion_says_how_large_errors_are_before_any_label_comes() {
     );
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
-        ("other", "the companion takes 'x' as another type or shape"),
+        (
+            "other",
+            "the companion model has the input 'x' with another type or shape",
+        ),
         ("broken", "the companion model: not an ONNX model"),
         ("classes", "it is not a regression model"),
     ] {
@@ -323,7 +326,8 @@ fn a_companion_travels_with_its_version() {
         &at("wine.onnx"),
     ]);
     assert!(
-        code == 1 && said.contains("the companion takes 'x' as another type or shape"),
+        code == 1
+            && said.contains("the companion model has the input 'x' with another type or shape"),
         "{said}"
     );
     let mut profile = ortus();

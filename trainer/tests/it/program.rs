@@ -78,7 +78,7 @@ fn programs_that_misbehave_are_ended_and_told_of() {
         (
             &format!("cp '{other}' out/model.onnx; {predict}"),
             "",
-            "the model takes 13 columns",
+            "the model has 13 input columns",
         ),
         (
             &format!("cp '{other}' out/model.onnx; echo value > out/predictions.csv"),
