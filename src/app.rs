@@ -99,8 +99,8 @@ const LANES_END: Duration = Duration::from_secs(10);
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
 impl App {
-    /// Starts the server. Returns when every model that the source holds is loaded or refused.
-    /// `say` receives lines for a person.
+    /// Starts the server. Returns when every model that the source has is loaded or refused. `say`
+    /// receives messages for people.
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
         let addresses = Arc::default();
         let source = source::open(config, &addresses)?;

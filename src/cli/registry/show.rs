@@ -85,7 +85,7 @@ pub(super) async fn history(name: &str, at: Option<&str>, common: &Common) -> Re
         return print(&serde_json::json!(changes), "", common);
     }
 
-    let mut table = Table::new(&["entry", "time", "actor", "did", "champion", "reason"]);
+    let mut table = Table::new(&["entry", "time", "actor", "change", "champion", "reason"]);
     for change in &changes {
         add_change(&mut table, change);
     }

@@ -4,7 +4,7 @@ use super::catalogue::Catalogue;
 use crate::core::error::Result;
 use prometheus::{IntCounter, IntCounterVec};
 
-/// The families.
+/// The families of captured predictions.
 #[derive(Clone)]
 pub(crate) struct Families {
     rows: IntCounterVec,
@@ -15,7 +15,7 @@ pub(crate) struct Families {
 }
 
 impl Families {
-    /// Makes them.
+    /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
             rows: r.counters(
@@ -43,19 +43,19 @@ impl Families {
         })
     }
 
-    /// Counts a file.
+    /// Counts a file that was written.
     pub(crate) fn wrote(&self, model: &str, rows: usize, bytes: usize) {
         self.rows.with_label_values(&[model]).inc_by(rows as u64);
         self.bytes.inc_by(bytes as u64);
         self.files.inc();
     }
 
-    /// Counts a request that is not kept.
+    /// Counts a request that was not captured.
     pub(crate) fn dropped(&self, reason: &str) {
         self.dropped.with_label_values(&[reason]).inc();
     }
 
-    /// Counts rows that were kept in vain.
+    /// Counts captured rows that were lost.
     pub(crate) fn lost(&self, rows: usize) {
         self.lost.inc_by(rows as u64);
     }

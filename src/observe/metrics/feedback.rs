@@ -5,7 +5,7 @@ use crate::core::error::Result;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 use std::collections::BTreeMap;
 
-/// The families.
+/// The families of labels and measured performance.
 #[derive(Clone)]
 pub(crate) struct Families {
     labels: IntCounterVec,
@@ -15,7 +15,7 @@ pub(crate) struct Families {
     alarm: IntGaugeVec,
 }
 
-/// What is shown of a version.
+/// The measured performance of a version.
 pub(crate) struct Shown {
     pub model: String,
     pub version: String,
@@ -28,7 +28,7 @@ pub(crate) struct Shown {
 const SERVED: &[&str] = &["model", "version"];
 
 impl Families {
-    /// Makes them.
+    /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
             labels: r.counters("ortus_feedback_labels_total", "Labels received, by outcome: joined, pending, joined_late, duplicate, refused or forgotten.", &["outcome"])?,
@@ -56,7 +56,7 @@ impl Families {
         }
     }
 
-    /// Sets everything of a version.
+    /// Sets the metrics of a version.
     pub(crate) fn set(&self, shown: &Shown) {
         let served = [shown.model.as_str(), shown.version.as_str()];
         for (metric, value) in &shown.measures {

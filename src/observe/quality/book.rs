@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub truth: Truth,
     /// The part that the row belongs to, for each slice in order.
     pub parts: Vec<String>,
-    /// Whether this server made the prediction. Only then it counts in the label coverage.
+    /// Whether this server made the prediction. Only then it counts in the maturity.
     pub is_own: bool,
     /// When the label was accepted. The latest label counts, in whatever order they are read.
     pub time_us: i64,
