@@ -55,7 +55,7 @@ impl Table {
     /// Finds the servable of a target.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
-        let unknown = || Error::not_found(format!("this server has no model '{name}'"));
+        let unknown = || Error::not_found(format!("model '{name}' does not exist on this server"));
         let model = self.models.get(name).ok_or_else(unknown)?;
 
         let version = match &target.selector {

@@ -100,7 +100,7 @@ fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     refused(
         "a,b,c\n1,2,3\n",
         &[],
-        "takes 2 columns, the table gives 3: name them with --features",
+        "has 2 input columns, but the table has 3; name them with --features",
     );
 
     refused(

@@ -73,7 +73,7 @@ fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
     refused(
         vec![spec("z", DType::F32, &[3])],
         one(),
-        "'z', which is neither",
+        "'z', which must be an input or an output",
     );
 
     refused(
@@ -103,7 +103,7 @@ fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
     refused(
         vec![spec("x", DType::F32, &[3])],
         [one(), one()].concat(),
-        "nothing else",
+        "must have one output",
     );
 }
 
