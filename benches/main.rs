@@ -1,16 +1,16 @@
-//! What is measured outside a server's request path. Run with `cargo bench`,
-//! or `cargo bench -- push` for one group; prints a line of JSON for each figure. The request path is `loadtest/`'s.
+//! Benchmarks of everything beside the request path, which `loadtest/` measures. Run with `cargo
+//! bench`, or `cargo bench -- push` for one group. Prints a line of JSON for each figure.
 
 #![allow(clippy::print_stdout)]
 
-/// Counting what is asked and answered.
+/// Counting values for contracts and windows.
 mod monitor;
-/// Publishing, following and knowing many models.
+/// Publishing, following a registry, and many models.
 mod registry;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` only wants to know that it builds and starts.
+    // `cargo test --benches` only checks that it builds and starts.
     if arguments.iter().any(|a| a == "--test") {
         return;
     }

@@ -1,5 +1,4 @@
-//! How many values a core counts in a second: held to the contract, and in
-//! windows.
+//! How many values one core counts in a second: against the contract, and in windows.
 
 use ortus::testing::counting::Counting;
 

@@ -1,5 +1,5 @@
-//! The registry's bars: a push against the same bytes copied, hashed and
-//! synced; a promotion to its first answer; ten thousand models known.
+//! Benchmarks of the registry: a push compared with copying, hashing and syncing the same bytes; the
+//! time from a promotion to its first response; a server that knows ten thousand models.
 
 #![allow(clippy::print_stdout)]
 
@@ -34,8 +34,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Alternates a push of 100 MB with what it cannot do without: reading, SHA-256,
-/// writing and syncing the same bytes.
+/// Alternates a push of 100 MB with the least work it needs: reading, SHA-256, writing and syncing the
+/// same bytes.
 pub(crate) fn push_against_copy_hash_and_sync() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, model) = (
@@ -49,7 +49,7 @@ pub(crate) fn push_against_copy_hash_and_sync() {
         start.elapsed().as_secs_f64()
     };
     for round in 0..10 {
-        // On the disk already: nobody's sync pays for it.
+        // Synced before, so that no measured sync includes it.
         let mut file = fs::File::create(&model).expect("made");
         file.write_all(&graphs::marked(round as f32, 25_000_000))
             .and_then(|()| file.sync_all())
@@ -57,7 +57,7 @@ pub(crate) fn push_against_copy_hash_and_sync() {
         let (path, url) = (model.to_str().expect("text"), store.to_str().expect("text"));
         let push = || drop(run(&["push", "m", path, "--no-probe", "--registry", url]));
         let copy = || copy_hash_and_sync(&model, &folder.path().join("copy"));
-        // A B, then B A.
+        // The order alternates.
         let (push, copy) = if round % 2 == 0 {
             let push = timed(&push);
             (push, timed(&copy))
@@ -65,7 +65,7 @@ pub(crate) fn push_against_copy_hash_and_sync() {
             let copy = timed(&copy);
             (timed(&push), copy)
         };
-        // Memory of the page cache that was never used before costs far more: both sides reuse what they freed.
+        // Fresh memory of the page cache costs far more, so both sides reuse what they freed.
         fs::remove_file(folder.path().join("copy")).expect("removed");
         fs::remove_dir_all(&store).expect("removed");
         pushes.push(push * 1e3);
@@ -161,8 +161,8 @@ impl Drop for Server {
     }
 }
 
-/// Promotes between two loaded versions, with a nudge; measures from the end of
-/// the commit (the command's exit) and from its start to the first answer.
+/// Promotes between two loaded versions, and notifies the server. Measures from the start and from the
+/// end of the command to the first response of the new version.
 pub(crate) fn promotion_to_first_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("store");
@@ -215,7 +215,7 @@ pub(crate) fn promotion_to_first_answer() {
     println!("{bar}");
 }
 
-/// The version that serves a request now.
+/// Returns the version that serves a request now.
 fn served(stream: &mut TcpStream) -> String {
     let body = r#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[0]}]}"#;
     let head = format!(

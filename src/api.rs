@@ -78,7 +78,11 @@ impl Charge {
         let max = self.front.limits.bytes_in_flight_max;
         let before = self.front.in_flight.0.fetch_add(bytes, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.front.metrics.bytes_in_flight.add(bytes as i64);
+        self.front
+            .metrics
+            .listeners
+            .bytes_in_flight
+            .add(bytes as i64);
 
         if before + bytes > max {
             return Err(Error::overloaded(format!(
@@ -94,6 +98,10 @@ impl Drop for Charge {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
         self.front.in_flight.0.fetch_sub(bytes, Ordering::Relaxed);
-        self.front.metrics.bytes_in_flight.sub(bytes as i64);
+        self.front
+            .metrics
+            .listeners
+            .bytes_in_flight
+            .sub(bytes as i64);
     }
 }

@@ -1,6 +1,10 @@
-//! Wiring and stop order: the one place where every room meets.
+//! Builds the server from its parts, starts it and stops it in order. Decides nothing about
+//! models or requests.
 
+pub mod engine;
+mod health;
 mod settings;
+mod source;
 pub(crate) mod watching;
 
 use crate::api::listen::{self, Listening};
@@ -8,29 +12,21 @@ use crate::api::serve::Router;
 use crate::api::side::side;
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
-use crate::config::{Config, ModelControl};
+use crate::config::Config;
 use crate::core::error::{Error, Result};
-use crate::core::model::{ModelName, Version};
+use crate::core::model::Version;
 use crate::core::request::id::Mint;
 use crate::observe::capture::Capture;
 use crate::observe::metrics::Metrics;
-use crate::onnx::first_run::{self, Prober};
-use crate::onnx::graph::Graph;
+use crate::onnx::runtime::Engine;
 use crate::onnx::runtime::onnx::OnnxRuntime;
-use crate::onnx::runtime::provider::{Provider, ProviderKind};
-use crate::onnx::runtime::{Engine, Session, SessionOptions, library};
-use crate::registry::directory::Directory;
-use crate::registry::follow::{self, Follower};
-use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
-use crate::sandbox::supervise;
-use crate::serve::manager::{self, Control, Manager, Source};
+use crate::serve::manager::{self, Manager};
 use crate::serve::predict::{self, Predictor};
-use crate::storage::store::Store;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -45,12 +41,23 @@ pub(crate) struct Ports {
     pub operator: SocketAddr,
 }
 
+impl Ports {
+    /// Returns the addresses that other servers of the fleet see.
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            http: self.http.to_string(),
+            grpc: self.grpc.to_string(),
+            operator: self.operator.to_string(),
+        }
+    }
+}
+
 /// A running server.
 pub(crate) struct App {
     /// Where it listens.
     pub ports: Ports,
     /// The ONNX Runtime library in use.
-    pub library: std::path::PathBuf,
+    pub library: PathBuf,
     front: Arc<Front>,
     listening: Listening,
     stop: Stop,
@@ -84,34 +91,24 @@ impl Signals {
     }
 }
 
-/// What a prediction takes to be seen by what watches.
-const WATCHED: Duration = Duration::from_millis(100);
+/// How long the monitor may take to pass a prediction to the capture.
+const MONITOR_DELAY: Duration = Duration::from_millis(100);
 /// How long lanes may take to end once nothing uses them.
 const LANES_END: Duration = Duration::from_secs(10);
 /// How long I/O threads may take to end once their connections are closed.
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
 impl App {
-    /// Starts everything and returns when every model there is has been loaded
-    /// or refused. `say` receives lines for a person.
+    /// Starts the server. Returns when every model that the source has is loaded or refused. `say`
+    /// receives messages for people.
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
         let addresses = Arc::default();
-        let source = source(config, &addresses)?;
-        let library = library::locate(
-            config.runtime.library.as_deref(),
-            config.runtime.offline,
-            say,
-        )?;
-
+        let source = source::open(config, &addresses)?;
+        let library = engine::locate(config, say)?;
         let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
-        let background = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("background")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::internal("build the background runtime").with_source(e))?;
-        let metrics = Metrics::new()?;
+        let background = background()?;
 
+        let metrics = Metrics::new()?;
         let mint = Arc::new(Mint::new());
         let Watching {
             monitor,
@@ -122,17 +119,20 @@ impl App {
         let predictor = Arc::new(Predictor::new(predict::Parts {
             routes: Arc::default(),
             metrics: Arc::clone(&metrics),
-            mint: Arc::clone(&mint),
+            mint,
             tracer: watching::tracer(config, &metrics, &background)?,
             slow: Some(config.log.slow).filter(|slow| !slow.is_zero()),
         })?);
 
         let (manager, manager_end) = Manager::start(manager::Parts {
             source,
-            control: control(config),
+            control: source::control(config),
             settings: settings::settings(config.clone()),
             engine,
-            probe: config.models.probe.then(|| prober(config, library.clone())),
+            probe: config
+                .models
+                .probe
+                .then(|| engine::prober(config, library.clone())),
             metrics: Arc::clone(&metrics),
             monitor: monitor.clone(),
             predictor: Arc::clone(&predictor),
@@ -156,57 +156,12 @@ impl App {
         });
 
         let signals = background.block_on(async { Signals::install() })?;
-        let reporter = tonic_health::server::HealthReporter::new();
-        let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
-        let health = tonic_health::pb::health_server::HealthServer::new(health);
-        background.spawn(report_health(reporter, front.predictor.follow_ready()));
         let stop = Stop::default();
-        let router = Arc::new(Router::new(Arc::clone(&front), health));
-        let io_threads = if config.server.io_threads == 0 {
-            cores()
-        } else {
-            config.server.io_threads
-        };
+        let (listening, ports) = listen(config, &front, &stop, &background)?;
+        wait_until_ready(&front, &background)?;
 
-        let listening = listen::start(
-            listen::DataAddresses {
-                http: config.server.http,
-                grpc: config.server.grpc,
-            },
-            io_threads,
-            &front,
-            &router,
-            &stop,
-        )?;
-
-        let ops = background.block_on(side(config.server.ops, "ops", &front, ops::answer))?;
-        let operator = background.block_on(side(
-            config.server.operator,
-            "operator",
-            &front,
-            operator::answer,
-        ))?;
-
-        let mut ready = front.predictor.follow_ready();
-        // The manager says ready once; it can only fail to by panicking.
-        background
-            .block_on(ready.wait_for(|r| *r))
-            .map_err(|_| Error::internal("the manager ended before it was ready"))?;
-        let ports = Ports {
-            http: listening.http,
-            grpc: listening.grpc,
-            ops,
-            operator,
-        };
-
-        let known = Addresses {
-            http: ports.http.to_string(),
-            grpc: ports.grpc.to_string(),
-            operator: ports.operator.to_string(),
-        };
-
-        // Set once, here; other servers of the fleet see it from now on.
-        let _ = addresses.set(known);
+        // Other servers of the fleet see this server from now on. Nothing else sets the cell.
+        let _ = addresses.set(ports.addresses());
         Ok(Self {
             ports,
             library,
@@ -233,7 +188,7 @@ impl App {
         }
     }
 
-    /// Counts what serves and what was refused.
+    /// Returns how many versions serve, and why the others were refused.
     pub(crate) fn standing(&self) -> (usize, Vec<String>) {
         let status = self.front.manager.status();
         let ready = status
@@ -257,6 +212,7 @@ impl App {
     pub(crate) fn stop(self) -> Result<()> {
         self.front.predictor.set_ready(false);
         std::thread::sleep(self.drain_delay);
+
         self.stop.gently.cancel();
         self.stop.connections.close();
         let connections = self.stop.connections.clone();
@@ -264,18 +220,19 @@ impl App {
             .background
             .block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
         let cut = if gone.is_err() { connections.len() } else { 0 };
+
         self.stop.now.cancel();
         let hung = self.listening.join(Instant::now() + IO_THREADS_END);
         let running = running(&self.front);
         if let Some(capture) = self.capture {
-            // What was answered last is on its way through the monitor.
-            std::thread::sleep(WATCHED);
+            // The monitor still passes the last predictions to the capture.
+            std::thread::sleep(MONITOR_DELAY);
             capture.lock().finish();
         }
 
         self.background.shutdown_timeout(Duration::from_secs(1));
-        // The last hold on the manager; its thread ends when it is gone. A hung
-        // I/O thread holds it too: then the manager never ends.
+        // The manager's thread ends when its last handle is dropped, which is this one. A hung
+        // I/O thread has a handle too: then the manager never ends.
         drop(self.front);
         let ended = hung.is_empty() && wait(self.manager_end, LANES_END);
         if !ended {
@@ -298,6 +255,62 @@ impl App {
     }
 }
 
+/// Builds the runtime of everything beside the data path.
+fn background() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::internal("build the background runtime").with_source(e))
+}
+
+/// Starts every listener.
+fn listen(
+    config: &Config,
+    front: &Arc<Front>,
+    stop: &Stop,
+    background: &tokio::runtime::Runtime,
+) -> Result<(Listening, Ports)> {
+    let health = health::start(front.predictor.follow_ready(), background);
+    let router = Arc::new(Router::new(Arc::clone(front), health));
+    let addresses = listen::DataAddresses {
+        http: config.server.http,
+        grpc: config.server.grpc,
+    };
+    let io_threads = match config.server.io_threads {
+        0 => cores(),
+        threads => threads,
+    };
+    let listening = listen::start(addresses, io_threads, front, &router, stop)?;
+
+    let ops = background.block_on(side(config.server.ops, "ops", front, ops::answer))?;
+    let operator = background.block_on(side(
+        config.server.operator,
+        "operator",
+        front,
+        operator::answer,
+    ))?;
+
+    let ports = Ports {
+        http: listening.http,
+        grpc: listening.grpc,
+        ops,
+        operator,
+    };
+    Ok((listening, ports))
+}
+
+/// Waits until the manager has loaded or refused every model. It reports that once, unless it
+/// panics.
+fn wait_until_ready(front: &Front, background: &tokio::runtime::Runtime) -> Result<()> {
+    let mut ready = front.predictor.follow_ready();
+    background
+        .block_on(ready.wait_for(|is_ready| *is_ready))
+        .map_err(|_| Error::internal("the manager ended before it was ready"))?;
+    Ok(())
+}
+
 /// Names the versions that run a batch at this moment.
 fn running(front: &Front) -> Vec<String> {
     let table = front.predictor.routes().table();
@@ -310,6 +323,7 @@ fn running(front: &Front) -> Vec<String> {
         .collect()
 }
 
+/// Waits for the end of the manager. Returns whether it ended within the limit.
 fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     while Instant::now() < until {
@@ -324,159 +338,7 @@ fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
     false
 }
 
-async fn report_health(
-    reporter: tonic_health::server::HealthReporter,
-    mut ready: tokio::sync::watch::Receiver<bool>,
-) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    loop {
-        let status = if *ready.borrow_and_update() {
-            Serving
-        } else {
-            NotServing
-        };
-        for service in [
-            "",
-            "inference.GRPCInferenceService",
-            "tensorflow.serving.PredictionService",
-        ] {
-            reporter.set_service_status(service, status).await;
-        }
-        if ready.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
+/// Returns the number of cores that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// What makes the first runs of models.
-fn prober(config: &Config, library: PathBuf) -> Prober {
-    Prober {
-        program: supervise::OWN_PROGRAM.into(),
-        library,
-        timeout: config.models.probe_timeout,
-        memory_bytes: config.models.probe_memory as u64,
-        cache: library::user_cache().map(|folder| folder.join("probes")),
-    }
-}
-
-/// What makes the first run of a model that is pushed; finds or fetches ONNX
-/// Runtime as a server would.
-pub fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
-    Ok(prober(
-        config,
-        library::locate(
-            config.runtime.library.as_deref(),
-            config.runtime.offline,
-            say,
-        )?,
-    ))
-}
-
-/// Builds a session of a file on this machine's processors, for commands.
-pub(crate) fn open_session(
-    config: &Config,
-    path: &Path,
-    say: &dyn Fn(&str),
-) -> Result<(Graph, Box<dyn Session>)> {
-    let unreadable =
-        |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
-    let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
-    let graph = Graph::read(bytes.clone())?;
-    let library = library::locate(
-        config.runtime.library.as_deref(),
-        config.runtime.offline,
-        say,
-    )?;
-
-    let whole = path.canonicalize().map_err(unreadable)?;
-    let folder = whole.parent().map(Path::to_owned);
-    let source = crate::onnx::runtime::Source {
-        bytes,
-        external_dir: folder.filter(|_| !graph.external.is_empty()),
-    };
-    let cpu = Provider {
-        kind: ProviderKind::Cpu,
-        options: Default::default(),
-    };
-    let options = SessionOptions {
-        intra_op_threads: cores(),
-        spinning: false,
-        providers: vec![cpu],
-    };
-
-    let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
-    Ok((graph, session))
-}
-
-/// Runs as the process that probes a model.
-pub fn probe_model() -> Result<()> {
-    first_run::run()
-}
-
-/// Opens what is served from: a registry or a directory.
-fn source(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Source> {
-    let nothing = "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url";
-    let registry = &config.registry;
-    match (&config.models.directory, &registry.url) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "both a model directory and a registry are set; a server serves from one of them",
-        )),
-        (Some(folder), None) => Ok(Source::Directory(Directory::new(
-            folder.to_owned(),
-            config.models.settle,
-        )?)),
-        (None, None) => Err(Error::invalid(nothing)),
-        (None, Some(url)) => {
-            if config.models.control == ModelControl::Explicit {
-                return Err(Error::invalid(
-                    "model control `explicit` is for directories; a registry says what is served",
-                ));
-            }
-            let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
-            let models = registry
-                .models
-                .iter()
-                .map(|name| ModelName::parse(name))
-                .collect::<Result<_>>()?;
-            let cache = match &registry.cache {
-                Some(cache) => cache.clone(),
-                None => library::user_cache()
-                    .ok_or_else(|| {
-                        Error::precondition(
-                            "neither XDG_CACHE_HOME nor HOME is set; set registry.cache",
-                        )
-                    })?
-                    .join("registry"),
-            };
-            let options = follow::Options {
-                models,
-                cache,
-                previous_warm: registry.previous_warm,
-                signatures: registry.signatures,
-                trust: registry.trust.clone(),
-                approvals: registry.approvals,
-                addresses: Arc::clone(addresses),
-            };
-            Ok(Source::Registry(Box::new(Follower::open(
-                log,
-                options,
-                Instant::now(),
-            )?)))
-        }
-    }
-}
-
-fn control(config: &Config) -> Control {
-    if config.registry.url.is_some() && config.models.control == ModelControl::Poll {
-        return Control::Poll(config.registry.poll);
-    }
-    match config.models.control {
-        ModelControl::None => Control::None,
-        ModelControl::Poll => Control::Poll(config.models.poll),
-        ModelControl::Explicit => Control::Explicit,
-    }
 }

@@ -264,7 +264,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => return demo::run(&arguments),
         Command::Models(arguments) => block_on(predict::models(&arguments))?,
         Command::Predict(arguments) => block_on(predict::predict(&arguments))?,
-        Command::ProbeModel => crate::app::probe_model()?,
+        Command::ProbeModel => crate::app::engine::probe_model()?,
         Command::Schema { name } => schema::schema(name.as_deref())?,
         Command::Alarms(arguments) => alarms::alarms(&arguments)?,
         Command::Report(arguments) => report::report(&arguments)?,

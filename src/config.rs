@@ -3,7 +3,6 @@
 //! use; the others are declared here. Opens no socket and loads no library.
 
 mod load;
-pub(crate) mod model;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
@@ -16,7 +15,6 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
-use self::model::{Model, ModelOverrides};
 use crate::api::limits::Limits;
 use crate::core::error::Result;
 use crate::core::settings::form::{Line, Size};
@@ -25,8 +23,9 @@ use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::labels::settings::FeedbackSettings;
 use crate::observe::logging::LogSettings;
 use crate::observe::traces::TraceSettings;
-use crate::registry::sign::Policy;
-use crate::{choice, section, words};
+use crate::registry::settings::Registry;
+use crate::serve::settings::{Model, ModelOverrides};
+use crate::{choice, section};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,38 +122,6 @@ section! {
     }
 }
 
-words! { Policy { None = "none", Warn = "warn", Require = "require" } }
-
-section! {
-    /// The registry to serve from, which the registry commands also use.
-    Registry {
-        /// URL of the registry: `file:///path`, `s3://bucket/path`, `gs://bucket/path` or
-        /// `az://container/path`. Credentials come from the environment (`AWS_…`, `GOOGLE_…`,
-        /// `AZURE_…`).
-        url: Option<String> as Line = None;
-        /// Namespace of the registry.
-        namespace: String as Line = "default".into();
-        /// Models to serve. An empty list serves all.
-        models: Vec<String> = Vec::new();
-        /// Directory for verified copies of versions, with which the server can restart while the
-        /// store is unavailable. If it is not set: `ortus/registry` in the user's cache directory.
-        cache: Option<PathBuf> = None;
-        /// Interval between two reads of the registry log.
-        poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
-        /// Signature policy: `none` (do not check), `warn` (serve a version without a trusted
-        /// signature and log a warning) or `require` (refuse it).
-        signatures: Policy = Policy::None;
-        /// File of trusted public keys, written by `ortus key trust`. If it is not set, no key is
-        /// trusted.
-        trust: Option<PathBuf> = None;
-        /// Approvals by trusted keys that a version needs on this server before it becomes
-        /// champion or receives a part of the traffic. The namespace's policy may require more.
-        approvals: u32 = 0, in 0..=100;
-        /// How long the previous champion stays loaded after it was replaced.
-        previous_warm: Duration = Duration::from_secs(600), in Duration::ZERO..=24 * HOUR;
-    }
-}
-
 section! {
     /// The store for labels, captured predictions and windows. The servers of one store form a
     /// fleet.
@@ -176,7 +143,6 @@ section! {
     }
 }
 
-const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn address(ip: Ipv4Addr, port: u16) -> SocketAddr {

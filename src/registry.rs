@@ -25,5 +25,6 @@ pub(crate) mod follow;
 pub(crate) mod log;
 pub mod manifest;
 pub mod servers;
+pub(crate) mod settings;
 pub(crate) mod sign;
 mod text;

@@ -3,7 +3,8 @@
 //! Entry points: [`predict`] (the one use case), [`route`] (which version
 //! answers), [`servable`] (a loaded version), [`batch`] (queue, batch forming,
 //! lanes), [`shadow`] (copies of requests to a second version), [`manager`]
-//! (loads and unloads versions, publishes routes).
+//! (loads and unloads versions, publishes routes),
+//! [`settings`] (how one model is loaded and served).
 //!
 //! May import every wing above it in `lib.rs`; never `api` or `client`.
 
@@ -12,4 +13,5 @@ pub(crate) mod manager;
 pub(crate) mod predict;
 pub(crate) mod route;
 pub(crate) mod servable;
+pub(crate) mod settings;
 pub(crate) mod shadow;

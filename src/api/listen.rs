@@ -229,7 +229,7 @@ impl IoThread {
     fn place(&self, stream: TcpStream) {
         let total: usize = (0..self.peers.len()).map(|at| self.load(at)).sum();
         if total >= self.front.limits.connections_max {
-            self.front.metrics.connections_refused.inc();
+            self.front.metrics.listeners.connections_refused.inc();
             return;
         }
 
@@ -280,7 +280,7 @@ impl IoThread {
             front: Arc::clone(&self.front),
         };
 
-        self.front.metrics.connections.inc();
+        self.front.metrics.listeners.connections.inc();
         let router = Arc::clone(&self.router);
         let answer = move |request| {
             let router = Arc::clone(&router);
@@ -307,7 +307,7 @@ impl Drop for Open {
         self.peers[self.index]
             .connections
             .fetch_sub(1, Ordering::Relaxed);
-        self.front.metrics.connections.dec();
+        self.front.metrics.listeners.connections.dec();
     }
 }
 

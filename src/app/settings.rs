@@ -2,13 +2,11 @@
 //! the defaults.
 
 use crate::config::Config;
-use crate::config::model::{Batching, Model, ModelOverrides};
 use crate::core::model::ModelName;
-use crate::core::model::task::Wish;
-use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::manager::{self, Settings};
+use crate::serve::settings::{Batching, ModelOverrides};
 
 /// Returns the settings of each model. Its section overrides its `config.pbtxt`, and that
 /// overrides the defaults.
@@ -16,10 +14,15 @@ pub(super) fn settings(config: Config) -> manager::SettingsOf {
     Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
         let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
         let file = pbtxt.map(overrides).unwrap_or_default();
-        to_settings(
-            own.over(file).over(config.defaults.clone()).resolve(),
-            config.models.golden,
-        )
+        let mut model = own.over(file).over(config.defaults.clone()).resolve();
+        if model.lanes == 0 {
+            model.lanes = (super::cores() / model.intra_op_threads.max(1)).max(1);
+        }
+
+        Settings {
+            model,
+            golden: config.models.golden,
+        }
     })
 }
 
@@ -42,36 +45,5 @@ fn cuda(device: Option<u32>) -> Provider {
     Provider {
         kind: ProviderKind::Cuda,
         options: options.into_iter().collect(),
-    }
-}
-
-fn to_settings(model: Model, golden: bool) -> Settings {
-    let intra_op_threads = model.intra_op_threads.max(1);
-    let lanes = match model.lanes {
-        0 => (super::cores() / intra_op_threads).max(1),
-        lanes => lanes,
-    };
-
-    Settings {
-        session: SessionOptions {
-            intra_op_threads,
-            spinning: model.spinning,
-            providers: model.providers,
-        },
-        lanes,
-        batched: model.batching == Batching::Auto,
-        batch_rows_max: model.batch_rows_max as usize,
-        queue_rows_max: model.queue_rows_max as usize,
-        batch_delay: model.batch_delay,
-        deadline: model.deadline,
-        policy: model.version_policy,
-        task: Wish {
-            kind: model.task,
-            output: model.score_output,
-            classes: model.classes,
-        },
-        slices: model.slices,
-        labels: model.labels,
-        golden,
     }
 }

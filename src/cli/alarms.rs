@@ -26,7 +26,7 @@ pub(super) struct AlarmsArguments {
     json: bool,
 }
 
-/// Where records are.
+/// The store of records.
 #[derive(Args)]
 pub(super) struct Place {
     /// URL of the store [default: records.store of the configuration].
@@ -41,7 +41,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Opens them.
+    /// Opens the store.
     pub(super) fn open(&self) -> Result<Records> {
         if let Some(url) = &self.records {
             return Records::open(url, &self.namespace);
@@ -54,7 +54,9 @@ impl Place {
             Vec::new(),
         )?;
 
-        crate::app::watching::records(&config)?.ok_or_else(|| Error::invalid("give --records URL"))
+        crate::app::watching::records::open(&config)?.ok_or_else(|| {
+            Error::invalid("no store of records is set; give --records URL, or set records.store")
+        })
     }
 }
 
@@ -64,7 +66,7 @@ struct Listing {
     alarms: Vec<Kept>,
 }
 
-/// Lists them.
+/// Lists the alarms of a period.
 pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
     let records = arguments.place.open()?;
     let since = arguments
@@ -74,7 +76,7 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
 
     if damaged > 0 {
         note(&format!(
-            "{damaged} alarms were skipped: they are damaged, or written by a newer ortus"
+            "{damaged} alarms were skipped: they are damaged, or written by a newer version of Ortus"
         ));
     }
 
@@ -85,14 +87,21 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
     }
 
     let mut table = Table::new(&[
-        "time", "model", "kind", "what", "value", "at least", "matters", "server",
+        "time",
+        "model",
+        "kind",
+        "what",
+        "value",
+        "lower bound",
+        "threshold",
+        "server",
     ]);
     found.iter().for_each(|kept| add(&mut table, kept));
     table.print();
     Ok(())
 }
 
-/// Adds an alarm.
+/// Adds a row with an alarm.
 fn add(table: &mut Table, kept: &Kept) {
     let what = match &kept.alarm {
         AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.word()),

@@ -20,18 +20,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 type Named = Vec<(String, Tensor)>;
 
-/// One model that comes with Ortus.
+/// An example model of Ortus.
 struct Example {
     name: String,
     folder: PathBuf,
     sample: Bytes,
     inputs: Named,
     golden: Named,
-    /// The golden answer of the second version, where there is one.
+    /// The golden outputs of the second version, if there is one.
     next: Option<Named>,
 }
 
-/// Answers differ from golden ones by what another CPU's rounding may change.
+/// Tolerance for outputs: another CPU may round differently.
 const TOLERANCE: Tolerance = Tolerance {
     relative: 1e-5,
     absolute: 1e-5,
@@ -80,32 +80,32 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
         start.elapsed().as_millis()
     ));
 
-    let mut held = app.standing().1.is_empty() && app.standing().0 == examples.len();
+    let mut passed = app.standing().1.is_empty() && app.standing().0 == examples.len();
     for reason in app.standing().1 {
         note(&format!("refused: {reason}"));
     }
-    held &= block_on(tour(&app.ports, &examples))?;
+    passed &= block_on(tour(&app.ports, &examples))?;
     for example in examples.iter().filter(|e| e.next.is_some()) {
-        held &= swap(&app.ports, example, copy.path())?;
+        passed &= swap(&app.ports, example, copy.path())?;
     }
     if arguments.exit {
         app.stop()?;
-        line(if held {
+        line(if passed {
             "every check passed"
         } else {
             "a check failed"
         });
-        return Ok(if held {
+        return Ok(if passed {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         });
     }
 
-    hand_over(&app.ports, &from);
+    print_next_steps(&app.ports, &from);
     app.wait_for_signal();
     app.stop()?;
-    Ok(if held {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -164,7 +164,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
     Ok(all)
 }
 
-/// Reads the outputs of an answer in JSON.
+/// Reads the outputs of a response in JSON.
 fn outputs(answer: &[u8]) -> Result<Named> {
     #[derive(serde::Deserialize)]
     struct Answer<'a> {
@@ -179,8 +179,8 @@ fn outputs(answer: &[u8]) -> Result<Named> {
     Ok(oip_json::decode(&body.into(), None)?.inputs)
 }
 
-/// Puts a version into the served folder: written aside, then renamed, so that
-/// it appears whole.
+/// Copies a version into the served directory: first beside it, then renamed, so that it appears
+/// complete.
 fn install(example: &Example, version: &str, served: &Path, written: SystemTime) -> Result<()> {
     let source = if version == "1" {
         example.folder.join("1")
@@ -205,15 +205,15 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
     put().map_err(|e| Error::precondition("copy a model").with_source(e))
 }
 
-/// How an answer compares with what it must be.
+/// Compares outputs with the golden ones.
 fn verdict(answer: &Named, golden: &Named) -> (bool, &'static str) {
     let same = |((name, x), (other, y)): (&(String, Tensor), &(String, Tensor))| {
         name == other && difference(x, y, TOLERANCE).is_none()
     };
     match answer.len() == golden.len() && answer.iter().zip(golden).all(same) {
-        true if answer == golden => (true, "golden, bit for bit"),
-        true => (true, "golden, within rounding"),
-        false => (false, "WRONG"),
+        true if answer == golden => (true, "equal to the golden rows"),
+        true => (true, "equal up to rounding"),
+        false => (false, "DIFFERENT"),
     }
 }
 
@@ -221,7 +221,7 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
     let mut http = client::Http::connect(&ports.http.to_string()).await?;
     let mut grpc = client::grpc(&ports.grpc.to_string()).await?;
     let mut table = Table::new(&["model", "http", "grpc"]);
-    let mut held = true;
+    let mut passed = true;
     for example in examples {
         let (_, body) = http
             .infer(&example.name, "", example.sample.clone())
@@ -230,26 +230,26 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
         let request = client::infer_request(&example.name, "", &example.inputs);
         let answer = client::infer(&mut grpc, request).await?;
         let (good_grpc, over_grpc) = verdict(&answer.outputs, &example.golden);
-        held &= good_http && good_grpc;
+        passed &= good_http && good_grpc;
         table.row(&[&example.name, over_http, over_grpc]);
     }
 
     table.print();
-    Ok(held)
+    Ok(passed)
 }
 
-/// What a stream of requests saw.
+/// The responses to a stream of requests.
 #[derive(Default)]
 struct Seen {
     answers: [u64; 2],
-    lost: u64,
+    failed: u64,
     wrong: u64,
 }
 
 impl Seen {
     fn count(&mut self, example: &Example, answer: Result<(String, Named)>) {
         let Ok((version, outputs)) = answer else {
-            self.lost += 1;
+            self.failed += 1;
             return;
         };
         let (slot, golden) = match (version.as_str(), &example.next) {
@@ -268,16 +268,16 @@ impl Seen {
     }
 }
 
-/// How long the new version may take to answer.
+/// Time limit for the swap to the second version.
 const SWAP_MAX: Duration = Duration::from_secs(20);
 
-/// Puts the second version into place while requests run.
+/// Installs the second version while requests run.
 fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
     let start = Instant::now();
     let (seen_http, seen_grpc) = std::thread::scope(|scope| {
         let http = scope.spawn(|| block_on(stream_http(ports, example)));
         let grpc = scope.spawn(|| block_on(stream_grpc(ports, example)));
-        // Some answers of the first version come before the second appears.
+        // The first version answers some requests before the second is installed.
         std::thread::sleep(Duration::from_millis(200));
         let put = install(example, "2", served, SystemTime::now());
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Seen>>| {
@@ -288,17 +288,17 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         put.and_then(|()| Ok((join(http)?, join(grpc)?)))
     })?;
 
-    let mut held = true;
+    let mut passed = true;
     for (protocol, seen) in [("http", &seen_http), ("grpc", &seen_grpc)] {
         let [old, new] = seen.answers;
-        held &= seen.lost == 0 && seen.wrong == 0 && old > 0 && new > 0;
+        passed &= seen.failed == 0 && seen.wrong == 0 && old > 0 && new > 0;
         line(&format!(
-            "{} swapped under load over {protocol}: {old} responses of version 1, then {new} of version 2; {} lost, {} wrong",
-            example.name, seen.lost, seen.wrong
+            "{} swapped under load over {protocol}: {old} responses of version 1, then {new} of version 2; {} failed, {} wrong",
+            example.name, seen.failed, seen.wrong
         ));
     }
 
-    if !held {
+    if !passed {
         note(&format!(
             "{} was not swapped within {} ms",
             example.name,
@@ -306,10 +306,10 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         ));
     }
 
-    Ok(held)
+    Ok(passed)
 }
 
-/// Whether a stream has seen enough: a hundred answers of the new version.
+/// Tells whether a stream has enough responses: a hundred of the new version.
 fn enough(seen: &Seen, start: Instant) -> bool {
     seen.answers[1] >= 100 || start.elapsed() > SWAP_MAX
 }
@@ -347,10 +347,10 @@ async fn stream_grpc(ports: &Ports, example: &Example) -> Result<Seen> {
     Ok(seen)
 }
 
-fn hand_over(ports: &Ports, from: &Path) {
+fn print_next_steps(ports: &Ports, from: &Path) {
     let from = from.display();
     line("");
-    line("still serving until Ctrl-C; send the next request by hand:");
+    line("the server runs until Ctrl-C; send requests to it:");
     line(&format!(
         "  curl -d @{from}/digits/sample.json http://{}/v2/models/digits/infer",
         ports.http

@@ -1,5 +1,5 @@
-//! What the monitor knows, and the baselines it starts from: `drift` asks a
-//! running server, `profile` makes a baseline on this machine.
+//! `ortus drift` shows the drift report of a running server, and `ortus profile` builds a baseline on
+//! this machine.
 
 use super::print::{Table, line, note};
 use super::registry::{Common as RegistryCommon, split_target};
@@ -67,17 +67,17 @@ pub(super) struct ProfileArguments {
     common: RegistryCommon,
 }
 
-/// A task that labels have.
+/// A task whose predictions can have labels.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum TaskArgument {
     Classification,
     Regression,
 }
 
-/// Makes a baseline.
+/// Builds a baseline.
 pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     let folder = tempfile::tempdir()
-        .map_err(|e| Error::precondition("make a temporary folder").with_source(e))?;
+        .map_err(|e| Error::precondition("create a temporary directory").with_source(e))?;
     let mut features = arguments.features.clone();
     let path = match (&arguments.onnx, &arguments.model) {
         (Some(path), _) => path.clone(),
@@ -107,7 +107,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         Vec::new(),
     )?;
 
-    let (graph, mut session) = crate::app::open_session(&config, &path, &note)?;
+    let (graph, mut session) = crate::app::engine::open_session(&config, &path, &note)?;
     let profile = Profile {
         data: &arguments.data,
         features,
@@ -148,13 +148,13 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     Ok(())
 }
 
-/// Writes a whole file; one that is there is replaced.
+/// Writes a file. An existing file is replaced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes)
         .map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
 }
 
-/// Asks a server what drifts.
+/// Shows the drift report of a model.
 pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let query = version.map_or_else(String::new, |v| format!("?version={v}"));
@@ -169,7 +169,7 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
     Ok(())
 }
 
-/// What an operator listener says.
+/// Requests a path of the operator API, and returns the body of the response.
 pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
     let mut http = client::Http::connect(server).await?;
     let (status, _, body) = http.send(Method::GET, path, Bytes::new()).await?;
@@ -180,10 +180,10 @@ pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
     }
 }
 
-/// Reads a report that a server answered.
+/// Reads a report of a server.
 pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|e| {
-        Error::internal("the server's answer is not a report that this version of ortus can read")
+        Error::internal("the server's response is not a report that this version of Ortus can read")
             .with_source(e)
     })
 }
@@ -202,7 +202,15 @@ fn show(report: &VersionDrift) {
     ));
 
     let mut table = Table::new(&[
-        "column", "side", "metric", "against", "rows", "value", "at least", "matters", "alarm",
+        "column",
+        "side",
+        "metric",
+        "against",
+        "rows",
+        "value",
+        "lower bound",
+        "threshold",
+        "alarm",
     ]);
     for column in &report.columns {
         for test in column.tests.iter().filter(|t| t.alarm || t.span <= 1) {
@@ -215,7 +223,7 @@ fn show(report: &VersionDrift) {
     report.columns.iter().for_each(show_contract);
 }
 
-/// Adds the last result of a test.
+/// Adds a row with the last result of a test.
 fn add(table: &mut Table, column: &ColumnDrift, test: &DriftTest) {
     table.row(&[
         &column.name,

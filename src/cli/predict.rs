@@ -88,11 +88,11 @@ fn input(argument: &str) -> Result<serde_json::Value> {
     let mut parts = argument.splitn(4, ':');
     let mut part = || parts.next().ok_or_else(malformed);
     let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
-    let whole = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
+    let integer = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
     let shape: Vec<i64> = shape
         .split(',')
         .filter(|d| !d.is_empty())
-        .map(whole)
+        .map(integer)
         .collect::<Result<_>>()?;
     let value = |v: &str| match datatype {
         "BYTES" => Ok(serde_json::Value::from(v)),

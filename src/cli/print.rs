@@ -18,7 +18,7 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A table without lines.
+/// A table without borders.
 pub struct Table(comfy_table::Table);
 
 impl Table {
@@ -35,7 +35,7 @@ impl Table {
         self.0.add_row(cells.iter().map(|c| (*c).to_owned()));
     }
 
-    /// Prints it.
+    /// Prints the table.
     pub fn print(&self) {
         for text in self.0.lines() {
             line(text.trim_end());
@@ -43,7 +43,7 @@ impl Table {
     }
 }
 
-/// Prints an answer that came over HTTP.
+/// Prints a response that was received over HTTP.
 pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()> {
     let text = String::from_utf8_lossy(body);
     if json {
@@ -98,7 +98,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
     Ok(())
 }
 
-/// Prints an answer that came over gRPC.
+/// Prints a response that was received over gRPC.
 pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
     let data = |tensor: &Tensor| {
         let mut text = Vec::new();

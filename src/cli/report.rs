@@ -1,4 +1,4 @@
-//! `report`: writes the HTML page about a served model.
+//! `ortus report`: writes the HTML report of a served model.
 
 use super::print::line;
 use super::registry::split_target;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(super) struct ReportArguments {
     /// Model: NAME or NAME:VERSION.
     target: String,
-    /// Period that the charts cover: a whole number and h, d or w.
+    /// Period that the charts cover: an integer and h, d or w, such as 7d.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = hours)]
     window: u64,
     /// HTML file to write.
@@ -23,7 +23,7 @@ pub(super) struct ReportArguments {
 }
 
 fn hours(text: &str) -> Result<u64, String> {
-    let wrong = || "a whole number and h, d or w, such as 7d".to_owned();
+    let wrong = || "must be an integer and h, d or w, such as 7d".to_owned();
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(wrong)?;
@@ -41,7 +41,7 @@ fn hours(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
-/// Writes the page.
+/// Writes the report.
 pub(super) fn report(arguments: &ReportArguments) -> Result<()> {
     let (name, version) = split_target(&arguments.target)?;
     let version = version.map_or_else(String::new, |v| format!("&version={v}"));

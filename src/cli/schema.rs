@@ -1,4 +1,4 @@
-//! `schema`: the JSON Schemas of what Ortus reads and writes.
+//! `ortus schema`: the JSON Schemas of documents that Ortus reads and writes.
 
 use super::print::line;
 use crate::core::error::{Error, Result};
@@ -22,7 +22,7 @@ const SCHEMAS: [(&str, &str); 9] = [
     ("windows", include_str!("../../docs/schemas/windows.json")),
 ];
 
-/// Prints one, or the names of all.
+/// Prints a schema, or the names of all schemas.
 pub(super) fn schema(name: Option<&str>) -> Result<()> {
     let Some(name) = name else {
         SCHEMAS.iter().for_each(|(name, _)| line(name));
@@ -32,7 +32,7 @@ pub(super) fn schema(name: Option<&str>) -> Result<()> {
     let names: Vec<&str> = SCHEMAS.iter().map(|(n, _)| *n).collect();
     let (_, text) = found.ok_or_else(|| {
         Error::invalid(format!(
-            "no schema '{name}'; there are {}",
+            "unknown schema '{name}'; the schemas are {}",
             names.join(", ")
         ))
     })?;

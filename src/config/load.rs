@@ -323,7 +323,7 @@ impl Config {
         }
 
         let rows = ["queue_rows_max", "batch_rows_max"];
-        let agree = |model: super::model::Model, section: Section| {
+        let agree = |model: crate::serve::settings::Model, section: Section| {
             model
                 .check()
                 .map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))
@@ -422,7 +422,7 @@ impl Section {
             Self::Traces => TraceSettings::KEYS,
             Self::Runtime => Runtime::KEYS,
             Self::Log => LogSettings::KEYS,
-            Self::Defaults | Self::Model(_) => super::model::Model::KEYS,
+            Self::Defaults | Self::Model(_) => crate::serve::settings::Model::KEYS,
         }
     }
 }

@@ -7,7 +7,6 @@ mod tests;
 
 use std::fmt::Write;
 
-use super::model::Model;
 use super::{
     CaptureSettings, FeedbackSettings, Limits, LogSettings, Models, MonitorSettings, Records,
     Registry, Runtime, Server, TraceSettings,
@@ -15,6 +14,7 @@ use super::{
 use crate::core::error::{Error, Result};
 use crate::core::settings::form::KeyReference;
 use crate::core::settings::text::nearest;
+use crate::serve::settings::Model;
 
 /// The documentation of one section.
 struct SectionReference {

@@ -3,11 +3,11 @@
 mod layers;
 mod values;
 
-use super::model::{Batching, cpu};
 use super::*;
 use crate::core::model::Version;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::version_policy::VersionPolicy;
+use crate::serve::settings::{Batching, cpu};
 
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()

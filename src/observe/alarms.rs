@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// The format written, and the newest that is read.
+/// The format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;
 /// Repetitions of an alarm within this are not written.
 const QUIET: Duration = Duration::from_secs(3600);
 /// Alarms written in an hour, of all models together.
 const HOUR_MAX: usize = 120;
-/// Alarms waiting to be written.
+/// Most alarms that wait to be written.
 const WAITING_MAX: usize = 256;
-/// The largest alarm.
+/// Most bytes of an alarm.
 const BYTES_MAX: u64 = 1 << 20;
 
 /// An alarm of the log.
@@ -54,7 +54,7 @@ fn sorted<S: serde::Serializer>(alarm: &AlarmEvent, serializer: S) -> Result<S::
         .serialize(serializer)
 }
 
-/// Hands alarms to the task that writes them.
+/// The handle to the task that writes alarms.
 #[derive(Clone)]
 pub(crate) struct Alarms(mpsc::Sender<Kept>);
 

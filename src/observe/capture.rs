@@ -25,30 +25,30 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use file::Head;
 use parking_lot::Mutex;
 use settings::CaptureSettings;
-use sheet::Sheet;
+use sheet::{CapturedTensors, Sheet};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// Puts a file into the store, and returns once it is there; may be slow.
+/// Writes a file to the store, and returns when it is stored. May be slow.
 pub(crate) type Put = Box<dyn Fn(&str, Vec<u8>) -> Result<()> + Send>;
-/// The fleet's key, once it is known: hashes are made with it.
+/// Returns the fleet's key, with which values are hashed, once it is known.
 pub(crate) type Keyed = Box<dyn Fn() -> Option<Key> + Send>;
 
-/// Requests waiting, whatever their size.
+/// Most requests in the queue.
 const QUEUE_MAX: usize = 64 << 10;
-/// How often files are looked at whether they are due.
+/// Interval at which files are checked whether they are due.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the end waits for the last files.
+/// How long a stopping server waits for the last files.
 const END: Duration = Duration::from_secs(10);
-/// What a row takes beside its values.
+/// Bytes that a row takes in addition to its values.
 const ROW_BYTES: usize = 64;
-/// Files under way at once; the fullest is closed for another.
+/// Most open files. Beyond it, all are closed.
 const OPEN_MAX: usize = 64;
 
-/// A prediction on its way.
+/// A prediction in the queue.
 struct Taken {
     subject: Arc<Subject>,
     prediction: Uuid,
@@ -57,7 +57,20 @@ struct Taken {
     bytes: usize,
 }
 
-/// Keeps predictions. Dropping it writes what is gathered.
+impl Taken {
+    /// Returns the tensors. Without a dynamic first axis, a request is one row.
+    fn tensors(&self) -> CapturedTensors<'_> {
+        let has_rows = self.subject.signature.has_dynamic_first_axis();
+        let first = self.inputs.first().filter(|_| has_rows);
+        CapturedTensors {
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+            rows: first.and_then(Tensor::rows).unwrap_or(1),
+        }
+    }
+}
+
+/// Captures predictions. Dropping it writes the open files.
 pub(crate) struct Capture {
     queue: Option<Sender<Taken>>,
     shared: Arc<Shared>,
@@ -66,7 +79,7 @@ pub(crate) struct Capture {
 
 struct Shared {
     settings: CaptureSettings,
-    /// Of everything in memory.
+    /// Bytes in memory, of open files and of the queue.
     bytes: AtomicUsize,
     metrics: Arc<Metrics>,
 }
@@ -108,7 +121,7 @@ impl Capture {
         })))
     }
 
-    /// What the monitor shows it predictions by.
+    /// Returns the tap through which the monitor passes predictions.
     pub(crate) fn tap(capture: &Arc<Mutex<Self>>) -> Tap {
         let capture = Arc::downgrade(capture);
         Box::new(move |answered: &Answered<'_>| {
@@ -156,7 +169,7 @@ impl Capture {
         }
     }
 
-    /// Writes what is gathered, and keeps nothing from then on.
+    /// Writes the open files, and captures nothing from then on.
     pub(crate) fn finish(&mut self) {
         if self.queue.take().is_some() && self.ended.recv_timeout(END).is_err() {
             tracing::warn!("some captured predictions were not written before the server stopped");
@@ -170,7 +183,7 @@ impl Drop for Capture {
     }
 }
 
-/// A file under way.
+/// An open file.
 struct Open {
     head: Head,
     table: Table,
@@ -178,15 +191,54 @@ struct Open {
     since: Instant,
 }
 
-/// What a file is of: a version and an hour. Two models may have the same bytes.
+impl Open {
+    /// Starts a file for a version; none if its predictions cannot be captured.
+    fn start(subject: &Subject, settings: &CaptureSettings) -> Option<Self> {
+        let sheet = Sheet::new(subject, settings)
+            .inspect_err(|error| {
+                let model = subject.model.as_str();
+                tracing::error!(model, %error, "predictions of a model are not captured");
+            })
+            .ok()?;
+
+        Some(Self {
+            table: sheet.empty(),
+            head: Head::of(subject, sheet),
+            bytes: 0,
+            since: Instant::now(),
+        })
+    }
+
+    /// Fills the columns that every file has, for the rows of one prediction.
+    fn add_ids(&mut self, prediction: Uuid, since_1970: Duration, rows: usize) {
+        let [
+            (_, Column::Words(ids)),
+            (_, Column::I32(numbers)),
+            (_, Column::Time(times)),
+            ..,
+        ] = self.table.columns.as_mut_slice()
+        else {
+            unreachable!("every sheet begins with these columns");
+        };
+
+        let id = prediction.to_string();
+        let time_us = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);
+        ids.extend((0..rows).map(|_| id.clone()));
+        numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
+        times.extend((0..rows).map(|_| time_us));
+    }
+}
+
+/// What a file holds: a version and an hour. The model is part of it, because two models may have
+/// the same bytes.
 type Of = (ModelName, Version, Digest, u64);
 
-/// The thread's own.
+/// The state of the thread that writes.
 struct Keeper {
     shared: Arc<Shared>,
     put: Put,
     keyed: Keyed,
-    /// By version and hour; none where a version is not kept.
+    /// Open files by version and hour; none for a version that cannot be captured.
     open: HashMap<Of, Option<Open>>,
 }
 
@@ -207,7 +259,7 @@ impl Keeper {
             let due = |o: &Open| {
                 o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
             };
-            // What is not kept is remembered, so that it is told of once.
+            // A version that cannot be captured stays listed, so that the reason is logged once.
             self.close(|open| open.as_ref().is_some_and(due));
             if self.open.len() > OPEN_MAX {
                 self.close(|_| true);
@@ -217,77 +269,45 @@ impl Keeper {
         self.close(|_| true);
     }
 
+    /// Adds a prediction to the open file of its version and hour.
     fn take(&mut self, taken: &Taken) {
-        let since = minted(taken.prediction)
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-            .unwrap_or_default();
         let subject = &taken.subject;
+        let since_1970 = minted(taken.prediction)
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
         let key = (
             subject.model.clone(),
             subject.version,
             subject.digest,
-            since.as_secs() / 3600,
+            since_1970.as_secs() / 3600,
         );
 
         let settings = &self.shared.settings;
-        let open = self.open.entry(key).or_insert_with(|| {
-            let sheet = Sheet::new(&taken.subject, settings);
-            let sheet = sheet.inspect_err(|error| {
-                let model = taken.subject.model.as_str();
-                tracing::error!(model, %error, "predictions of a model are not captured");
-            });
-            let sheet = sheet.ok()?;
-            let table = sheet.empty();
-            Some(Open {
-                head: Head::of(&taken.subject, sheet),
-                table,
-                bytes: 0,
-                since: Instant::now(),
-            })
-        });
+        let open = self
+            .open
+            .entry(key)
+            .or_insert_with(|| Open::start(subject, settings));
 
-        let leads = taken.subject.signature.has_dynamic_first_axis();
-        let rows = if leads {
-            taken.inputs.first().and_then(Tensor::rows).unwrap_or(1)
-        } else {
-            1
-        };
-
-        let is_even = open
-            .as_ref()
-            .is_none_or(|o| o.head.sheet.takes((&taken.inputs, &taken.outputs), rows));
-        let fleet = (self.keyed)();
-        let hashes = !settings.hash.is_empty();
-        let (Some(open), true) = (open, is_even && (!hashes || fleet.is_some())) else {
+        let tensors = taken.tensors();
+        let fleet_key = (self.keyed)();
+        let can_hash = settings.hash.is_empty() || fleet_key.is_some();
+        let fitting = open
+            .as_mut()
+            .filter(|open| can_hash && open.head.sheet.fits(&tensors));
+        let Some(open) = fitting else {
             self.shared.bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
             return self.shared.metrics.capture.dropped("refused");
         };
-        let [
-            (_, Column::Words(ids)),
-            (_, Column::I32(numbers)),
-            (_, Column::Time(times)),
-            ..,
-        ] = open.table.columns.as_mut_slice()
-        else {
-            unreachable!("every sheet begins with these columns");
-        };
 
-        let id = taken.prediction.to_string();
-        ids.extend((0..rows).map(|_| id.clone()));
-        numbers.extend((0..rows).map(|row| i32::try_from(row).unwrap_or(i32::MAX)));
-        times.extend((0..rows).map(|_| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)));
-        open.head.sheet.add(
-            &mut open.table,
-            (&taken.inputs, &taken.outputs),
-            rows,
-            &fleet.unwrap_or_default(),
-        );
-
-        open.table.rows += rows;
+        open.add_ids(taken.prediction, since_1970, tensors.rows);
+        open.head
+            .sheet
+            .add(&mut open.table, &tensors, &fleet_key.unwrap_or_default());
+        open.table.rows += tensors.rows;
         open.bytes += taken.bytes;
     }
 
-    /// Writes the files of which this holds.
+    /// Closes and writes the files for which `due` holds.
     fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
         let keys: Vec<Of> = self
             .open

@@ -28,7 +28,7 @@ use log::{Log, Reader};
 use parking_lot::Mutex;
 use recent::Kept;
 use settings::FeedbackSettings;
-use state::{Judged, State};
+use state::{AppliedLabels, Judged, State};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -42,14 +42,14 @@ pub(crate) struct Options {
     pub false_alarms_per_month: f64,
 }
 
-/// Told of every model that loses more than it may; must not block.
+/// Receives every performance alarm; must not block.
 pub(crate) type Sink = Box<dyn Fn(PerformanceAlarm) + Send + Sync>;
 
-/// Takes labels.
+/// Accepts labels, and joins them with predictions.
 pub(crate) struct Feedback {
     mint: Arc<Mint>,
     state: Mutex<State>,
-    /// Predictions that were seen while the state was busy.
+    /// Predictions that arrived while the state was locked.
     incoming: Mutex<VecDeque<(Uuid, Kept)>>,
     log: Log,
     options: Options,
@@ -58,26 +58,26 @@ pub(crate) struct Feedback {
     runtime: tokio::runtime::Handle,
 }
 
-/// How often series are set.
+/// Interval at which metrics are set.
 const TICK: Duration = Duration::from_secs(2);
-/// What a prediction takes, at most, from its answer to where labels find it.
+/// Most time from the response until the prediction can be joined with a label.
 const UNDER_WAY: Duration = Duration::from_millis(50);
-/// Predictions that wait for a busy state.
+/// Most predictions that wait for the state.
 const INCOMING_MAX: usize = 64 << 10;
-/// Hours back in which other servers' labels are looked for.
+/// Hours of the label log that are read again, beyond the time since the last read.
 const LOOK_BACK_HOURS: u32 = 2;
 
-/// When labels were taken.
+/// Whether labels are from before this server started.
 #[derive(Clone, Copy)]
 enum Since {
-    /// Before this server started.
+    /// They are, and counted in the performance tests then.
     Before,
     Start,
 }
 
 impl Feedback {
-    /// Starts the tasks that write and read the log, on this runtime. Labels of
-    /// before are read first, behind the scenes.
+    /// Starts the tasks that write and read the label log, on this runtime. Earlier labels are read
+    /// first, in the background.
     pub(crate) fn start(
         (records, mint): (Records, Arc<Mint>),
         options: Options,
@@ -106,13 +106,14 @@ impl Feedback {
         feedback
     }
 
-    /// Remembers a prediction; never waits for whoever has the state.
-    fn saw(&self, answered: &Answered<'_>) {
+    /// Keeps a prediction for its labels. Never waits for the state.
+    fn keep(&self, answered: &Answered<'_>) {
         let Some(kept) = Kept::of(answered) else {
             return;
         };
         let mut incoming = self.incoming.lock();
-        // Nobody took any for long: the oldest are the least likely to be labelled soon.
+        // The state was busy for long. The oldest predictions are the least likely to receive a
+        // label soon.
         if incoming.len() >= INCOMING_MAX {
             incoming.pop_front();
         }
@@ -124,7 +125,7 @@ impl Feedback {
         }
     }
 
-    /// The state, with every prediction that was seen.
+    /// Locks the state, and adds the predictions that waited for it.
     fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
         let mut state = self.state.lock();
         let incoming = std::mem::take(&mut *self.incoming.lock());
@@ -134,23 +135,23 @@ impl Feedback {
         state
     }
 
-    /// What the monitor shows it predictions by.
+    /// Returns the tap through which the monitor passes predictions.
     pub(crate) fn tap(self: &Arc<Self>) -> Tap {
         let feedback = Arc::downgrade(self);
         Box::new(move |answered: &Answered<'_>| {
             if let Some(feedback) = feedback.upgrade() {
-                feedback.saw(answered);
+                feedback.keep(answered);
             }
         })
     }
 
-    /// Labels that a request may have.
+    /// Returns the most labels of a request.
     pub(crate) fn labels_max(&self) -> usize {
         self.options.settings.labels_max
     }
 
-    /// Reads and takes labels away from the thread that asks: a request of many
-    /// is work for milliseconds, and that thread has predictions to answer.
+    /// Reads and accepts labels on the background runtime: many labels take milliseconds, and the
+    /// calling thread serves predictions.
     pub(crate) async fn take_aside(
         self: &Arc<Self>,
         read: impl FnOnce() -> Result<Vec<Result<Given>>> + Send + 'static,
@@ -164,9 +165,9 @@ impl Feedback {
             .map_err(|e| Error::internal("accept labels").with_source(e))?
     }
 
-    /// Takes labels: once this returns, those accepted are in the store.
-    /// Refuses everything where there are too many, or the store is not there;
-    /// what is wrong with one label is told of that label.
+    /// Accepts labels. When this returns, the accepted ones are in the store. Refuses the request
+    /// if it has too many labels or the store cannot be written; an error in one label refuses that
+    /// label only.
     pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
         let most = self.options.settings.labels_max;
         if given.is_empty() || given.len() > most {
@@ -208,47 +209,52 @@ impl Feedback {
         self.metrics.feedback.count("joined", receipt.joined);
 
         let found = self.apply(&lines, Since::Start);
-        // A prediction may become known while its label is put down.
+        // The prediction may have become known while its label was written.
         self.put_joined(found).await;
         Ok(receipt)
     }
 
-    /// Counts lines that are in the log; tells of models that lose too much.
-    /// Returns those that are joined by it and were not.
+    /// Counts lines of the log, and sends the alarms that start with them. Returns labels that were
+    /// pending and are now joined.
     fn apply(&self, lines: &[Line], since: Since) -> Vec<Line> {
-        let (mut found, mut worse) = (Vec::new(), Vec::new());
+        let mut applied = AppliedLabels::default();
         let mut state = self.lock();
-        // Labels of before the start were bet on then.
-        state.is_betting = matches!(since, Since::Start);
+        state.is_testing = matches!(since, Since::Start);
         for line in lines {
-            state.apply(line, &self.options, (&mut found, &mut worse));
+            state.apply(line, &self.options, &mut applied);
         }
-        state.is_betting = true;
+        state.is_testing = true;
         std::mem::drop(state);
-        for alarm in worse {
-            let PerformanceAlarm {
-                model,
-                version,
-                rows,
-                lost,
-                allowed,
-                ..
-            } = &alarm;
-            tracing::warn!(
-                model,
-                version,
-                rows,
-                lost,
-                allowed,
-                "performance alarm: the error share is higher than in the baseline"
-            );
-            (self.sink)(alarm);
-        }
 
-        found
+        for alarm in applied.alarms {
+            self.send(alarm);
+        }
+        applied.joined
     }
 
-    /// Puts down labels that were joined after they were taken.
+    /// Logs an alarm and passes it to the sink.
+    fn send(&self, alarm: PerformanceAlarm) {
+        let PerformanceAlarm {
+            model,
+            version,
+            rows,
+            lost,
+            allowed,
+            ..
+        } = &alarm;
+        tracing::warn!(
+            model,
+            version,
+            rows,
+            lost,
+            allowed,
+            "performance alarm: the error share is higher than in the baseline"
+        );
+
+        (self.sink)(alarm);
+    }
+
+    /// Writes labels to the log that were joined after they were accepted.
     async fn put_joined(&self, joined: Vec<Line>) {
         if joined.is_empty() {
             return;
@@ -275,14 +281,15 @@ impl Feedback {
     }
 }
 
-/// Hours to look back on, for labels that came since a moment.
+/// Returns the hours of the log to read, for labels accepted since a moment.
 fn hours_since(read: Instant) -> u32 {
     u32::try_from(read.elapsed().as_secs() / 3600)
         .unwrap_or(u32::MAX)
         .saturating_add(LOOK_BACK_HOURS)
 }
 
-/// Reads the labels of everybody, and joins those of predictions made here.
+/// Reads the labels that all servers accepted, and joins those of predictions that this server made
+/// or finds captured.
 async fn follow(feedback: Weak<Feedback>, records: Records) {
     let mut reader = Reader::default();
     let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
@@ -349,7 +356,7 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
     }
 }
 
-/// Sets the series.
+/// Sets the metrics of versions that changed, repeatedly.
 async fn show(feedback: Weak<Feedback>) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -361,7 +368,7 @@ async fn show(feedback: Weak<Feedback>) {
             let Some(shown) = shown else { break };
             feedback.metrics.feedback.set(&shown);
         }
-        let forgotten = std::mem::take(&mut feedback.lock().forgotten);
+        let forgotten = feedback.lock().take_forgotten();
         if forgotten > 0 {
             tracing::warn!(
                 labels = forgotten,

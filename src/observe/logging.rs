@@ -17,13 +17,13 @@ use crate::core::error::{Error, Result};
 use crate::core::settings::form::Form;
 use crate::{section, words};
 
-/// How a line of the log is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// For people; coloured on a terminal unless `NO_COLOR` is set.
+    /// Text for people; coloured on a terminal unless `NO_COLOR` is set.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -62,8 +62,8 @@ impl Form<String> for Level {
     }
 }
 
-/// Starts the log of this process: writes what `level` admits to standard
-/// error. Refuses a malformed level, and a second start.
+/// Starts the log of this process: writes messages of `level` to standard error. Refuses a
+/// malformed level, and a second start.
 pub(crate) fn start(level: &str, format: Format) -> Result<()> {
     let filter = filter(level)?;
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
@@ -83,9 +83,9 @@ pub(crate) fn start(level: &str, format: Format) -> Result<()> {
         .map_err(|source| Error::precondition("the log is already started").with_source(source))
 }
 
-/// Reads a level such as `info` or `info,ortus::batch=debug`: levels for
-/// everything and for targets, separated by commas. ONNX Runtime (target `ort`)
-/// is held to warnings unless the level names it.
+/// Reads a level such as `info` or `info,ortus::batch=debug`: levels for everything and for
+/// targets, separated by commas. For ONNX Runtime (target `ort`) the level is at most `warn` unless
+/// the text names it.
 pub(crate) fn filter(level: &str) -> Result<Targets> {
     let refused = |part: &str| {
         Error::invalid(format!(
@@ -94,7 +94,7 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
         ))
     };
 
-    // `Targets` would take a misspelt level for a target, and silence the rest.
+    // `Targets` would read a misspelt level as a target, and switch everything else off.
     for part in level.split(',') {
         let (target, threshold) = part.split_once('=').unwrap_or(("all", part));
         if target.is_empty() || threshold.is_empty() || threshold.parse::<LevelFilter>().is_err() {
@@ -107,7 +107,7 @@ pub(crate) fn filter(level: &str) -> Result<Targets> {
         .map_err(|source| refused(level).with_source(source))?;
     let general = targets.default_level().unwrap_or(LevelFilter::OFF);
     let named = |name: &str| targets.iter().any(|(target, _)| target == name);
-    // Targets match by prefix: without its own line `ortus` would fall under `ort`.
+    // Targets match by prefix: without an entry of its own, `ortus` would be matched by `ort`.
     let (ort, ortus) = (named("ort"), named("ortus"));
     if !ort {
         targets = targets.with_target("ort", general.min(LevelFilter::WARN));

@@ -1,5 +1,5 @@
-//! Makes a baseline: reads a table, runs the model on it, and profiles what it
-//! was asked and what it answered. Works on this machine alone.
+//! Builds a baseline: reads a table, runs the model on it, and profiles inputs and outputs. Works
+//! on this machine only.
 
 #[cfg(test)]
 mod tests;
@@ -23,23 +23,23 @@ use half::{bf16, f16};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows that are run at once.
+/// Rows in one run.
 const RUN_ROWS: usize = 256;
 
-/// What is profiled.
+/// What a baseline is built from.
 pub(crate) struct Profile<'p> {
     pub data: &'p Path,
-    /// The columns that the model takes, in its order; empty to find them out.
+    /// Input columns of the model, in its order; empty to detect them.
     pub features: Vec<String>,
-    /// Columns of the table that are not the model's.
+    /// Columns of the table that are not inputs of the model.
     pub ignore: Vec<String>,
-    /// The column that says what was true.
+    /// The column with the labels.
     pub label: Option<String>,
-    /// What the answers mean, as far as somebody says.
+    /// The task, as far as it is given.
     pub task: Wish,
 }
 
-/// A baseline that is made of answered rows, batch by batch.
+/// Builds a baseline from predicted rows, batch by batch.
 pub struct Making {
     signature: Signature,
     features: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Making {
 }
 
 impl Making {
-    /// Begins. `features` name the inputs' columns.
+    /// Starts without rows. `features` are the names of the input columns.
     pub fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
         let places = layout::places(&signature, &features);
         let series = places.iter().map(watch::empty).collect();
@@ -64,7 +64,7 @@ impl Making {
         }
     }
 
-    /// Takes answered rows, with what was true of each where that is known.
+    /// Adds predicted rows, with the truth of each if it is known.
     pub fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
         if let Some(task) = &self.task {
             self.judged.extend(
@@ -86,7 +86,7 @@ impl Making {
         }
     }
 
-    /// Makes the baseline.
+    /// Builds the baseline.
     pub fn finish(self, rows: usize, source: &str) -> Baseline {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (place, series) in self.places.iter().zip(&self.series) {
@@ -122,7 +122,8 @@ impl Making {
 }
 
 impl Profile<'_> {
-    /// Reads, runs, profiles. `open` builds a session of the graph.
+    /// Reads the table, runs the model and builds the baseline. `open` opens a session of the
+    /// graph.
     pub(crate) fn make(&self, graph: &Graph, session: &mut dyn Session) -> Result<Baseline> {
         let table = Table::read(self.data)?;
         let truths = self.truths(&table, graph)?;
@@ -153,7 +154,7 @@ impl Profile<'_> {
         Ok(making.finish(table.rows, &format!("{} rows of {file}", table.rows)))
     }
 
-    /// What was true of each row, and of which task; none where no column says.
+    /// Returns the task and the truth of each row; none without a column of labels.
     fn truths(&self, table: &Table, graph: &Graph) -> Result<Option<(Task, Vec<Truth>)>> {
         let Some(name) = &self.label else {
             return Ok(None);
@@ -189,8 +190,8 @@ impl Profile<'_> {
         Ok(Some((task, truths)))
     }
 
-    /// The columns that the model takes, in its order: as given, by the names of
-    /// its inputs, or all that are not ignored where they are as many.
+    /// Returns the input columns of the model, in its order: as given, or by the names of its
+    /// inputs, or all columns that are not ignored if their number fits.
     fn columns(&self, table: &Table, signature: &Signature) -> Result<Vec<String>> {
         let widths: Vec<usize> = signature.inputs.iter().map(width).collect::<Result<_>>()?;
         let wanted: usize = widths.iter().sum();
@@ -223,7 +224,7 @@ impl Profile<'_> {
 
         if chosen.len() != wanted {
             return Err(Error::invalid(format!(
-                "the model takes {wanted} columns, the table gives {}: name them with --features, or leave others out with --ignore",
+                "the model has {wanted} input columns, but the table has {}; name them with --features, or leave others out with --ignore",
                 chosen.len()
             )));
         }
@@ -232,10 +233,10 @@ impl Profile<'_> {
     }
 }
 
-/// A row that was answered, where it could be judged, and what was true of it.
+/// A predicted row, if it can be compared with a label, and its truth.
 type Judged = (Option<Answer>, Truth);
 
-/// What labels make of the rows, in the words of the format.
+/// Returns the performance measures of labelled rows, as in the baseline's format.
 fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
     let rows = || {
         judged
@@ -269,7 +270,7 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
     named
 }
 
-/// How often scores were right: of the positive class of two, or of each.
+/// Returns the calibration curves of the scores: of the positive class of two, or of each class.
 fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibration> {
     let Task::Classification(task) = task else {
         return Vec::new();
@@ -303,11 +304,11 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
     looked_at.filter_map(one).collect()
 }
 
-/// Columns that an input takes.
+/// Returns the number of columns of an input.
 pub fn width(spec: &TensorSpec) -> Result<usize> {
     let vague = || {
         Error::invalid(format!(
-            "input '{}' is no table: its rows have no fixed width",
+            "input '{}' cannot be filled from a table: its rows must have a fixed width",
             spec.name
         ))
     };
@@ -330,7 +331,7 @@ pub fn width(spec: &TensorSpec) -> Result<usize> {
         .ok_or_else(vague)
 }
 
-/// Makes the inputs of some rows.
+/// Builds the input tensors of some rows.
 fn tensors(
     table: &Table,
     features: &[String],
@@ -385,7 +386,7 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
         }
         Cell::Unsigned(v) => (v as f64, i64::try_from(v).unwrap_or(i64::MAX)),
         Cell::Word(_) | Cell::Bytes(_) => {
-            return Err(Error::invalid("takes numbers, the table has words"));
+            return Err(Error::invalid("must be numbers, but the table has text"));
         }
     };
 
@@ -399,7 +400,9 @@ fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
             let fits = (whole as f64).to_bits() == (value + 0.0).to_bits()
                 && (width == 8 || fits(whole, dtype));
             if !fits {
-                return Err(Error::invalid(format!("{value} is no {dtype}")));
+                return Err(Error::invalid(format!(
+                    "must be of type {dtype}, got {value}"
+                )));
             }
             bytes.extend(&whole.to_le_bytes()[..width]);
         }

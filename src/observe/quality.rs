@@ -1,5 +1,5 @@
-//! How good the predictions are: measured where labels come, estimated where
-//! none do. Pure: knows no clock, no store and no thread.
+//! Performance of served models: measured with labels, and estimated without. Pure: owns no clock,
+//! no store and no thread.
 
 pub mod answer;
 pub(crate) mod book;

@@ -22,7 +22,7 @@ crate::section! {
     }
 }
 
-/// Spans waiting to be sent; what comes beyond is dropped and counted.
+/// Most spans that wait to be sent; further ones are dropped and counted.
 const SPANS_MAX: usize = 16 << 10;
 
 /// A value of an attribute.
@@ -32,44 +32,44 @@ pub(crate) enum Value {
     Whole(i64),
 }
 
-/// Something that took time.
+/// A span.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Span {
     pub trace: u128,
     pub id: u64,
-    /// 0 where it is the first.
+    /// Id of the parent span; 0 for a root span.
     pub parent: u64,
     pub name: &'static str,
-    /// Whether it answers a request from outside.
+    /// Whether it is the server span of a request.
     pub is_server: bool,
     pub start_ns: u64,
     pub end_ns: u64,
     pub attributes: Vec<(&'static str, Value)>,
-    /// Why it failed.
+    /// The reason, if it failed.
     pub error: Option<&'static str>,
 }
 
-/// Where spans leave.
+/// The receiving end of the queue of spans.
 pub(crate) type Outbox = mpsc::Receiver<Span>;
 
-/// Follows predictions.
+/// Traces predictions.
 pub(crate) struct Tracer {
     share: f64,
     queue: mpsc::Sender<Span>,
     dropped: IntCounter,
 }
 
-/// A prediction that is followed.
+/// A prediction that is traced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Followed {
     pub context: Context,
-    /// The span of the whole.
+    /// Id of the span of the whole prediction.
     pub span: u64,
     begun: SystemTime,
     arrived: Instant,
 }
 
-/// What is known of a prediction when it ends.
+/// A prediction that ended.
 pub(crate) struct Ended<'e> {
     pub model: &'e str,
     pub version: u64,
@@ -79,7 +79,7 @@ pub(crate) struct Ended<'e> {
 }
 
 impl Tracer {
-    /// Follows a share of what comes without a context, and what a caller follows.
+    /// Traces requests whose `traceparent` is sampled, and a share of those without one.
     pub(crate) fn new(share: f64, dropped: IntCounter) -> (Self, Outbox) {
         let (queue, outbox) = mpsc::channel(SPANS_MAX);
         (
@@ -92,7 +92,7 @@ impl Tracer {
         )
     }
 
-    /// Decides whether a prediction is followed.
+    /// Decides whether a prediction is traced.
     pub(crate) fn follow(&self, came: Option<Context>, arrived: Instant) -> Option<Followed> {
         let random = uuid::Uuid::new_v4().as_u128();
         let context = match came {
@@ -118,7 +118,7 @@ impl Tracer {
         })
     }
 
-    /// Makes the spans of a prediction that ended, and queues them.
+    /// Queues the spans of a prediction that ended.
     pub(crate) fn end(&self, followed: &Followed, ended: &Ended<'_>) {
         for span in spans(followed, ended, Instant::now()) {
             if self.queue.try_send(span).is_err() {
@@ -128,8 +128,8 @@ impl Tracer {
     }
 }
 
-/// The spans of a prediction: the whole, and where it was answered, its time in
-/// the queue, in gathering its batch and in the runtime.
+/// Returns the spans of a prediction: the whole and, if it was answered, its time in the queue, in
+/// gathering the batch and in ONNX Runtime.
 fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
     let Followed {
         context,
@@ -183,7 +183,7 @@ fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
             ("run", gather_end, gather_end + ns(timing.run), batch),
         ];
         for (place, (name, start_ns, end_ns, attributes)) in (1_u64..).zip(parts) {
-            // Ids of one trace differ; nothing else is asked of them.
+            // Ids only need to differ within a trace.
             let id = id.wrapping_add(place << 1);
             let (trace, parent, is_server) = (context.trace, spans[0].id, false);
             spans.push(Span {

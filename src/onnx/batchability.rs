@@ -1,5 +1,5 @@
 //! Tests batchability: whether the first axis of a model really is a batch
-//! axis, so that requests may be merged into one run. The same made-up rows,
+//! axis, so that requests may be merged into one run. The same generated rows,
 //! alone and among others, must give the same answers.
 //!
 //! Runs untested models, which may crash:
@@ -24,7 +24,7 @@ const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
 /// Rows of the test.
 const ROWS: usize = 7;
 
-/// Made-up inputs of a model, row by row.
+/// Generated inputs of a model, row by row.
 pub(crate) struct Sample {
     signature: Signature,
     size: usize,
@@ -48,12 +48,12 @@ impl Sample {
         Err(refused)
     }
 
-    /// Runs once on `rows` made-up rows.
+    /// Runs once on `rows` generated rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
         run(session, &self.inputs(rows, 1)?)
     }
 
-    /// Times one run on `rows` made-up rows, without making them up.
+    /// Times one run on `rows` generated rows, without generating them.
     pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
         let inputs = self.inputs(rows, 1)?;
         let start = Instant::now();
@@ -198,7 +198,7 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
 
     let count = count.ok_or_else(|| {
         Error::precondition(format!(
-            "input '{}' is too large for made-up inputs; fix its dynamic axes",
+            "input '{}' is too large for generated inputs; fix its dynamic axes",
             spec.name
         ))
     })?;

@@ -77,7 +77,7 @@ pub enum GoldenRows<'s> {
     Skip,
     /// Compares the model's answers with these.
     Compare(&'s [u8]),
-    /// Creates some from made-up inputs and the model's answers.
+    /// Creates some from generated inputs and the model's answers.
     Create,
 }
 

@@ -18,6 +18,7 @@ use super::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
 };
 use super::servers::{self, Addresses};
+use super::settings::Registry;
 use super::sign::{Policy, Trust};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::hash::Digest;
@@ -33,18 +34,9 @@ use std::time::{Duration, Instant};
 
 /// Options of a follower.
 pub(crate) struct Options {
-    /// The models to serve; empty for all.
-    pub models: BTreeSet<ModelName>,
+    pub settings: Registry,
     /// The folder of verified copies.
     pub cache: PathBuf,
-    /// How long a version that is only `previous` stays loaded.
-    pub previous_warm: Duration,
-    /// Which signatures are required, and the file of trusted keys.
-    pub signatures: Policy,
-    pub trust: Option<PathBuf>,
-    /// Approvals by trusted keys that a champion needs here, in addition to the policy of the
-    /// namespace.
-    pub approvals: u32,
     /// Addresses of this server, once they are known; published to the fleet.
     pub addresses: Arc<OnceLock<Addresses>>,
 }
@@ -52,7 +44,7 @@ pub(crate) struct Options {
 impl Options {
     /// Whether only a state that was folded from the first entry is accepted.
     fn is_strict(&self) -> bool {
-        self.signatures == Policy::Require || self.approvals > 0
+        self.settings.signatures == Policy::Require || self.settings.approvals > 0
     }
 
     /// The state that a server without strict options applied; only used to check that its last
@@ -99,6 +91,8 @@ pub(crate) struct Follower {
     /// When the store last answered.
     contact: Instant,
     looks: u64,
+    /// The models to serve; empty for all.
+    models: BTreeSet<ModelName>,
     /// Why new entries are refused, and whether only the store does not answer.
     refused: Option<String>,
     silent: bool,
@@ -132,6 +126,12 @@ impl Follower {
             .build()
             .map_err(|e| Error::internal("build the follower's runtime").with_source(e))?;
         let cache = Cache::open(&options.cache, &log)?;
+        let models = options
+            .settings
+            .models
+            .iter()
+            .map(|name| ModelName::parse(name))
+            .collect::<Result<_>>()?;
 
         let kept = cache.state(options.is_strict());
         let known = kept.is_some();
@@ -143,6 +143,7 @@ impl Follower {
             runtime,
             contact: now,
             looks: 0,
+            models,
             refused: None,
             silent: false,
             listed: BTreeMap::new(),
@@ -310,17 +311,17 @@ impl Follower {
         let mut now_admitted = BTreeSet::new();
         let approvers = Approvers::of(
             &self.state,
-            self.options.approvals,
+            self.options.settings.approvals,
             &self.trust,
             &self.admitted,
         );
 
         for (name, model) in &self.state.models {
-            if !self.options.models.is_empty() && !self.options.models.contains(name) {
+            if !self.models.is_empty() && !self.models.contains(name) {
                 continue;
             }
             let warm = self.previous.get(name).filter(|(_, since)| {
-                now.saturating_duration_since(*since) < self.options.previous_warm
+                now.saturating_duration_since(*since) < self.options.settings.previous_warm
             });
             let (pointers, refused) =
                 pointers(name, model, warm.map(|(version, _)| *version), &approvers);

@@ -69,7 +69,7 @@ pub fn limit_command(command: &mut Command, memory_bytes: u64, file_bytes: u64) 
 /// Keeps other processes of the same user from reading the memory and the
 /// environment of this one.
 pub fn hide() {
-    // A kernel that refuses leaves the process as it was; there is nothing to do about it.
+    // If the kernel refuses, the process stays as it was; nothing else can be done.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 

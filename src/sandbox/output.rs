@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How often a reader is checked for its end.
 const CHECK: Duration = Duration::from_millis(1);
 
-/// What was kept of one stream.
+/// The kept output of one stream.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The bytes that were kept.
@@ -36,8 +36,8 @@ impl Output {
         Self(std::thread::spawn(move || read_tail(stream, bytes_max)))
     }
 
-    /// Returns what was kept, or `None` where the stream did not end by
-    /// `until`: a process that could not be killed may hold it open for ever.
+    /// Returns the kept output, or `None` if the stream did not end by `until`: a process that
+    /// could not be killed may hold it open for ever.
     pub fn finish(self, until: Instant) -> Option<Kept> {
         while !self.0.is_finished() && Instant::now() < until {
             std::thread::sleep(CHECK);
@@ -51,7 +51,7 @@ impl Output {
 
 fn read_head(stream: impl Read, bytes_max: u64) -> Kept {
     let mut bytes = Vec::new();
-    // A stream that breaks ends there; the exit status of the process says why.
+    // A broken stream ends there; the exit status of the process says why.
     let _ = stream.take(bytes_max).read_to_end(&mut bytes);
     Kept {
         total_bytes: bytes.len(),

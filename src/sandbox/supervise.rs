@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 /// This program, even if its file was replaced since it started.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// The shortest and the longest time between two looks at a running child.
+/// Shortest and longest interval at which a running child is checked.
 const CHECK_MIN: Duration = Duration::from_millis(1);
 const CHECK_MAX: Duration = Duration::from_millis(20);
-/// How long the rest of the output of an ended child is waited for.
+/// Time limit for the rest of the output of an ended child.
 const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 
 /// A running child, which is killed and reaped when this is dropped.
@@ -52,7 +52,8 @@ impl Supervised {
             if elapsed >= timeout || is_cancelled() {
                 return Ok(None);
             }
-            // The end of a short run is seen at once; a long run costs few looks.
+            // The interval grows: the end of a short run is noticed soon, and a long run costs few
+            // checks.
             std::thread::sleep((elapsed / 64).clamp(CHECK_MIN, CHECK_MAX));
         }
     }
@@ -60,7 +61,7 @@ impl Supervised {
 
 impl Drop for Supervised {
     fn drop(&mut self) {
-        // Both do nothing where the child has ended and was waited for.
+        // Both do nothing if the child has ended and was waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -71,16 +72,16 @@ impl Drop for Supervised {
 pub struct Request<'r> {
     /// The line of JSON and what follows it.
     pub input: &'r [&'r [u8]],
-    /// How long the child may take.
+    /// Time limit of the child.
     pub timeout: Duration,
-    /// The most bytes of its answer that are read.
+    /// Most bytes of its answer.
     pub answer_bytes_max: u64,
 }
 
-/// How a child answered.
+/// The answer of a child.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its exit status; none where it took too long and was killed.
+    /// Its exit status; none if it took too long and was killed.
     pub status: Option<ExitStatus>,
     /// The first bytes of its standard output.
     pub output: Vec<u8>,

@@ -1,5 +1,5 @@
-//! The processes below this one: finds, kills and reaps them. What they are
-//! for is not known here.
+//! The child processes of this one and their children: finds, kills and reaps them. Does not know
+//! what they are for.
 
 #[cfg(test)]
 mod tests;
@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// How long to wait for killed processes before the next look.
+/// Interval between two searches for processes that are left.
 const CHECK: Duration = Duration::from_millis(1);
 
 /// A process as `/proc` shows it.
@@ -27,12 +27,13 @@ pub fn kill_descendants(timeout: Duration) -> usize {
 
     loop {
         for process in descendants(getpid()) {
-            // One that has ended meanwhile is no error.
+            // A process that has ended meanwhile is not an error.
             let _ = kill_process(process, Signal::KILL);
             killed.insert(process.as_raw_nonzero());
         }
 
-        // Children of a killed process become ours, and are found in the next round.
+        // Children of a killed process become children of this one, and are found in the next
+        // round.
         let has_children = wait(WaitOptions::NOHANG).is_ok();
         if !has_children || Instant::now() > until {
             return killed.len();

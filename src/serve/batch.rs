@@ -19,7 +19,7 @@ pub(crate) mod watchdog;
 use crate::core::error::{Error, Result};
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
-use crate::observe::metrics::ServableMetrics;
+use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
 use cost::Cost;
@@ -32,21 +32,21 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-/// How a servable batches.
+/// How the requests of a servable are batched.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     /// Whether requests may be merged; otherwise each runs alone.
     pub batched: bool,
-    /// Rows in one batch, and the most one request may carry.
+    /// Most rows of a batch, and of one request.
     pub batch_rows_max: usize,
-    /// Rows waiting; beyond it requests are refused.
+    /// Most rows in the queue; beyond it, requests are refused.
     pub queue_rows_max: usize,
-    /// How long the oldest request may wait for others.
+    /// How long the oldest request may wait for others to join its batch.
     pub batch_delay: std::time::Duration,
-    /// S(b).
+    /// The duration of a batch, by its rows.
     pub cost: Cost,
-    /// Whether a run is so short that the I/O thread does it itself, because
-    /// waking a lane and being woken cost more.
+    /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
+    /// lane would cost more.
     pub in_place: bool,
 }
 
@@ -59,23 +59,23 @@ struct Job {
     reply: oneshot::Sender<Result<Done>>,
 }
 
-/// A lane's answer.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// In the graph's order.
     pub outputs: Vec<Tensor>,
-    /// Where the time went.
+    /// Durations of the parts.
     pub timing: Timing,
 }
 
 /// Opens one more session of the model, for a lane that replaces a hung one.
 pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn Session>> + Send + Sync>;
 
-/// What a batcher starts with.
+/// The parts of a batcher.
 pub(crate) struct Parts {
     /// `model:version`, for threads and the log.
     pub name: String,
-    /// One lane each.
+    /// Sessions; each gets a lane.
     pub sessions: Vec<Box<dyn Session>>,
     pub reopen: Reopen,
     pub options: Options,
@@ -84,16 +84,16 @@ pub(crate) struct Parts {
     pub ended: oneshot::Sender<()>,
 }
 
-/// State that requests and lanes share.
+/// State that is shared by requests and lanes.
 struct Shared {
     name: String,
     state: Mutex<State>,
     wake: Condvar,
     options: Options,
     metrics: Arc<ServableMetrics>,
-    /// Runs in place, in a row, that took far too long.
+    /// Consecutive runs in place that took far too long.
     slow_in_place: AtomicU32,
-    /// Batches run so far.
+    /// Number of batches that have run.
     batches: AtomicU64,
     /// One for each lane; hung ones are replaced.
     slots: ArcSwap<Vec<Arc<Slot>>>,
@@ -115,7 +115,7 @@ impl Shared {
         Arc::clone(&self.slots.load()[at])
     }
 
-    /// Puts a new session in place of a hung one.
+    /// Replaces the slot of a hung lane with one for a new session.
     fn put(&self, at: usize, session: Box<dyn Session>) {
         let mut slots = Vec::clone(&self.slots.load());
         slots[at] = Arc::new(Slot::new(session));
@@ -142,16 +142,16 @@ struct State {
     idle_lanes: usize,
 }
 
-/// The batching front of one servable.
+/// The handle through which the requests of one servable are batched.
 pub(crate) struct Batcher {
     shared: Arc<Shared>,
 }
 
-/// One more request: tensors in the graph's order, checked.
+/// A request whose tensors are checked and in the graph's order.
 pub(crate) struct Submission {
     /// The tensors.
     pub inputs: Vec<Tensor>,
-    /// When an answer is wanted.
+    /// When the answer is due.
     pub deadline: Deadline,
     /// 0 is most urgent.
     pub priority: u8,
@@ -204,10 +204,9 @@ impl Batcher {
         Ok(batcher)
     }
 
-    /// Waits in the queue and returns the answer. Dropping the future takes the
-    /// request out of the queue. Errors: `ResourceExhausted` where the queue is
-    /// full, `DeadlineExceeded` where the deadline passes first, `Unavailable`
-    /// where lanes hang and cannot be replaced.
+    /// Queues a request and returns its answer. Dropping the future removes the request from the
+    /// queue. Errors: `ResourceExhausted` if the queue is full, `DeadlineExceeded` if the deadline
+    /// passes first, `Unavailable` if lanes hang and cannot be replaced.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Done> {
         if self.shared.is_stuck() {
             return Err(self.shared.stuck_error());
@@ -266,7 +265,7 @@ impl Batcher {
         }
     }
 
-    /// Puts a request into the queue, and wakes a lane for it where `wake` says so.
+    /// Adds a request to the queue, and wakes a lane for it if `wake` is set.
     fn push(
         &self,
         class: Class,
@@ -299,25 +298,25 @@ impl Batcher {
         })
     }
 
-    /// Whether requests wait for a lane at this moment.
+    /// Tells whether requests wait for a lane now.
     pub(crate) fn has_waiting(&self) -> bool {
         self.shared.state.lock().queue.rows() > 0
     }
 
-    /// Whether a batch runs at this moment, on a lane or in place.
+    /// Tells whether a batch runs now, on a lane or in place.
     pub(crate) fn is_running(&self) -> bool {
         let slots = self.shared.slots.load();
         slots.iter().any(|slot| slot.lane.is_locked()) || self.shared.hung.lock().count > 0
     }
 
-    /// Says why no request can be served, where lanes hang and cannot be replaced.
+    /// Returns the reason if no request can be served because lanes hang and cannot be replaced.
     pub(crate) fn problem(&self) -> Option<String> {
         self.shared
             .is_stuck()
             .then(|| self.shared.stuck_error().message)
     }
 
-    /// Rows of a request and the class it stacks with.
+    /// Returns the rows of a request, and the class of requests that it can be merged with.
     fn measure(&self, inputs: &[Tensor]) -> Result<(usize, Class)> {
         let options = &self.shared.options;
         if !options.batched {
@@ -333,7 +332,7 @@ impl Batcher {
 
         if rows > options.batch_rows_max {
             return Err(Error::invalid(format!(
-                "{rows} rows are over the model's batch_rows_max of {}",
+                "the request has {rows} rows; the model accepts at most {} (batch_rows_max)",
                 options.batch_rows_max
             )));
         }
@@ -353,7 +352,7 @@ impl Drop for Batcher {
     }
 }
 
-/// A place in the queue, given up on drop.
+/// A place in the queue, which is given up on drop.
 struct Ticket<'b> {
     shared: &'b Shared,
     class: Class,

@@ -1,5 +1,5 @@
-//! Makes what serves agree with what the model directory holds: one thread,
-//! one action at a time. It reaches requests only by publishing a route table.
+//! Loads and unloads versions until those that serve are those that the source of models wants. One
+//! thread, one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
 mod drain;
@@ -12,18 +12,17 @@ mod settle;
 mod source;
 
 use crate::core::error::{Error, Result};
-use crate::core::model::task::Wish;
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
-use crate::onnx::runtime::{Engine, SessionOptions};
+use crate::onnx::runtime::Engine;
 use crate::registry::pbtxt::ModelConfig;
-use crate::registry::version_policy::VersionPolicy;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::Table;
 use crate::serve::servable::Drained;
+use crate::serve::settings::Model;
 use actual::Actual;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -40,48 +39,36 @@ use tokio::sync::oneshot;
 /// What decides which models are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
-    /// Everything at start, nothing after.
+    /// All at start, and no changes afterwards.
     None,
-    /// The source, looked at repeatedly.
+    /// Changes of the source, which is read at this interval.
     Poll(Duration),
-    /// The load and unload calls.
+    /// The load and unload calls of clients.
     Explicit,
 }
 
 /// How one model is loaded and served.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub session: SessionOptions,
-    pub lanes: usize,
-    /// Whether joining requests is allowed at all.
-    pub batched: bool,
-    pub batch_rows_max: usize,
-    pub queue_rows_max: usize,
-    pub batch_delay: Duration,
-    pub deadline: Option<Duration>,
-    pub policy: VersionPolicy,
-    pub labels: BTreeMap<String, Version>,
-    /// Whether a version must answer its golden rows.
+    /// Its settings. The number of lanes is not 0.
+    pub model: Model,
+    /// Whether a version must reproduce its golden rows.
     pub golden: bool,
-    /// The task that its outputs belong to, as far as it is configured.
-    pub task: Wish,
-    /// Input columns by which labelled rows are grouped.
-    pub slices: Vec<String>,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.
 pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Settings + Send>;
 
-/// What the manager needs.
+/// The parts of the manager.
 pub(crate) struct Parts {
     pub source: Source,
     pub control: Control,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
-    /// Makes the first run of a model in a process of its own, where it is on.
+    /// Makes the first run of a model in the sandbox, if that is on.
     pub probe: Option<first_run::Prober>,
     pub metrics: Arc<Metrics>,
-    /// Watches what is loaded, where it is on.
+    /// Monitors loaded versions, if monitoring is on.
     pub monitor: Option<Arc<Monitor>>,
     pub predictor: Arc<Predictor>,
 }
@@ -89,11 +76,11 @@ pub(crate) struct Parts {
 enum Command {
     Load(ModelName, oneshot::Sender<Result<()>>),
     Unload(ModelName, oneshot::Sender<Result<()>>),
-    /// Look at the source now.
-    Look,
+    /// Read the source now.
+    Read,
 }
 
-/// The way to the manager's thread. Dropping every copy ends it.
+/// The handle to the manager's thread. Dropping every copy ends it.
 #[derive(Clone)]
 pub(crate) struct Manager {
     commands: Sender<Command>,
@@ -101,7 +88,7 @@ pub(crate) struct Manager {
     control: Control,
 }
 
-/// Commands waiting; beyond it a call fails and may be retried.
+/// Most commands that wait; beyond it, a call fails and may be retried.
 const COMMANDS_MAX: usize = 64;
 
 impl Manager {
@@ -131,34 +118,33 @@ impl Manager {
                     draining: Vec::new(),
                 }
                 .serve(&inbox);
-                // The receiver may have gone.
+                // The receiver may be dropped.
                 let _ = ended.send(());
             })
             .map_err(|e| Error::internal("start the manager").with_source(e))?;
         Ok((manager, end))
     }
 
-    /// Every version that is known, sorted by model and version.
+    /// Returns every known version, sorted by model and version.
     pub(crate) fn status(&self) -> Arc<Vec<VersionStatus>> {
         self.status.load_full()
     }
 
-    /// Loads a model, or what is new of it; returns when that is done or
-    /// refused. Only under explicit control.
+    /// Loads a model or its new versions. Returns when they serve or are refused. Only with
+    /// explicit control.
     pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
         self.ask(|reply| Command::Load(name, reply)).await
     }
 
-    /// Takes a model out of service; returns before its last requests finish.
-    /// Only under explicit control.
+    /// Unloads a model. Returns before its last requests have finished. Only with explicit control.
     pub(crate) async fn unload(&self, name: ModelName) -> Result<()> {
         self.ask(|reply| Command::Unload(name, reply)).await
     }
 
-    /// Has the source looked at now, not at the next tick. A hint: it may be
-    /// dropped where the manager is busy.
+    /// Asks for the source to be read now instead of at the next interval. May be dropped if the
+    /// manager is busy.
     pub(crate) fn nudge(&self) {
-        let _ = self.commands.try_send(Command::Look);
+        let _ = self.commands.try_send(Command::Read);
     }
 
     async fn ask(
@@ -167,7 +153,7 @@ impl Manager {
     ) -> Result<()> {
         if self.control != Control::Explicit {
             return Err(Error::precondition(
-                "models load by themselves here; start with --model-control explicit to decide it",
+                "load and unload calls need models.control = explicit; this server loads models by itself",
             ));
         }
 
@@ -190,11 +176,11 @@ struct Loop {
     watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
-    /// Under explicit control: the models that are to serve.
+    /// With explicit control: the models that clients loaded.
     asked: BTreeSet<ModelName>,
     /// Where the names of registry models point now.
     pointing: BTreeMap<ModelName, Pointing>,
-    /// What was wanted of registry models when they were last looked at.
+    /// The versions of registry models that were wanted when the source was last read.
     wanted: BTreeMap<ModelName, BTreeSet<Version>>,
     draining: Vec<Draining>,
 }
@@ -207,7 +193,7 @@ impl Loop {
             std::thread::sleep(SETTLE_LOOK);
             self.reconcile(false);
         }
-        // Loading leaves free memory behind: give it back to the system.
+        // Loading leaves free memory behind, which is returned to the system.
         self.parts.engine.trim();
         self.parts.predictor.set_ready(true);
         loop {
@@ -216,7 +202,7 @@ impl Loop {
                 Control::None | Control::Explicit => Duration::from_secs(1),
             };
             match inbox.recv_timeout(tick) {
-                Ok(command) => self.obey(command),
+                Ok(command) => self.run_command(command),
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
                     if matches!(self.parts.control, Control::Poll(_)) {
                         self.reconcile(false);
@@ -251,11 +237,11 @@ impl Loop {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn run_command(&mut self, command: Command) {
         match command {
             Command::Load(name, reply) => {
                 self.asked.insert(name.clone());
-                // An explicit load is a reason to try refused bytes again.
+                // An explicit load tries refused files again.
                 if let Some(versions) = self.models.get_mut(&name) {
                     versions.retain(|_, actual| {
                         !matches!(actual.state, State::Failed(_)) || actual.servable.is_some()
@@ -264,7 +250,7 @@ impl Loop {
                 self.reconcile(false);
                 let _ = reply.send(self.verdict(&name));
             }
-            Command::Look => self.reconcile(true),
+            Command::Read => self.reconcile(true),
             Command::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
                 self.reconcile(false);
@@ -302,7 +288,7 @@ impl Loop {
         }
     }
 
-    /// Compares the directory with what serves until nothing is left to do.
+    /// Compares the source with the versions that serve, until nothing is left to do.
     fn reconcile(&mut self, has_news: bool) {
         let moment = Moment {
             wall: SystemTime::now(),

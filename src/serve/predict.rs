@@ -1,6 +1,6 @@
-//! Makes predictions: a request becomes a response. Every protocol ends here.
-//! Counts, traces and logs each prediction once. Knows no protocol: the caller
-//! passes in how the answer is encoded.
+//! Makes predictions: turns a request into a response. Every protocol ends here. Counts, traces and
+//! logs each prediction once. Knows no protocol: the caller passes a function that encodes the
+//! response.
 
 mod slow;
 
@@ -8,7 +8,8 @@ use crate::core::error::{Error, Kind, Result};
 use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
-use crate::observe::metrics::{Metrics, ServableMetrics};
+use crate::observe::metrics::Metrics;
+use crate::observe::metrics::servable::ServableMetrics;
 use crate::observe::traces::{Ended, Followed, Tracer};
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
@@ -35,17 +36,17 @@ pub(crate) struct Parts {
     pub routes: Arc<Routes>,
     pub metrics: Arc<Metrics>,
     pub mint: Arc<Mint>,
-    /// Traces predictions, where tracing is on.
+    /// Traces predictions, if tracing is on.
     pub tracer: Option<Tracer>,
-    /// The slow-prediction log threshold; none switches that log off.
+    /// Threshold of the slow-prediction log; none switches it off.
     pub slow: Option<Duration>,
 }
 
-/// An answer, as the client reads it.
+/// A response, and its encoding for the client.
 pub(crate) struct Predicted<T> {
-    /// What was predicted.
+    /// The response.
     pub response: Response,
-    /// The same in the client's protocol.
+    /// The response in the client's protocol.
     pub encoded: T,
 }
 
@@ -78,12 +79,12 @@ impl Predictor {
         self.ready.subscribe()
     }
 
-    /// Returns the routes, for front ends that report what serves.
+    /// Returns the routes, for protocols that report which models serve.
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
     }
 
-    /// Binds a target to the servable of this moment.
+    /// Finds the servable of a target now.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         self.routes.resolve(target)
     }
@@ -194,8 +195,8 @@ impl Predictor {
         })
     }
 
-    /// The shadow that gets a copy of a request, and the copy. It shares the
-    /// bytes, and is made only while no request waits for the servable.
+    /// Returns the shadow version and a copy of the request for it. The copy shares the bytes, and
+    /// is made only if no request waits for the servable.
     fn shadow(&self, servable: &Servable, inputs: &[Tensor]) -> Option<(Arc<Servable>, Named)> {
         let shadow = self.routes.shadow_of(servable)?;
         (!servable.has_waiting()).then(|| (shadow, servable.named(inputs)))
@@ -219,15 +220,15 @@ fn selected(
         .collect()
 }
 
-/// One prediction, from its start to what is logged of it.
+/// A prediction in progress, for its trace and its log line.
 struct Prediction<'p> {
     servable: &'p Servable,
     protocol: Protocol,
     arrived: Instant,
-    /// The client's own id, until the response has it.
+    /// The client's request id, until the response has it.
     id: String,
     followed: Option<Followed>,
-    /// When the request entered the queue, where that is traced.
+    /// When the request entered the queue, if it is traced.
     submitted: Option<Instant>,
 }
 
@@ -284,12 +285,12 @@ impl Prediction<'_> {
     }
 }
 
-/// Counts a prediction when it ends, however it ends.
+/// Counts a prediction when it ends, whatever the outcome.
 struct Count<'m> {
     metrics: &'m ServableMetrics,
     protocol: Protocol,
     arrived: Instant,
-    /// Cancelled, until it is known.
+    /// The outcome; cancelled until it is known.
     outcome: Result<Duration, Kind>,
 }
 

@@ -1,5 +1,5 @@
-//! Which servable a request means. A table is immutable; the manager publishes
-//! a new one with one atomic store, and requests never wait for it.
+//! Selects the servable of a request. A table is immutable; the manager publishes a new one with
+//! one atomic store, and requests never wait for it.
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ pub(crate) enum Unqualified {
     Champion(Version),
     /// Several, by traffic weight in percent; the weights add up to 100.
     Split(Vec<(Version, u32)>),
-    /// None.
+    /// None: the model has no champion.
     NoChampion,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Unqualified {
 pub(crate) struct Table {
     /// By name.
     pub models: HashMap<ModelName, ModelRoutes>,
-    /// The last registry entry that the table reflects, where there is one.
+    /// The last registry entry that the table reflects; none for a directory.
     pub entry: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ impl Table {
     /// Finds the servable of a target.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
-        let unknown = || Error::not_found(format!("model '{name}' is not known here"));
+        let unknown = || Error::not_found(format!("model '{name}' does not exist on this server"));
         let model = self.models.get(name).ok_or_else(unknown)?;
 
         let version = match &target.selector {
@@ -79,7 +79,7 @@ impl Table {
     }
 }
 
-/// Versions that an error lists.
+/// Most versions that an error lists.
 const LISTED_MAX: usize = 8;
 
 impl ModelRoutes {
@@ -108,7 +108,7 @@ impl ModelRoutes {
                 })
             }
             Unqualified::Champion(version) => Ok(*version),
-            Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(chance))),
+            Unqualified::Split(parts) => Ok(pick(parts, key.unwrap_or_else(random))),
             Unqualified::NoChampion => {
                 Err(Error::not_found(format!("model '{name}' has no champion")))
             }
@@ -116,7 +116,7 @@ impl ModelRoutes {
     }
 }
 
-/// Picks the version whose weight a number falls into.
+/// Picks the version whose range of traffic weights contains a number.
 fn pick(parts: &[(Version, u32)], number: u64) -> Version {
     let mut left = number % 100;
     for (version, percent) in parts {
@@ -130,8 +130,8 @@ fn pick(parts: &[(Version, u32)], number: u64) -> Version {
     parts.last().expect("a split has parts").0
 }
 
-/// Draws a number that no client can influence.
-fn chance() -> u64 {
+/// Draws a random number that clients cannot influence.
+fn random() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     mix(COUNT.fetch_add(SPLITMIX_STEP, Ordering::Relaxed))
 }

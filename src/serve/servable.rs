@@ -1,6 +1,6 @@
-//! One loaded, warmed version: its signature, its batcher and its series. It
-//! lives while a route table or a request holds it; dropping the last hold
-//! closes the queue, and the lanes free the sessions on their own threads.
+//! A loaded, warmed-up version: its signature, its batcher and its metrics. It lives while a route
+//! table or a request holds it. Dropping the last hold closes the queue, and the lanes free the
+//! sessions on their own threads.
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
@@ -8,7 +8,7 @@ use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::Observer;
-use crate::observe::metrics::ServableMetrics;
+use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, Batcher, Done, Options, Reopen, Submission};
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 /// Whether requests are merged into batches, and if not why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Batching {
-    /// The probe at load showed that rows do not influence each other.
+    /// The test at load showed that rows do not influence each other.
     Joined,
     /// Each request runs alone, for this reason.
     Alone(String),
@@ -32,19 +32,19 @@ pub(crate) struct Parts {
     pub digest: Digest,
     pub signature: Signature,
     pub batching: Batching,
-    /// One lane each; not empty.
+    /// Sessions, at least one; each gets a lane.
     pub sessions: Vec<Box<dyn Session>>,
     /// Opens one more session, for a lane that replaces a hung one.
     pub reopen: Reopen,
     pub options: Options,
-    /// For requests without one.
+    /// Deadline of requests that send none.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
-    /// Monitors it, where monitoring is on.
+    /// Monitors the version, if monitoring is on.
     pub observer: Option<Observer>,
 }
 
-/// A version that serves.
+/// A loaded version.
 pub(crate) struct Servable {
     pub name: ModelName,
     pub version: Version,
@@ -122,17 +122,17 @@ impl Servable {
             .await
     }
 
-    /// Whether requests wait for a lane at this moment.
+    /// Tells whether requests wait for a lane now.
     pub(crate) fn has_waiting(&self) -> bool {
         self.batcher.has_waiting()
     }
 
-    /// Says why it cannot serve although it is loaded, where that is so.
+    /// Returns why it cannot serve although it is loaded; none if it can.
     pub(crate) fn problem(&self) -> Option<String> {
         self.batcher.problem()
     }
 
-    /// Whether a batch runs at this moment.
+    /// Tells whether a batch runs now.
     pub(crate) fn is_running(&self) -> bool {
         self.batcher.is_running()
     }
@@ -147,7 +147,7 @@ impl Servable {
             .collect()
     }
 
-    /// The name of output `at`, shared with responses.
+    /// Returns the name of output `at`, shared with responses.
     pub(crate) fn output_name(&self, at: usize) -> Arc<str> {
         Arc::clone(&self.output_names[at])
     }

@@ -1,6 +1,6 @@
-//! Sends copies of requests to the version of the alias `shadow`, and compares
-//! the answers. Owns a bounded queue and one thread; the original request never
-//! waits for either, and copies are the first to be dropped under load.
+//! Sends copies of requests to the version with the alias `shadow`, and compares the outputs. Owns
+//! a bounded queue and one thread. The original request never waits for them, and copies are the
+//! first to be dropped under load.
 
 use crate::core::error::{Error, Result};
 use crate::core::request::Deadline;
@@ -12,13 +12,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Copies waiting; beyond it they are dropped and counted.
+/// Most copies that wait; further ones are dropped and counted.
 const COPIES_MAX: usize = 64;
-/// The largest copy, with its answer; a larger one is dropped and counted.
+/// Most bytes of a copy with its outputs; a larger one is dropped and counted.
 const COPY_BYTES_MAX: usize = 1 << 20;
-/// How long a copy may take.
+/// Deadline of a copy.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Numbers that differ by no more than this count as the same.
+/// Tolerance within which numbers count as the same.
 const TOLERANCE: Tolerance = Tolerance {
     relative: 1e-4,
     absolute: 1e-4,
@@ -26,21 +26,21 @@ const TOLERANCE: Tolerance = Tolerance {
 /// The least urgent priority.
 const PRIORITY: u8 = u8::MAX;
 
-/// A request that was answered, to be run again on another version.
+/// An answered request, to be run again on another version.
 pub(crate) struct Copied {
     pub shadow: Arc<Servable>,
     pub inputs: Vec<(String, Tensor)>,
-    /// The original answer.
+    /// The original outputs.
     pub outputs: Vec<(Arc<str>, Tensor)>,
 }
 
-/// The way to the shadow's thread. Dropping it ends the thread.
+/// The handle to the thread of the copies. Dropping it ends the thread.
 pub(crate) struct Shadows {
     copies: Sender<Copied>,
     metrics: Arc<Metrics>,
 }
 
-/// The result of a copy.
+/// The result of running a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Same,
@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The metric label.
+    /// Returns the metric label.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -78,7 +78,7 @@ impl Shadows {
         Ok(Self { copies, metrics })
     }
 
-    /// Takes a copy if there is room, and drops it if not; never waits.
+    /// Queues a copy, or drops it if the queue is full; never waits.
     pub(crate) fn offer(&self, copied: Copied) {
         let outputs = copied.outputs.iter().map(|(_, t)| t.bytes());
         let bytes: usize = copied

@@ -110,7 +110,7 @@ fn files_that_change_in_place_are_refused_and_the_loaded_version_still_serves() 
         line(&server, "m", "1").is_some_and(|l| {
             l["reason"]
                 .as_str()
-                .is_some_and(|r| r.contains("changed in place"))
+                .is_some_and(|r| r.contains("changed after it was loaded"))
         })
     });
     assert_eq!(

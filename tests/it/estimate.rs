@@ -303,9 +303,12 @@ fn check_companion_output(server: &Server, found: f64) {
 fn check_refused_companions(server: &Server) {
     let listed = server.post("/v2/repository/index", b"{}").json();
     for (name, why) in [
-        ("other", "the companion takes 'x' as another type or shape"),
+        (
+            "other",
+            "the companion model has the input 'x' with another type or shape",
+        ),
         ("broken", "the companion model: not an ONNX model"),
-        ("classes", "its answers are not taken for values"),
+        ("classes", "it is not a regression model"),
     ] {
         let found = listed
             .as_array()
@@ -343,7 +346,8 @@ fn a_companion_travels_with_its_version() {
         &at("wine.onnx"),
     ]);
     assert!(
-        code == 1 && said.contains("the companion takes 'x' as another type or shape"),
+        code == 1
+            && said.contains("the companion model has the input 'x' with another type or shape"),
         "{said}"
     );
 

@@ -181,7 +181,7 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
         Command::Backfill(arguments) => return block_on(backfill::backfill(&arguments)),
         Command::Guard => crate::command::guard::run()?,
-        Command::ProbeModel => ortus::app::probe_model()?,
+        Command::ProbeModel => ortus::app::engine::probe_model()?,
     }
 
     Ok(ExitCode::SUCCESS)

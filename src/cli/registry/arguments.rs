@@ -1,10 +1,15 @@
 //! Arguments of the registry's commands, and how targets, weights and times are read.
 
+pub(super) mod change;
 #[cfg(test)]
 mod tests;
 
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
+use change::{
+    AliasArguments, GcArguments, ImportArguments, NameAndVersion, PolicyArguments,
+    PromoteArguments, PushArguments, RollbackArguments, TagArguments, TrafficArguments,
+};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -44,70 +49,33 @@ pub struct By {
 }
 
 #[derive(Args)]
-pub(crate) struct NameAndVersion {
-    /// Name of the model.
-    pub name: String,
-    /// Version number or alias.
-    pub version: String,
+pub(crate) struct LineageArguments {
+    /// Model: NAME, NAME@ALIAS or NAME:VERSION.
+    #[arg(required_unless_present = "prediction", conflicts_with = "prediction")]
+    pub target: Option<String>,
+    /// Show the version that made this captured prediction.
+    #[arg(long, value_name = "ID")]
+    pub prediction: Option<uuid::Uuid>,
     #[command(flatten)]
     pub common: Common,
-    #[command(flatten)]
-    pub by: By,
 }
 
 #[derive(Args)]
-pub(crate) struct PushArguments {
-    /// Name of the model.
-    pub name: String,
-    /// ONNX file, or directory with model.onnx and its other files.
-    #[arg(required_unless_present = "from_mlflow")]
-    pub path: Option<PathBuf>,
-    /// MLflow model of the ONNX flavour, instead of PATH. Feature names and lineage are imported.
-    #[arg(long, value_name = "DIR", conflicts_with = "path")]
-    pub from_mlflow: Option<PathBuf>,
-    /// Alias that is set to the new version in the same change.
-    #[arg(long, value_name = "ALIAS")]
-    pub alias: Option<String>,
-    /// Baseline for drift monitoring, made by `ortus profile`.
-    #[arg(long, value_name = "FILE")]
-    pub baseline: Option<PathBuf>,
-    /// Model card in Markdown.
-    #[arg(long, value_name = "FILE")]
-    pub card: Option<PathBuf>,
-    /// Golden rows: inputs with expected outputs, in JSON.
-    #[arg(long, value_name = "FILE")]
-    pub golden: Option<PathBuf>,
-    /// Companion model: an ONNX model that predicts the error of this regression model.
-    #[arg(long, value_name = "FILE")]
-    pub companion: Option<PathBuf>,
-    /// Names of the input columns.
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
-    pub features: Vec<String>,
-    /// Licence as an SPDX expression.
-    #[arg(long, value_name = "SPDX")]
-    pub licence: Option<String>,
-    /// Tag of the version; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub tag: Vec<String>,
-    /// Version from which this one was derived.
-    #[arg(long, value_name = "VERSION")]
-    pub parent: Option<String>,
-    /// Lineage (data, code, environment) as a JSON object.
-    #[arg(long, value_name = "FILE")]
-    pub lineage: Option<PathBuf>,
-    /// Evaluation metrics as a JSON object.
-    #[arg(long, value_name = "FILE")]
-    pub metrics: Option<PathBuf>,
-    /// Publish even if the signature is incompatible with the champion.
-    #[arg(long)]
-    pub allow_signature_change: bool,
-    /// Publish without a test run of the model.
-    #[arg(long)]
-    pub no_probe: bool,
+pub(crate) struct AuditReportArguments {
+    /// Report only this model.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Start of the period: a date (UTC) or an RFC 3339 time.
+    #[arg(long, value_name = "DATE")]
+    pub since: Option<String>,
+    /// End of the period: a date (its end, UTC) or an RFC 3339 time.
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+    /// Print a self-contained HTML page instead of Markdown.
+    #[arg(long, conflicts_with = "json")]
+    pub html: bool,
     #[command(flatten)]
     pub common: Common,
-    #[command(flatten)]
-    pub by: By,
 }
 
 #[derive(Subcommand)]
@@ -150,16 +118,7 @@ pub(crate) enum Verb {
         common: Common,
     },
     /// Show the lineage of a version: data, code, parent versions and promotions.
-    Lineage {
-        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
-        #[arg(required_unless_present = "prediction", conflicts_with = "prediction")]
-        target: Option<String>,
-        /// Show the version that made this captured prediction.
-        #[arg(long, value_name = "ID")]
-        prediction: Option<uuid::Uuid>,
-        #[command(flatten)]
-        common: Common,
-    },
+    Lineage(LineageArguments),
     /// Export a version as an OCI image layout.
     Export {
         /// Model: NAME, NAME@ALIAS or NAME:VERSION.
@@ -171,17 +130,7 @@ pub(crate) enum Verb {
         common: Common,
     },
     /// Import an exported version, or every version of a model directory.
-    Import {
-        /// Directory to import.
-        path: PathBuf,
-        /// Model of the directory to import; for an exported version, the name to import it as.
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Import(ImportArguments),
     /// Compare two versions: signature, graph, size and metrics.
     Diff {
         /// Name of the model.
@@ -194,103 +143,25 @@ pub(crate) enum Verb {
         common: Common,
     },
     /// Make a version champion, which serves requests that name no version.
-    Promote {
-        #[command(flatten)]
-        at: NameAndVersion,
-        /// Promote even if the signature is incompatible with the champion.
-        #[arg(long)]
-        allow_signature_change: bool,
-    },
+    Promote(PromoteArguments),
     /// Restore the previous champion.
-    Rollback {
-        /// Name of the model.
-        name: String,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Rollback(RollbackArguments),
     /// Set an alias to a version, or remove it.
-    Alias {
-        /// Name of the model.
-        name: String,
-        /// Alias, such as challenger or shadow.
-        alias: String,
-        /// Version number or another alias.
-        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
-        version: Option<String>,
-        /// Remove the alias.
-        #[arg(long)]
-        remove: bool,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Alias(AliasArguments),
     /// Split requests that name no version by traffic weights; without weights, end the split.
-    Traffic {
-        /// Name of the model.
-        name: String,
-        /// Traffic weights in percent, such as champion=90 challenger=10.
-        #[arg(value_name = "ALIAS=PERCENT")]
-        weights: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Traffic(TrafficArguments),
     /// Retire a version, so that it is no longer served.
     Retire(NameAndVersion),
     /// Tag a model (NAME) or a version (NAME:VERSION).
-    Tag {
-        /// Model: NAME, NAME@ALIAS or NAME:VERSION.
-        target: String,
-        /// Tag as KEY=VALUE, or KEY with --remove.
-        tag: String,
-        /// Remove the tag.
-        #[arg(long)]
-        remove: bool,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Tag(TagArguments),
     /// Approve a version for promotion.
     Approve(NameAndVersion),
     /// Reject a version for promotion.
     Reject(NameAndVersion),
     /// Set the approval and signature policy of the namespace.
-    Policy {
-        /// Approvals that a version needs before it becomes champion or receives traffic. The author of the version does not count.
-        #[arg(long, value_name = "N", required_unless_present_any = ["signatures", "owners"])]
-        approvals: Option<u32>,
-        /// Signature policy for changes and versions: none, warn or require.
-        #[arg(long, value_name = "WORD")]
-        signatures: Option<String>,
-        /// Public keys that may change this policy, if signatures are checked [default: the key of this change].
-        #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
-        owners: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Policy(PolicyArguments),
     /// Delete blobs that no version uses.
-    Gc {
-        /// Print what would be deleted, and delete nothing.
-        #[arg(long)]
-        dry_run: bool,
-        /// Keep blobs younger than this, by the clock of the store.
-        #[arg(long, value_name = "HOURS", default_value_t = 24)]
-        grace: u32,
-        /// Keep blobs of versions that were retired within this period.
-        #[arg(long, value_name = "DAYS", default_value_t = 30)]
-        retain: u32,
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        by: By,
-    },
+    Gc(GcArguments),
     /// List the servers of the registry and the last log entry that each applied.
     Fleet {
         #[command(flatten)]
@@ -351,22 +222,7 @@ pub(crate) enum KeyVerb {
 #[derive(Subcommand)]
 pub(crate) enum AuditVerb {
     /// Report every promotion in a period as Markdown or HTML.
-    Report {
-        /// Report only this model.
-        #[arg(long, value_name = "NAME")]
-        model: Option<String>,
-        /// Start of the period: a date (UTC) or an RFC 3339 time.
-        #[arg(long, value_name = "DATE")]
-        since: Option<String>,
-        /// End of the period: a date (its end, UTC) or an RFC 3339 time.
-        #[arg(long, value_name = "DATE")]
-        until: Option<String>,
-        /// Print a self-contained HTML page instead of Markdown.
-        #[arg(long, conflicts_with = "json")]
-        html: bool,
-        #[command(flatten)]
-        common: Common,
-    },
+    Report(AuditReportArguments),
     /// Read the whole registry and report the first object that does not match its digest.
     Verify {
         #[command(flatten)]

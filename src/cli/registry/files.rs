@@ -1,99 +1,44 @@
-//! `ortus push`, `pull` and `list`: the commands that move files of versions, with their
-//! progress bar, and the table of models.
+//! `ortus push`, `pull`, `export` and `import`: the commands that move files of versions, with
+//! their progress bar.
 
-use super::arguments::{Common, PushArguments, split_target};
-use super::{WAITING, config, nudge, open, parse, print};
-use crate::cli::print::{Table, line, note};
+use super::access::{config, open_to_change, open_to_read, print};
+use super::arguments::change::{ImportArguments, PushArguments};
+use super::arguments::{Common, split_target};
+use super::change::WAITING;
+use super::notify::nudge;
+use crate::cli::print::note;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Alias, Version};
+use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::commands::push::Push;
 use crate::registry::manifest::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Publishes a new version and prints its number.
 pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
-    let name = parse(&arguments.name)?;
-    let mut extra = Vec::new();
-    let given = [
-        (Role::Baseline, &arguments.baseline),
-        (Role::Card, &arguments.card),
-        (Role::Golden, &arguments.golden),
-        (Role::Companion, &arguments.companion),
-    ];
+    let (common, by) = (&arguments.common, &arguments.by);
+    let name = ModelName::parse(&arguments.name)?;
+    let push = push_of(arguments)?;
 
-    for (role, path) in given {
-        extra.extend(path.clone().map(|path| (role, path)));
-    }
-    let tags = arguments.tag.iter().map(|tag| {
-        let (key, value) = tag
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("--tag must be KEY=VALUE; got \"{tag}\"")))?;
-        Ok((key.to_owned(), value.to_owned()))
-    });
-
-    let mut push = match (&arguments.from_mlflow, &arguments.path) {
-        (Some(folder), _) => Push::of_mlflow(folder)?,
-        (None, path) => Push {
-            path: path.clone().unwrap_or_default(),
-            ..Push::default()
-        },
-    };
-
-    // Arguments override what MLflow recorded.
-    push.lineage.extend(
-        arguments
-            .lineage
-            .as_deref()
-            .map(object)
-            .transpose()?
-            .unwrap_or_default(),
-    );
-
-    if !arguments.features.is_empty() {
-        push.features.clone_from(&arguments.features);
-    }
-    let push = Push {
-        alias: arguments.alias.as_deref().map(Alias::parse).transpose()?,
-        extra,
-        licence: arguments.licence.clone().unwrap_or_default(),
-        tags: tags.collect::<Result<_>>()?,
-        parent: arguments
-            .parent
-            .as_deref()
-            .map(Version::parse)
-            .transpose()?,
-        evaluation: arguments
-            .metrics
-            .as_deref()
-            .map(object)
-            .transpose()?
-            .unwrap_or_default(),
-        allow_signature_change: arguments.allow_signature_change,
-        ..push
-    };
-
-    let mut operator = open(&arguments.common, Some(&arguments.by), true).await?;
+    let mut operator = open_to_change(common, by).await?;
     if !arguments.no_probe {
-        operator.prober = Some(crate::app::prober_of(&config(&arguments.common)?, &note)?);
+        operator.prober = Some(crate::app::engine::prober_of(&config(common)?, &note)?);
     }
+
     let bar = bar();
     let pushed = operator.push(&name, &push, &|bytes| bar.inc(bytes)).await;
     bar.finish_and_clear();
     let pushed = pushed?;
-    nudge(&operator, &arguments.by).await;
-    // Scripts read the version as a bare integer.
-    line(&if arguments.common.json {
-        serde_json::json!(pushed).to_string()
-    } else {
-        pushed.version.to_string()
-    });
+    nudge(&operator, by).await;
 
+    // Scripts read the version as a bare integer.
+    let version = pushed.version.to_string();
+    print(&serde_json::json!(pushed), &version, common)?;
     if pushed.waiting {
         note(&format!(
-            "ortus: version {} is pushed and waits for approvals before it can become champion",
-            pushed.version
+            "ortus: version {version} is pushed and waits for approvals before it can become champion"
         ));
         return Ok(ExitCode::from(WAITING));
     }
@@ -101,63 +46,131 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads what is pushed from the arguments. They override what MLflow recorded.
+fn push_of(arguments: &PushArguments) -> Result<Push> {
+    let mut push = match &arguments.from_mlflow {
+        Some(folder) => Push::of_mlflow(folder)?,
+        None => Push {
+            path: arguments.path.clone().unwrap_or_default(),
+            ..Push::default()
+        },
+    };
+
+    push.lineage
+        .extend(optional_object(arguments.lineage.as_deref())?);
+    if !arguments.features.is_empty() {
+        push.features.clone_from(&arguments.features);
+    }
+
+    Ok(Push {
+        alias: arguments.alias.as_deref().map(Alias::parse).transpose()?,
+        extra: extra_files(arguments),
+        licence: arguments.licence.clone().unwrap_or_default(),
+        tags: arguments
+            .tag
+            .iter()
+            .map(|text| tag(text))
+            .collect::<Result<_>>()?,
+        parent: arguments
+            .parent
+            .as_deref()
+            .map(Version::parse)
+            .transpose()?,
+        evaluation: optional_object(arguments.metrics.as_deref())?,
+        allow_signature_change: arguments.allow_signature_change,
+        ..push
+    })
+}
+
+/// Lists the files that are pushed with the model.
+fn extra_files(arguments: &PushArguments) -> Vec<(Role, PathBuf)> {
+    let given = [
+        (Role::Baseline, &arguments.baseline),
+        (Role::Card, &arguments.card),
+        (Role::Golden, &arguments.golden),
+        (Role::Companion, &arguments.companion),
+    ];
+
+    given
+        .into_iter()
+        .filter_map(|(role, path)| Some((role, path.clone()?)))
+        .collect()
+}
+
+/// Reads KEY=VALUE.
+fn tag(text: &str) -> Result<(String, String)> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| Error::invalid(format!("--tag must be KEY=VALUE; got \"{text}\"")))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Downloads the files of a version.
 pub(super) async fn pull(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
     let (name, which) = split_target(target)?;
-    let operator = open(common, None, false).await?;
+    let operator = open_to_read(common).await?;
+
     let bar = bar();
     let version = operator
         .pull(&name, which.as_deref(), output, &|bytes| bar.inc(bytes))
         .await;
     bar.finish_and_clear();
-    let version = version?.number();
-    let text = format!("{name}:{version} is in {}", output.display());
-    print(
-        &serde_json::json!({"name": name.as_str(), "version": version, "path": output}),
-        &text,
-        common,
-    )
+
+    print_folder(&name, version?, output, common)
 }
 
-pub(super) async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
-    let listed = open(common, None, false).await?.list(tag).await?;
-    if common.json {
-        return print(&serde_json::json!(listed), "", common);
-    }
-    let mut table = Table::new(&[
-        "model", "versions", "champion", "aliases", "traffic", "tags",
-    ]);
-    for model in &listed {
-        let pairs = |map: Vec<(&String, String)>| {
-            map.into_iter()
-                .map(|(k, v)| format!("{k}={v}"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let others = model
-            .aliases
-            .iter()
-            .filter(|(alias, _)| *alias != "champion");
-        table.row(&[
-            &model.name,
-            &model.versions.to_string(),
-            &model
-                .aliases
-                .get("champion")
-                .map_or_else(|| "-".to_owned(), u64::to_string),
-            &pairs(others.map(|(a, v)| (a, v.to_string())).collect()),
-            &pairs(
-                model
-                    .traffic
-                    .iter()
-                    .map(|(t, p)| (t, p.to_string()))
-                    .collect(),
-            ),
-            &pairs(model.tags.iter().map(|(k, v)| (k, v.clone())).collect()),
-        ]);
-    }
+/// Exports a version as an OCI image layout.
+pub(super) async fn export(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
+    let (name, which) = split_target(target)?;
+    let operator = open_to_read(common).await?;
+    let version = operator
+        .export(&name, which.as_deref(), output, &|_| {})
+        .await?;
 
-    table.print();
-    Ok(ExitCode::SUCCESS)
+    print_folder(&name, version, output, common)
+}
+
+/// Prints the folder that a version was written to.
+fn print_folder(
+    name: &ModelName,
+    version: Version,
+    folder: &Path,
+    common: &Common,
+) -> Result<ExitCode> {
+    let version = version.number();
+    let json = serde_json::json!({"name": name.as_str(), "version": version, "path": folder});
+    let text = format!("{name}:{version} is in {}", folder.display());
+    print(&json, &text, common)
+}
+
+/// Imports an exported version, or the versions of a model directory.
+pub(super) async fn import(arguments: &ImportArguments) -> Result<ExitCode> {
+    let (common, by) = (&arguments.common, &arguments.by);
+    let name = arguments
+        .name
+        .as_deref()
+        .map(ModelName::parse)
+        .transpose()?;
+    let operator = open_to_change(common, by).await?;
+
+    let bar = bar();
+    let pushed = operator
+        .import(&arguments.path, name.as_ref(), &|bytes| bar.inc(bytes))
+        .await;
+    bar.finish_and_clear();
+    let pushed = pushed?;
+    nudge(&operator, by).await;
+
+    let lines: Vec<String> = pushed
+        .iter()
+        .map(|version| format!("{}:{}", version.name, version.version))
+        .collect();
+    print(&serde_json::json!(pushed), &lines.join("\n"), common)
+}
+
+/// Reads a JSON object from a file, if one is given.
+fn optional_object(path: Option<&Path>) -> Result<Map<String, Value>> {
+    path.map_or_else(|| Ok(Map::new()), object)
 }
 
 /// Reads a JSON object from a file.
@@ -168,7 +181,7 @@ fn object(path: &Path) -> Result<Map<String, Value>> {
 }
 
 /// Shows progress in bytes, on a terminal only.
-pub(super) fn bar() -> ProgressBar {
+fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(
         ProgressStyle::with_template("{bytes} {binary_bytes_per_sec} {elapsed}")

@@ -45,7 +45,7 @@ fn kept(column: &str) -> Kept {
 }
 
 #[test]
-fn the_same_alarm_is_one_an_hour_and_all_together_have_a_limit() {
+fn a_repeated_alarm_is_stored_once_an_hour_and_all_alarms_have_a_limit() {
     let (mut limit, now) = (Limit::default(), Instant::now());
     assert!(
         limit.admits(&kept("a"), now)
@@ -62,7 +62,7 @@ fn the_same_alarm_is_one_an_hour_and_all_together_have_a_limit() {
 }
 
 #[test]
-fn alarms_are_kept_and_read_by_model_and_time() {
+fn alarms_are_stored_and_read_by_model_and_time() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -9,20 +9,20 @@ use crate::observe::drift::observer::{Answered, Tap, number};
 use crate::observe::metrics::Metrics;
 use std::sync::Arc;
 
-/// One event.
+/// A CloudEvent.
 pub(crate) struct Event {
-    /// Attributes, by the names of their headers.
+    /// Attributes, by header name.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
-/// Takes an event, or tells that it cannot; must not block.
+/// Sends an event, or returns that it cannot; must not block.
 pub(crate) type Send = Box<dyn Fn(Event) -> bool + std::marker::Send + Sync>;
 
 const REQUEST: &str = "org.kubeflow.serving.inference.request";
 const RESPONSE: &str = "org.kubeflow.serving.inference.response";
 
-/// Makes events of a share of the predictions that the monitor shows.
+/// Returns a tap that sends a share of the predictions as events.
 pub(crate) fn tap(settings: &CaptureSettings, metrics: Arc<Metrics>, send: Send) -> Tap {
     let (share, bytes_max) = (settings.share, settings.request_bytes_max);
     Box::new(move |answered: &Answered<'_>| {

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use uuid::Uuid;
 
-/// The format written, and the newest that is read.
+/// The format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
 /// The folder of all captured files.
 pub(crate) const FOLDER: &str = "capture";
-/// The largest file that is read.
+/// Most bytes of a file that is read.
 pub const FILE_BYTES_MAX: u64 = 4 << 30;
 
-/// What stands beside the rows.
+/// The metadata of a capture file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -35,16 +35,17 @@ pub struct Head {
     pub digest: String,
     /// How tensors lie in columns.
     pub sheet: Sheet,
-    /// Task of the model, where it is known.
+    /// Task of the model, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskNote>,
 }
 
-/// A task, as files have it.
+/// A task, in the form of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskNote {
-    /// The output with the scores, whether there is one, the output that decides, and the classes.
+    /// Index of the output with the scores, whether it holds a single score for two classes, index
+    /// of the output with the class, and the classes.
     Classification(usize, bool, Option<usize>, Vec<String>),
     /// Index of the output that holds the value.
     Regression(usize),
@@ -60,7 +61,7 @@ impl TaskNote {
         }
     }
 
-    /// Back.
+    /// Returns the task.
     pub(crate) fn task(&self) -> Task {
         match self {
             Self::Regression(at) => Task::Regression(*at),
@@ -77,7 +78,7 @@ impl TaskNote {
 }
 
 impl Head {
-    /// What stands beside the rows of a version.
+    /// Describes the files of a version.
     pub(super) fn of(subject: &Subject, sheet: Sheet) -> Self {
         Self {
             format: FORMAT,
@@ -89,8 +90,8 @@ impl Head {
         }
     }
 
-    /// Where a file goes: by model, version and hour, as tools that read folders
-    /// of Parquet expect it.
+    /// Names a file, in folders by model, version and hour, as tools that read folders of Parquet
+    /// files expect.
     pub(super) fn key(&self, hour: u64) -> String {
         let Self { model, version, .. } = self;
         format!(
@@ -109,7 +110,7 @@ impl Head {
     }
 }
 
-/// The folder of a model's files, or of one version and hour.
+/// Names the folder of a model's files, or of one version and hour.
 pub(crate) fn folder(model: &str, of: Option<(u64, u64)>) -> String {
     match of {
         None => format!("{FOLDER}/model={model}/"),
@@ -120,28 +121,28 @@ pub(crate) fn folder(model: &str, of: Option<(u64, u64)>) -> String {
     }
 }
 
-/// An hour since 1970 as folders name it.
+/// Writes an hour since 1970 as in the names of folders.
 pub(crate) fn name(hour: u64) -> String {
     let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
     DateTime::from_timestamp(seconds, 0)
         .map_or_else(String::new, |t| t.format("%Y-%m-%dT%H").to_string())
 }
 
-/// The value of a part of a key, such as `hour=…`.
+/// Returns the value of a part of a key, such as `hour=…`.
 pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
     key.split('/')
         .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A file that was read.
+/// A capture file.
 pub struct Captured {
-    /// What the file says about itself.
+    /// Its metadata.
     pub head: Head,
     /// The captured rows.
     pub table: Table,
 }
 
-/// A request that was captured.
+/// A captured request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Id of the prediction.
@@ -153,7 +154,7 @@ pub struct Request {
 }
 
 impl Captured {
-    /// Reads a file. Refuses what is no captured file, and another format.
+    /// Reads a file. Refuses one that is not a capture file, or of another format.
     pub fn read(bytes: Bytes) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
@@ -164,7 +165,9 @@ impl Captured {
             Error::precondition("the file is not a capture file: it has no capture metadata")
         })?;
         let malformed = |e: serde_json::Error| {
-            Error::precondition(format!("the note of a captured file is malformed: {e}"))
+            Error::precondition(format!(
+                "the metadata of the capture file is malformed: {e}"
+            ))
         };
         let Format { format } = serde_json::from_str(note).map_err(malformed)?;
         if format != FORMAT {
@@ -179,7 +182,7 @@ impl Captured {
         Ok(Self { head, table })
     }
 
-    /// The requests, in their order: rows of one prediction that follow each other.
+    /// Returns the requests in order. Consecutive rows of one prediction form a request.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let damaged =
             || Error::precondition("the file lacks the columns that every capture file has");
@@ -209,14 +212,14 @@ impl Captured {
         Ok(requests)
     }
 
-    /// What was asked.
+    /// Returns the inputs of a request.
     pub(crate) fn inputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
         self.head
             .sheet
             .tensors(&self.table, request.rows.clone(), true)
     }
 
-    /// What was answered.
+    /// Returns the outputs of a request.
     pub(crate) fn outputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
         self.head
             .sheet
@@ -224,8 +227,7 @@ impl Captured {
     }
 }
 
-/// Makes the columns of unsigned tensors unsigned: older files hold the same
-/// bits as signed numbers.
+/// Converts the columns of unsigned tensors: older files hold the same bits as signed numbers.
 fn make_unsigned(sheet: &Sheet, table: &mut Table) {
     for spread in sheet
         .tensors

@@ -1,4 +1,5 @@
-//! Finds the predictions of ids in capture files, by the hour that each id holds.
+//! Finds predictions by id in capture files. An id holds the time of the prediction, and files are
+//! named by hour.
 
 use super::file::{Captured, FOLDER, name};
 use super::replay::open;
@@ -12,27 +13,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
-/// Files opened at one look; the rest waits for the next.
+/// Most files opened in one search; the rest is searched the next time.
 const FILES_MAX: usize = 64;
 
-/// What is known of a prediction.
+/// A captured prediction.
 pub(crate) struct Found {
     pub model: String,
     pub version: u64,
     pub digest: String,
     pub task: crate::core::model::task::Task,
-    /// Of each row.
+    /// The prediction for each row.
     pub answers: Vec<Option<Answer>>,
 }
 
-/// What was looked for in vain need not be looked for in the same file again.
+/// Remembers which ids a file does not hold, so that it is not searched for them again.
 #[derive(Default)]
 pub(crate) struct Finder {
     missed: BTreeMap<String, HashSet<Uuid>>,
 }
 
-/// The model and version that answered a prediction; none where it was not
-/// captured. A file that cannot be read is an error: it may be there.
+/// Finds the model and version that made a prediction; none if it was not captured. A file that
+/// cannot be read is an error, because it may hold the prediction.
 pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(String, u64)>> {
     let since = minted(id)
         .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
@@ -56,8 +57,8 @@ pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(S
 }
 
 impl Finder {
-    /// Finds predictions; those that are nowhere are left out. A file that cannot
-    /// be read is told of and passed over.
+    /// Finds predictions; those that were not captured are left out. A file that cannot be read is
+    /// logged and skipped.
     pub(crate) async fn find(
         &mut self,
         records: &Records,
@@ -93,7 +94,7 @@ impl Finder {
                 let file = match open(records, key).await {
                     Ok(Some(file)) => file,
                     Ok(None) => continue,
-                    // The store may be back the next time; what was found counts.
+                    // The store may answer again the next time; what was found so far counts.
                     Err(error) if error.kind == Kind::Unavailable => return Ok(found),
                     Err(error) => {
                         tracing::error!(file = key, %error, "a capture file cannot be read and is skipped");
@@ -119,7 +120,7 @@ impl Finder {
 
         self.missed
             .retain(|key, _| listed.iter().any(|(k, _)| k == key));
-        // Those that nobody waits for any more need no place.
+        // Ids that are no longer searched for are forgotten.
         self.missed
             .values_mut()
             .for_each(|missed| missed.retain(|id| wanted.contains(id)));

@@ -18,21 +18,21 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What of the store is asked again.
+/// Which captured predictions are sent again.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// Name of the model.
     pub model: ModelName,
-    /// Only what this version answered.
+    /// Only predictions of this version.
     pub version: Option<u64>,
-    /// First time that is included.
+    /// Start of the period.
     pub from: DateTime<Utc>,
-    /// First time that is left out.
+    /// End of the period, which is not part of it.
     pub to: DateTime<Utc>,
 }
 
 impl Window {
-    /// The files that may hold predictions of it, the oldest first.
+    /// Lists the files that may hold such predictions, the oldest first.
     pub async fn files(&self, records: &Records) -> Result<Vec<String>> {
         let listed: Vec<(String, _)> = records
             .list(&folder(self.model.as_str(), None))
@@ -57,13 +57,13 @@ impl Window {
         Ok(keys)
     }
 
-    /// Whether a prediction is of it.
+    /// Tells whether a prediction is selected.
     pub(crate) fn holds(&self, time: DateTime<Utc>) -> bool {
         self.from <= time && time < self.to
     }
 }
 
-/// Reads a file of the store; none where it was swept meanwhile.
+/// Reads a file of the store; none if it was deleted meanwhile.
 pub(crate) async fn open(records: &Records, key: &str) -> Result<Option<Captured>> {
     let Some(bytes) = records.get(key, FILE_BYTES_MAX).await? else {
         return Ok(None);
@@ -71,39 +71,40 @@ pub(crate) async fn open(records: &Records, key: &str) -> Result<Option<Captured
     Captured::read(bytes).map(Some).map_err(|e| e.context(key))
 }
 
-/// What the answers to a replay come to.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Comparison {
-    /// Requests sent, and those that were answered the same, otherwise, or not at all.
+    /// Requests sent, and those with the same outputs, with different outputs, and without an
+    /// answer.
     pub sent: u64,
     pub same: u64,
     pub different: u64,
     pub failed: u64,
-    /// Requests that cannot be sent again: something of them was left out.
+    /// Requests that cannot be sent again, because a column was dropped or hashed.
     pub skipped: u64,
     pub outputs: BTreeMap<String, Output>,
-    /// The first few differences and failures, in words.
+    /// The first differences and failures, as text.
     pub examples: Vec<String>,
     #[serde(skip)]
     times_us: Vec<u64>,
 }
 
-/// One output of all the answers.
+/// One output, over all requests.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Output {
     pub different: u64,
-    /// The largest difference of two numbers, and the mean over all numbers.
+    /// The largest difference of two numbers, and the mean difference.
     pub difference_max: f64,
     pub difference_mean: f64,
     #[serde(skip)]
     numbers: u64,
 }
 
-/// Examples that are told.
+/// Most examples.
 const EXAMPLES_MAX: usize = 10;
 
 impl Comparison {
-    /// Counts an answer beside the one that was captured.
+    /// Compares an answer with the captured one, and counts it.
     pub(crate) fn answered(
         &mut self,
         id: &str,
@@ -133,31 +134,31 @@ impl Comparison {
             None => self.same += 1,
             Some(how) => {
                 self.different += 1;
-                self.tell(how);
+                self.add_example(how);
             }
         }
     }
 
-    /// Counts a request that was not answered.
+    /// Counts a request without an answer.
     pub(crate) fn failed(&mut self, id: &str, error: &Error) {
         self.sent += 1;
         self.failed += 1;
-        self.tell(format!("{id}: {error}"));
+        self.add_example(format!("{id}: {error}"));
     }
 
     /// Counts a request that cannot be sent again.
     pub(crate) fn skipped(&mut self, id: &str, error: &Error) {
         self.skipped += 1;
-        self.tell(format!("{id}: {error}"));
+        self.add_example(format!("{id}: {error}"));
     }
 
-    fn tell(&mut self, example: String) {
+    fn add_example(&mut self, example: String) {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example);
         }
     }
 
-    /// A quantile of the times of the answers, in microseconds.
+    /// Returns a quantile of the durations, in microseconds.
     pub(crate) fn time_us(&mut self, share: f64) -> u64 {
         self.times_us.sort_unstable();
         let last = self.times_us.len().saturating_sub(1);
@@ -184,7 +185,7 @@ impl Output {
     }
 }
 
-/// Numbers that have a distance.
+/// Returns the values as numbers, if they are numbers.
 fn numbers(tensor: &Tensor) -> Vec<f64> {
     let Data::Fixed(bytes) = tensor.data() else {
         return Vec::new();

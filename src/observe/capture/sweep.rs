@@ -8,7 +8,7 @@ use crate::storage::layout::Records;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     pub removed: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Swept {
     pub kept_bytes: u64,
 }
 
-/// Removes what is too old, then the oldest until the rest fits.
+/// Deletes files that are too old, then the oldest until the rest is within the size limit.
 pub(crate) async fn sweep(
     records: &Records,
     settings: &CaptureSettings,
@@ -28,7 +28,7 @@ pub(crate) async fn sweep(
         .try_filter(|(key, _)| std::future::ready(hour(key).is_some()))
         .try_collect()
         .await?;
-    // The newest first; names within an hour are in the order of time.
+    // The newest first; within an hour, names are in the order of time.
     files.sort_by(|a, b| (hour(&b.0), &b.0).cmp(&(hour(&a.0), &a.0)));
 
     let oldest = now
@@ -49,7 +49,7 @@ pub(crate) async fn sweep(
     Ok(swept)
 }
 
-/// The hour that a file's name tells.
+/// Reads the hour from a file's name.
 pub(crate) fn hour(key: &str) -> Option<DateTime<Utc>> {
     let text = part(key, "hour")?;
     NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%dT%H:%M")

@@ -9,10 +9,10 @@ use super::settings::MonitorSettings;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Base windows that are summed up into one that is tested.
+/// How many base windows are added up into each window that is tested.
 pub(crate) const SPANS: [u32; 4] = [1, 8, 64, 512];
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
-/// Hours of a month: so often the same hour of the week before is compared.
+/// Hours of a month: each is compared with the same hour of the week before.
 const HOURS: f64 = 720.0;
 
 /// Distance measures between a window and its baseline.
@@ -29,12 +29,12 @@ pub enum Metric {
     Js,
     /// The largest difference of a category's share.
     Largest,
-    /// The difference of the share of rows without a value.
+    /// The difference of the share of missing values.
     Missing,
 }
 
 impl Metric {
-    /// Of numbers.
+    /// Metrics of numeric columns.
     pub(crate) const NUMBERS: [Self; 5] = [
         Self::Ks,
         Self::Wasserstein,
@@ -42,10 +42,10 @@ impl Metric {
         Self::Js,
         Self::Missing,
     ];
-    /// Of words.
+    /// Metrics of categorical columns.
     pub(crate) const WORDS: [Self; 4] = [Self::Psi, Self::Js, Self::Largest, Self::Missing];
 
-    /// Its name, as labels and reports have it.
+    /// Returns its name in labels and reports.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ks => "ks",
@@ -62,7 +62,7 @@ impl Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Against {
-    /// The baseline: of training, or of the version's own first rows.
+    /// The baseline: from training, or from the first rows that the version served.
     Training,
     /// The same hour of the week before.
     LastWeek,
@@ -107,13 +107,14 @@ pub(crate) struct Verdicts {
     raised: bool,
 }
 
-/// Verdicts remembered, and how many of them raise an alarm.
+/// Verdicts that are remembered.
 const OF: u32 = 3;
+/// How many of them must exceed the threshold to raise an alarm.
 const NEEDED: u32 = 2;
 
 impl Verdicts {
-    /// Takes the next one; tells whether an alarm begins with it. An alarm ends
-    /// once none of the last verdicts exceeded.
+    /// Adds a measurement. Returns whether an alarm starts with it. An alarm ends once none of the
+    /// remembered verdicts exceeds the threshold.
     pub(crate) fn take(&mut self, measured: Measured, threshold: f64) -> bool {
         let exceeds = measured.lower > threshold;
         self.last = (self.last << 1 | u8::from(exceeds)) & ((1 << OF) - 1);
@@ -122,7 +123,7 @@ impl Verdicts {
         begins
     }
 
-    /// Whether there is an alarm.
+    /// Tells whether there is an alarm.
     pub(crate) fn is_raised(self) -> bool {
         self.raised
     }

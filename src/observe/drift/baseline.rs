@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The format written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
-/// The most columns, inputs and outputs together.
+/// Most columns, inputs and outputs together.
 pub(crate) const COLUMNS_MAX: usize = 4_096;
-/// Words that are listed beside those counted one by one.
+/// Most categories that are listed in addition to those with counts.
 pub(crate) const OTHERS_MAX: usize = 4_096;
 
 /// The baseline of one version.
@@ -23,13 +23,13 @@ pub(crate) const OTHERS_MAX: usize = 4_096;
 pub struct Baseline {
     /// [`FORMAT`].
     pub format: u32,
-    /// Rows it was made of.
+    /// Rows from which it was built.
     pub rows: u64,
-    /// What those were, for a person.
+    /// Where the rows came from, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
-    /// The names of the columns of the model's inputs, in the model's order,
-    /// where they are not those of its tensors.
+    /// Names of the input columns in the model's order, if they differ from the names of its
+    /// tensors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Columns of the inputs.
@@ -37,16 +37,16 @@ pub struct Baseline {
     /// Columns of the outputs.
     #[serde(default)]
     pub outputs: Vec<Column>,
-    /// How sure a score was of itself, and how often it was right: of the
-    /// positive class, or of each. A single one stands without a list.
+    /// Calibration curves of the scores: of the positive class, or of each class. A single one is
+    /// written without a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
     pub calibration: Vec<Calibration>,
-    /// Metrics on the rows it was made of, by name.
+    /// Metrics on the rows from which it was built, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub performance: BTreeMap<String, f64>,
 }
 
-/// A list whose only member stands for itself.
+/// A list that is written without brackets if it has one member.
 mod one_or_more {
     use super::Calibration;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -84,13 +84,13 @@ mod one_or_more {
 pub struct Column {
     /// Name of the column.
     pub name: String,
-    /// Rows without a value: NaN, or an empty word.
+    /// Rows without a value: NaN, or an empty string.
     #[serde(default)]
     pub missing: u64,
-    /// How much the model heeds it, where that is known; any scale.
+    /// Feature importance, if it is known; on any scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<f64>,
-    /// Rows that say as much as one independent row would.
+    /// Design effect: how many rows carry as much information as one independent row.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub design_effect: f64,
     /// Distribution of its values.
@@ -111,7 +111,7 @@ fn is_one(n: &f64) -> bool {
 pub enum Values {
     /// Numbers.
     Numbers(Numbers),
-    /// Words, with their counts.
+    /// Categories with their counts.
     Words(Listed),
 }
 
@@ -121,7 +121,7 @@ pub enum Values {
 pub struct Numbers {
     /// Increasing; cell `i` is `(edge i−1, edge i]`.
     pub edges: Vec<f64>,
-    /// One more than there are edges; the first and the last are beyond them.
+    /// Rows in each cell. The first cell lies below the first edge, the last above the last edge.
     pub counts: Vec<u64>,
     /// Arithmetic mean.
     pub mean: f64,
@@ -129,48 +129,48 @@ pub struct Numbers {
     pub deviation: f64,
     /// Median.
     pub median: f64,
-    /// The range of the middle half.
+    /// Interquartile range.
     pub iqr: f64,
 }
 
-/// A column of words.
+/// A column of categories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
     /// The most frequent ones, with their counts.
     pub words: Vec<(String, u64)>,
-    /// The others, as far as they are listed, and the rows of all of them.
+    /// Other categories, as far as they are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
-    /// Rows with words that are not listed.
+    /// Rows of all other categories.
     #[serde(default)]
     pub other_rows: u64,
-    /// Whether there were more than are listed.
+    /// Whether there are categories that are not listed.
     #[serde(default)]
     pub open: bool,
 }
 
-/// How often a score was right.
+/// A calibration curve: how often the class occurs at each score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// The output that holds the score of each class, or of the positive one.
     pub output: String,
-    /// Score, and the share of rows with about that score that were of the
-    /// class; scores increase.
+    /// Pairs of a score and the share of rows with about this score that belong to the class;
+    /// scores increase.
     pub points: Vec<(f64, f64)>,
 }
 
 impl Baseline {
-    /// Writes the file; the same baseline is always the same bytes.
+    /// Writes the file. Equal baselines are equal bytes.
     pub fn write(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec(self).expect("plain data is JSON");
         text.push(b'\n');
         text
     }
 
-    /// Reads a file. Refuses another format, unknown members, and what does not
-    /// hold together, naming the column.
+    /// Reads a file. Refuses another format, unknown fields and inconsistent values; the error names
+    /// the column.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {
@@ -202,7 +202,7 @@ impl Baseline {
                 ))
             };
             if !names.insert(&column.name) {
-                return Err(wrong("is there twice"));
+                return Err(wrong("appears twice"));
             }
             column.check().map_err(wrong)?;
         }
@@ -215,7 +215,7 @@ impl Baseline {
                 .all(|(s, p)| s.is_finite() && (0.0..=1.0).contains(p));
             if calibration.points.is_empty() || !rises || !legal {
                 return Err(Error::precondition(
-                    "the baseline's calibration must be a curve of scores and shares",
+                    "the baseline's calibration must be points of increasing scores, each with a share from 0 to 1",
                 ));
             }
         }
@@ -227,18 +227,18 @@ impl Baseline {
 impl Column {
     fn check(&self) -> Result<(), &'static str> {
         if !(self.design_effect >= 1.0 && self.design_effect.is_finite()) {
-            return Err("has a design effect below 1");
+            return Err("has a design effect below 1; it must be a finite number of at least 1");
         }
         match &self.values {
             Values::Numbers(numbers) => {
                 if Edges::new(numbers.edges.clone()).is_none() {
-                    return Err("has edges that do not increase");
+                    return Err("has edges that are not finite or do not increase");
                 }
                 if numbers.counts.len() != numbers.edges.len() + 1 {
-                    return Err("has not one count more than edges");
+                    return Err("must have one count more than edges");
                 }
                 if numbers.edges.len() > 256 {
-                    return Err("has over 256 edges");
+                    return Err("has more than 256 edges");
                 }
             }
             Values::Words(listed) => {
@@ -249,10 +249,10 @@ impl Column {
                     .chain(&listed.others)
                     .collect();
                 if all.len() != listed.words.len() + listed.others.len() {
-                    return Err("lists a word twice");
+                    return Err("lists a category twice");
                 }
                 if listed.words.len() > WORDS_MAX || listed.others.len() > OTHERS_MAX {
-                    return Err("lists too many words");
+                    return Err("lists too many categories");
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Column {
         Ok(())
     }
 
-    /// Rows in each cell.
+    /// Returns the rows in each cell.
     pub(crate) fn counts(&self) -> Vec<u64> {
         match &self.values {
             Values::Numbers(numbers) => numbers.counts.clone(),
@@ -273,7 +273,7 @@ impl Column {
         }
     }
 
-    /// The words it knows; none where it is of numbers.
+    /// Returns its categories; none for a numeric column.
     pub(crate) fn words(&self) -> Option<Words> {
         let Values::Words(listed) = &self.values else {
             return None;
@@ -282,7 +282,7 @@ impl Column {
         Some(Words::new(&counted, &listed.others, listed.open))
     }
 
-    /// Where values fall.
+    /// Returns the cells that its values are counted in.
     pub(crate) fn cells(&self) -> Cells {
         match &self.values {
             Values::Numbers(numbers) => Cells::Numbers(
@@ -293,7 +293,7 @@ impl Column {
     }
 }
 
-/// Where the values of a column fall.
+/// The cells that the values of a column are counted in.
 #[derive(Clone, Debug)]
 pub(crate) enum Cells {
     Numbers(Edges),
@@ -301,7 +301,7 @@ pub(crate) enum Cells {
 }
 
 impl Cells {
-    /// How many there are.
+    /// Returns how many cells there are.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Numbers(edges) => edges.cells(),

@@ -7,26 +7,25 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Cells that a column of numbers is cut into, atoms apart.
+/// Cells of a numeric column, without those for single frequent values.
 pub(crate) const CELLS: usize = 16;
-/// Words counted one by one; the others of the baseline count together.
+/// Categories with a cell of their own; the others of the baseline share one cell.
 pub(crate) const WORDS_MAX: usize = 64;
 
-/// The edges of a column of numbers, increasing. Cell `i` is `(edge i−1, edge i]`;
-/// the first is what lies below the baseline, the last what lies above it.
+/// The edges of a numeric column, increasing. Cell `i` is `(edge i−1, edge i]`; the first cell lies
+/// below the range of the baseline, the last above it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Edges(Vec<f64>);
 
 impl Edges {
-    /// Takes edges that are finite and increase; none at all is one cell.
+    /// Accepts edges that are finite and increase. No edges make one cell.
     pub(crate) fn new(edges: Vec<f64>) -> Option<Self> {
         let increase = edges.windows(2).all(|pair| pair[0] < pair[1]);
         (increase && edges.iter().all(|e| e.is_finite())).then_some(Self(edges))
     }
 
-    /// Cuts sorted, finite values into cells of the same mass. A value with more
-    /// than a cell's mass becomes a cell of its own, its lower edge the next
-    /// number below it in the precision `below` knows.
+    /// Divides sorted, finite values into cells with equal numbers of rows. A value with more rows
+    /// than a cell gets a cell of its own, whose lower edge is the next smaller number (`below`).
     pub(crate) fn cut(sorted: &[f64], below: fn(f64) -> f64) -> Self {
         let (Some(least), Some(greatest)) = (sorted.first(), sorted.last()) else {
             return Self(Vec::new());
@@ -49,26 +48,26 @@ impl Edges {
         Self(edges)
     }
 
-    /// The edges.
+    /// Returns the edges.
     pub(crate) fn all(&self) -> &[f64] {
         &self.0
     }
 
-    /// How many cells there are.
+    /// Returns how many cells there are.
     pub(crate) fn cells(&self) -> usize {
         self.0.len() + 1
     }
 
-    /// The cell of a value that is not NaN.
+    /// Returns the cell of a value that is not NaN.
     pub(crate) fn cell(&self, value: f64) -> usize {
         self.0.partition_point(|edge| *edge < value)
     }
 }
 
-/// Bytes of a word that are looked at: what is longer goes by its beginning.
+/// Bytes of a category that are compared; longer ones are cut off.
 pub(crate) const WORD_BYTES: usize = 256;
 
-/// The part of a word that is looked at.
+/// Cuts a category off at [`WORD_BYTES`].
 pub(crate) fn cut(word: &str) -> &str {
     if word.len() <= WORD_BYTES {
         word
@@ -77,19 +76,19 @@ pub(crate) fn cut(word: &str) -> &str {
     }
 }
 
-/// The words a column knows: each of the first so many has a cell, then come
-/// the others of the baseline, and last what it never saw.
+/// The categories of a column. Each of the first `counted` has a cell; then come one cell for the
+/// others of the baseline and one for unseen categories.
 #[derive(Clone, Debug)]
 pub(crate) struct Words {
     counted: usize,
-    /// Every word of the baseline; `None` where it had too many to list.
+    /// The cell of every listed category.
     known: Arc<HashMap<Box<str>, usize>>,
-    /// Whether words beyond those listed were seen in the baseline.
+    /// Whether the baseline has categories that are not listed.
     open: bool,
 }
 
 impl Words {
-    /// Takes the counted words, the others, and whether there were still more.
+    /// Lists the categories with a cell, the others, and whether there are more.
     pub(crate) fn new<'w>(counted: &'w [String], others: &'w [String], open: bool) -> Self {
         let cell = counted.iter().enumerate();
         let known = cell.map(|(i, word)| (word.as_str().into(), i));
@@ -106,12 +105,12 @@ impl Words {
         }
     }
 
-    /// How many cells there are.
+    /// Returns how many cells there are.
     pub(crate) fn cells(&self) -> usize {
         self.counted + 2
     }
 
-    /// The cell of a word.
+    /// Returns the cell of a category.
     pub(crate) fn cell(&self, word: &str) -> usize {
         let word = cut(word);
         let unlisted = if self.open {
@@ -123,7 +122,7 @@ impl Words {
         self.known.get(word).copied().unwrap_or(unlisted)
     }
 
-    /// The cell of words that the baseline never saw.
+    /// Returns the cell of unseen categories.
     pub(crate) fn unseen(&self) -> usize {
         self.counted + 1
     }

@@ -13,26 +13,26 @@ use crate::core::tensor::Tensor;
 use crate::observe::report::drift::{ColumnHistogram, DriftTest, Hints};
 use std::collections::BTreeMap;
 
-/// Fewer rows are no window to test.
+/// Least rows of a window that is tested.
 const ROWS_MIN: u64 = 30;
 /// Hours of a week.
 const WEEK: u64 = 168;
-/// Values of a window that are kept to see its scale.
+/// Values of a window from which its scale is judged.
 const KEPT: usize = 128;
 
-/// A column that is watched.
+/// A monitored column.
 pub(crate) struct Watched {
     pub place: Place,
     baseline: Column,
     cells: Cells,
     counts: Vec<u64>,
     open: Tally,
-    /// The last windows, older ones counting less.
+    /// The last windows; older ones count less.
     recent: Tally,
-    /// What was counted since it was last told.
-    untold: Tally,
+    /// Counts that were not returned by [`Watched::take_counts`] yet.
+    unreported: Tally,
     spans: [Tally; SPANS.len()],
-    /// The hour under way, and those of the week before by their number.
+    /// The current hour, and those of the week before by their number.
     hour: Tally,
     week: BTreeMap<u64, Tally>,
     keeps_week: bool,
@@ -41,11 +41,11 @@ pub(crate) struct Watched {
     pub hints: Hints,
 }
 
-/// Base windows that a picture shows, about.
+/// About how many base windows a histogram shows.
 const RECENT_WINDOWS: u64 = 64;
 
 impl Watched {
-    /// Watches a column from now on.
+    /// Starts to monitor a column.
     pub(crate) fn new(place: Place, baseline: Column, keeps_week: bool) -> Self {
         let cells = baseline.cells();
         let tally = Tally::new(cells.len());
@@ -54,7 +54,7 @@ impl Watched {
             counts: baseline.counts(),
             open: tally.clone(),
             recent: tally.clone(),
-            untold: tally.clone(),
+            unreported: tally.clone(),
             spans: [(); SPANS.len()].map(|()| tally.clone()),
             hour: tally,
             week: BTreeMap::new(),
@@ -67,7 +67,7 @@ impl Watched {
         }
     }
 
-    /// Takes a sampled tensor's values.
+    /// Counts the values of a sampled tensor.
     pub(crate) fn take(&mut self, tensor: &Tensor) {
         let Self {
             place,
@@ -88,8 +88,8 @@ impl Watched {
         });
     }
 
-    /// Closes the base window: adds it to every span, and tests those that are
-    /// full. `closed` counts base windows, from 1. Tells what alarms begin.
+    /// Closes the base window: adds it to every span, and tests the spans that are full. `closed`
+    /// counts base windows, from 1. Returns the alarms that start.
     pub(crate) fn close(
         &mut self,
         closed: u64,
@@ -103,7 +103,7 @@ impl Watched {
             self.recent.halve();
         }
         self.recent.add(&self.open);
-        self.untold.add(&self.open);
+        self.unreported.add(&self.open);
         let mut begun = Vec::new();
         for (at, span) in SPANS.into_iter().enumerate() {
             self.spans[at].add(&self.open);
@@ -119,8 +119,8 @@ impl Watched {
         begun
     }
 
-    /// Closes the hour with this number and compares it with the same hour of
-    /// the week before.
+    /// Closes the hour with this number and compares it with the same hour of the week before. Returns
+    /// the alarms that start.
     pub(crate) fn close_hour(
         &mut self,
         number: u64,
@@ -139,7 +139,7 @@ impl Watched {
             begun = self.test((Against::LastWeek, 0), &tally, of, (settings, alpha));
         }
 
-        // A clock that was set back or forth leaves hours that nobody asks for.
+        // Hours that are out of range, because the clock was changed, are dropped.
         self.week
             .retain(|hour, _| *hour < number && number - hour < WEEK);
         if self.keeps_week {
@@ -245,7 +245,8 @@ impl Watched {
         }
     }
 
-    /// Looks at the values kept: are they all one, are they another unit's?
+    /// Judges the kept values: whether they are all equal, and whether they look scaled by a power of
+    /// ten, as by another unit.
     fn look(&mut self) -> Hints {
         let Values::Numbers(numbers) = &self.baseline.values else {
             return Hints::default();
@@ -256,7 +257,7 @@ impl Watched {
         self.kept.sort_unstable_by(f64::total_cmp);
         let iqr = quantile(&self.kept, 0.75) - quantile(&self.kept, 0.25);
         let constant = self.kept.first() == self.kept.last() && numbers.deviation > 0.0;
-        // Both the middle and the spread are a power of ten off, or it is no unit.
+        // Another unit scales both the median and the interquartile range.
         let power = |a: f64, b: f64| {
             (a > 0.0 && b > 0.0)
                 .then(|| (a / b).log10())
@@ -296,7 +297,8 @@ impl Watched {
         }
     }
 
-    /// How far the last base window was: its cells, and PSI.
+    /// Returns the distances of the last base window: KS (or that of the category that changed most),
+    /// and PSI.
     pub(crate) fn distance(&self) -> Option<(f32, f32)> {
         let of = |metric| {
             self.tests
@@ -307,32 +309,30 @@ impl Watched {
         Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
     }
 
-    /// What was counted since this was last asked.
-    pub(crate) fn told(&mut self) -> Counted {
-        let counted = Counted::of((&self.place.name, self.place.side), &self.untold);
-        self.untold.clear();
+    /// Returns the counts since the last call.
+    pub(crate) fn take_counts(&mut self) -> Counted {
+        let counted = Counted::of((&self.place.name, self.place.side), &self.unreported);
+        self.unreported.clear();
         counted
     }
 
-    /// Adds what another server counted to the window under way; passes over
-    /// what has other cells.
+    /// Adds the counts of another server to the open window. Skips counts of other cells.
     pub(crate) fn absorb(&mut self, counted: &Counted) {
         if let Some(tally) = counted.tally(self.cells.len()) {
             self.open.add(&tally);
         }
     }
 
-    /// What the tests last came to.
+    /// Returns the last result of each test.
     pub(crate) fn readings(&self) -> impl Iterator<Item = &DriftTest> {
         self.tests.values().map(|(_, reading)| reading)
     }
 
-    /// How much the model heeds it.
+    /// Returns the feature importance.
     pub(crate) fn importance(&self) -> Option<f64> {
         self.baseline.importance
     }
 }
 
-/// How near a logarithm must be to a whole number: a fifth of a step is chance
-/// for 128 values.
+/// How near a logarithm must be to an integer. A deviation of 0.2 is chance for 128 values.
 const NEAR: f64 = 0.2;

@@ -27,7 +27,7 @@ pub struct Breaches {
     pub infinite: u64,
     /// Below the range of the baseline.
     pub below: u64,
-    /// Above it.
+    /// Above the range of the baseline.
     pub above: u64,
     /// Categories that the baseline does not have.
     pub unseen: u64,
@@ -61,12 +61,11 @@ impl Breaches {
 /// The contract of one version.
 pub(crate) struct Contracts {
     parts: Vec<Mutex<Counts>>,
-    /// The columns of each tensor that is counted: one for each place of a row,
-    /// or one for all of a wide one.
+    /// The columns of each tensor: one for each element of a row, or one for a wide tensor.
     names: Vec<(Side, Vec<String>)>,
 }
 
-/// What one thread counted.
+/// The counts of one thread.
 #[derive(Clone)]
 struct Counts {
     rows: u64,
@@ -88,7 +87,7 @@ enum Kind {
 }
 
 impl Contracts {
-    /// Starts at nothing, in so many parts.
+    /// Starts at zero, with counters for `parts` threads.
     pub(crate) fn new(
         signature: &Signature,
         places: &[Place],
@@ -129,7 +128,7 @@ impl Contracts {
         contracts
     }
 
-    /// Holds rows to a baseline from now on.
+    /// Starts to check rows against a baseline.
     pub(crate) fn begin(&self, places: &[Place], baseline: &Baseline) {
         for part in &self.parts {
             for held in &mut part.lock().tensors {
@@ -157,7 +156,7 @@ impl Contracts {
         }
     }
 
-    /// Counts the tensors of one side, in the signature's order.
+    /// Counts the violations in the inputs or outputs of a request, in the order of the signature.
     pub(crate) fn count(&self, side: Side, tensors: &[Tensor]) {
         let mut part = self.parts[own() % self.parts.len()].lock();
         if side == Side::Input {
@@ -174,7 +173,7 @@ impl Contracts {
         }
     }
 
-    /// Rows so far, and what was counted of each column.
+    /// Returns the rows so far, and the violations of each column.
     pub(crate) fn totals(&self) -> (u64, BTreeMap<(Side, String), Breaches>) {
         let mut all: BTreeMap<(Side, String), Breaches> = BTreeMap::new();
         let mut rows = 0;
@@ -198,7 +197,7 @@ impl Contracts {
     }
 }
 
-/// The number of this thread.
+/// Returns the number of this thread.
 fn own() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static OWN: Cell<usize> = const { Cell::new(usize::MAX) });
@@ -217,12 +216,12 @@ fn singles(places: &[Place], side: Side, tensor: usize) -> Vec<&Place> {
     of.filter(|p| matches!(p.part, Part::Element(_))).collect()
 }
 
-/// The least and the greatest number that a baseline saw.
+/// Returns the least and the greatest number of a baseline.
 fn range(column: &Column, dtype: DType) -> Option<(f64, f64)> {
     let Values::Numbers(numbers) = &column.values else {
         return None;
     };
-    // The first edge is the last number below the least.
+    // The first edge is the next number below the least.
     let single = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
     let first = *numbers.edges.first()?;
     let least = if single {
@@ -252,13 +251,13 @@ fn count_words(words: &mut [(Option<Words>, Breaches)], tensor: &Tensor) {
     }
 }
 
-/// Counts of a tensor of numbers, place by place of a row.
+/// Counts of a numeric tensor, for each element of a row.
 #[derive(Clone)]
 struct Numbers {
-    /// What the baseline saw; every finite number where there is none.
+    /// The range of the baseline; without one, all finite numbers.
     least: Vec<f32>,
     greatest: Vec<f32>,
-    /// Whether that is so.
+    /// Whether there is a range of the baseline.
     bounded: Vec<bool>,
     breaches: Vec<Breaches>,
 }
@@ -282,7 +281,7 @@ impl Numbers {
         self.breaches[at]
     }
 
-    /// Counts a tensor whose rows have as many places; others are passed over.
+    /// Counts a tensor. Skips one whose rows have another number of elements.
     fn count(&mut self, tensor: &Tensor) {
         let Data::Fixed(bytes) = tensor.data() else {
             return;
@@ -304,8 +303,8 @@ impl Numbers {
             return;
         }
         for row in values.chunks_exact(width) {
-            // Most rows hold: one look over all their values at once, that NaN and
-            // infinities do not pass, and nothing is written.
+            // Most rows hold the contract: one pass over all values finds that out, because NaN and
+            // infinities fail the comparison, and writes nothing.
             let ends = self.least.iter().zip(&self.greatest);
             let within = |(value, (least, greatest)): (&[u8; N], (&f32, &f32))| {
                 let v = read(*value);
@@ -318,7 +317,7 @@ impl Numbers {
         }
     }
 
-    /// Counts what is wrong with a row.
+    /// Counts the violations of a row.
     fn look<const N: usize>(&mut self, row: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
         for (i, (value, breaches)) in row.iter().zip(&mut self.breaches).enumerate() {
             let v = read(*value);

@@ -1,10 +1,9 @@
-//! How far a window lies from its baseline, and how far at least: each metric
-//! with a lower bound that holds with probability 1 − α. Functions of counts in
-//! the same cells; nothing here knows of time or storage.
+//! Distances between a window and its baseline, each with a lower confidence bound that holds with
+//! probability 1 − α. Pure functions of counts in the same cells.
 //!
-//! KS: sup |F − G| at the frozen edges; bounded by Dvoretzky, Kiefer, Wolfowitz
+//! KS: sup |F − G| at the edges of the baseline; bounded by Dvoretzky, Kiefer, Wolfowitz
 //! and Massart. W: the area between F and G over the interquartile range of the
-//! baseline; bounded by what is left of the area where the KS bound is taken off
+//! baseline; bounded by the area that is left when the KS bound is subtracted
 //! everywhere. PSI: Σ (p − q) ln (p / q), less its mean without drift; bounded by
 //! the tail of χ² by Laurent and Massart. JS: the square root of the
 //! Jensen-Shannon divergence in bits; bounded through PSI, which is eight times
@@ -14,18 +13,18 @@
 #[cfg(test)]
 mod tests;
 
-/// What a metric came to.
+/// The value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
     pub value: f64,
-    /// What it is at least, with probability 1 − α.
+    /// Lower confidence bound: the true distance is at least this with probability 1 − α.
     pub lower: f64,
 }
 
-/// How many rows there were, and how sure a test must be.
+/// The numbers of rows, and the significance level of the test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    /// Rows of the window, less what rows that follow each other share.
+    /// Effective rows of the window: fewer than its rows if neighbouring rows are correlated.
     pub window: f64,
     pub baseline: f64,
     pub alpha: f64,
@@ -37,19 +36,19 @@ impl Sizes {
         1.0 / self.window + 1.0 / self.baseline
     }
 
-    /// What KS exceeds by chance with probability α at most.
+    /// Returns the value that KS exceeds by chance with probability at most α.
     fn ks(&self) -> f64 {
         (-0.5 * (self.alpha / 2.0).ln() * self.spread()).sqrt()
     }
 
-    /// What a χ² of so many degrees of freedom exceeds with probability α at most.
+    /// Returns the value that χ² with these degrees of freedom exceeds with probability at most α.
     fn chi_squared(&self, freedom: f64) -> f64 {
         let x = -self.alpha.ln();
         freedom + 2.0 * (freedom * x).sqrt() + 2.0 * x
     }
 }
 
-/// Shares of the total; nothing at all is all zero.
+/// Returns the shares of the total; all are 0 if the total is 0.
 fn shares(counts: &[u64]) -> Vec<f64> {
     let total: u64 = counts.iter().sum();
     counts
@@ -64,7 +63,7 @@ fn shares(counts: &[u64]) -> Vec<f64> {
         .collect()
 }
 
-/// F − G at every edge between cells in order.
+/// Returns F − G at every edge between cells, in order.
 fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
     let (p, q) = (shares(window), shares(baseline));
     let mut sum = 0.0;
@@ -77,7 +76,7 @@ fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
         .collect()
 }
 
-/// The largest difference of the two distribution functions.
+/// Measures the largest difference of the two distribution functions.
 pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let value = differences(window, baseline)
         .into_iter()
@@ -89,8 +88,8 @@ pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     }
 }
 
-/// The area between the two distribution functions, in units of `iqr`. Within a
-/// cell both are straight; beyond the edges the window's ends close it.
+/// Measures the area between the two distribution functions, in units of `iqr`. Both are linear
+/// within a cell; beyond the edges, the area ends at the least and the greatest value of the window.
 pub(crate) fn wasserstein(
     (window, ends): (&[u64], (f64, f64)),
     baseline: &[u64],
@@ -105,7 +104,7 @@ pub(crate) fn wasserstein(
         };
     };
 
-    // One point more on each side, where both are 0 or both are 1.
+    // One more point on each side, where both functions are 0 or both are 1.
     let at = std::iter::once(ends.0.min(*first))
         .chain(edges.iter().copied())
         .chain([ends.1.max(*last)]);
@@ -126,13 +125,13 @@ pub(crate) fn wasserstein(
     }
 }
 
-/// The mean over a straight piece from `a` to `b` of what |·| exceeds `less` by.
+/// Returns by how much |x| exceeds `less` on average, for x from `a` to `b`.
 fn beyond(a: f64, b: f64, less: f64) -> f64 {
-    // Above and below are apart, since the piece may cross.
+    // Positive and negative parts are separate, because x may change its sign.
     upper(a - less, b - less) + upper(-a - less, -b - less)
 }
 
-/// The mean over a straight piece from `a` to `b` of its positive part.
+/// Returns the mean of the positive part of x, for x from `a` to `b`.
 fn upper(a: f64, b: f64) -> f64 {
     match (a > 0.0, b > 0.0) {
         (true, true) => (a + b) / 2.0,
@@ -142,8 +141,8 @@ fn upper(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Cells that either side has anything in, half a row added to each, so that an
-/// empty one has a logarithm.
+/// Returns the shares of the cells that are not empty on both sides. Half a row is added to each, so
+/// that every share has a logarithm.
 fn smoothed(window: &[u64], baseline: &[u64]) -> Vec<(f64, f64)> {
     let used: Vec<(f64, f64)> = window
         .iter()
@@ -157,7 +156,7 @@ fn smoothed(window: &[u64], baseline: &[u64]) -> Vec<(f64, f64)> {
     used.into_iter().map(|(a, b)| (a / n, b / m)).collect()
 }
 
-/// The population stability index, less what it comes to by chance.
+/// Measures the population stability index, minus its mean without drift.
 pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let cells = smoothed(window, baseline);
     let freedom = cells.len().saturating_sub(1) as f64;
@@ -169,7 +168,7 @@ pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     }
 }
 
-/// The Jensen-Shannon distance, base 2: 0 for the same, 1 for nothing in common.
+/// Measures the Jensen-Shannon distance in base 2: 0 for equal distributions, 1 for disjoint ones.
 pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let (p, q) = (shares(window), shares(baseline));
     let part = |a: f64, b: f64| {
@@ -198,7 +197,7 @@ pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     }
 }
 
-/// The largest difference of a category's share.
+/// Measures the largest difference of a category's share.
 pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
     let (p, q) = (shares(window), shares(baseline));
     let used = window
@@ -207,7 +206,7 @@ pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measure
         .filter(|(n, m)| **n + **m > 0)
         .count()
         .max(1) as f64;
-    // Four ends for each category, any of which may err.
+    // Four bounds for each category, each of which may be wrong.
     let sure = (4.0 * used / sizes.alpha).ln();
 
     let apart = p.iter().zip(&q).map(|(p, q)| {
@@ -231,8 +230,7 @@ pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measure
     )
 }
 
-/// The least and the greatest share from which one of `share` is no farther, by
-/// relative entropy, than `far`.
+/// Returns the least and the greatest share whose relative entropy to `share` is at most `far`.
 fn share_within(share: f64, far: f64) -> (f64, f64) {
     let entropy = |q: f64| {
         let part = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };

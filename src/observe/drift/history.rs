@@ -6,14 +6,14 @@ mod tests;
 
 use crate::observe::report::drift::WindowDrift;
 
-/// Points kept; half of them go when there are as many.
+/// Most points; every second one is dropped when they are as many.
 const POINTS_MAX: usize = 512;
 
 /// The points.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     points: Vec<WindowDrift>,
-    /// One of so many windows is kept; 0 stands for each.
+    /// One of `every` windows is kept; 0 stands for 1.
     every: u64,
     seen: u64,
 }
@@ -36,7 +36,7 @@ impl History {
         }
     }
 
-    /// The points since a time.
+    /// Returns the points since a time.
     pub(crate) fn since(&self, time: u64) -> &[WindowDrift] {
         &self.points[self.points.partition_point(|p| p.time < time)..]
     }

@@ -14,11 +14,11 @@ use crate::core::tensor::{DType, Data, Tensor};
 use half::{bf16, f16};
 use std::collections::BTreeSet;
 
-/// Rows wider than this are summed up, unless their columns are named.
+/// Rows wider than this are reduced to summaries, unless their columns are named.
 pub(crate) const WIDE: usize = 256;
-/// The most columns of a model that are watched one by one.
+/// Most columns of a model that are monitored one by one.
 pub(crate) const PLACES_MAX: usize = 2_048;
-/// Parts that a wide row is cut into, and directions it is projected on.
+/// Parts that a wide row is divided into, and directions that it is projected on.
 const PARTS: usize = 8;
 
 /// Whether a column belongs to the inputs or to the outputs.
@@ -27,9 +27,9 @@ const PARTS: usize = 8;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Of the inputs.
+    /// A column of the inputs.
     Input,
-    /// Of the outputs.
+    /// A column of the outputs.
     Output,
 }
 
@@ -43,17 +43,17 @@ impl Side {
     }
 }
 
-/// What of a row a column is.
+/// What a column takes from a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// One place.
+    /// One element.
     Element(usize),
-    /// The root of the sum of squares.
+    /// The root of the sum of squares (Euclidean norm).
     Norm,
     Mean,
     /// The mean of one of eight equal parts.
     Block(usize),
-    /// The sum with signs that are fixed once for all, over the root of the width.
+    /// A random projection: the sum with fixed random signs, divided by the root of the width.
     Projection(usize),
 }
 
@@ -62,14 +62,14 @@ pub(crate) enum Part {
 pub(crate) struct Place {
     pub name: String,
     pub side: Side,
-    /// The tensor's place in the signature.
+    /// Index of the tensor in the signature.
     pub tensor: usize,
     pub part: Part,
     pub dtype: DType,
 }
 
-/// The columns of a model: of the inputs, then of the outputs. Refuses nothing:
-/// what cannot be named is left out.
+/// Lists the columns of a model: those of the inputs, then those of the outputs. Columns without a
+/// name are left out.
 pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
     let named = |specs: &[TensorSpec]| {
         specs.iter().map(|s| width(s).unwrap_or(0)).sum::<usize>() == features.len()
@@ -115,7 +115,7 @@ pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
         }
     }
 
-    // The same name for two columns would mix them up.
+    // Two columns with one name would be confused.
     let mut seen = BTreeSet::new();
     all.retain(|p| seen.insert(p.name.clone()));
     all
@@ -133,7 +133,7 @@ fn summaries() -> impl Iterator<Item = (String, Part)> {
     .chain(projections)
 }
 
-/// Places of a row; none where the model does not say.
+/// Returns the number of elements of a row; none if the model does not fix it.
 fn width(spec: &TensorSpec) -> Option<usize> {
     let dims = spec.shape.as_ref()?;
     let fixed = |d: &Dim| {
@@ -148,8 +148,8 @@ fn width(spec: &TensorSpec) -> Option<usize> {
     sizes.and_then(|sizes| crate::core::tensor::elements(&sizes))
 }
 
-/// Holds a baseline against the columns of a model: each of its columns must be
-/// one of the model's, with values of a kind that fits.
+/// Compares a baseline with the columns of a model: each of its columns must be one of the model's,
+/// with values of a suitable type.
 pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
     for (side, columns) in [
         (Side::Input, &baseline.inputs),
@@ -160,7 +160,7 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
             let place = places.iter().find(|p| p.side == side && p.name == column.name).ok_or_else(|| {
                 let has: Vec<&str> = places.iter().filter(|p| p.side == side).map(|p| p.name.as_str()).collect();
                 Error::precondition(format!(
-                    "the baseline is of another model: it has the column '{name}', this one has {}",
+                    "the baseline belongs to another model: it has the column '{name}'; this model has {}",
                     short(&has.join(", "))
                 ))
             })?;
@@ -186,7 +186,7 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
 /// A value of a column.
 pub(crate) enum Value<'t> {
     Number(f64),
-    /// A number that may be a name.
+    /// An integer, which may stand for a category.
     Whole(i64),
     Word(&'t str),
 }
@@ -245,7 +245,7 @@ fn element<'t>(dtype: DType, bytes: &[u8]) -> Value<'t> {
         DType::U32 => Value::Whole(u32::from_le_bytes(word(bytes)).into()),
         DType::I32 => Value::Whole(i32::from_le_bytes(word(bytes)).into()),
         DType::I64 => Value::Whole(i64::from_le_bytes(word(bytes))),
-        // Beyond i64 it is no name.
+        // Integers beyond i64 are not categories.
         DType::U64 => {
             let n = u64::from_le_bytes(word(bytes));
             i64::try_from(n).map_or(Value::Number(n as f64), Value::Whole)
@@ -278,8 +278,7 @@ fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
     }
 }
 
-/// A coin for each direction and place, the same for ever: one step of
-/// SplitMix64.
+/// Returns a fixed random sign for each direction and element: one step of SplitMix64.
 fn sign(direction: usize, at: usize) -> bool {
     let place = (direction as u64) << 48 | at as u64;
     SplitMix(place).next_u64() & 1 == 1

@@ -40,20 +40,20 @@ pub(crate) struct Options {
     pub tapped_share: f64,
 }
 
-/// Requests waiting, whatever their size.
+/// Most requests in the queue.
 const QUEUE_MAX: usize = 16 << 10;
-/// The most threads that count contracts apart.
+/// Most threads that have counters of their own.
 const THREADS_MAX: usize = 32;
-/// How often the queue is emptied: nobody is woken for a request.
+/// Interval at which the queue is emptied. A request does not wake the monitor.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Requests looked at before others may have the watches.
+/// Requests counted in a row while the watches are locked.
 const TURN: usize = 256;
-/// How often windows are closed and series set.
+/// Interval at which windows are closed and metrics are set.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the sampling share is adapted.
+/// Interval at which the sampling share is adapted.
 const ADAPT: Duration = Duration::from_millis(200);
 
-/// Watches servables. Dropping it ends its thread.
+/// Monitors servables. Dropping it ends its thread.
 pub(crate) struct Monitor {
     shared: Arc<Shared>,
 }
@@ -63,24 +63,24 @@ struct Shared {
     offers: Sender<Offer>,
     waiting_bytes: AtomicUsize,
     next: AtomicU64,
-    /// Of all numbers that a request may have; those above are not sampled.
+    /// Requests are sampled if their number is at most this.
     sampled_up_to: AtomicU64,
     ended: AtomicBool,
-    /// Servers that count, and what was merged of them.
+    /// How many servers the fleet has, and their merged windows.
     fleet: Mutex<(u64, Option<FleetState>)>,
     options: Options,
     metrics: Arc<Metrics>,
     taps: Vec<Tap>,
 }
 
-/// A watch and its series.
+/// A version's monitor and its metrics.
 struct Observed {
     watch: Watch,
     series: MonitorMetrics,
     companion: Option<Companion>,
 }
 
-/// An answered request on its way.
+/// An answered request in the queue.
 struct Offer {
     watch: u64,
     prediction: Uuid,
@@ -89,7 +89,7 @@ struct Offer {
     bytes: usize,
 }
 
-/// A servable's way to its watch; dropping it ends the watch.
+/// A servable's handle to its monitor. Dropping it ends the monitoring.
 pub(crate) struct Observer {
     shared: Arc<Shared>,
     watch: u64,
@@ -97,23 +97,23 @@ pub(crate) struct Observer {
     dropped: IntCounter,
 }
 
-/// An answered request, as taps are shown it.
+/// An answered request, as taps receive it.
 pub(crate) struct Answered<'o> {
     pub subject: &'o Arc<Subject>,
     pub prediction: Uuid,
-    /// In the signature's order.
+    /// In the order of the signature.
     pub inputs: &'o [Tensor],
     pub outputs: &'o [Tensor],
-    /// Of each row, where what they mean is known.
+    /// The prediction of each row, if the model's task is known.
     pub answers: &'o [Option<Answer>],
-    /// The part of each row, slice by slice.
+    /// For each slice, the part that each row belongs to.
     pub parts: &'o [Vec<String>],
 }
 
-/// Shown sampled requests on the monitor's thread; must not block.
+/// Receives sampled requests on the monitor's thread; must not block.
 pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
 
-/// Told of every alarm that begins; must not block.
+/// Receives every alarm that starts; must not block.
 pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send>;
 
 impl Monitor {
@@ -147,7 +147,7 @@ impl Monitor {
         Ok(Arc::new(Self { shared }))
     }
 
-    /// Begins to watch a version. Refuses a baseline that is not its own.
+    /// Starts to monitor a version. Refuses a baseline of another model.
     pub(crate) fn watch(&self, subject: Subject, companion: Option<Companion>) -> Result<Observer> {
         let (model, version) = (subject.model.clone(), subject.version);
         let threads = std::thread::available_parallelism()
@@ -201,7 +201,7 @@ impl Monitor {
             .collect()
     }
 
-    /// What was counted since this was last asked, of every version.
+    /// Returns the counts of every version since the last call.
     pub(crate) fn sketches(&self) -> Vec<Sketch> {
         self.shared
             .watches
@@ -211,7 +211,7 @@ impl Monitor {
             .collect()
     }
 
-    /// What is watched here.
+    /// Returns the versions that are monitored.
     pub(crate) fn subjects(&self) -> Vec<Arc<Subject>> {
         self.shared
             .watches
@@ -221,7 +221,8 @@ impl Monitor {
             .collect()
     }
 
-    /// Shows what was merged of so many servers, who share the promise.
+    /// Sets the merged windows of the fleet, and its number of servers. They share the accepted false
+    /// alarms.
     pub(crate) fn show_fleet(&self, merged: FleetState, servers: u64) {
         *self.shared.fleet.lock() = (servers.max(1), Some(merged));
     }
@@ -270,8 +271,8 @@ impl Drop for Monitor {
 }
 
 impl Observer {
-    /// Holds a request's inputs to the contract; tells whether the prediction is
-    /// sampled, and what to offer of it then.
+    /// Checks the inputs of a request against the contract. Returns a copy to offer if the prediction
+    /// is sampled.
     pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
         self.contracts.count(Side::Input, inputs);
         self.shared
@@ -279,13 +280,13 @@ impl Observer {
             .then(|| inputs.to_vec())
     }
 
-    /// Holds an answer to the contract.
+    /// Checks the outputs of a prediction against the contract.
     pub(crate) fn answered(&self, outputs: &[Tensor]) {
         self.contracts.count(Side::Output, outputs);
     }
 
-    /// Takes a sampled prediction if there is room, and drops it if not; never
-    /// waits. The tensors share their bytes with the answer.
+    /// Queues a sampled prediction, or drops it if the queue is full; never waits. The tensors share
+    /// their bytes with the response.
     pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
         let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
         let before = self
@@ -312,43 +313,44 @@ impl Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        // Its series retire with it.
+        // Its metrics are removed with it.
         self.shared.watches.lock().remove(&self.watch);
     }
 }
 
-/// The number of a prediction: the same wherever it is sampled.
+/// Returns the number of a prediction, by which it is sampled or not: the same everywhere.
 pub(crate) fn number(prediction: Uuid) -> u64 {
     let (high, low) = prediction.as_u64_pair();
     mix(high ^ low.rotate_left(32))
 }
 
 impl Shared {
-    /// The settings, with this server's part of the promise.
+    /// Returns the settings, with this server's share of the accepted false alarms.
     fn settings(&self) -> MonitorSettings {
         let mut settings = self.options.settings.clone();
         settings.false_alarms_per_month /= self.fleet.lock().0 as f64;
         settings
     }
 
-    /// The share of requests that is sampled.
+    /// Returns the share of requests that is sampled.
     fn share(&self) -> f64 {
         self.sampled_up_to.load(Ordering::Relaxed) as f64 / u64::MAX as f64
     }
 
-    /// Whether a request counts in windows.
+    /// Tells whether a request is sampled into windows.
     fn is_sampled(&self, number: u64) -> bool {
         number <= self.sampled_up_to.load(Ordering::Relaxed)
     }
 
-    /// Whether it is looked at at all.
+    /// Tells whether a request is needed for windows or for taps.
     fn is_wanted(&self, number: u64) -> bool {
         self.is_sampled(number) || (number as f64) < self.options.tapped_share * u64::MAX as f64
     }
 
-    /// Adapts the sampling share to what the last second took of the server's work.
+    /// Adapts the sampling share to the share of the server's CPU time that monitoring used. None
+    /// stands for an idle server.
     fn adapt(&self, taken: Option<f64>) {
-        // An idle server says nothing of what its next request will cost.
+        // From an idle server, the cost of the next request is not known.
         let Some(taken) = taken else { return };
         let share = next_share(self.share(), taken, self.options.settings.cpu_share);
         let up_to = if share >= 1.0 {
@@ -366,7 +368,7 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
     let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
-        // Where requests come faster than they are looked at, the share must fall all the same.
+        // The share must be adapted even if requests arrive faster than they are counted.
         let until = Instant::now() + ADAPT;
         while !inbox.is_empty() && Instant::now() < until {
             let mut watches = shared.watches.lock();
@@ -391,7 +393,7 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
     }
 }
 
-/// Counts a request and shows it around.
+/// Counts a request and passes it to the taps.
 fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
     let Observed {
         watch, companion, ..
@@ -438,7 +440,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
     }
 }
 
-/// Closes windows, tells of alarms, sets series.
+/// Closes windows, sends alarms and sets metrics.
 fn tick(shared: &Shared, sink: &Sink) {
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

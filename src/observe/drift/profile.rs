@@ -8,7 +8,7 @@ use super::baseline::{Column, Listed, Numbers, OTHERS_MAX, Values};
 use super::cells::{Edges, WORDS_MAX, cut};
 use std::collections::HashMap;
 
-/// Whole numbers of at most so many different values are taken for names.
+/// Integers with at most this many different values are treated as categories.
 pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 
 /// The values of a column.
@@ -16,10 +16,10 @@ pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 pub(crate) enum Series {
     Numbers {
         values: Vec<f64>,
-        /// The precision they have in the model: single, or double.
+        /// Whether the model holds them in single precision, else in double.
         single: bool,
     },
-    /// Numbers that may be names, such as classes and flags.
+    /// Integers, which may stand for categories such as classes and flags.
     Whole(Vec<i64>),
     Words(Vec<String>),
 }
@@ -63,7 +63,7 @@ pub(crate) fn profile(name: &str, series: &Series) -> Column {
     }
 }
 
-/// The next number below that single precision knows.
+/// Returns the next smaller number in single precision.
 fn below_single(value: f64) -> f64 {
     f64::from((value as f32).next_down())
 }
@@ -79,7 +79,7 @@ fn whole(values: &[i64]) -> (u64, Values) {
     numbers(values.iter().map(|v| *v as f64).collect(), f64::next_down)
 }
 
-/// Numbers as they are; NaN is missing, and infinities lie beyond the edges.
+/// Profiles numbers. NaN counts as missing, and infinities lie beyond the edges.
 fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
     let all = values.len();
     values.retain(|v| !v.is_nan());
@@ -109,7 +109,7 @@ fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
     )
 }
 
-/// A quantile of sorted values, straight between neighbours; 0 of none.
+/// Returns a quantile of sorted values by linear interpolation; 0 if there are none.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return 0.0;
@@ -138,9 +138,8 @@ fn list<'w>(words: impl Iterator<Item = &'w str>) -> Listed {
     }
 }
 
-/// Rows that together say as much as one: by how much more the means of blocks
-/// of rows vary than they would if the rows were independent. 1 where they do
-/// not, and where there are too few to tell.
+/// Returns the design effect: by how much more the means of blocks of rows vary than those of
+/// independent rows. 1 if they do not, or if there are too few rows to tell.
 fn design_effect(values: &[f64]) -> f64 {
     let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     let blocks = 32;
@@ -161,7 +160,7 @@ fn design_effect(values: &[f64]) -> f64 {
         1.0
     };
 
-    // What 32 blocks show by chance is no effect.
+    // A ratio that 32 blocks reach by chance counts as no effect.
     if ratio > CHANCE {
         ratio.min(size as f64)
     } else {
@@ -169,5 +168,5 @@ fn design_effect(values: &[f64]) -> f64 {
     }
 }
 
-/// The ratio of variances that 31 degrees of freedom pass once in a thousand.
+/// The ratio of variances that 31 degrees of freedom exceed once in a thousand cases.
 const CHANCE: f64 = 1.98;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 /// The least share of requests that is sampled.
 pub(super) const SHARE_MIN: f64 = 1.0 / 1024.0;
-/// Work that is too little to share out.
+/// Least CPU time from which a share is computed.
 const LITTLE: Duration = Duration::from_millis(50);
 
-/// The next sampling share, given the share of the work that was taken and the
-/// one that may be. Falls at once, and rises slowly.
+/// Computes the next sampling share from the CPU share that was used and the one that is allowed.
+/// It falls at once and rises slowly.
 pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
     let next = if taken > allowed {
         share * allowed / taken
@@ -24,7 +24,7 @@ pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
     next.clamp(SHARE_MIN, 1.0)
 }
 
-/// Processor time so far: of this thread, and of the whole server.
+/// CPU time so far: of this thread, and of the whole server.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Work {
     own: Duration,
@@ -42,7 +42,7 @@ impl Work {
             .map_or(Duration::ZERO, Duration::from_nanos);
         let stat = read("/proc/self/stat");
 
-        // After the name, in brackets: the state, and twelfth and thirteenth the ticks of 10 ms.
+        // Fields after the name in brackets; the 12th and 13th are CPU time in ticks of 10 ms.
         let fields = stat
             .rsplit_once(") ")
             .map_or("", |(_, rest)| rest)
@@ -58,8 +58,7 @@ impl Work {
         }
     }
 
-    /// The share of the server's work that was this thread's; none where there
-    /// was too little to tell.
+    /// Returns this thread's share of the server's CPU time; none if there was too little to tell.
     pub(super) fn since(&self, before: &Self) -> Option<f64> {
         let (own, all) = (
             self.own.saturating_sub(before.own),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The format written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
 
-/// A server's counts.
+/// The counts of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sketches {
@@ -35,12 +35,12 @@ pub(crate) struct Counted {
     pub input: bool,
     pub counts: Vec<u32>,
     pub missing: u32,
-    /// The least and the greatest number; none where there was none.
+    /// The least and the greatest number, if there were numbers.
     pub ends: Option<(f64, f64)>,
 }
 
 impl Counted {
-    /// Of a column's tally.
+    /// Takes the counts of a column.
     pub(super) fn of((name, side): (&str, Side), tally: &Tally) -> Self {
         Self {
             name: name.to_owned(),
@@ -51,7 +51,7 @@ impl Counted {
         }
     }
 
-    /// Back to a tally; none where it has other cells.
+    /// Returns the counts; none if their cells differ from those expected.
     pub(super) fn tally(&self, cells: usize) -> Option<Tally> {
         let ends = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
         (self.counts.len() == cells).then(|| Tally {

@@ -10,21 +10,21 @@ use super::layout::{Place, Value, each_value};
 use crate::core::tensor::Tensor;
 use std::collections::BTreeSet;
 
-/// Words of a slice that are told apart; the others are one part.
+/// Most categories of a slice with a part of their own; the others share one part.
 const WORDS_MAX: usize = 16;
-/// That part.
+/// The part of the other categories.
 const OTHER: &str = "other";
 
-/// How rows are told apart by one column.
+/// Groups rows by one column.
 pub(crate) struct Slicer {
     place: Place,
-    /// Numbers fall between these.
+    /// Boundaries between the parts of numbers.
     cuts: Vec<f64>,
     words: BTreeSet<String>,
 }
 
 impl Slicer {
-    /// Slices by a column; its numbers are one part while there is no baseline.
+    /// Groups by a column. Without a baseline, its numbers are one part.
     pub(crate) fn new(place: Place, baseline: Option<&Column>) -> Self {
         let (mut cuts, mut words) = (Vec::new(), BTreeSet::new());
         match baseline.map(|column| &column.values) {
@@ -50,7 +50,7 @@ impl Slicer {
         Self { place, cuts, words }
     }
 
-    /// The part of each row.
+    /// Returns the part of each row.
     pub(crate) fn parts(&mut self, inputs: &[Tensor]) -> Vec<String> {
         let Self { place, cuts, words } = self;
         let mut parts = Vec::new();
@@ -79,7 +79,7 @@ impl Slicer {
     }
 }
 
-/// The part of a number: `(a, b]`, as cells have it.
+/// Returns the part of a number: `(a, b]`, as in cells.
 fn number(cuts: &[f64], value: f64) -> String {
     let at = cuts.partition_point(|edge| value > *edge);
     match (at.checked_sub(1).and_then(|i| cuts.get(i)), cuts.get(at)) {

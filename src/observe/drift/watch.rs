@@ -33,29 +33,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Columns whose hours of a week are kept: the most heeded ones.
+/// Most columns for which the hours of a week are kept: those of the highest importance.
 const WEEK_COLUMNS_MAX: usize = 256;
-/// Values that are kept to make a baseline of, all columns together.
+/// Most values that are kept to build a baseline, over all columns.
 const OWN_VALUES_MAX: usize = 4 << 20;
 
-/// What is watched.
+/// The version that is monitored.
 #[derive(Clone)]
 pub(crate) struct Subject {
     pub model: ModelName,
     pub version: Version,
     pub digest: Digest,
     pub signature: Signature,
-    /// The names of the inputs' columns, where somebody gave them.
+    /// Names of the input columns, if they were given.
     pub features: Vec<String>,
     pub baseline: Option<Baseline>,
-    /// What its answers mean, where that is known.
+    /// What its outputs mean, if that is known.
     pub task: Option<Task>,
-    /// The input columns by which its labelled rows are told apart.
+    /// The input columns by which labelled rows are grouped.
     pub slices: Vec<String>,
 }
 
 impl Subject {
-    /// Finds its columns; refuses a baseline that is not its own.
+    /// Lists its columns. Refuses a baseline of another model.
     pub(crate) fn places(&self) -> Result<Vec<Place>> {
         let own = self.baseline.as_ref().map_or(&[][..], |b| &b.features);
         let features = if self.features.is_empty() {
@@ -72,35 +72,35 @@ impl Subject {
     }
 }
 
-/// A version under watch.
+/// The monitor of one version.
 pub(crate) struct Watch {
     pub subject: Arc<Subject>,
     pub slicers: Vec<Slicer>,
     places: Vec<Place>,
-    /// Counted where requests are served.
+    /// Counted on the threads that serve requests.
     pub contracts: Arc<Contracts>,
     columns: Vec<Watched>,
     source: BaselineSource,
     baseline_rows: u64,
-    /// Values of the first rows, place by place, while they are gathered.
+    /// Values of the first rows, by column, until they are enough for a baseline.
     gathered: Vec<Series>,
     gathered_rows: usize,
     pub sampled_rows: u64,
     window_rows: u64,
-    untold_rows: u64,
+    unreported_rows: u64,
     opened: Instant,
     closed: u64,
     hour: Option<u64>,
     estimator: Option<Estimator>,
     errors: Errors,
-    /// What the last window's scores, or its companion, say.
+    /// Performance estimated from the scores of the last window, or by the companion model.
     pub estimated: Option<Estimate>,
     history: History,
     remembered: u64,
 }
 
 impl Watch {
-    /// Begins; contracts are counted by so many threads.
+    /// Starts to monitor a version. Contract violations are counted by up to `threads` threads.
     pub(crate) fn new(subject: Subject, threads: usize, now: Instant) -> Result<Self> {
         let places = subject.places()?;
         let slicers = slicers(&subject, &places)?;
@@ -120,7 +120,7 @@ impl Watch {
             places,
             sampled_rows: 0,
             window_rows: 0,
-            untold_rows: 0,
+            unreported_rows: 0,
             opened: now,
             closed: 0,
             hour: None,
@@ -139,14 +139,14 @@ impl Watch {
     }
 
     fn begin(&mut self, baseline: &Baseline, source: BaselineSource) {
-        let mut heeded: Vec<f64> = baseline
+        let mut importances: Vec<f64> = baseline
             .inputs
             .iter()
             .filter_map(|c| c.importance)
             .collect();
-        heeded.sort_unstable_by(|a, b| b.total_cmp(a));
+        importances.sort_unstable_by(|a, b| b.total_cmp(a));
 
-        let least = heeded
+        let least = importances
             .get(WEEK_COLUMNS_MAX)
             .copied()
             .unwrap_or(f64::NEG_INFINITY);
@@ -172,7 +172,7 @@ impl Watch {
         (self.source, self.baseline_rows) = (source, baseline.rows);
     }
 
-    /// Takes the tensors of a sampled request, in the signature's order.
+    /// Counts the tensors of a sampled request, in the order of the signature.
     pub(crate) fn observe(
         &mut self,
         inputs: &[Tensor],
@@ -211,7 +211,7 @@ impl Watch {
         }
     }
 
-    /// Takes the answers of a sampled request for what their scores say.
+    /// Counts the predictions of a sampled request, to estimate performance from their scores.
     pub(crate) fn estimate(&mut self, answers: &[Option<Answer>]) {
         if let Some(estimator) = &mut self.estimator {
             answers
@@ -221,7 +221,7 @@ impl Watch {
         }
     }
 
-    /// Takes how large the errors of a sampled request's rows are likely to be.
+    /// Counts the errors that the companion model expects for the rows of a sampled request.
     pub(crate) fn expect(&mut self, errors: &[f64]) {
         errors.iter().for_each(|error| self.errors.take(*error));
     }
@@ -240,7 +240,7 @@ impl Watch {
         let baseline = Baseline {
             format: super::baseline::FORMAT,
             rows: self.gathered_rows as u64,
-            source: "the first rows it was asked".to_owned(),
+            source: "the first rows that the version served".to_owned(),
             features: Vec::new(),
             inputs,
             outputs,
@@ -253,8 +253,8 @@ impl Watch {
         self.window_rows = 0;
     }
 
-    /// Closes what is due: the base window by rows first and time second, and
-    /// the hour. `hour` counts hours of the calendar. Tells what alarms begin.
+    /// Closes the window if it is due, by its rows or by its age, and the hour. `hour` counts hours
+    /// of the calendar. Returns the alarms that start.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
@@ -272,7 +272,7 @@ impl Watch {
         }
         if self.hour.replace(hour).is_some_and(|before| before != hour) {
             for column in &mut self.columns {
-                // What was counted belongs to the hour that ends.
+                // The counts belong to the hour that ended.
                 let readings = column.close_hour(hour.wrapping_sub(1), settings, alpha);
                 begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
             }
@@ -281,10 +281,10 @@ impl Watch {
         begun
     }
 
-    /// What was counted since this was last asked, of a version whose baseline came
-    /// with it: only then do all servers count in the same cells.
+    /// Returns the counts since the last call. None without a training baseline: only with it do
+    /// all servers count in the same cells.
     pub(crate) fn sketch(&mut self) -> Option<Sketch> {
-        let rows = std::mem::take(&mut self.untold_rows);
+        let rows = std::mem::take(&mut self.unreported_rows);
         if self.source != BaselineSource::Training || rows == 0 {
             return None;
         }
@@ -293,11 +293,11 @@ impl Watch {
             version: self.subject.version.number(),
             digest: self.subject.digest.to_string(),
             rows,
-            columns: self.columns.iter_mut().map(Watched::told).collect(),
+            columns: self.columns.iter_mut().map(Watched::take_counts).collect(),
         })
     }
 
-    /// Adds what a server counted to the window under way.
+    /// Adds the counts of a server to the open window.
     pub(crate) fn absorb(&mut self, sketch: &Sketch) {
         self.window_rows += sketch.rows;
         self.sampled_rows += sketch.rows;
@@ -316,12 +316,12 @@ impl Watch {
         }
     }
 
-    /// Says how many windows closed before the one under way.
+    /// Sets how many windows closed before the open one.
     pub(crate) fn count_from(&mut self, closed: u64) {
         self.closed = closed;
     }
 
-    /// Closes the window under way, however many rows it has, and tests it.
+    /// Closes and tests the open window, however many rows it has. Returns the alarms that start.
     pub(crate) fn close(
         &mut self,
         now: Instant,
@@ -338,20 +338,20 @@ impl Watch {
             let readings = column.close(self.closed, settings, alpha);
             begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
         }
-        self.untold_rows += self.window_rows;
+        self.unreported_rows += self.window_rows;
         (self.window_rows, self.opened) = (0, now);
         begun
     }
 
-    /// Remembers the window that closed last, if it is not remembered yet.
+    /// Adds the last closed window to the history, if it is not there yet.
     pub(crate) fn remember(&mut self, time: u64, alarms: usize) {
         if self.closed == self.remembered {
             return;
         }
         self.remembered = self.closed;
         let columns = self.columns.iter().map(Watched::distance).collect();
-        let told = self.estimated.as_ref().map(|e| &e.measures);
-        let estimated = told
+        let measures = self.estimated.as_ref().map(|e| &e.measures);
+        let estimated = measures
             .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
             .copied();
         self.history.add(WindowDrift {
@@ -375,7 +375,7 @@ impl Watch {
     }
 }
 
-/// What estimates from the scores, of a classifier.
+/// Starts to estimate performance from scores; none for a model that is not a classifier.
 fn estimator(subject: &Subject) -> Option<Estimator> {
     let Some(Task::Classification(task)) = &subject.task else {
         return None;
@@ -400,7 +400,7 @@ fn estimator(subject: &Subject) -> Option<Estimator> {
     Some(Estimator::new(task, &curves.collect()))
 }
 
-/// Finds the columns that rows are told apart by. Refuses what the model does not have.
+/// Finds the columns by which labelled rows are grouped. Refuses one that the model does not have.
 fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
     let inputs = || places.iter().filter(|p| p.side == Side::Input);
     let one = |name: &String| {
@@ -423,7 +423,7 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
     subject.slices.iter().map(one).collect()
 }
 
-/// An empty series of the kind that a column of the model has.
+/// Returns an empty series for the values of a column.
 pub(crate) fn empty(place: &Place) -> Series {
     match place.dtype {
         DType::String => Series::Words(Vec::new()),

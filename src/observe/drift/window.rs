@@ -7,7 +7,7 @@ mod tests;
 use super::baseline::Cells;
 use super::layout::Value;
 
-/// What fell where, in one column.
+/// The counts of one column, by cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tally {
     pub counts: Vec<u32>,
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Starts at nothing.
+    /// Starts at zero.
     pub(crate) fn new(cells: usize) -> Self {
         Self {
             counts: vec![0; cells],
@@ -27,7 +27,7 @@ impl Tally {
         }
     }
 
-    /// Counts a value; tells its cell, if it has one.
+    /// Counts a value.
     pub(crate) fn take(&mut self, cells: &Cells, value: &Value<'_>) {
         match find(cells, value) {
             None => self.missing += 1,
@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Adds another stretch.
+    /// Adds the counts of another interval.
     pub(crate) fn add(&mut self, other: &Self) {
         self.counts
             .iter_mut()
@@ -56,30 +56,30 @@ impl Tally {
         self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
     }
 
-    /// Counts everything half.
+    /// Halves all counts.
     pub(crate) fn halve(&mut self) {
         self.counts.iter_mut().for_each(|n| *n /= 2);
         self.missing /= 2;
     }
 
-    /// Rows with a value.
+    /// Returns the rows with a value.
     pub(crate) fn present(&self) -> u64 {
         self.counts.iter().map(|n| u64::from(*n)).sum()
     }
 
-    /// Rows.
+    /// Returns all rows.
     pub(crate) fn rows(&self) -> u64 {
         self.present() + u64::from(self.missing)
     }
 
-    /// Back to nothing.
+    /// Resets to zero.
     pub(crate) fn clear(&mut self) {
         self.counts.fill(0);
         (self.missing, self.ends) = (0, (f64::INFINITY, f64::NEG_INFINITY));
     }
 }
 
-/// The cell of a value; none where it is missing.
+/// Returns the cell of a value; none if the value is missing.
 pub(crate) fn find(cells: &Cells, value: &Value<'_>) -> Option<usize> {
     match (cells, value) {
         (Cells::Numbers(edges), Value::Number(v)) => (!v.is_nan()).then(|| edges.cell(*v)),
@@ -95,7 +95,7 @@ pub(crate) fn find(cells: &Cells, value: &Value<'_>) -> Option<usize> {
     }
 }
 
-/// A whole number as text, without asking for memory.
+/// Writes an integer as text without an allocation.
 fn digits(value: i64, text: &mut [u8; 20]) -> &str {
     let (mut left, mut at) = (value.unsigned_abs(), text.len());
     loop {

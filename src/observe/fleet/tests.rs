@@ -1,6 +1,7 @@
-//! Ten servers with a tenth of the traffic each see together what none of them
-//! sees alone, and what they tell outlives whoever adds it up.
+//! Tests of `fleet`: ten servers with a tenth of the traffic each detect together what none of them
+//! detects alone, and any server can go on with the merges of another.
 
+use super::sum::{add, name_of};
 use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
@@ -8,9 +9,12 @@ use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
 use crate::observe::drift::observer;
 use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::sketch::Sketch;
 use crate::observe::drift::watch::Subject;
 use crate::observe::metrics::Metrics;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 const SERVERS: usize = 10;
 
@@ -89,13 +93,13 @@ fn settings() -> MonitorSettings {
     }
 }
 
-/// Stretches until the fleet alarms, and until any server does, of so many.
+/// Counts the periods until the fleet raises an alarm, and until any single server does.
 fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
     let mut random = Random(99);
     let watch = || Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
     let mut servers: Vec<Watch> = (0..SERVERS).map(|_| watch()).collect();
     let mut fleet = watch();
-    // Each server has its part of the promise.
+    // Each server has its share of the accepted false alarms.
     let own = MonitorSettings {
         false_alarms_per_month: 0.5 / SERVERS as f64,
         ..settings()
@@ -121,30 +125,33 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
 }
 
 #[test]
-fn ten_servers_with_a_tenth_of_the_traffic_see_together_what_none_sees_alone() {
+fn ten_servers_with_a_tenth_of_the_traffic_detect_together_what_none_detects_alone() {
     let (together, alone) = detect(0.3, 200);
-    let together = together.expect("the fleet sees it");
+    let together = together.expect("the fleet raises an alarm");
     assert!(
         alone.is_none_or(|alone| alone >= 4 * together),
         "together {together}, alone {alone:?}"
     );
-    assert_eq!(detect(0.0, 200), (None, None), "nothing moved");
+    assert_eq!(detect(0.0, 200), (None, None), "no drift");
 }
 
 #[test]
-fn counts_add_up_and_strangers_columns_are_passed_over() {
+fn counts_are_added_up_and_columns_with_other_cells_are_skipped() {
     let mut watch = Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
     watch.observe(&[Random(3).rows(100, 0.0)], &[], &settings());
     watch.close(Instant::now(), &settings());
     let sketch = watch.sketch().expect("rows");
-    assert!(watch.sketch().is_none(), "told once");
+    assert!(
+        watch.sketch().is_none(),
+        "the same rows are not counted twice"
+    );
     let mut sum = BTreeMap::new();
     add(&mut sum, sketch.clone());
     add(&mut sum, sketch.clone());
-    let mut stranger = sketch.clone();
-    stranger.columns[0].counts.push(7);
-    add(&mut sum, stranger);
-    let both = &sum[&of(&sketch)];
+    let mut other = sketch.clone();
+    other.columns[0].counts.push(7);
+    add(&mut sum, other);
+    let both = &sum[&name_of(&sketch)];
     let counts = |s: &Sketch| s.columns[0].counts.iter().sum::<u32>();
     assert_eq!(
         (counts(both), both.columns[0].ends),
@@ -183,13 +190,13 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
     let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
         .expect("starts");
     let alarms: Arc<Mutex<Vec<DriftAlarm>>> = Arc::default();
-    let told = Arc::clone(&alarms);
+    let sent = Arc::clone(&alarms);
     let member = Member {
         records: records.clone(),
         server: name.to_owned(),
         slot: Duration::from_secs(60),
         settings: settings(),
-        sink: Box::new(move |alarm| told.lock().push(alarm)),
+        sink: Box::new(move |alarm| sent.lock().push(alarm)),
         series: metrics.monitor.fleet(),
     };
 
@@ -223,7 +230,7 @@ impl Server {
         panic!("no window closed");
     }
 
-    fn told(&self) -> usize {
+    fn sent(&self) -> usize {
         self.alarms.lock().len()
     }
 
@@ -236,7 +243,7 @@ impl Server {
 }
 
 #[test]
-fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
+fn one_server_merges_each_period_and_another_can_go_on() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -253,10 +260,10 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
             one.merger.turn(&monitors.0, slot).await.expect("a turn");
             two.merger.turn(&monitors.1, slot).await.expect("a turn");
         }
-        // The stretch before the last is merged; hysteresis asks for two of three.
-        let told: Vec<DriftAlarm> = one.alarms.lock().clone();
-        assert_eq!(told.len(), 4, "each metric that moved: {told:?}");
-        assert_eq!((told[0].servers, two.told()), (Some(2), 0));
+        // The period before the last is merged; an alarm needs two of three windows.
+        let sent: Vec<DriftAlarm> = one.alarms.lock().clone();
+        assert_eq!(sent.len(), 4, "each metric that moved: {sent:?}");
+        assert_eq!((sent[0].servers, two.sent()), (Some(2), 0));
         let shown = two
             .monitor
             .report(&ModelName::parse("m").expect("legal"), None)
@@ -264,14 +271,14 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
         let fleet = shown.fleet.expect("merged");
         assert_eq!((fleet.servers, fleet.merged.alarms), (2, 4));
         assert!(fleet.merged.sampled_rows > 0);
-        // The one that merged is gone; the other knows what was merged before, and alarms once.
+        // The server that merged is gone. The other one replays its merges and repeats no alarm.
         drop(one);
         for slot in 13..16 {
             two.count(1.0).await;
             two.merger.turn(&monitors.1, slot).await.expect("a turn");
         }
         assert_eq!(
-            (two.merger.merged, two.told()),
+            (two.merger.merged, two.sent()),
             (Some(14), 0),
             "it was in alarm already"
         );
@@ -281,7 +288,7 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
             .await
             .expect("listed");
         assert_eq!(listed.len(), 6, "{listed:?}");
-        // A third begins where the longest window does, and its windows end where everybody's do.
+        // A third server starts where the longest window starts, and its windows end with the others'.
         let three = server(&records, "three", 7);
         let mut merger = three.merger;
         merger.turn(&three.monitor, 17).await.expect("a turn");
@@ -294,7 +301,7 @@ fn one_server_merges_each_stretch_and_another_goes_on_where_it_ends() {
         assert_eq!(
             windows,
             Some(15),
-            "numbered by the last stretch that had rows"
+            "numbered by the last period that had rows"
         );
     });
 }

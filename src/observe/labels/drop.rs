@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
-/// A file that was written to within this may not be whole yet.
+/// A file that was written within this time may be incomplete.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Where files go that were looked at.
+/// The subdirectory that imported files are moved to.
 const TAKEN: &str = "taken";
 
-/// Looks at the folder for as long as labels are taken.
+/// Imports files from the directory until labels are switched off.
 pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
     loop {
         let Some(feedback) = feedback.upgrade() else {
@@ -25,7 +25,7 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
         for file in files(&folder) {
             let note = match take(&feedback, &file).await {
                 Ok(note) => note,
-                // Not the file's fault: it is tried again.
+                // The store failed, not the file: it is tried again.
                 Err(Fault::Store(error)) => {
                     tracing::warn!(file = %file.display(), %error, "a label file cannot be stored yet and is tried again");
                     continue;
@@ -45,7 +45,7 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
     }
 }
 
-/// The files to take, in the order of their names.
+/// Lists the files to import, by name.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let listed = std::fs::read_dir(folder)
         .into_iter()
@@ -79,7 +79,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whose fault it is.
+/// What a failure is due to.
 enum Fault {
     File(Error),
     Store(Error),
@@ -123,7 +123,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
     )
 }
 
-/// Reads the labels of a file. Refuses one without the columns.
+/// Reads the labels of a file. Refuses a file without the required columns.
 pub(super) fn labels(path: &Path) -> Result<Vec<Result<Given>>> {
     let table = Table::read(path)?;
     let column = |name: &str| table.column(name);

@@ -12,37 +12,37 @@ use serde_json::{Value, json};
 use std::fmt;
 use uuid::Uuid;
 
-/// A label as it came.
+/// A label as a client sent it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Given {
     pub id: Uuid,
     pub row: u32,
     pub label: Label,
-    /// When it was known, as the client says.
+    /// When the label became known, according to the client.
     pub time: Option<DateTime<Utc>>,
 }
 
-/// One that was refused.
+/// A label that was refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub index: usize,
     pub error: Error,
 }
 
-/// What became of a request's labels.
+/// The result for the labels of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
-    /// Put down, new or corrected.
+    /// Labels that were stored, new or corrected.
     pub accepted: usize,
-    /// Of those, labels whose prediction is known here.
+    /// How many of them were joined with their prediction.
     pub joined: usize,
-    /// Known already, the same.
+    /// Labels that were known already.
     pub duplicates: usize,
     pub refused: Vec<Refused>,
 }
 
 impl Given {
-    /// Reads one of a request.
+    /// Reads one label of a request.
     pub(crate) fn of_parts(
         id: &str,
         row: u32,
@@ -74,7 +74,7 @@ impl Given {
         {
             let known = "prediction_id, row, label and time";
             return Err(Error::invalid(format!(
-                "unknown member '{}'; the members are {known}",
+                "unknown field '{}'; the fields are {known}",
                 short(unknown)
             )));
         }
@@ -111,8 +111,8 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
     Ok(time.with_timezone(&Utc))
 }
 
-/// Reads a request's body. Refuses what is no list of labels; what is wrong
-/// with one of them is told in its place.
+/// Reads the body of a request. Refuses a body that is not a list of labels; an error in one label
+/// refuses that label only.
 pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = Body { labels_max }
@@ -125,8 +125,8 @@ pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>>
     })
 }
 
-/// Reads label by label, and no more than there may be: a body of many small
-/// ones would take a hundred times its size.
+/// Reads label by label, up to the limit: a body of many small labels would take a hundred times
+/// its size in memory.
 #[derive(Clone, Copy)]
 struct Body {
     labels_max: usize,
@@ -147,7 +147,7 @@ impl<'d> Visitor<'d> for Body {
     type Value = Vec<Result<Given>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with the one member `labels`")
+        f.write_str("an object with one field, `labels`")
     }
 
     fn visit_map<A: MapAccess<'d>>(
@@ -158,7 +158,7 @@ impl<'d> Visitor<'d> for Body {
         while let Some(member) = members.next_key::<String>()? {
             if member != "labels" || labels.is_some() {
                 return Err(A::Error::custom(format!(
-                    "unexpected member '{}'",
+                    "unexpected field '{}'",
                     short(&member)
                 )));
             }
@@ -169,7 +169,7 @@ impl<'d> Visitor<'d> for Body {
     }
 }
 
-/// The list in it.
+/// The list of labels.
 struct List(Body);
 
 impl<'d> DeserializeSeed<'d> for List {
@@ -206,22 +206,22 @@ impl<'d> Visitor<'d> for List {
     }
 }
 
-/// Refusals told one by one; the others are only counted.
-const TOLD_MAX: usize = 100;
+/// Most refusals that are listed; the others are only counted.
+const LISTED_MAX: usize = 100;
 
 impl Receipt {
-    /// As JSON.
+    /// Writes the result as JSON.
     pub(crate) fn to_json(&self) -> Value {
-        let told = self.refused.iter().take(TOLD_MAX);
-        let told: Vec<Value> =
-            told.map(|r| json!({"index": r.index, "code": r.error.kind.label(), "message": r.error.message})).collect();
+        let listed = self.refused.iter().take(LISTED_MAX);
+        let listed: Vec<Value> =
+            listed.map(|r| json!({"index": r.index, "code": r.error.kind.label(), "message": r.error.message})).collect();
         json!({
             "accepted": self.accepted, "joined": self.joined, "duplicates": self.duplicates,
-            "refused": self.refused.len(), "errors": told,
+            "refused": self.refused.len(), "errors": listed,
         })
     }
 
-    /// The error of a request of which nothing was taken.
+    /// Returns the error of a request whose labels were all refused.
     pub(crate) fn error(&self) -> Option<Kind> {
         let first = self
             .refused

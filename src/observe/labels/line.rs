@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// The format written, and the newest that is read.
+/// The format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;
 
 /// The folder of all labels.
 pub const FOLDER: &str = "labels";
 
-/// The hour of a time as files are named by it.
+/// Writes the hour of a time as in the names of files.
 pub fn hour(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H").to_string()
 }
@@ -34,7 +34,7 @@ pub struct Line {
     pub row: u32,
     /// The label.
     pub label: Label,
-    /// When it was taken.
+    /// When the label was accepted.
     pub time: DateTime<Utc>,
     /// The prediction that the label belongs to, once it is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,14 +53,14 @@ pub struct Joined {
     pub digest: String,
     /// What was predicted.
     pub answer: Answer,
-    /// What was true.
+    /// The true class or value.
     pub truth: Known,
     /// The part of each slice that the row belongs to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slices: BTreeMap<String, String>,
 }
 
-/// What was true, in the model's terms.
+/// The true class or value, in the terms of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Known {
@@ -89,7 +89,7 @@ impl From<Known> for Truth {
 }
 
 impl Joined {
-    /// Whose labelled rows it belongs to.
+    /// Returns the version to whose labelled rows it belongs.
     pub(crate) fn key(&self) -> Result<(ModelName, Digest)> {
         Ok((ModelName::parse(&self.model)?, Digest::parse(&self.digest)?))
     }
@@ -137,7 +137,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Line>> {
 mod tests {
     use super::*;
 
-    /// A file as format 1 wrote it; never edited.
+    /// A file in format 1. It is never edited.
     const GOLDEN: &str = include_str!("golden/labels-1.jsonl");
 
     #[test]

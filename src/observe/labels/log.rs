@@ -11,22 +11,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests waiting to be put down.
+/// Most requests that wait to be written.
 const WAITING_MAX: usize = 1_024;
-/// Lines put down at once.
+/// Most lines written at once.
 const LINES_MAX: usize = 50_000;
-/// How long the first waits for others.
+/// How long the first request waits for others.
 const GATHER: Duration = Duration::from_millis(5);
-/// The largest file.
+/// Most bytes of a file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Lines on their way.
+/// Lines of one request that wait to be written.
 struct Append {
     lines: Vec<Line>,
     done: oneshot::Sender<Result<()>>,
 }
 
-/// The way into the log.
+/// The handle to the task that writes the log.
 #[derive(Clone)]
 pub(crate) struct Log(mpsc::Sender<Append>);
 
@@ -38,7 +38,7 @@ impl Log {
         Self(appends)
     }
 
-    /// Puts lines down; returns once they are in the store.
+    /// Writes lines. Returns when they are in the store.
     pub(crate) async fn append(&self, lines: Vec<Line>) -> Result<()> {
         let (done, written) = oneshot::channel();
         let ended = |_| Error::unavailable("the server is stopping and accepts no labels");
@@ -67,7 +67,7 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
         let written = put(&records, &all).await;
         for append in gathered {
             let told = written.as_ref().copied().map_err(Error::duplicate);
-            // Nobody who asked may be there any more; the lines are.
+            // The request may have been cancelled; its lines are stored all the same.
             let _ = append.done.send(told);
         }
     }
@@ -81,20 +81,20 @@ async fn put(records: &Records, lines: &[Line]) -> Result<()> {
     );
 
     match records.create(&key, line::write(lines)).await? {
-        // A name of its own: what is there can only be this, written by an attempt before.
+        // The name is unique: an existing file was written by an earlier attempt.
         Created::Yes | Created::Exists => Ok(()),
     }
 }
 
-/// What of the log was read.
+/// The files of the log that were read.
 #[derive(Default)]
 pub(crate) struct Reader {
     read: BTreeSet<String>,
 }
 
 impl Reader {
-    /// Reads what is new, file by file, of the last so many hours; the oldest first.
-    /// Files that are damaged are told and passed over.
+    /// Reads the new files of the last `hours` hours, the oldest first. Damaged files are logged
+    /// and skipped.
     pub(crate) async fn read(
         &mut self,
         records: &Records,
@@ -104,7 +104,7 @@ impl Reader {
         let oldest = hour(Utc::now() - TimeDelta::hours(i64::from(hours)));
         let folder = |key: &str| key.split('/').nth(1).unwrap_or_default().to_owned();
         let mut new: Vec<String> = Vec::new();
-        // A short look back needs no list of everything.
+        // For a few hours, only their folders are listed.
         let folders: Vec<String> = match hours {
             0..=3 => (0..=hours)
                 .map(|n| format!("{FOLDER}/{}", hour(Utc::now() - TimeDelta::hours(n.into()))))
@@ -122,7 +122,7 @@ impl Reader {
 
         new.sort();
         for key in new {
-            // What was read counts; the rest is new the next time too.
+            // Files that were read stay read; the rest is read the next time.
             let bytes = records.get(&key, FILE_BYTES_MAX).await?;
             match bytes.as_deref().map_or_else(|| Ok(Vec::new()), line::read) {
                 Ok(read) => take(read),
@@ -133,7 +133,7 @@ impl Reader {
             self.read.insert(key);
         }
 
-        // What can no longer be listed need not be known.
+        // Files that are no longer listed are forgotten.
         self.read.retain(|key| folder(key) >= oldest);
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Recent predictions that wait for their labels, in memory and bounded: the oldest are dropped first.
+//! Recent predictions, kept in memory so that labels can be joined with them. Bounded: the oldest
+//! are dropped first.
 
 use crate::observe::drift::observer::Answered;
 use crate::observe::drift::watch::Subject;
@@ -7,23 +8,23 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What is kept of a prediction beside its rows, about.
+/// About how many bytes a prediction takes, without its rows.
 const ENTRY_BYTES: usize = 160;
-/// … and of a row beside its scores.
+/// About how many bytes a row takes, without its scores.
 const ROW_BYTES: usize = 48;
 
-/// A prediction whose labels may come.
+/// A prediction that labels may arrive for.
 pub(super) struct Kept {
     pub subject: Arc<Subject>,
-    /// Of each row; none where it cannot be judged.
+    /// The prediction for each row; none if it cannot be compared with a label.
     pub answers: Vec<Option<Answer>>,
-    /// The part of each row, slice by slice.
+    /// For each slice, the part that each row belongs to.
     pub parts: Vec<Vec<String>>,
     bytes: usize,
 }
 
 impl Kept {
-    /// Reads a prediction; none of a model whose task is not known.
+    /// Takes a prediction from the monitor; none if the task of the model is unknown.
     pub(super) fn of(answered: &Answered<'_>) -> Option<Self> {
         answered.subject.task.as_ref()?;
         let answers = answered.answers.to_vec();
@@ -52,7 +53,7 @@ impl Kept {
     }
 }
 
-/// The predictions that wait.
+/// The recent predictions.
 pub(super) struct Recent {
     kept: HashMap<Uuid, Kept>,
     order: VecDeque<Uuid>,
@@ -61,7 +62,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Holds about so many bytes.
+    /// Starts empty; holds about `bytes_max` bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             kept: HashMap::new(),
@@ -71,7 +72,7 @@ impl Recent {
         }
     }
 
-    /// Adds one; the oldest make room.
+    /// Adds a prediction, and drops the oldest beyond the limit.
     pub(super) fn add(&mut self, id: Uuid, kept: Kept) {
         self.bytes += kept.bytes;
         self.order.push_back(id);
@@ -83,7 +84,7 @@ impl Recent {
         }
     }
 
-    /// One by its id.
+    /// Returns a prediction.
     pub(super) fn get(&self, id: Uuid) -> Option<&Kept> {
         self.kept.get(&id)
     }

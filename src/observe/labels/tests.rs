@@ -1,4 +1,4 @@
-//! Labels from their arrival to what they measure, on a store of our own.
+//! Tests of `labels` from their arrival to measured performance, on a store in a folder.
 
 use super::*;
 use crate::core::hash::Digest;
@@ -9,7 +9,7 @@ use crate::observe::drift::watch::Subject;
 use crate::observe::quality::answer::{Answer, Label};
 use uuid::Uuid;
 
-/// A server's desk over a folder.
+/// The labels of a server over a store.
 struct Desk {
     feedback: Arc<Feedback>,
     mint: Arc<Mint>,
@@ -33,9 +33,9 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
     let mint = Arc::new(Mint::new());
     mint.adopt([7; 16]);
     let worse: Arc<Mutex<Vec<PerformanceAlarm>>> = Arc::default();
-    let told = Arc::clone(&worse);
+    let sent = Arc::clone(&worse);
     let metrics = Metrics::new().expect("metrics");
-    let sink: Sink = Box::new(move |one| told.lock().push(one.clone()));
+    let sink: Sink = Box::new(move |one| sent.lock().push(one.clone()));
     let runtime = tokio::runtime::Handle::current();
     let feedback = Feedback::start(
         (records, Arc::clone(&mint)),
@@ -79,7 +79,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
 }
 
 impl Desk {
-    /// Predicts two rows: no with 0.8, and yes with 0.6.
+    /// Predicts two rows: `no` with a score of 0.8, and `yes` with 0.6.
     fn predict(&self) -> Uuid {
         let prediction = self.mint.mint();
         let answers = [
@@ -112,7 +112,7 @@ impl Desk {
             .await
     }
 
-    /// Accepted, joined, duplicates, and what was refused.
+    /// Sends labels and compares the counts of accepted, joined and duplicate ones, and the refusal.
     async fn check(
         &self,
         (id, row, label): (Uuid, u32, &str),
@@ -164,7 +164,7 @@ fn run(test: impl AsyncFnOnce(&std::path::Path)) {
 }
 
 #[test]
-fn labels_are_joined_once_and_corrected_as_often_as_is_allowed() {
+fn labels_are_joined_once_and_corrected_up_to_the_limit() {
     run(async |folder| {
         let desk = desk(folder, settings());
         let id = desk.predict();
@@ -187,7 +187,7 @@ fn labels_are_joined_once_and_corrected_as_often_as_is_allowed() {
 }
 
 #[test]
-fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
+fn labels_of_unknown_predictions_and_of_the_wrong_kind_are_refused() {
     run(async |folder| {
         let desk = desk(
             folder,
@@ -234,11 +234,11 @@ fn what_nobody_predicted_and_what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
+fn a_label_survives_a_restart_and_is_joined_by_the_server_that_predicted() {
     run(async |folder| {
         let (one, two) = (desk(folder, settings()), desk(folder, settings()));
         let id = one.predict();
-        // The other takes it, and does not know it.
+        // The other server accepts the label without knowing the prediction.
         two.check((id, 0, "no"), (1, 0, 0), "").await;
         two.check((id, 0, "no"), (0, 0, 1), "").await;
         one.until("the maker joins it", |w| w["labelled_rows"] == 1)
@@ -255,7 +255,7 @@ fn a_label_outlives_the_server_and_reaches_who_made_the_prediction() {
 }
 
 #[test]
-fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
+fn of_two_labels_for_one_row_in_a_request_the_later_counts() {
     run(async |folder| {
         let desk = desk(folder, settings());
         let id = desk.predict();
@@ -278,7 +278,7 @@ fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
             0.0,
             "yes is the truth, no was answered"
         );
-        // Back to what it was: read in any order, the last holds.
+        // Changed back: in whatever order labels are read, the last one counts.
         desk.check((id, 0, "no"), (0, 0, 0), "corrected").await;
         let later = self::desk(folder, settings());
         later
@@ -289,7 +289,7 @@ fn of_two_labels_of_a_request_for_one_row_the_later_holds() {
 }
 
 #[test]
-fn labels_of_before_the_start_are_not_bet_on_again() {
+fn labels_from_before_the_start_do_not_count_in_the_test_again() {
     run(async |folder| {
         let first = desk(folder, settings());
         for round in 0..700 {
@@ -308,28 +308,32 @@ fn labels_of_before_the_start_are_not_bet_on_again() {
         again
             .until("they are read", |w| w["labelled_rows"] == 700)
             .await;
-        assert_eq!(again.worse.lock().len(), 0, "it was told of then");
+        assert_eq!(
+            again.worse.lock().len(),
+            0,
+            "the alarm was raised before the restart"
+        );
     });
 }
 
 #[test]
-fn nothing_is_acknowledged_that_is_not_in_the_store() {
+fn labels_that_cannot_be_stored_are_not_acknowledged() {
     run(async |folder| {
         let desk = desk(folder, settings());
         let id = desk.predict();
         desk.check((id, 0, "no"), (1, 1, 0), "").await;
-        // A file where the folder of labels was: nothing can be put below it.
+        // A file in place of the folder of labels makes writing impossible.
         let labels = folder.join("ns/default/records/labels");
         std::fs::remove_dir_all(&labels).expect("removed");
         std::fs::write(&labels, b"").expect("in the way");
-        let refused = desk.give(id, 1, "no").await.expect_err("not kept");
+        let refused = desk.give(id, 1, "no").await.expect_err("not stored");
         assert!(refused.message.contains("store the labels"), "{refused}");
         assert_eq!(desk.window()["labelled_rows"], 1, "and not counted");
     });
 }
 
 #[test]
-fn a_model_that_loses_more_is_told_of_once() {
+fn a_model_that_got_worse_raises_one_alarm() {
     run(async |folder| {
         let desk = desk(folder, settings());
         for round in 0..800 {
@@ -348,7 +352,7 @@ fn a_model_that_loses_more_is_told_of_once() {
 }
 
 #[test]
-fn files_in_the_folder_are_taken_once() {
+fn files_in_the_folder_are_imported_once() {
     run(async |folder| {
         let drop = folder.join("drop");
         std::fs::create_dir(&drop).expect("a folder");

@@ -1,4 +1,4 @@
-//! Which filters are understood.
+//! Tests of `logging`.
 
 use super::*;
 use tracing::Level;
@@ -19,7 +19,7 @@ fn check(level: &str, target: &str, loudest: Option<Level>) {
 }
 
 #[test]
-fn level_admits_what_it_names_and_holds_the_runtime_to_warnings() {
+fn a_level_applies_to_its_targets_and_limits_onnx_runtime_to_warnings() {
     check("info", "ortus::batch", Some(Level::INFO));
     check("info", "hyper", Some(Level::INFO));
     check("info", "ort", Some(Level::WARN));
@@ -40,7 +40,7 @@ fn level_admits_what_it_names_and_holds_the_runtime_to_warnings() {
 }
 
 #[test]
-fn malformed_level_is_refused() {
+fn a_malformed_level_is_refused() {
     for level in [
         "",
         "inof",
@@ -62,7 +62,7 @@ fn malformed_level_is_refused() {
 }
 
 #[test]
-fn second_start_is_refused_without_panic() {
+fn a_second_start_is_refused_without_a_panic() {
     // Another test of this process may have started it first.
     let _ = start("off", Format::Json);
     let error = start("off", Format::Text).expect_err("the second start");

@@ -1,11 +1,10 @@
 //! Metrics of captured predictions.
 
 use super::catalogue::Catalogue;
-use super::put;
 use crate::core::error::Result;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec};
 
-/// The families.
+/// The families of captured predictions.
 #[derive(Clone)]
 pub(crate) struct Families {
     rows: IntCounterVec,
@@ -16,51 +15,47 @@ pub(crate) struct Families {
 }
 
 impl Families {
-    /// Makes them.
+    /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let counter = |name: &str, help: &str| put(r, IntCounter::new(name, help));
-        let by = |name: &str, help: &str, label| {
-            put(r, IntCounterVec::new(Opts::new(name, help), &[label]))
-        };
         Ok(Self {
-            rows: by(
+            rows: r.counters(
                 "ortus_capture_rows_total",
                 "Captured rows written to the store.",
-                "model",
+                &["model"],
             )?,
-            bytes: counter(
+            bytes: r.counter(
                 "ortus_capture_bytes_total",
                 "Bytes of capture files written to the store.",
             )?,
-            files: counter(
+            files: r.counter(
                 "ortus_capture_files_total",
                 "Capture files written to the store.",
             )?,
-            dropped: by(
+            dropped: r.counters(
                 "ortus_capture_dropped_total",
                 "Requests that were not captured, by reason: full, too_large or refused.",
-                "reason",
+                &["reason"],
             )?,
-            lost: counter(
+            lost: r.counter(
                 "ortus_capture_lost_rows_total",
                 "Captured rows lost because the store could not be written.",
             )?,
         })
     }
 
-    /// Counts a file.
+    /// Counts a file that was written.
     pub(crate) fn wrote(&self, model: &str, rows: usize, bytes: usize) {
         self.rows.with_label_values(&[model]).inc_by(rows as u64);
         self.bytes.inc_by(bytes as u64);
         self.files.inc();
     }
 
-    /// Counts a request that is not kept.
+    /// Counts a request that was not captured.
     pub(crate) fn dropped(&self, reason: &str) {
         self.dropped.with_label_values(&[reason]).inc();
     }
 
-    /// Counts rows that were kept in vain.
+    /// Counts captured rows that were lost.
     pub(crate) fn lost(&self, rows: usize) {
         self.lost.inc_by(rows as u64);
     }

@@ -1,5 +1,5 @@
-//! Prometheus rules and Grafana dashboards, generated from the catalogue. `deploy/` holds their text,
-//! and a test compares the two.
+//! Prometheus rules and Grafana dashboards, generated from the catalogue. `deploy/` holds their
+//! text, and a test compares the two.
 
 #[cfg(test)]
 mod tests;
@@ -8,42 +8,42 @@ use super::catalogue::{Family, Kind};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// A rule that calls a person.
+/// An alerting rule.
 struct Alert {
     name: &'static str,
     expr: &'static str,
-    /// How long it must hold.
+    /// How long the expression must hold.
     hold: &'static str,
     severity: &'static str,
     summary: &'static str,
     what: &'static str,
 }
 
-/// Every rule. Thresholds are where to begin; each is a line to change.
+/// Every rule. The thresholds are starting points; change them to suit your service.
 const ALERTS: &[Alert] = &[
     Alert {
         name: "OrtusModelDrift",
         expr: "max by (model, version) (ortus_drift_alarms) > 0 or max by (model, version) (ortus_fleet_drift_alarms) > 0",
         hold: "0m",
         severity: "warning",
-        summary: "{{ $labels.model }}:{{ $labels.version }} is asked what it was not made for",
-        what: "A distance is beyond its threshold with the promised certainty. See `ortus drift {{ $labels.model }}`.",
+        summary: "{{ $labels.model }}:{{ $labels.version }} receives inputs or makes predictions that drift from the baseline",
+        what: "A drift test is in alarm: the lower confidence bound of a distance exceeds its threshold. See `ortus drift {{ $labels.model }}`.",
     },
     Alert {
         name: "OrtusModelLosesMore",
         expr: "max by (model, version) (ortus_performance_alarm) > 0",
         hold: "0m",
         severity: "critical",
-        summary: "{{ $labels.model }}:{{ $labels.version }} is wrong more often than it was",
-        what: "Labels say so, with the promised certainty. See `ortus performance {{ $labels.model }}`.",
+        summary: "{{ $labels.model }}:{{ $labels.version }} makes more wrong predictions than in its baseline",
+        what: "The error share on labelled rows is higher than accepted. See `ortus performance {{ $labels.model }}`.",
     },
     Alert {
         name: "OrtusInvalidInputs",
         expr: "sum by (model, version, column) (rate(ortus_contract_breaches_total{kind=~\"nan|infinite|unseen\"}[15m])) / on (model, version) group_left () sum by (model, version) (rate(ortus_monitor_rows_total[15m])) > 0.05",
         hold: "15m",
         severity: "warning",
-        summary: "Over 5 % of the values of {{ $labels.column }} of {{ $labels.model }} break its contract",
-        what: "They are NaN, infinite or a category that the baseline does not have.",
+        summary: "Over 5 % of the values of {{ $labels.column }} of {{ $labels.model }} are outside its contract",
+        what: "The values are NaN, infinite or a category that the baseline does not have.",
     },
     Alert {
         name: "OrtusErrors",
@@ -51,15 +51,15 @@ const ALERTS: &[Alert] = &[
         hold: "5m",
         severity: "critical",
         summary: "Over 1 % of the predictions of {{ $labels.model }}:{{ $labels.version }} fail",
-        what: "They fail in the server or the runtime; the log names the cause.",
+        what: "The predictions fail in the server or in ONNX Runtime. The log has the cause.",
     },
     Alert {
         name: "OrtusOverload",
         expr: "sum by (protocol) (rate(ortus_rejected_total{reason=\"resource_exhausted\"}[5m])) + sum by (protocol) (rate(ortus_requests_total{outcome=\"resource_exhausted\"}[5m])) > 0",
         hold: "5m",
         severity: "warning",
-        summary: "Requests over {{ $labels.protocol }} are refused: a limit is reached",
-        what: "Add lanes or servers, or send less; README lists the limits.",
+        summary: "Requests over {{ $labels.protocol }} are refused because a limit is reached",
+        what: "Add lanes or servers, or reduce the load. The section [limits] of the configuration lists the limits.",
     },
     Alert {
         name: "OrtusSlow",
@@ -67,7 +67,7 @@ const ALERTS: &[Alert] = &[
         hold: "10m",
         severity: "warning",
         summary: "One prediction of {{ $labels.model }} in a hundred takes over a second",
-        what: "The queue's and the runtime's histograms tell which it is.",
+        what: "Compare ortus_queue_duration_seconds with ortus_compute_duration_seconds to see whether requests wait or run.",
     },
     Alert {
         name: "OrtusLaneHangs",
@@ -75,7 +75,7 @@ const ALERTS: &[Alert] = &[
         hold: "1m",
         severity: "critical",
         summary: "A run of {{ $labels.model }}:{{ $labels.version }} does not end",
-        what: "New lanes replace hung ones up to a limit; then the version is unavailable. The log names the lanes.",
+        what: "Hung lanes are replaced up to a limit; beyond it, the version is unavailable. The log names the lanes.",
     },
     Alert {
         name: "OrtusModelNotReady",
@@ -83,7 +83,7 @@ const ALERTS: &[Alert] = &[
         hold: "5m",
         severity: "warning",
         summary: "{{ $labels.model }}:{{ $labels.version }} does not serve",
-        what: "`ortus models` names the reason.",
+        what: "`ortus models` shows the reason.",
     },
     Alert {
         name: "OrtusLoadFails",
@@ -91,31 +91,31 @@ const ALERTS: &[Alert] = &[
         hold: "0m",
         severity: "warning",
         summary: "A version of {{ $labels.model }} is refused at load",
-        what: "What served goes on serving. `ortus models` names the reason.",
+        what: "Loaded versions keep serving. `ortus models` shows the reason.",
     },
     Alert {
         name: "OrtusRegistryRefused",
         expr: "ortus_registry_refused > 0",
         hold: "1m",
         severity: "critical",
-        summary: "The registry's log is refused: forked, rolled back, or from the future",
-        what: "The server goes on with what it had. See `ortus registry verify`.",
+        summary: "The registry log is refused: forked, rolled back, or dated in the future",
+        what: "The server keeps serving the versions that it has. Run `ortus audit verify`.",
     },
     Alert {
         name: "OrtusRegistrySilent",
         expr: "ortus_registry_staleness_seconds > 300",
         hold: "0m",
         severity: "warning",
-        summary: "The registry's store has been silent for five minutes",
-        what: "The server goes on with what it had and does not see new versions.",
+        summary: "The registry has not been readable for five minutes",
+        what: "The server keeps serving the versions that it has, and does not see changes of the registry.",
     },
     Alert {
         name: "OrtusMonitorBlind",
         expr: "sum by (model) (rate(ortus_monitor_dropped_total[5m])) > 0",
         hold: "15m",
         severity: "info",
-        summary: "The monitor does not see every sampled request of {{ $labels.model }}",
-        what: "Its queue is full: raise monitor.queue_bytes_max or monitor.cpu_share.",
+        summary: "Some requests of {{ $labels.model }} are not monitored",
+        what: "The queue of the monitor is full: raise monitor.queue_bytes_max or monitor.cpu_share.",
     },
     Alert {
         name: "OrtusCaptureLoses",
@@ -123,17 +123,16 @@ const ALERTS: &[Alert] = &[
         hold: "0m",
         severity: "warning",
         summary: "Captured predictions are lost",
-        what: "The store is slow, full or away; serving is not touched.",
+        what: "The store is slow, full or unavailable. Serving is not affected.",
     },
 ];
 
-/// The rules, as a file of Prometheus.
+/// Writes the rules as a file for Prometheus.
 pub(crate) fn rules() -> String {
-    // A word in JSON is one in YAML too.
+    // A JSON string is a YAML string too.
     let word = |text: &str| Value::String(text.to_owned()).to_string();
     let mut out =
-        "# Made by `ortus metrics rules`; change it there.\ngroups:\n- name: ortus\n  rules:\n"
-            .to_owned();
+        "# Generated by `ortus metrics rules`.\ngroups:\n- name: ortus\n  rules:\n".to_owned();
     for Alert {
         name,
         expr,
@@ -153,8 +152,8 @@ pub(crate) fn rules() -> String {
     out
 }
 
-/// A dashboard: its file, title, and the rows of panels, each of families whose
-/// names begin like this.
+/// A dashboard: its file, its title, and its rows of panels. A row shows the families whose names
+/// start with one of its prefixes.
 struct Dashboard {
     name: &'static str,
     title: &'static str,
@@ -198,23 +197,23 @@ const DASHBOARDS: [Dashboard; 2] = [
     },
     Dashboard {
         name: "effectiveness",
-        title: "Ortus: are the predictions still good?",
+        title: "Ortus: model performance and drift",
         rows: &[
             ("With labels", &["ortus_performance", "ortus_feedback_"]),
             ("Without labels", &["ortus_estimated_"]),
             ("Drift", &["ortus_drift", "ortus_fleet_"]),
             ("Data quality", &["ortus_contract_"]),
-            ("The monitor itself", &["ortus_monitor_", "ortus_capture_"]),
+            ("Monitoring", &["ortus_monitor_", "ortus_capture_"]),
         ],
     },
 ];
 
-/// The names of the dashboards.
+/// Returns the names of the dashboards.
 pub(crate) fn dashboards() -> Vec<&'static str> {
     DASHBOARDS.iter().map(|d| d.name).collect()
 }
 
-/// A dashboard, as Grafana imports it; none of another name.
+/// Writes a dashboard for import into Grafana; none for another name.
 pub(crate) fn dashboard(name: &str, families: &[Family]) -> Option<String> {
     let Dashboard { name, title, rows } = DASHBOARDS.iter().find(|d| d.name == name)?;
     let (mut panels, mut y) = (Vec::new(), 0);

@@ -1,12 +1,11 @@
 //! Metrics of labels and of measured performance.
 
 use super::catalogue::Catalogue;
-use super::put;
 use crate::core::error::Result;
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 use std::collections::BTreeMap;
 
-/// The families.
+/// The families of labels and measured performance.
 #[derive(Clone)]
 pub(crate) struct Families {
     labels: IntCounterVec,
@@ -16,7 +15,7 @@ pub(crate) struct Families {
     alarm: IntGaugeVec,
 }
 
-/// What is shown of a version.
+/// The measured performance of a version.
 pub(crate) struct Shown {
     pub model: String,
     pub version: String,
@@ -29,42 +28,22 @@ pub(crate) struct Shown {
 const SERVED: &[&str] = &["model", "version"];
 
 impl Families {
-    /// Makes them.
+    /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            put(r, GaugeVec::new(Opts::new(name, help), labels))
-        };
-        let whole =
-            |name: &str, help: &str| put(r, IntGaugeVec::new(Opts::new(name, help), SERVED));
         Ok(Self {
-            labels: put(
-                r,
-                IntCounterVec::new(
-                    Opts::new(
-                        "ortus_feedback_labels_total",
-                        "Labels received, by outcome: joined, pending, joined_late, duplicate, refused or forgotten.",
-                    ),
-                    &["outcome"],
-                ),
-            )?,
-            performance: gauge(
+            labels: r.counters("ortus_feedback_labels_total", "Labels received, by outcome: joined, pending, joined_late, duplicate, refused or forgotten.", &["outcome"])?,
+            performance: r.float_gauges(
                 "ortus_performance",
                 "Performance measured on the labelled rows of the last 7 days, by metric.",
                 &["model", "version", "metric"],
             )?,
-            rows: whole(
-                "ortus_performance_rows",
-                "Labelled rows of the last 7 days.",
-            )?,
-            maturity: gauge(
+            rows: r.gauges("ortus_performance_rows", "Labelled rows of the last 7 days.", SERVED)?,
+            maturity: r.float_gauges(
                 "ortus_performance_maturity_ratio",
                 "Share of the sampled rows of the last 7 days that have a label.",
                 SERVED,
             )?,
-            alarm: whole(
-                "ortus_performance_alarm",
-                "1 while the error share is higher than in the baseline by more than the allowed margin.",
-            )?,
+            alarm: r.gauges("ortus_performance_alarm", "1 while the error share is higher than in the baseline by more than the allowed margin.", SERVED)?,
         })
     }
 
@@ -77,7 +56,7 @@ impl Families {
         }
     }
 
-    /// Sets everything of a version.
+    /// Sets the metrics of a version.
     pub(crate) fn set(&self, shown: &Shown) {
         let served = [shown.model.as_str(), shown.version.as_str()];
         for (metric, value) in &shown.measures {

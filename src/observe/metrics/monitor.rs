@@ -2,13 +2,12 @@
 //! series of their own; the operator API reports all of them.
 
 use super::catalogue::Catalogue;
-use super::put;
 use crate::core::error::Result;
 use crate::core::model::{ModelName, Version};
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The families.
+/// The families of monitoring.
 #[derive(Clone)]
 pub(crate) struct Families {
     rows: IntCounterVec,
@@ -29,106 +28,46 @@ pub(crate) struct Families {
 const SERVED: &[&str] = &["model", "version"];
 
 impl Families {
-    /// Makes them.
+    /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            put(r, IntCounterVec::new(Opts::new(name, help), labels))
-        };
         let of_column = &["model", "version", "column", "metric"];
         Ok(Self {
-            rows: counter(
+            rows: r.counters(
                 "ortus_monitor_rows_total",
                 "Rows that were monitored.",
                 SERVED,
             )?,
-            sampled: counter(
+            sampled: r.counters(
                 "ortus_monitor_sampled_rows_total",
                 "Rows that were sampled into windows.",
                 SERVED,
             )?,
-            dropped: counter(
+            dropped: r.counters(
                 "ortus_monitor_dropped_total",
                 "Requests that were not monitored because the queue of the monitor was full.",
                 SERVED,
             )?,
-            breaches: counter(
+            breaches: r.counters(
                 "ortus_contract_breaches_total",
                 "Contract violations of input values, by kind: nan, infinite, below or above the range of the baseline, unseen or empty.",
                 &["model", "version", "column", "kind"],
             )?,
-            drift: put(
-                r,
-                GaugeVec::new(
-                    Opts::new(
-                        "ortus_drift",
-                        "Distance between the last window and the baseline, by drift metric.",
-                    ),
-                    of_column,
-                ),
-            )?,
-            drift_alarm: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_drift_alarm",
-                        "1 while a drift test of the column is in alarm.",
-                    ),
-                    of_column,
-                ),
-            )?,
-            alarms: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_drift_alarms",
-                        "Drift tests in alarm, over all columns.",
-                    ),
-                    SERVED,
-                ),
-            )?,
-            begun: counter(
+            drift: r.float_gauges("ortus_drift", "Distance between the last window and the baseline, by drift metric.", of_column)?,
+            drift_alarm: r.gauges("ortus_drift_alarm", "1 while a drift test of the column is in alarm.", of_column)?,
+            alarms: r.gauges("ortus_drift_alarms", "Drift tests in alarm, over all columns.", SERVED)?,
+            begun: r.counters(
                 "ortus_drift_alarms_total",
                 "Drift alarms that started, over all columns.",
                 SERVED,
             )?,
-            fleet_alarms: put(
-                r,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "ortus_fleet_drift_alarms",
-                        "Drift tests in alarm on the merged windows of the fleet.",
-                    ),
-                    SERVED,
-                ),
-            )?,
-            fleet_servers: put(
-                r,
-                IntGauge::new(
-                    "ortus_fleet_servers",
-                    "Servers whose windows are in the last merged window of the fleet.",
-                ),
-            )?,
-            estimated: put(
-                r,
-                GaugeVec::new(
-                    Opts::new(
-                        "ortus_estimated_performance",
-                        "Performance estimated without labels from the scores of the last window, by metric.",
-                    ),
-                    &["model", "version", "metric"],
-                ),
-            )?,
-            sample_share: put(
-                r,
-                Gauge::new(
-                    "ortus_monitor_sample_ratio",
-                    "Share of requests that is sampled into windows.",
-                ),
-            )?,
+            fleet_alarms: r.gauges("ortus_fleet_drift_alarms", "Drift tests in alarm on the merged windows of the fleet.", SERVED)?,
+            fleet_servers: r.gauge("ortus_fleet_servers", "Servers whose windows are in the last merged window of the fleet.")?,
+            estimated: r.float_gauges("ortus_estimated_performance", "Performance estimated without labels from the scores of the last window, by metric.", &["model", "version", "metric"])?,
+            sample_share: r.float_gauge("ortus_monitor_sample_ratio", "Share of requests that is sampled into windows.")?,
         })
     }
 
-    /// Hands out the series of the fleet.
+    /// Returns the series of the fleet.
     pub(crate) fn fleet(&self) -> FleetSeries {
         FleetSeries {
             servers: self.fleet_servers.clone(),
@@ -136,7 +75,7 @@ impl Families {
         }
     }
 
-    /// Hands out the series of one version; they retire with it.
+    /// Returns the series of one version. They are removed when it is dropped.
     pub(crate) fn of(&self, model: &ModelName, version: Version) -> MonitorMetrics {
         let labels = [model.to_string(), version.to_string()];
         let served = [labels[0].as_str(), labels[1].as_str()];
@@ -162,8 +101,8 @@ pub(crate) struct FleetSeries {
 }
 
 impl FleetSeries {
-    /// Sets how many servers there are, and how many tests of each version are in
-    /// alarm; versions that are not among them have no series.
+    /// Sets the number of servers, and of the tests in alarm for each version. The series of other
+    /// versions are removed.
     pub(crate) fn set<'v>(
         &self,
         servers: u64,
@@ -180,12 +119,12 @@ impl FleetSeries {
     }
 }
 
-/// What is shown of one column.
+/// The metrics of one column.
 pub(crate) struct Shown<'c> {
     pub column: &'c str,
-    /// Totals so far, by kind.
+    /// Violations so far, by kind.
     pub breaches: [(&'static str, u64); 6],
-    /// Distance and whether it is in alarm, by metric.
+    /// Distance, and whether its test is in alarm, by metric.
     pub distances: Vec<(&'static str, f64, bool)>,
 }
 
@@ -193,12 +132,12 @@ pub(crate) struct Shown<'c> {
 pub(crate) struct MonitorMetrics {
     rows: IntCounter,
     sampled: IntCounter,
-    /// Requests that did not fit.
+    /// Requests that were not monitored.
     pub dropped: IntCounter,
     alarms: IntGauge,
-    /// Alarms that began.
+    /// Alarms that started.
     pub begun: IntCounter,
-    /// Breaches by column and kind, as far as they are counted.
+    /// Violations that are in the metrics already, by column and kind.
     counted: BTreeMap<(String, &'static str), u64>,
     measured: BTreeSet<(String, &'static str)>,
     estimated: BTreeSet<&'static str>,
@@ -207,7 +146,7 @@ pub(crate) struct MonitorMetrics {
 }
 
 impl MonitorMetrics {
-    /// Sets everything to what is known: rows, sampled rows, alarms, columns.
+    /// Sets the rows, the sampled rows, the alarms and the columns.
     pub(crate) fn set(
         &mut self,
         (rows, sampled): (u64, u64),
@@ -225,7 +164,7 @@ impl MonitorMetrics {
                     .counted
                     .entry((shown.column.to_owned(), kind))
                     .or_insert(0);
-                // A series of nothing would only be in the way.
+                // A series that is always 0 would only use space.
                 if total > *known {
                     let labels = [model, version, shown.column, kind];
                     self.families
@@ -249,7 +188,7 @@ impl MonitorMetrics {
 }
 
 impl MonitorMetrics {
-    /// Sets what the scores say.
+    /// Sets the estimated performance.
     pub(crate) fn estimate(&mut self, measures: &BTreeMap<&'static str, f64>) {
         let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
         for (metric, value) in measures {
@@ -265,7 +204,7 @@ impl MonitorMetrics {
 impl Drop for MonitorMetrics {
     fn drop(&mut self) {
         let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
-        // A series that was never touched is not there to be removed.
+        // Removing fails for a series that was never set, which is fine.
         for family in [
             &self.families.rows,
             &self.families.sampled,

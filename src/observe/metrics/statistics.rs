@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// A count and the nanoseconds behind it.
+/// A count, and the sum of durations in nanoseconds.
 #[derive(Default)]
 pub(crate) struct Tally {
     count: AtomicU64,
@@ -38,7 +38,7 @@ pub(crate) struct Statistics {
     pub success: Tally,
     /// Predictions refused or failed.
     pub fail: Tally,
-    /// Waiting, of those answered.
+    /// Time in the queue of answered predictions.
     pub queue: Tally,
     /// Gathering batches.
     pub gather: Tally,
@@ -65,23 +65,23 @@ impl Statistics {
         self.batches.add(rows, gather, run);
     }
 
-    /// Rows run.
+    /// Returns the rows that were run.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// When the last batch ran, in milliseconds since 1970; 0 for never.
+    /// Returns when the last batch ran, in milliseconds since 1970; 0 for never.
     pub(crate) fn last_ms(&self) -> u64 {
         self.last_ms.load(Ordering::Relaxed)
     }
 
-    /// Batch size to (count, gather ns, run ns).
+    /// Returns, for each batch size, the count and the nanoseconds of gathering and running.
     pub(crate) fn batches(&self) -> BTreeMap<u64, [u64; 3]> {
         self.batches.read()
     }
 }
 
-/// Lists that batch sizes are spread over.
+/// Lists that batch sizes are distributed over.
 const LISTS: usize = 64;
 
 /// The batches of one size, and the next size of the same list.
@@ -107,8 +107,8 @@ impl Size {
     }
 }
 
-/// Batches by size. A size is added once and stays, so that counting a batch of
-/// a known size is three atomic additions.
+/// Batches by size. A size is added once and stays, so that counting a batch of a known size takes
+/// three atomic additions.
 struct Batches {
     lists: [Link; LISTS],
 }

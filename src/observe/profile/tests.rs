@@ -1,10 +1,10 @@
-//! What a table and a model come to, and what does not fit.
+//! Tests of `profile`.
 
 use super::*;
 use crate::observe::drift::baseline::Values as Held;
 use std::io::Write;
 
-/// Answers the sum of each row's columns.
+/// A model that returns the sum of each row's columns.
 struct Sum;
 
 impl Session for Sum {
@@ -29,7 +29,7 @@ impl Session for Sum {
     }
 }
 
-/// A graph that takes two numbers a row.
+/// A graph whose rows are two numbers.
 fn graph() -> Graph {
     use crate::testing::graphs::{FLOAT, declare, model, node};
     let bytes = model(crate::proto::onnx::GraphProto {
@@ -58,7 +58,7 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
 }
 
 #[test]
-fn a_baseline_has_the_tables_columns_and_the_models_answers() {
+fn a_baseline_has_the_columns_of_the_table_and_the_outputs_of_the_model() {
     let rows: String = (0..1_000)
         .map(|i| format!("{i},{},{}\n", i % 10, i % 2))
         .collect();
@@ -78,17 +78,17 @@ fn a_baseline_has_the_tables_columns_and_the_models_answers() {
         panic!("numbers")
     };
     assert!((sum.mean - (499.5 + 4.5)).abs() < 1e-6, "{sum:?}");
-    // What is written is read, and the same for the same table.
+    // It reads back, and equal tables make equal baselines.
     let again = Baseline::read(&baseline.write()).expect("read back");
     assert_eq!(again, baseline);
-    // The order of the columns is the model's, whatever the table's.
+    // Columns are in the order of the model, not of the table.
     let swapped =
         make(&format!("age,kids,bought\n{rows}"), &["kids", "age"], &[]).expect("a baseline");
     assert_eq!(swapped.inputs[0].name, "kids");
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_what_to_do() {
+fn a_table_that_does_not_fit_is_refused_with_what_to_do() {
     let refused = |csv: &str, features: &[&str], part: &str| {
         let error = make(csv, features, &[]).expect_err("must be refused");
         assert!(
@@ -100,7 +100,7 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
     refused(
         "a,b,c\n1,2,3\n",
         &[],
-        "takes 2 columns, the table gives 3: name them with --features",
+        "has 2 input columns, but the table has 3; name them with --features",
     );
 
     refused(
@@ -109,11 +109,11 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
         "no column 'z'; its columns are a, b",
     );
 
-    refused("a,b\n1,x\n", &[], "takes numbers, the table has words");
+    refused("a,b\n1,x\n", &[], "must be numbers, but the table has text");
 }
 
 #[test]
-fn a_person_may_say_what_the_answers_mean() {
+fn the_task_can_be_given() {
     let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a file");
     file.write_all(b"a,b,y\n0.1,0.2,0\n0.5,0.4,1\n")
         .expect("written");

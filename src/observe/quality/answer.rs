@@ -10,20 +10,20 @@ use crate::core::tensor::Tensor;
 use crate::observe::drift::layout::{Part, Place, Side, Value, each_value};
 use serde::{Deserialize, Serialize};
 
-/// The longest label that is a word.
+/// Most bytes of a label that is a string.
 const LABEL_BYTES_MAX: usize = 256;
 
-/// One row's answer.
+/// The prediction for one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The class decided for and the score of each.
+    /// The predicted class, and the score of each class.
     Class(u32, Vec<f32>),
     /// A predicted value.
     Value(f64),
 }
 
-/// What was true of a row.
+/// The true class or value of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Truth {
     /// Index of the class.
@@ -32,18 +32,18 @@ pub enum Truth {
     Value(f64),
 }
 
-/// A label as it comes: a word, a number, or a truth value as a word.
+/// A label as it was sent: a string, a number, or a boolean as a string.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Label {
     /// A number.
     Number(f64),
-    /// A word.
+    /// A string.
     Word(String),
 }
 
 impl Label {
-    /// Reads JSON. Refuses what is no label.
+    /// Reads a label from JSON.
     pub(crate) fn of_json(value: &serde_json::Value) -> Result<Self> {
         match value {
             serde_json::Value::Bool(b) => Ok(Self::Word(b.to_string())),
@@ -63,7 +63,8 @@ impl Label {
         }
     }
 
-    /// What it says under a task. Refuses one of another kind, naming what would do.
+    /// Interprets the label for a task. Refuses a label of the wrong kind; the error says what is
+    /// accepted.
     pub(crate) fn truth(&self, task: &Task) -> Result<Truth> {
         match (task, self) {
             (Task::Regression(_), Self::Number(value)) => Ok(Truth::Value(*value)),
@@ -96,7 +97,7 @@ impl<'d> Deserialize<'d> for Label {
     }
 }
 
-/// Reads the answer of each row; none where its scores are no numbers.
+/// Reads the prediction of each row; none for a row whose scores are not numbers.
 pub fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
     match task {
         Task::Regression(at) => {
@@ -143,7 +144,7 @@ fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
         if scores.len() != task.classes.len() || scores.iter().any(|s| !s.is_finite()) {
             return None;
         }
-        // The first of equals, as everybody's ArgMax has it.
+        // Of equal scores the first one counts, as in ArgMax.
         let highest = (0..scores.len())
             .rev()
             .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))?;
@@ -159,7 +160,7 @@ fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
     (0..columns.first().map_or(0, Vec::len)).map(row).collect()
 }
 
-/// A column of an output, as numbers.
+/// Returns a column of an output as numbers.
 pub(super) fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
     let mut values = Vec::new();
     each_value(&place(tensor, at, element), tensor, |value| {

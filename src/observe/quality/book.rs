@@ -10,7 +10,7 @@ use crate::observe::report::performance::{CohortPerformance, SlicePerformance, n
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Hours that are kept, labelled or not.
+/// Most hours that are kept, with or without labels.
 const HOURS_MAX: usize = 24 * 100;
 
 /// A labelled row.
@@ -18,46 +18,46 @@ const HOURS_MAX: usize = 24 * 100;
 pub(crate) struct Row {
     pub answer: Answer,
     pub truth: Truth,
-    /// The part of each slice that it belongs to, by the slices' places.
+    /// The part that the row belongs to, for each slice in order.
     pub parts: Vec<String>,
-    /// Whether the prediction was made here, and counts in the maturity.
+    /// Whether this server made the prediction. Only then it counts in the maturity.
     pub is_own: bool,
-    /// When the label was taken: the latest holds, in whatever order they are read.
+    /// When the label was accepted. The latest label counts, in whatever order they are read.
     pub time_us: i64,
 }
 
-/// The rows of one version.
+/// The labelled rows of one version.
 #[derive(Default)]
 pub(crate) struct Book {
     hours: BTreeMap<u64, Cohort>,
     rows: usize,
     rows_max: usize,
     pub version: u64,
-    /// The names of what rows are sliced by.
+    /// The columns by which rows are grouped.
     pub slices: Vec<String>,
 }
 
 /// The predictions of an hour.
 #[derive(Default)]
 struct Cohort {
-    /// Rows predicted here that could be joined.
+    /// Rows predicted by this server that may receive labels.
     predicted: u64,
     labelled: BTreeMap<(Uuid, u32), Row>,
 }
 
-/// The rows of some hours.
+/// The rows of some hours, summed up.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub from: String,
     pub predicted_rows: u64,
     pub labelled_rows: u64,
-    /// Of the rows predicted here, those with a label; none where none was.
+    /// Share of the rows predicted by this server that have a label; none without such rows.
     pub maturity: Option<f64>,
     pub measures: Measures,
 }
 
 impl Summary {
-    /// Returns it as reports have it.
+    /// Returns the summary for reports.
     pub(crate) fn report(&self) -> CohortPerformance {
         CohortPerformance {
             from: self.from.clone(),
@@ -69,20 +69,20 @@ impl Summary {
     }
 }
 
-/// How a row was taken.
+/// What adding a labelled row did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     New,
-    /// Another truth than before.
+    /// The label was changed.
     Corrected,
-    /// Known already, or older than what is known.
+    /// The label was known already, or is older than the known one.
     Same,
-    /// Not kept: there are newer ones enough.
+    /// The row was dropped, because there are enough newer ones.
     Dropped,
 }
 
 impl Book {
-    /// Keeps so many labelled rows.
+    /// Starts empty; keeps at most `rows_max` labelled rows.
     pub(crate) fn new(version: u64, slices: Vec<String>, rows_max: usize) -> Self {
         Self {
             rows_max,
@@ -100,7 +100,7 @@ impl Book {
         }
     }
 
-    /// Takes a labelled row.
+    /// Adds a labelled row.
     pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> Taken {
         let labelled = &mut self.hours.entry(hour).or_default().labelled;
         match labelled.get_mut(&key) {
@@ -129,7 +129,7 @@ impl Book {
         if is_kept { Taken::New } else { Taken::Dropped }
     }
 
-    /// Whether a row has a label.
+    /// Returns the true class or value of a row that has a label.
     pub(crate) fn truth(&self, hour: u64, key: (Uuid, u32)) -> Option<Truth> {
         self.hours
             .get(&hour)?
@@ -138,7 +138,7 @@ impl Book {
             .map(|row| row.truth)
     }
 
-    /// Lets go of one row of the oldest hour that has any.
+    /// Drops one row of the oldest hour that has labelled rows.
     fn drop_oldest_row(&mut self) {
         let oldest = self
             .hours
@@ -158,12 +158,12 @@ impl Book {
         }
     }
 
-    /// Labelled rows.
+    /// Returns the number of labelled rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Sums up the hours from one to before another.
+    /// Sums up the hours from `from` to before `to`.
     pub(crate) fn summary(&self, from: u64, to: u64) -> Summary {
         let cohorts = || self.hours.range(from..to).map(|(_, cohort)| cohort);
         let rows = || cohorts().flat_map(|c| c.labelled.values());
@@ -178,7 +178,7 @@ impl Book {
         }
     }
 
-    /// The hours there are, cut into stretches of so many: those with rows.
+    /// Sums up the hours in periods of `hours`; periods without rows are left out.
     pub(crate) fn cohorts(&self, hours: u64, most: usize) -> Vec<Summary> {
         let mut starts: Vec<u64> = self.hours.keys().map(|hour| hour - hour % hours).collect();
         starts.dedup();
@@ -189,9 +189,9 @@ impl Book {
             .collect()
     }
 
-    /// How often scores were right, in ten parts of them: the mean score, the
-    /// share, and the rows. Of the positive class where there are two, of the
-    /// class decided for where there are more.
+    /// Returns the calibration in ten ranges of the score: the mean score, the share of rows of the
+    /// class, and the rows. For two classes, it is that of the positive class; for more, that of
+    /// the predicted class.
     pub(crate) fn reliability(&self) -> Vec<(f64, f64, u64)> {
         let mut parts = [(0.0, 0.0, 0_u64); 10];
         for row in self.hours.values().flat_map(|c| c.labelled.values()) {
@@ -220,7 +220,7 @@ impl Book {
         parts.into_iter().filter(|p| p.2 > 0).map(mean).collect()
     }
 
-    /// Every part of every slice, over all the hours.
+    /// Returns the performance of every part of every slice, over all hours.
     pub(crate) fn parts(&self) -> Vec<SlicePerformance> {
         let mut found: BTreeMap<(usize, &str), Vec<&Row>> = BTreeMap::new();
         for row in self.hours.values().flat_map(|c| c.labelled.values()) {
@@ -240,7 +240,7 @@ impl Book {
     }
 }
 
-/// The beginning of an hour, for a person.
+/// Writes the start of an hour, for people.
 pub(crate) fn time(hour: u64) -> String {
     let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
     chrono::DateTime::from_timestamp(seconds, 0)

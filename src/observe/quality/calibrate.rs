@@ -1,23 +1,24 @@
-//! Calibration: how often a score was right, as a non-decreasing curve. It is fitted by isotonic
-//! regression (pool adjacent violators) and interpolated linearly.
+//! Calibration: the share of rows of a class by score, as a non-decreasing curve. It is fitted by
+//! isotonic regression (pool adjacent violators) and interpolated linearly.
 
 #[cfg(test)]
 mod tests;
 
-/// The most points of a curve.
+/// Most points of a curve.
 const POINTS_MAX: usize = 256;
 
-/// A curve from scores to shares; at least one point, scores increase.
+/// A curve from scores to shares, with at least one point; scores increase.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Curve(Vec<(f64, f64)>);
 
 impl Curve {
-    /// Takes points that were checked: scores that increase.
+    /// Accepts points whose scores increase.
     pub(crate) fn new(points: Vec<(f64, f64)>) -> Option<Self> {
         (!points.is_empty()).then_some(Self(points))
     }
 
-    /// Fits rows of a score and whether it was right; none of no rows.
+    /// Fits a curve to rows, each with a score and whether the row belongs to the class; none
+    /// without rows.
     pub(crate) fn fit(rows: &[(f64, bool)]) -> Option<Self> {
         let mut sorted: Vec<(f64, f64)> = rows
             .iter()
@@ -25,7 +26,7 @@ impl Curve {
             .collect();
         sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
 
-        // Blocks of the same share: rows, hits, lowest and highest score.
+        // Blocks of equal share: rows, rows of the class, lowest and highest score.
         let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
         for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
             let hits: f64 = tied.iter().map(|(_, hit)| hit).sum();
@@ -46,12 +47,12 @@ impl Curve {
         Self::new(points)
     }
 
-    /// Its points.
+    /// Returns the points.
     pub(crate) fn points(&self) -> &[(f64, f64)] {
         &self.0
     }
 
-    /// The share at a score; level beyond its ends.
+    /// Returns the share at a score; constant beyond the ends.
     pub(crate) fn at(&self, score: f64) -> f64 {
         let above = self.0.partition_point(|p| p.0 < score);
         match (
@@ -67,7 +68,7 @@ impl Curve {
     }
 }
 
-/// Leaves out points evenly where there are too many; the ends stay.
+/// Drops points evenly if there are too many; the ends stay.
 fn thin(points: &mut Vec<(f64, f64)>) {
     if points.len() > POINTS_MAX {
         let last = points.len() - 1;

@@ -1,6 +1,6 @@
 //! Estimated performance of regression models without labels. A companion model, published with the
-//! version, predicts the absolute error of each row. The estimate holds while rows of one kind are
-//! as difficult as in training, which inputs alone cannot show.
+//! version, predicts the absolute error of each row. The estimate is valid while errors depend on
+//! the inputs as in the training data, which inputs alone cannot show.
 
 #[cfg(test)]
 mod tests;
@@ -18,17 +18,17 @@ use crate::onnx::runtime::Session;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// What is printed beside every estimate.
+/// The assumption that is printed with every estimate.
 pub(crate) const ASSUMPTION: &str = "valid while errors depend on the inputs as they did in the training data of the companion model; concept drift does not show";
 
-/// Which of a model's tensors a companion takes, in its own order.
+/// Which tensors of the model are the inputs of its companion, in the companion's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wiring(Vec<(Side, usize)>);
 
 impl Wiring {
-    /// Reads a companion of a model. Refuses one with weights in other files.
+    /// Reads the companion of a model. Refuses one whose weights are in other files.
     pub(crate) fn read(model: &Signature, companion: Bytes) -> Result<Self> {
-        let graph = Graph::read(companion).map_err(|e| e.context("the companion"))?;
+        let graph = Graph::read(companion).map_err(|e| e.context("the companion model"))?;
         if !graph.external.is_empty() {
             return Err(Error::precondition(
                 "the companion model must hold its weights in its own file",
@@ -38,11 +38,11 @@ impl Wiring {
         Self::find(model, &graph.signature)
     }
 
-    /// Finds each of its inputs among the model's inputs, or else outputs, by name
-    /// and type. Refuses a companion that takes anything else, or that does not
-    /// answer one number for a row.
+    /// Finds each input of the companion among the inputs, or else the outputs, of the model, by
+    /// name and type. Refuses a companion with other inputs, or whose output is not one number for
+    /// each row.
     fn find(model: &Signature, companion: &Signature) -> Result<Self> {
-        let refuse = |why: String| Err(Error::precondition(format!("the companion {why}")));
+        let refuse = |why: String| Err(Error::precondition(format!("the companion model {why}")));
         let sides = [(Side::Input, &model.inputs), (Side::Output, &model.outputs)];
         let mut takes = Vec::new();
         for wanted in &companion.inputs {
@@ -53,13 +53,13 @@ impl Wiring {
             };
             let Some((side, at, found)) = sides.iter().find_map(find) else {
                 return refuse(format!(
-                    "has the input '{name}', which is neither an input nor an output of the model"
+                    "has the input '{name}', which must be an input or an output of the model"
                 ));
             };
             if found.dtype != wanted.dtype || !fits(wanted.shape.as_deref(), found.shape.as_deref())
             {
                 return refuse(format!(
-                    "takes '{name}' as another type or shape than the model has it"
+                    "has the input '{name}' with another type or shape than in the model"
                 ));
             }
             takes.push((side, at));
@@ -70,13 +70,13 @@ impl Wiring {
         match companion.outputs.as_slice() {
             [only] if is_number(only) && is_one(only.shape.as_deref()) => Ok(Self(takes)),
             _ => refuse(
-                "does not answer one floating-point number for a row, and nothing else".to_owned(),
+                "must have one output, with one floating-point number for each row".to_owned(),
             ),
         }
     }
 }
 
-/// Whether a tensor of the model's shape may be given where the companion's is asked.
+/// Tells whether a tensor of the model's shape fits an input of the companion.
 fn fits(asked: Option<&[Dim]>, given: Option<&[Dim]>) -> bool {
     let axis = |(asked, given): (&Dim, &Dim)| {
         *asked == Dim::Dynamic || *given == Dim::Dynamic || asked == given
@@ -89,7 +89,7 @@ fn fits(asked: Option<&[Dim]>, given: Option<&[Dim]>) -> bool {
     }
 }
 
-/// Whether a shape is one number a row, as far as it is known.
+/// Tells whether a shape may be one number for each row.
 fn is_one(shape: Option<&[Dim]>) -> bool {
     shape.is_none_or(|dims| {
         !dims.is_empty()
@@ -99,7 +99,7 @@ fn is_one(shape: Option<&[Dim]>) -> bool {
     })
 }
 
-/// A companion at work.
+/// A companion model with its session.
 pub(crate) struct Companion {
     session: Box<dyn Session>,
     wiring: Wiring,
@@ -107,7 +107,7 @@ pub(crate) struct Companion {
 }
 
 impl Companion {
-    /// Takes a session of the companion that the wiring was found for.
+    /// Combines a session of the companion with its wiring.
     pub(crate) fn new(session: Box<dyn Session>, wiring: Wiring) -> Self {
         Self {
             session,
@@ -116,8 +116,8 @@ impl Companion {
         }
     }
 
-    /// Says how large the error of each row of an answered request is likely to
-    /// be. Of a run that fails it says nothing, the first time with the reason.
+    /// Predicts the absolute error of each row of an answered request. A run that fails returns no
+    /// errors, and the first failure its reason.
     pub(crate) fn expect(
         &mut self,
         inputs: &[Tensor],
@@ -166,16 +166,16 @@ impl Companion {
     }
 }
 
-/// Expected errors of rows, summed up.
+/// The sum of the expected errors of rows.
 pub(crate) struct Errors {
-    /// How far errors are spread for their mean, where that is known.
+    /// The standard deviation of errors relative to their mean, if it is known.
     spread: Option<f64>,
     rows: u64,
     sum: f64,
 }
 
 impl Errors {
-    /// Starts at nothing. `then` are the measures of the baseline's rows.
+    /// Starts at zero. `then` are the measures on the rows of the baseline.
     pub(crate) fn new(then: Option<&BTreeMap<String, f64>>) -> Self {
         let of = |name| then.and_then(|measures| measures.get(name).copied());
         let spread = of("mae").zip(of("rmse")).filter(|(mae, _)| *mae > 0.0);
@@ -187,16 +187,16 @@ impl Errors {
         }
     }
 
-    /// Takes a row's.
+    /// Adds the expected error of a row.
     pub(crate) fn take(&mut self, error: f64) {
         if error.is_finite() {
             self.rows += 1;
-            // An error is no less than nothing, whatever a model makes of it.
+            // Errors are not negative, whatever the companion predicts.
             self.sum += error.max(0.0);
         }
     }
 
-    /// Tells what it comes to, and starts again; none of no rows.
+    /// Returns the estimate and starts again at zero; none without rows.
     pub(crate) fn close(&mut self) -> Option<Estimate> {
         let (rows, sum) = (
             std::mem::take(&mut self.rows),

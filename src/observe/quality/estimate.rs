@@ -1,6 +1,6 @@
-//! Estimated performance of classifiers without labels (CBPE): calibrated scores say how often the
-//! model is right. The estimate holds while P(y | score) is as in training, which inputs alone
-//! cannot show; whoever prints an estimate prints that assumption with it.
+//! Estimated performance of classifiers without labels (CBPE), computed from calibrated scores. The
+//! estimate is valid while P(y | score) is as in training, which inputs alone cannot show; the
+//! assumption is printed with every estimate.
 
 #[cfg(test)]
 mod tests;
@@ -11,25 +11,25 @@ use super::measure::{Counts, Measures};
 use crate::core::model::task::Classification;
 use std::collections::BTreeMap;
 
-/// Parts of the scores, for the area under the curve: equal ones of the
-/// logarithm of their odds, for sure models have most scores near 0 and 1.
+/// Bins of the scores for the area under the ROC curve. They are equal in log-odds, because
+/// confident models have most scores near 0 and 1.
 const BINS: usize = 1_024;
-/// The logarithm at which the outermost begin.
+/// The log-odds at which the outermost bins start.
 const ODDS_MAX: f64 = 20.0;
 
-/// What is printed beside every estimate.
+/// The assumption that is printed with every estimate.
 pub(crate) const ASSUMPTION: &str = "holds if a score is right as often as it was on the baseline's rows; concept drift does not show";
 
-/// Sums over rows, each worth its calibrated scores.
+/// Sums over rows, weighted by their calibrated scores.
 #[derive(Clone)]
 pub(crate) struct Estimator {
     curves: Vec<Option<Curve>>,
     looked_at: Vec<usize>,
     rows: u64,
-    /// What is expected to be right, and how far that may be off by chance.
+    /// The expected number of correct predictions, and its variance.
     right: f64,
     variance: f64,
-    /// Of each class looked at.
+    /// Sums for each class.
     sums: Vec<Sums>,
 }
 
@@ -37,29 +37,29 @@ pub(crate) struct Estimator {
 #[derive(Clone)]
 struct Sums {
     decided: u64,
-    /// Rows of the class expected among those decided for it, and among all.
+    /// Expected rows of the class: among rows predicted as the class, and among all.
     right: f64,
     of_class: f64,
-    /// Rows and those expected of the class, by the score.
+    /// Rows and expected rows of the class, by score.
     bins: Box<[(u32, f64); BINS]>,
 }
 
-/// What is estimated of some rows.
+/// The estimated performance on some rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Estimate {
     pub rows: u64,
     pub measures: Measures,
-    /// The accuracy, or mean absolute error, of as many labelled rows lies within
-    /// this of the estimate 95 times of 100, if the assumption holds; none where
-    /// nothing says how far errors are spread.
+    /// Margin of the accuracy or mean absolute error: on as many labelled rows, it lies within this
+    /// of the estimate in 95 of 100 cases, if the assumption holds. None if the spread of errors is
+    /// unknown.
     pub margin: Option<f64>,
-    /// Of scores, whether there was a curve for them; as they are where not.
+    /// For classifiers: whether scores were calibrated by the baseline's curve. None for
+    /// companions.
     pub calibrated: Option<bool>,
 }
 
 impl Estimator {
-    /// Starts at nothing. Curves go by the name of the scores' column, as the
-    /// baseline has them.
+    /// Starts at zero. Curves are given by class.
     pub(crate) fn new(task: &Classification, curves: &BTreeMap<usize, Curve>) -> Self {
         let width = task.classes.len();
         let looked_at: Vec<usize> = if width == 2 {
@@ -87,7 +87,7 @@ impl Estimator {
         }
     }
 
-    /// Takes a row's answer.
+    /// Adds the prediction of a row.
     pub(crate) fn take(&mut self, answer: &Answer) {
         let Answer::Class(class, scores) = answer else {
             return;
@@ -112,13 +112,13 @@ impl Estimator {
         }
     }
 
-    /// Scores as they turned out; together one.
+    /// Returns calibrated scores that add up to 1.
     fn shares(&self, scores: &[f32]) -> Vec<f64> {
         let at = |class: usize, score: f32| match &self.curves[class] {
             Some(curve) => curve.at(score.into()),
             None => f64::from(score).clamp(0.0, 1.0),
         };
-        // Of two classes the positive one has the curve.
+        // With two classes, the curve is that of the positive class.
         if let [_, positive] = scores {
             let share = at(1, *positive);
             return vec![1.0 - share, share];
@@ -138,7 +138,7 @@ impl Estimator {
         shares
     }
 
-    /// Tells what it comes to, and starts again; none of no rows.
+    /// Returns the estimate and starts again at zero; none without rows.
     pub(crate) fn close(&mut self) -> Option<Estimate> {
         let rows = std::mem::take(&mut self.rows);
         let (right, variance) = (
@@ -181,11 +181,11 @@ impl Estimator {
     }
 }
 
-/// The part of a score.
+/// Returns the bin of a score.
 fn bin(score: f64) -> usize {
     let score = score.clamp(0.0, 1.0);
     let odds = (score / (1.0 - score)).ln().clamp(-ODDS_MAX, ODDS_MAX);
-    // What is no score has no odds.
+    // A value outside 0 to 1 has no log-odds.
     if odds.is_nan() {
         0
     } else {
@@ -202,7 +202,7 @@ impl Sums {
         }
     }
 
-    /// The chance that a row of the class scores higher than one that is not.
+    /// Returns the probability that a row of the class scores higher than one of another class.
     fn area(&self) -> Option<f64> {
         let (mut below, mut won) = (0.0, 0.0);
         for (rows, of_class) in self.bins.iter() {

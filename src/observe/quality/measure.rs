@@ -8,17 +8,16 @@ mod tests;
 use super::answer::{Answer, Truth};
 use std::collections::BTreeMap;
 
-/// Measures by name. One that has no meaning for these rows, such as the AUC of
-/// a single class, is left out.
+/// Measures by name. One that is not defined for the rows, such as the AUC of a single class, is
+/// left out.
 pub type Measures = BTreeMap<&'static str, f64>;
 
-/// Scores are taken for at least this, and at most one less it, where they are
-/// put into a logarithm.
+/// Scores are limited to this distance from 0 and 1 before a logarithm is taken.
 const CLIP: f64 = 1e-15;
-/// Equal parts of the scores by which calibration is looked at.
+/// Equal bins of the scores for the calibration error.
 const ECE_BINS: usize = 10;
 
-/// Measures rows of one kind; the others are passed over.
+/// Measures rows of one task; other rows are skipped.
 pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures {
     let (mut classes, mut values) = (Vec::new(), Vec::new());
     for row in rows {
@@ -42,7 +41,7 @@ pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures 
     }
 }
 
-/// A row with its class.
+/// A labelled row of a classifier.
 struct Judged<'r> {
     class: usize,
     truth: usize,
@@ -101,7 +100,7 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
     measures
 }
 
-/// Right and wrong decisions for and against one class; shares of rows or rows.
+/// True and false positives and negatives of one class, as shares of rows or as rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub right: f64,
@@ -135,13 +134,13 @@ impl Counts {
     }
 }
 
-/// 0 of nothing.
+/// Divides; 0 if the divisor is 0.
 fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// The chance that a row of the class scores higher than one that is not; ties
-/// count half. None where there is only one kind.
+/// Returns the probability that a row of the class scores higher than another; ties count half.
+/// None if all rows are of one kind.
 fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
     area_of(
         rows.iter()
@@ -150,7 +149,7 @@ fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
     )
 }
 
-/// The same of values, and whether each is of the class.
+/// Returns the same for pairs of a score and whether the row is of the class.
 pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut won, mut of_class) = (0.0, 0.0, 0.0);
@@ -165,13 +164,13 @@ pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
     (below > 0.0 && of_class > 0.0).then(|| won / (below * of_class))
 }
 
-/// How far the score of the class decided for is from how often it was right,
-/// over equal parts of the scores, weighed by their rows.
+/// Returns the mean difference between the score of the predicted class and the share of correct
+/// predictions, over equal bins of the score, weighted by rows.
 fn calibration_error(rows: &[Judged<'_>]) -> f64 {
     let mut bins = [(0.0, 0.0); ECE_BINS];
     for row in rows {
         let score = row.score(row.class);
-        // A part is open below: 0.1 belongs to the first.
+        // A bin excludes its lower end: 0.1 belongs to the first.
         let at = ((score * ECE_BINS as f64).ceil() as usize).clamp(1, ECE_BINS) - 1;
         bins[at].0 += score;
         bins[at].1 += f64::from(u8::from(row.class == row.truth));

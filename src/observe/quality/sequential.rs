@@ -13,21 +13,21 @@ use super::answer::{Answer, Truth};
 use crate::observe::drift::profile::quantile;
 use std::collections::BTreeMap;
 
-/// Shares that are bet on.
+/// Alternative error shares that the bet is spread over.
 const BETS: i32 = 24;
 
-/// One bet.
+/// The bet over one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Bet {
     pub rows: u64,
     pub lost: u64,
-    /// The highest that its logarithm ever was.
+    /// The highest logarithm of the stake so far.
     pub peak: f64,
 }
 
 impl Bet {
-    /// Takes a row; tells the logarithm of the stake. `allowed` is the share of
-    /// rows it may lose, between 0 and 1.
+    /// Adds a row and returns the logarithm of the stake. `allowed` is the accepted error share,
+    /// between 0 and 1.
     pub(crate) fn take(&mut self, lost: bool, allowed: f64) -> f64 {
         self.rows += 1;
         self.lost += u64::from(lost);
@@ -36,11 +36,11 @@ impl Bet {
         stake
     }
 
-    /// The logarithm of the stake: the mean over the bets.
+    /// Returns the logarithm of the stake: the mean over all bets.
     fn stake(&self, allowed: f64) -> f64 {
         let (lost, kept) = (self.lost as f64, (self.rows - self.lost) as f64);
         let odds = (allowed / (1.0 - allowed)).ln();
-        // Odds from 1.05 times those allowed to 27 times.
+        // Alternative odds, from 1.05 to 27 times the accepted ones.
         let bet = |i: i32| {
             let other = odds + 0.05 * 1.2_f64.powi(i);
             let share = 1.0 / (1.0 + (-other).exp());
@@ -53,8 +53,8 @@ impl Bet {
     }
 }
 
-/// The share that a model may lose without a word: what it lost on `rows` rows
-/// of its baseline, at most by chance (Wilson's bound at 99.5 %), and a margin.
+/// Returns the accepted error share: the upper confidence bound of the error share on the
+/// baseline's rows (Wilson, 99.5 %), plus a margin.
 pub(crate) fn allowed(share: f64, rows: u64, margin: f64) -> f64 {
     let (n, z) = (rows.max(1) as f64, 2.576_f64);
     let centre = share + z * z / (2.0 * n);
@@ -62,42 +62,42 @@ pub(crate) fn allowed(share: f64, rows: u64, margin: f64) -> f64 {
     ((centre + spread) / (1.0 + z * z / n) + margin).clamp(1e-6, 1.0 - 1e-6)
 }
 
-/// Rows that a model without a measured baseline is judged by instead: its own
-/// first labelled ones.
+/// Labelled rows from which a version without measured performance in its baseline learns its error
+/// share.
 pub(crate) const OWN_ROWS: u64 = 500;
-/// Bets begin anew with every day, week and 30 days: old rows do not weigh on
-/// new ones for ever. In hours.
+/// Bets start again with every day, week and 30 days, so that old rows do not outweigh new ones. In
+/// hours.
 pub(crate) const SPANS: [u64; 3] = [24, 7 * 24, 30 * 24];
 
-/// What a model loses, and whether that is more than it may.
+/// The performance test of one version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trial {
-    /// The share it may lose, once that is known.
+    /// The accepted error share, once it is known.
     pub allowed: Option<f64>,
-    /// An error beyond which a value is lost.
+    /// The absolute error above which a value counts as an error.
     pub error_max: Option<f64>,
     first: Vec<f64>,
     bets: [(u64, Bet); SPANS.len()],
-    /// The span whose bet won last, and the hours until it ends.
+    /// The span in which the last alarm started, and the hour when it ends.
     pub alarm: Option<(u64, u64)>,
 }
 
-/// A bet that was won.
+/// An alarm that started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Won {
     /// Hours over which rows were counted.
     pub span_hours: u64,
     pub rows: u64,
     pub lost: u64,
-    /// The share it may lose.
+    /// The accepted error share.
     pub allowed: f64,
-    /// The evidence: how many times the stake grew.
+    /// The evidence: the factor by which the stake grew.
     pub evidence: f64,
     pub alpha: f64,
 }
 
 impl Trial {
-    /// Judges by what was measured on the baseline's rows, if that says enough.
+    /// Starts with the performance on the baseline's rows, if the baseline has it.
     pub(crate) fn new(performance: &BTreeMap<String, f64>, rows: u64, margin: f64) -> Self {
         let rows = performance.get("rows").map_or(rows, |n| *n as u64);
         let error_max = performance.get("abs_error_q90").copied();
@@ -112,8 +112,8 @@ impl Trial {
         }
     }
 
-    /// Takes a labelled row at an hour; tells of a bet that is won by it. `alarms`
-    /// is how many false ones a month may have.
+    /// Adds a labelled row at an hour. Returns an alarm if one starts. `alarms` is the accepted
+    /// number of false alarms in a month.
     pub(crate) fn take(
         &mut self,
         (answer, truth): (&Answer, Truth),
@@ -142,7 +142,7 @@ impl Trial {
             if hour / span > *of {
                 (*of, *bet) = (hour / span, Bet::default());
             }
-            // A third of what is promised for each span, shared out among a month's.
+            // Each span gets a third of the accepted false alarms of a month.
             let alpha = (alarms / 3.0 * span as f64 / (30.0 * 24.0)).min(0.05);
             let stake = bet.take(lost, allowed);
             if stake >= -alpha.ln() && self.alarm.is_none() {

@@ -23,7 +23,7 @@ fn response() -> Response {
 }
 
 #[test]
-fn a_prediction_has_a_span_and_three_within() {
+fn a_prediction_has_one_span_with_three_children() {
     let (tracer, mut outbox) = Tracer::new(1.0, IntCounter::new("a", "a").expect("a counter"));
     let arrived = Instant::now();
     let came = Context {
@@ -68,7 +68,7 @@ fn a_prediction_has_a_span_and_three_within() {
 }
 
 #[test]
-fn a_callers_choice_holds_and_a_share_of_the_rest_is_followed() {
+fn the_callers_sampling_decision_holds_and_a_share_of_the_rest_is_traced() {
     let counter = || IntCounter::new("a", "a").expect("a counter");
     let (none, _outbox) = Tracer::new(0.0, counter());
     let context = |sampled| {
@@ -94,7 +94,7 @@ fn a_callers_choice_holds_and_a_share_of_the_rest_is_followed() {
 }
 
 #[test]
-fn what_the_queue_does_not_hold_is_dropped_and_a_failure_says_why() {
+fn spans_beyond_the_queue_are_dropped_and_a_failure_has_its_reason() {
     let dropped = IntCounter::new("a", "a").expect("a counter");
     let (tracer, mut outbox) = Tracer::new(1.0, dropped.clone());
     let followed = tracer.follow(None, Instant::now()).expect("followed");

@@ -27,7 +27,7 @@ fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, 
         .expect("a graph")
         .signature;
     let mut session = open(&source);
-    let sample = Sample::find(&signature, session.as_mut()).expect("runs on made-up rows");
+    let sample = Sample::find(&signature, session.as_mut()).expect("runs on generated rows");
     let said = check(&signature, &sample, session.as_mut())
         .map_or_else(|e| e.message, |()| "batchable".to_owned());
     assert!(

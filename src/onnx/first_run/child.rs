@@ -82,7 +82,7 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
 
     match Sample::find(&signature, session.as_mut()) {
         Ok(sample) => measure(order, &signature, &sample, session.as_mut(), &mut passed)?,
-        // Small made-up inputs may be invalid for a model, but no model may use all
+        // Small generated inputs may be invalid for a model, but no model may use all
         // memory.
         Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
         Err(_) => {}
@@ -92,7 +92,7 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     Ok(passed)
 }
 
-/// Tests batchability, times runs and creates golden rows, on made-up inputs.
+/// Tests batchability, times runs and creates golden rows, on generated inputs.
 fn measure(
     order: &Order,
     signature: &Signature,

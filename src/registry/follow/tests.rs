@@ -67,12 +67,13 @@ impl Followed {
 
     fn follow_with(&self, now: Instant, signatures: Policy, approvals: u32) -> Result<Follower> {
         let options = Options {
-            models: BTreeSet::new(),
+            settings: Registry {
+                previous_warm: Duration::from_secs(60),
+                signatures,
+                approvals,
+                ..Registry::default()
+            },
             cache: self.cache.clone(),
-            previous_warm: Duration::from_secs(60),
-            signatures,
-            trust: None,
-            approvals,
             addresses: Arc::default(),
         };
 
@@ -289,7 +290,7 @@ fn an_unreadable_trust_file_unloads_nothing() {
 
     let now = Instant::now();
     let mut follower = followed.follow_with(now, Policy::None, 1).expect("follows");
-    follower.options.trust = Some(path.clone());
+    follower.options.settings.trust = Some(path.clone());
     let champion = |follower: &mut Follower| {
         follower.scan(now).models["m"]
             .pointers

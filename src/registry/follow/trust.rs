@@ -10,8 +10,9 @@ impl Follower {
     /// Reads the trust file, if approvals are by keys. If it is unreadable, that is
     /// logged, and the keys last read stay trusted.
     pub(super) fn read_trust(&mut self) {
-        let by_keys = self.options.approvals > 0 || self.state.signatures == Policy::Require;
-        let Some(path) = self.options.trust.as_deref().filter(|_| by_keys) else {
+        let by_keys =
+            self.options.settings.approvals > 0 || self.state.signatures == Policy::Require;
+        let Some(path) = self.options.settings.trust.as_deref().filter(|_| by_keys) else {
             return;
         };
         let read = if path.exists() {
@@ -33,10 +34,10 @@ impl Follower {
     /// Returns the stricter of the policies of this server and of the namespace.
     fn policy(&self) -> Policy {
         // Approvals by keys are worth little for a version that anybody could push.
-        let own = if self.options.approvals > 0 {
+        let own = if self.options.settings.approvals > 0 {
             Policy::Require
         } else {
-            self.options.signatures
+            self.options.settings.signatures
         };
 
         own.max(self.state.signatures)
@@ -56,6 +57,7 @@ impl Follower {
         }
         let trust = self
             .options
+            .settings
             .trust
             .as_deref()
             .map(Trust::read)

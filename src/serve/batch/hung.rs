@@ -1,11 +1,11 @@
-//! How many lanes of a servable hang. The watchdog counts up, the lane whose run
-//! ends after all counts down.
+//! Counts the hung lanes of a servable. The watchdog increments it, and a lane whose run ends after
+//! all decrements it.
 
-/// Lanes whose runs do not end.
+/// Numbers of lanes whose runs do not end.
 #[derive(Default)]
 pub(super) struct Hung {
-    /// All of them.
+    /// All hung lanes.
     pub count: usize,
-    /// Those that no new lane replaces.
+    /// Hung lanes that are not replaced by a new one.
     pub stuck: usize,
 }

@@ -1,6 +1,5 @@
-//! Takes a batch, gathers its inputs, runs it, scatters the outputs and replies:
-//! on a lane's own thread, or, for models that are quicker than a hand-over, on
-//! the thread of the request.
+//! Takes a batch, gathers its inputs, runs it, scatters the outputs and replies: on the lane's own
+//! thread or, for very fast models, on the I/O thread of the request.
 
 use super::policy::{self, Decision, Limits};
 use super::queue::Entry;
@@ -17,9 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A place for one session. A hung one is replaced as a whole.
+/// A slot for one session. A hung one is replaced as a whole.
 pub(super) struct Slot {
-    /// Locked while a batch runs; empty after its lane ended.
+    /// Locked while a batch runs; empty after the lane has ended.
     pub(super) lane: Mutex<Option<Lane>>,
     /// Shared with the lane, and readable while a batch runs.
     pub(super) watch: Arc<Watch>,
@@ -46,8 +45,8 @@ impl Slot {
     }
 }
 
-/// Serves slot `at` until the batcher is dropped and the queue is empty; then
-/// frees its session. Ends at once where the lane was replaced during a run.
+/// Serves slot `at` until the batcher is dropped and the queue is empty; then frees its session.
+/// Ends at once if the lane was replaced during a run.
 pub(super) fn serve(shared: &Shared, at: usize) {
     while let Some(batch) = take(shared) {
         if run_at(shared, at, batch) == Next::End {
@@ -66,7 +65,7 @@ enum Next {
     End,
 }
 
-/// How often a lane whose session is in use looks whether it was replaced.
+/// Interval at which a lane whose session is in use checks whether it was replaced.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs a batch in slot `at`.
@@ -74,7 +73,7 @@ fn run_at(shared: &Shared, at: usize, batch: Vec<Entry<Job>>) -> Next {
     loop {
         let slot = shared.slot(at);
         let Some(mut held) = slot.lane.try_lock_for(SLOT_WAIT) else {
-            // A run in place holds the session.
+            // The session is in use by a run in place.
             if shared.is_stuck() {
                 refuse(batch, &shared.stuck_error());
                 return Next::GoOn;
@@ -97,7 +96,7 @@ fn run_at(shared: &Shared, at: usize, batch: Vec<Entry<Job>>) -> Next {
 
 fn refuse(batch: Vec<Entry<Job>>, error: &Error) {
     for entry in batch {
-        // The receiver may have gone.
+        // The request may have been cancelled.
         let _ = entry
             .load
             .reply
@@ -105,16 +104,17 @@ fn refuse(batch: Vec<Entry<Job>>, error: &Error) {
     }
 }
 
-/// Batches one I/O thread runs in a row before it leaves the rest to a lane.
+/// Most batches that an I/O thread runs in a row; a lane runs the rest.
 const IN_PLACE_MAX: usize = 4;
 
-/// A run in place may hold up the thread's other requests this long …
+/// Duration from which a run in place counts as long, because it delays the other requests of the
+/// thread.
 const IN_PLACE_LONG: Duration = Duration::from_millis(10);
-/// … fewer times in a row than this; then lanes do all the runs.
+/// Consecutive long runs in place after which lanes make all runs.
 pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
 
-/// Runs what waits on the caller's thread, in a session no lane is using.
-/// Wakes a lane for whatever is left.
+/// Runs queued requests on the caller's thread, in a session that no lane uses. Wakes a lane for
+/// the rest.
 pub(super) fn run_in_place(shared: &Shared) {
     let slots = shared.slots.load_full();
     for (at, slot) in slots.iter().enumerate() {
@@ -128,7 +128,7 @@ pub(super) fn run_in_place(shared: &Shared) {
         slot.watch.set_in_place(true);
         let is_empty = lane.run_a_few(shared);
         if lane.is_replaced(shared, at, slot) {
-            // Freeing a session takes time that this thread owes its clients.
+            // Freeing a session would delay the other clients of this thread.
             let session = held.take();
             std::thread::spawn(move || drop(session));
         }
@@ -140,7 +140,7 @@ pub(super) fn run_in_place(shared: &Shared) {
     shared.wake.notify_one();
 }
 
-/// Counts long runs in a row; too many of them end runs in place.
+/// Counts consecutive long runs in place. Too many of them end runs in place.
 pub(super) fn judge(shared: &Shared, took: Duration) {
     let slow = &shared.slow_in_place;
     let before = slow.load(Ordering::Relaxed);
@@ -153,19 +153,19 @@ pub(super) fn judge(shared: &Shared, took: Duration) {
             );
         }
     } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
-        // Where another run changed the count meanwhile, its value stands.
+        // If another run changed the count meanwhile, its value stays.
         let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// What a free lane finds.
+/// What a free lane finds in the queue.
 enum Step {
     Run(Vec<Entry<Job>>),
     Wait(Instant),
     Empty,
 }
 
-/// Refuses late requests and takes the next batch out of the queue.
+/// Refuses requests whose deadline has passed, and takes the next batch from the queue.
 fn next(shared: &Shared, state: &mut State) -> Step {
     let options = &shared.options;
     let rows_max = if options.batched {
@@ -210,7 +210,7 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
     loop {
         match next(shared, &mut state) {
             Step::Run(batch) => {
-                // Another lane takes what is left over.
+                // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
@@ -236,11 +236,11 @@ pub(super) struct Lane {
     session: Box<dyn Session>,
     stacks: Vec<Stack>,
     watch: Arc<Watch>,
-    /// Whether a run ended after it was found hung.
+    /// Whether a run ended after its lane was found hung.
     was_hung: bool,
 }
 
-/// A run's answers, and how long its two parts took.
+/// The outputs of a run, and the durations of gathering and running.
 struct Ran {
     parts: Vec<Vec<Tensor>>,
     gather: Duration,
@@ -248,8 +248,7 @@ struct Ran {
 }
 
 impl Lane {
-    /// Runs what waits, a limited number of batches. Returns whether nothing
-    /// waits any more.
+    /// Runs queued requests, up to a number of batches. Returns whether the queue is empty.
     fn run_a_few(&mut self, shared: &Shared) -> bool {
         for _ in 0..IN_PLACE_MAX {
             let step = next(shared, &mut shared.state.lock());
@@ -275,8 +274,7 @@ impl Lane {
         std::mem::take(&mut self.was_hung) && is_replaced(shared, at, slot)
     }
 
-    /// Runs a batch. A panic drops its replies, which fails its requests; the
-    /// lane goes on with the next.
+    /// Runs a batch. If it panics, its requests fail, and the lane goes on with the next batch.
     fn run_safely(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
             self.end_run();
@@ -302,8 +300,8 @@ impl Lane {
         }
     }
 
-    /// Runs jobs together; where they fail together, in halves, so that only
-    /// the culprit fails.
+    /// Runs requests together. If the run fails, runs them again in halves, so that only the
+    /// request at fault fails.
     fn run_jobs(&mut self, shared: &Shared, mut jobs: Vec<Job>) {
         let start = Instant::now();
         let deadline = jobs.iter().map(|job| job.deadline.0).max();
@@ -312,7 +310,7 @@ impl Lane {
 
         if self.end_run() {
             for job in jobs {
-                // The receiver has usually gone: its deadline passed before.
+                // The request has usually ended: its deadline passed before.
                 let _ = job.reply.send(Err(Error::late(
                     "the run was terminated: it passed the deadline and the grace period",
                 )));
@@ -388,7 +386,7 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
             batch,
         };
-        // The receiver may have gone: the client cancelled.
+        // The request may have been cancelled by the client.
         let _ = job.reply.send(Ok(Done { outputs, timing }));
     }
 }

@@ -4,19 +4,19 @@
 use super::cost::Cost;
 use std::time::{Duration, Instant};
 
-/// A waiting request as the policy sees it.
+/// A waiting request, as the policy needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Its rows.
     pub rows: usize,
-    /// When it must be answered.
+    /// Its deadline.
     pub deadline: Instant,
 }
 
-/// What a batch may not exceed.
+/// The limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Rows in one batch.
+    /// Most rows.
     pub rows_max: usize,
     /// How long the oldest request may wait for others; zero by default.
     pub delay: Duration,
@@ -25,13 +25,13 @@ pub(crate) struct Limits {
 /// What a free lane does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Run the first so many requests.
+    /// Run this many requests from the head of the queue.
     Run(usize),
-    /// Look again then, or when something arrives.
+    /// Decide again at this time, or when a request arrives.
     WaitUntil(Instant),
 }
 
-/// A larger batch must be at least this much cheaper per row than the last.
+/// A larger batch must be at least this much cheaper per row.
 const GAIN_MIN: f64 = 0.97;
 
 /// Decides for the requests at the head of the queue, which are in order and
@@ -65,8 +65,8 @@ pub(crate) fn next(
     }
 }
 
-/// Counts the requests from the first on that keep every deadline, fit the row
-/// limit, and still make a row cheaper; at least one.
+/// Counts how many requests from the head form the batch: those that keep every deadline and the
+/// row limit, and still make a row cheaper. At least one.
 fn fit(members: &[Member], cost: &Cost, now: Instant, limits: &Limits) -> usize {
     let mut rows = 0;
     let mut tightest = members[0].deadline;

@@ -1,34 +1,34 @@
-//! The requests that wait, in the order in which they are served: by priority,
-//! then deadline, then arrival, with one line for each shape class. Pure: owns
-//! no clock and no lock.
+//! The waiting requests, in the order in which they are served: by priority, then deadline, then
+//! arrival. Requests whose shapes cannot be merged wait in separate lines. Pure: owns no clock and
+//! no lock.
 
 use super::policy::Member;
 use crate::core::request::Deadline;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-/// The dynamic trailing dimensions of a request's inputs. Requests of one
-/// class stack; those of two do not.
+/// The sizes of the dynamic axes of a request's inputs, without the first axis. Requests with the
+/// same sizes can be merged.
 pub(crate) type Class = Vec<usize>;
 
-/// A place in line; the least is served first.
+/// A place in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     /// 0 is most urgent.
     pub priority: u8,
-    /// The earlier first.
+    /// The earlier deadline is served first.
     pub deadline: Deadline,
-    /// The earlier first, among equals.
+    /// Order of arrival; decides between equal deadlines.
     pub arrival: u64,
 }
 
 /// One waiting request.
 pub(crate) struct Entry<T> {
-    /// Rows it takes in a batch, at least 1.
+    /// Rows that it has in a batch, at least 1.
     pub rows: usize,
     /// When it was pushed.
     pub pushed: Instant,
-    /// What the owner needs to serve it.
+    /// Data of the caller.
     pub load: T,
 }
 
@@ -40,11 +40,11 @@ pub(crate) struct Queue<T> {
     arrivals: u64,
 }
 
-/// What the policy sees of the class that is served next.
+/// The head of the class that is served next.
 pub(crate) struct Head<'q> {
     /// The class.
     pub class: &'q Class,
-    /// Its requests in order, as many as one batch could hold.
+    /// Its first requests in order, as many as fit into a batch.
     pub members: Vec<Member>,
     /// The earliest arrival among them.
     pub oldest: Instant,
@@ -61,12 +61,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Rows waiting.
+    /// Returns the rows that wait.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Adds a request; returns it where the queue is full.
+    /// Adds a request, or returns it if the queue is full.
     pub(crate) fn push(
         &mut self,
         class: &Class,
@@ -98,7 +98,7 @@ impl<T> Queue<T> {
         Ok(rank)
     }
 
-    /// Removes a request; `None` where it has been served.
+    /// Removes a request; `None` if it has been served.
     pub(crate) fn remove(&mut self, class: &Class, rank: Rank) -> Option<T> {
         let line = self.classes.get_mut(class)?;
         let entry = line.remove(&rank)?;
@@ -113,7 +113,7 @@ impl<T> Queue<T> {
     pub(crate) fn expire(&mut self, horizon: Instant) -> Vec<T> {
         let mut late = Vec::new();
         for line in self.classes.values_mut() {
-            // Priorities come first in the order, so the late may stand anywhere.
+            // Requests are ordered by priority first, so late ones may be anywhere.
             let single = line
                 .first_key_value()
                 .is_some_and(|(first, _)| first.deadline.0 >= horizon)
@@ -132,7 +132,7 @@ impl<T> Queue<T> {
         late
     }
 
-    /// Views the class whose first request is the most urgent of all.
+    /// Returns the head of the class whose first request is the most urgent.
     pub(crate) fn head(&self, rows_max: usize) -> Option<Head<'_>> {
         let firsts = self
             .classes

@@ -1,5 +1,5 @@
-//! Lanes with scripted sessions. Batch forming and the queue, which are pure,
-//! have files of their own.
+//! Tests of lanes with scripted sessions. Batch forming and the queue, which are pure, have files
+//! of their own.
 
 mod forming;
 mod hanging;
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What a batcher of one fake session starts with, and what tells of its end.
+/// Returns the parts of a batcher with one fake session, and the receiver that resolves when it
+/// ends.
 fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()>) {
     let metrics = Metrics::new().expect("metrics");
     let series = metrics.servable(
@@ -41,7 +42,7 @@ fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>
         runs: Arc::clone(&runs),
     };
     let batcher = Batcher::start(parts(session, options).0).expect("starts");
-    // A lane that is still starting would take the first request by itself.
+    // A lane that is still starting would take the first request alone.
     while batcher.shared.state.lock().idle_lanes == 0 {
         std::thread::yield_now();
     }
@@ -70,14 +71,14 @@ fn submission(values: &[f32], timeout: Duration) -> Submission {
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A batcher whose lane runs once per token.
+/// Starts a batcher whose lane makes one run for each token.
 fn gated(options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>, std::sync::mpsc::Sender<()>) {
     let (token, tokens) = std::sync::mpsc::channel();
     let (batcher, runs) = batcher(Script::Gate(Arc::new(Mutex::new(tokens))), options);
     (batcher, runs, token)
 }
 
-/// Lets the lane take `rows` and block inside the run.
+/// Waits until the lane has taken `rows` and blocks inside the run.
 async fn until_running(runs: &Mutex<Vec<usize>>, count: usize) {
     while runs.lock().len() < count {
         tokio::task::yield_now().await;
@@ -85,7 +86,7 @@ async fn until_running(runs: &Mutex<Vec<usize>>, count: usize) {
 }
 
 #[tokio::test]
-async fn requests_that_wait_together_run_together_and_get_their_own_rows() {
+async fn waiting_requests_run_in_one_batch_and_get_their_own_rows() {
     let (batcher, runs, token) = gated(options());
     let first = batcher.submit(submission(&[0.0], LONG));
     let rest = async {
@@ -112,7 +113,7 @@ async fn requests_that_wait_together_run_together_and_get_their_own_rows() {
 }
 
 #[tokio::test]
-async fn only_the_poisoned_request_of_a_batch_fails() {
+async fn only_the_failing_request_of_a_batch_fails() {
     let (batcher, _runs) = batcher(Script::FailOn(666.0), options());
     let all = [1.0, 2.0, 666.0, 4.0].map(|v| batcher.submit(submission(&[v], LONG)));
     let [a, b, c, d] = all;
@@ -127,7 +128,7 @@ async fn only_the_poisoned_request_of_a_batch_fails() {
 }
 
 #[tokio::test]
-async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() {
+async fn requests_in_place_that_arrive_together_run_in_one_batch_on_the_calling_thread() {
     let (batcher, runs) = batcher(
         Script::Echo,
         Options {
@@ -149,7 +150,7 @@ async fn in_place_requests_of_one_moment_run_together_on_the_thread_that_asks() 
 }
 
 #[tokio::test]
-async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
+async fn requests_in_place_without_a_free_session_go_to_a_lane() {
     let (batcher, _) = batcher(
         Script::Echo,
         Options {
@@ -172,7 +173,7 @@ async fn in_place_leaves_to_a_lane_what_it_finds_no_session_for() {
 }
 
 #[test]
-fn runs_in_place_that_are_long_in_a_row_end_them_for_good() {
+fn consecutive_long_runs_in_place_end_runs_in_place() {
     let (batcher, _) = batcher(
         Script::Echo,
         Options {
@@ -269,7 +270,7 @@ async fn rows_are_limited_per_request() {
         .submit(submission(&[0.0; 9], LONG))
         .await
         .expect_err("over");
-    assert!(over.message.contains("9 rows are over"), "{over}");
+    assert!(over.message.contains("has 9 rows"), "{over}");
 }
 
 #[tokio::test]
@@ -295,6 +296,6 @@ fn dropping_the_batcher_ends_its_lanes() {
     let (parts, end) = parts(session, options());
     let batcher = Batcher::start(parts).expect("starts");
     drop(batcher);
-    // The sender is dropped, which is the sign.
+    // The sender is dropped when the lanes have ended.
     assert!(end.blocking_recv().is_err());
 }

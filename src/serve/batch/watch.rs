@@ -1,6 +1,6 @@
-//! The time limit of the runs in one session. The thread that runs stores when
-//! a run starts and ends; the watchdog looks with the time it is given, and
-//! terminates a run that passed its limit. Owns no clock and no thread.
+//! The time limit of runs in one session. The running thread stores when a run starts and ends. The
+//! watchdog passes the time, and a run that passed its limit is terminated. Owns no clock and no
+//! thread.
 
 #[cfg(test)]
 mod tests;
@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A run may take this much longer than the latest deadline of its batch;
-/// beyond it, it is terminated.
+/// Time after the latest deadline of its batch at which a run is terminated.
 pub(crate) const RUN_GRACE: Duration = Duration::from_secs(1);
 
-/// A terminated run may take this long to end; beyond it, its lane is hung.
-/// ONNX Runtime ends a run between two nodes only.
+/// Time after which the lane of a terminated run counts as hung. ONNX Runtime ends a run only
+/// between two nodes.
 pub(crate) const HANG_GRACE: Duration = Duration::from_secs(5);
 
-/// No run; any lower number than [`TERMINATED`] is the limit of a run.
+/// No run. A number below [`TERMINATED`] is the limit of a run.
 const IDLE: u64 = 0;
 const TERMINATED: u64 = u64::MAX - 1;
 const HUNG: u64 = u64::MAX;
@@ -48,7 +47,7 @@ pub(super) enum Finding {
 
 /// The state of the run in one session.
 pub(super) struct Watch {
-    /// Limits count from here.
+    /// The moment from which limits are counted.
     zero: Instant,
     /// [`IDLE`] → limit → [`TERMINATED`] → [`HUNG`]; from each back to [`IDLE`].
     state: AtomicU64,
@@ -71,12 +70,12 @@ impl Watch {
         }
     }
 
-    /// Notes whether the next runs are on a thread that is not a lane's.
+    /// Sets whether the next runs are on an I/O thread instead of a lane's.
     pub(super) fn set_in_place(&self, is_in_place: bool) {
         self.is_in_place.store(is_in_place, Ordering::Relaxed);
     }
 
-    /// Tells whether the current run is on a thread that is not a lane's.
+    /// Tells whether the current run is on an I/O thread instead of a lane's.
     pub(super) fn is_in_place(&self) -> bool {
         self.is_in_place.load(Ordering::Relaxed)
     }
@@ -86,7 +85,7 @@ impl Watch {
         self.state.load(Ordering::Acquire) == HUNG
     }
 
-    /// Notes that a run starts, which must be answered by `deadline`.
+    /// Notes that a run starts. `deadline` is the latest of its batch.
     pub(super) fn begin(&self, deadline: Instant) {
         let limit = deadline.checked_add(RUN_GRACE);
         let limit = limit.map_or(TERMINATED - 1, |limit| self.number(limit));
@@ -109,7 +108,7 @@ impl Watch {
         end
     }
 
-    /// Looks at the run, and terminates it where it passed its limit.
+    /// Checks the run, and terminates it if it passed its limit.
     pub(super) fn look(&self, now: Instant) -> Finding {
         match self.state.load(Ordering::Acquire) {
             IDLE | HUNG => Finding::Nothing,

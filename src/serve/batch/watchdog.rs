@@ -17,15 +17,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// Lanes of one servable that may be hung and replaced at a time.
+/// Most lanes of one servable that are hung and replaced at a time.
 pub(crate) const REPLACEMENTS_MAX: usize = 4;
 
-/// How often the watchdog looks at the runs.
+/// Interval at which runs are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 type Watched = Arc<Mutex<Vec<Weak<Shared>>>>;
 
-/// The way to the watchdog's thread. Dropping it ends the thread.
+/// The handle to the watchdog's thread. Dropping it ends the thread.
 pub(crate) struct Watchdog {
     watched: Watched,
     _end: Sender<Infallible>,
@@ -54,7 +54,7 @@ impl Watchdog {
 fn watch(watched: &Watched, ended: &Receiver<Infallible>) {
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
-        // Held for a moment: looking does not wait for a run.
+        // Locked for a moment only: checking does not wait for a run.
         watched.lock().retain(|batcher| {
             let batcher = batcher.upgrade();
             batcher.inspect(|shared| look(shared, now)).is_some()
@@ -62,10 +62,10 @@ fn watch(watched: &Watched, ended: &Receiver<Infallible>) {
     }
 }
 
-/// Looks at every run of one servable.
+/// Checks every run of one servable.
 pub(super) fn look(shared: &Arc<Shared>, now: Instant) {
     for (at, slot) in shared.slots.load().iter().enumerate() {
-        // Taken first: a run that ends at this moment is counted after this.
+        // Locked first, so that a run that ends now is counted afterwards.
         let mut hung = shared.hung.lock();
         match slot.watch.look(now) {
             Finding::Nothing => {}
@@ -86,11 +86,11 @@ pub(super) fn look(shared: &Arc<Shared>, now: Instant) {
     }
 }
 
-/// Starts a new lane for a hung one, where the limit allows.
+/// Starts a new lane for a hung one, up to the limit.
 fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
     let is_in_place = slot.watch.is_in_place();
     if is_in_place {
-        // An I/O thread serves other clients too: none must hang again.
+        // An I/O thread serves other clients too: runs in place end for good.
         shared
             .slow_in_place
             .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
@@ -126,8 +126,7 @@ fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
     }
 }
 
-/// Opens a session in place of a hung one, and serves where the hung run holds
-/// the thread of its lane too.
+/// Opens a new session for the slot of a hung lane, and serves it.
 fn serve_instead(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>) {
     let opened = (shared.reopen)();
 

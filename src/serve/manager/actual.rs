@@ -17,7 +17,7 @@ pub(super) struct Actual {
     pub drained: Option<Drained>,
     pub state: State,
     pub warning: Option<String>,
-    /// When a refusal that may be temporary is tried again, and how often it was.
+    /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<(Instant, u32)>,
 }
 
@@ -34,19 +34,18 @@ impl Actual {
         }
     }
 
-    /// Says why its servable cannot serve although it is loaded.
+    /// Returns why its servable cannot serve although it is loaded.
     pub(super) fn problem(&self) -> Option<String> {
         self.servable.as_ref()?.problem()
     }
 
-    /// Whether these bytes are not to be tried now.
+    /// Tells whether these files were refused and are not tried again yet.
     pub(super) fn is_refused(&self, now: Instant) -> bool {
         matches!(self.state, State::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
     }
 
-    /// Notes a refusal. A cause that may be temporary (an unreachable store, a busy
-    /// machine, a key that is not trusted yet) is tried again, after longer and
-    /// longer times.
+    /// Notes a refusal. If the cause may be temporary (an unreachable store, a busy machine, a key
+    /// that is not trusted yet), the version is tried again after increasing times.
     pub(super) fn refuse(&mut self, error: Error, now: Instant) {
         let passing = matches!(
             error.kind,
@@ -63,6 +62,5 @@ impl Actual {
     }
 }
 
-/// The least time before a refusal that may pass is tried again; it doubles up
-/// to 64 times this.
+/// Least time before a refused version is tried again; it doubles up to 64 times this.
 const RETRY_MIN: Duration = Duration::from_secs(1);

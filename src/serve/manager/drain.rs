@@ -19,7 +19,7 @@ pub(super) struct Draining {
 const DRAIN_WARNING: Duration = Duration::from_secs(30);
 
 impl Loop {
-    /// Notices versions that have drained, and those that take too long.
+    /// Logs versions that have drained, and those that take too long.
     pub(super) fn reap(&mut self) {
         let before = self.draining.len();
         self.draining.retain_mut(|d| {

@@ -1,6 +1,5 @@
-//! Makes a servable of a version's files: builds its sessions, probes whether
-//! requests may be merged, checks golden rows, and warms. Blocks; runs on the
-//! manager's thread, never on a request's.
+//! Loads a version: opens its sessions, finds out whether requests may be merged, checks golden
+//! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
 use super::{Parts, Settings};
 use crate::core::error::{Error, Result};
@@ -19,28 +18,41 @@ use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{Options, Reopen, cost::Cost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
+use crate::serve::settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The least deadline of a request that brings none.
+/// Least deadline of a request that sends none.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-/// … and its multiple of the time one row takes.
+/// Deadline of a request that sends none, as a multiple of the time for one row.
 const DEADLINE_RUNS: u32 = 20;
 
-/// What is probed before it is built here.
-pub(super) fn subject<'l>(loaded: &'l Loaded, settings: &'l Settings) -> Subject<'l> {
+/// Describes the model for its first run, in the sandbox.
+pub(super) fn subject<'l>(
+    loaded: &'l Loaded,
+    settings: &'l Settings,
+    options: &'l SessionOptions,
+) -> Subject<'l> {
     Subject {
         digest: loaded.digest,
         bytes: &loaded.bytes,
         external_dir: loaded.external_dir.as_deref(),
-        options: &settings.session,
-        rows: if settings.batched {
-            settings.batch_rows_max
-        } else {
-            1
-        },
-        // Held against the very sessions that serve.
+        options,
+        rows: largest_batch(
+            settings,
+            settings.model.batching == settings::Batching::Auto,
+        ),
+        // Golden rows are checked in the sessions that serve.
         golden: GoldenRows::Skip,
+    }
+}
+
+/// Returns the rows of the largest run for which a model is prepared.
+fn largest_batch(settings: &Settings, is_batched: bool) -> usize {
+    if is_batched {
+        settings.model.batch_rows_max as usize
+    } else {
+        1
     }
 }
 
@@ -54,12 +66,12 @@ pub(super) struct Loading<'l> {
 }
 
 impl Loading<'_> {
-    /// Builds, probes and warms.
+    /// Opens the sessions, decides about batching, checks golden rows and warms up.
     pub(super) fn load(&self, loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
         let bounded = loaded.graph.runs_in_bounded_time();
         let signature = loaded.graph.signature.clone();
-        // A baseline or a companion of another model refuses the version before
-        // anything is built.
+        // A baseline or companion that belongs to another model refuses the version before any
+        // session is opened.
         let observer = self.watch(&loaded, &signature)?;
         let reopen = self.reopen(&loaded);
 
@@ -68,9 +80,10 @@ impl Loading<'_> {
             external_dir: loaded.external_dir,
         };
         let mut first = self.open(&source)?;
+
         let (batching, sample) = self.probe(&signature, first.as_mut());
         let mut sessions = vec![first];
-        while sessions.len() < self.settings.lanes {
+        while sessions.len() < self.settings.model.lanes {
             sessions.push(self.open(&source)?);
         }
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
@@ -78,12 +91,7 @@ impl Loading<'_> {
         }
 
         let batched = batching == Batching::Joined;
-        let rows_max = if batched {
-            self.settings.batch_rows_max
-        } else {
-            1
-        };
-
+        let rows_max = largest_batch(self.settings, batched);
         let warm = match &sample {
             Some(sample) => warm(sample, &mut sessions, rows_max)?,
             None => Warm {
@@ -101,12 +109,12 @@ impl Loading<'_> {
             );
         }
 
-        // Rows of a request that runs alone have no limit but the message's.
+        // A request that runs alone may have any number of rows that fits into a message.
         let is_limited = batched || all_fixed(&signature);
         let in_place = bounded
             && is_limited
             && warm.largest <= IN_PLACE_MAX
-            && self.settings.batch_delay.is_zero();
+            && self.settings.model.batch_delay.is_zero();
         let parts = servable::Parts {
             name: self.name.clone(),
             version: self.version,
@@ -118,6 +126,7 @@ impl Loading<'_> {
             options: self.options(batched, in_place),
             deadline: self
                 .settings
+                .model
                 .deadline
                 .unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
             metrics: self.parts.metrics.servable(self.name, self.version),
@@ -130,16 +139,18 @@ impl Loading<'_> {
     fn options(&self, batched: bool, in_place: bool) -> Options {
         Options {
             batched,
-            batch_rows_max: self.settings.batch_rows_max,
-            queue_rows_max: self.settings.queue_rows_max,
-            batch_delay: self.settings.batch_delay,
+            batch_rows_max: self.settings.model.batch_rows_max as usize,
+            queue_rows_max: self.settings.model.queue_rows_max as usize,
+            batch_delay: self.settings.model.batch_delay,
             cost: Cost::default(),
             in_place,
         }
     }
 
     fn open(&self, source: &Source) -> Result<Box<dyn Session>> {
-        self.parts.engine.open(source, &self.settings.session)
+        self.parts
+            .engine
+            .open(source, &self.settings.model.session_options())
     }
 
     /// Starts the monitoring of the version, where monitoring is on.
@@ -148,7 +159,7 @@ impl Loading<'_> {
             return Ok(None);
         };
         let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
-        let task = Task::find(signature, &loaded.graph.ends, &self.settings.task)?;
+        let task = Task::find(signature, &loaded.graph.ends, &self.settings.model.wish())?;
         let subject = watch::Subject {
             model: self.name.clone(),
             version: self.version,
@@ -157,21 +168,21 @@ impl Loading<'_> {
             features: loaded.features.clone(),
             baseline,
             task,
-            slices: self.settings.slices.clone(),
+            slices: self.settings.model.slices.clone(),
         };
 
-        let wished = self.settings.task.kind;
+        let wished = self.settings.model.task;
         let companion = companion(loaded, &subject, wished, self.parts.engine.as_ref())?;
         monitor.watch(subject, companion).map(Some)
     }
 
-    /// Returns what opens the model again, from its file: its bytes are not kept
-    /// in memory. External data was verified at load and is not verified again.
+    /// Returns a function that opens another session from the model file, because its bytes are not
+    /// kept in memory. External data was verified at load and is not verified again.
     fn reopen(&self, loaded: &Loaded) -> Reopen {
         let digest = Digest::of(&loaded.bytes);
         let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
         let engine = Arc::clone(&self.parts.engine);
-        let options = self.settings.session.clone();
+        let options = self.settings.model.session_options();
         Box::new(move || {
             let bytes = std::fs::read(&path)
                 .map_err(|e| Error::unavailable("read the model file again").with_source(e))?;
@@ -188,8 +199,8 @@ impl Loading<'_> {
         })
     }
 
-    /// Finds out whether requests may be merged into one run, and with which
-    /// inputs that was shown.
+    /// Finds out whether requests may be merged into one run. Returns the sample inputs with which
+    /// it was found out.
     fn probe(
         &self,
         signature: &Signature,
@@ -198,13 +209,13 @@ impl Loading<'_> {
         let sample = match Sample::find(signature, session) {
             Ok(sample) => sample,
             Err(error) => {
-                let reason = format!("made-up inputs do not suit it: {error}");
+                let reason = format!("the model refuses generated inputs: {error}");
                 return (Batching::Alone(reason), None);
             }
         };
 
-        if !self.settings.batched {
-            let reason = "the configuration says so".to_owned();
+        if self.settings.model.batching == settings::Batching::Off {
+            let reason = "batching is off in the configuration".to_owned();
             return (Batching::Alone(reason), None);
         }
 
@@ -214,8 +225,8 @@ impl Loading<'_> {
     }
 }
 
-/// Checks the golden rows in every session. The sessions are of one model: one
-/// row shows that a further session runs.
+/// Checks the golden rows: all of them in the first session, and one in each other session of the
+/// same model, to see that it runs.
 fn check_golden(
     golden: &bytes::Bytes,
     signature: &Signature,
@@ -229,7 +240,7 @@ fn check_golden(
     Ok(())
 }
 
-/// Tells whether no input has a free axis.
+/// Tells whether every axis of every input is fixed.
 fn all_fixed(signature: &Signature) -> bool {
     let mut dims = signature
         .inputs
@@ -238,7 +249,8 @@ fn all_fixed(signature: &Signature) -> bool {
     dims.all(|dim| *dim != Dim::Dynamic)
 }
 
-/// Opens the companion, where there is one and answers are values.
+/// Opens the companion model, if there is one. Refuses it for a model that is not a regression
+/// model.
 fn companion(
     loaded: &Loaded,
     subject: &watch::Subject,
@@ -256,7 +268,7 @@ fn companion(
     let wiring = Wiring::read(&subject.signature, bytes.clone())?;
     if !matches!(subject.task, Some(Task::Regression(_))) {
         return Err(Error::precondition(
-            "a companion came with the model, but its answers are not taken for values",
+            "the version has a companion model, but it is not a regression model; set its task to regression, or push it without the companion",
         ));
     }
 
@@ -271,17 +283,17 @@ fn companion(
     Ok(Some(Companion::new(session, wiring)))
 }
 
-/// A model whose largest batch takes no longer runs on the thread that asks,
-/// if no request can make it take longer: that thread serves others too.
+/// A model whose largest batch takes at most this long runs on the I/O thread, if no request can
+/// make it take longer: the thread serves other requests too.
 const IN_PLACE_MAX: Duration = Duration::from_micros(300);
 
-/// What runs take on a warm session.
+/// Durations of runs in a warm session: of one row, and of the largest batch.
 struct Warm {
     single: Duration,
     largest: Duration,
 }
 
-/// Runs every session at every bucket of the batch size.
+/// Runs every session with batches of 1, 2, 4, … rows up to the largest.
 fn warm(sample: &Sample, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
     let mut times = Warm {
         single: Duration::MAX,

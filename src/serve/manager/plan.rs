@@ -1,5 +1,5 @@
-//! Decides what to load and what to unload. Pure: a function of what is there
-//! and what serves; executes nothing.
+//! Decides what to load and what to unload. Pure: a function of the versions that the source has
+//! and those that serve.
 
 #[cfg(test)]
 mod tests;
@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is known of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Its files are there, and no longer being written.
+    /// Its files are complete.
     pub present: bool,
-    /// It serves.
+    /// It is loaded and serves.
     pub serving: bool,
-    /// These very bytes were refused before.
+    /// These files were refused before.
     pub refused: bool,
 }
 
@@ -27,8 +27,8 @@ pub(crate) enum Action {
     Nothing,
 }
 
-/// Decides for one model. A version leaves only once everything wanted serves,
-/// unless its files are gone: then it leaves at once.
+/// Decides for one model. A version is unloaded only once everything wanted serves, or at once if
+/// its files are gone.
 pub(crate) fn next(known: &BTreeMap<Version, Known>, policy: &VersionPolicy) -> Action {
     let usable = |(version, k): (&Version, &Known)| {
         (k.present && (!k.refused || k.serving)).then_some(*version)

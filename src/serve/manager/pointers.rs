@@ -1,5 +1,5 @@
-//! Which versions aliases and traffic weights mean while versions are loaded and
-//! unloaded: a name moves to a new version only once that one serves. Pure.
+//! Which versions aliases and traffic weights select while versions are loaded and unloaded: an
+//! alias moves to a new version only once that version serves. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ use crate::registry::catalog::Pointers;
 use crate::serve::route::Unqualified;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where names point now.
+/// The versions that aliases and traffic weights select now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pointing {
     pub labels: BTreeMap<String, Version>,
@@ -22,8 +22,8 @@ impl Pointing {
         self.labels.get(&Alias::champion().to_string()).copied()
     }
 
-    /// Follows `pointers` as far as `serving` allows; what is not serving yet
-    /// leaves a name where it was, if that still serves.
+    /// Follows `pointers` as far as versions serve. An alias whose new version does not serve yet
+    /// stays at its old one, if that still serves.
     pub(super) fn follow(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Self {
         let stay = |alias: &String| {
             self.labels
@@ -49,7 +49,7 @@ impl Pointing {
             labels,
             unqualified: Unqualified::NoChampion,
         };
-        // After a restart the champion may be refused: then the one before it serves.
+        // After a restart the champion may be refused; then the previous champion serves.
         let previous = pointers.aliases.get(&Alias::previous().to_string());
         let before = previous
             .copied()
@@ -80,9 +80,9 @@ impl Pointing {
         next
     }
 
-    /// Lists the versions to load or to keep: the wanted ones, and those that
-    /// stand in for a version that does not serve. Where none stands in for the
-    /// champion, as after a restart, the champion before it is wanted.
+    /// Lists the versions to load or to keep: the wanted ones, and those that serve in place of a
+    /// version that does not. If none serves in place of the champion, as after a restart, the
+    /// previous champion is wanted.
     pub(super) fn keep(&self, pointers: &Pointers, serving: &BTreeSet<Version>) -> Vec<Version> {
         let previous = Alias::previous().to_string();
         let missing = pointers
@@ -91,9 +91,13 @@ impl Pointing {
             .filter(|(alias, v)| **alias != previous && !serving.contains(v));
         let stand_ins = missing.filter_map(|(alias, _)| self.labels.get(alias).copied());
 
-        let nobody =
+        let has_no_champion =
             pointers.champion.is_some_and(|v| !serving.contains(&v)) && self.champion().is_none();
-        let before = pointers.aliases.get(&previous).copied().filter(|_| nobody);
+        let before = pointers
+            .aliases
+            .get(&previous)
+            .copied()
+            .filter(|_| has_no_champion);
         pointers
             .wanted
             .iter()

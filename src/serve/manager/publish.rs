@@ -1,5 +1,5 @@
-//! Makes route tables from the loaded versions and the names that point at them.
-//! The manager reaches requests in no other way.
+//! Builds route tables from the loaded versions and the aliases that select them. The manager
+//! reaches requests in no other way.
 
 use super::pointers::Pointing;
 use super::{Actual, Loop, Settings, State};
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Loop {
-    /// Forgets the refusal of versions that are newly wanted, so that pointing an
-    /// alias at a refused version tries it again.
+    /// Forgets the refusal of versions that are newly wanted, so that setting an alias to a refused
+    /// version tries it again.
     pub(super) fn try_again(&mut self, name: &ModelName, pointers: Option<&Pointers>) {
         let Some(wanted) = pointers.map(|p| &p.wanted) else {
             return;
@@ -35,9 +35,8 @@ impl Loop {
         }
     }
 
-    /// Moves names to the versions that the registry says, where those serve, and
-    /// keeps the versions that names need. A directory has no such names: its
-    /// version policy decides.
+    /// Moves aliases to the versions that the registry selects, if they serve, and keeps the
+    /// versions that aliases need. A directory has no aliases: its version policy decides.
     pub(super) fn point(
         &mut self,
         name: &ModelName,
@@ -56,14 +55,14 @@ impl Loop {
         let before = self.pointing.get(name).cloned().unwrap_or_default();
 
         let next = before.follow(pointers, &serving);
-        settings.policy = VersionPolicy::Specific(next.keep(pointers, &serving));
+        settings.model.version_policy = VersionPolicy::Specific(next.keep(pointers, &serving));
         if next != before {
             self.pointing.insert(name.clone(), next);
             self.publish(name, settings);
         }
     }
 
-    /// Puts one model's servables into a new route table.
+    /// Publishes the servables of one model in a new route table.
     pub(super) fn publish(&self, name: &ModelName, settings: &Settings) {
         let mut table = (*self.parts.predictor.routes().table()).clone();
         let serving = |versions: &BTreeMap<Version, Actual>| {
@@ -83,7 +82,13 @@ impl Loop {
                     labels,
                     unqualified,
                 } = self.pointing.get(name).cloned().unwrap_or_default();
-                let labels = settings.labels.clone().into_iter().chain(labels).collect();
+                let labels = settings
+                    .model
+                    .labels
+                    .clone()
+                    .into_iter()
+                    .chain(labels)
+                    .collect();
                 let routes = ModelRoutes {
                     versions: serving(versions),
                     labels,

@@ -6,14 +6,14 @@ use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::Catalog;
 use std::sync::Arc;
 
-/// Where a version is in its life.
+/// The state of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Its files are still being written.
     Settling,
     Loading,
     Ready,
-    /// Out of the route table; its last requests are finishing.
+    /// No longer in the route table; its last requests are finishing.
     Draining,
     Unloaded,
     /// Refused, for this reason.
@@ -26,13 +26,13 @@ pub(crate) struct VersionStatus {
     pub name: ModelName,
     pub version: Option<Version>,
     pub state: State,
-    /// Something that is wrong although the version serves.
+    /// A problem of a version that serves.
     pub warning: Option<String>,
 }
 
 impl Loop {
-    /// Publishes the status, with the models that are there but not wanted, and
-    /// drops route entries of models that are gone.
+    /// Publishes the status, including models that are not wanted, and drops routes of models that
+    /// are gone.
     pub(super) fn report(&self, catalog: &Catalog) {
         let mut table = (*self.parts.predictor.routes().table()).clone();
         let before = table.models.len();

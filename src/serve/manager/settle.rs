@@ -1,5 +1,4 @@
-//! Brings one model in line with what its source says: notes what is there,
-//! loads and unloads versions until the plan is content.
+//! Loads and unloads the versions of one model until the plan has nothing left to do.
 
 use super::actual::Actual;
 use super::drain::Draining;
@@ -15,10 +14,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-const CHANGED_IN_PLACE: &str = "its files changed in place; the bytes loaded before go on serving, put new ones under a new version";
+const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version";
 
 impl Loop {
-    /// Notes what the source says of one model's versions.
+    /// Notes which versions of a model the source has.
     pub(super) fn see(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let versions = self.models.entry(name.clone()).or_default();
         versions.retain(|version, actual| {
@@ -46,7 +45,7 @@ impl Loop {
         }
     }
 
-    /// Loads and unloads until the plan is content with one model.
+    /// Loads and unloads until the plan has nothing left to do for one model.
     pub(super) fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
@@ -58,7 +57,7 @@ impl Loop {
                 return;
             };
             let now = Instant::now();
-            match plan::next(&known(versions, entry, now), &settings.policy) {
+            match plan::next(&known(versions, entry, now), &settings.model.version_policy) {
                 Action::Load(version) => {
                     let Some(found) = entry.and_then(|e| e.versions.get(&version)) else {
                         return;
@@ -89,7 +88,8 @@ impl Loop {
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
         if let Some(prober) = &self.parts.probe {
-            prober.check(&load::subject(&loaded, settings))?;
+            let options = settings.model.session_options();
+            prober.check(&load::subject(&loaded, settings, &options))?;
             if let Some(companion) = loaded
                 .companion
                 .as_deref()
@@ -180,7 +180,7 @@ impl Loop {
     }
 }
 
-/// What the plan must know of each version of a model.
+/// Returns what the plan needs to know about each version of a model.
 fn known(
     versions: &BTreeMap<Version, Actual>,
     entry: Option<&ModelEntry>,

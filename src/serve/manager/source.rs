@@ -1,5 +1,5 @@
-//! Where the wanted state comes from: a directory that is scanned, or a
-//! registry that is followed. Both give a catalogue.
+//! Where the wanted versions come from: a directory that is scanned, or a registry that is
+//! followed. Both give a catalogue.
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
@@ -20,15 +20,15 @@ pub(crate) enum Source {
 /// One moment on both clocks.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
-    /// For comparison with the times of files.
+    /// Wall time, to compare with the times of files.
     pub wall: SystemTime,
-    /// For everything else.
+    /// Monotonic time, for everything else.
     pub instant: Instant,
 }
 
 impl Source {
-    /// Looks once; `None` where the source cannot be read. `has_news` says that a
-    /// change is known of, so that a registry is read at once.
+    /// Reads the source; `None` if it cannot be read. `has_news` says that a change is known, so
+    /// that a registry is read at once.
     pub(super) fn scan(
         &mut self,
         metrics: &Metrics,
@@ -40,21 +40,21 @@ impl Source {
             Self::Directory(directory) => directory
                 .scan(wall, instant)
                 .inspect_err(|error| {
-                    tracing::error!(%error, "the model directory cannot be read; what serves goes on");
+                    tracing::error!(%error, "the model directory cannot be read; loaded versions keep serving");
                 })
                 .ok(),
             Self::Registry(follower) => {
                 follower.look(instant, has_news);
                 let standing = follower.standing();
-                metrics.registry_entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
-                metrics.registry_refused.set(i64::from(standing.refused.is_some() && !standing.silent));
-                metrics.registry_staleness.set(follower.staleness(instant).as_secs_f64());
+                metrics.registry.entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
+                metrics.registry.refused.set(i64::from(standing.refused.is_some() && !standing.silent));
+                metrics.registry.staleness_seconds.set(follower.staleness(instant).as_secs_f64());
                 Some(follower.scan(instant))
             }
         }
     }
 
-    /// Brings a version into memory, verified.
+    /// Reads a version into memory and verifies it.
     pub(super) fn read(
         &self,
         name: &ModelName,
@@ -67,21 +67,21 @@ impl Source {
         }
     }
 
-    /// Lets go of copies that neither names nor servables need.
+    /// Deletes cached copies that neither aliases nor servables need.
     pub(super) fn tidy(&self, serving: BTreeSet<Digest>) {
         if let Self::Registry(follower) = self {
             follower.tidy(&serving);
         }
     }
 
-    /// Tells others how this server stands, once what was seen is in place.
+    /// Publishes the state of this server to the fleet, once changes are in effect.
     pub(super) fn tell(&mut self, now: Instant) {
         if let Self::Registry(follower) = self {
             follower.publish(now);
         }
     }
 
-    /// The last entry applied, where there are entries.
+    /// Returns the last applied log entry; none for a directory.
     pub(super) fn entry(&self) -> Option<u64> {
         match self {
             Self::Directory(_) => None,

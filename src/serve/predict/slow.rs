@@ -1,4 +1,4 @@
-//! Logs slow predictions, a few a second at most.
+//! Logs slow predictions, at most a few per second.
 
 use super::Prediction;
 use crate::core::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::core::request::Response;
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// Slow predictions logged in one second; more are passed over.
+/// Most slow predictions that are logged per second; more are skipped.
 const LOGGED_PER_SECOND_MAX: u32 = 10;
 
 /// Decides which predictions are logged as slow.
@@ -15,7 +15,7 @@ pub(super) struct SlowLog {
     current: Mutex<Second>,
 }
 
-/// The second under way, and how many predictions were logged in it.
+/// The current second, and how many predictions were logged in it.
 struct Second {
     since: Instant,
     logged: u32,

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_split_gives_each_part_its_share_and_a_key_always_the_same() {
+fn a_split_follows_the_weights_and_a_key_always_gets_the_same_version() {
     let version = |n| Version::new(n).expect("legal");
     let parts = [(version(1), 70), (version(2), 25), (version(3), 5)];
     let mut counts = [0_i32; 3];
@@ -22,13 +22,13 @@ fn a_split_gives_each_part_its_share_and_a_key_always_the_same() {
         assert!((count - expected).abs() < 300, "{counts:?}");
     }
     let by_chance = (0..20_000)
-        .filter(|_| pick(&parts, chance()) == version(2))
+        .filter(|_| pick(&parts, random()) == version(2))
         .count();
     assert!((4_700..5_300).contains(&by_chance), "{by_chance}");
 }
 
 #[test]
-fn models_split_apart_from_each_other() {
+fn splits_of_two_models_are_independent() {
     let key = |model: &str| {
         Target::parse(model, "")
             .expect("legal")

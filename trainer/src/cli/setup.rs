@@ -35,7 +35,7 @@ impl Setup {
             .build_global();
         threads.map_err(|e| Error::internal("start threads").with_source(e))?;
         let mut operator = open(common, Some(by), true).await?;
-        let mut prober = ortus::app::prober_of(&config(common)?, &note)?;
+        let mut prober = ortus::app::engine::prober_of(&config(common)?, &note)?;
         prober.program = program(ortus)?;
         if operator.author.reason.is_empty() {
             operator.author.reason = "trained by ortus-trainer".to_owned();

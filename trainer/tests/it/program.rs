@@ -108,7 +108,7 @@ fn outputs_that_are_missing_or_malformed_are_refused_by_name() {
         (
             &format!("cp '{other}' out/model.onnx; {PREDICT}"),
             "",
-            "the model takes 13 columns",
+            "the model has 13 input columns",
         ),
         (
             &format!("cp '{other}' out/model.onnx; echo value > out/predictions.csv"),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn answers_are_compared_output_by_output() {
+fn outputs_are_compared_one_by_one() {
     let y = |v: f32| {
         vec![(
             "y".to_owned(),

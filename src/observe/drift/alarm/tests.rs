@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_alarm_begins_at_two_of_three_and_ends_after_three_quiet_windows() {
+fn an_alarm_starts_at_two_of_three_windows_and_ends_after_three_without() {
     let mut verdicts = Verdicts::default();
     let mut take = |lower: f64| {
         let begins = verdicts.take(Measured { value: 1.0, lower }, 0.1);
@@ -27,7 +27,7 @@ fn an_alarm_begins_at_two_of_three_and_ends_after_three_quiet_windows() {
 }
 
 #[test]
-fn the_promise_is_shared_out_among_all_tests() {
+fn the_accepted_false_alarms_are_divided_among_all_tests() {
     let minute = Duration::from_secs(60);
     let settings = |false_alarms_per_month| MonitorSettings {
         window_min: minute,

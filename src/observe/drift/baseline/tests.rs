@@ -1,5 +1,5 @@
-//! The format as it was published: files under `golden/` are never edited, only
-//! added to; and what is no baseline.
+//! Tests of `baseline`. The files under `golden/` are in formats that were published: they are never
+//! edited, only added to.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
 }
 
 #[test]
-fn there_is_a_curve_for_each_class_where_there_are_more() {
+fn calibration_may_have_a_curve_for_each_class_or_none() {
     let curve = |output: &str| Calibration {
         output: output.to_owned(),
         points: vec![(0.5, 0.5)],
@@ -79,7 +79,7 @@ fn there_is_a_curve_for_each_class_where_there_are_more() {
 }
 
 #[test]
-fn what_does_not_hold_together_is_refused_by_column() {
+fn an_inconsistent_baseline_is_refused_with_the_column() {
     let good = String::from_utf8(baseline().write()).expect("text");
     for (from, to, part) in [
         ("\"format\":1", "\"format\":2", "is of format 2"),
@@ -87,22 +87,30 @@ fn what_does_not_hold_together_is_refused_by_column() {
         (
             "0.1,1e+30",
             "1e+30,0.1",
-            "'amount' has edges that do not increase",
+            "'amount' has edges that are not finite or do not increase",
         ),
         (
             "[0,10,20,1]",
             "[0,10,20]",
-            "'amount' has not one count more than edges",
+            "'amount' must have one count more than edges",
         ),
-        ("\"colour\"", "\"amount\"", "'amount' is there twice"),
-        ("[\"rare\"]", "[\"red\"]", "'colour' lists a word twice"),
+        ("\"colour\"", "\"amount\"", "'amount' appears twice"),
+        ("[\"rare\"]", "[\"red\"]", "'colour' lists a category twice"),
         (
             "\"design_effect\":1.5",
             "\"design_effect\":0.5",
             "'amount' has a design effect below 1",
         ),
-        ("[0.9,1.0]", "[0.05,1.0]", "must be a curve"),
-        ("[0.9,1.0]", "[0.9,1.5]", "must be a curve"),
+        (
+            "[0.9,1.0]",
+            "[0.05,1.0]",
+            "must be points of increasing scores",
+        ),
+        (
+            "[0.9,1.0]",
+            "[0.9,1.5]",
+            "must be points of increasing scores",
+        ),
     ] {
         assert!(good.contains(from), "{from} is not in {good}");
         let error = Baseline::read(good.replacen(from, to, 1).as_bytes()).expect_err(to);

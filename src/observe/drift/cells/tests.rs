@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn every_value_of_few_is_a_cell_of_its_own() {
+fn few_different_values_get_a_cell_each() {
     let sorted = [1.0, 1.0, 2.0, 2.0, 2.0, 5.0];
     let edges = Edges::cut(&sorted, f64::next_down);
     let cells: Vec<usize> = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0]
@@ -17,7 +17,7 @@ fn every_value_of_few_is_a_cell_of_its_own() {
 }
 
 #[test]
-fn words_are_counted_lumped_or_unseen() {
+fn categories_are_counted_singly_together_or_as_unseen() {
     let texts = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let words = Words::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
     assert_eq!(
@@ -45,7 +45,7 @@ fn words_are_counted_lumped_or_unseen() {
 
 proptest! {
     #[test]
-    fn cells_cover_the_line_and_hold_what_they_should(mut values in prop::collection::vec(-1e6..1e6_f64, 1..500)) {
+    fn cells_cover_all_numbers_with_about_equal_counts(mut values in prop::collection::vec(-1e6..1e6_f64, 1..500)) {
         values.sort_unstable_by(f64::total_cmp);
         let edges = Edges::cut(&values, f64::next_down);
         prop_assert!(Edges::new(edges.all().to_vec()).is_some());

@@ -10,7 +10,7 @@ fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
 }
 
 #[test]
-fn every_breach_of_every_row_is_counted_at_its_place() {
+fn every_violation_of_every_row_is_counted_at_its_column() {
     let mut numbers = Numbers::new(2);
     numbers.bound(0, Some((0.0, 1.0)));
     let rows = [
@@ -26,15 +26,15 @@ fn every_breach_of_every_row_is_counted_at_its_place() {
 
     numbers.count(&Tensor::from_f32(vec![4, 2], &rows).expect("fits"));
     assert_eq!(counted(&numbers), [[0, 1, 1, 2], [1, 2, 0, 0]]);
-    // Another width is another model's; nothing is counted at the wrong place.
+    // A tensor of another width is skipped, so that no column gets counts of another.
     let before = counted(&numbers);
     numbers.count(&Tensor::from_f32(vec![1, 3], &[9.0; 3]).expect("fits"));
     assert_eq!(counted(&numbers), before);
 }
 
 #[test]
-fn ends_that_single_precision_rounds_stay_within() {
-    // The greatest value seen was this very number.
+fn bounds_rounded_to_single_precision_are_not_violated() {
+    // The greatest value of the baseline is exactly this number.
     let greatest = f64::from(0.1_f32);
     let mut numbers = Numbers::new(1);
     numbers.bound(0, Some((greatest, greatest)));

@@ -13,7 +13,7 @@ fn near(a: f64, b: f64) {
 }
 
 #[test]
-fn the_same_counts_are_no_drift_by_any_metric() {
+fn equal_counts_show_no_drift_by_any_metric() {
     let counts = [0, 10, 20, 30, 0];
     let edges = [0.0, 1.0, 2.0, 3.0];
     let zero = Measured {
@@ -37,7 +37,7 @@ fn the_same_counts_are_no_drift_by_any_metric() {
 }
 
 #[test]
-fn a_shift_by_one_cell_is_what_the_formulas_say() {
+fn a_shift_by_one_cell_has_the_distances_of_the_formulas() {
     // All mass moves from (0, 1] to (1, 2].
     let (window, baseline) = ([0, 0, 100, 0], [0, 100, 0, 0]);
     let edges = [0.0, 1.0, 2.0];
@@ -53,7 +53,7 @@ fn a_shift_by_one_cell_is_what_the_formulas_say() {
 }
 
 #[test]
-fn what_lies_beyond_the_baseline_counts_by_how_far_it_lies() {
+fn values_beyond_the_baseline_count_by_their_distance() {
     // A tenth of the rows lie between 10 and 20 times the greatest value.
     let (window, baseline) = ([0, 90, 10], [0, 100, 0]);
     let far = wasserstein((&window, (0.0, 20.0)), &baseline, (&[0.0, 1.0], 1.0), SURE);
@@ -61,7 +61,7 @@ fn what_lies_beyond_the_baseline_counts_by_how_far_it_lies() {
 }
 
 #[test]
-fn a_share_lies_within_what_chernoff_says() {
+fn shares_have_the_bounds_of_chernoff() {
     // The rule of three, and its like at the other end: exp(−3) is about 5 %.
     let (low, high) = share_within(0.0, 3.0 / 1_000.0);
     assert!(low == 0.0 && (high - 0.003).abs() < 1e-5, "{high}");

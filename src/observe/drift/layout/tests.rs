@@ -24,7 +24,7 @@ fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn columns_are_named_by_features_by_place_or_by_what_sums_them_up() {
+fn columns_are_named_by_feature_by_index_or_by_summary() {
     let x = |width| [spec("x", DType::F32, &[-1, width])];
     assert_eq!(names(&x(2), &["age", "income"]), ["age", "income", "y"]);
     assert_eq!(names(&x(2), &[]), ["x[0]", "x[1]", "y"]);
@@ -66,7 +66,7 @@ fn columns_are_named_by_features_by_place_or_by_what_sums_them_up() {
 }
 
 #[test]
-fn values_are_picked_row_by_row_and_wide_rows_summed_up() {
+fn values_are_read_row_by_row_and_wide_rows_are_summarised() {
     let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
     let tensor = Tensor::from_f32(vec![2, 8], &values).expect("fits");
     let of = |part| {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_same_prediction_is_sampled_everywhere_and_predictions_evenly() {
+fn a_prediction_is_sampled_on_every_server_or_on_none_and_uniformly() {
     let ids: Vec<Uuid> = (0..10_000).map(|_| Uuid::now_v7()).collect();
     assert!(ids.iter().all(|id| number(*id) == number(*id)));
     let sampled = ids

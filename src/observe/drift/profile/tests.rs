@@ -18,7 +18,7 @@ fn numbers_of(values: &[f64]) -> (u64, Numbers) {
 }
 
 #[test]
-fn a_column_of_numbers_is_cut_and_summed_up() {
+fn a_numeric_column_gets_edges_counts_and_statistics() {
     let values: Vec<f64> = (0..1_000)
         .map(f64::from)
         .chain([f64::NAN; 5])
@@ -57,7 +57,7 @@ fn a_column_of_numbers_is_cut_and_summed_up() {
 }
 
 #[test]
-fn few_whole_numbers_are_names_and_many_are_numbers() {
+fn few_different_integers_are_categories_and_many_are_numbers() {
     let column = |n: i64| profile("x", &Series::Whole((0..1_000).map(|i| i % n).collect())).values;
     let Values::Words(listed) = column(3) else {
         panic!("names")
@@ -68,7 +68,7 @@ fn few_whole_numbers_are_names_and_many_are_numbers() {
 }
 
 #[test]
-fn words_beyond_the_first_are_listed_together() {
+fn categories_beyond_the_most_frequent_are_counted_together() {
     let words: Vec<String> = (0..100)
         .flat_map(|i| vec![format!("w{i}"); 200 - i])
         .chain([String::new()])
@@ -93,7 +93,7 @@ fn words_beyond_the_first_are_listed_together() {
 }
 
 #[test]
-fn rows_that_follow_each_other_count_for_less() {
+fn correlated_rows_have_a_design_effect() {
     let mut state = 1_u64;
     let mut random = || {
         state = state

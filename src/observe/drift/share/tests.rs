@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn the_share_falls_to_what_is_allowed_and_rises_again() {
-    // Each sampled request costs the same: what is taken follows the share.
+fn the_sampling_share_falls_to_the_limit_and_rises_again() {
+    // Each sampled request costs the same, so the CPU share is proportional to the sampling share.
     let settle = |mut share: f64, cost: f64| {
         for _ in 0..100 {
             share = next_share(share, share * cost, 0.05);

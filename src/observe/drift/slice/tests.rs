@@ -16,7 +16,7 @@ fn place(dtype: DType) -> Place {
 }
 
 #[test]
-fn numbers_fall_into_quarters_of_the_baseline() {
+fn numbers_are_grouped_by_quartiles_of_the_baseline() {
     let values = (0..1_000).map(f64::from).collect();
     let column = profile(
         "a",
@@ -43,7 +43,7 @@ fn numbers_fall_into_quarters_of_the_baseline() {
 }
 
 #[test]
-fn words_are_parts_until_there_are_too_many() {
+fn categories_are_parts_of_their_own_up_to_a_limit() {
     let mut slicer = Slicer::new(place(DType::String), None);
     let words: Vec<String> = (0..20).map(|i| format!("w{i}")).collect();
     let tensor =

@@ -1,6 +1,6 @@
-//! The promise on false alarms, and what is found how soon: a month without
-//! drift beyond a season, fifty columns, many seeds; and the same rows with one
-//! thing wrong. Small by default; `ORTUS_TEST_SIZE=long` for the committed run.
+//! Simulates the rate of false alarms and the time to detection: a month of fifty columns without
+//! drift beyond a daily season, with many seeds, and the same rows with one defect. Small by default;
+//! `ORTUS_TEST_SIZE=long` is the size of the committed run.
 
 #![allow(clippy::print_stdout)]
 
@@ -17,31 +17,31 @@ const COLUMNS: usize = 50;
 const ROWS: usize = 1_000;
 /// Values that rows are drawn from.
 const POOL: usize = 1 << 16;
-/// The season: so many deviations up and down within a day, below what matters.
+/// The season: standard deviations up and down within a day, below the thresholds.
 const SEASON: f64 = 0.06;
 
 fn is_long() -> bool {
     std::env::var("ORTUS_TEST_SIZE").is_ok_and(|v| v == "long")
 }
 
-/// A world of normal columns and one of words.
+/// Simulated rows: normally distributed columns, and one of categories.
 struct World {
     pool: Vec<f32>,
     random: Random,
 }
 
-/// What is wrong with the first column, or with the words.
+/// The defect of the first column, or of the categories.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wrong {
     Nothing,
     Shifted(f32),
     Wider(f32),
     OtherUnit,
-    /// One row in twenty is missing in place of one in a hundred.
+    /// One value in twenty is missing instead of one in a hundred.
     Missing,
-    /// A new word in one row of twenty.
+    /// A new category in one row of twenty.
     NewWord,
-    /// The first two columns change places; the second is twice as wide.
+    /// The first two columns are swapped; the second has twice the deviation.
     Swapped,
 }
 
@@ -155,7 +155,7 @@ fn season(hour: f64) -> f32 {
     (SEASON * (hour / 24.0 * std::f64::consts::TAU).sin()) as f32
 }
 
-/// Windows go by until so many did or an alarm begins; tells rows and alarms.
+/// Runs up to a number of windows, or until an alarm starts. Returns the rows and the alarms.
 fn live(
     world: &mut World,
     watch: &mut Watch,
@@ -185,7 +185,7 @@ fn live(
 }
 
 #[test]
-fn a_month_without_drift_raises_no_more_false_alarms_than_promised() {
+fn a_month_without_drift_raises_no_more_false_alarms_than_accepted() {
     let (seeds, days) = if is_long() { (50, 30) } else { (1, 1) };
     let mut alarms = Vec::new();
     for seed in 0..seeds {
@@ -221,9 +221,9 @@ fn a_month_without_drift_raises_no_more_false_alarms_than_promised() {
 }
 
 #[test]
-fn what_is_wrong_is_found_and_where() {
+fn each_defect_raises_an_alarm_for_its_column() {
     let seeds = if is_long() { 50 } else { 1 };
-    // What is wrong, whether it matters by the thresholds, and within how many rows it must be found.
+    // The defect, whether it exceeds the thresholds, and within how many rows it must be detected.
     let cases = [
         (Wrong::Shifted(0.1), None),
         (Wrong::Shifted(0.25), Some(16_000)),

@@ -27,7 +27,7 @@ impl Watch {
             });
         }
 
-        // Those that no test looks at are still held to the contract.
+        // Columns without tests are still checked against the contract.
         columns.extend(
             breaches
                 .into_iter()
@@ -65,7 +65,7 @@ impl Watch {
     }
 }
 
-/// Returns an estimate with what it assumes.
+/// Returns an estimate with its assumption.
 fn estimated(estimate: &Estimate) -> EstimatedPerformance {
     let assumption = if estimate.calibrated.is_some() {
         estimate::ASSUMPTION

@@ -1,4 +1,4 @@
-//! What a watch makes of streams of rows, in virtual time.
+//! Tests of `watch` with streams of rows, in virtual time.
 
 use super::*;
 use crate::core::hash::Digest;
@@ -39,7 +39,7 @@ fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
     }
 }
 
-/// A model of two numbers and a word, that answers one number.
+/// A model with two numbers and a category as inputs, and one number as output.
 fn subject(baseline: Option<Baseline>) -> Subject {
     Subject {
         model: ModelName::parse("m").expect("legal"),
@@ -148,7 +148,7 @@ fn baseline() -> Baseline {
 }
 
 #[test]
-fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
+fn a_shift_raises_alarms_for_the_shifted_columns_only() {
     let mut stream = Stream::new(Some(baseline()));
     assert_eq!(stream.send(1_000, &usual), Vec::<String>::new());
     let report = serde_json::to_value(stream.watch.report(&settings())).expect("JSON");
@@ -171,14 +171,14 @@ fn the_usual_raises_no_alarm_and_a_shift_does_where_it_happens() {
         "{begun:?}"
     );
 
-    // The shift ends: so does the alarm, in its time.
+    // The alarm ends some windows after the shift.
     stream.send(1_000, &usual);
     let raised = |stream: &Stream| stream.watch.report(&settings()).alarms;
     assert_eq!(raised(&stream), 0);
 }
 
 #[test]
-fn new_words_missing_values_and_other_units_are_seen() {
+fn new_categories_missing_values_and_other_units_raise_alarms() {
     let mut stream = Stream::new(Some(baseline()));
     let begun = stream.send(300, &|random| {
         let (x, word) = usual(random);
@@ -224,7 +224,7 @@ fn new_words_missing_values_and_other_units_are_seen() {
 }
 
 #[test]
-fn a_version_without_a_baseline_makes_one_of_its_first_rows() {
+fn a_version_without_a_baseline_builds_one_from_its_first_rows() {
     let mut stream = Stream::new(None);
     let source = |stream: &Stream| stream.watch.report(&settings()).baseline;
     stream.send(49, &usual);
@@ -240,7 +240,7 @@ fn a_version_without_a_baseline_makes_one_of_its_first_rows() {
 }
 
 #[test]
-fn the_same_hour_of_last_week_is_another_baseline() {
+fn windows_are_also_compared_with_the_same_hour_of_last_week() {
     let mut stream = Stream::new(Some(baseline()));
     stream.send(20, &usual);
     let tested = |stream: &Stream| {
@@ -255,13 +255,13 @@ fn the_same_hour_of_last_week_is_another_baseline() {
 
     stream.hour += 1;
     stream.send(20, &usual);
-    assert_eq!(tested(&stream), 0, "there is no week before");
+    assert_eq!(tested(&stream), 0, "there is no earlier week");
     stream.hour += 167;
     stream.send(20, &usual);
     stream.hour += 1;
     stream.send(20, &usual);
     assert!(tested(&stream) > 0);
-    // A clock that jumps a year forth and back breaks nothing.
+    // A clock that jumps forward a year and back does no harm.
     for jump in [8_760, -8_760, -1] {
         stream.hour = stream.hour.wrapping_add_signed(jump);
         stream.send(20, &usual);
@@ -269,7 +269,7 @@ fn the_same_hour_of_last_week_is_another_baseline() {
 }
 
 #[test]
-fn rows_come_first_and_time_second_in_closing_a_window() {
+fn a_window_closes_by_rows_and_else_by_age() {
     let mut stream = Stream::new(Some(baseline()));
     let closed = |stream: &Stream| stream.watch.report(&settings()).windows;
     stream.send(9, &usual);
@@ -289,7 +289,7 @@ fn rows_come_first_and_time_second_in_closing_a_window() {
 }
 
 #[test]
-fn rows_that_were_not_sampled_are_held_to_the_contract_alone() {
+fn rows_that_are_not_sampled_are_checked_against_the_contract_only() {
     let stream = Stream::new(Some(baseline()));
     let inputs = [
         Tensor::from_f32(vec![1, 2], &[f32::NAN, 9.0]).expect("fits"),
@@ -322,7 +322,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
 
     refused(
         &|b| b.inputs[0].name = "age".to_owned(),
-        "the column 'age', this one has x[0], x[1], word",
+        "the column 'age'; this model has x[0], x[1], word",
     );
     refused(
         &|b| b.inputs[2].values = b.inputs[0].values.clone(),
@@ -332,14 +332,14 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
         &|b| b.inputs[0].values = b.inputs[2].values.clone(),
         "column 'x[0]' has another type than the model's, which is FP32",
     );
-    // Columns are matched by name: their order says nothing.
+    // Columns are matched by name; their order does not matter.
     let mut shuffled = baseline();
     shuffled.inputs.reverse();
     assert!(Watch::new(subject(Some(shuffled)), 1, Instant::now()).is_ok());
 }
 
 #[test]
-fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() {
+fn columns_always_missing_or_constant_in_the_baseline_are_monitored_too() {
     let mut all_nan = baseline();
     all_nan.inputs[0] = profile(
         "x[0]",
@@ -376,7 +376,7 @@ fn a_column_that_is_always_missing_or_always_the_same_is_watched_all_the_same() 
 }
 
 #[test]
-fn ten_thousand_features_are_watched_within_bounds() {
+fn ten_thousand_features_are_summarised() {
     let wide = Signature {
         inputs: vec![spec("x", DType::F32, Some(10_000))],
         outputs: Vec::new(),
@@ -388,7 +388,7 @@ fn ten_thousand_features_are_watched_within_bounds() {
         ..subject(None)
     };
 
-    // Too many to watch one by one, named or not: they are summed up.
+    // Too many columns to monitor one by one are summarised, with or without names.
     for features in [Vec::new(), features] {
         let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
         let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
@@ -398,7 +398,7 @@ fn ten_thousand_features_are_watched_within_bounds() {
         };
         (0..100).for_each(|_| watch.observe(std::slice::from_ref(&rows), &[], &settings));
         let report = watch.report(&settings);
-        // Eighteen sums, and the tensor itself, which is held to the contract.
+        // Eighteen summaries, and the tensor itself, which is checked against the contract.
         assert_eq!(
             (report.columns.len(), report.columns[0].name.as_str()),
             (19, "x.norm")

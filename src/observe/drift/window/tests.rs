@@ -4,7 +4,7 @@ use super::*;
 use crate::observe::drift::cells::{Edges, Words};
 
 #[test]
-fn whole_numbers_are_found_by_their_digits() {
+fn integers_are_matched_with_categories_by_their_digits() {
     for value in [0, 7, -1, 120, i64::MAX, i64::MIN] {
         assert_eq!(digits(value, &mut [0; 20]), value.to_string());
     }
@@ -15,7 +15,7 @@ fn whole_numbers_are_found_by_their_digits() {
 }
 
 #[test]
-fn windows_add_up_to_what_they_were_made_of() {
+fn counts_of_windows_add_up() {
     let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
     let mut whole = Tally::new(3);
     let mut parts = [Tally::new(3), Tally::new(3)];

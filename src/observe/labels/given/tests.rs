@@ -18,7 +18,7 @@ fn check(label: &str, expected: Result<Given, &str>) {
 }
 
 #[test]
-fn labels_are_read_and_what_is_wrong_is_named() {
+fn labels_are_read_and_errors_name_the_field() {
     let id = Uuid::parse_str(ID).expect("an id");
     let label = Label::Number(1.0);
     let given = |row| Given {
@@ -69,7 +69,7 @@ fn labels_are_read_and_what_is_wrong_is_named() {
 }
 
 #[test]
-fn bodies_that_are_no_lists_are_refused() {
+fn bodies_that_are_not_lists_of_labels_are_refused() {
     for bad in [
         "",
         "[]",

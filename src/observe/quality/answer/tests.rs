@@ -14,7 +14,7 @@ fn three() -> Task {
 }
 
 #[test]
-fn answers_are_the_scores_and_the_class_decided_for() {
+fn predictions_are_the_scores_and_the_predicted_class() {
     let scores = Tensor::from_f32(
         vec![3, 3],
         &[0.2, 0.5, 0.3, 0.4, 0.4, 0.2, f32::NAN, 0.5, 0.5],
@@ -33,7 +33,7 @@ fn answers_are_the_scores_and_the_class_decided_for() {
 }
 
 #[test]
-fn the_models_own_decision_counts_and_one_score_stands_for_two() {
+fn the_class_output_of_the_model_counts_and_one_score_stands_for_two_classes() {
     let classes = ["0", "1"].map(str::to_owned).to_vec();
     let task = Task::Classification(Classification {
         scores: 1,
@@ -66,7 +66,7 @@ fn the_models_own_decision_counts_and_one_score_stands_for_two() {
 }
 
 #[test]
-fn labels_of_another_kind_are_refused_with_what_would_do() {
+fn labels_of_the_wrong_kind_are_refused_with_what_is_accepted() {
     let label = |json: &str| Label::of_json(&serde_json::from_str(json).expect("JSON"));
     assert_eq!(
         label("2").and_then(|l| l.truth(&Task::Regression(0))).ok(),

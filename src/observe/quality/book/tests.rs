@@ -17,7 +17,7 @@ fn key(n: u128) -> (Uuid, u32) {
 }
 
 #[test]
-fn rows_are_joined_once_and_corrected_in_place() {
+fn a_row_is_counted_once_and_corrections_replace_it() {
     let mut book = Book::new(1, vec!["colour".to_owned()], 10);
     book.predicted(5, 4);
     assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::New);
@@ -73,7 +73,7 @@ fn rows_are_joined_once_and_corrected_in_place() {
 }
 
 #[test]
-fn a_full_book_lets_go_of_its_oldest_hour() {
+fn when_full_the_oldest_hour_is_dropped_first() {
     let mut book = Book::new(1, Vec::new(), 3);
     for n in 0..5 {
         book.label(
@@ -92,7 +92,7 @@ fn a_full_book_lets_go_of_its_oldest_hour() {
         (3, 3, 0)
     );
 
-    // One busy hour keeps its newest, and what is older than all of them is not kept.
+    // A full hour keeps its newest rows; a row that is older than all of them is dropped.
     for n in 10..20 {
         book.label(9, key(n), row(0.0, 0.0, ""));
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_curve_never_falls_and_pools_what_would() {
+fn a_curve_never_decreases_and_pools_rows_that_would() {
     let rows = [
         (0.1, false),
         (0.2, true),

@@ -47,7 +47,7 @@ fn request(values: &[f32]) -> (Vec<Tensor>, Vec<Tensor>) {
 }
 
 #[test]
-fn it_takes_what_the_model_takes_and_answers_and_nothing_else() {
+fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
     let find = |inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>| {
         Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
     };
@@ -73,7 +73,7 @@ fn it_takes_what_the_model_takes_and_answers_and_nothing_else() {
     refused(
         vec![spec("z", DType::F32, &[3])],
         one(),
-        "'z', which is neither",
+        "'z', which must be an input or an output",
     );
 
     refused(
@@ -103,12 +103,12 @@ fn it_takes_what_the_model_takes_and_answers_and_nothing_else() {
     refused(
         vec![spec("x", DType::F32, &[3])],
         [one(), one()].concat(),
-        "nothing else",
+        "must have one output",
     );
 }
 
 #[test]
-fn expected_errors_are_averaged_over_rows_and_start_again() {
+fn expected_errors_are_averaged_over_rows_and_reset() {
     let then = BTreeMap::from([("mae".to_owned(), 3.0), ("rmse".to_owned(), 5.0)]);
     let (mut companion, mut errors) = (echo(Script::Echo), Errors::new(Some(&then)));
     for values in [&[1.0, 2.0][..], &[9.0, -1.0, f32::NAN, f32::INFINITY]] {
@@ -132,14 +132,14 @@ fn expected_errors_are_averaged_over_rows_and_start_again() {
 }
 
 #[test]
-fn a_run_that_fails_says_nothing_and_why_only_once() {
+fn a_failed_run_returns_no_errors_and_its_reason_once() {
     let mut companion = echo(Script::FailOn(7.0));
     let (inputs, outputs) = request(&[7.0]);
     let (expected, why) = companion.expect(&inputs, &outputs);
     assert!(expected.is_empty() && why.is_some());
     assert!(
         companion.expect(&inputs, &outputs).1.is_none(),
-        "told already"
+        "the reason was returned before"
     );
     let (inputs, _) = request(&[1.0, 2.0]);
     let (_, outputs) = request(&[1.0]);

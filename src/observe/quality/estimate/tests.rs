@@ -23,7 +23,7 @@ fn random(state: &mut u64) -> f64 {
 }
 
 #[test]
-fn scores_that_mean_what_they_say_estimate_what_labels_measure() {
+fn calibrated_scores_estimate_the_measured_performance() {
     let mut state = 7;
     let mut estimator = Estimator::new(&task(2), &BTreeMap::new());
     let mut rows = Vec::new();
@@ -53,7 +53,7 @@ fn scores_that_mean_what_they_say_estimate_what_labels_measure() {
 }
 
 #[test]
-fn scores_have_a_part_whatever_they_are() {
+fn every_score_has_a_bin() {
     assert!(bin(0.1) < bin(0.5) && bin(0.5) < bin(0.999_999) && bin(0.999_999) < bin(1.0));
     assert_eq!(
         (bin(1.000_000_1), bin(-0.1), bin(f64::NAN)),
@@ -62,7 +62,7 @@ fn scores_have_a_part_whatever_they_are() {
 }
 
 #[test]
-fn a_curve_corrects_scores_that_boast() {
+fn a_calibration_curve_corrects_overconfident_scores() {
     let mut state = 7;
     let boast = |p: f64| 0.5 + (p - 0.5).signum() * (0.5 * (2.0 * (p - 0.5).abs()).sqrt());
     let mut draw = || {

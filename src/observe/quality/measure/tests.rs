@@ -21,7 +21,7 @@ fn check(measures: &Measures, name: &str, expected: f64) {
 }
 
 #[test]
-fn two_classes_are_measured_by_the_positive_one() {
+fn two_classes_are_measured_by_the_positive_class() {
     let m = of_classes(&[
         (1, &[0.2, 0.8], 1),
         (1, &[0.4, 0.6], 0),
@@ -43,7 +43,7 @@ fn two_classes_are_measured_by_the_positive_one() {
 }
 
 #[test]
-fn what_has_no_meaning_is_left_out() {
+fn undefined_measures_are_left_out() {
     let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
     assert!(!m.contains_key("auc"), "there is only one class");
     assert!(measure(std::iter::empty()).is_empty());

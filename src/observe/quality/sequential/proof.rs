@@ -1,13 +1,12 @@
-//! The promise and the power of the test by labels: months in which nothing
-//! changed, and how soon a model that became worse is found. The long size is
-//! in `tests/runs`.
+//! Simulates the false alarms of the performance test, and how soon a model that became worse is
+//! detected. The committed run of the long size is in `tests/runs`.
 #![allow(clippy::print_stdout)]
 
 use super::*;
 
-/// Labels of a day.
+/// Labels per day.
 const DAY: u64 = 2_000;
-/// What the model lost on 20,000 rows of its baseline.
+/// Error share of the model on 20,000 rows of its baseline.
 const LOST: f64 = 0.05;
 
 struct Random(u64);
@@ -22,7 +21,7 @@ impl Random {
     }
 }
 
-/// The rows at which alarms begin, within so many days in which a share of rows is lost.
+/// Returns the rows at which alarms start, within `days` days with an error share of `share`.
 fn alarms(seed: u64, share: f64, days: u64) -> impl Iterator<Item = u64> {
     let performance = BTreeMap::from([("accuracy".to_owned(), 1.0 - LOST)]);
     let mut trial = Trial::new(&performance, 20_000, 0.02);
@@ -38,10 +37,10 @@ fn alarms(seed: u64, share: f64, days: u64) -> impl Iterator<Item = u64> {
 }
 
 #[test]
-fn months_without_a_change_raise_no_alarm_and_a_worse_model_is_found() {
+fn months_without_change_raise_no_alarm_and_a_worse_model_is_detected() {
     let is_long = std::env::var("ORTUS_TEST_SIZE").is_ok_and(|size| size == "long");
     let (seeds, days) = if is_long { (200, 100) } else { (8, 10) };
-    // At the very edge of what is allowed no bet is won but by chance.
+    // At exactly the accepted error share, alarms start by chance only.
     let edge = allowed(LOST, 20_000, 0.02);
     let count = |share| {
         (0..seeds)

@@ -15,7 +15,7 @@ fn rows_until(alpha: f64, allowed: f64, share: f64, most: u64, seed: u64) -> Opt
 }
 
 #[test]
-fn a_model_that_loses_no_more_is_accused_as_rarely_as_promised() {
+fn a_model_within_the_accepted_error_share_rarely_raises_an_alarm() {
     let accused = |share| {
         (0..400)
             .filter(|seed| rows_until(0.05, 0.1, share, 4_000, *seed).is_some())
@@ -28,7 +28,7 @@ fn a_model_that_loses_no_more_is_accused_as_rarely_as_promised() {
 }
 
 #[test]
-fn a_model_that_loses_more_is_found_the_sooner_the_more() {
+fn larger_increases_of_the_error_share_are_found_sooner() {
     let median = |share| {
         let mut found: Vec<u64> = (0..51)
             .map(|seed| rows_until(0.001, 0.1, share, 20_000, seed).unwrap_or(u64::MAX))
@@ -45,7 +45,7 @@ fn a_model_that_loses_more_is_found_the_sooner_the_more() {
 }
 
 #[test]
-fn a_trial_learns_what_it_may_lose_and_tells_of_a_loss_once() {
+fn a_test_learns_the_accepted_error_share_and_raises_one_alarm() {
     let mut trial = Trial::default();
     let mut state = 9_u64;
     let mut give = |trial: &mut Trial, off: f64, rows: u64, hour: u64| {
@@ -66,7 +66,7 @@ fn a_trial_learns_what_it_may_lose_and_tells_of_a_loss_once() {
         "nothing changed"
     );
     let won = give(&mut trial, 2.0, 2_000, 24);
-    assert_eq!(won.len(), 1, "told once: {won:?}");
+    assert_eq!(won.len(), 1, "one alarm: {won:?}");
     assert!(
         won[0].rows < 500 && trial.alarm == Some((24, 48)),
         "{won:?}"

@@ -1,4 +1,4 @@
-//! Batch forming in virtual time.
+//! Tests of batch forming, in virtual time.
 
 use super::*;
 use crate::serve::batch::policy::{Decision, Limits, Member, next};
@@ -55,7 +55,7 @@ fn cost(fixed_ms: u64, per_row_us: u64) -> Cost {
 }
 
 #[test]
-fn without_a_timer_whatever_waits_runs() {
+fn without_a_delay_all_waiting_requests_run() {
     check(
         &Case {
             waiting: &[(1, 100)],
@@ -161,7 +161,7 @@ fn a_batch_grows_only_while_a_row_gets_cheaper() {
 }
 
 #[test]
-fn a_delay_waits_for_company_but_not_past_a_deadline() {
+fn a_delay_waits_for_more_requests_but_not_past_a_deadline() {
     let wait = |waiting, now_ms, cost| Case {
         waiting,
         delay_ms: 5,

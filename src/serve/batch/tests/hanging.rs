@@ -1,5 +1,5 @@
-//! Runs that pass their limit, in the watchdog's virtual time: they are
-//! terminated, and lanes that hang are replaced.
+//! Tests of runs that pass their limit, in the watchdog's virtual time: they are terminated, and
+//! lanes that hang are replaced.
 
 use super::*;
 use crate::core::error::Kind;
@@ -13,15 +13,15 @@ fn late() -> Instant {
     Instant::now() + LONG + RUN_GRACE
 }
 
-/// Looks twice: the first look terminates a run, the second finds it hung.
+/// Checks twice: the first check terminates a run, the second finds it hung.
 fn look_until_hung(batcher: &Batcher) {
     let late = late();
     look(&batcher.shared, late);
     look(&batcher.shared, late + HANG_GRACE);
 }
 
-/// A batcher whose lane hangs until a token comes; the lanes that replace it
-/// follow `replacement`, where there is one, and else hang too.
+/// A batcher whose lane hangs until a token is sent. The lanes that replace it follow
+/// `replacement`, if there is one, and else hang too.
 struct Hanging {
     batcher: Batcher,
     runs: Arc<Mutex<Vec<usize>>>,
@@ -61,7 +61,7 @@ impl Hanging {
         self.batcher.shared.metrics.lanes_hung.get()
     }
 
-    /// Waits until so many lanes hang.
+    /// Waits until this many lanes hang.
     async fn until_hung(&self, count: i64) {
         while self.hung() != count {
             tokio::task::yield_now().await;
@@ -122,7 +122,7 @@ async fn a_hung_lane_is_replaced_and_ends_when_its_run_does() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_of_replacements_it_is_unavailable_until_a_run_ends() {
+async fn beyond_the_limit_of_replacements_the_servable_is_unavailable_until_a_run_ends() {
     let hanging = Hanging::start(None, options());
     let batcher = &hanging.batcher;
     let mut waiting = Vec::new();
@@ -155,7 +155,7 @@ async fn beyond_the_limit_of_replacements_it_is_unavailable_until_a_run_ends() {
 }
 
 #[tokio::test]
-async fn a_session_that_cannot_be_opened_again_makes_it_unavailable() {
+async fn a_servable_is_unavailable_if_no_second_session_can_be_opened() {
     let (batcher, runs, token) = gated(options());
     let submitted = batcher.submit(submission(&[1.0], LONG));
     let rest = async {
@@ -179,7 +179,7 @@ async fn a_session_that_cannot_be_opened_again_makes_it_unavailable() {
 }
 
 #[test]
-fn a_run_in_place_that_hangs_is_replaced_and_is_the_last_in_place() {
+fn a_hung_run_in_place_is_replaced_and_ends_runs_in_place() {
     let in_place = Options {
         in_place: true,
         ..options()

@@ -1,4 +1,4 @@
-//! The order of the queue and its limit.
+//! Tests of the order of the queue and its limit.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
 }
 
 #[test]
-fn line_is_by_priority_then_deadline_then_arrival() {
+fn requests_are_served_by_priority_then_deadline_then_arrival() {
     let start = Instant::now();
     let at = |ms: u32| Deadline(start + MS * ms);
     let mut queue = Queue::new(100);
@@ -33,7 +33,7 @@ fn line_is_by_priority_then_deadline_then_arrival() {
 }
 
 #[test]
-fn queue_is_full_at_its_row_limit() {
+fn the_queue_is_full_at_its_row_limit() {
     let at = Deadline(Instant::now() + MS);
     let mut queue = Queue::new(4);
     assert!(queue.push(&Class::new(), 0, at, entry(3, 1)).is_ok());
@@ -43,7 +43,7 @@ fn queue_is_full_at_its_row_limit() {
 }
 
 #[test]
-fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
+fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
     let start = Instant::now();
     let mut queue = Queue::new(100);
     let (wide, narrow) = (vec![9], vec![3]);
@@ -66,7 +66,7 @@ fn shapes_that_do_not_stack_never_meet_and_do_not_hold_each_other_up() {
 }
 
 #[test]
-fn the_late_leave_the_line_and_the_cancelled_too() {
+fn late_and_cancelled_requests_leave_the_queue() {
     let start = Instant::now();
     let at = |ms: u32| Deadline(start + MS * ms);
     let mut queue = Queue::new(100);

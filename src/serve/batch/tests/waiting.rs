@@ -1,9 +1,9 @@
-//! Shows what a batcher says of its queue and its runs.
+//! Tests of what a batcher reports about its queue and its runs.
 
 use super::*;
 
 #[tokio::test]
-async fn the_queue_says_whether_requests_wait_whatever_the_gauge_shows() {
+async fn waiting_requests_are_reported_by_the_queue_independent_of_metrics() {
     let (batcher, runs, token) = gated(options());
     let submitted = batcher.submit(submission(&[0.0], LONG));
     let checks = async {

@@ -11,7 +11,7 @@ fn refused(error: Error, times: u32, now: Instant) -> Actual {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_ever_later_and_what_is_wrong_is_not() {
+fn temporary_failures_are_tried_again_at_increasing_intervals_and_others_are_not() {
     let now = Instant::now();
     let after = |seconds| now + Duration::from_secs(seconds);
     for (times, waits) in [(1, 1), (2, 2), (3, 4), (7, 64), (20, 64)] {

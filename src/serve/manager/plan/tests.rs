@@ -23,7 +23,7 @@ fn version(number: u64) -> Version {
 }
 
 #[test]
-fn newest_is_loaded_before_the_old_leaves() {
+fn the_newest_version_is_loaded_before_the_old_one_is_unloaded() {
     let latest = VersionPolicy::Latest(1);
     check("", &latest, Action::Nothing);
     check("1p", &latest, Action::Load(version(1)));
@@ -35,7 +35,7 @@ fn newest_is_loaded_before_the_old_leaves() {
 }
 
 #[test]
-fn a_refused_version_changes_nothing_that_serves() {
+fn a_refused_version_unloads_nothing() {
     check("1ps 2pr", &VersionPolicy::Latest(1), Action::Nothing);
     check(
         "1p 2pr",
@@ -47,7 +47,7 @@ fn a_refused_version_changes_nothing_that_serves() {
 }
 
 #[test]
-fn a_version_whose_files_are_gone_leaves() {
+fn a_version_whose_files_are_gone_is_unloaded() {
     check("1s", &VersionPolicy::Latest(1), Action::Unload(version(1)));
     check(
         "1p 2s",
@@ -57,7 +57,7 @@ fn a_version_whose_files_are_gone_leaves() {
 }
 
 #[test]
-fn all_and_specific_mean_what_they_say() {
+fn the_policies_all_and_specific_select_their_versions() {
     check("1ps 2p 3p", &VersionPolicy::All, Action::Load(version(3)));
     check("1ps 2ps 3ps", &VersionPolicy::All, Action::Nothing);
     let specific = VersionPolicy::Specific(vec![version(1)]);

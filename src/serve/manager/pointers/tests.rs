@@ -35,7 +35,7 @@ fn serving(all: &[u64]) -> BTreeSet<Version> {
 }
 
 #[test]
-fn the_old_champion_stands_in_until_the_new_one_serves() {
+fn the_old_champion_serves_until_the_new_one_does() {
     let first = Pointing::default().follow(&pointers(Some(1), &[], &[]), &serving(&[1]));
     assert_eq!(first.unqualified, Unqualified::Champion(version(1)));
     let promoted = pointers(Some(2), &[], &[]);
@@ -51,7 +51,8 @@ fn the_old_champion_stands_in_until_the_new_one_serves() {
 }
 
 #[test]
-fn every_alias_has_a_stand_in_and_a_refused_champion_after_a_restart_the_one_before() {
+fn aliases_stay_until_their_new_version_serves_and_after_a_restart_the_previous_champion_may_serve()
+{
     let first = Pointing::default().follow(
         &pointers(Some(1), &[("challenger", 3)], &[]),
         &serving(&[1, 3]),
@@ -78,7 +79,7 @@ fn every_alias_has_a_stand_in_and_a_refused_champion_after_a_restart_the_one_bef
 }
 
 #[test]
-fn without_a_champion_nobody_answers() {
+fn without_a_champion_unversioned_requests_are_refused() {
     let none =
         Pointing::default().follow(&pointers(None, &[("challenger", 3)], &[]), &serving(&[3]));
     assert_eq!(none.unqualified, Unqualified::NoChampion);
@@ -88,7 +89,7 @@ fn without_a_champion_nobody_answers() {
 }
 
 #[test]
-fn the_share_of_a_version_that_does_not_serve_is_the_champions() {
+fn the_champion_gets_the_weight_of_a_version_that_does_not_serve() {
     let split = pointers(Some(1), &[], &[(1, 80), (2, 15), (3, 5)]);
     let some = Pointing::default().follow(&split, &serving(&[1, 2]));
     assert_eq!(

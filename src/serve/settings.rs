@@ -6,12 +6,16 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::core::error::{Error, Result};
-use crate::core::model::task::Kind;
+use crate::core::model::task::{Kind, Wish};
 use crate::core::model::{ModelName, Version};
 use crate::core::settings::form::{Form, Line, Plain};
+use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::version_policy::VersionPolicy;
 use crate::{choice, overridable, words};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
 
 overridable! {
     /// Settings of models: defaults for all models in `[models.defaults]`, which `[model.NAME]`
@@ -35,7 +39,7 @@ overridable! {
         batch_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(10);
         /// Deadline of a request that sends none. If it is not set, it is derived from the model's
         /// measured speed. A request that cannot meet its deadline is refused without a run.
-        deadline: Option<Duration> = None, in Some(super::MILLISECOND)..=Some(super::HOUR);
+        deadline: Option<Duration> = None, in Some(MILLISECOND)..=Some(HOUR);
         /// Whether ONNX Runtime's threads spin while they wait. Spinning lowers latency and uses
         /// more CPU.
         spinning: bool = false;
@@ -61,8 +65,8 @@ overridable! {
 }
 
 impl Model {
-    /// Checks ranges and settings that depend on each other, for settings that were not read by
-    /// [`super::Config::load`].
+    /// Checks ranges and settings that depend on each other, for settings that were not read from
+    /// the configuration.
     pub(crate) fn check(&self) -> Result<()> {
         let mut probe = Self::default();
         for (key, value) in self.to_table() {
@@ -77,6 +81,24 @@ impl Model {
         }
 
         Ok(())
+    }
+
+    /// Returns the options of the model's sessions.
+    pub(crate) fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            intra_op_threads: self.intra_op_threads.max(1),
+            spinning: self.spinning,
+            providers: self.providers.clone(),
+        }
+    }
+
+    /// Returns the task, as far as it is configured.
+    pub(crate) fn wish(&self) -> Wish {
+        Wish {
+            kind: self.task,
+            output: self.score_output.clone(),
+            classes: self.classes.clone(),
+        }
     }
 }
 
@@ -174,7 +196,7 @@ words! { ProviderKind { Cpu = "cpu", Cuda = "cuda", Tensorrt = "tensorrt" } }
 const OPTIONS_MAX: usize = 64;
 
 /// The CPU, without options.
-pub(super) fn cpu() -> Provider {
+pub(crate) fn cpu() -> Provider {
     Provider {
         kind: ProviderKind::Cpu,
         options: BTreeMap::new(),

@@ -1,0 +1,73 @@
+//! ONNX Runtime as the configuration sets it up: its library, first runs in the sandbox, and
+//! sessions for commands.
+
+use super::cores;
+use crate::config::Config;
+use crate::core::error::{Error, Result};
+use crate::onnx::first_run::{self, Prober};
+use crate::onnx::graph::Graph;
+use crate::onnx::runtime::onnx::OnnxRuntime;
+use crate::onnx::runtime::provider::{Provider, ProviderKind};
+use crate::onnx::runtime::{Engine, Session, SessionOptions, Source, library};
+use crate::sandbox::supervise;
+use std::path::{Path, PathBuf};
+
+/// Finds the ONNX Runtime library, or downloads it where that is allowed.
+pub(super) fn locate(config: &Config, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let runtime = &config.runtime;
+    library::locate(runtime.library.as_deref(), runtime.offline, say)
+}
+
+/// Returns the prober, which makes the first runs of models.
+pub(super) fn prober(config: &Config, library: PathBuf) -> Prober {
+    Prober {
+        program: supervise::OWN_PROGRAM.into(),
+        library,
+        timeout: config.models.probe_timeout,
+        memory_bytes: config.models.probe_memory as u64,
+        cache: library::user_cache().map(|folder| folder.join("probes")),
+    }
+}
+
+/// Returns the prober for models that are pushed. Finds or downloads ONNX Runtime as a server
+/// would.
+pub fn prober_of(config: &Config, say: &dyn Fn(&str)) -> Result<Prober> {
+    Ok(prober(config, locate(config, say)?))
+}
+
+/// Runs as the sandboxed process that makes a model's first run.
+pub fn probe_model() -> Result<()> {
+    first_run::run()
+}
+
+/// Reads a model file and opens a session of it on all cores, for commands.
+pub(crate) fn open_session(
+    config: &Config,
+    path: &Path,
+    say: &dyn Fn(&str),
+) -> Result<(Graph, Box<dyn Session>)> {
+    let unreadable =
+        |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+    let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
+    let graph = Graph::read(bytes.clone())?;
+    let library = locate(config, say)?;
+
+    let whole = path.canonicalize().map_err(unreadable)?;
+    let folder = whole.parent().map(Path::to_owned);
+    let source = Source {
+        bytes,
+        external_dir: folder.filter(|_| !graph.external.is_empty()),
+    };
+    let cpu = Provider {
+        kind: ProviderKind::Cpu,
+        options: Default::default(),
+    };
+    let options = SessionOptions {
+        intra_op_threads: cores(),
+        spinning: false,
+        providers: vec![cpu],
+    };
+
+    let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
+    Ok((graph, session))
+}

@@ -1,0 +1,75 @@
+//! What the server serves from: a model directory or a registry, and what triggers loading.
+
+use crate::config::{Config, ModelControl};
+use crate::core::error::{Error, Result};
+use crate::onnx::runtime::library;
+use crate::registry::directory::Directory;
+use crate::registry::follow::{self, Follower};
+use crate::registry::log::Log;
+use crate::registry::servers::Addresses;
+use crate::serve::manager::{Control, Source};
+use crate::storage::store::Store;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Opens what is served from. `addresses` are published to the fleet once they are set.
+pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Source> {
+    match (&config.models.directory, &config.registry.url) {
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "both a model directory and a registry are set; a server serves from one of them",
+        )),
+        (None, None) => Err(Error::invalid(
+            "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url",
+        )),
+        (Some(folder), None) => Ok(Source::Directory(Directory::new(
+            folder.to_owned(),
+            config.models.settle,
+        )?)),
+        (None, Some(url)) => Ok(Source::Registry(Box::new(follower(
+            config, url, addresses,
+        )?))),
+    }
+}
+
+/// Opens a registry and starts to follow its log.
+fn follower(config: &Config, url: &str, addresses: &Arc<OnceLock<Addresses>>) -> Result<Follower> {
+    if config.models.control == ModelControl::Explicit {
+        return Err(Error::invalid(
+            "models.control is \"explicit\", which works with a model directory only; with a registry, set \"poll\" or \"none\"",
+        ));
+    }
+
+    let registry = &config.registry;
+    let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
+    let options = follow::Options {
+        settings: registry.clone(),
+        cache: cache(config)?,
+        addresses: Arc::clone(addresses),
+    };
+
+    Follower::open(log, options, Instant::now())
+}
+
+/// Returns the directory of verified copies: as configured, or in the user's cache.
+fn cache(config: &Config) -> Result<PathBuf> {
+    if let Some(cache) = &config.registry.cache {
+        return Ok(cache.clone());
+    }
+
+    let user = library::user_cache().ok_or_else(|| {
+        Error::precondition("neither XDG_CACHE_HOME nor HOME is set; set registry.cache")
+    })?;
+    Ok(user.join("registry"))
+}
+
+/// Returns what triggers loading. A registry has a poll interval of its own.
+pub(super) fn control(config: &Config) -> Control {
+    let is_registry = config.registry.url.is_some();
+    match config.models.control {
+        ModelControl::None => Control::None,
+        ModelControl::Poll if is_registry => Control::Poll(config.registry.poll),
+        ModelControl::Poll => Control::Poll(config.models.poll),
+        ModelControl::Explicit => Control::Explicit,
+    }
+}

@@ -1,0 +1,205 @@
+//! Merges one period: adds up the counts of all servers, tests the sum and writes the result.
+
+use super::sum::{add, name, name_of};
+use super::{Merger, STATE};
+use crate::core::error::Result;
+use crate::observe::drift::observer::Monitor;
+use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
+use crate::observe::drift::watch::{Subject, Watch};
+use crate::observe::report::alarm::DriftAlarm;
+use crate::observe::report::drift::FleetState;
+use futures_util::stream::TryStreamExt;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The longest window, in periods.
+const LONGEST: u64 = 512;
+/// Periods before the longest window that a new merger reads too: a verdict depends on the windows
+/// before it.
+const REPLAYED: u64 = 128;
+
+/// The counts of one period, over all servers.
+struct Sum {
+    counts: Sketches,
+    servers: usize,
+}
+
+impl Merger {
+    /// Adds up a period, tests it and writes the result. Then sends the alarms that start with it.
+    pub(super) async fn merge(&mut self, monitor: &Monitor, slot: u64) -> Result<()> {
+        let sum = self.add_up(slot).await?;
+        self.replay(monitor, slot).await?;
+        self.merged = Some(slot);
+
+        let alarms = self.test(monitor, slot, &sum.counts.versions);
+        self.write_merge(slot, &sum).await?;
+        for alarm in alarms {
+            self.send(DriftAlarm {
+                servers: Some(sum.servers),
+                ..alarm
+            });
+        }
+
+        Ok(())
+    }
+
+    /// Adds up the counts of all servers.
+    async fn add_up(&self, slot: u64) -> Result<Sum> {
+        let folder = format!("windows/told/{slot}");
+        let listed: Vec<_> = self.member.records.list(&folder).try_collect().await?;
+
+        let mut versions: BTreeMap<String, Sketch> = BTreeMap::new();
+        let mut servers = 0;
+        for (key, _) in listed {
+            let Some(counts) = self.read(&key).await? else {
+                continue;
+            };
+            servers += 1;
+            for sketch in counts.versions {
+                add(&mut versions, sketch);
+            }
+        }
+
+        Ok(Sum {
+            counts: Sketches {
+                format: FORMAT,
+                versions: versions.into_values().collect(),
+            },
+            servers,
+        })
+    }
+
+    /// Brings the tests up to date with the periods that other servers merged. The first time, and
+    /// after a long pause, it starts where the longest window starts.
+    async fn replay(&mut self, monitor: &Monitor, slot: u64) -> Result<()> {
+        let from = match self.merged {
+            Some(last) if last + LONGEST > slot => last + 1,
+            _ => {
+                self.watches.clear();
+                (slot - slot % LONGEST).saturating_sub(REPLAYED)
+            }
+        };
+
+        for past in from..slot {
+            if let Some(merged) = self.read(&merged_key(past)).await? {
+                // The server that merged the period has sent its alarms.
+                drop(self.test(monitor, past, &merged.versions));
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Adds a merged period to the tests of the versions that this server serves. Returns the
+    /// alarms that start.
+    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<DriftAlarm> {
+        let served: HashMap<String, Arc<Subject>> = monitor
+            .subjects()
+            .into_iter()
+            .map(|subject| (name_of_subject(&subject), subject))
+            .collect();
+        self.watches.retain(|name, _| served.contains_key(name));
+
+        let mut alarms = Vec::new();
+        for sketch in versions {
+            let Some(subject) = served.get(&name_of(sketch)) else {
+                continue;
+            };
+            let Some(watch) = self.watch(subject, name_of(sketch)) else {
+                continue;
+            };
+
+            watch.absorb(sketch);
+            // The number of the period decides which windows end, whichever server merges it.
+            watch.count_from(slot);
+            alarms.extend(self.close(&name_of(sketch)));
+        }
+
+        alarms
+    }
+
+    /// Returns the tests of a version; none if they cannot be started.
+    fn watch(&mut self, subject: &Subject, name: String) -> Option<&mut Watch> {
+        match self.watches.entry(name) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(free) => {
+                let watch = Watch::new(subject.clone(), 1, Instant::now()).ok()?;
+                Some(free.insert(watch))
+            }
+        }
+    }
+
+    /// Closes the windows of a version that have ended. Returns the alarms that start.
+    fn close(&mut self, name: &str) -> Vec<DriftAlarm> {
+        let settings = &self.member.settings;
+        let Some(watch) = self.watches.get_mut(name) else {
+            return Vec::new();
+        };
+
+        let alarms = watch.close(Instant::now(), settings);
+        let report = watch.report(settings);
+        alarms
+            .into_iter()
+            .map(|(place, test)| DriftAlarm::of(&report, place, test))
+            .collect()
+    }
+
+    /// Writes the merged counts, and the state that every server shows.
+    async fn write_merge(&self, slot: u64, sum: &Sum) -> Result<()> {
+        let records = &self.member.records;
+        let body = serde_json::to_vec(&sum.counts).expect("plain data is JSON");
+        records.create(&merged_key(slot), body.into()).await?;
+
+        let state = FleetState {
+            slot,
+            slot_seconds: self.member.slot.as_secs(),
+            servers: (sum.servers as u64).max(1),
+            merger: self.member.server.clone(),
+            versions: self
+                .watches
+                .values()
+                .map(|watch| watch.report(&self.member.settings))
+                .collect(),
+        };
+        let body = serde_json::to_vec(&state).expect("plain data is JSON");
+        records.overwrite(STATE, body.into()).await
+    }
+
+    /// Logs an alarm and passes it to the sink.
+    fn send(&self, alarm: DriftAlarm) {
+        let DriftAlarm {
+            model,
+            version,
+            column,
+            test,
+            servers,
+            ..
+        } = &alarm;
+        tracing::warn!(
+            model,
+            version,
+            column,
+            metric = test.metric.word(),
+            value = test.value,
+            servers = servers.unwrap_or_default(),
+            "fleet drift alarm"
+        );
+
+        (self.member.sink)(alarm);
+    }
+}
+
+fn merged_key(slot: u64) -> String {
+    format!("windows/merged/{slot}.json")
+}
+
+/// Names a served version as [`name_of`] names its counts.
+fn name_of_subject(subject: &Subject) -> String {
+    name(
+        subject.model.as_str(),
+        subject.version.number(),
+        &subject.digest.to_string(),
+    )
+}

@@ -1,0 +1,43 @@
+//! Adds up the counts of servers. Pure.
+
+use crate::observe::drift::sketch::{Counted, Sketch};
+use std::collections::BTreeMap;
+
+/// Names the version that counts belong to. The model is part of the name, because two models may
+/// have the same bytes.
+pub(super) fn name_of(sketch: &Sketch) -> String {
+    name(&sketch.model, sketch.version, &sketch.digest)
+}
+
+/// Names a version.
+pub(super) fn name(model: &str, version: u64, digest: &str) -> String {
+    format!("{model}:{version} {digest}")
+}
+
+/// Adds a server's counts to those of the others. Skips columns whose cells differ.
+pub(super) fn add(versions: &mut BTreeMap<String, Sketch>, sketch: Sketch) {
+    let Some(sum) = versions.get_mut(&name_of(&sketch)) else {
+        versions.insert(name_of(&sketch), sketch);
+        return;
+    };
+
+    sum.rows += sketch.rows;
+    for (into, from) in sum.columns.iter_mut().zip(&sketch.columns) {
+        let is_same = into.name == from.name && into.counts.len() == from.counts.len();
+        if is_same {
+            add_column(into, from);
+        }
+    }
+}
+
+fn add_column(into: &mut Counted, from: &Counted) {
+    for (sum, count) in into.counts.iter_mut().zip(&from.counts) {
+        *sum = sum.saturating_add(*count);
+    }
+
+    into.missing = into.missing.saturating_add(from.missing);
+    into.ends = match (into.ends, from.ends) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (a, b) => a.or(b),
+    };
+}

@@ -1,0 +1,166 @@
+//! Decides whether a label is accepted, and joins it with its prediction if that is in memory.
+
+use super::{State, hour_of};
+use crate::core::error::{Error, Result};
+use crate::core::request::id::{Mint, minted};
+use crate::observe::labels::given::Given;
+use crate::observe::labels::line::{FORMAT, Joined, Line};
+use crate::observe::labels::recent::Kept;
+use crate::observe::labels::{Options, UNDER_WAY};
+use crate::observe::quality::answer::Label;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+use uuid::Uuid;
+
+/// How far a client's clock may be ahead of the server's.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// The decision about a label.
+pub(in crate::observe::labels) enum Judged {
+    /// It is new, and must be written to the log.
+    New(Box<Line>),
+    /// The same label was accepted before.
+    Known,
+}
+
+impl State {
+    /// Tells whether a label's prediction is so recent that the monitor may not have passed it on
+    /// yet.
+    pub(in crate::observe::labels) fn is_under_way(&self, given: &[Result<Given>]) -> bool {
+        given.iter().flatten().any(|given| {
+            let age = minted(given.id).and_then(|time| time.elapsed().ok());
+            age.is_some_and(|age| age < UNDER_WAY) && self.recent.get(given.id).is_none()
+        })
+    }
+
+    /// Decides about a label. Refuses one whose prediction id is unknown, whose time is too old or
+    /// in the future, that does not fit the model, or that was corrected too often.
+    pub(in crate::observe::labels) fn judge(
+        &mut self,
+        mint: &Mint,
+        given: &Given,
+        now: DateTime<Utc>,
+        options: &Options,
+    ) -> Result<Judged> {
+        if !mint.is_ours(given.id) {
+            return Err(Error::not_found(format!(
+                "prediction_id '{}' is not of a prediction of this fleet",
+                given.id
+            )));
+        }
+        check_time(given, now, options)?;
+
+        let joined = self.join(given.id, given.row, &given.label)?;
+        let is_known = match &joined {
+            Some(joined) => self.is_known(given, joined, options)?,
+            None => self
+                .pending
+                .get(&(given.id, given.row))
+                .is_some_and(|pending| pending.label == given.label),
+        };
+        if is_known {
+            return Ok(Judged::Known);
+        }
+
+        Ok(Judged::New(Box::new(Line {
+            format: FORMAT,
+            prediction_id: given.id,
+            row: given.row,
+            label: given.label.clone(),
+            time: self.next_time(now),
+            joined,
+        })))
+    }
+
+    /// Returns a time that no other label has: of two labels for one row, the later one counts.
+    fn next_time(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.last = (self.last + TimeDelta::microseconds(1)).max(now);
+        self.last
+    }
+
+    /// Tells whether the row has this label already. Refuses one correction too many.
+    fn is_known(&self, given: &Given, joined: &Joined, options: &Options) -> Result<bool> {
+        let key = (given.id, given.row);
+        let open = joined.key().ok().and_then(|key| self.books.get(&key));
+        let known = open.and_then(|open| open.book.truth(hour_of(given.id), key));
+        if known == Some(joined.truth.into()) {
+            return Ok(true);
+        }
+
+        let corrections = open
+            .and_then(|open| open.corrections.get(&key))
+            .copied()
+            .unwrap_or(0);
+        let most = options.settings.corrections_max;
+        if known.is_some() && corrections >= most {
+            return Err(Error::precondition(format!(
+                "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
+            )));
+        }
+
+        Ok(false)
+    }
+
+    /// Joins a label with its prediction; none if the prediction is not in memory. Refuses a label
+    /// that does not fit the prediction.
+    pub(super) fn join(&self, id: Uuid, row: u32, label: &Label) -> Result<Option<Joined>> {
+        let Some(kept) = self.recent.get(id) else {
+            return Ok(None);
+        };
+
+        let rows = kept.answers.len();
+        let answer = kept.answers.get(row as usize).ok_or_else(|| {
+            Error::invalid(format!(
+                "row {row} is out of range; the prediction has {rows} rows, counted from 0"
+            ))
+        })?;
+        let answer = answer.clone().ok_or_else(|| {
+            Error::precondition(format!(
+                "the prediction of row {row} is not a number and cannot have a label"
+            ))
+        })?;
+
+        let subject = &kept.subject;
+        let task = subject.task.as_ref().ok_or_else(|| {
+            Error::precondition("the task of the model is unknown; set task in its configuration")
+        })?;
+
+        Ok(Some(Joined {
+            model: subject.model.to_string(),
+            version: subject.version.number(),
+            digest: subject.digest.to_string(),
+            answer,
+            truth: label.truth(task)?.into(),
+            slices: slices_of(kept, row),
+        }))
+    }
+}
+
+/// Refuses a label whose time, or whose prediction's time, is too old or in the future.
+fn check_time(given: &Given, now: DateTime<Utc>, options: &Options) -> Result<()> {
+    let made: DateTime<Utc> = minted(given.id).unwrap_or(UNIX_EPOCH).into();
+    if made > now + SKEW || given.time.is_some_and(|time| time > now + SKEW) {
+        return Err(Error::invalid("time is in the future"));
+    }
+
+    let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
+    if now - made > age_max || given.time.is_some_and(|time| time < made - SKEW) {
+        return Err(Error::precondition(format!(
+            "the prediction of {} is older than {} days (feedback.age_max), or newer than the label's time",
+            made.format("%Y-%m-%d"),
+            age_max.num_days()
+        )));
+    }
+
+    Ok(())
+}
+
+/// Returns the part of each slice that a row belongs to.
+fn slices_of(kept: &Kept, row: u32) -> BTreeMap<String, String> {
+    let names = kept.subject.slices.iter();
+    names
+        .zip(&kept.parts)
+        .filter_map(|(name, parts)| Some((name.clone(), parts.get(row as usize)?.clone())))
+        .collect()
+}
