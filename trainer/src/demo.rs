@@ -133,7 +133,7 @@ async fn tour(place: &Place, is_quiet: bool) -> Result<Value> {
         &format!(
             "[data]\nsql = \"{query}\"\nrows_min = 500\n\n[data.sources]\nseen = \"capture:{MODEL}?days=1\"\n"
         ),
-        "[gates]\nregression_max = 0.0\n",
+        "[split]\nby = \"random\"\noverride_reason = \"all rows after the change are among the newest\"\n\n[gates]\nregression_max = 0.0\n",
         "[triggers]\ndrift = true\nloss = true\ncooldown = \"3s\"\npoll = \"300ms\"\nruns_max = 40\n",
     );
 
