@@ -15,7 +15,10 @@ pub(super) fn next() -> String {
         &format!(
             "[data]\nsql = \"{query}\"\nrows_min = 500\n\n[data.sources]\nseen = \"capture:{MODEL}?days=1\"\n"
         ),
-        "[gates]\nregression_max = 0.0\n",
+        // By time, the rows that stop and judge the training would be all rows after the change
+        // when the alarm comes early, and the new version would learn nothing of it.
+        "[split]\nby = \"random\"\noverride_reason = \"all rows after the change are among the newest\"\n\n\
+         [gates]\nregression_max = 0.0\n",
         "[triggers]\ndrift = true\nloss = true\ncooldown = \"3s\"\npoll = \"300ms\"\nruns_max = 40\n",
     )
 }
