@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_step_is_done_once_and_a_damaged_one_again() {
+fn a_checkpoint_is_kept_once_and_a_damaged_one_is_replaced() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

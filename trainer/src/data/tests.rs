@@ -1,4 +1,4 @@
-//! What files and queries come to, and what is refused of them.
+//! Tests of `data`: rows read from files and queries, and what is refused.
 
 use super::super::frame::Values;
 use super::super::spec::Spec;
@@ -96,7 +96,7 @@ fn columns_become_what_a_served_model_sees() {
 }
 
 #[test]
-fn a_query_joins_and_derives_and_can_change_nothing() {
+fn a_query_may_join_and_compute_but_not_write() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("a.csv"), "id,x\n1,10\n2,20\n3,30\n").expect("written");
     std::fs::create_dir(folder.path().join("b")).expect("made");
@@ -244,7 +244,7 @@ fn a_target_that_cannot_be_learned_is_refused() {
 }
 
 #[test]
-fn quotes_marks_and_control_characters_are_only_text() {
+fn quotes_and_control_characters_in_data_are_only_text() {
     let rows = of(
         "\u{feff}a,\"b,c\",y\n1,\"he said \"\"no\"\"\",0\n2,\"a\nb\",1\n",
         &[],
@@ -261,7 +261,7 @@ fn quotes_marks_and_control_characters_are_only_text() {
 }
 
 #[test]
-fn rows_that_would_mislead_are_refused_before_time_is_spent() {
+fn misleading_rows_are_refused_before_the_fit() {
     let now = chrono::DateTime::from_timestamp(1_767_312_000, 0).expect("a time");
     let look = |rows: &Rows, spec: &Spec| check::check(spec, rows, now).map_err(|e| e.message);
     let folder = tempfile::tempdir().expect("a folder");

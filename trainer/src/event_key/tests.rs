@@ -38,7 +38,7 @@ fn every_key_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn a_text_that_is_no_key_stays_as_it_is() {
+fn a_text_that_is_not_a_key_stays_as_it_is() {
     for text in [
         "",
         "moon-full",

@@ -4,7 +4,7 @@ use super::*;
 use crate::frame::{Coder, Column};
 
 #[test]
-fn categories_are_the_most_frequent_of_the_rows_learned_from() {
+fn categories_are_the_most_frequent_words_of_the_training_rows() {
     let mut coder = Coder::default();
     for word in ["b", "a", "b", "c", "z"] {
         coder.push(Some(word));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn words_are_codes_and_nothing_is_missing() {
+fn words_become_codes_and_a_missing_word_stays_missing() {
     let mut coder = Coder::default();
     [Some("a"), None, Some("b"), Some("a"), Some("")]
         .into_iter()

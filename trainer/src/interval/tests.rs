@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn quantiles_are_those_of_the_tables() {
+fn quantiles_match_published_tables() {
     assert!((normal(0.95) - 1.644_853_627).abs() < 1e-6 && (normal(0.5)).abs() < 1e-9);
     for (certainty, freedom, expected) in [
         (0.95, 10.0, 1.812),
@@ -19,7 +19,7 @@ fn quantiles_are_those_of_the_tables() {
 }
 
 #[test]
-fn bounds_hold_as_often_as_they_say_and_clusters_are_not_mistaken_for_rows() {
+fn confidence_bounds_have_their_coverage_also_for_clustered_rows() {
     let mut state = 5_u64;
     let mut random = || {
         state = state
@@ -50,7 +50,7 @@ fn bounds_hold_as_often_as_they_say_and_clusters_are_not_mistaken_for_rows() {
 }
 
 #[test]
-fn of_few_clusters_nothing_is_sure_and_of_none_that_was_wrong_little() {
+fn few_clusters_give_wide_bounds_and_ten_correct_rows_no_certainty() {
     let found = mean(&[1.0, 2.0], &[0, 0], 0.95);
     assert!(found.low == f64::NEG_INFINITY && found.high == f64::INFINITY);
     let rows: Vec<u32> = (0..10).collect();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_holds_it_until_it_is_released_or_silent() {
+fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,7 +58,7 @@ fn one_holds_it_until_it_is_released_or_silent() {
 }
 
 #[test]
-fn of_many_who_ask_at_once_one_gets_it() {
+fn of_several_trainers_at_once_one_gets_the_lease() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -81,7 +81,7 @@ fn of_many_who_ask_at_once_one_gets_it() {
 }
 
 #[test]
-fn a_holder_that_was_passed_over_is_told() {
+fn a_holder_that_lost_the_lease_notices_it() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

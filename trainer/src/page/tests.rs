@@ -4,7 +4,7 @@ use super::*;
 use serde_json::json;
 
 #[test]
-fn a_page_holds_what_happened_and_nothing_that_runs() {
+fn a_page_shows_the_run_and_holds_no_script() {
     let evil = "<script>alert(1)</script>";
     let record = json!({
         "model": "m", "run": "sha256:ab", "verdict": "fail", "metrics": {"auc": 0.5}, "champion_metrics": {"auc": 0.75},

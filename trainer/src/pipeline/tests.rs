@@ -1,5 +1,5 @@
-//! Every kind of model, exported and run by ONNX Runtime, is what was learned:
-//! a hundred thousand rows of each algorithm, bent to every edge.
+//! Tests of the pipeline: every kind of model, exported and run by ONNX Runtime,
+//! predicts like the fitted one on 100,000 rows at and beside each threshold.
 
 use super::key;
 use crate::command::Code;
@@ -140,7 +140,7 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
 }
 
 #[test]
-fn every_exported_graph_is_what_was_learned_to_the_last_edge() {
+fn every_exported_graph_predicts_like_the_fitted_model_at_every_threshold() {
     let engine = engine();
     let two = |v: f32| f32::from(u8::from(v > 1.0));
     let three = |v: f32| {
@@ -168,7 +168,7 @@ fn every_exported_graph_is_what_was_learned_to_the_last_edge() {
 }
 
 #[test]
-fn a_model_of_many_features_takes_its_numbers_together() {
+fn a_model_of_many_features_has_one_input_for_all_numbers() {
     let engine = engine();
     let mut rows = world(2_000, |_| 0.0, 0);
     for at in 0..80_u64 {
@@ -192,7 +192,7 @@ fn a_model_of_many_features_takes_its_numbers_together() {
 }
 
 #[test]
-fn a_model_that_learns_nothing_answers_the_same_to_every_row() {
+fn a_model_without_splits_predicts_the_same_for_every_row() {
     let engine = engine();
     let mut rows = world(200, |_| 0.0, 0);
     let Target::Values(values) = &mut rows.target else {
@@ -252,7 +252,7 @@ fn the_same_inputs_are_the_same_run() {
 }
 
 #[test]
-fn a_tree_of_one_leaf_counts_among_others() {
+fn a_tree_of_one_leaf_is_exported_with_the_others() {
     use crate::fit::trees::{Booster, Tree};
     let engine = engine();
     let rows = world(600, |_| 0.0, 0);

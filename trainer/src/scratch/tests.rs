@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_the_dead_left_goes_and_what_the_living_have_stays() {
+fn folders_of_ended_processes_are_removed_and_those_of_running_ones_stay() {
     let below = tempfile::tempdir().expect("a folder");
     let make = |name: String| {
         let path = below.path().join(name);

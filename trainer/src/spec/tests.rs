@@ -1,4 +1,4 @@
-//! What a specification may say, and what is refused.
+//! Tests of `spec`: specifications that are accepted, and those that are refused.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn the_least_that_must_be_said_is_enough() {
+fn a_specification_with_the_required_settings_is_enough() {
     let spec = load::parse("train.toml", LEAST).expect("reads");
     assert_eq!(
         (spec.schema.target.as_str(), spec.fit.algorithm),
@@ -19,7 +19,7 @@ fn the_least_that_must_be_said_is_enough() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_with_its_line_and_what_was_meant() {
+fn an_unknown_setting_is_refused_with_its_line_and_a_suggestion() {
     let more = |text: &str| refused(&format!("{LEAST}{text}"));
     assert_eq!(
         more("tagret = 1"),
@@ -42,7 +42,7 @@ fn what_is_not_known_is_refused_with_its_line_and_what_was_meant() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn settings_that_contradict_each_other_are_refused() {
     assert!(refused("").contains("'name' in [model] is missing"));
     let with = |text: &str| format!("{LEAST}{text}");
     assert!(refused(&with("features = [\"churned\"]")).contains("both the target and a feature"));

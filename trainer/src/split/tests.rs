@@ -35,7 +35,7 @@ fn whole(fold: &Fold) -> Vec<u32> {
 }
 
 #[test]
-fn rows_with_a_time_are_judged_by_the_last_behind_a_gap() {
+fn rows_with_a_time_are_tested_on_the_latest_after_an_embargo() {
     let mut spec = Spec::default();
     (spec.split.embargo, spec.split.folds) = (Duration::from_secs(10), 2);
     let mut rows = rows(1_000);
@@ -71,8 +71,8 @@ fn rows_with_a_time_are_judged_by_the_last_behind_a_gap() {
 }
 
 #[test]
-fn times_that_repeat_stay_together_and_pauses_part_rows_where_they_are() {
-    let parted = |time: &dyn Fn(i64) -> i64| {
+fn rows_of_equal_time_stay_in_one_part_and_a_pause_loses_no_row() {
+    let split_by = |time: &dyn Fn(i64) -> i64| {
         let mut rows = rows(1_000);
         rows.time = Some((0..1_000).map(|r| time(r) * 1_000_000).collect());
         split(&Spec::default(), &rows)
@@ -80,17 +80,17 @@ fn times_that_repeat_stay_together_and_pauses_part_rows_where_they_are() {
     };
 
     assert!(
-        parted(&|_| 7).is_err_and(|e| e.message.contains("no rows are left")),
+        split_by(&|_| 7).is_err_and(|e| e.message.contains("no rows are left")),
         "one moment"
     );
-    // Three hundred rows at the moment from which it is judged.
-    let fold = parted(&|r| if (600..900).contains(&r) { 600 } else { r }).expect("splits");
+    // Three hundred rows of the time at which the test rows begin.
+    let fold = split_by(&|r| if (600..900).contains(&r) { 600 } else { r }).expect("splits");
     assert_eq!(
         (fold.test[0], fold.test.len(), fold.stop.last()),
         (600, 400, Some(&599))
     );
     // A year without rows.
-    let fold = parted(&|r| if r < 500 { r } else { r + 31_536_000 }).expect("splits");
+    let fold = split_by(&|r| if r < 500 { r } else { r + 31_536_000 }).expect("splits");
     assert_eq!(
         (fold.train[0], fold.test.len(), fold.test[0]),
         (0, 200, 800)
@@ -99,7 +99,7 @@ fn times_that_repeat_stay_together_and_pauses_part_rows_where_they_are() {
 }
 
 #[test]
-fn groups_are_never_on_two_sides() {
+fn a_group_is_never_in_two_parts() {
     let mut spec = Spec::default();
     let mut rows = rows(1_000);
     let groups: Vec<u32> = (0..1_000).map(|r| r % 37).collect();
@@ -143,7 +143,7 @@ fn groups_are_never_on_two_sides() {
 }
 
 #[test]
-fn at_random_every_part_has_its_share_of_every_class_and_every_row_one_part() {
+fn a_random_split_is_stratified_and_puts_each_row_in_one_part() {
     let mut spec = Spec::default();
     spec.split.folds = 3;
     let rows = rows(1_000);

@@ -9,7 +9,7 @@ fn spec(text: &str) -> Result<Spec> {
 }
 
 #[test]
-fn a_grid_is_all_and_chance_is_the_same_every_time() {
+fn a_grid_has_all_combinations_and_a_random_search_repeats() {
     let text = "[sweep.values]\n\"fit.trees.leaves_max\" = [7, 15]\n\"fit.trees.learning_rate\" = [0.1, 0.05, 0.2]\n";
     let all = settings(&spec(text).expect("reads")).expect("settings");
     assert_eq!(all.len(), 6);
@@ -53,7 +53,7 @@ fn a_grid_is_all_and_chance_is_the_same_every_time() {
 }
 
 #[test]
-fn what_cannot_be_tried_is_refused_with_its_line() {
+fn an_invalid_value_to_try_is_refused_with_its_line() {
     for (text, why) in [
         (
             "[sweep.values]\n\"fit.tree.leaves_max\" = [7]\n",

@@ -1,4 +1,4 @@
-//! What makes a run due, once; and what keeps it from being run.
+//! Tests of `trigger`: what makes a run due, and what delays or skips it.
 
 use super::*;
 use serde_json::json;
@@ -74,7 +74,7 @@ fn deal(triggers: &Triggers, runs: &mut Vec<RecordedRun>, found: &Found) -> Vec<
 }
 
 #[test]
-fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
+fn a_cron_pattern_starts_one_run_for_each_time_and_one_for_all_missed_times() {
     let triggers = Triggers {
         cron: Some("0 3 * * *".to_owned()),
         cooldown: Duration::ZERO,
@@ -125,7 +125,7 @@ fn the_clock_starts_one_run_for_each_time_and_one_for_all_that_were_missed() {
 }
 
 #[test]
-fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
+fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
     let triggers = Triggers {
         drift: true,
         ..Triggers::default()
@@ -192,7 +192,7 @@ fn an_alarm_starts_a_run_unless_it_is_moot_or_too_soon() {
 }
 
 #[test]
-fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not() {
+fn an_alarm_stays_due_until_a_run_passes_and_the_cooldown_doubles_after_each_failure() {
     let triggers = Triggers {
         drift: true,
         runs_max: 100,
@@ -236,7 +236,7 @@ fn an_alarm_stays_until_a_run_passes_and_waits_longer_after_each_that_does_not()
 }
 
 #[test]
-fn what_stays_due_waits_and_a_person_does_not() {
+fn a_due_event_waits_for_the_cooldown_and_a_manual_request_does_not() {
     let triggers = Triggers {
         new_rows: Some(100),
         spec: true,
@@ -290,7 +290,7 @@ fn what_stays_due_waits_and_a_person_does_not() {
 }
 
 #[test]
-fn a_day_has_so_many_runs_and_so_much_time() {
+fn runs_and_their_time_within_a_day_are_limited() {
     let triggers = Triggers {
         drift: true,
         cooldown: Duration::ZERO,

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_a_program_predicted_must_be_what_its_model_answers() {
+fn the_predictions_of_a_program_must_be_those_of_its_model() {
     let values = ProgramPredictions {
         values: vec![1.0, 2.0],
         ..ProgramPredictions::default()

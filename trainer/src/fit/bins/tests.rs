@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn few_values_have_a_part_each_and_many_have_equal_ones() {
+fn few_values_have_a_bin_each_and_many_have_bins_of_equal_size() {
     let cut = Cut::Number(edges(&[-0.0, 0.0, 1.0, 1.0, 2.0]));
     let parts: Vec<u8> = [-5.0, 0.0, 0.4, 0.6, 1.0, 2.0, f32::INFINITY]
         .iter()
@@ -24,7 +24,7 @@ fn few_values_have_a_part_each_and_many_have_equal_ones() {
 }
 
 #[test]
-fn a_value_of_half_the_rows_has_a_part_of_its_own() {
+fn a_value_of_half_the_rows_has_its_own_bin() {
     let mut values = vec![0.0; 10_000];
     values.extend((1..=10_000).map(|i| i as f32));
     let cut = Cut::Number(edges(&values));
@@ -36,7 +36,7 @@ fn a_value_of_half_the_rows_has_a_part_of_its_own() {
 }
 
 #[test]
-fn an_edge_tells_neighbours_apart_to_the_last_bit() {
+fn an_edge_separates_adjacent_floating_point_numbers() {
     for low in [1.0_f32, 1e-40, -3.5, f32::MAX / 2.0, -f32::MIN_POSITIVE] {
         let high = low.next_up();
         let edge = between(low, high);

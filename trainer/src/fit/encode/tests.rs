@@ -4,7 +4,7 @@ use super::super::super::frame::{Coder, Column};
 use super::*;
 
 #[test]
-fn others_and_missing_ones_are_never_one_however_many_categories_there_are() {
+fn rare_categories_and_missing_values_have_different_codes() {
     let mut coder = Coder::default();
     // As many as are told apart, each twice, and one that is not.
     for word in (0..254).flat_map(|w| [w, w]) {

@@ -4,7 +4,7 @@ use super::super::super::frame::{Coder, Column, Frame, Values};
 use super::*;
 
 #[test]
-fn the_weights_of_values_are_the_exact_ones() {
+fn ridge_regression_finds_the_exact_weights() {
     // Ridge on numbers of one scale has a closed form where they are independent.
     let x = vec![-1.0_f32, -1.0, 1.0, 1.0];
     let z = vec![-1.0_f32, 1.0, -1.0, 1.0];
@@ -45,7 +45,7 @@ fn the_weights_of_values_are_the_exact_ones() {
 }
 
 #[test]
-fn classes_follow_numbers_categories_and_what_is_missing() {
+fn logistic_regression_learns_from_numbers_categories_and_missing_values() {
     let mut state = 3_u64;
     let mut random = || {
         state = state

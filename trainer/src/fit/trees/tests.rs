@@ -1,4 +1,4 @@
-//! What trees learn, and that they are the same whoever grows them.
+//! Tests of `trees`: what is learned, and that it is the same on any number of threads.
 
 use super::super::super::frame::{Coder, Column};
 use super::super::bins::Cut;
@@ -87,7 +87,7 @@ fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &Options
 }
 
 #[test]
-fn values_classes_and_categories_are_learned_and_missing_ones_count() {
+fn trees_learn_values_and_classes_from_numbers_categories_and_missing_values() {
     let (frame, y) = world(8_000, 7);
     let prepared = prepare(&frame, 6_000);
     let booster = fit_world(Loss::Squared, &y, &prepared, &Options::default());
@@ -134,7 +134,7 @@ fn values_classes_and_categories_are_learned_and_missing_ones_count() {
 }
 
 #[test]
-fn bytes_and_numbers_take_the_same_way() {
+fn binned_rows_and_numbers_reach_the_same_leaf() {
     let (frame, y) = world(3_000, 11);
     let prepared = prepare(&frame, 2_500);
     let options = Options {
@@ -201,7 +201,7 @@ fn the_same_rows_give_the_same_trees_on_any_number_of_threads() {
 }
 
 #[test]
-fn it_stops_when_other_rows_are_no_better_off() {
+fn boosting_stops_when_the_early_stopping_loss_no_longer_falls() {
     let (frame, _) = world(2_000, 5);
     let mut state = 99;
     let noise: Vec<f32> = (0..2_000).map(|_| random(&mut state)).collect();
@@ -235,7 +235,7 @@ fn it_stops_when_other_rows_are_no_better_off() {
 }
 
 #[test]
-fn weights_count_as_so_many_rows() {
+fn a_row_of_weight_2_counts_as_two_rows() {
     let (frame, y) = world(4_000, 13);
     let rows: Vec<u32> = (0..2_000).collect();
     let twice: Vec<u32> = rows

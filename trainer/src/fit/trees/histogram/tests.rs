@@ -4,7 +4,7 @@ use super::super::super::bins::Cut;
 use super::*;
 
 #[test]
-fn sums_do_not_depend_on_threads_and_parts_add_up() {
+fn histograms_do_not_depend_on_threads_and_add_up() {
     let rows = 100_000;
     let bytes = (0..rows * 3)
         .map(|i| ((i * 2_654_435_761) >> 7) as u8)

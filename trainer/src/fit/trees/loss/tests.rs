@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn gradients_and_hessians_are_those_of_the_mean() {
+fn gradients_and_hessians_are_those_of_the_mean_loss() {
     for (loss, targets) in [
         (Loss::Squared, [0.5_f32, -1.0, 2.0]),
         (Loss::Logistic, [0.0, 1.0, 1.0]),

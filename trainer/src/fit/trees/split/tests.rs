@@ -24,7 +24,7 @@ fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<Found> {
 }
 
 #[test]
-fn rows_are_parted_where_their_gradients_change() {
+fn rows_are_split_where_their_gradients_change() {
     let cut = Cut::Number(vec![1.0, 2.0, 3.0]);
     let found = search(
         &[(0, -5.0, 5.0), (1, -5.0, 5.0), (2, 5.0, 5.0), (3, 5.0, 5.0)],
@@ -45,7 +45,7 @@ fn rows_are_parted_where_their_gradients_change() {
 }
 
 #[test]
-fn missing_ones_go_where_they_belong() {
+fn missing_values_follow_the_learned_default_branch() {
     let absent = usize::from(ABSENT);
     let cut = || Cut::Number(vec![1.0]);
     let with = |g: f64| {
@@ -68,7 +68,7 @@ fn missing_ones_go_where_they_belong() {
 }
 
 #[test]
-fn categories_are_parted_by_what_they_want_not_by_their_code() {
+fn categories_are_split_by_their_gradients_not_by_their_codes() {
     let found = search(
         &[(0, -5.0, 5.0), (70, 5.0, 5.0), (200, -5.0, 5.0)],
         Cut::Category,
