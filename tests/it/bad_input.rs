@@ -135,7 +135,7 @@ fn json_bodies() {
                 r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[65,10],"data":{:?}}}]}}"#,
                 vec![0; 650]
             ),
-            "65 rows are over",
+            "has 65 rows",
         ),
         (
             "long id",

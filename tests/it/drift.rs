@@ -320,7 +320,7 @@ fn a_baseline_that_is_not_the_models_own_is_refused_where_it_comes_in() {
         (
             good.replace("\"amount\"", "\"price\"")
                 .replace("\"features\":[\"price\"", "\"features\":[\"amount\""),
-            "of another model",
+            "belongs to another model",
         ),
         (good[..good.len() / 2].to_owned(), "is malformed"),
     ]
