@@ -176,7 +176,7 @@ fn wrong_inputs_and_outputs() -> Vec<JsonCase> {
                 r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[65,10],"data":{:?}}}]}}"#,
                 vec![0; 650]
             ),
-            "65 rows are over",
+            "has 65 rows",
         ),
         (
             "long id",

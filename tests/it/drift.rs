@@ -335,7 +335,7 @@ fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
         (
             good.replace("\"amount\"", "\"price\"")
                 .replace("\"features\":[\"price\"", "\"features\":[\"amount\""),
-            "of another model",
+            "belongs to another model",
         ),
         (good[..good.len() / 2].to_owned(), "is malformed"),
     ]
